@@ -1,0 +1,327 @@
+//! What a batch carries: one plain struct per row family.
+//!
+//! Every counter is cumulative since the row's `since_ms`, so a lost batch loses resolution and
+//! never totals. A reader that sees another `since_ms` for the same subject starts from zero.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Number of power-of-two buckets of a [`Histogram`].
+pub const HISTOGRAM_BUCKETS: usize = 32;
+
+/// Durations in powers of two of a microsecond.
+///
+/// Bucket `i` counts values `v` with `2^i <= v < 2^(i+1)` microseconds; bucket 0 also takes 0 and
+/// the last bucket everything above. Cumulative like every counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// Count per bucket.
+    pub buckets: [u64; HISTOGRAM_BUCKETS],
+    /// Sum of all values in microseconds.
+    pub sum_us: u64,
+}
+
+impl Histogram {
+    /// Adds one value in microseconds.
+    pub fn record(&mut self, value_us: u64) {
+        let bucket = value_us.checked_ilog2().unwrap_or(0) as usize;
+        self.buckets[bucket.min(HISTOGRAM_BUCKETS - 1)] += 1;
+        self.sum_us = self.sum_us.saturating_add(value_us);
+    }
+
+    /// Number of values recorded.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// Which side of a connection the reporting host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Role {
+    /// Called `connect`.
+    Client = 0,
+    /// Called `accept`.
+    Server = 1,
+}
+
+/// An address and a port; IPv4 is held as an IPv4-mapped IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// IPv6, or IPv4 mapped into `::ffff:0:0/96`.
+    pub addr: [u8; 16],
+    /// TCP port; 0 where the row merges all ephemeral ports.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The address as the operator knows it: mapped IPv4 becomes IPv4.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        Ipv6Addr::from(self.addr).to_canonical()
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(value: SocketAddr) -> Self {
+        let addr = match value.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        Self {
+            addr,
+            port: value.port(),
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", SocketAddr::new(self.ip(), self.port))
+    }
+}
+
+/// All connections between one process identity and one remote service, in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeRow {
+    /// Key of the [`ProcessRow`] (unique within host and boot).
+    pub process_id: u32,
+    /// Role of that process.
+    pub role: Role,
+    /// Local address; the port is the service's own for a server and 0 for a client.
+    pub local: Endpoint,
+    /// Remote address; the port is the service's own for a client and 0 for a server.
+    pub remote: Endpoint,
+    /// Network namespace inode number.
+    pub netns: u32,
+    /// Unix milliseconds at which the counters below began at zero.
+    pub since_ms: u64,
+    /// Connections that reached ESTABLISHED (or were found established at start).
+    pub opened: u64,
+    /// Connections that ended after having been established.
+    pub closed: u64,
+    /// Connection attempts that never reached ESTABLISHED.
+    pub failed: u64,
+    /// The part of `failed` that the peer answered with a reset.
+    pub refused: u64,
+    /// Established connections that this host ended with a reset.
+    pub reset_local: u64,
+    /// Established connections that the peer (or a middlebox) ended with a reset.
+    pub reset_remote: u64,
+    /// Payload bytes sent at least once, without retransmissions.
+    pub bytes_sent: u64,
+    /// Payload bytes received in order, each once.
+    pub bytes_received: u64,
+    /// Segments sent, retransmissions included.
+    pub segments_sent: u64,
+    /// Segments received.
+    pub segments_received: u64,
+    /// Segments retransmitted.
+    pub retransmits: u64,
+    /// Segments received out of order.
+    pub out_of_order: u64,
+    /// Segments received that advertised a zero window.
+    pub zero_windows: u64,
+    /// SYN sent to ESTABLISHED, client role only.
+    pub connect_latency: Histogram,
+    /// Smoothed round-trip time, one value per connection and report.
+    pub rtt: Histogram,
+}
+
+/// What one end did with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Part {
+    /// This end made the token and wrote the option.
+    Wrote = 0,
+    /// This end read the option and its MAC was right.
+    Read = 1,
+}
+
+/// Why a sighting was kept although not every one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kept {
+    /// The token's value fell into the sampled part, which is the same on every host.
+    Sampled = 0,
+    /// The connection was reset, failed or retransmitted.
+    Abnormal = 1,
+    /// The connection lived longer than one reporting interval.
+    LongLived = 2,
+    /// Among the first of its edge in this interval.
+    First = 3,
+}
+
+/// One end of one connection that carried a waybill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SightingRow {
+    /// The waybill's token.
+    pub token: u64,
+    /// What this end did with it.
+    pub part: Part,
+    /// Set when the accepting side answered with its own token.
+    pub answer: bool,
+    /// Role of the reporting process.
+    pub role: Role,
+    /// Why it was kept.
+    pub kept: Kept,
+    /// The token was sampled at level `n`: one in `2^n` tokens is kept.
+    pub sample_level: u8,
+    /// Key of the [`ProcessRow`].
+    pub process_id: u32,
+    /// Local address and port as this host's TCP stack knows them.
+    pub local: Endpoint,
+    /// Remote address and port as this host's TCP stack knows them.
+    pub remote: Endpoint,
+    /// Network namespace inode number.
+    pub netns: u32,
+    /// Unix microseconds of the first segment seen.
+    pub start_us: u64,
+}
+
+/// A process identity: all processes with the same program, name, cgroup and namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessRow {
+    /// Key, unique within host and boot.
+    pub process_id: u32,
+    /// Thread-group id of one process of this identity.
+    pub tgid: u32,
+    /// Start of that process, Unix milliseconds; 0 when unknown.
+    pub started_ms: u64,
+    /// Kernel task name.
+    pub comm: String,
+    /// Path of the executable, or its last component when the process was gone too soon.
+    pub exe: String,
+    /// cgroup path.
+    pub cgroup: String,
+    /// Container id, empty when none.
+    pub container: String,
+    /// systemd unit, empty when none.
+    pub unit: String,
+    /// Service name: the operator's rule, else unit, container or executable.
+    pub service: String,
+    /// Business tags from the operator's rules, sorted by key.
+    pub tags: Vec<(String, String)>,
+}
+
+/// The host itself: facts, plan and the agent's own counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostRow {
+    /// Host name.
+    pub hostname: String,
+    /// `uname -r`, reported and never compared.
+    pub kernel: String,
+    /// Agent version.
+    pub agent: String,
+    /// Injection mode in force: `sockops`, `tc-clone` or `observe`.
+    pub mode: String,
+    /// Family, variant or skip, and the reason, in an operator's words.
+    pub plan: Vec<(String, String)>,
+    /// Facts found, sorted by name.
+    pub facts: Vec<(String, String)>,
+    /// Destinations for which the option is off, with reason and expiry.
+    pub paths_off: Vec<(String, String)>,
+    /// The agent's counters, cumulative since the agent started, sorted by name.
+    pub counters: Vec<(String, u64)>,
+    /// Unix milliseconds at which the agent started.
+    pub started_ms: u64,
+}
+
+/// What happened to an abnormal connection, or to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EventKind {
+    /// Never established: no answer, or unreachable.
+    Failed = 0,
+    /// Never established: the peer answered with a reset.
+    Refused = 1,
+    /// Ended by a reset of this host.
+    ResetLocal = 2,
+    /// Ended by a reset from the peer or a middlebox.
+    ResetRemote = 3,
+    /// Ended after more than the usual retransmissions.
+    Retransmits = 4,
+    /// Ended by a time-out after having been established.
+    TimedOut = 5,
+}
+
+/// One abnormal connection with its full tuple and numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// What happened.
+    pub kind: EventKind,
+    /// Unix microseconds at which it ended.
+    pub time_us: u64,
+    /// Role of the process.
+    pub role: Role,
+    /// Key of the [`ProcessRow`].
+    pub process_id: u32,
+    /// Local address and port.
+    pub local: Endpoint,
+    /// Remote address and port.
+    pub remote: Endpoint,
+    /// Network namespace inode number.
+    pub netns: u32,
+    /// The waybill's token, 0 when the connection had none.
+    pub token: u64,
+    /// The socket's errno at the end, 0 when none.
+    pub errno: u32,
+    /// Microseconds from the first segment to the end.
+    pub duration_us: u64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
+    /// Segments retransmitted.
+    pub retransmits: u64,
+}
+
+/// Who sealed a batch and when; also the idempotency key (`host`, `boot`, `sequence`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Stable random id of the host's agent installation.
+    pub host: [u8; 16],
+    /// Random id of this run of the agent (a new one at each start).
+    pub boot: [u8; 16],
+    /// 1, 2, 3, ... within `boot`.
+    pub sequence: u64,
+    /// Begin of the interval, Unix milliseconds.
+    pub start_ms: u64,
+    /// End of the interval, Unix milliseconds.
+    pub end_ms: u64,
+}
+
+/// One sealed interval of one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Who and when.
+    pub header: BatchHeader,
+    /// Changed edges.
+    pub edges: Vec<EdgeRow>,
+    /// Kept sightings.
+    pub sightings: Vec<SightingRow>,
+    /// New, changed and refreshed process identities.
+    pub processes: Vec<ProcessRow>,
+    /// At most one row in practice.
+    pub hosts: Vec<HostRow>,
+    /// Abnormal connections.
+    pub events: Vec<EventRow>,
+}
+
+impl Batch {
+    /// Number of rows of all families.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.edges.len()
+            + self.sightings.len()
+            + self.processes.len()
+            + self.hosts.len()
+            + self.events.len()
+    }
+
+    /// True when there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.row_count() == 0
+    }
+}
