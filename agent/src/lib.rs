@@ -1,1 +1,30 @@
-//! x
+//! The Waybill agent.
+//!
+//! ```text
+//! kernel                event-loop thread                        spool thread        upload thread
+//! programs -> ring ---> event::decode -> aggregate::fold         put, lease, ack --> POST -> ack
+//!             (drops)   Deadline -> aggregate::close -> batch::seal --try_send--> spool
+//! ```
+//!
+//! Read the modules in this order: control first, then the data in flow order.
+
+// Control.
+pub mod cli;
+pub mod config;
+pub mod doctor;
+pub mod exit;
+pub mod host;
+pub mod jail;
+pub mod loader;
+pub mod log;
+pub mod plan;
+pub mod startup;
+// Data.
+pub mod aggregate;
+pub mod batch;
+pub mod event;
+pub mod event_loop;
+pub mod metrics;
+pub mod process;
+pub mod spool;
+pub mod upload;
