@@ -1,0 +1,360 @@
+//! The small value types of the configuration: each holds only what is valid.
+//!
+//! Parsing says what was expected; the caller adds file, line and key.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What a value should have been, in the words an operator reads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Expected(pub String);
+
+impl Expected {
+    fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+/// A number of bytes, written as `4096`, `64KiB`, `256MiB` or `1GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(u64);
+
+impl ByteSize {
+    /// This many bytes.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let wrong = || Expected::new("a size such as \"64KiB\", \"256MiB\" or \"1GiB\"");
+        let (number, factor) = SIZE_UNITS
+            .iter()
+            .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
+            .unwrap_or((text, 1));
+        let number: u64 = digits(number).ok_or_else(wrong)?;
+        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, factor) = SIZE_UNITS
+            .into_iter()
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
+            .unwrap_or(("B", 1));
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+const TIME_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+];
+
+/// Parses a duration such as `500ms`, `10s`, `5m`, `12h` or `7d`.
+///
+/// # Errors
+/// Says what a duration looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, Expected> {
+    let wrong =
+        || Expected::new("a duration such as \"500ms\", \"10s\", \"5m\", \"12h\" or \"7d\"");
+    let (number, factor) = TIME_UNITS
+        .iter()
+        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
+        .ok_or_else(wrong)?;
+    let number: u64 = digits(number).ok_or_else(wrong)?;
+    number
+        .checked_mul(factor)
+        .map(Duration::from_millis)
+        .ok_or_else(wrong)
+}
+
+/// Writes a duration the way [`parse_duration`] reads it, in the largest unit that divides it.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (unit, factor) = TIME_UNITS
+        .into_iter()
+        .filter(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
+        .max_by_key(|(_, factor)| *factor)
+        .unwrap_or(("ms", 1));
+    format!("{}{unit}", millis / factor)
+}
+
+/// Only ASCII digits: `u64::from_str` alone would also take a sign.
+fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// A CIDR prefix; the bits behind the prefix length are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix {
+    addr: IpAddr,
+    bits: u8,
+}
+
+impl Prefix {
+    /// All of `127.0.0.0/8`.
+    pub const LOOPBACK_V4: Self = Self {
+        addr: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+        bits: 8,
+    };
+    /// `::1/128`.
+    pub const LOOPBACK_V6: Self = Self {
+        addr: IpAddr::V6(Ipv6Addr::LOCALHOST),
+        bits: 128,
+    };
+
+    /// The network address.
+    #[must_use]
+    pub const fn addr(&self) -> IpAddr {
+        self.addr
+    }
+
+    /// The prefix length in the address's own family: 0..=32 or 0..=128.
+    #[must_use]
+    pub const fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// The prefix among IPv6 addresses, IPv4 mapped into `::ffff:0:0/96`: 16 bytes and 0..=128.
+    ///
+    /// One longest-prefix map then serves both families.
+    #[must_use]
+    pub fn mapped(&self) -> ([u8; 16], u8) {
+        match self.addr {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().octets(), self.bits + 96),
+            IpAddr::V6(v6) => (v6.octets(), self.bits),
+        }
+    }
+
+    /// True when `addr` lies inside.
+    #[must_use]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        match (self.addr, addr) {
+            (IpAddr::V4(net), IpAddr::V4(addr)) => {
+                (net.to_bits() ^ addr.to_bits()).leading_zeros() >= u32::from(self.bits)
+            }
+            (IpAddr::V6(net), IpAddr::V6(addr)) => {
+                (net.to_bits() ^ addr.to_bits()).leading_zeros() >= u32::from(self.bits)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
+    fn network(addr: IpAddr, bits: u8) -> IpAddr {
+        match addr {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+            }
+        }
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let wrong = || Expected::new("a prefix such as \"10.0.0.0/8\" or \"fc00::/7\"");
+        let (addr, bits) = text.split_once('/').ok_or_else(wrong)?;
+        let addr: IpAddr = addr.parse().map_err(|_| wrong())?;
+        let bits = digits(bits)
+            .and_then(|bits| u8::try_from(bits).ok())
+            .ok_or_else(wrong)?;
+        if bits > if addr.is_ipv4() { 32 } else { 128 } {
+            return Err(wrong());
+        }
+        let network = Self::network(addr, bits);
+        if network != addr {
+            return Err(Expected::new(format!(
+                "a prefix without host bits: {network}/{bits} instead of {text}"
+            )));
+        }
+        Ok(Self { addr, bits })
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.bits)
+    }
+}
+
+/// TCP option kind reserved for experiments: 253 or 254 (RFC 4727).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionKind(u8);
+
+impl OptionKind {
+    /// The kind as it stands on the wire.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for OptionKind {
+    type Error = Expected;
+
+    fn try_from(value: i64) -> Result<Self, Expected> {
+        match value {
+            253 => Ok(Self(253)),
+            254 => Ok(Self(254)),
+            _ => Err(Expected::new(
+                "253 or 254, the TCP option kinds that are reserved for experiments (RFC 4727)",
+            )),
+        }
+    }
+}
+
+/// Experiment identifier that follows kind and length (RFC 6994).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExId(u16);
+
+impl ExId {
+    /// The identifier in host byte order.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// Identifiers that TCP stacks themselves read in options of kind 253 and 254.
+///
+/// Linux takes 0xF989 of any even length for a Fast Open cookie and 0xE2D4 (C3D9) for SMC-R.
+const TAKEN_EXIDS: [(u16, &str); 5] = [
+    (0xF989, "TCP Fast Open"),
+    (0xE2D4, "SMC-R"),
+    (0xACC0, "AccECN"),
+    (0xACC1, "AccECN"),
+    (0x454E, "TCP-ENO"),
+];
+
+impl TryFrom<i64> for ExId {
+    type Error = Expected;
+
+    fn try_from(value: i64) -> Result<Self, Expected> {
+        let wrong = || Expected::new("a 16-bit experiment identifier such as 0x5742");
+        let exid = u16::try_from(value)
+            .ok()
+            .filter(|exid| *exid != 0)
+            .ok_or_else(wrong)?;
+        match TAKEN_EXIDS.iter().find(|(taken, _)| *taken == exid) {
+            Some((_, owner)) => Err(Expected::new(format!(
+                "an experiment identifier that is free: 0x{exid:04X} belongs to {owner}, and TCP \
+                 stacks would read the waybill as theirs"
+            ))),
+            None => Ok(Self(exid)),
+        }
+    }
+}
+
+impl fmt::Display for ExId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:04X}", self.0)
+    }
+}
+
+/// A value that never shows itself in logs, reports or debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    /// Wraps a value.
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself: the one place to look for in a review.
+    pub const fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// A pattern over a whole text: `*` stands for any number of characters, `?` for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob(String);
+
+impl Glob {
+    /// Any text is a pattern.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.to_owned())
+    }
+
+    /// True when the whole of `text` matches.
+    ///
+    /// Linear in memory and at worst `pattern * text` in time: texts come from hostile processes.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let pattern: Vec<char> = self.0.chars().collect();
+        let text: Vec<char> = text.chars().collect();
+        let (mut p, mut t) = (0, 0);
+        // Where to resume when the characters after the last `*` do not fit.
+        let mut resume: Option<(usize, usize)> = None;
+        while t < text.len() {
+            match pattern.get(p) {
+                Some('*') => {
+                    resume = Some((p + 1, t));
+                    p += 1;
+                }
+                Some(&c) if c == '?' || c == text[t] => {
+                    p += 1;
+                    t += 1;
+                }
+                _ => {
+                    let Some((after_star, from)) = resume else {
+                        return false;
+                    };
+                    resume = Some((after_star, from + 1));
+                    p = after_star;
+                    t = from + 1;
+                }
+            }
+        }
+        pattern[p..].iter().all(|c| *c == '*')
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
