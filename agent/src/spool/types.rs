@@ -1,0 +1,166 @@
+//! What enters and leaves the spool.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// Names one batch within its host: which run of the agent sealed it, and its number in that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId {
+    /// Random bytes of one agent run.
+    pub boot: [u8; 16],
+    /// 1, 2, 3 and so on within that run.
+    pub sequence: u64,
+}
+
+impl fmt::Display for BatchId {
+    /// `<boot as 32 hex digits>-<sequence>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:032x}-{}",
+            u128::from_be_bytes(self.boot),
+            self.sequence
+        )
+    }
+}
+
+impl Serialize for BatchId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One encoded batch, complete and never changed again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its name; a second batch of the same name is refused.
+    pub id: BatchId,
+    /// Random bytes of this host, the same in all its runs.
+    pub host: [u8; 16],
+    /// Unix milliseconds of the sealing; the age bound counts from here.
+    pub sealed_ms: u64,
+    /// Rows in the batch, for people who list the spool.
+    pub rows: u64,
+    /// The batch as `wire::encode` made it.
+    pub bytes: Vec<u8>,
+}
+
+impl Sealed {
+    /// What the collector deduplicates by: `<host hex32>-<boot hex32>-<sequence>`.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        format!("{:032x}-{}", u128::from_be_bytes(self.host), self.id)
+    }
+}
+
+impl fmt::Debug for Sealed {
+    /// The payload by its length only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Sealed({}, {} rows, {} bytes)",
+            self.id,
+            self.rows,
+            self.bytes.len()
+        )
+    }
+}
+
+/// How much the spool may hold, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Payload bytes of all batches together.
+    pub max_bytes: u64,
+    /// Age, counted from the sealing, at which a batch is given up.
+    pub max_age: Duration,
+}
+
+/// What a batch in the spool waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for an upload.
+    Stored,
+    /// Is being uploaded.
+    Leased,
+}
+
+/// One line of `spool ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Name of the batch.
+    pub id: BatchId,
+    /// Unix milliseconds of the sealing.
+    pub sealed_ms: u64,
+    /// Rows in the batch.
+    pub rows: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// What it waits for.
+    pub state: State,
+    /// Uploads tried so far.
+    pub attempts: u64,
+}
+
+/// What `spool stat` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stat {
+    /// The database.
+    pub path: PathBuf,
+    /// Batches, leased ones included.
+    pub batches: u64,
+    /// The part of `batches` that is being uploaded.
+    pub leased: u64,
+    /// Payload bytes of all batches.
+    pub payload_bytes: u64,
+    /// Unix milliseconds at which the oldest batch was sealed.
+    pub oldest_sealed_ms: Option<u64>,
+    /// Unix milliseconds at which the newest batch was sealed.
+    pub newest_sealed_ms: Option<u64>,
+    /// Size of the database and its write-ahead log on disk.
+    pub file_bytes: u64,
+    /// Damaged databases that were set aside and are kept for inspection.
+    pub quarantined: Vec<PathBuf>,
+}
+
+/// Why the spool cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk, or the file's page limit, is full.
+    #[error("the disk under the spool is full")]
+    Full(#[source] rusqlite::Error),
+    /// The database is damaged; the spool sets it aside by itself.
+    #[error("the spool database is damaged")]
+    Corrupt(#[source] rusqlite::Error),
+    /// A database of another program, which is left alone.
+    #[error("{} is a database of another program (application id {application_id:#x})", path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// What its header says.
+        application_id: i32,
+    },
+    /// A spool of a newer agent.
+    #[error("the spool has schema {found}, this agent knows {known}")]
+    Newer {
+        /// Schema version of the file.
+        found: i32,
+        /// Schema version of this agent.
+        known: i32,
+    },
+    /// The database cannot be used for another reason.
+    #[error("use the spool database")]
+    Database(#[source] rusqlite::Error),
+    /// The file or its directory cannot be used.
+    #[error("use {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
