@@ -1,0 +1,86 @@
+//! Compiles the BPF programs with clang and makes the Rust side of `include/abi.h`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use bindgen::callbacks::{DeriveInfo, ParseCallbacks, TypeKind};
+
+/// Object name, source and the defines that make it.
+const OBJECTS: &[(&str, &str, &[&str])] = &[
+    ("connection.ring.o", "src/connection.bpf.c", &[]),
+    ("connection.perf.o", "src/connection.bpf.c", &["-DWB_TRANSPORT_PERF"]),
+];
+
+/// Lets the agent read records without unsafe; a struct with padding then does not compile.
+#[derive(Debug)]
+struct ZeroCopy;
+
+impl ParseCallbacks for ZeroCopy {
+    fn add_derives(&self, info: &DeriveInfo<'_>) -> Vec<String> {
+        if info.kind != TypeKind::Struct {
+            return Vec::new();
+        }
+        ["FromBytes", "IntoBytes", "KnownLayout", "Immutable"]
+            .map(|derive| format!("::zerocopy::{derive}"))
+            .to_vec()
+    }
+}
+
+fn main() -> Result<()> {
+    let out = PathBuf::from(std::env::var("OUT_DIR").context("OUT_DIR is set by cargo")?);
+    for folder in ["src", "include"] {
+        println!("cargo:rerun-if-changed={folder}");
+    }
+    println!("cargo:rerun-if-env-changed=CLANG");
+    for (object, source, defines) in OBJECTS {
+        compile(source, defines, &out.join(object))?;
+    }
+    bindgen::Builder::default()
+        .header("include/abi.h")
+        .parse_callbacks(Box::new(ZeroCopy))
+        .allowlist_type("wb_.*")
+        .allowlist_var("WB_.*")
+        .prepend_enum_name(false)
+        .derive_default(true)
+        .derive_eq(true)
+        .layout_tests(false)
+        .generate_comments(true)
+        .generate()
+        .context("make Rust from include/abi.h (libclang is needed: run ci/deps)")?
+        .write_to_file(out.join("abi.rs"))?;
+    Ok(())
+}
+
+/// Compiles one object and strips its DWARF: only BTF is needed at run time.
+fn compile(source: &str, defines: &[&str], object: &Path) -> Result<()> {
+    let clang = std::env::var("CLANG").unwrap_or_else(|_| String::from("clang"));
+    let libbpf = std::env::var("DEP_BPF_INCLUDE").context("libbpf-sys exports its headers")?;
+    let status = Command::new(&clang)
+        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v2", "-Wall", "-Wextra", "-Werror"])
+        .arg(format!("-D__TARGET_ARCH_{}", target_arch()?))
+        .args(["-I", "include", "-I", &libbpf])
+        .args(defines)
+        .args(["-c", source, "-o"])
+        .arg(object)
+        .status()
+        .with_context(|| format!("run {clang} (run ci/deps, or set CLANG)"))?;
+    if !status.success() {
+        bail!("{clang} refused {source}");
+    }
+    let strip = clang.replace("clang", "llvm-strip");
+    let stripped = Command::new(&strip).arg("-g").arg(object).status();
+    if !stripped.is_ok_and(|status| status.success()) {
+        println!("cargo:warning={strip} is missing: the BPF objects keep their DWARF");
+    }
+    Ok(())
+}
+
+/// The architecture's name in libbpf's headers.
+fn target_arch() -> Result<&'static str> {
+    match std::env::var("CARGO_CFG_TARGET_ARCH").context("set by cargo")?.as_str() {
+        "x86_64" => Ok("x86"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("no BPF register layout is named for {other} yet"),
+    }
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the BPF programs and the agent: records, map keys and values, counters.
+ *
+ * This is the only definition. bindgen makes the Rust side of it, and the Rust build fails if a
+ * struct has implicit padding, so no uninitialised kernel byte can reach user space.
+ * Freestanding: no includes, fixed-width types, no pointers, bit-fields, unions or enum fields.
+ * Object and agent are one binary, so the layout needs no version.
+ */
+#ifndef WB_ABI_H
+#define WB_ABI_H
+
+typedef unsigned char wb_u8;
+typedef unsigned short wb_u16;
+typedef unsigned int wb_u32;
+typedef unsigned long long wb_u64;
+
+/* TASK_COMM_LEN, include/linux/sched.h: 16 since the first release. */
+#define WB_COMM_LEN 16
+/* Long enough for every program name in Debian 12 but ten; a longer one is cut, not lost. */
+#define WB_EXE_LEN 32
+
+/* The option on the wire: kind, length, 16-bit ExID (RFC 6994), token, flags, MAC. */
+#define WB_OPTION_LEN 16
+#define WB_OPTION_VERSION 1
+/* Layout of the flags byte: vv ee rr a c. */
+#define WB_OPTION_VERSION_SHIFT 6
+#define WB_OPTION_EPOCH_SHIFT 4
+#define WB_OPTION_EPOCH_MASK 3
+#define WB_OPTION_ANSWER 2
+#define WB_OPTION_CLONE 1
+/* Key epochs that can be valid at a time: epoch modulo 4 is what fits the flags byte. */
+#define WB_KEY_SLOTS 4
+
+enum wb_record_kind {
+	WB_RECORD_CONNECTION = 1,
+};
+
+/* Why a connection record was made. */
+enum wb_what {
+	WB_WHAT_CLOSED = 1,  /* reached CLOSE; the last record of this id */
+	WB_WHAT_LIVE = 2,    /* taken from the table by the snapshot iterator */
+	WB_WHAT_ADOPTED = 3, /* existed before the agent: its numbers are the baseline */
+	WB_WHAT_STALE = 4,   /* table entry whose socket is gone: its close was missed */
+};
+
+enum wb_role {
+	WB_ROLE_CLIENT = 0,
+	WB_ROLE_SERVER = 1,
+};
+
+/* wb_connection.flags and wb_connection_record.flags */
+#define WB_FLAG_ESTABLISHED 0x0001	/* reached ESTABLISHED while watched, or adopted */
+#define WB_FLAG_ADOPTED 0x0002
+#define WB_FLAG_RESET_SENT 0x0004
+#define WB_FLAG_RESET_RECEIVED 0x0008
+#define WB_FLAG_ANSWER_SENT 0x0010	/* token_sent went out with WB_OPTION_ANSWER */
+#define WB_FLAG_ANSWER_RECEIVED 0x0020	/* token_received came with WB_OPTION_ANSWER */
+#define WB_FLAG_ACCEPTED 0x0040		/* process is the one that called accept */
+#define WB_FLAG_TOKEN_SENT 0x0080	/* the option really left in a segment */
+#define WB_FLAG_LISTENER 0x0100		/* process is the one that called listen */
+
+/* The process that owns a socket, as far as the kernel can tell without a file system. */
+struct wb_process {
+	wb_u64 start_ns; /* group leader's start, CLOCK_BOOTTIME */
+	wb_u64 cgroup_id; /* cgroup2 inode number */
+	wb_u32 tgid;
+	wb_u32 reserved;
+	char comm[WB_COMM_LEN]; /* group leader's name */
+	char exe[WB_EXE_LEN]; /* last component of the executable's path */
+};
+
+/* IPv4 is held IPv4-mapped. Ports in host byte order. */
+struct wb_tuple {
+	wb_u8 local[16];
+	wb_u8 remote[16];
+	wb_u16 local_port;
+	wb_u16 remote_port;
+	wb_u32 netns; /* inode number of the network namespace */
+};
+
+struct wb_record_header {
+	wb_u16 kind; /* enum wb_record_kind */
+	wb_u16 size; /* of the whole record */
+	wb_u32 cpu;
+	wb_u64 ktime_ns; /* CLOCK_MONOTONIC */
+};
+
+/* What struct tcp_sock counts. Payload means without SYN, FIN and retransmissions. */
+struct wb_numbers {
+	wb_u64 bytes_sent; /* payload, each byte once */
+	wb_u64 bytes_received; /* payload, each byte once */
+	wb_u32 segments_sent;
+	wb_u32 segments_received;
+	wb_u32 retransmits; /* segments, SYN included */
+	wb_u32 out_of_order; /* segments */
+	wb_u32 zero_windows; /* segments received that closed or kept closed the window */
+	wb_u32 srtt_us; /* 0 = no sample */
+	wb_u32 min_rtt_us; /* 0 = no sample */
+	wb_u32 error; /* sk_err */
+};
+
+struct wb_connection_record {
+	struct wb_record_header header;
+	wb_u64 id; /* unique within this boot of the agent */
+	wb_u64 start_ns; /* first segment seen, CLOCK_MONOTONIC */
+	wb_u64 established_ns; /* 0 = not watched or not reached */
+	wb_u64 token_sent; /* 0 = none */
+	wb_u64 token_received; /* 0 = none */
+	struct wb_process process;
+	struct wb_tuple tuple;
+	struct wb_numbers numbers;
+	wb_u32 flags;
+	wb_u8 what; /* enum wb_what */
+	wb_u8 role; /* enum wb_role */
+	wb_u8 state; /* TCP state now */
+	wb_u8 old_state; /* TCP state before CLOSE */
+};
+
+/* Value of the connections map; the key is the socket's address. */
+struct wb_connection {
+	wb_u64 id;
+	wb_u64 start_ns;
+	wb_u64 established_ns;
+	wb_u64 token_sent;
+	wb_u64 token_received;
+	struct wb_process process;
+	struct wb_tuple tuple;
+	wb_u32 flags;
+	wb_u32 zero_windows;
+	wb_u32 handshake_retransmits; /* total_retrans when the handshake was done */
+	wb_u8 role;
+	wb_u8 write_state; /* enum wb_write_state */
+	wb_u8 parse_left; /* segments with unknown options that are still looked at */
+	wb_u8 own_cb_flags; /* sock_ops flags that we set and nobody had set before */
+};
+
+enum wb_write_state {
+	WB_WRITE_OFF = 0,
+	WB_WRITE_WANTED = 1,
+	WB_WRITE_WATCHING = 2, /* written; watching whether the path took it */
+};
+
+/* Key of the listeners map. */
+struct wb_listener_key {
+	wb_u32 netns;
+	wb_u16 port;
+	wb_u16 reserved;
+};
+
+/* Key of the destinations LPM trie. */
+struct wb_prefix {
+	wb_u32 length; /* bits, 96 more for IPv4 */
+	wb_u8 addr[16];
+};
+
+/* Key of the paths map: a peer for which the option was lost. */
+struct wb_path_key {
+	wb_u8 addr[16];
+	wb_u32 netns;
+	wb_u32 reserved;
+};
+
+enum wb_path_reason {
+	WB_PATH_GOOD = 0,
+	WB_PATH_HANDSHAKE_LOST = 1, /* the peer repeated its SYN-ACK after our option */
+	WB_PATH_DATA_LOST = 2, /* data that carried the option had to be retransmitted */
+	WB_PATH_STRIPPED = 3, /* the peer answered although we had written */
+	WB_PATH_ACK_MISSING = 4, /* the peer's handshake ACKs do not arrive */
+};
+
+struct wb_path {
+	wb_u64 off_until_ns; /* CLOCK_MONOTONIC; 0 = never off */
+	wb_u64 changed_ns;
+	wb_u32 failures; /* times turned off, the exponent of the back-off */
+	wb_u32 good; /* recent proofs that the option passed */
+	wb_u32 reason; /* enum wb_path_reason */
+	wb_u32 suspicions; /* weak signs in a row */
+};
+
+struct wb_key {
+	wb_u64 k0;
+	wb_u64 k1;
+	wb_u32 epoch;
+	wb_u32 valid;
+};
+
+/* One entry; in an array map because kernels before 5.2 have no global data. */
+struct wb_config {
+	wb_u64 scope_cgroup_id; /* 0 = every cgroup */
+	wb_u64 path_backoff_ns; /* first time off */
+	wb_u64 wakeup_bytes; /* unread bytes in the ring that wake the agent */
+	wb_u32 scope_level; /* depth of the scope's cgroup */
+	wb_u32 write_epoch; /* key that writes */
+	wb_u16 option_exid;
+	wb_u8 option_kind;
+	wb_u8 option_write; /* 0 = read only */
+	wb_u8 option_on_data;
+	wb_u8 option_answer;
+	wb_u8 keep_cb_flags; /* another sock_ops program is attached: never clear a flag */
+	wb_u8 reserved;
+};
+
+/* Index of the counters array (per CPU). */
+enum wb_counter {
+	WB_COUNT_RECORDS_ATTEMPTED = 0,
+	WB_COUNT_RECORDS_DROPPED = 1,
+	WB_COUNT_CONNECTIONS_INSERTED = 2,
+	WB_COUNT_CONNECTIONS_DELETED = 3,
+	WB_COUNT_CONNECTIONS_FAILED = 4, /* insert refused */
+	WB_COUNT_OPTION_WRITTEN = 5,
+	WB_COUNT_OPTION_READ = 6,
+	WB_COUNT_OPTION_BAD_MAC = 7,
+	WB_COUNT_OPTION_MALFORMED = 8,
+	WB_COUNT_OPTION_UNKNOWN_EPOCH = 9,
+	WB_COUNT_OPTION_NO_ROOM = 10,
+	WB_COUNT_OPTION_NOT_ALLOWED = 11, /* destination not in the list */
+	WB_COUNT_OPTION_PATH_OFF = 12, /* destination in the negative cache */
+	WB_COUNT_OPTION_STORE_FAILED = 13,
+	WB_COUNT_PATH_FAILURES = 14,
+	WB_COUNT_MAX = 15,
+};
+
+_Static_assert(sizeof(struct wb_process) == 72, "wb_process");
+_Static_assert(sizeof(struct wb_tuple) == 40, "wb_tuple");
+_Static_assert(sizeof(struct wb_numbers) == 48, "wb_numbers");
+_Static_assert(sizeof(struct wb_connection_record) == 224, "wb_connection_record");
+_Static_assert(sizeof(struct wb_connection) == 168, "wb_connection");
+_Static_assert(sizeof(struct wb_config) == 40, "wb_config");
+
+#endif /* WB_ABI_H */

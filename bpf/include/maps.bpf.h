@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Tables of the connection family. */
+#ifndef WB_MAPS_BPF_H
+#define WB_MAPS_BPF_H
+
+#include "abi.h"
+#include "emit.bpf.h"
+
+/*
+ * connections: every watched connection, keyed by the address of its socket, which is unique on
+ * the host (socket cookies are per namespace before 5.3). Entered at SYN_SENT, at the handshake's
+ * end or by adoption; removed at CLOSE. LRU so that a missed CLOSE cannot fill it for good: what
+ * it evicts is inserted - deleted - present, which the agent reports. Preallocated by its type.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536); /* replaced by limits.connections */
+	__type(key, u64);
+	__type(value, struct wb_connection);
+} connections SEC(".maps");
+
+/*
+ * listeners: the process that called listen, by namespace and port: who owns an accepted
+ * connection until accept tells better. LRU: an evicted listener costs a name, not a count.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct wb_listener_key);
+	__type(value, struct wb_process);
+} listeners SEC(".maps");
+
+/* destinations: prefixes that may be sent the option. Written by the agent at start only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wb_prefix);
+	__type(value, u32);
+} destinations SEC(".maps");
+
+/*
+ * paths: what is known of the way to a peer. LRU: the worst an eviction can do is one more
+ * attempt on a path that drops the option.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct wb_path_key);
+	__type(value, struct wb_path);
+} paths SEC(".maps");
+
+/* keys: slot = epoch modulo 4. Written by the agent only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WB_KEY_SLOTS);
+	__type(key, u32);
+	__type(value, struct wb_key);
+} keys SEC(".maps");
+
+static __always_inline u64 random_u64(void)
+{
+	return ((u64)bpf_get_prandom_u32() << 32) | bpf_get_prandom_u32();
+}
+
+/* The entry of a socket, made if it is not there. NULL when the table refuses (counted). */
+static __always_inline struct wb_connection *connection_of(u64 key, u8 role)
+{
+	struct wb_connection *found = bpf_map_lookup_elem(&connections, &key);
+
+	if (found)
+		return found;
+	struct wb_connection fresh = {};
+
+	fresh.id = random_u64();
+	fresh.start_ns = bpf_ktime_get_ns();
+	fresh.role = role;
+	if (bpf_map_update_elem(&connections, &key, &fresh, BPF_NOEXIST)) {
+		count(WB_COUNT_CONNECTIONS_FAILED);
+		return NULL;
+	}
+	count(WB_COUNT_CONNECTIONS_INSERTED);
+	return bpf_map_lookup_elem(&connections, &key);
+}
+
+#endif /* WB_MAPS_BPF_H */

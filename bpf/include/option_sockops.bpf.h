@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Injection mode `sockops`: the kernel's own TCP stack writes the option (5.10, and backports).
+ *
+ * Rules, each one measured to be needed:
+ * - The handshake ACK carries the option: a pure ACK is redundant, so a box that drops it costs
+ *   nothing as long as the client speaks first.
+ * - Never on SYN (it hangs behind boxes that drop it), FIN or RST, never on a retransmission,
+ *   never where a full-size segment would grow, and the MSS is never shrunk: reserving on a
+ *   full-size segment without lowering the MSS makes packets that IP drops.
+ * - Callbacks are switched off per socket as soon as they have nothing to do.
+ */
+#ifndef WB_OPTION_SOCKOPS_BPF_H
+#define WB_OPTION_SOCKOPS_BPF_H
+
+#include "option.bpf.h"
+#include "path.bpf.h"
+#include "sock.bpf.h"
+
+/* Segments with unknown options that are looked at before giving up on a connection. */
+#define WB_PARSE_ATTEMPTS 8
+/* A SYN-ACK is repeated after 1, 3 and 7 s (RFC 6298); later pure ACKs prove nothing. */
+#define WB_WATCH_NS (8ULL * 1000000000ULL)
+
+/* Sets callback flags and remembers which of them nobody had set before us. */
+static __always_inline void set_callbacks(struct bpf_sock_ops *ctx, struct wb_connection *conn,
+					  u8 flags)
+{
+	u32 now = ctx->bpf_sock_ops_cb_flags;
+
+	conn->own_cb_flags |= flags & ~now;
+	bpf_sock_ops_cb_flags_set(ctx, now | flags);
+}
+
+/* Clears only flags that are ours: another program on the same socket keeps its own. */
+static __always_inline void clear_callbacks(struct bpf_sock_ops *ctx, struct wb_connection *conn,
+					    struct wb_config *cfg, u8 flags)
+{
+	u32 now = ctx->bpf_sock_ops_cb_flags;
+	u8 ours = conn->own_cb_flags & flags;
+
+	conn->own_cb_flags &= ~ours;
+	if (ours && !cfg->keep_cb_flags)
+		bpf_sock_ops_cb_flags_set(ctx, now & ~(u32)ours);
+}
+
+static __always_inline void stop_writing(struct bpf_sock_ops *ctx, struct wb_connection *conn,
+					 struct wb_config *cfg)
+{
+	conn->write_state = WB_WRITE_OFF;
+	clear_callbacks(ctx, conn, cfg, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+}
+
+static __always_inline void peer_of(struct bpf_sock_ops *ctx, u8 *addr)
+{
+	if (ctx->family == AF_INET6) {
+		/* volatile: the verifier refuses the 64-bit context loads clang would make. */
+		volatile u32 *remote = ctx->remote_ip6;
+		u32 word[4];
+
+		word[0] = remote[0];
+		word[1] = remote[1];
+		word[2] = remote[2];
+		word[3] = remote[3];
+		__builtin_memcpy(addr, word, 16);
+	} else {
+		map_ipv4(addr, ctx->remote_ip4);
+	}
+}
+
+static __always_inline void path_key_of(struct wb_path_key *key, struct bpf_sock_ops *ctx,
+					struct tcp_sock *tp)
+{
+	peer_of(ctx, key->addr);
+	/* tp is a trusted pointer, so this is a plain load even where probe reads are not
+	 * available to sock_ops programs. */
+	key->netns = ((struct sock *)tp)->__sk_common.skc_net.net->ns.inum;
+}
+
+/* Whether a new connection may carry the option to its peer; each refusal is counted. */
+static __always_inline bool may_write(struct bpf_sock_ops *ctx, struct tcp_sock *tp)
+{
+	struct wb_prefix prefix = {};
+	struct wb_path_key path = {};
+
+	prefix.length = 128;
+	peer_of(ctx, prefix.addr);
+	if (!bpf_map_lookup_elem(&destinations, &prefix)) {
+		count(WB_COUNT_OPTION_NOT_ALLOWED);
+		return 0;
+	}
+	path_key_of(&path, ctx, tp);
+	if (path_is_off(&path)) {
+		count(WB_COUNT_OPTION_PATH_OFF);
+		return 0;
+	}
+	return 1;
+}
+
+static __always_inline u64 new_token(void)
+{
+	u64 token = random_u64();
+
+	return token ? token : 1;
+}
+
+/* Reads the option of the segment at hand. 0 = none or not valid. */
+static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_config *cfg, u8 *flags)
+{
+	struct wb_option option = {};
+
+	/* The kernel compares kind and, with length 4, the 16-bit ExID (bpf_load_hdr_opt). */
+	option.kind = cfg->option_kind;
+	option.length = 4;
+	option.exid[0] = cfg->option_exid >> 8;
+	option.exid[1] = cfg->option_exid;
+	long length = bpf_load_hdr_opt(ctx, &option, sizeof(option), 0);
+
+	if (length == -42) /* ENOMSG: no such option */
+		return 0;
+	if (length != WB_OPTION_LEN) {
+		count(WB_COUNT_OPTION_MALFORMED);
+		return 0;
+	}
+	*flags = option.flags;
+	return option_verify(&option);
+}
+
+static __always_inline bool take_option(struct bpf_sock_ops *ctx, struct wb_connection *conn,
+					struct wb_config *cfg)
+{
+	u8 flags = 0;
+	u64 token = read_option(ctx, cfg, &flags);
+
+	if (!token)
+		return 0;
+	conn->token_received = token;
+	if (flags & WB_OPTION_ANSWER)
+		conn->flags |= WB_FLAG_ANSWER_RECEIVED;
+	count(WB_COUNT_OPTION_READ);
+	return 1;
+}
+
+/* Payload bytes of the segment that ended the handshake. */
+static __always_inline u32 handshake_payload(struct bpf_sock_ops *ctx)
+{
+	u8 *data = ctx->skb_data;
+	u8 *end = ctx->skb_data_end;
+	u32 length = ctx->skb_len;
+
+	if (data + 20 > end)
+		return 0;
+	u32 header = (data[12] >> 4) * 4;
+
+	return length > header ? length - header : 0;
+}
+
+static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					       struct wb_config *cfg)
+{
+	struct wb_connection *conn = connection_of((u64)tp, WB_ROLE_CLIENT);
+	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
+
+	if (!conn)
+		return;
+	conn->parse_left = WB_PARSE_ATTEMPTS;
+	if (cfg->option_write && may_write(ctx, tp)) {
+		conn->write_state = WB_WRITE_WANTED;
+		callbacks |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
+	}
+	set_callbacks(ctx, conn, callbacks);
+}
+
+static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+						struct wb_config *cfg)
+{
+	struct wb_connection *conn = connection_of((u64)tp, WB_ROLE_SERVER);
+	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
+	struct wb_path_key path = {};
+
+	if (!conn)
+		return;
+	conn->role = WB_ROLE_SERVER;
+	conn->handshake_retransmits = ctx->total_retrans;
+	if (take_option(ctx, conn, cfg))
+		return;
+	conn->parse_left = WB_PARSE_ATTEMPTS;
+	/*
+	 * A handshake that data completed, on a listener that does not defer, means that the ACK
+	 * was lost: perhaps because it carried an option. Then the peer is not answered.
+	 */
+	if (handshake_payload(ctx) && !tp->inet_conn.icsk_accept_queue.rskq_defer_accept) {
+		path_key_of(&path, ctx, tp);
+		path_suspected(&path, WB_PATH_ACK_MISSING, cfg);
+	} else if (cfg->option_write && cfg->option_answer && may_write(ctx, tp)) {
+		conn->write_state = WB_WRITE_WANTED;
+		callbacks |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
+	}
+	set_callbacks(ctx, conn, callbacks);
+}
+
+static __always_inline void on_sockops_parse(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					     struct wb_config *cfg)
+{
+	u64 key = (u64)tp;
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+	struct wb_path_key path = {};
+
+	if (!conn)
+		return;
+	if (take_option(ctx, conn, cfg)) {
+		conn->parse_left = 0;
+		if (conn->role == WB_ROLE_SERVER) {
+			/* It came late, but it came: no answer is needed. */
+			if (conn->write_state == WB_WRITE_WANTED)
+				stop_writing(ctx, conn, cfg);
+		} else if (conn->flags & WB_FLAG_TOKEN_SENT &&
+			   conn->flags & WB_FLAG_ANSWER_RECEIVED) {
+			path_key_of(&path, ctx, tp);
+			path_failed(&path, WB_PATH_STRIPPED, cfg);
+		}
+	} else if (conn->parse_left) {
+		conn->parse_left--;
+	}
+	if (!conn->parse_left)
+		clear_callbacks(ctx, conn, cfg, BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG);
+}
+
+/*
+ * After the option left: did the path take it? True when there is nothing more to watch or
+ * write. The signs: the peer repeats its SYN-ACK (we answer with a second pure ACK although no
+ * data came), or data that carried the option had to be sent again.
+ */
+static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+				       struct wb_connection *conn, struct wb_config *cfg)
+{
+	struct wb_path_key path = {};
+
+	if (ctx->total_retrans > conn->handshake_retransmits) {
+		if (cfg->option_on_data && ctx->bytes_acked <= 1) {
+			path_key_of(&path, ctx, tp);
+			path_failed(&path, WB_PATH_DATA_LOST, cfg);
+		}
+		return 1;
+	}
+	if (ctx->bytes_received) {
+		/* The peer spoke first, so it had taken the handshake ACK. */
+		if (conn->role == WB_ROLE_CLIENT && ctx->bytes_acked <= 1) {
+			path_key_of(&path, ctx, tp);
+			path_passed(&path);
+		}
+		return 1;
+	}
+	if (ctx->bytes_acked > 1 || bpf_ktime_get_ns() - conn->established_ns > WB_WATCH_NS)
+		return 1;
+	if (!ctx->skb_len && !ctx->data_segs_in && conn->role == WB_ROLE_CLIENT) {
+		path_key_of(&path, ctx, tp);
+		path_failed(&path, WB_PATH_HANDSHAKE_LOST, cfg);
+		return 1;
+	}
+	return 0;
+}
+
+static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					      struct wb_config *cfg)
+{
+	u64 key = (u64)tp;
+	struct wb_connection *conn;
+	u32 payload = ctx->skb_len;
+
+	if (ctx->args[0] == BPF_WRITE_HDR_TCP_CURRENT_MSS)
+		return;
+	if (ctx->skb_tcp_flags & TCP_FLAG_SYN)
+		return;
+	conn = bpf_map_lookup_elem(&connections, &key);
+	if (!conn)
+		return;
+	if (conn->write_state == WB_WRITE_OFF || ctx->skb_tcp_flags & (TCP_FLAG_FIN | TCP_FLAG_RST)) {
+		stop_writing(ctx, conn, cfg);
+		return;
+	}
+	if (conn->write_state == WB_WRITE_WATCHING) {
+		if (watch_path(ctx, tp, conn, cfg)) {
+			stop_writing(ctx, conn, cfg);
+			return;
+		}
+		if (!payload || !cfg->option_on_data)
+			return;
+	} else if (ctx->total_retrans > conn->handshake_retransmits) {
+		stop_writing(ctx, conn, cfg);
+		return;
+	}
+	if (payload && (!cfg->option_on_data || payload + WB_OPTION_LEN > ctx->mss_cache))
+		return;
+	if (bpf_reserve_hdr_opt(ctx, WB_OPTION_LEN, 0)) {
+		count(WB_COUNT_OPTION_NO_ROOM);
+		stop_writing(ctx, conn, cfg);
+	}
+}
+
+static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					     struct wb_config *cfg)
+{
+	u64 key = (u64)tp;
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+	struct wb_option option = {};
+
+	if (!conn || conn->write_state == WB_WRITE_OFF || ctx->skb_tcp_flags & TCP_FLAG_SYN)
+		return;
+	if (!conn->token_sent)
+		conn->token_sent = new_token();
+	u8 flags = conn->role == WB_ROLE_SERVER ? WB_OPTION_ANSWER : 0;
+
+	if (!option_build(&option, cfg, conn->token_sent, flags) ||
+	    bpf_store_hdr_opt(ctx, &option, sizeof(option), 0)) {
+		count(WB_COUNT_OPTION_STORE_FAILED);
+		return;
+	}
+	count(WB_COUNT_OPTION_WRITTEN);
+	conn->flags |= WB_FLAG_TOKEN_SENT | (flags ? WB_FLAG_ANSWER_SENT : 0);
+	conn->write_state = WB_WRITE_WATCHING;
+}
+
+/*
+ * Attached to the scope's cgroup with BPF_F_ALLOW_MULTI, so it runs beside others. Runs under the
+ * socket lock. Never touches ctx->reply, which is shared with them.
+ */
+SEC("sockops")
+int wb_conn_option(struct bpf_sock_ops *ctx)
+{
+	u32 op = ctx->op;
+
+	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	    op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op < BPF_SOCK_OPS_PARSE_HDR_OPT_CB)
+		return 1;
+	/* Loaded once into a local: a second load would be a second, unchecked pointer. */
+	struct bpf_sock *sk = ctx->sk;
+	struct wb_config *cfg = configuration();
+
+	if (!sk || !cfg)
+		return 1;
+	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+
+	if (!tp)
+		return 1;
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+		on_sockops_connect(ctx, tp, cfg);
+	} else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB) {
+		u64 key = (u64)tp;
+		struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+
+		/* A retransmitted SYN is no reason to leave the handshake ACK bare. */
+		if (conn)
+			conn->handshake_retransmits = ctx->total_retrans;
+	} else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		on_sockops_accepted(ctx, tp, cfg);
+	} else if (op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB) {
+		on_sockops_parse(ctx, tp, cfg);
+	} else if (op == BPF_SOCK_OPS_HDR_OPT_LEN_CB) {
+		on_sockops_length(ctx, tp, cfg);
+	} else if (op == BPF_SOCK_OPS_WRITE_HDR_OPT_CB) {
+		on_sockops_write(ctx, tp, cfg);
+	}
+	return 1;
+}
+
+#endif /* WB_OPTION_SOCKOPS_BPF_H */

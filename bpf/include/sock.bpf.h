@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What can be read from a socket and from the current task. Reads only. */
+#ifndef WB_SOCK_BPF_H
+#define WB_SOCK_BPF_H
+
+#include "abi.h"
+#include "compat.bpf.h"
+
+static __always_inline void map_ipv4(u8 *out, u32 addr)
+{
+	__builtin_memset(out, 0, 10);
+	out[10] = 0xff;
+	out[11] = 0xff;
+	__builtin_memcpy(out + 12, &addr, 4);
+}
+
+/* Fills the tuple; an IPv4 socket gives IPv4-mapped addresses, as a dual-stack one does itself. */
+static __always_inline void sock_tuple(struct sock *sk, struct wb_tuple *tuple)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+		BPF_CORE_READ_INTO(&tuple->local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&tuple->remote, sk, __sk_common.skc_v6_daddr);
+	} else {
+		map_ipv4(tuple->local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(tuple->remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	}
+	tuple->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	tuple->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	tuple->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+static __always_inline bool sock_is_tcp(struct sock *sk)
+{
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) && sock_protocol(sk) == IPPROTO_TCP;
+}
+
+/* True when the socket belongs to a cgroup below the configured scope. */
+static __always_inline bool sock_in_scope(struct sock *sk, struct wb_config *cfg)
+{
+	if (!cfg->scope_cgroup_id)
+		return 1;
+	struct cgroup *cgrp = sock_cgroup(sk);
+
+	return cgrp && cgroup_ancestor_id(cgrp, cfg->scope_level) == cfg->scope_cgroup_id;
+}
+
+/*
+ * Fills the numbers. bytes_sent counts retransmissions and bytes_received counts the FIN, so
+ * both are corrected here to payload: tcp_data_queue() adds the FIN's sequence number, and
+ * tcp_fin() is the only place that sets SOCK_DONE on a TCP socket (net/ipv4/tcp_input.c).
+ */
+static __always_inline void sock_numbers(struct sock *sk, struct wb_numbers *numbers)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	u64 flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+	u64 done = 1ULL << bpf_core_enum_value(enum sock_flags, SOCK_DONE);
+
+	numbers->bytes_received = BPF_CORE_READ(tp, bytes_received);
+	if (numbers->bytes_received && (flags & done))
+		numbers->bytes_received--;
+	numbers->bytes_sent = 0;
+	if (bpf_core_field_exists(tp->bytes_sent))
+		numbers->bytes_sent =
+			BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	numbers->segments_sent = BPF_CORE_READ(tp, segs_out);
+	numbers->segments_received = BPF_CORE_READ(tp, segs_in);
+	numbers->retransmits = BPF_CORE_READ(tp, total_retrans);
+	numbers->out_of_order = 0;
+	if (bpf_core_field_exists(tp->rcv_ooopack))
+		numbers->out_of_order = BPF_CORE_READ(tp, rcv_ooopack);
+	numbers->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	numbers->min_rtt_us = BPF_CORE_READ(tp, rtt_min.s[0].v);
+	/* ~0 is the kernel's "no sample yet", include/net/tcp.h tcp_min_rtt(). */
+	if (numbers->min_rtt_us == ~0U)
+		numbers->min_rtt_us = 0;
+	numbers->error = BPF_CORE_READ(sk, sk_err);
+}
+
+/* Fills the process from a task: names of the group leader, not of one thread. */
+static __always_inline void task_process(struct task_struct *task, struct wb_process *process)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	const unsigned char *name = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
+
+	process->tgid = BPF_CORE_READ(task, tgid);
+	process->start_ns = task_start_boottime(leader);
+	process->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	BPF_CORE_READ_STR_INTO(&process->comm, leader, comm);
+	if (name)
+		bpf_probe_read_kernel_str(&process->exe, sizeof(process->exe), name);
+}
+
+#endif /* WB_SOCK_BPF_H */
