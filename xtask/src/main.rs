@@ -1,1 +1,99 @@
-fn main() {}
+//! Every developer command of Waybill: `cargo xtask --help`.
+//!
+//! One file per command. Commands start the tools (cargo, clang-format, the project's own
+//! binaries); they hold no product logic and depend on nothing that takes long to build.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod check;
+mod child;
+mod clean_lab;
+mod demo;
+mod deps;
+mod doctor;
+mod fmt;
+mod idle;
+mod licences;
+mod rootfs;
+mod stage;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what it does: a client, a NAT gateway, two backends, and the topology that is found
+    Demo(demo::Args),
+    /// Run every test, from units to agent and collector in network namespaces
+    Test(test::Args),
+    /// Look for what must not be merged: format, lints, architecture, documents, licences
+    Check(check::Args),
+    /// Check the architecture rules alone
+    Tidy,
+    /// Format Rust and BPF C
+    Fmt,
+    /// Install what this machine lacks (Debian), or say what it is
+    Deps,
+    /// Say what the agent would do on this machine, and why not more
+    Doctor(doctor::Args),
+    /// Assemble the directory that the agent is confined to
+    Rootfs(rootfs::Args),
+    /// Measure what the project promises
+    Bench(bench::Args),
+    /// Remove what a killed demo or test left behind
+    CleanLab(clean_lab::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell when even this cannot be written.
+            writeln!(std::io::stderr(), "xtask: {error:#}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+        Command::Fmt => fmt::run().map(|()| ExitCode::SUCCESS),
+        Command::Deps => deps::run().map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args),
+        Command::CleanLab(args) => clean_lab::run(&args),
+    }
+}
+
+/// True when whoever read our output went away, as `head` does; that is not a failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,176 @@
+//! Crates: which of ours may know which, and that each foreign one was thought about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{File, Finding, Tree};
+
+/// Where each foreign crate has its line: "- `name`: what it does and what it replaces".
+const REGISTER: &str = "docs/decisions/dependencies.md";
+
+/// Which of our crates may use which.
+const KNOWS: [(&str, &[&str]); 5] = [
+    ("agent", &["bpf", "wire"]),
+    ("bpf", &[]),
+    ("collector", &["wire"]),
+    ("tidy", &[]),
+    ("wire", &[]),
+];
+
+/// Tables of a manifest that name dependencies.
+const TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut manifests = Vec::new();
+    for file in &tree.files {
+        if file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml") {
+            match toml::from_str::<toml::Table>(&file.text) {
+                Ok(table) => manifests.push((file, table)),
+                Err(error) => findings.push(file.finding(0, error.message().to_owned())),
+            }
+        }
+    }
+    let ours: BTreeSet<&str> = manifests.iter().filter_map(|(_, t)| name(t)).collect();
+    findings.extend(directions(&manifests, &ours));
+    findings.extend(register(tree, &manifests, &ours));
+    findings
+}
+
+type Manifest<'a> = (&'a File, toml::Table);
+
+fn name(manifest: &toml::Table) -> Option<&str> {
+    manifest.get("package")?.get("name")?.as_str()
+}
+
+/// Names of what a manifest depends on, in all its tables.
+fn dependencies(manifest: &toml::Table) -> impl Iterator<Item = &str> {
+    let shared = manifest
+        .get("workspace")
+        .and_then(|w| w.get("dependencies"));
+    TABLES
+        .iter()
+        .filter_map(|table| manifest.get(*table))
+        .chain(shared)
+        .filter_map(toml::Value::as_table)
+        .flat_map(|table| table.keys().map(String::as_str))
+}
+
+fn directions(manifests: &[Manifest<'_>], ours: &BTreeSet<&str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, manifest) in manifests {
+        let rule = name(manifest).and_then(|own| KNOWS.iter().find(|(name, _)| *name == own));
+        let Some((own, known)) = rule else { continue };
+        for dependency in dependencies(manifest) {
+            if ours.contains(dependency) && !known.contains(&dependency) {
+                let message = format!("{own} must not know {dependency}");
+                findings.push(file.finding(0, message));
+            }
+        }
+    }
+    findings
+}
+
+fn register(tree: &Tree, manifests: &[Manifest<'_>], ours: &BTreeSet<&str>) -> Vec<Finding> {
+    let mut used: BTreeMap<&str, &File> = BTreeMap::new();
+    for (file, manifest) in manifests {
+        for dependency in dependencies(manifest) {
+            if !ours.contains(dependency) {
+                used.entry(dependency).or_insert(file);
+            }
+        }
+    }
+    let Some(register) = tree.file(REGISTER) else {
+        return vec![Finding {
+            path: REGISTER.to_owned(),
+            line: 0,
+            message: "holds a line for each dependency, and is missing".to_owned(),
+        }];
+    };
+    let mut argued = BTreeSet::new();
+    let mut findings = Vec::new();
+    for (at, line) in register.lines() {
+        let Some((crate_name, reason)) = entry(line) else {
+            continue;
+        };
+        argued.insert(crate_name);
+        if !used.contains_key(crate_name) {
+            findings.push(register.finding(at, format!("{crate_name} is not used any more")));
+        }
+        if reason.trim().is_empty() {
+            findings.push(register.finding(at, format!("{crate_name} has no reason")));
+        }
+    }
+    for (crate_name, file) in used {
+        if !argued.contains(crate_name) {
+            let message = format!("{crate_name} has no line in {REGISTER}");
+            findings.push(file.finding(0, message));
+        }
+    }
+    findings
+}
+
+/// Name and reason in "- `name`: reason".
+fn entry(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("- `")?.split_once("`:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::tree;
+
+    const REGISTER: &str = "docs/decisions/dependencies.md";
+
+    #[test]
+    fn a_dependency_without_a_line_is_found() {
+        let found = check(&tree(&[
+            (REGISTER, "# Crates\n\n- `serde`: reads configuration.\n"),
+            (
+                "agent/Cargo.toml",
+                "[dependencies]\nserde = \"1\"\nleft-pad = \"1\"\n",
+            ),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("left-pad"));
+    }
+
+    #[test]
+    fn a_line_without_use_or_reason_is_found() {
+        let found = check(&tree(&[
+            (REGISTER, "- `serde`:\n- `gone`: was useful.\n"),
+            ("Cargo.toml", "[workspace.dependencies]\nserde = \"1\"\n"),
+        ]));
+        let lines: Vec<_> = found.iter().map(|f| f.line).collect();
+        assert_eq!(lines, [1, 2]);
+    }
+
+    #[test]
+    fn a_missing_register_is_found() {
+        assert_eq!(check(&tree(&[("Cargo.toml", "")])).len(), 1);
+    }
+
+    #[test]
+    fn a_crate_that_knows_what_it_must_not_is_found() {
+        let package = |name: &str, tail: &str| format!("[package]\nname = \"{name}\"\n{tail}");
+        let wire = package(
+            "wire",
+            "[dev-dependencies]\nagent = { path = \"../agent\" }\n",
+        );
+        let found = check(&tree(&[
+            (REGISTER, ""),
+            (
+                "agent/Cargo.toml",
+                &package("agent", "[dependencies]\nwire.workspace = true\n"),
+            ),
+            ("wire/Cargo.toml", &wire),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].message, "wire must not know agent");
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_toml_is_found() {
+        let found = check(&tree(&[(REGISTER, ""), ("a/Cargo.toml", "[package\n")]));
+        assert_eq!(found.len(), 1);
+    }
+}

@@ -1,0 +1,251 @@
+//! Documents: that links lead somewhere, decisions are listed, and commands exist.
+
+use std::collections::BTreeSet;
+
+use crate::{File, Finding, Tree};
+
+/// Folder of decision files, and the list of them.
+const DECISIONS: &str = "docs/decisions/";
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in documents(tree) {
+        for (at, target) in links(file) {
+            if let Some(message) = broken(tree, file, &target) {
+                findings.push(file.finding(at, message));
+            }
+        }
+    }
+    findings.extend(decisions(tree));
+    findings
+}
+
+fn documents(tree: &Tree) -> impl Iterator<Item = &File> {
+    tree.files.iter().filter(|file| file.path.ends_with(".md"))
+}
+
+/// The lines of a document outside of code blocks.
+fn prose(file: &File) -> impl Iterator<Item = (usize, &str)> {
+    let mut code = false;
+    file.lines().filter(move |(_, line)| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+/// Targets of `[text](target)` with their lines.
+fn links(file: &File) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, line) in prose(file) {
+        let mut rest = line;
+        while let Some((_, after)) = rest.split_once("](") {
+            let Some((target, after)) = after.split_once(')') else {
+                break;
+            };
+            found.push((at, target.to_owned()));
+            rest = after;
+        }
+    }
+    found
+}
+
+/// What is wrong with a link; web addresses are not followed.
+fn broken(tree: &Tree, file: &File, target: &str) -> Option<String> {
+    if target.contains("://") || target.starts_with("mailto:") {
+        return None;
+    }
+    let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let path = if path.is_empty() {
+        file.path.clone()
+    } else {
+        match resolve(&file.path, path) {
+            Some(path) if tree.has(&path) => path,
+            _ => return Some(format!("the link {target:?} leads nowhere")),
+        }
+    };
+    if anchor.is_empty() {
+        return None;
+    }
+    let headings: BTreeSet<String> = prose(tree.file(&path)?)
+        .filter_map(|(_, l)| slug(l))
+        .collect();
+    (!headings.contains(anchor)).then(|| format!("{path} has no heading for {target:?}"))
+}
+
+/// A path relative to the folder of `from`, as a path below the root; `None` above the root.
+fn resolve(from: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The anchor that a heading gets.
+fn slug(line: &str) -> Option<String> {
+    let heading = line
+        .strip_prefix('#')?
+        .trim_start_matches('#')
+        .strip_prefix(' ')?;
+    let kept = heading.trim().chars().filter_map(|c| match c {
+        ' ' => Some('-'),
+        '-' | '_' => Some(c),
+        c if c.is_alphanumeric() => Some(c.to_ascii_lowercase()),
+        _ => None,
+    });
+    Some(kept.collect())
+}
+
+/// Decision files are numbered 0001, 0002, ... and all listed in the folder's README.
+fn decisions(tree: &Tree) -> Vec<Finding> {
+    let list = tree
+        .file(&format!("{DECISIONS}README.md"))
+        .map_or("", |file| &file.text);
+    let mut findings = Vec::new();
+    let mut expected = 1;
+    for file in &tree.files {
+        let Some(name) = file.path.strip_prefix(DECISIONS) else {
+            continue;
+        };
+        let Some(number) = name.split('-').next().and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
+        if number != expected || !name.starts_with(&format!("{number:04}-")) {
+            findings.push(file.finding(0, format!("the next decision is {expected:04}-...")));
+        }
+        expected = number + 1;
+        if !list.contains(&format!("]({name})")) {
+            findings.push(file.finding(0, "is not listed in docs/decisions/README.md"));
+        }
+    }
+    findings
+}
+
+/// A command that a document tells its reader to type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The document.
+    path: String,
+    /// Line from 1.
+    line: usize,
+    /// The words after `cargo xtask`, up to the first that is an option or a placeholder.
+    pub words: Vec<String>,
+}
+
+impl Named {
+    /// A finding at the place where the command is named.
+    #[must_use]
+    pub fn finding(&self, message: &str) -> Finding {
+        Finding {
+            path: self.path.clone(),
+            line: self.line,
+            message: format!("`cargo xtask {}` {message}", self.words.join(" ")),
+        }
+    }
+}
+
+/// Every `cargo xtask ...` in the documents and in the thin scripts of `ci/` and `.ci/`.
+#[must_use]
+pub fn commands(tree: &Tree) -> Vec<Named> {
+    let mut found = Vec::new();
+    for file in &tree.files {
+        if !file.path.ends_with(".md") && !file.is_within(&["ci/", ".ci/"]) {
+            continue;
+        }
+        for (at, line) in file.lines() {
+            for rest in line.split("cargo xtask ").skip(1) {
+                // A code span ends the command; prose after it is not part of it.
+                let command = rest.split(['`', '#', ';', '|', ')']).next().unwrap_or(rest);
+                let words: Vec<String> = command
+                    .split_whitespace()
+                    .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+                    .map(|word| word.trim_end_matches([',', '.', ':']).to_owned())
+                    .collect();
+                if !words.is_empty() {
+                    found.push(Named {
+                        path: file.path.clone(),
+                        line: at,
+                        words,
+                    });
+                }
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, commands, slug};
+    use crate::tree;
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_found_and_one_in_code_is_not() {
+        let found = check(&tree(&[
+            (
+                "docs/a.md",
+                "[b](b.md) [c](c.md)\n```\n[d](d.md)\n```\n[e](../README.md)\n",
+            ),
+            ("docs/b.md", "[web](https://example.org/x)\n"),
+            ("README.md", "[up](../x.md)\n[folder](docs/)\n"),
+        ]));
+        let messages: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            messages,
+            [
+                "docs/a.md:1: the link \"c.md\" leads nowhere",
+                "README.md:1: the link \"../x.md\" leads nowhere"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_to_a_heading_that_is_not_there_is_found() {
+        let found = check(&tree(&[
+            (
+                "a.md",
+                "# One thing\n[x](#one-thing) [y](#two) [z](b.md#exit-codes-0-to-5)\n",
+            ),
+            ("b.md", "## Exit codes: 0 to 5\n"),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("#two"));
+    }
+
+    #[test]
+    fn headings_get_the_anchors_that_renderers_make() {
+        assert_eq!(
+            slug("## `spool`: put, lease"),
+            Some("spool-put-lease".to_owned())
+        );
+        assert_eq!(slug("#hash"), None);
+    }
+
+    #[test]
+    fn an_unlisted_or_misnumbered_decision_is_found() {
+        let found = check(&tree(&[
+            ("docs/decisions/0001-layout.md", ""),
+            ("docs/decisions/0003-static.md", ""),
+            ("docs/decisions/README.md", "- [layout](0001-layout.md)\n"),
+            ("docs/decisions/dependencies.md", ""),
+        ]));
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|f| f.path.ends_with("0003-static.md")));
+    }
+
+    #[test]
+    fn commands_are_found_up_to_their_options() {
+        let text = "Run `cargo xtask bench wire`, or\n    cargo xtask demo --once [X]\n";
+        let found = commands(&tree(&[("README.md", text), ("src/a.rs", text)]));
+        let words: Vec<_> = found.iter().map(|named| named.words.join(" ")).collect();
+        assert_eq!(words, ["bench wire", "demo"]);
+    }
+}

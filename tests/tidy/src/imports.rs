@@ -1,0 +1,159 @@
+//! Who may use what: the boundaries inside a crate, which the compiler does not keep.
+
+use crate::rust::product_lines;
+use crate::{Finding, Tree};
+
+/// One boundary: text that product code may hold in some places only.
+struct Boundary {
+    /// What is looked for in lines of product code.
+    needles: &'static [&'static str],
+    /// Where the rule holds.
+    within: &'static [&'static str],
+    /// Where the text may be all the same.
+    except: &'static [&'static str],
+    /// What the boundary is for.
+    why: &'static str,
+}
+
+/// Modules that take values and `now` and return values.
+const PURE: [&str; 6] = [
+    "agent/src/aggregate/",
+    "agent/src/batch.rs",
+    "agent/src/event.rs",
+    "agent/src/plan.rs",
+    "agent/src/plan/",
+    "wire/src/",
+];
+
+const BOUNDARIES: [Boundary; 8] = [
+    Boundary {
+        needles: &["libbpf_rs", "libbpf_sys"],
+        within: &["agent/", "collector/", "wire/"],
+        except: &[
+            "agent/src/host/",
+            "agent/src/loader.rs",
+            "agent/src/loader/",
+            "agent/src/event_loop.rs",
+            "agent/src/event_loop/",
+        ],
+        why: "the kernel is asked in host/, changed in loader and read in event_loop",
+    },
+    Boundary {
+        needles: &["rusqlite"],
+        within: &["agent/", "collector/", "wire/"],
+        except: &[
+            "agent/src/spool/",
+            "collector/src/store.rs",
+            "collector/src/store/",
+        ],
+        why: "SQL stays behind the spool and the store",
+    },
+    Boundary {
+        needles: &["caps::", "nix::sched", "nix::mount", "chroot("],
+        within: &["agent/", "collector/", "wire/"],
+        except: &["agent/src/jail.rs", "agent/src/jail/"],
+        why: "privilege is changed in one place",
+    },
+    Boundary {
+        needles: &[
+            "Instant::now",
+            "SystemTime::now",
+            "nix::time",
+            "clock_gettime",
+        ],
+        within: &["agent/", "collector/", "wire/"],
+        except: &[],
+        why: "time comes in as a value, so that tests choose it",
+    },
+    Boundary {
+        needles: &[
+            "std::fs",
+            "std::env",
+            "std::process",
+            "std::thread",
+            "nix::",
+            "mio::",
+            "TcpStream",
+        ],
+        within: &PURE,
+        except: &[],
+        why: "pure: values in, values out",
+    },
+    Boundary {
+        needles: &["process::Command"],
+        within: &["agent/", "collector/", "wire/"],
+        except: &[],
+        why: "no program is started from a data path",
+    },
+    Boundary {
+        needles: &["ureq"],
+        within: &["agent/", "collector/", "wire/"],
+        except: &["agent/src/upload/"],
+        why: "one place talks to the network",
+    },
+    Boundary {
+        needles: &["crate::aggregate", "crate::event::", "crate::event_loop"],
+        within: &["agent/src/spool/", "agent/src/upload/"],
+        except: &[],
+        why: "spool and upload know batches, never what is in them",
+    },
+];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(|file| file.path.ends_with(".rs")) {
+        for boundary in &BOUNDARIES {
+            if !file.is_within(boundary.within) || file.is_within(boundary.except) {
+                continue;
+            }
+            for (at, line) in product_lines(file) {
+                if let Some(needle) = boundary.needles.iter().find(|n| line.contains(**n)) {
+                    findings.push(file.finding(at, format!("{needle:?}: {}", boundary.why)));
+                }
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BOUNDARIES, check};
+    use crate::tree;
+
+    #[test]
+    fn every_boundary_can_be_broken() {
+        for boundary in &BOUNDARIES {
+            for needle in boundary.needles {
+                let place = boundary.within[0];
+                let path = if place.ends_with('/') {
+                    format!("{place}src/somewhere.rs")
+                } else {
+                    place.to_owned()
+                };
+                let text = format!("use {needle}x;\n");
+                assert!(
+                    !check(&tree(&[(&path, &text)])).is_empty(),
+                    "{needle} in {path}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_place_that_owns_a_thing_may_use_it() {
+        let tree = tree(&[
+            ("agent/src/loader.rs", "use libbpf_rs::Object;\n"),
+            ("agent/src/spool/store.rs", "use rusqlite::Connection;\n"),
+            ("agent/src/jail.rs", "use caps::Capability;\n"),
+        ]);
+        assert_eq!(check(&tree), []);
+    }
+
+    #[test]
+    fn tests_and_comments_cross_no_boundary() {
+        let source =
+            "// rusqlite is not used here\n#[cfg(test)]\nmod tests {\nuse rusqlite::X;\n}\n";
+        assert_eq!(check(&tree(&[("agent/src/batch.rs", source)])), []);
+    }
+}

@@ -1,0 +1,66 @@
+//! Starting other programs: one way to wait for them, one way to become them.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+/// cargo, the one that started this program, in the workspace's root.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(workspace::root());
+    command
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// When it cannot be started, or ends with anything but success.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let name = shown(command);
+    let status = command.status().with_context(|| format!("start {name}"))?;
+    if !status.success() {
+        bail!("{name}: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a program and returns what it wrote to its standard output.
+///
+/// # Errors
+/// When it cannot be started, ends with anything but success, or does not write UTF-8.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = shown(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start {name}"))?;
+    if !output.status.success() {
+        bail!("{name}: {}", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("read the output of {name}"))
+}
+
+/// Becomes another program.
+///
+/// The process keeps its id, so signals (Ctrl-C, a supervisor's SIGTERM) reach that program and
+/// the caller sees its exit code; there is no parent that could end before it has cleaned up.
+///
+/// # Errors
+/// When it cannot be started; there is no return otherwise.
+pub(crate) fn become_program(command: &mut Command) -> Result<ExitCode> {
+    let name = shown(command);
+    Err(command.exec()).with_context(|| format!("start {name}"))
+}
+
+/// A command as a developer would type it.
+fn shown(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

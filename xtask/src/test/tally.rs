@@ -1,0 +1,151 @@
+//! What test programs said, summed up. Pure: lines in, numbers out.
+
+use std::fmt;
+
+/// Results of any number of test programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Tests that passed.
+    pub(crate) passed: u64,
+    /// Tests that failed.
+    pub(crate) failed: u64,
+    /// Tests that said they cannot run here.
+    pub(crate) skipped: u64,
+    /// `name: reason` of each skipped test.
+    pub(crate) skips: Vec<String>,
+    /// Name of each failed test.
+    pub(crate) failures: Vec<String>,
+    /// The test that began most recently: its output may stand between name and result.
+    current: String,
+}
+
+impl Tally {
+    /// True when no test was counted at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.passed + self.failed + self.skipped == 0
+    }
+
+    /// Adds the results of another run.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.skips.extend(other.skips);
+        self.failures.extend(other.failures);
+    }
+
+    /// Takes in one line of a test program's standard output (the format of libtest, which
+    /// libtest-mimic shares).
+    pub(crate) fn line(&mut self, line: &str) {
+        let line = line.trim_end();
+        if let Some(summary) = line.strip_prefix("test result: ") {
+            self.summary(summary);
+            return;
+        }
+        let mut outcome = line;
+        if let Some((name, rest)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ..."))
+        {
+            name.trim().clone_into(&mut self.current);
+            outcome = rest.trim_start();
+        }
+        if outcome == "FAILED" {
+            self.failures.push(self.current.clone());
+        } else if let Some(reason) = skip_reason(outcome) {
+            self.skips.push(format!("{}: {reason}", self.current));
+        }
+    }
+
+    /// Takes in `ok. 5 passed; 0 failed; 1 ignored; ...`.
+    fn summary(&mut self, summary: &str) {
+        let numbers = summary.split_once(". ").map_or("", |(_, rest)| rest);
+        for part in numbers.split(';') {
+            let mut words = part.split_whitespace();
+            let Some(count) = words.next().and_then(|word| word.parse::<u64>().ok()) else {
+                continue;
+            };
+            match words.next() {
+                Some("passed") => self.passed += count,
+                Some("failed") => self.failed += count,
+                Some("ignored") => self.skipped += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+/// The reason in `ignored, reason` (libtest) or `ignored (reason)` (libtest-mimic).
+fn skip_reason(outcome: &str) -> Option<&str> {
+    let rest = outcome.strip_prefix("ignored")?;
+    if rest.is_empty() {
+        return Some("no reason given");
+    }
+    rest.strip_prefix(", ").or_else(|| {
+        rest.strip_prefix(" (")
+            .and_then(|inner| inner.strip_suffix(')'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    fn tally(output: &str) -> Tally {
+        let mut tally = Tally::default();
+        output.lines().for_each(|line| tally.line(line));
+        tally
+    }
+
+    #[test]
+    fn every_summary_is_added() {
+        let sum = tally(
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+             noise\n\
+             test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 7 filtered out",
+        );
+        assert_eq!(sum.to_string(), "7 passed, 3 failed, 1 skipped");
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        let sum = tally("test a::b ... ok\ntest a::c ... FAILED");
+        assert_eq!(sum.failures, ["a::c"]);
+    }
+
+    #[test]
+    fn skip_reasons_of_both_test_harnesses_are_kept() {
+        let sum = tally(
+            "test one ... ignored, needs root\n\
+             test two   ... ignored (no cgroup2)\n\
+             test three ... ignored",
+        );
+        let expected = [
+            "one: needs root",
+            "two: no cgroup2",
+            "three: no reason given",
+        ];
+        assert_eq!(sum.skips, expected);
+    }
+
+    #[test]
+    fn a_result_after_the_tests_own_output_still_belongs_to_it() {
+        let sum = tally("test noisy ... \nits output\nFAILED");
+        assert_eq!(sum.failures, ["noisy"]);
+    }
+
+    #[test]
+    fn output_without_tests_counts_nothing() {
+        assert!(tally("running 0 tests\nhello").is_empty());
+    }
+}
