@@ -27,6 +27,14 @@ pub struct Jailed {
     _private: (),
 }
 
+#[cfg(test)]
+impl Jailed {
+    /// For unit tests of what comes after confinement; nothing is confined.
+    pub(crate) fn unconfined_for_tests() -> Self {
+        Self { _private: () }
+    }
+}
+
 /// Enters the root directory; must run before any thread exists.
 ///
 /// # Errors

@@ -4,6 +4,13 @@
 //! configuration names (secrets, certificates) while the host's file system is still in sight,
 //! and reports all mistakes at once. The one who calls is `startup.rs`.
 
+mod files;
+mod raw;
+mod section;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod validate;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -205,12 +212,47 @@ pub struct Error {
     pub problems: Vec<String>,
 }
 
+impl ServiceRule {
+    /// True when the rule would match every process.
+    fn is_unconditional(&self) -> bool {
+        let given = [
+            &self.exe,
+            &self.comm,
+            &self.cgroup,
+            &self.unit,
+            &self.container,
+        ];
+        given.iter().all(|glob| glob.is_none())
+    }
+}
+
 /// Reads and validates `file` and the files it names.
 ///
 /// # Errors
 /// All mistakes at once, each with file, line, key and what was expected.
-pub fn load(_file: &Path) -> Result<Config, Error> {
+pub fn load(file: &Path) -> Result<Config, Error> {
+    let refuse = |why: String| Error {
+        problems: vec![format!("{}: {why}", file.display())],
+    };
+    let content = files::read(file).map_err(|error| refuse(format!("cannot read: {error}")))?;
+    let text = String::from_utf8(content.bytes).map_err(|_| refuse("is not UTF-8".into()))?;
+    parse(file, &text, &mut files::read)
+}
+
+/// [`load`] with the text at hand and a reader for the files it names.
+fn parse(
+    file: &Path,
+    text: &str,
+    read: &mut dyn FnMut(&Path) -> std::io::Result<files::Content>,
+) -> Result<Config, Error> {
+    let mut problems = section::Problems::new(file.display().to_string(), text);
+    if let Some(raw) = raw::Raw::parse(text, &mut problems) {
+        let config = validate::validate(raw, &mut files::Files::new(file, read), &mut problems);
+        if problems.list.is_empty() {
+            return Ok(config);
+        }
+    }
     Err(Error {
-        problems: Vec::new(),
+        problems: problems.list,
     })
 }

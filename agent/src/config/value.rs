@@ -217,6 +217,9 @@ impl fmt::Display for Prefix {
 pub struct OptionKind(u8);
 
 impl OptionKind {
+    /// Kind 253.
+    pub const DEFAULT: Self = Self(253);
+
     /// The kind as it stands on the wire.
     #[must_use]
     pub const fn get(self) -> u8 {
@@ -243,6 +246,9 @@ impl TryFrom<i64> for OptionKind {
 pub struct ExId(u16);
 
 impl ExId {
+    /// "WB" in ASCII.
+    pub const DEFAULT: Self = Self(0x5742);
+
     /// The identifier in host byte order.
     #[must_use]
     pub const fn get(self) -> u16 {

@@ -1,0 +1,180 @@
+//! The files a configuration names: read once, before the jail, bounded and checked.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::section::{At, Problems};
+use super::value::Secret;
+
+/// Far above every certificate bundle; a wrong path must not fill the memory.
+const MAX_FILE: u64 = 4 << 20;
+const FLEET_KEY: &str =
+    "a file with the fleet key as 32 hex digits (make one with: openssl rand -hex 16)";
+
+/// What a file holds, and who may read it.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    /// Permission bits.
+    pub(super) mode: u32,
+}
+
+/// Reads a regular file of at most [`MAX_FILE`] bytes.
+pub(super) fn read(path: &Path) -> io::Result<Content> {
+    // The type is looked at first: opening a FIFO would block.
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));
+    }
+    Ok(Content {
+        bytes,
+        mode: metadata.permissions().mode() & 0o7777,
+    })
+}
+
+/// Reads named files and collects what is worth a warning.
+pub(super) struct Files<'r> {
+    config_file: PathBuf,
+    read: &'r mut dyn FnMut(&Path) -> io::Result<Content>,
+    warnings: Vec<String>,
+}
+
+impl<'r> Files<'r> {
+    pub(super) fn new(
+        config_file: &Path,
+        read: &'r mut dyn FnMut(&Path) -> io::Result<Content>,
+    ) -> Self {
+        Self {
+            config_file: config_file.to_owned(),
+            read,
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn content(&mut self, path: &At<String>, problems: &mut Problems<'_>) -> Option<Content> {
+        if !Path::new(&path.value).is_absolute() {
+            problems.wrong(&path.place, "an absolute path");
+            return None;
+        }
+        match (self.read)(Path::new(&path.value)) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                problems.unusable(&path.place, &format!("cannot read {}: {error}", path.value));
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, path: &At<String>, problems: &mut Problems<'_>) -> Option<Vec<u8>> {
+        let content = self.content(path, problems)?;
+        if content.mode & 0o007 != 0 {
+            self.warnings.push(format!(
+                "{}: {} holds a secret and is open to every user (mode {:04o}); chmod 0600 it",
+                path.place.key, path.value, content.mode
+            ));
+        }
+        Some(content.bytes)
+    }
+
+    /// A fleet key of 32 hex digits.
+    pub(super) fn fleet_key(
+        &mut self,
+        path: &At<String>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Secret<[u8; 16]>> {
+        let bytes = self.secret(path, problems)?;
+        let key = parse_fleet_key(&bytes);
+        if key.is_none() {
+            problems.wrong(&path.place, FLEET_KEY);
+        }
+        key
+    }
+
+    /// A bearer token: the first line of the file.
+    pub(super) fn token(
+        &mut self,
+        path: &At<String>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Secret<String>> {
+        let bytes = self.secret(path, problems)?;
+        let token = std::str::from_utf8(&bytes).ok().map(str::trim);
+        let token = token.filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic()));
+        if token.is_none() {
+            problems.wrong(
+                &path.place,
+                "a file with one token of printable ASCII characters",
+            );
+        }
+        token.map(|token| Secret::new(token.to_owned()))
+    }
+
+    /// A PEM file with at least one block whose label ends in `label`.
+    pub(super) fn pem(
+        &mut self,
+        path: &At<String>,
+        label: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Vec<u8>> {
+        let bytes = self.content(path, problems)?.bytes;
+        check_pem(bytes, path, label, problems)
+    }
+
+    /// A PEM file that only its owner should read.
+    pub(super) fn secret_pem(
+        &mut self,
+        path: &At<String>,
+        label: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Secret<Vec<u8>>> {
+        let bytes = self.secret(path, problems)?;
+        check_pem(bytes, path, label, problems).map(Secret::new)
+    }
+}
+
+fn check_pem(
+    bytes: Vec<u8>,
+    path: &At<String>,
+    label: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(&bytes);
+    let block = |line: &str| {
+        let name = line
+            .trim()
+            .strip_prefix("-----BEGIN ")
+            .and_then(|l| l.strip_suffix("-----"));
+        name.is_some_and(|name| name.ends_with(label))
+    };
+    if text.lines().any(block) {
+        return Some(bytes);
+    }
+    problems.wrong(&path.place, &format!("a PEM file with a {label} block"));
+    None
+}
+
+fn parse_fleet_key(bytes: &[u8]) -> Option<Secret<[u8; 16]>> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(text, 16)
+        .ok()
+        .map(|key| Secret::new(key.to_be_bytes()))
+}

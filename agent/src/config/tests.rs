@@ -1,0 +1,543 @@
+//! What operators write, and what they are told.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::files::Content;
+use super::value::{Expected, format_duration, parse_duration};
+use super::{ByteSize, Config, Credentials, Glob, OptionKind, Prefix, parse};
+
+const EXAMPLE: &str = include_str!("../../../packaging/config/agent.toml.example");
+const KEY: &str = "[[key]]\nepoch = 1\nsecret_file = \"/k\"\n";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+const PEM_KEY: &str = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n";
+
+/// Loads `text` as `/a.toml` beside files that a host would have.
+fn load(text: &str) -> Result<Config, String> {
+    let secret = "000102030405060708090A0B0C0D0E0F\n";
+    let files: HashMap<&str, (&str, u32)> = HashMap::from([
+        ("/k", (secret, 0o600)),
+        ("/open", (secret, 0o644)),
+        ("/short", ("abcdef", 0o600)),
+        ("/token", ("s3cret\n", 0o600)),
+        ("/ca.pem", (PEM, 0o644)),
+        ("/agent.pem", (PEM, 0o644)),
+        ("/agent.key", (PEM_KEY, 0o600)),
+        ("/etc/waybill/fleet.key", (secret, 0o600)),
+        ("/etc/waybill/token", ("s3cret", 0o600)),
+        ("/etc/waybill/ca.pem", (PEM, 0o644)),
+    ]);
+    let mut read = |path: &Path| match files.get(path.to_str().unwrap_or("")) {
+        Some((text, mode)) => Ok(Content {
+            bytes: text.as_bytes().to_vec(),
+            mode: *mode,
+        }),
+        None => Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    parse(Path::new("/a.toml"), text, &mut read).map_err(|error| error.to_string())
+}
+
+fn refused(text: &str) -> String {
+    load(text).expect_err("this configuration is wrong")
+}
+
+/// The example with its commented defaults switched on.
+fn example_in_full() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') && !rest.is_empty() => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    EXAMPLE.lines().map(line).collect()
+}
+
+#[test]
+fn the_packaged_example_loads_as_it_is() {
+    let config = load(EXAMPLE).unwrap();
+    assert!(config.option.enabled);
+    assert!(config.upload.is_none());
+    assert!(config.services.is_empty());
+}
+
+#[test]
+fn the_defaults_the_example_shows_are_those_of_the_code() {
+    let shown = load(&example_in_full()).unwrap();
+    let required_only = "[[key]]\nepoch = 1\nsecret_file = \"/etc/waybill/fleet.key\"\n\
+        [upload]\nurl = \"https://collector.example:9443\"\nca_file = \"/etc/waybill/ca.pem\"\n\
+        token_file = \"/etc/waybill/token\"\n\
+        [[service]]\nname = \"billing\"\n\
+        match = { exe = \"/opt/billing/*\", unit = \"billing-*.service\" }\n\
+        tags = { team = \"pay\", tier = \"1\" }\n";
+    let defaults = load(required_only).unwrap();
+    assert_eq!(format!("{shown:#?}"), format!("{defaults:#?}"));
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let wrong = "x = 1\n[agent]\nx = 1\n[scope]\nx = 1\n[option]\nx = 1\n[[key]]\nx = 1\n\
+        [limits]\nx = 1\n[spool]\nx = 1\n[upload]\nx = 1\n[[service]]\nx = 1\n\
+        match = { x = 1 }\n[log]\nx = 1\n";
+    let message = refused(wrong);
+    let lists = message
+        .lines()
+        .filter_map(|line| line.split_once("expected one of: "));
+    let keys: Vec<&str> = lists.flat_map(|(_, keys)| keys.split(", ")).collect();
+    assert!(keys.len() > 40, "{message}");
+    for key in keys {
+        assert!(
+            EXAMPLE.contains(key),
+            "packaging/config/agent.toml.example lacks {key}"
+        );
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    let config = load(KEY).unwrap();
+    assert_eq!(config.agent.rootfs, Path::new("/opt/waybill/rootfs"));
+    assert_eq!(config.agent.interval, Duration::from_secs(10));
+    assert_eq!(config.scope.cgroup, "/");
+    assert_eq!(
+        (config.option.kind.get(), config.option.exid.get()),
+        (253, 0x5742)
+    );
+    assert!(config.option.answer && !config.option.on_data && !config.option.loopback);
+    assert_eq!(config.spool.max_bytes, ByteSize::new(256 << 20));
+}
+
+/// Each wrong value, and what its message must contain: line, key and what was expected.
+const WRONG: [(&str, &str); 48] = [
+    (
+        "[agent]\nrootfs = \"opt\"",
+        "/a.toml:2: agent.rootfs: expected an absolute path",
+    ),
+    (
+        "[agent]\nrootfs = \"/\"",
+        "/a.toml:2: agent.rootfs: expected an absolute path",
+    ),
+    (
+        "[agent]\nrootfs = 1",
+        "/a.toml:2: agent.rootfs: expected a string, found 1",
+    ),
+    (
+        "[agent]\ninterval = \"10\"",
+        "agent.interval: expected a duration such as",
+    ),
+    (
+        "[agent]\ninterval = \"-1s\"",
+        "agent.interval: expected a duration such as",
+    ),
+    (
+        "[agent]\ninterval = \"2h\"",
+        "agent.interval: expected a duration from 100ms to 1h",
+    ),
+    (
+        "[agent]\ninterval = 10",
+        "agent.interval: expected a string, found 10",
+    ),
+    (
+        "[agent]\nhostname = \"a b\"",
+        "agent.hostname: expected a host name",
+    ),
+    (
+        "[agent]\nname = \"x\"",
+        "/a.toml:2: agent.name: unknown key, expected one of: rootfs,",
+    ),
+    (
+        "[scope]\ncgroup = \"a\"",
+        "scope.cgroup: expected a cgroup path such as",
+    ),
+    (
+        "[scope]\ncgroup = \"/a/../b\"",
+        "scope.cgroup: expected a cgroup path such as",
+    ),
+    (
+        "[option]\nenabled = 1",
+        "option.enabled: expected true or false, found 1",
+    ),
+    ("[option]\nkind = 252", "option.kind: expected 253 or 254"),
+    (
+        "[option]\nkind = \"253\"",
+        "option.kind: expected an integer, found \"253\"",
+    ),
+    (
+        "[option]\nexid = 0x10000",
+        "option.exid: expected a 16-bit experiment identifier",
+    ),
+    (
+        "[option]\nexid = 0",
+        "option.exid: expected a 16-bit experiment identifier",
+    ),
+    ("[option]\nexid = 0xF989", "0xF989 belongs to TCP Fast Open"),
+    (
+        "[option]\non_data = \"no\"",
+        "option.on_data: expected true or false",
+    ),
+    (
+        "[option]\nanswer = \"no\"",
+        "option.answer: expected true or false",
+    ),
+    (
+        "[option]\nloopback = 0",
+        "option.loopback: expected true or false",
+    ),
+    (
+        "[option]\ndestinations = \"10.0.0.0/8\"",
+        "destinations: expected a list of strings",
+    ),
+    (
+        "[option]\ndestinations = [1]",
+        "option.destinations[0]: expected a string, found 1",
+    ),
+    (
+        "[option]\ndestinations = [\"10.0.0.0\"]",
+        "destinations[0]: expected a prefix such as",
+    ),
+    (
+        "[option]\ndestinations = [\"10.0.0.1/8\"]",
+        "without host bits: 10.0.0.0/8 instead",
+    ),
+    (
+        "[option]\ndestinations = [\"::/129\"]",
+        "destinations[0]: expected a prefix such as",
+    ),
+    (
+        "[[key]]\nepoch = 2",
+        "key[1].secret_file: missing, expected the path of a file",
+    ),
+    (
+        "[[key]]\nsecret_file = \"/k\"",
+        "/a.toml: key[1].epoch: missing, expected a number",
+    ),
+    (
+        "[[key]]\nepoch = -1\nsecret_file = \"/k\"",
+        "key[1].epoch: expected a number from 0",
+    ),
+    (
+        "[[key]]\nepoch = 5\nsecret_file = \"/k\"",
+        "key[1].epoch: expected an epoch that differs",
+    ),
+    (
+        "[[key]]\nepoch = 2\nsecret_file = \"/none\"",
+        "key[1].secret_file: cannot read /none",
+    ),
+    (
+        "[[key]]\nepoch = 2\nsecret_file = \"k\"",
+        "key[1].secret_file: expected an absolute path",
+    ),
+    (
+        "[[key]]\nepoch = 2\nsecret_file = \"/short\"",
+        "fleet key as 32 hex digits",
+    ),
+    (
+        "[limits]\nconnections = 1",
+        "limits.connections: expected a number from 64 to",
+    ),
+    (
+        "[limits]\nedges = 1.5",
+        "limits.edges: expected an integer, found 1.5",
+    ),
+    (
+        "[limits]\nring_bytes = \"3MiB\"",
+        "limits.ring_bytes: expected a power of two",
+    ),
+    (
+        "[limits]\nring_bytes = \"4MB\"",
+        "limits.ring_bytes: expected a size such as",
+    ),
+    (
+        "[spool]\nmax_bytes = \"1KiB\"",
+        "spool.max_bytes: expected a size from 1MiB to 1024GiB",
+    ),
+    (
+        "[spool]\nmax_age = \"1s\"",
+        "spool.max_age: expected a duration from 1m to 365d",
+    ),
+    ("upload = 3", "/a.toml:1: upload: expected a table, found 3"),
+    (
+        "[[service]]\nmatch = { exe = \"*\" }",
+        "service[0].name: missing",
+    ),
+    (
+        "[[service]]\nname = \"a\"",
+        "service[0].match: missing, expected at least one of exe",
+    ),
+    (
+        "[[service]]\nname = \"a\"\nmatch = { exe = \"\" }",
+        "service[0].match.exe: expected",
+    ),
+    (
+        "[[service]]\nname = \"a\"\nmatch = { exe = 7 }",
+        "service[0].match.exe: expected a string",
+    ),
+    (
+        "[[service]]\nname = \"a\"\nmatch = { pid = \"7\" }",
+        "match.pid: unknown key, expected",
+    ),
+    (
+        "[[service]]\nname = \"a\\u0007\"\nmatch = { exe = \"*\" }",
+        "service[0].name: expected",
+    ),
+    (
+        "[service]\nname = \"a\"",
+        "service: expected one or more [[service]] tables",
+    ),
+    (
+        "[log]\nlevel = \"loud\"",
+        "log.level: expected one of \"error\", \"warn\", \"info\"",
+    ),
+    (
+        "[upstream]\n",
+        "upstream: unknown key, expected one of: agent, scope, option, key",
+    ),
+];
+
+#[test]
+fn each_wrong_key_or_value_gets_a_message_with_file_key_and_what_was_expected() {
+    for (text, expected) in WRONG {
+        let text = format!("{text}\n{KEY}");
+        // The table under test comes first for its line number; a second [[key]] comes last.
+        let text = if text.starts_with("[[key]]") {
+            format!("{KEY}{}", text.strip_suffix(KEY).unwrap())
+        } else {
+            text
+        };
+        let message = refused(&text);
+        assert!(
+            message.contains(expected),
+            "for\n{text}\nthe message is\n{message}"
+        );
+        assert!(message.starts_with("/a.toml"), "{message}");
+        assert_eq!(
+            message.lines().count(),
+            1,
+            "for\n{text}\nthe message is\n{message}"
+        );
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let message = refused(
+        "colour = 1\n[agent]\ninterval = 3\n[option]\nkind = 1\nexid = 0\n[log]\nlevel = \"x\"\n",
+    );
+    for part in [
+        "a.toml:1: colour",
+        ":3: agent.interval",
+        ":5: option.kind",
+        ":6: option.exid",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(message.contains(":8: log.level"), "{message}");
+    assert!(
+        message.contains("key: missing, expected at least one [[key]]"),
+        "{message}"
+    );
+}
+
+#[test]
+fn wrong_syntax_names_the_line() {
+    let message = refused("[agent]\ninterval = \n");
+    assert!(message.starts_with("/a.toml:2: "), "{message}");
+}
+
+#[test]
+fn an_enabled_option_without_a_key_is_refused_and_a_disabled_one_is_not() {
+    assert!(refused("").contains("at least one [[key]]"));
+    assert!(load("[option]\nenabled = false\n").is_ok());
+}
+
+#[test]
+fn the_highest_epoch_comes_first_and_a_fifth_key_is_refused() {
+    let key = |epoch: u32| format!("[[key]]\nepoch = {epoch}\nsecret_file = \"/k\"\n");
+    let config = load(&[1, 4, 3].map(key).concat()).unwrap();
+    let epochs: Vec<u32> = config.keys.iter().map(|key| key.epoch).collect();
+    assert_eq!(epochs, [4, 3, 1]);
+    assert_eq!(config.keys[0].slot(), 0);
+    assert_eq!(config.keys[0].secret.expose()[..3], [0, 1, 2]);
+    assert!(refused(&[1, 2, 3, 4, 5].map(key).concat()).contains("key[4]: missing, expected at"));
+}
+
+#[test]
+fn a_secret_that_every_user_can_read_is_a_warning() {
+    let config = load("[[key]]\nepoch = 1\nsecret_file = \"/open\"\n").unwrap();
+    assert!(
+        config.warnings[0].contains("/open holds a secret"),
+        "{:?}",
+        config.warnings
+    );
+    assert!(load(KEY).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn upload_needs_a_collector_a_ca_and_one_kind_of_credentials() {
+    let upload = |keys: &str| format!("{KEY}[upload]\n{keys}");
+    let message = refused(&upload(""));
+    for key in [
+        "upload.url: missing",
+        "upload.ca_file: missing",
+        "upload.token_file: missing",
+    ] {
+        assert!(message.contains(key), "{message}");
+    }
+    let good = "url = \"https://c:9443/\"\nca_file = \"/ca.pem\"\n";
+    let with_token = load(&upload(&format!("{good}token_file = \"/token\"\n"))).unwrap();
+    let upload_settings = with_token.upload.as_ref().unwrap();
+    assert_eq!(upload_settings.url, "https://c:9443");
+    assert!(!format!("{with_token:?}").contains("s3cret"));
+    let pair = "client_cert_file = \"/agent.pem\"\nclient_key_file = \"/agent.key\"\n";
+    let with_pair = load(&upload(&format!("{good}{pair}")))
+        .unwrap()
+        .upload
+        .unwrap();
+    assert!(matches!(
+        with_pair.credentials,
+        Credentials::Certificate { .. }
+    ));
+    for (keys, expected) in [
+        (format!("{good}{pair}token_file = \"/token\"\n"), "not both"),
+        (
+            format!("{good}client_cert_file = \"/agent.pem\"\n"),
+            "client_key_file beside it",
+        ),
+        (format!("{good}token_file = \"/ca.pem\"\n"), "one token"),
+        (
+            good.replace("/ca.pem", "/token") + "token_file = \"/token\"\n",
+            "CERTIFICATE block",
+        ),
+    ] {
+        let message = refused(&upload(&keys));
+        assert!(message.contains(expected), "{message}");
+    }
+    for url in [
+        "http://c",
+        "https://",
+        "https://u@c",
+        "https://c/api",
+        "https://c:99999",
+        "c",
+    ] {
+        let message = refused(&upload(&good.replace("https://c:9443/", url)));
+        assert!(
+            message.contains("upload.url: expected https://"),
+            "{url}: {message}"
+        );
+    }
+}
+
+#[test]
+fn destination_rules_keep_loopback_out_unless_it_is_switched_on() {
+    let wide = "[option]\ndestinations = [\"0.0.0.0/0\", \"127.0.0.0/8\"]\n";
+    let rules = load(&format!("{wide}{KEY}"))
+        .unwrap()
+        .option
+        .destination_rules();
+    assert!(rules.contains(&(Prefix::LOOPBACK_V4, false)));
+    assert!(!rules.contains(&(Prefix::LOOPBACK_V4, true)));
+    let on = load(&format!("{wide}loopback = true\n{KEY}"))
+        .unwrap()
+        .option
+        .destination_rules();
+    assert!(on.contains(&(Prefix::LOOPBACK_V4, true)));
+    assert!(on.contains(&(Prefix::LOOPBACK_V6, true)));
+}
+
+#[test]
+fn service_rules_keep_the_order_and_sort_the_tags() {
+    let text = format!(
+        "{KEY}[[service]]\nname = \"a\"\nmatch = {{ comm = \"x\" }}\ntags = {{ z = \"1\", b = \"2\" }}\n\
+         [[service]]\nname = \"b\"\nmatch = {{ comm = \"*\" }}\n"
+    );
+    let services = load(&text).unwrap().services;
+    assert_eq!(
+        services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+    assert_eq!(services[0].tags[0].0, "b");
+}
+
+#[test]
+fn prefixes_are_mapped_so_that_one_trie_serves_both_families() {
+    let prefix: Prefix = "10.0.0.0/8".parse().unwrap();
+    let (addr, bits) = prefix.mapped();
+    assert_eq!((bits, &addr[10..13]), (104, [0xff, 0xff, 10].as_slice()));
+    assert!(prefix.contains("10.255.0.1".parse().unwrap()));
+    assert!(!prefix.contains("11.0.0.1".parse().unwrap()));
+    assert!(
+        "0.0.0.0/0"
+            .parse::<Prefix>()
+            .unwrap()
+            .contains("8.8.8.8".parse().unwrap())
+    );
+    assert!(
+        !"::/0"
+            .parse::<Prefix>()
+            .unwrap()
+            .contains("8.8.8.8".parse().unwrap())
+    );
+}
+
+#[test]
+fn globs_match_whole_texts() {
+    for (pattern, text, matches) in [
+        ("nginx", "nginx", true),
+        ("nginx", "nginx2", false),
+        ("*", "", true),
+        ("*/nginx", "/usr/sbin/nginx", true),
+        ("*a*b*c", "xxaxxbxxc", true),
+        ("*a*b*c", "xxaxxcxxb", false),
+        ("?", "ü", true),
+        ("?", "", false),
+        ("a**", "a", true),
+    ] {
+        assert_eq!(
+            Glob::new(pattern).matches(text),
+            matches,
+            "{pattern} {text}"
+        );
+    }
+}
+
+#[test]
+fn option_kinds_are_the_experimental_ones() {
+    assert!(OptionKind::try_from(254).is_ok());
+    let Expected(expected) = OptionKind::try_from(255).unwrap_err();
+    assert!(expected.contains("253 or 254"));
+}
+
+proptest! {
+    #[test]
+    fn durations_survive_writing_and_reading(millis in 0_u64..=400 * 86_400_000) {
+        let duration = Duration::from_millis(millis);
+        prop_assert_eq!(parse_duration(&format_duration(duration)).unwrap(), duration);
+    }
+
+    #[test]
+    fn sizes_survive_writing_and_reading(bytes in any::<u64>()) {
+        prop_assert_eq!(ByteSize::new(bytes).to_string().parse::<ByteSize>().unwrap().bytes(), bytes);
+    }
+
+    #[test]
+    fn a_v4_prefix_contains_its_own_addresses(addr in any::<u32>(), bits in 0_u8..=32) {
+        let addr = std::net::Ipv4Addr::from_bits(addr);
+        let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+        let network = std::net::Ipv4Addr::from_bits(addr.to_bits() & mask);
+        let prefix: Prefix = format!("{network}/{bits}").parse().unwrap();
+        prop_assert!(prefix.contains(IpAddr::V4(addr)));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[\\[\\]a-z=\"{}0-9\\n. #']{0,200}") {
+        let _outcome = load(&text);
+    }
+
+    #[test]
+    fn globs_without_wildcards_match_only_themselves(text in "[a-z/.]{0,20}", other in "[a-z/.]{0,20}") {
+        prop_assert_eq!(Glob::new(&text).matches(&other), text == other);
+    }
+}

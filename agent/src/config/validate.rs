@@ -1,0 +1,388 @@
+//! From what was written to what is needed: defaults, ranges, and rules between keys.
+
+use std::time::Duration;
+
+use super::files::Files;
+use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpool};
+use super::section::{At, Problems};
+use super::value::{Expected, format_duration, parse_duration};
+use super::{
+    Agent, ByteSize, Config, ExId, Glob, Key, Limits, Log, MAX_KEYS, OptionKind, Prefix, Scope,
+    ServiceRule, Spool, WaybillOption, upload,
+};
+
+const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+const DEFAULT_DESTINATIONS: [&str; 4] =
+    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+/// The kernel map of destinations has room for as many, loopback included.
+const MAX_DESTINATIONS: usize = 1024;
+const MAX_SERVICES: usize = 1024;
+const MAX_TAGS: usize = 16;
+const MAX_NAME: usize = 128;
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Turns the raw file into a configuration, or at least finds all its mistakes.
+///
+/// The result is only worth something when `problems` stayed empty.
+pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<'_>) -> Config {
+    let option = option(raw.option, problems);
+    let keys = keys(raw.keys, files, problems);
+    if option.enabled && keys.is_empty() && !problems.mentions("key") {
+        problems.missing(
+            "key",
+            "at least one [[key]] with epoch and secret_file, because [option] enabled is true: \
+             waybills are signed with it. Set [option] enabled = false to write none",
+        );
+    }
+    Config {
+        file: files.config_file().to_owned(),
+        agent: agent(raw.agent, problems),
+        scope: Scope {
+            cgroup: value(raw.scope_cgroup, "/".into(), problems, cgroup),
+        },
+        option,
+        keys,
+        limits: limits(raw.limits, problems),
+        spool: spool(raw.spool, problems),
+        upload: raw
+            .upload
+            .and_then(|raw| upload::validate(raw, files, problems)),
+        services: services(raw.services, problems),
+        log: Log {
+            level: value(raw.log_level, ::log::LevelFilter::Info, problems, level),
+        },
+        warnings: files.take_warnings(),
+    }
+}
+
+/// The checked value of one key, or its default.
+pub(super) fn value<T, U>(
+    field: Option<At<T>>,
+    default: U,
+    problems: &mut Problems<'_>,
+    check: impl FnOnce(T) -> Result<U, Expected>,
+) -> U {
+    optional(field, problems, check).unwrap_or(default)
+}
+
+/// The checked value of one key that has no default.
+pub(super) fn optional<T, U>(
+    field: Option<At<T>>,
+    problems: &mut Problems<'_>,
+    check: impl FnOnce(T) -> Result<U, Expected>,
+) -> Option<U> {
+    let At { value, place } = field?;
+    match check(value) {
+        Ok(value) => Some(value),
+        Err(Expected(expected)) => {
+            problems.wrong(&place, &expected);
+            None
+        }
+    }
+}
+
+/// The value of one key that must be there.
+pub(super) fn required<T>(
+    field: Option<At<T>>,
+    key: &str,
+    expected: &str,
+    problems: &mut Problems<'_>,
+) -> Option<At<T>> {
+    if field.is_none() && !problems.mentions(key) {
+        problems.missing(key, expected);
+    }
+    field
+}
+
+pub(super) fn duration(
+    min: Duration,
+    max: Duration,
+) -> impl FnOnce(String) -> Result<Duration, Expected> {
+    move |text| {
+        let duration = parse_duration(&text)?;
+        if duration < min || duration > max {
+            let (min, max) = (format_duration(min), format_duration(max));
+            return Err(Expected(format!("a duration from {min} to {max}")));
+        }
+        Ok(duration)
+    }
+}
+
+fn size(min: u64, max: u64) -> impl FnOnce(String) -> Result<ByteSize, Expected> {
+    move |text| {
+        let size: ByteSize = text.parse()?;
+        if size.bytes() < min || size.bytes() > max {
+            let (min, max) = (ByteSize::new(min), ByteSize::new(max));
+            return Err(Expected(format!("a size from {min} to {max}")));
+        }
+        Ok(size)
+    }
+}
+
+fn number(min: u32, max: u32) -> impl FnOnce(i64) -> Result<u32, Expected> {
+    move |value| match u32::try_from(value) {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        _ => Err(Expected(format!("a number from {min} to {max}"))),
+    }
+}
+
+fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
+    Agent {
+        rootfs: value(
+            raw.rootfs,
+            DEFAULT_ROOTFS.into(),
+            problems,
+            |text| match std::path::Path::new(&text) {
+                path if path.is_absolute() && path.parent().is_some() => Ok(path.to_owned()),
+                _ => Err(Expected(
+                    "an absolute path of a directory other than /".into(),
+                )),
+            },
+        ),
+        interval: value(
+            raw.interval,
+            DEFAULT_INTERVAL,
+            problems,
+            duration(Duration::from_millis(100), 60 * MINUTE),
+        ),
+        // Empty means the host's own name, so that the example can show the key.
+        hostname: optional(raw.hostname, problems, hostname).filter(|name| !name.is_empty()),
+    }
+}
+
+fn hostname(text: String) -> Result<String, Expected> {
+    if text.len() > 253 || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Expected(
+            "a host name of at most 253 characters, without spaces".into(),
+        ));
+    }
+    Ok(text)
+}
+
+fn cgroup(text: String) -> Result<String, Expected> {
+    let wrong = || Expected("a cgroup path such as \"/\" or \"/system.slice\"".into());
+    let inner = text.strip_prefix('/').ok_or_else(wrong)?;
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.is_empty() {
+        return Ok("/".into());
+    }
+    let bad = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
+    if inner.split('/').any(bad) {
+        return Err(wrong());
+    }
+    Ok(format!("/{inner}"))
+}
+
+fn level(text: String) -> Result<::log::LevelFilter, Expected> {
+    match text.as_str() {
+        "error" => Ok(::log::LevelFilter::Error),
+        "warn" => Ok(::log::LevelFilter::Warn),
+        "info" => Ok(::log::LevelFilter::Info),
+        "debug" => Ok(::log::LevelFilter::Debug),
+        "trace" => Ok(::log::LevelFilter::Trace),
+        _ => Err(Expected(
+            "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"".into(),
+        )),
+    }
+}
+
+fn option(raw: RawOption, problems: &mut Problems<'_>) -> WaybillOption {
+    let destinations = match raw.destinations {
+        Some(list) => {
+            if let Some(first_excess) = list.get(MAX_DESTINATIONS) {
+                let at_most = format!("at most {MAX_DESTINATIONS} prefixes");
+                problems.wrong(&first_excess.place, &at_most);
+            }
+            list.into_iter()
+                .filter_map(|prefix| optional(Some(prefix), problems, |text| text.parse()))
+                .collect()
+        }
+        None => default_destinations(),
+    };
+    WaybillOption {
+        enabled: raw.enabled.is_none_or(|enabled| enabled.value),
+        kind: value(
+            raw.kind,
+            OptionKind::DEFAULT,
+            problems,
+            OptionKind::try_from,
+        ),
+        exid: value(raw.exid, ExId::DEFAULT, problems, ExId::try_from),
+        on_data: raw.on_data.is_some_and(|on_data| on_data.value),
+        answer: raw.answer.is_none_or(|answer| answer.value),
+        destinations,
+        loopback: raw.loopback.is_some_and(|loopback| loopback.value),
+    }
+}
+
+fn default_destinations() -> Vec<Prefix> {
+    DEFAULT_DESTINATIONS
+        .iter()
+        .map(|text| {
+            text.parse()
+                .expect("the defaults are prefixes: a test loads them")
+        })
+        .collect()
+}
+
+fn keys(raw: Vec<RawKey>, files: &mut Files<'_>, problems: &mut Problems<'_>) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        if index == MAX_KEYS {
+            problems.missing(
+                &raw.path,
+                &format!("at most {MAX_KEYS} keys: the option names a key by two bits"),
+            );
+            break;
+        }
+        let epoch = required(
+            raw.epoch,
+            &format!("{}.epoch", raw.path),
+            "a number",
+            problems,
+        );
+        let file = required(
+            raw.secret_file,
+            &format!("{}.secret_file", raw.path),
+            "the path of a file with 32 hex digits",
+            problems,
+        );
+        let epoch_place = epoch.as_ref().map(|epoch| epoch.place.clone());
+        let epoch = optional(epoch, problems, number(0, u32::MAX));
+        let secret = file.and_then(|file| files.fleet_key(&file, problems));
+        let (Some(epoch), Some(place)) = (epoch, epoch_place) else {
+            continue;
+        };
+        if let Some(other) = keys.iter().find(|other| other.epoch % 4 == epoch % 4) {
+            problems.wrong(
+                &place,
+                &format!(
+                    "an epoch that differs modulo 4 from every other: {} is already there, and \
+                     the option carries two bits of it",
+                    other.epoch
+                ),
+            );
+        }
+        // A key whose secret could not be read still takes part in the check above.
+        let secret = secret.unwrap_or_else(|| super::Secret::new([0; 16]));
+        keys.push(Key { epoch, secret });
+    }
+    keys.sort_by_key(|key| std::cmp::Reverse(key.epoch));
+    keys
+}
+
+fn limits(raw: RawLimits, problems: &mut Problems<'_>) -> Limits {
+    const MOST: u32 = 1 << 22;
+    Limits {
+        connections: value(raw.connections, 65_536, problems, number(64, MOST)),
+        edges: value(raw.edges, 16_384, problems, number(16, MOST)),
+        processes: value(raw.processes, 8_192, problems, number(16, MOST)),
+        sightings_per_interval: value(
+            raw.sightings_per_interval,
+            8_192,
+            problems,
+            number(16, MOST),
+        ),
+        events_per_interval: value(raw.events_per_interval, 4_096, problems, number(16, MOST)),
+        ring_bytes: value(raw.ring_bytes, ByteSize::new(4 << 20), problems, |text| {
+            let size = size(64 << 10, 1 << 30)(text)?;
+            if !size.bytes().is_power_of_two() {
+                return Err(Expected(
+                    "a power of two such as \"1MiB\" or \"4MiB\"".into(),
+                ));
+            }
+            Ok(size)
+        }),
+    }
+}
+
+fn spool(raw: RawSpool, problems: &mut Problems<'_>) -> Spool {
+    Spool {
+        max_bytes: value(
+            raw.max_bytes,
+            ByteSize::new(256 << 20),
+            problems,
+            size(1 << 20, 1 << 40),
+        ),
+        max_age: value(raw.max_age, 7 * DAY, problems, duration(MINUTE, 365 * DAY)),
+    }
+}
+
+fn services(raw: Vec<RawService>, problems: &mut Problems<'_>) -> Vec<ServiceRule> {
+    if let Some(excess) = raw.get(MAX_SERVICES) {
+        problems.missing(
+            &excess.path,
+            &format!("at most {MAX_SERVICES} service rules"),
+        );
+        return Vec::new();
+    }
+    raw.into_iter().map(|raw| service(raw, problems)).collect()
+}
+
+fn service(raw: RawService, problems: &mut Problems<'_>) -> ServiceRule {
+    let name = required(
+        raw.name,
+        &format!("{}.name", raw.path),
+        "a service name",
+        problems,
+    );
+    let match_key = format!("{}.match", raw.path);
+    let mut glob = |field: Option<At<String>>| {
+        optional(field, problems, |text| match text.as_str() {
+            "" => Err(Expected(
+                "a pattern such as \"/usr/sbin/nginx\" or \"*.service\"".into(),
+            )),
+            text => Ok(Glob::new(text)),
+        })
+    };
+    let [exe, comm, cgroup, unit, container] =
+        [raw.exe, raw.comm, raw.cgroup, raw.unit, raw.container].map(&mut glob);
+    let rule = ServiceRule {
+        name: optional(name, problems, label("a service name")).unwrap_or_default(),
+        exe,
+        comm,
+        cgroup,
+        unit,
+        container,
+        tags: tags(raw.tags, problems),
+    };
+    if rule.is_unconditional() && !problems.mentions(&match_key) {
+        problems.missing(
+            &match_key,
+            "at least one of exe, comm, cgroup, unit, container, such as { exe = \"*/nginx\" }",
+        );
+    }
+    rule
+}
+
+fn tags(raw: Vec<(String, At<String>)>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
+    if let Some((_, excess)) = raw.get(MAX_TAGS) {
+        problems.wrong(&excess.place, &format!("at most {MAX_TAGS} tags"));
+    }
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for (key, text) in raw {
+        if let Err(Expected(expected)) = label("a tag name")(key.clone()) {
+            problems.wrong(&text.place, &expected);
+        }
+        if let Some(text) = optional(Some(text), problems, label("a tag value")) {
+            tags.push((key, text));
+        }
+    }
+    tags.sort();
+    tags
+}
+
+/// Names travel to the collector and its pages: short and printable.
+fn label(what: &'static str) -> impl FnOnce(String) -> Result<String, Expected> {
+    move |text| {
+        if text.is_empty() || text.chars().count() > MAX_NAME || text.chars().any(char::is_control)
+        {
+            return Err(Expected(format!(
+                "{what} of 1 to {MAX_NAME} printable characters"
+            )));
+        }
+        Ok(text)
+    }
+}
