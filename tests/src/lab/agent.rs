@@ -1,0 +1,341 @@
+//! An agent of a lab: its own rootfs, configuration and cgroup scope per host.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::collector::{self, Collector};
+use super::host::Host;
+use super::process::Running;
+use super::wait::wait_until;
+use super::{Lab, command};
+
+/// The fleet key of every agent in a lab.
+pub const FLEET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// How long an agent may take until it measures, on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long an agent may take to drain.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a configuration says beyond a lab's defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(Vec<(String, Value)>);
+
+impl Settings {
+    /// Sets `key` (`section.name`) to a value in TOML syntax, or adds an element to `[[section]]`.
+    ///
+    /// # Errors
+    /// When `value` is not TOML.
+    pub fn with(mut self, key: &str, value: &str) -> Result<Self> {
+        let mut parsed: Table = toml::from_str(&format!("value = {value}"))
+            .with_context(|| format!("setting {key} = {value}"))?;
+        let value = parsed.remove("value").context("the key just written")?;
+        self.0.push((key.to_owned(), value));
+        Ok(self)
+    }
+
+    fn apply(&self, config: &mut Table) -> Result<()> {
+        for (key, value) in &self.0 {
+            let Some((section, name)) = key.split_once('.') else {
+                let entry = config
+                    .entry(key)
+                    .or_insert_with(|| Value::Array(Vec::new()));
+                entry
+                    .as_array_mut()
+                    .context("not a list")?
+                    .push(value.clone());
+                continue;
+            };
+            let entry = config
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()));
+            entry
+                .as_table_mut()
+                .context("not a section")?
+                .insert(name.into(), value.clone());
+        }
+        Ok(())
+    }
+}
+
+/// What a running agent says about itself in `status.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// Process id.
+    pub pid: i32,
+    /// Injection mode in force.
+    pub mode: String,
+    /// Family and variant, or the reason for none.
+    pub plan: Vec<(String, String)>,
+    /// Destinations for which the option is off.
+    pub paths_off: Vec<serde_json::Value>,
+    /// The agent's counters.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl Status {
+    /// One counter.
+    ///
+    /// # Errors
+    /// When the agent has no such counter: a misspelt name must not read as 0.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        self.counters.get(name).copied().with_context(|| {
+            let names: Vec<&str> = self.counters.keys().map(String::as_str).collect();
+            format!("no counter {name} among {}", names.join(" "))
+        })
+    }
+}
+
+/// An agent; it can be stopped or killed and started again on the same spool.
+#[derive(Debug)]
+pub struct Agent {
+    /// The host whose connections it measures.
+    pub host: Host,
+    binary: PathBuf,
+    config: PathBuf,
+    rootfs: PathBuf,
+    running: Option<Running>,
+}
+
+impl Agent {
+    /// Assembles rootfs and configuration; does not start it.
+    ///
+    /// With a collector the agent uploads to it; without one it only fills its spool.
+    ///
+    /// # Errors
+    /// When a file cannot be written or a setting is wrong TOML.
+    pub fn prepare(
+        lab: &Lab,
+        host: &Host,
+        collector: Option<&Collector>,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let rootfs = host.directory().join("rootfs");
+        super::rootfs::assemble(&rootfs)?;
+        let key = host.directory().join("fleet.key");
+        collector::write_secret(&key, &format!("{FLEET_KEY}\n"))?;
+        let mut table = defaults(lab, host, &rootfs, &key)?;
+        if let Some(collector) = collector {
+            collector.reach_from(lab, host)?;
+            table.insert("upload".into(), Value::Table(upload(collector)));
+        }
+        settings.apply(&mut table)?;
+        let config = host.directory().join("agent.toml");
+        std::fs::write(&config, toml::to_string(&table)?)?;
+        let binary = lab.binaries().agent.clone();
+        Ok(Self {
+            host: host.clone(),
+            binary,
+            config,
+            rootfs,
+            running: None,
+        })
+    }
+
+    /// Prepares and starts an agent and waits until it measures.
+    ///
+    /// # Errors
+    /// Those of [`Agent::prepare`] and [`Agent::start`].
+    pub fn start_on(
+        lab: &Lab,
+        host: &Host,
+        collector: Option<&Collector>,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let mut agent = Self::prepare(lab, host, collector, settings)?;
+        agent.start()?;
+        Ok(agent)
+    }
+
+    /// Starts it and waits until it measures.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; with what it said.
+    pub fn start(&mut self) -> Result<()> {
+        self.start_unready()?;
+        let pid = self.pid()?;
+        wait_until(START_DEADLINE, "status of the started agent", || {
+            let running = self.running.as_mut().context("just started")?;
+            if let Some(status) = running.ended()? {
+                bail!("agent ended with {status}: {}", running.errors()?.trim());
+            }
+            Ok(self
+                .status()
+                .ok()
+                .filter(|status| status.pid == pid)
+                .map(drop))
+        })
+        .with_context(|| format!("start agent on {}", self.host.name()))
+    }
+
+    /// Starts it and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_unready(&mut self) -> Result<()> {
+        let mut run = self.host.command_beside(&self.binary);
+        run.arg("run").arg("--config").arg(&self.config);
+        self.running = Some(Running::start(run, &self.host.directory().join("agent"))?);
+        Ok(())
+    }
+
+    /// Its process id as the lab sees it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> Result<i32> {
+        Ok(self.running()?.pid().as_raw())
+    }
+
+    /// The running program.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn running(&self) -> Result<&Running> {
+        self.running.as_ref().context("the agent does not run")
+    }
+
+    /// The running program, to wait for it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn running_mut(&mut self) -> Result<&mut Running> {
+        self.running.as_mut().context("the agent does not run")
+    }
+
+    /// What it last said about itself.
+    ///
+    /// # Errors
+    /// When there is no status, or it is not as the contract says.
+    pub fn status(&self) -> Result<Status> {
+        let outside = self.rootfs.join("run/status.json");
+        let inside = PathBuf::from(format!("/proc/{}/root/run/status.json", self.pid()?));
+        // A private mount may hide the file from outside the jail.
+        let text =
+            std::fs::read_to_string(&outside).or_else(|_| std::fs::read_to_string(inside))?;
+        serde_json::from_str(&text).with_context(|| format!("status {text}"))
+    }
+
+    /// Asks it to close the interval, send and write its status now.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn flush(&self) -> Result<()> {
+        self.running()?.signal(Signal::SIGUSR1)
+    }
+
+    /// Lets it drain and end.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0, or not at all.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("the agent does not run")?;
+        let status = running.stop(STOP_DEADLINE)?;
+        if !status.success() {
+            bail!("agent ended with {status}: {}", running.errors()?.trim());
+        }
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running
+            .take()
+            .context("the agent does not run")?
+            .kill()
+    }
+
+    /// Runs another command of the agent (`doctor`, `spool stat`, ...) with its configuration.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Output> {
+        let mut ask = self.host.command_beside(&self.binary);
+        ask.args(arguments).arg("--config").arg(&self.config);
+        command::finish(&mut ask, "")
+    }
+
+    /// Runs another command of the agent and reads its JSON.
+    ///
+    /// # Errors
+    /// When it fails or prints no JSON.
+    pub fn ask_json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let output = self.ask(&[arguments, &["--format", "json"]].concat())?;
+        let (text, said) = (
+            String::from_utf8(output.stdout)?,
+            String::from_utf8_lossy(&output.stderr),
+        );
+        serde_json::from_str(&text)
+            .with_context(|| format!("{}: {} {text}{said}", arguments.join(" "), output.status))
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its root directory.
+    #[must_use]
+    pub fn rootfs(&self) -> &Path {
+        &self.rootfs
+    }
+}
+
+/// A lab's configuration: short interval, scope of one host, everything else by default.
+fn defaults(lab: &Lab, host: &Host, rootfs: &Path, key: &Path) -> Result<Table> {
+    let scope = host
+        .cgroup()
+        .strip_prefix(&lab.tree().root)
+        .context("a cgroup is in its tree")?;
+    let text = format!(
+        "[agent]\nrootfs = {rootfs:?}\ninterval = \"1s\"\nhostname = {:?}\n\
+         [scope]\ncgroup = {:?}\n\
+         [[key]]\nepoch = 1\nsecret_file = {key:?}\n\
+         [log]\nlevel = \"info\"\n",
+        host.name(),
+        Path::new("/").join(scope),
+    );
+    toml::from_str(&text).context("a lab's own configuration")
+}
+
+fn upload(collector: &Collector) -> Table {
+    let text = |value: String| Value::String(value);
+    [
+        ("url", format!("https://{}", collector::ADDRESS)),
+        ("ca_file", collector.ca_file().display().to_string()),
+        ("token_file", collector.token_file().display().to_string()),
+        ("timeout", "5s".to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), text(value)))
+    .into_iter()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_replace_values_and_add_rules() {
+        let mut table: Table = toml::from_str("[limits]\nedges = 5\n").unwrap();
+        let settings = Settings::default()
+            .with("limits.edges", "7")
+            .and_then(|s| s.with("service", "{ name = 'a', match = { comm = 'curl' } }"))
+            .unwrap();
+        settings.apply(&mut table).unwrap();
+        assert_eq!(table["limits"]["edges"].as_integer(), Some(7));
+        assert_eq!(table["service"][0]["name"].as_str(), Some("a"));
+    }
+}

@@ -1,0 +1,336 @@
+//! What the collector says, read strictly: a missing key is a broken contract.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+/// The answer of `waybill-collector topology --format json`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Topology {
+    /// Everything that is an end of an edge.
+    pub nodes: Vec<Node>,
+    /// Edges both of whose ends are known.
+    pub edges: Vec<Edge>,
+    /// Edges of which one end is only an address.
+    pub unjoined: Vec<Edge>,
+    /// Tokens that were seen by more ends than a connection has.
+    pub ambiguous_tokens: u64,
+}
+
+/// A process on a host, or an address that nobody claimed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    /// `<host name>/<service>`, or the address.
+    pub id: String,
+    /// `process` or `address`.
+    #[serde(default)]
+    pub kind: String,
+    /// Host name.
+    #[serde(default)]
+    pub hostname: String,
+    /// Service name.
+    #[serde(default)]
+    pub service: String,
+    /// Business tags.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Connections from one service to another.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Edge {
+    /// Id of the client's node.
+    pub client: String,
+    /// Id of the server's node.
+    pub server: String,
+    /// The server's own address and port.
+    pub server_endpoint: String,
+    /// Addresses that only one side saw.
+    pub via: Vec<Via>,
+    /// How the ends were joined.
+    pub evidence: Vec<Evidence>,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// Connections in the asked time.
+    pub connections: u64,
+    /// Whether only a part of the tokens was reported.
+    pub sampled: bool,
+    /// What the client's host counted.
+    pub client_counters: Option<Counters>,
+    /// What the server's host counted.
+    pub server_counters: Option<Counters>,
+}
+
+/// An address that one side saw where the other side has another one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Via {
+    /// `client` or `server`.
+    pub seen_by: String,
+    /// `vip` or `nat`.
+    pub kind: String,
+    /// Address, with the port for a VIP.
+    pub address: String,
+}
+
+/// One way in which ends were joined, and how often.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Evidence {
+    /// `token`, `address`, ...
+    pub kind: String,
+    /// Connections joined this way.
+    pub connections: u64,
+}
+
+/// Counters of one side of an edge.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Counters {
+    /// Connections established.
+    pub opened: u64,
+    /// Connections ended.
+    pub closed: u64,
+    /// Attempts that never established.
+    pub failed: u64,
+    /// The refused part of those.
+    pub refused: u64,
+    /// Ended by a reset of this side.
+    pub reset_local: u64,
+    /// Ended by a reset of the other side.
+    pub reset_remote: u64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
+    /// Segments sent.
+    pub segments_sent: u64,
+    /// Segments received.
+    pub segments_received: u64,
+    /// Segments retransmitted.
+    pub retransmits: u64,
+    /// Segments received out of order.
+    pub out_of_order: u64,
+    /// Zero-window advertisements received.
+    pub zero_windows: u64,
+    /// Quantiles of the time to connect, microseconds.
+    pub connect_latency_us: Option<Quantiles>,
+    /// Quantiles of the round-trip time, microseconds.
+    pub rtt_us: Option<Quantiles>,
+}
+
+/// Quantiles in microseconds; absent without samples.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95 %.
+    pub p95: Option<f64>,
+    /// 99 %.
+    pub p99: Option<f64>,
+}
+
+/// An edge that must be there.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Id of the client's node.
+    pub client: String,
+    /// Id of the server's node.
+    pub server: String,
+    /// Exact number of connections.
+    pub connections: u64,
+    /// Addresses that only one side sees; exactly these, in any order.
+    pub via: Vec<Via>,
+}
+
+impl Topology {
+    /// The joined edge between two nodes to one server endpoint's address family, if it is alone.
+    #[must_use]
+    pub fn edge(&self, client: &str, server: &str) -> Option<&Edge> {
+        self.edges
+            .iter()
+            .find(|edge| edge.client == client && edge.server == server)
+    }
+
+    /// Checks that exactly the expected edges are joined by tokens, with exact counts.
+    ///
+    /// # Errors
+    /// Names every edge that is missing, wrong or too many.
+    pub fn check(&self, expected: &[Expected]) -> Result<()> {
+        let mut wrong = String::new();
+        let mut left: Vec<&Edge> = self.edges.iter().collect();
+        for want in expected {
+            let place = left.iter().position(|edge| want.describes(edge));
+            match place {
+                None => writeln!(wrong, "missing: {want}")?,
+                Some(place) => {
+                    let edge = left.swap_remove(place);
+                    if let Err(reason) = want.agrees(edge) {
+                        writeln!(wrong, "wrong: {want}: {reason}")?;
+                    }
+                }
+            }
+        }
+        for edge in left {
+            writeln!(wrong, "not expected: {}", brief(edge))?;
+        }
+        if self.ambiguous_tokens > 0 {
+            writeln!(wrong, "{} ambiguous tokens", self.ambiguous_tokens)?;
+        }
+        ensure!(wrong.is_empty(), "{wrong}seen: {}", self.brief());
+        Ok(())
+    }
+
+    /// All edges on one line each.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let joined = self.edges.iter().map(|edge| format!("\n  {}", brief(edge)));
+        let unjoined = self
+            .unjoined
+            .iter()
+            .map(|edge| format!("\n  unjoined {}", brief(edge)));
+        joined.chain(unjoined).collect()
+    }
+}
+
+impl Expected {
+    /// Whether an edge is meant: same ends, same via.
+    fn describes(&self, edge: &Edge) -> bool {
+        edge.client == self.client
+            && edge.server == self.server
+            && edge.via.len() == self.via.len()
+            && self.via.iter().all(|via| edge.via.contains(via))
+    }
+
+    /// Whether numbers and evidence of the edge are right.
+    fn agrees(&self, edge: &Edge) -> Result<()> {
+        ensure!(
+            edge.connections == self.connections,
+            "{} connections",
+            edge.connections
+        );
+        let tokens: u64 = edge
+            .evidence
+            .iter()
+            .filter(|evidence| evidence.kind == "token")
+            .map(|evidence| evidence.connections)
+            .sum();
+        ensure!(tokens > 0, "no token evidence");
+        ensure!(
+            edge.sampled || tokens == self.connections,
+            "{tokens} connections by token although all were reported"
+        );
+        ensure!(edge.confidence > 0.9, "confidence {}", edge.confidence);
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} -> {} x{}",
+            self.client, self.server, self.connections
+        )?;
+        for via in &self.via {
+            write!(f, " {via}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Via {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {} (seen by {})",
+            self.kind, self.address, self.seen_by
+        )
+    }
+}
+
+/// The virtual address that the client saw.
+#[must_use]
+pub fn vip(address: std::net::SocketAddr) -> Via {
+    Via {
+        seen_by: "client".into(),
+        kind: "vip".into(),
+        address: address.to_string(),
+    }
+}
+
+/// The translating address that the server saw.
+#[must_use]
+pub fn nat(address: std::net::IpAddr) -> Via {
+    Via {
+        seen_by: "server".into(),
+        kind: "nat".into(),
+        address: address.to_string(),
+    }
+}
+
+fn brief(edge: &Edge) -> String {
+    let evidence: Vec<String> = edge
+        .evidence
+        .iter()
+        .map(|e| format!("{} {}", e.kind, e.connections))
+        .collect();
+    let via: Vec<String> = edge.via.iter().map(ToString::to_string).collect();
+    format!(
+        "{} -> {} at {} x{} [{}] via [{}] confidence {:.2}{}",
+        edge.client,
+        edge.server,
+        edge.server_endpoint,
+        edge.connections,
+        evidence.join(", "),
+        via.join(", "),
+        edge.confidence,
+        if edge.sampled { " sampled" } else { "" }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Topology {
+        let text = r#"{"nodes":[],"unjoined":[],"ambiguous_tokens":0,"edges":[{
+            "client":"a/x","server":"b/y","server_endpoint":"10.2.1.2:8080",
+            "via":[{"seen_by":"client","kind":"vip","address":"10.9.0.100:80"}],
+            "evidence":[{"kind":"token","connections":3}],"confidence":1.0,
+            "connections":3,"sampled":false,"client_counters":null,"server_counters":null}]}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn wanted() -> Expected {
+        Expected {
+            client: "a/x".into(),
+            server: "b/y".into(),
+            connections: 3,
+            via: vec![vip("10.9.0.100:80".parse().unwrap())],
+        }
+    }
+
+    #[test]
+    fn the_expected_edge_is_accepted() {
+        seen().check(&[wanted()]).unwrap();
+    }
+
+    #[test]
+    fn an_edge_too_many_an_edge_too_few_and_a_wrong_count_are_named() {
+        assert!(
+            seen()
+                .check(&[])
+                .unwrap_err()
+                .to_string()
+                .contains("not expected: a/x")
+        );
+        let mut other = wanted();
+        other.connections = 4;
+        let error = seen().check(&[other]).unwrap_err().to_string();
+        assert!(error.contains("3 connections"), "{error}");
+        let mut other = wanted();
+        other.via.clear();
+        let error = seen().check(&[other]).unwrap_err().to_string();
+        assert!(error.contains("missing: a/x -> b/y x3"), "{error}");
+    }
+}

@@ -1,0 +1,191 @@
+//! Many connections whose number, bytes and ends are known exactly.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::pattern::{self, Header, ServerEnd};
+use super::serve::reset_on_close;
+
+/// What to send to whom, how often, and how to end it.
+#[derive(clap::Args, Clone)]
+pub struct Arguments {
+    /// Address and port of the server.
+    #[arg(long)]
+    to: SocketAddr,
+    /// Number of connections.
+    #[arg(long, default_value_t = 1)]
+    count: u64,
+    /// How many are open side by side; 1 opens them in a row.
+    #[arg(long, default_value_t = 1)]
+    parallel: u64,
+    /// Pattern bytes that each connection sends.
+    #[arg(long, default_value_t = 100)]
+    up: u64,
+    /// Pattern bytes that each connection receives.
+    #[arg(long, default_value_t = 100)]
+    down: u64,
+    /// Bytes of greeting that the server sends first.
+    #[arg(long, default_value_t = 0)]
+    greet: u64,
+    /// How each connection ends.
+    #[arg(long, value_enum, default_value_t = Ending::Close)]
+    end: Ending,
+    /// Milliseconds after which connecting, reading or writing fails.
+    #[arg(long, default_value_t = 20_000)]
+    timeout_ms: u64,
+}
+
+/// Who ends a connection and how.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client closes after the answer.
+    Close,
+    /// The client ends its direction before it reads the answer.
+    Half,
+    /// The client resets after the answer.
+    Reset,
+    /// The server closes first.
+    ServerClose,
+    /// The server resets.
+    ServerReset,
+}
+
+/// One connection as its client saw it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Connected {
+    /// The client's own address; absent when it never connected.
+    pub local: Option<SocketAddr>,
+    /// Payload bytes written, header included.
+    pub sent: u64,
+    /// Payload bytes read.
+    pub received: u64,
+    /// Empty when all went as asked.
+    pub error: String,
+}
+
+/// Runs all connections and writes one JSON line for each.
+///
+/// # Errors
+/// Only when the report cannot be written; a failed connection is part of the report.
+pub fn run(arguments: &Arguments, report: &mut (impl Write + Send)) -> Result<()> {
+    let report = Mutex::new(report);
+    let next = AtomicU64::new(0);
+    let work = || -> Result<()> {
+        while next.fetch_add(1, Ordering::Relaxed) < arguments.count {
+            let mut line = serde_json::to_vec(&one(arguments))?;
+            line.push(b'\n');
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.write_all(&line).context("write report")?;
+        }
+        Ok(())
+    };
+    if arguments.parallel <= 1 {
+        // In a row, in the main thread: the thread that connects is the process itself.
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..arguments.parallel)
+            .map(|_| {
+                std::thread::Builder::new()
+                    .name("connections".into())
+                    .spawn_scoped(scope, work)
+            })
+            .collect();
+        for thread in threads {
+            if let Ok(result) = thread?.join() {
+                result?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn one(arguments: &Arguments) -> Connected {
+    let mut seen = Connected {
+        local: None,
+        sent: 0,
+        received: 0,
+        error: String::new(),
+    };
+    if let Err(error) = converse(arguments, &mut seen) {
+        seen.error = error.to_string();
+    }
+    seen
+}
+
+fn converse(arguments: &Arguments, seen: &mut Connected) -> io::Result<()> {
+    let timeout = Duration::from_millis(arguments.timeout_ms);
+    let mut stream = open(arguments.to, timeout)?;
+    seen.local = Some(stream.local_addr()?);
+    pattern::read_bytes(&mut stream, arguments.greet, &mut seen.received)?;
+    let header = Header {
+        up: arguments.up,
+        down: arguments.down,
+        end: match arguments.end {
+            Ending::Close | Ending::Half | Ending::Reset => ServerEnd::Stay,
+            Ending::ServerClose => ServerEnd::Close,
+            Ending::ServerReset => ServerEnd::Reset,
+        },
+    };
+    seen.sent += ask(&mut stream, &header)?;
+    if arguments.end == Ending::Half {
+        stream.shutdown(Shutdown::Write)?;
+    }
+    pattern::read_bytes(&mut stream, header.down, &mut seen.received)?;
+    match arguments.end {
+        Ending::Close => Ok(()),
+        Ending::Reset => reset_on_close(&stream),
+        Ending::Half | Ending::ServerClose => read_end(&mut stream, false),
+        Ending::ServerReset => read_end(&mut stream, true),
+    }
+}
+
+/// Connects within `timeout`, which then also bounds each read and write.
+///
+/// # Errors
+/// Those of `connect`.
+pub fn open(to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, timeout)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    Ok(stream)
+}
+
+/// Sends a header and its bytes and returns how many bytes that were.
+///
+/// # Errors
+/// Those of the connection.
+pub fn ask(stream: &mut TcpStream, header: &Header) -> io::Result<u64> {
+    let mut first = header.encode().to_vec();
+    // Header and short bodies leave in one segment, as programs usually write them.
+    if header.up <= 1000 {
+        pattern::write_bytes(&mut first, header.up)?;
+        stream.write_all(&first)?;
+    } else {
+        stream.write_all(&first)?;
+        pattern::write_bytes(stream, header.up)?;
+    }
+    Ok(Header::LENGTH as u64 + header.up)
+}
+
+/// Waits for the end of the connection and checks that it is the expected one.
+///
+/// # Errors
+/// When it ends otherwise.
+pub fn read_end(stream: &mut TcpStream, reset: bool) -> io::Result<()> {
+    match stream.read(&mut [0; 16]) {
+        Ok(0) if !reset => Ok(()),
+        Err(error) if reset && error.kind() == ErrorKind::ConnectionReset => Ok(()),
+        Ok(read) => Err(io::Error::other(format!(
+            "{read} more bytes where the end was expected"
+        ))),
+        Err(error) => Err(error),
+    }
+}
