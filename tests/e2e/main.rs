@@ -1,8 +1,28 @@
-//! e2e
+//! Agent and collector on real kernels, networks and programs.
+//!
+//! `cargo test -p tests` runs all trials, `-- NAME` some. A trial that the machine cannot show is
+//! reported as ignored, with the reason.
+
 #![forbid(unsafe_code)]
-fn main() -> std::process::ExitCode {
+
+mod case;
+mod shapes;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+/// Trials side by side: more than the small machines of CI have cores, since labs mostly wait.
+const THREADS: usize = 3;
+
+fn main() -> ExitCode {
+    // The launcher and the traffic programs are this very binary.
     if let Some(code) = tests::program::dispatch() {
         return code;
     }
-    std::process::ExitCode::SUCCESS
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let cases = [shapes::CASES];
+    let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

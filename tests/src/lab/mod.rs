@@ -41,6 +41,7 @@ pub struct Lab {
     launcher: PathBuf,
     binaries: Binaries,
     hosts: Mutex<Vec<Host>>,
+    closed: bool,
 }
 
 impl Lab {
@@ -68,6 +69,7 @@ impl Lab {
             launcher: PathBuf::new(),
             binaries: binaries.clone(),
             hosts: Mutex::default(),
+            closed: false,
         };
         // A copy: the binary may be built anew while the lab runs.
         std::fs::copy("/proc/self/exe", &launcher).context("copy the lab's own programs")?;
@@ -180,7 +182,16 @@ impl Lab {
         text
     }
 
-    /// Removes everything and says what could not be removed.
+    /// Removes every trace, as dropping does, and says what could not be removed.
+    ///
+    /// # Errors
+    /// Names the first thing that stayed.
+    pub fn close(mut self) -> Result<()> {
+        self.closed = true;
+        self.remove()
+            .with_context(|| format!("close lab {}", self.name))
+    }
+
     fn remove(&self) -> Result<()> {
         cgroup::remove(&self.tree.root.join(self.name.to_string()))?;
         for name in netns::list(&format!("{}-", self.name)) {
@@ -199,6 +210,9 @@ const EVIDENCE_LINES: usize = 25;
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
         if let Err(error) = self.remove() {
             use std::io::Write;
             // The next lab tries again; a silent leak would confuse whoever finds it.

@@ -1,5 +1,7 @@
 //! What a trial needs from the machine, asked before it runs.
 
+use std::fmt;
+
 use super::command;
 
 /// Something a machine may lack; a trial that needs it is then skipped with this reason.
@@ -31,3 +33,15 @@ impl Need {
         }
     }
 }
+
+/// An error that means "this machine cannot show it", found only while a trial ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}

@@ -164,13 +164,14 @@ pub struct Fetched {
 /// When any request fails.
 pub fn curl(host: &Host, to: SocketAddr, path: &str, count: u64) -> Result<Fetched> {
     // One process, a fresh connection for each of the numbered requests.
+    // The brackets of an IPv6 address are escaped: bare ones are curl's own numbering.
+    let to = to.to_string().replace('[', "\\[").replace(']', "\\]");
     let url = format!("http://{to}/{path}?[1-{count}]");
     let text = host.run(
         "curl",
         &[
             "--silent",
             "--show-error",
-            "--globoff",
             "--max-time",
             "20",
             "--header",

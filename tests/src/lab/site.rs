@@ -141,7 +141,7 @@ impl Site {
         )?;
         host.ip(&format!(
             "route add default via 10.{side}.{number}.1\n\
-             -6 route add default via fd00:{side}:{number}::1\n"
+             route add ::/0 via fd00:{side}:{number}::1\n"
         ))?;
         Ok(host)
     }

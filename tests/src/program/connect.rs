@@ -142,7 +142,11 @@ fn converse(arguments: &Arguments, seen: &mut Connected) -> io::Result<()> {
         Ending::Close => Ok(()),
         Ending::Reset => reset_on_close(&stream),
         Ending::Half | Ending::ServerClose => read_end(&mut stream, false),
-        Ending::ServerReset => read_end(&mut stream, true),
+        Ending::ServerReset => {
+            pattern::write_bytes(&mut stream, 1)?;
+            seen.sent += 1;
+            read_end(&mut stream, true)
+        }
     }
 }
 

@@ -83,7 +83,7 @@ pub enum ServerEnd {
     Stay,
     /// The server closes after its answer.
     Close,
-    /// The server resets after its answer.
+    /// The server resets after its answer and one more byte from the client.
     Reset,
 }
 

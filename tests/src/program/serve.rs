@@ -144,6 +144,8 @@ fn exchange_all(stream: &mut TcpStream, greet: u64, entry: &mut Served) -> io::R
             ServerEnd::Stay => {}
             ServerEnd::Close => return Ok(End::ClosedHere),
             ServerEnd::Reset => {
+                // A reset discards what the client has not read yet, so it says when it has.
+                pattern::read_bytes(stream, 1, &mut entry.received)?;
                 reset_on_close(stream)?;
                 return Ok(End::ResetHere);
             }
