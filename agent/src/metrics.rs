@@ -48,10 +48,70 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Records the kernel programs tried to send.
+    kernel_records_attempted_total,
+    /// Records that found the ring full.
+    kernel_records_dropped_total,
+    /// Connections entered into the kernel's table.
+    kernel_connections_inserted_total,
+    /// Connections taken out of the kernel's table at their end.
+    kernel_connections_deleted_total,
+    /// Connections the kernel's table refused.
+    kernel_connections_dropped_refused_total,
+    /// Connections the kernel's full table evicted: inserted, not deleted and not there.
+    kernel_connections_dropped_evicted_total,
+    /// Options written into a segment.
+    option_written_total,
+    /// Options read with a right MAC.
+    option_read_total,
+    /// Options with a wrong MAC, ignored.
+    option_bad_mac_total,
+    /// Options with a wrong length or version, ignored.
+    option_malformed_total,
+    /// Options of a key epoch this host does not have, ignored.
+    option_unknown_epoch_total,
+    /// Segments that had no room for the option.
+    option_no_room_total,
+    /// Connections to destinations that are not allowed to get the option.
+    option_not_allowed_total,
+    /// Connections to destinations whose path lost the option.
+    option_path_off_total,
+    /// Options the kernel would not store.
+    option_store_failed_total,
+    /// Signs that a path drops or strips the option.
+    option_path_failures_total,
+    /// Records decoded.
+    record_decoded_total,
+    /// Records that were too short or of an unknown kind.
+    record_dropped_invalid_total,
+    /// Open connections read by snapshots, several times each.
+    record_snapshot_total,
+    /// Connections older than the agent that it found.
+    record_adopted_total,
+    /// Connections beyond `limits.connections`: counted at their close only.
+    aggregate_connections_full_total,
+    /// Connections whose close was lost on the way: their last numbers are missing.
+    aggregate_connections_dropped_lost_total,
+    /// Changes counted in the catch-all edge because of `limits.edges`.
+    aggregate_edges_dropped_overflow_total,
+    /// Sightings beyond `limits.sightings_per_interval`.
+    aggregate_sightings_dropped_total,
+    /// Sightings left out by consistent sampling.
+    aggregate_sightings_unsampled_total,
+    /// Events beyond `limits.events_per_interval`.
+    aggregate_events_dropped_total,
+    /// Connections open now.
+    aggregate_connections,
+    /// Edges in the table now.
+    aggregate_edges,
+    /// One in 2^n tokens is kept now.
+    aggregate_sample_level,
     /// Batches sealed by the event loop.
     batch_sealed_total,
     /// Batches dropped because the queue to the spool was full.
     batch_dropped_full_total,
+    /// Batches of earlier runs found in the spool at start.
+    spool_found_total,
     /// Batches the spool stored.
     spool_stored_total,
     /// Batches the spool could not store (disk full, input/output error).
@@ -60,18 +120,28 @@ counters! {
     spool_evicted_size_total,
     /// Batches evicted because they reached their age bound.
     spool_evicted_age_total,
+    /// Batches evicted because the disk was full or the spool's file at its limit.
+    spool_evicted_disk_total,
     /// Batches lost because the database was corrupt and had to be set aside.
     spool_quarantined_total,
+    /// Databases set aside.
+    spool_quarantined_files_total,
+    /// The part of those whose batches could not be counted.
+    spool_quarantined_uncounted_files_total,
     /// Batches in the spool now.
     spool_depth,
     /// Payload bytes in the spool now.
     spool_bytes,
     /// Batches acknowledged by the collector, and only then deleted.
     upload_acked_total,
+    /// The part of those that the collector had already.
+    upload_duplicate_total,
     /// Batches the collector refused for good.
     upload_dropped_refused_total,
     /// Attempts that failed and will be repeated.
     upload_retried_total,
+    /// The part of those that the collector answered with 401 or 403.
+    upload_unauthorized_total,
     /// Compressed bytes acknowledged.
     upload_acked_bytes_total,
 }

@@ -1,13 +1,24 @@
 //! What the event loop holds of the spool and upload threads.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
 use crate::upload;
 
+use super::thread::{self, Side};
 use super::{Sealed, Spool};
+
+/// Sealed batches waiting for the disk. One interval seals a few; more than this means that the
+/// disk stands still, and memory is the application's.
+const QUEUED_MAX: usize = 16;
+/// Requests of the upload thread, which waits for the answer to most of them anyway.
+const REQUESTS_MAX: usize = 4;
 
 /// The batch was not taken; it is counted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,50 +28,127 @@ pub struct Full;
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Everything queued was stored or counted and the database is closed.
+    /// Everything queued was stored or counted, and the database is closed.
     pub stored: bool,
-    /// The upload thread ended in time.
+    /// The upload thread ended in time, or there was none.
     pub upload_ended: bool,
     /// Batches left for the next run.
     pub left: u64,
 }
 
 /// The two threads behind the event loop: one stores, one uploads.
+///
+/// Dropping it is a drain without time for an upload.
 #[derive(Debug)]
-pub struct Handle {}
+pub struct Handle {
+    metrics: Arc<Metrics>,
+    /// None once drained, like the rest.
+    sealed: Option<Sender<Sealed>>,
+    stop: Option<Sender<()>>,
+    spool: Option<JoinHandle<u64>>,
+    upload: Option<upload::thread::Running>,
+}
 
 impl Handle {
     /// Starts the threads "spool" and, where there are upload settings, "upload".
     ///
     /// # Errors
-    /// The settings cannot be used or a thread cannot be started.
+    /// The settings cannot be used or a thread cannot be started; none runs then.
     pub fn start(
-        _jailed: &Jailed,
-        _spool: Spool,
-        _upload: Option<upload::Settings>,
-        _metrics: Arc<Metrics>,
+        jailed: &Jailed,
+        spool: Spool,
+        upload: Option<upload::Settings>,
+        metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        Ok(Self {})
+        let transport = upload
+            .map(|settings| upload::Transport::new(&settings))
+            .transpose()
+            .context("prepare the upload")?;
+        let (sealed, sealed_receiver) = bounded(QUEUED_MAX);
+        let (requests, requests_receiver) = bounded(REQUESTS_MAX);
+        let (stop, stop_receiver) = bounded(0);
+        let (work, work_receiver) = bounded(1);
+        let side = Side {
+            sealed: sealed_receiver,
+            requests: requests_receiver,
+            stop: stop_receiver,
+            work,
+        };
+        let thread = thread::start(jailed, spool, side, Arc::clone(&metrics))
+            .context("start the spool thread")?;
+        // From here on, leaving early drops the handle, which ends and joins what runs.
+        let mut handle = Self {
+            metrics: Arc::clone(&metrics),
+            sealed: Some(sealed),
+            stop: Some(stop),
+            spool: Some(thread),
+            upload: None,
+        };
+        if let Some(transport) = transport {
+            let running =
+                upload::thread::start(jailed, transport, requests, work_receiver, metrics)
+                    .context("start the upload thread")?;
+            handle.upload = Some(running);
+        }
+        Ok(handle)
     }
 
     /// Queues a batch for storing; never blocks.
     ///
     /// # Errors
     /// The queue is full (or its thread gone); the loss is counted.
-    pub fn try_put(&self, _sealed: Sealed) -> Result<(), Full> {
-        Ok(())
+    pub fn try_put(&self, sealed: Sealed) -> Result<(), Full> {
+        let sent = match &self.sealed {
+            Some(queue) => queue.try_send(sealed),
+            None => Err(TrySendError::Disconnected(sealed)),
+        };
+        sent.map_err(|error| {
+            match error {
+                TrySendError::Full(_) => self.metrics.batch_dropped_full_total.add(1),
+                TrySendError::Disconnected(_) => self.metrics.spool_dropped_error_total.add(1),
+            }
+            Full
+        })
     }
 
-    /// Uploads now instead of waiting out the agent's own back-off.
-    pub fn kick(&self) {}
+    /// Uploads now instead of waiting out the agent's own back-off. A wait that the collector asked
+    /// for stays.
+    pub fn kick(&self) {
+        if let Some(upload) = &self.upload {
+            upload.kick();
+        }
+    }
 
-    /// Stores everything queued, tries one upload until `deadline` is over, and stops both threads.
+    /// Stores everything queued, uploads until the first failure or until `deadline` is over, and
+    /// stops both threads.
+    ///
+    /// Takes little longer than `deadline`: a request under way is cut off then, and its batch
+    /// stays for the next run.
     #[must_use]
-    pub fn drain(self, _deadline: Duration) -> Drained {
+    pub fn drain(mut self, deadline: Duration) -> Drained {
+        self.end(deadline)
+    }
+
+    fn end(&mut self, deadline: Duration) -> Drained {
+        // Closing the queue tells the spool thread to store what is in it and to end when the
+        // upload thread has ended.
+        self.sealed = None;
+        let upload_ended = self.upload.take().is_none_or(|upload| upload.end(deadline));
+        // Or, if that one hangs, to end now.
+        self.stop = None;
+        let left = self.spool.take().map(JoinHandle::join);
         Drained {
-            stored: true,
-            upload_ended: true,
-            left: 0,
+            stored: matches!(left, Some(Ok(_))),
+            upload_ended,
+            left: left.and_then(Result::ok).unwrap_or(0),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.spool.is_some() {
+            self.end(Duration::ZERO);
         }
     }
 }

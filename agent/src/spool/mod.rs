@@ -1,39 +1,59 @@
 //! The durable queue between the event loop and the collector.
 //!
+//! ```text
+//! event loop --try_put--> [queue] --> spool thread: put  | SQLite |  lease --> upload thread
+//!              (full: counted)        evict by size, age |        |  <-- ack, nack, refuse
+//! ```
+//!
 //! States of a batch: stored -> leased -> acked, which deletes it. A lease that ends without an
 //! ack, or with the process, makes it stored again: each batch is sent at least once, always under
 //! the same idempotency key.
+//!
+//! Invariants, asserted by `tests/model.rs`:
+//! - A batch leaves the database by an ack, by a final refusal, by an eviction (oldest first, never
+//!   while leased) or with a database that is set aside; each is counted where it happens.
+//! - `found + sealed = acked + refused + evicted + quarantined + dropped + held` at any time.
+//! - Payload never exceeds the size bound by more than what is leased; the file never exceeds its
+//!   page limit.
+//! - A full disk or a damaged database costs batches, never the agent.
+//!
+//! `store` is the only place that knows SQL, `queue` decides, `thread` owns the clock and the only
+//! writing connection.
 
 mod handle;
+mod migrate;
+mod quarantine;
+mod queue;
+mod store;
+pub mod thread;
 mod types;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
 use crate::jail::Jailed;
 
 pub use handle::{Drained, Full, Handle};
-pub use types::{BatchId, Bounds, Entry, Error, Sealed, Stat, State};
+pub use queue::{Reader, Spool};
+pub use types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, State, Tally};
 
-/// The queue, with its database open for writing.
-#[derive(Debug)]
-pub struct Spool {}
-
-/// Opens the spool below the jail's root, or makes a new one.
+/// Opens the spool, or makes a new one; `path` is inside the jail, because SQLite makes and removes
+/// files beside it as long as it is open.
+///
+/// A damaged database, or one of a newer agent, is set aside and counted.
 ///
 /// # Errors
 /// The directory cannot be used, or the file belongs to another program.
-pub fn open(_jailed: &Jailed, _path: &Path, _bounds: Bounds) -> Result<Spool, Error> {
-    Ok(Spool {})
+pub fn open(_jailed: &Jailed, path: &Path, bounds: Bounds) -> Result<Spool, Error> {
+    Spool::open(path, bounds)
 }
-
-/// The spool as `spool ls` and `spool stat` see it, also while the agent runs.
-#[derive(Debug)]
-pub struct Reader {}
 
 /// Opens the spool without changing it.
 ///
 /// # Errors
 /// There is no spool at `path`, or it cannot be read.
-pub fn read_only(_path: &Path) -> Result<Reader, Error> {
-    Ok(Reader {})
+pub fn read_only(path: &Path) -> Result<Reader, Error> {
+    Reader::open(path)
 }

@@ -88,6 +88,48 @@ pub enum State {
     Leased,
 }
 
+/// Why an upload is to be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The collector is away, busy or does not know this host: no batch would have fared better.
+    Peer,
+    /// The collector failed at this batch: others go first from now on.
+    Batch,
+}
+
+/// What became of batches since the last look.
+///
+/// Over any stretch, `stored + dropped_error` is what was put, and `found + stored` is
+/// `acked + refused + evicted_* + quarantined` and what is still held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Batches of earlier runs found at open (or counted in a file set aside then).
+    pub found: u64,
+    /// Batches stored.
+    pub stored: u64,
+    /// Batches deleted because the collector has them.
+    pub acked: u64,
+    /// Payload bytes of those.
+    pub acked_bytes: u64,
+    /// Batches deleted because the collector refused them for good.
+    pub refused: u64,
+    /// Batches deleted to keep the size bound.
+    pub evicted_size: u64,
+    /// Batches deleted because they were too old.
+    pub evicted_age: u64,
+    /// Batches deleted because the disk was full or the file at its limit.
+    pub evicted_disk: u64,
+    /// Batches that could not be stored.
+    pub dropped_error: u64,
+    /// Batches in databases that were set aside.
+    pub quarantined: u64,
+    /// Databases set aside.
+    pub quarantined_files: u64,
+    /// The part of `quarantined_files` whose batches could not be counted; they are neither in
+    /// `found` nor in `quarantined`.
+    pub quarantined_uncounted: u64,
+}
+
 /// One line of `spool ls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -151,6 +193,9 @@ pub enum Error {
         /// Schema version of this agent.
         known: i32,
     },
+    /// A reader holds an old snapshot, and the log has grown to its bound meanwhile.
+    #[error("another process reads the spool for too long")]
+    LogHeld,
     /// The database cannot be used for another reason.
     #[error("use the spool database")]
     Database(#[source] rusqlite::Error),

@@ -1,7 +1,24 @@
 //! Sends batches to the collector over HTTPS.
+//!
+//! The upload thread leases one batch at a time from the spool thread, sends it and ends the lease:
+//! ack (the collector has it), refuse (it will never take it) or nack (again later). A batch is
+//! sent until one of the first two, always under the same idempotency key; the collector
+//! deduplicates.
+//!
+//! `answer` and `backoff` are pure; `transport` is one request; `thread` owns the clock.
+
+pub(crate) mod answer;
+mod backoff;
+pub mod thread;
+mod transport;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
+
+pub use transport::Transport;
 
 /// Where to send batches, and as whom.
 #[derive(Clone, Debug)]
@@ -21,7 +38,7 @@ pub struct Settings {
 /// How the agent proves who it is.
 #[derive(Clone)]
 pub enum Credential {
-    /// Sent as `Authorization: Bearer`.
+    /// Sent as `Authorization: Bearer`; printable ASCII without spaces.
     Token(String),
     /// A TLS client certificate.
     Certificate {
@@ -40,4 +57,38 @@ impl fmt::Debug for Credential {
             Self::Certificate { .. } => "Certificate(hidden)",
         })
     }
+}
+
+/// A setting cannot be used. None of these repeats a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The collector's address.
+    #[error("url {url:?}: expected {expected}")]
+    Url {
+        /// As configured.
+        url: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// The expected name of the server.
+    #[error("server name {name:?}: expected a host name or an address")]
+    ServerName {
+        /// As configured.
+        name: String,
+    },
+    /// The certificates to verify the server by.
+    #[error("certificate authority: expected one or more certificates in PEM")]
+    Authority,
+    /// The client certificate.
+    #[error("client certificate: expected one or more certificates in PEM")]
+    Certificate,
+    /// The client's key.
+    #[error("client key: expected a private key in PEM")]
+    Key,
+    /// The token.
+    #[error("token: expected printable ASCII characters without spaces")]
+    Token,
+    /// Certificate and key do not fit together, or are of an unknown kind.
+    #[error("client certificate and key")]
+    Tls(#[source] rustls::Error),
 }

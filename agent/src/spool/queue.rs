@@ -1,0 +1,448 @@
+//! The policy of the spool: what happens to batches when there is no room, no disk or no database.
+//!
+//! Nothing here ends the agent: a batch is stored, or counted in the tally with a reason.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use super::quarantine;
+use super::store::{self, Held, Store};
+use super::types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, Tally};
+
+/// Leases and unwritten endings of leases together; more is not handed out.
+const LEASED_MAX: usize = 8;
+/// A log this long means that a reader holds an old snapshot; storing more would only grow it.
+const LOG_MAX_BYTES: u64 = 64 << 20;
+
+/// The queue, with its database open for writing.
+#[derive(Debug)]
+pub struct Spool {
+    path: PathBuf,
+    bounds: Bounds,
+    /// None while the database can neither be used nor set aside; each call tries again.
+    store: Option<Store>,
+    held: Held,
+    /// Leases handed out and not ended.
+    leased: usize,
+    /// Endings of leases that could not be written yet, on a full disk for instance.
+    unwritten: VecDeque<(BatchId, End)>,
+    tally: Tally,
+}
+
+/// How a lease ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Acked,
+    Refused,
+    Stored(Fault),
+}
+
+impl Spool {
+    /// Opens or makes the database; damage is set aside.
+    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
+        let mut spool = Self {
+            path: path.to_owned(),
+            bounds,
+            store: None,
+            held: Held::default(),
+            leased: 0,
+            unwritten: VecDeque::new(),
+            tally: Tally::default(),
+        };
+        match spool.reopen() {
+            // It may have room again in a minute; until then each loss is counted.
+            Ok(()) | Err(Error::Full(_)) => Ok(spool),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a batch, whatever has to go for it. False: it was dropped, and counted.
+    pub fn put(&mut self, sealed: &Sealed) -> bool {
+        let stored = self.make_room_and_insert(sealed);
+        match &stored {
+            Ok(true) => {
+                self.tally.stored += 1;
+                self.held.batches += 1;
+                self.held.bytes += length(sealed);
+            }
+            Ok(false) => self.tally.dropped_error += 1,
+            Err(error) => {
+                self.tally.dropped_error += 1;
+                log::error!(batch:% = sealed.id, error:% = chain(error); "batch not stored");
+            }
+        }
+        matches!(stored, Ok(true))
+    }
+
+    /// Hands out up to `max` batches, those with the fewest faults first, oldest first among them.
+    /// Each lease has to end by [`Self::ack`], [`Self::nack`] or [`Self::refuse`]; if it does not,
+    /// the next open ends it like a nack.
+    pub fn lease(&mut self, max: usize) -> Vec<Sealed> {
+        self.write_endings();
+        let max = max.min(LEASED_MAX.saturating_sub(self.leased + self.unwritten.len()));
+        if max == 0 {
+            return Vec::new();
+        }
+        match self.attempt_twice(|store| store.lease(max)) {
+            Ok(batches) => {
+                self.leased += batches.len();
+                batches
+            }
+            Err(error) => {
+                log::error!(error:% = chain(&error); "batches not leased");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Deletes a leased batch that the collector has.
+    pub fn ack(&mut self, id: &BatchId) {
+        self.end(*id, End::Acked);
+    }
+
+    /// Makes a leased batch stored again.
+    pub fn nack(&mut self, id: &BatchId, fault: Fault) {
+        self.end(*id, End::Stored(fault));
+    }
+
+    /// Deletes a leased batch that the collector refused for good.
+    pub fn refuse(&mut self, id: &BatchId) {
+        self.end(*id, End::Refused);
+    }
+
+    /// Makes all leased batches stored again: nobody is left to end their leases.
+    pub fn nack_all(&mut self) {
+        self.write_endings();
+        self.leased = 0;
+        if let Err(error) = self.attempt(|store| store.restore_all().map(|_| ())) {
+            log::error!(error:% = chain(&error); "leases not ended");
+        }
+    }
+
+    /// Deletes what is too old, then the oldest until the size bound holds; gives free space back
+    /// to the file system. Leased batches stay.
+    pub fn evict(&mut self, now_ms: u64) {
+        self.write_endings();
+        let max_age = u64::try_from(self.bounds.max_age.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = now_ms.saturating_sub(max_age);
+        let evicted = self
+            .attempt_twice(|store| store.delete_older(before_ms))
+            .and_then(|gone| {
+                self.forget(gone);
+                self.tally.evicted_age += gone.batches;
+                self.make_room(0)?;
+                self.attempt(|store| store.give_back())
+            });
+        if let Err(error) = evicted {
+            log::error!(error:% = chain(&error); "eviction failed");
+        }
+    }
+
+    /// Batches held, leased ones included.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.held.batches
+    }
+
+    /// Payload bytes held.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.held.bytes
+    }
+
+    /// What became of batches since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Numbers for `spool stat`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn stat(&self) -> Result<Stat, Error> {
+        stat(
+            self.store.as_ref().ok_or_else(|| unavailable(&self.path))?,
+            &self.path,
+        )
+    }
+
+    /// The first `limit` batches in order of arrival.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn ls(&self, limit: usize) -> Result<Vec<Entry>, Error> {
+        self.store
+            .as_ref()
+            .ok_or_else(|| unavailable(&self.path))?
+            .list(limit)
+    }
+
+    #[cfg(test)]
+    pub(super) fn store(&self) -> &Store {
+        self.store.as_ref().expect("the database is open")
+    }
+
+    fn make_room_and_insert(&mut self, sealed: &Sealed) -> Result<bool, Error> {
+        self.write_endings();
+        if length(sealed) > self.bounds.max_bytes {
+            log::error!(batch:% = sealed.id, bytes = length(sealed); "batch larger than the spool");
+            return Ok(false);
+        }
+        self.make_room(length(sealed))?;
+        self.attempt(|store| bound_log(store))?;
+        let inserted = match self.attempt(|store| store.insert(sealed)) {
+            Err(Error::Full(_)) => {
+                self.make_disk_room(length(sealed))?;
+                self.attempt(|store| store.insert(sealed))
+            }
+            // The damaged database is set aside; this batch need not go with it.
+            Err(Error::Corrupt(_)) => self.attempt(|store| store.insert(sealed)),
+            other => other,
+        }?;
+        if !inserted {
+            log::error!(batch:% = sealed.id; "batch of this name is stored already");
+        }
+        Ok(inserted)
+    }
+
+    /// Evicts the oldest until `bytes` more fit into the size bound, or only leased ones are left.
+    fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
+        while self.held.bytes.saturating_add(bytes) > self.bounds.max_bytes {
+            let Some(gone) = self.attempt_twice(|store| store.delete_oldest())? else {
+                break;
+            };
+            self.forget(Held {
+                batches: 1,
+                bytes: gone,
+            });
+            self.tally.evicted_size += 1;
+        }
+        Ok(())
+    }
+
+    /// Evicts the oldest until at least as much as `bytes` is free in the file.
+    fn make_disk_room(&mut self, bytes: u64) -> Result<(), Error> {
+        let mut freed = 0;
+        while freed < bytes.max(1) {
+            let Some(gone) = self.attempt_twice(|store| store.delete_oldest())? else {
+                break;
+            };
+            self.forget(Held {
+                batches: 1,
+                bytes: gone,
+            });
+            self.tally.evicted_disk += 1;
+            freed += gone;
+        }
+        self.attempt(|store| store.rewind_log().map(|_| ()))
+    }
+
+    fn end(&mut self, id: BatchId, end: End) {
+        self.leased = self.leased.saturating_sub(1);
+        self.unwritten.push_back((id, end));
+        self.write_endings();
+    }
+
+    /// Writes the endings of leases; what cannot be written stays for the next call. If the
+    /// process dies first, the batch is sent again and found a duplicate.
+    fn write_endings(&mut self) {
+        while let Some((id, end)) = self.unwritten.pop_front() {
+            let written = match end {
+                End::Acked | End::Refused => self.attempt_twice(|store| store.delete(&id)),
+                End::Stored(fault) => self
+                    .attempt_twice(|store| store.restore(&id, fault))
+                    .map(|_| None),
+            };
+            let gone = match written {
+                Ok(gone) => gone,
+                Err(error) => {
+                    log::warn!(batch:% = id, error:% = chain(&error); "end of a lease not written");
+                    // All leases go with a database that is set aside.
+                    if !matches!(error, Error::Corrupt(_)) {
+                        self.unwritten.push_front((id, end));
+                    }
+                    return;
+                }
+            };
+            // A batch unknown by now went with a database set aside and is counted there.
+            if let Some(bytes) = gone {
+                self.forget(Held { batches: 1, bytes });
+                if matches!(end, End::Acked) {
+                    self.tally.acked += 1;
+                    self.tally.acked_bytes += bytes;
+                } else {
+                    self.tally.refused += 1;
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, gone: Held) {
+        self.held.batches = self.held.batches.saturating_sub(gone.batches);
+        self.held.bytes = self.held.bytes.saturating_sub(gone.bytes);
+    }
+
+    /// On a full disk, tries again with the log's own space.
+    fn attempt_twice<T>(
+        &mut self,
+        mut op: impl FnMut(&mut Store) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match self.attempt(&mut op) {
+            Err(Error::Full(_)) => {
+                self.attempt(|store| store.rewind_log())?;
+                self.attempt(op)
+            }
+            other => other,
+        }
+    }
+
+    /// Does `op`; sets the database aside if it proves damaged.
+    fn attempt<T>(&mut self, op: impl FnOnce(&mut Store) -> Result<T, Error>) -> Result<T, Error> {
+        if self.store.is_none() {
+            self.reopen()?;
+        }
+        let store = self.store.as_mut().ok_or_else(|| unavailable(&self.path))?;
+        let done = op(store);
+        if let Err(error @ Error::Corrupt(_)) = &done {
+            let lost = self.held.batches;
+            self.set_aside(error, Some(lost))?;
+            self.reopen()?;
+        }
+        done
+    }
+
+    /// Opens the database; one that is damaged or of a newer agent is set aside first.
+    fn reopen(&mut self) -> Result<(), Error> {
+        // Index and page overhead is a tenth for ordinary batches; small files need some in any
+        // case.
+        let file_max = self
+            .bounds
+            .max_bytes
+            .saturating_add(self.bounds.max_bytes / 4 + (8 << 20));
+        let opened = match Store::open(&self.path, file_max) {
+            Err(error @ (Error::Corrupt(_) | Error::Newer { .. })) => {
+                // At least what this run held when it last could use the database.
+                let known = Some(self.held.batches).filter(|held| *held > 0);
+                let lost = known.max(store::count_damaged(&self.path));
+                self.tally.found += lost.unwrap_or(0) - self.held.batches;
+                self.set_aside(&error, lost)?;
+                Store::open(&self.path, file_max)?
+            }
+            other => other?,
+        };
+        let held = opened.held()?;
+        self.tally.found += held.batches.saturating_sub(self.held.batches);
+        // Somebody else replaced the file while it could not be used.
+        self.tally.quarantined += self.held.batches.saturating_sub(held.batches);
+        self.held = held;
+        self.leased = 0;
+        self.store = Some(opened);
+        Ok(())
+    }
+
+    /// Renames the database; `lost` is the number of batches in it, where known.
+    fn set_aside(&mut self, why: &Error, lost: Option<u64>) -> Result<(), Error> {
+        // Closed first, or SQLite would go on writing to the renamed file.
+        self.store = None;
+        let kept = quarantine::set_aside(&self.path).map_err(|source| Error::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        log::error!(
+            file:% = kept.display(), batches:? = lost, error:% = chain(why);
+            "spool database set aside"
+        );
+        self.tally.quarantined_files += 1;
+        match lost {
+            Some(batches) => self.tally.quarantined += batches,
+            None => self.tally.quarantined_uncounted += 1,
+        }
+        self.held = Held::default();
+        self.leased = 0;
+        self.unwritten.clear();
+        Ok(())
+    }
+}
+
+/// The spool as `spool ls` and `spool stat` see it, also while the agent runs.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    store: Store,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            path: path.to_owned(),
+            store: Store::read_only(path)?,
+        })
+    }
+
+    /// Numbers for `spool stat`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn stat(&self) -> Result<Stat, Error> {
+        stat(&self.store, &self.path)
+    }
+
+    /// The first `limit` batches in order of arrival.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn ls(&self, limit: usize) -> Result<Vec<Entry>, Error> {
+        self.store.list(limit)
+    }
+}
+
+fn stat(store: &Store, path: &Path) -> Result<Stat, Error> {
+    let held = store.held()?;
+    let (leased, oldest_sealed_ms, newest_sealed_ms) = store.summary()?;
+    let (database, log) = store.file_bytes();
+    let quarantined = quarantine::list(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Stat {
+        path: path.to_owned(),
+        batches: held.batches,
+        leased,
+        payload_bytes: held.bytes,
+        oldest_sealed_ms,
+        newest_sealed_ms,
+        file_bytes: database + log,
+        quarantined,
+    })
+}
+
+fn bound_log(store: &Store) -> Result<(), Error> {
+    if store.file_bytes().1 > LOG_MAX_BYTES && !store.rewind_log()? {
+        return Err(Error::LogHeld);
+    }
+    Ok(())
+}
+
+fn length(sealed: &Sealed) -> u64 {
+    u64::try_from(sealed.bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn unavailable(path: &Path) -> Error {
+    let source = std::io::Error::other("the database could not be opened again");
+    Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

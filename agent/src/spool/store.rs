@@ -1,0 +1,469 @@
+//! The database under the spool: the only place that knows SQL.
+//!
+//! Each function is one transaction and either done or not. What a failure means for the batches
+//! (evict, set aside, count) is decided by the queue above.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
+    ffi, params,
+};
+
+use super::migrate;
+use super::types::{BatchId, Entry, Error, Fault, Sealed, State};
+
+/// SQLite's default, and the size of a memory page and of most file systems' blocks.
+const PAGE_BYTES: u64 = 4096;
+/// Free pages that stay in the file for the next batches: 4 MiB.
+const RESERVE_PAGES: i64 = 1024;
+/// Free pages given back to the file system at a time: 8 MiB, a fraction of a second on any disk.
+const GIVE_BACK_PAGES: i64 = 2048;
+/// Pages between two looks at the budget of the check at open.
+const CHECK_STEP_PAGES: i32 = 256;
+/// Looks until that check ends: 64 MiB of pages, about a second on a slow disk.
+const CHECK_STEPS: u32 = 64;
+
+const STORED: i64 = 0;
+const LEASED: i64 = 1;
+
+/// Batches and payload bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) batches: u64,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    conn: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens for writing; makes the file where there is none. `max_bytes` is what the file, log
+    /// apart, may grow to. Leases of an earlier run are over.
+    pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Self, Error> {
+        // SQLite would make it readable for all; its other files take over this one's mode.
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| Error::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut conn = Connection::open_with_flags(path, flags)?;
+        configure(&conn, max_bytes)?;
+        migrate::run(&mut conn, path)?;
+        quick_check(&mut conn)?;
+        let store = Self {
+            conn,
+            path: path.to_owned(),
+        };
+        store.conn.execute(
+            "UPDATE batch SET state = ?1 WHERE state = ?2",
+            [STORED, LEASED],
+        )?;
+        Ok(store)
+    }
+
+    /// Opens a spool that may be in use, without changing it.
+    pub(super) fn read_only(path: &Path) -> Result<Self, Error> {
+        // SQLite says "unable to open" for everything; the system says why.
+        std::fs::File::open(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        migrate::check(&conn, path)?;
+        Ok(Self {
+            conn,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Adds a batch as stored. False: one of its name is there already.
+    pub(super) fn insert(&mut self, sealed: &Sealed) -> Result<bool, Error> {
+        let tx = self.begin()?;
+        let added = tx
+            .prepare_cached(
+                "INSERT INTO batch (boot, sequence, host, sealed_ms, rows, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (boot, sequence) DO NOTHING",
+            )?
+            .execute(params![
+                sealed.id.boot,
+                sealed.id.sequence.cast_signed(),
+                sealed.host,
+                sealed.sealed_ms.cast_signed(),
+                sealed.rows.cast_signed(),
+                signed(sealed.bytes.len()),
+            ])?;
+        if added == 0 {
+            return Ok(false);
+        }
+        let id = tx.last_insert_rowid();
+        tx.prepare_cached("INSERT INTO payload (id, body) VALUES (?1, ?2)")?
+            .execute(params![id, sealed.bytes])?;
+        tx.commit()?;
+        Ok(true)
+    }
+
+    /// Hands out up to `max` stored batches whose turn it is, and marks them leased.
+    pub(super) fn lease(&mut self, max: usize) -> Result<Vec<Sealed>, Error> {
+        let tx = self.begin()?;
+        let leased = tx
+            .prepare_cached(
+                "SELECT batch.id, boot, sequence, host, sealed_ms, rows, bytes, body
+                 FROM batch LEFT JOIN payload USING (id)
+                 WHERE state = ?1 ORDER BY faults, batch.id LIMIT ?2",
+            )?
+            .query_map([STORED, signed(max)], |row| Ok((row.get(0)?, sealed(row)?)))?
+            .collect::<Result<Vec<(i64, Sealed)>, _>>()?;
+        for (id, _) in &leased {
+            tx.prepare_cached(
+                "UPDATE batch SET state = ?1, attempts = attempts + 1 WHERE id = ?2",
+            )?
+            .execute([LEASED, *id])?;
+        }
+        tx.commit()?;
+        Ok(leased.into_iter().map(|(_, sealed)| sealed).collect())
+    }
+
+    /// Makes a leased batch stored again. False: there is no such batch.
+    pub(super) fn restore(&mut self, id: &BatchId, fault: Fault) -> Result<bool, Error> {
+        let faults = i64::from(fault == Fault::Batch);
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE batch SET state = ?1, faults = faults + ?2 WHERE boot = ?3 AND sequence = ?4",
+            )?
+            .execute(params![STORED, faults, id.boot, id.sequence.cast_signed()])?;
+        Ok(changed > 0)
+    }
+
+    /// Makes all leased batches stored again; gives their number.
+    pub(super) fn restore_all(&mut self) -> Result<usize, Error> {
+        let sql = "UPDATE batch SET state = ?1 WHERE state = ?2";
+        Ok(self.conn.execute(sql, [STORED, LEASED])?)
+    }
+
+    /// Deletes a batch; gives its payload bytes, or none where there is no such batch.
+    pub(super) fn delete(&mut self, id: &BatchId) -> Result<Option<u64>, Error> {
+        let tx = self.begin()?;
+        let found = tx
+            .prepare_cached("SELECT id, bytes FROM batch WHERE boot = ?1 AND sequence = ?2")?
+            .query_row(params![id.boot, id.sequence.cast_signed()], row_and_bytes)
+            .optional()?;
+        let Some((row, bytes)) = found else {
+            return Ok(None);
+        };
+        delete_row(&tx, row)?;
+        tx.commit()?;
+        Ok(Some(bytes))
+    }
+
+    /// Deletes the stored batch that arrived first; gives its payload bytes.
+    pub(super) fn delete_oldest(&mut self) -> Result<Option<u64>, Error> {
+        let tx = self.begin()?;
+        let found = tx
+            .prepare_cached("SELECT id, bytes FROM batch WHERE state = ?1 ORDER BY id LIMIT 1")?
+            .query_row([STORED], row_and_bytes)
+            .optional()?;
+        let Some((row, bytes)) = found else {
+            return Ok(None);
+        };
+        delete_row(&tx, row)?;
+        tx.commit()?;
+        Ok(Some(bytes))
+    }
+
+    /// Deletes stored batches sealed before `before_ms`.
+    pub(super) fn delete_older(&mut self, before_ms: u64) -> Result<Held, Error> {
+        let tx = self.begin()?;
+        let old = tx
+            .prepare_cached("SELECT id, bytes FROM batch WHERE state = ?1 AND sealed_ms < ?2")?
+            .query_map([STORED, before_ms.cast_signed()], row_and_bytes)?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut gone = Held::default();
+        for (row, bytes) in old {
+            delete_row(&tx, row)?;
+            gone.batches += 1;
+            gone.bytes += bytes;
+        }
+        tx.commit()?;
+        Ok(gone)
+    }
+
+    /// Batches and bytes in the database, leased ones included.
+    pub(super) fn held(&self) -> Result<Held, Error> {
+        let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM batch";
+        Ok(self.conn.query_row(sql, [], |row| {
+            Ok(Held {
+                batches: unsigned(row, 0)?,
+                bytes: unsigned(row, 1)?,
+            })
+        })?)
+    }
+
+    /// Leased batches, and the sealing times of the oldest and the newest batch.
+    pub(super) fn summary(&self) -> Result<(u64, Option<u64>, Option<u64>), Error> {
+        let sql = "SELECT coalesce(sum(state), 0), min(sealed_ms), max(sealed_ms) FROM batch";
+        Ok(self.conn.query_row(sql, [], |row| {
+            let oldest = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
+            let newest = row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned);
+            Ok((unsigned(row, 0)?, oldest, newest))
+        })?)
+    }
+
+    /// The first `limit` batches in order of arrival.
+    pub(super) fn list(&self, limit: usize) -> Result<Vec<Entry>, Error> {
+        let sql = "SELECT boot, sequence, sealed_ms, rows, bytes, state, attempts
+                   FROM batch ORDER BY id LIMIT ?1";
+        let mut statement = self.conn.prepare(sql)?;
+        let entries = statement.query_map([signed(limit)], |row| {
+            Ok(Entry {
+                id: BatchId {
+                    boot: row.get(0)?,
+                    sequence: unsigned(row, 1)?,
+                },
+                sealed_ms: unsigned(row, 2)?,
+                rows: unsigned(row, 3)?,
+                bytes: unsigned(row, 4)?,
+                state: if row.get::<_, i64>(5)? == LEASED {
+                    State::Leased
+                } else {
+                    State::Stored
+                },
+                attempts: unsigned(row, 6)?,
+            })
+        })?;
+        Ok(entries.collect::<Result<_, _>>()?)
+    }
+
+    /// Bytes of the database file and of its log.
+    pub(super) fn file_bytes(&self) -> (u64, u64) {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
+        (size(&self.path), size(&log_path(&self.path)))
+    }
+
+    /// Moves the log's content into the database, so that the next transaction writes over the
+    /// log's beginning: on a full disk that space is what deleting works with.
+    ///
+    /// False: a reader still needs the log.
+    pub(super) fn rewind_log(&self) -> Result<bool, Error> {
+        let busy: bool = self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |r| r.get(0))?;
+        Ok(!busy)
+    }
+
+    /// Gives free pages beyond a reserve back to the file system, a bounded number at a time.
+    pub(super) fn give_back(&self) -> Result<(), Error> {
+        let free: i64 = self
+            .conn
+            .pragma_query_value(None, "freelist_count", |r| r.get(0))?;
+        let surplus = (free - RESERVE_PAGES).min(GIVE_BACK_PAGES);
+        if surplus > 0 {
+            // One page per step: the statement has to be run to its end.
+            let mut statement = self
+                .conn
+                .prepare(&format!("PRAGMA incremental_vacuum({surplus})"))?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// Sets how far the file may grow, in pages; tests fill the disk with it.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u64) -> u64 {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        self.conn
+            .query_row(&sql, [], |r| unsigned(r, 0))
+            .expect("set the page limit")
+    }
+
+    /// Pages the file has now, and pages it may have.
+    #[cfg(test)]
+    pub(super) fn pages(&self) -> (u64, u64) {
+        let value = |name| self.conn.pragma_query_value(None, name, |r| unsigned(r, 0));
+        (
+            value("page_count").expect("count pages"),
+            value("max_page_count").expect("page limit"),
+        )
+    }
+
+    fn begin(&mut self) -> Result<Transaction<'_>, Error> {
+        Ok(self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+/// Batches in a damaged database, where they can still be counted.
+pub(super) fn count_damaged(path: &Path) -> Option<u64> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).ok()?;
+    conn.query_row("SELECT count(*) FROM batch", [], |row| unsigned(row, 0))
+        .ok()
+}
+
+/// The write-ahead log beside a database.
+pub(super) fn log_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+/// The index of that log, which processes share; made anew when it is missing.
+pub(super) fn index_path(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// How long to wait for another process (a reader that recovers the log, a person with a shell).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn configure(conn: &Connection, max_bytes: u64) -> Result<(), Error> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    // Free pages can be given back after a long outage without rewriting the file, as VACUUM
+    // would, with as much free disk again. FULL would do so at every ack, only for the next put to
+    // ask for the pages again. Has to come before the first table.
+    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // A put is one sequential write instead of a journal, a write and two syncs, and `spool ls`
+    // reads while the agent writes.
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // The log is synced at checkpoints only. Nothing is lost when the process dies, the kernel has
+    // it. A power failure may take the last puts, up to a checkpoint's worth (1 MiB), never the
+    // database's consistency: counters are cumulative, so a lost batch costs resolution, not
+    // totals, and that host has lost more than batches just now. A lost ack means that a batch is
+    // sent again and found a duplicate. FULL would cost a disk sync, up to three a batch, on hosts
+    // whose disks belong to somebody else's workload.
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
+    // Pages. Checkpoints are small and often: the log stays small and so does each stall.
+    conn.pragma_update(None, "wal_autocheckpoint", 256)?;
+    // The log keeps this much space after a checkpoint: on a full disk, deletes can still be
+    // logged. What an unusual transaction took beyond it is given back.
+    conn.pragma_update(None, "journal_size_limit", 4 << 20)?;
+    // The hard bound on the file, whatever the payload's bound makes of page and index overhead.
+    let max_pages = max_bytes
+        .div_ceil(PAGE_BYTES)
+        .min(u64::from(u32::MAX) - 1)
+        .cast_signed();
+    conn.pragma_update_and_check(None, "max_page_count", max_pages, |_| Ok(()))?;
+    // KiB when negative. The working set is a few index pages; a large payload goes through
+    // the cache once and need not stay in memory.
+    conn.pragma_update(None, "cache_size", -512)?;
+    // No mapping: its pages would count as resident memory, and a disk error would kill the
+    // process by a signal instead of returning an error.
+    conn.pragma_update(None, "mmap_size", 0)?;
+    // The jail has no directory for temporary files.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // Damage in a page is found when the page is read, not when it has done harm.
+    conn.pragma_update(None, "cell_size_check", true)?;
+    // A tampered schema cannot call functions.
+    conn.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+/// Looks for damage, first in the small tables, then in as much of the payload as the budget
+/// allows. Damage beyond it is found when the batch is read.
+fn quick_check(conn: &mut Connection) -> Result<(), Error> {
+    let mut steps = 0;
+    conn.progress_handler(
+        CHECK_STEP_PAGES,
+        Some(move || {
+            steps += 1;
+            steps > CHECK_STEPS
+        }),
+    )?;
+    let found = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    conn.progress_handler(0, None::<fn() -> bool>)?;
+    match found {
+        Ok(text) if text == "ok" => Ok(()),
+        Ok(text) => Err(damage(text)),
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn delete_row(tx: &Transaction<'_>, row: i64) -> Result<(), Error> {
+    tx.prepare_cached("DELETE FROM payload WHERE id = ?1")?
+        .execute([row])?;
+    tx.prepare_cached("DELETE FROM batch WHERE id = ?1")?
+        .execute([row])?;
+    Ok(())
+}
+
+fn row_and_bytes(row: &Row<'_>) -> rusqlite::Result<(i64, u64)> {
+    Ok((row.get(0)?, unsigned(row, 1)?))
+}
+
+fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(index)?.cast_unsigned())
+}
+
+/// Reads columns 1 to 7 of the lease query.
+fn sealed(row: &Row<'_>) -> rusqlite::Result<Sealed> {
+    let bytes: Vec<u8> = row.get(7)?;
+    let expected = unsigned(row, 6)?;
+    if u64::try_from(bytes.len()) != Ok(expected) {
+        let text = format!("payload of {} bytes instead of {expected}", bytes.len());
+        return Err(corrupt(text));
+    }
+    Ok(Sealed {
+        id: BatchId {
+            boot: row.get(1)?,
+            sequence: unsigned(row, 2)?,
+        },
+        host: row.get(3)?,
+        sealed_ms: unsigned(row, 4)?,
+        rows: unsigned(row, 5)?,
+        bytes,
+    })
+}
+
+/// A length or count; more than SQLite can count is more than it can hold.
+fn signed(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn corrupt(text: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(text))
+}
+
+fn damage(text: String) -> Error {
+    Error::Corrupt(corrupt(text))
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error as Sql;
+        match &error {
+            Sql::SqliteFailure(failure, _) => match (failure.code, failure.extended_code) {
+                (ErrorCode::DiskFull, _) => Self::Full(error),
+                (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
+                | (_, ffi::SQLITE_IOERR_CORRUPTFS) => Self::Corrupt(error),
+                _ => Self::Database(error),
+            },
+            // The schema fixes every type: another one in a row, or no schema, is damage.
+            Sql::FromSqlConversionFailure(..)
+            | Sql::IntegralValueOutOfRange(..)
+            | Sql::InvalidColumnType(..)
+            | Sql::Utf8Error(..) => Self::Corrupt(error),
+            _ => Self::Database(error),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The upload thread: lease, send, end the lease; wait where waiting was asked for.
+//!
+//! It owns the connection and the clock. It ends when it is told to drain, when whoever started it
+//! is gone, or when the spool thread is.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
+};
+
+use crate::jail::Jailed;
+use crate::metrics::Metrics;
+use crate::spool::thread::Request;
+use crate::spool::{Fault, Sealed};
+
+use super::Transport;
+use super::answer::{Answer, Pace, Retry, Verdict, judge};
+use super::backoff;
+use super::transport::{Interrupt, Unanswered};
+
+/// How long a request that was cut off may take to notice.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The thread, as seen by whoever started it.
+#[derive(Debug)]
+pub struct Running {
+    kick: Sender<()>,
+    drain: Sender<Instant>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+    interrupt: Option<Interrupt>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends a wait of the agent's own choice.
+    pub fn kick(&self) {
+        // Full: it is kicked already. Closed: it has ended.
+        let _sent = self.kick.try_send(());
+    }
+
+    /// Lets it upload until the first failure or until `deadline` is over, then ends it.
+    ///
+    /// False: it hangs in a name lookup or a connect that cannot be cut off, and is left to the end
+    /// of the process; or it had died.
+    pub fn end(self, deadline: Duration) -> bool {
+        let until = Instant::now() + deadline;
+        // Closed: it has ended already. It takes one, so it cannot be full.
+        let _sent = self.drain.try_send(until);
+        if self.ended.recv_deadline(until) == Err(RecvTimeoutError::Timeout) {
+            if let Some(interrupt) = self.interrupt {
+                interrupt.now();
+            }
+            if self.ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+                log::warn!("upload thread hangs, left behind");
+                return false;
+            }
+        }
+        self.thread.join().is_ok()
+    }
+}
+
+/// Starts the thread. `work` says that a batch was stored; `requests` goes to the spool thread.
+///
+/// # Errors
+/// The system has no thread to give.
+pub fn start(
+    _jailed: &Jailed,
+    transport: Transport,
+    requests: Sender<Request>,
+    work: Receiver<()>,
+    metrics: Arc<Metrics>,
+) -> io::Result<Running> {
+    let interrupt = transport.interrupt();
+    let send = move |batch: &Sealed, at_most| transport.send(batch, at_most);
+    let mut running = spawn(send, requests, work, metrics)?;
+    running.interrupt = Some(interrupt);
+    Ok(running)
+}
+
+pub(super) fn spawn(
+    send: impl FnMut(&Sealed, Duration) -> Result<Answer, Unanswered> + Send + 'static,
+    requests: Sender<Request>,
+    work: Receiver<()>,
+    metrics: Arc<Metrics>,
+) -> io::Result<Running> {
+    let (kick, kick_receiver) = bounded(1);
+    let (drain, drain_receiver) = bounded(1);
+    let (ended_sender, ended) = bounded(0);
+    let courier = Courier {
+        send,
+        requests,
+        work,
+        kick: kick_receiver,
+        drain: drain_receiver,
+        metrics,
+        failures: 0,
+        wait: None,
+    };
+    let thread = Builder::new().name("upload".to_owned()).spawn(move || {
+        // Dropped at the end, also by a panic.
+        let _ended: Sender<()> = ended_sender;
+        courier.run();
+    })?;
+    Ok(Running {
+        kick,
+        drain,
+        ended,
+        interrupt: None,
+        thread,
+    })
+}
+
+/// Not before `until`.
+#[derive(Clone, Copy)]
+struct Wait {
+    until: Instant,
+    /// By the collector: a kick does not end it.
+    asked: bool,
+}
+
+/// The spool thread is gone.
+struct Gone;
+
+struct Courier<S> {
+    send: S,
+    requests: Sender<Request>,
+    work: Receiver<()>,
+    kick: Receiver<()>,
+    drain: Receiver<Instant>,
+    metrics: Arc<Metrics>,
+    /// In a row.
+    failures: u32,
+    wait: Option<Wait>,
+}
+
+/// What a pause ended with.
+enum Woken {
+    /// It is time.
+    Go,
+    /// The last attempt, until then.
+    Drain(Instant),
+    /// Nobody is left to wait for.
+    End,
+}
+
+impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
+    fn run(mut self) {
+        let last = loop {
+            match self.pause() {
+                Woken::Go => {}
+                Woken::Drain(until) => break until,
+                Woken::End => return,
+            }
+            match self.lease() {
+                Ok(Some(batch)) => {
+                    if self.deliver(&batch, Duration::MAX).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => match self.idle() {
+                    Woken::Go => {}
+                    Woken::Drain(until) => break until,
+                    Woken::End => return,
+                },
+                Err(Gone) => return,
+            }
+        };
+        // The collector's wish outlives the agent's wish to be done.
+        if self
+            .wait
+            .is_some_and(|wait| wait.asked && wait.until > Instant::now())
+        {
+            return;
+        }
+        while let Ok(Some(batch)) = self.lease() {
+            let left = last.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let _told = self.requests.send(Request::Nack(batch.id, Fault::Peer));
+                return;
+            }
+            if !matches!(self.deliver(&batch, left), Ok(true)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits out what has to be waited for, if anything.
+    fn pause(&mut self) -> Woken {
+        loop {
+            let left = self.wait.map_or(Duration::ZERO, |wait| {
+                wait.until.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                self.wait = None;
+                return match self.drain.try_recv() {
+                    Ok(until) => Woken::Drain(until),
+                    Err(TryRecvError::Empty) => Woken::Go,
+                    Err(TryRecvError::Disconnected) => Woken::End,
+                };
+            }
+            let asked = self.wait.is_some_and(|wait| wait.asked);
+            match self.sleep(&after(left), &never()) {
+                Woken::Go if !asked => self.wait = None,
+                Woken::Go => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for work.
+    fn idle(&self) -> Woken {
+        self.sleep(&never(), &self.work)
+    }
+
+    fn sleep(&self, timer: &Receiver<Instant>, work: &Receiver<()>) -> Woken {
+        select! {
+            recv(self.drain) -> until => until.map_or(Woken::End, Woken::Drain),
+            recv(self.kick) -> kick => kick.map_or(Woken::End, |()| Woken::Go),
+            recv(work) -> work => work.map_or(Woken::End, |()| Woken::Go),
+            recv(timer) -> _ => Woken::Go,
+        }
+    }
+
+    fn lease(&self) -> Result<Option<Sealed>, Gone> {
+        // A channel of its own: if the spool thread dies, the answer's sender dies with it.
+        let (reply, answer) = bounded(1);
+        self.requests
+            .send(Request::Lease { max: 1, reply })
+            .map_err(|_| Gone)?;
+        let leased = answer.recv().map_err(|_| Gone)?;
+        Ok(leased.into_iter().next())
+    }
+
+    /// Sends one batch and ends its lease. True: the collector answered for good.
+    fn deliver(&mut self, batch: &Sealed, at_most: Duration) -> Result<bool, Gone> {
+        let verdict = match (self.send)(batch, at_most) {
+            Ok(answer) => judge(&answer, SystemTime::now()),
+            Err(unanswered) => Verdict::Retry(Retry {
+                reason: unanswered.reason,
+                pace: Pace::Backoff,
+                fault: if unanswered.timed_out {
+                    Fault::Batch
+                } else {
+                    Fault::Peer
+                },
+            }),
+        };
+        let (done, request) = match verdict {
+            Verdict::Delivered { duplicate } => {
+                if duplicate {
+                    self.metrics.upload_duplicate_total.add(1);
+                }
+                log::debug!(batch:% = batch.id, duplicate; "batch delivered");
+                (true, Request::Ack(batch.id))
+            }
+            Verdict::Refused { reason } => {
+                log::warn!(batch:% = batch.id, error:% = reason; "batch refused for good");
+                (true, Request::Refuse(batch.id))
+            }
+            Verdict::Retry(retry) => {
+                self.put_off(batch, &retry);
+                (false, Request::Nack(batch.id, retry.fault))
+            }
+        };
+        if done && self.failures > 0 {
+            log::info!(failures = self.failures; "uploads work again");
+            self.failures = 0;
+        }
+        self.requests.send(request).map_err(|_| Gone)?;
+        Ok(done)
+    }
+
+    /// Counts a failure and decides when to try again.
+    fn put_off(&mut self, batch: &Sealed, retry: &Retry) {
+        self.failures = self.failures.saturating_add(1);
+        self.metrics.upload_retried_total.add(1);
+        let random = random();
+        let delay = match retry.pace {
+            Pace::Backoff => backoff::jittered(self.failures, random),
+            Pace::Asked(wish) => backoff::asked(wish, random),
+            Pace::Unauthorized | Pace::Stranger => backoff::slow(random),
+        };
+        let asked = matches!(retry.pace, Pace::Asked(_));
+        self.wait = Some(Wait {
+            until: Instant::now() + delay,
+            asked,
+        });
+        let message = match retry.pace {
+            Pace::Unauthorized => "collector does not accept this agent's credential",
+            Pace::Stranger => "answer is not a collector's, check the url",
+            Pace::Backoff | Pace::Asked(_) => "upload failed, will be repeated",
+        };
+        let level = match retry.pace {
+            Pace::Unauthorized | Pace::Stranger => log::Level::Error,
+            Pace::Backoff | Pace::Asked(_) => log::Level::Warn,
+        };
+        if matches!(retry.pace, Pace::Unauthorized) {
+            self.metrics.upload_unauthorized_total.add(1);
+        }
+        log::log!(
+            level, batch:% = batch.id, retry_s = delay.as_secs(), error:% = retry.reason;
+            "{message}"
+        );
+    }
+}
+
+/// A random number for jitter; the middle where the system has none.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let filled = rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes);
+    filled.map_or(u64::MAX / 2, |()| u64::from_ne_bytes(bytes))
+}
