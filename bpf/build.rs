@@ -9,7 +9,11 @@ use bindgen::callbacks::{DeriveInfo, ParseCallbacks, TypeKind};
 /// Object name, source and the defines that make it.
 const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("connection.ring.o", "src/connection.bpf.c", &[]),
-    ("connection.perf.o", "src/connection.bpf.c", &["-DWB_TRANSPORT_PERF"]),
+    (
+        "connection.perf.o",
+        "src/connection.bpf.c",
+        &["-DWB_TRANSPORT_PERF"],
+    ),
 ];
 
 /// Lets the agent read records without unsafe; a struct with padding then does not compile.
@@ -57,7 +61,9 @@ fn compile(source: &str, defines: &[&str], object: &Path) -> Result<()> {
     let clang = std::env::var("CLANG").unwrap_or_else(|_| String::from("clang"));
     let libbpf = std::env::var("DEP_BPF_INCLUDE").context("libbpf-sys exports its headers")?;
     let status = Command::new(&clang)
-        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v2", "-Wall", "-Wextra", "-Werror"])
+        .args([
+            "-g", "-O2", "-target", "bpf", "-mcpu=v2", "-Wall", "-Wextra", "-Werror",
+        ])
         .arg(format!("-D__TARGET_ARCH_{}", target_arch()?))
         .args(["-I", "include", "-I", &libbpf])
         .args(defines)
@@ -78,7 +84,10 @@ fn compile(source: &str, defines: &[&str], object: &Path) -> Result<()> {
 
 /// The architecture's name in libbpf's headers.
 fn target_arch() -> Result<&'static str> {
-    match std::env::var("CARGO_CFG_TARGET_ARCH").context("set by cargo")?.as_str() {
+    match std::env::var("CARGO_CFG_TARGET_ARCH")
+        .context("set by cargo")?
+        .as_str()
+    {
         "x86_64" => Ok("x86"),
         "aarch64" => Ok("arm64"),
         other => bail!("no BPF register layout is named for {other} yet"),

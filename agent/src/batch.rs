@@ -1,1 +1,96 @@
-//! To be written.
+//! Rows of one interval become a sealed batch. Pure.
+
+use wire::{Batch, BatchHeader, HostRow, ProcessRow};
+
+use crate::aggregate::Summary;
+use crate::spool::{BatchId, Sealed};
+
+/// Numbers the batches of one run.
+#[derive(Debug)]
+pub struct Sealer {
+    host: [u8; 16],
+    boot: [u8; 16],
+    sequence: u64,
+    start_ms: u64,
+}
+
+impl Sealer {
+    /// The first batch has number 1 and begins at `start_ms` (Unix).
+    #[must_use]
+    pub const fn new(host: [u8; 16], boot: [u8; 16], start_ms: u64) -> Self {
+        Self {
+            host,
+            boot,
+            sequence: 0,
+            start_ms,
+        }
+    }
+
+    /// Seals what there is; `None`, and no number used, when there is nothing.
+    pub fn seal(
+        &mut self,
+        summary: Summary,
+        processes: Vec<ProcessRow>,
+        hosts: Vec<HostRow>,
+        now_ms: u64,
+    ) -> Option<Sealed> {
+        let mut batch = Batch {
+            header: BatchHeader {
+                host: self.host,
+                boot: self.boot,
+                sequence: self.sequence + 1,
+                start_ms: self.start_ms,
+                end_ms: now_ms,
+            },
+            edges: summary.edges,
+            sightings: summary.sightings,
+            processes,
+            hosts,
+            events: summary.events,
+        };
+        self.start_ms = now_ms;
+        if batch.is_empty() {
+            return None;
+        }
+        self.sequence += 1;
+        batch.header.sequence = self.sequence;
+        Some(Sealed {
+            id: BatchId {
+                boot: self.boot,
+                sequence: self.sequence,
+            },
+            host: self.host,
+            sealed_ms: now_ms,
+            rows: batch.row_count() as u64,
+            bytes: wire::encode(&batch),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_interval_uses_no_number() {
+        let mut sealer = Sealer::new([1; 16], [2; 16], 1000);
+        assert!(
+            sealer
+                .seal(Summary::default(), vec![], vec![], 2000)
+                .is_none()
+        );
+        let sealed = sealer
+            .seal(
+                Summary::default(),
+                vec![ProcessRow::default()],
+                vec![],
+                3000,
+            )
+            .expect("one row");
+        assert_eq!(sealed.id.sequence, 1);
+        assert_eq!(sealed.rows, 1);
+        let batch = wire::decode(&sealed.bytes, &wire::Limits::default()).expect("own bytes");
+        assert_eq!(batch.header.start_ms, 2000);
+        assert_eq!(batch.header.end_ms, 3000);
+    }
+}

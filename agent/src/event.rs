@@ -1,1 +1,187 @@
-//! To be written.
+//! Bytes from the kernel become events. Pure: no libbpf, no clock, no unsafe.
+//!
+//! A record that is short, long or of an unknown kind is an error value for the caller to count;
+//! it never stops the agent.
+
+use bpf::abi;
+use wire::{Endpoint, Role};
+use zerocopy::FromBytes;
+
+/// Why a connection was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Existed before the agent; its numbers are the baseline.
+    Adopted,
+    /// Reached CLOSE.
+    Closed,
+    /// Open now; from the snapshot.
+    Live,
+    /// Its socket is gone without a CLOSE that was seen.
+    Stale,
+}
+
+/// One connection as the kernel counted it so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Why it was reported.
+    pub what: What,
+    /// Unique within this run of the agent.
+    pub id: u64,
+    /// First segment seen, CLOCK_MONOTONIC nanoseconds.
+    pub start_ns: u64,
+    /// SYN-SENT or SYN-RECEIVED to ESTABLISHED was at this CLOCK_MONOTONIC nanosecond; 0 when it
+    /// was not watched or not reached.
+    pub established_ns: u64,
+    /// When the record was made, CLOCK_MONOTONIC nanoseconds.
+    pub time_ns: u64,
+    /// Token this host wrote, if the option left.
+    pub token_sent: Option<u64>,
+    /// Token that came with a valid MAC.
+    pub token_received: Option<u64>,
+    /// Which side this host is.
+    pub role: Role,
+    /// `WB_FLAG_*`.
+    pub flags: u32,
+    /// TCP state before CLOSE, 0 while open.
+    pub old_state: u8,
+    /// Owner.
+    pub process: abi::wb_process,
+    /// Local address and port.
+    pub local: Endpoint,
+    /// Remote address and port.
+    pub remote: Endpoint,
+    /// Network namespace inode number.
+    pub netns: u32,
+    /// What the kernel counted.
+    pub numbers: abi::wb_numbers,
+}
+
+impl Connection {
+    /// Whether a `WB_FLAG_*` is set.
+    #[must_use]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Why bytes are not a record of this agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Fewer bytes than a record has (perf buffers pad, so more is fine).
+    #[error("record of {0} bytes is too short")]
+    Short(usize),
+    /// The header's kind or size is of no record known here.
+    #[error("record of unknown kind {0}")]
+    Kind(u16),
+    /// A field holds no value of its enumeration.
+    #[error("record with an unknown {0}")]
+    Field(&'static str),
+}
+
+/// Size of a connection record in bytes.
+pub const RECORD_BYTES: usize = size_of::<abi::wb_connection_record>();
+
+/// Decodes one record.
+///
+/// # Errors
+/// See [`Invalid`].
+pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
+    let (record, _) = abi::wb_connection_record::read_from_prefix(bytes)
+        .map_err(|_| Invalid::Short(bytes.len()))?;
+    let kind = record.header.kind;
+    if u32::from(kind) != abi::WB_RECORD_CONNECTION
+        || usize::from(record.header.size) != RECORD_BYTES
+    {
+        return Err(Invalid::Kind(kind));
+    }
+    let what = match u32::from(record.what) {
+        abi::WB_WHAT_CLOSED => What::Closed,
+        abi::WB_WHAT_LIVE => What::Live,
+        abi::WB_WHAT_ADOPTED => What::Adopted,
+        abi::WB_WHAT_STALE => What::Stale,
+        _ => return Err(Invalid::Field("reason")),
+    };
+    let role = match u32::from(record.role) {
+        abi::WB_ROLE_CLIENT => Role::Client,
+        abi::WB_ROLE_SERVER => Role::Server,
+        _ => return Err(Invalid::Field("role")),
+    };
+    let sent = record.flags & abi::WB_FLAG_TOKEN_SENT != 0;
+    Ok(Connection {
+        what,
+        id: record.id,
+        start_ns: record.start_ns,
+        established_ns: record.established_ns,
+        time_ns: record.header.ktime_ns,
+        token_sent: (sent && record.token_sent != 0).then_some(record.token_sent),
+        token_received: (record.token_received != 0).then_some(record.token_received),
+        role,
+        flags: record.flags,
+        old_state: record.old_state,
+        process: record.process,
+        local: Endpoint {
+            addr: record.tuple.local,
+            port: record.tuple.local_port,
+        },
+        remote: Endpoint {
+            addr: record.tuple.remote,
+            port: record.tuple.remote_port,
+        },
+        netns: record.tuple.netns,
+        numbers: record.numbers,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    fn record() -> abi::wb_connection_record {
+        abi::wb_connection_record {
+            header: abi::wb_record_header {
+                kind: 1,
+                size: u16::try_from(RECORD_BYTES).expect("a record is small"),
+                ..Default::default()
+            },
+            what: 1,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_token_that_never_left_is_not_a_token() {
+        let mut bytes = record();
+        bytes.token_sent = 7;
+        assert_eq!(decode(bytes.as_bytes()).expect("valid").token_sent, None);
+        bytes.flags = abi::WB_FLAG_TOKEN_SENT;
+        assert_eq!(decode(bytes.as_bytes()).expect("valid").token_sent, Some(7));
+    }
+
+    #[test]
+    fn trailing_padding_of_a_perf_buffer_is_ignored() {
+        let mut bytes = record().as_bytes().to_vec();
+        bytes.extend_from_slice(&[0xee; 4]);
+        assert!(decode(&bytes).is_ok());
+    }
+
+    #[test]
+    fn unknown_kinds_and_short_records_are_refused() {
+        let mut wrong = record();
+        wrong.header.kind = 9;
+        assert_eq!(decode(wrong.as_bytes()), Err(Invalid::Kind(9)));
+        assert_eq!(decode(&record().as_bytes()[..50]), Err(Invalid::Short(50)));
+        let mut role = record();
+        role.role = 2;
+        assert_eq!(decode(role.as_bytes()), Err(Invalid::Field("role")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ignored = decode(&bytes);
+        }
+    }
+}

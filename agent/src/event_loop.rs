@@ -1,1 +1,448 @@
-//! To be written.
+//! The event loop: owns every map, ring and aggregate, and never blocks on disk or network.
+//!
+//! One closed enum, [`Wake`], lists all that can set it going.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use log::{info, warn};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::time::{ClockId, clock_gettime};
+use wire::HostRow;
+
+use crate::aggregate::connection::Connections;
+use crate::aggregate::{Bounds, Now};
+use crate::batch::Sealer;
+use crate::config::Limits;
+use crate::event::Connection;
+use crate::kernel::{self, Counters};
+use crate::loader::{self, Loaded};
+use crate::metrics::Metrics;
+use crate::process::{Identities, Observed, Surroundings};
+use crate::records::Records;
+use crate::spool;
+use crate::status::Status;
+
+const RECORDS: Token = Token(0);
+const SIGNALS: Token = Token(1);
+/// The ring is looked at this often although it wakes nobody while it is nearly empty.
+const TICK: Duration = Duration::from_secs(1);
+/// The host row is sent at least this often.
+const HOST_ROW_EVERY: Duration = Duration::from_secs(60);
+/// What a drain may take: storing is quick, the upload gets one bounded attempt.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Everything that can wake the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// The ring fills.
+    Records,
+    /// SIGTERM, SIGINT: drain and end. SIGUSR1: close the interval and upload now.
+    Signal,
+    /// The tick or the interval is over.
+    Deadline,
+}
+
+/// The signals the loop takes, blocked for every thread; to be called while there is only one.
+///
+/// # Errors
+/// The kernel refuses the mask or the descriptor.
+pub fn block_signals() -> Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+        mask.add(signal);
+    }
+    mask.thread_block().context("block the signals")?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("open a descriptor for signals")
+}
+
+/// Unix time and where CLOCK_MONOTONIC stands in it.
+///
+/// # Errors
+/// The clocks cannot be read.
+pub fn now() -> Result<Now> {
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock is before 1970")?;
+    let monotonic = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    let zero = unix.saturating_sub(monotonic);
+    Ok(Now {
+        unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+        monotonic_zero_ns: u64::try_from(zero.as_nanos()).unwrap_or(u64::MAX),
+    })
+}
+
+/// What the loop is given at start.
+pub struct Parts {
+    /// The kernel side; none when no family runs.
+    pub loaded: Option<Loaded>,
+    /// Descriptor of [`block_signals`].
+    pub signals: SignalFd,
+    /// Spool and upload threads.
+    pub spool: spool::Handle,
+    /// Process identities.
+    pub identities: Identities,
+    /// Where identities look.
+    pub surroundings: Box<dyn Surroundings>,
+    /// Counters of all threads.
+    pub metrics: Arc<Metrics>,
+    /// Host row without what changes.
+    pub host: HostRow,
+    /// Ids of host and run.
+    pub ids: ([u8; 16], [u8; 16]),
+    /// How often an interval closes.
+    pub interval: Duration,
+    /// Bounds.
+    pub limits: Limits,
+    /// Where `status.json` goes.
+    pub run_dir: PathBuf,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
+struct EventLoop {
+    parts: Parts,
+    records: Option<Records>,
+    connections: Connections,
+    sealer: Sealer,
+    next_close: Instant,
+    host_row_at: Option<Instant>,
+    host_row_said: Vec<(String, String)>,
+    evicted: u64,
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// The loop cannot wait any more; what was folded is drained all the same.
+pub fn run(parts: Parts) -> Result<spool::Drained> {
+    let records = parts.loaded.as_ref().map(Records::open).transpose()?;
+    let start = now()?;
+    let bounds = Bounds {
+        connections: parts.limits.connections as usize,
+        edges: parts.limits.edges as usize,
+        sightings: parts.limits.sightings_per_interval as usize,
+        events: parts.limits.events_per_interval as usize,
+    };
+    let mut event_loop = EventLoop {
+        connections: Connections::new(bounds, start),
+        sealer: Sealer::new(parts.ids.0, parts.ids.1, start.unix_ms),
+        next_close: Instant::now() + parts.interval,
+        host_row_at: None,
+        host_row_said: Vec::new(),
+        evicted: 0,
+        records,
+        parts,
+    };
+    event_loop.adopt()?;
+    // The first report goes out at once: an operator sees the host before its first interval.
+    event_loop.close()?;
+    event_loop.parts.spool.kick();
+    let ended = event_loop.wait();
+    event_loop.close()?;
+    let drained = event_loop.parts.spool.drain(DRAIN);
+    info!(stored = drained.stored, left = drained.left; "drained");
+    ended.map(|()| drained)
+}
+
+impl EventLoop {
+    fn wait(&mut self) -> Result<()> {
+        let mut poll = Poll::new().context("make the poll")?;
+        let register = |fd: RawFd, token| {
+            poll.registry()
+                .register(&mut SourceFd(&fd), token, Interest::READABLE)
+                .context("register a descriptor")
+        };
+        register(self.parts.signals.as_raw_fd(), SIGNALS)?;
+        if let Some(records) = &self.records {
+            register(records.epoll_fd(), RECORDS)?;
+        }
+        let mut events = Events::with_capacity(8);
+        loop {
+            let left = self.next_close.saturating_duration_since(Instant::now());
+            match poll.poll(&mut events, Some(left.min(TICK))) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                other => other.context("wait for events")?,
+            }
+            for wake in wakes(&events) {
+                if !self.wake(wake)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// False when the loop is to end.
+    fn wake(&mut self, wake: Wake) -> Result<bool> {
+        match wake {
+            Wake::Records => self.drain_ring()?,
+            Wake::Deadline => {
+                self.drain_ring()?;
+                if Instant::now() >= self.next_close {
+                    self.close()?;
+                }
+            }
+            Wake::Signal => return self.take_signals(),
+        }
+        Ok(true)
+    }
+
+    fn take_signals(&mut self) -> Result<bool> {
+        while let Some(signal) = self.parts.signals.read_signal().context("read a signal")? {
+            if signal.ssi_signo == Signal::SIGUSR1 as u32 {
+                self.host_row_at = None;
+                self.close()?;
+                self.parts.spool.kick();
+            } else {
+                info!(signal = signal.ssi_signo; "ending");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Empties the ring into the aggregates.
+    fn drain_ring(&mut self) -> Result<()> {
+        let Some(records) = &mut self.records else {
+            return Ok(());
+        };
+        let now = now()?;
+        loop {
+            let (events, invalid) = records.take()?;
+            self.parts.metrics.record_dropped_invalid_total.add(invalid);
+            self.parts
+                .metrics
+                .record_decoded_total
+                .add(events.len() as u64);
+            if events.is_empty() && invalid == 0 {
+                return Ok(());
+            }
+            for event in &events {
+                fold(&mut self.parts, &mut self.connections, event, now);
+            }
+        }
+    }
+
+    /// Takes over the connections that were there before.
+    fn adopt(&mut self) -> Result<()> {
+        let Some(loaded) = &mut self.parts.loaded else {
+            return Ok(());
+        };
+        let (events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
+        let now = now()?;
+        self.parts.metrics.record_dropped_invalid_total.add(invalid);
+        self.parts
+            .metrics
+            .record_adopted_total
+            .add(events.len() as u64);
+        for event in &events {
+            fold(&mut self.parts, &mut self.connections, event, now);
+        }
+        Ok(())
+    }
+
+    /// Ends the interval: snapshot, counters, rows, batch, status.
+    fn close(&mut self) -> Result<()> {
+        self.next_close = Instant::now() + self.parts.interval;
+        self.drain_ring()?;
+        self.snapshot()?;
+        let now = now()?;
+        let paths_off = self.report_kernel(now);
+        self.report_aggregate();
+        let summary = self.connections.close(now);
+        let processes = self.parts.identities.take_rows(now.unix_ms);
+        let hosts = self.host_rows(&paths_off);
+        if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {
+            self.parts.metrics.batch_sealed_total.add(1);
+            if self.parts.spool.try_put(sealed).is_err() {
+                warn!("batch dropped: the queue to the spool is full");
+            }
+        }
+        self.write_status(now, paths_off);
+        Ok(())
+    }
+
+    /// Reads the open connections; what two snapshots do not show any more is forgotten.
+    fn snapshot(&mut self) -> Result<()> {
+        let Some(loaded) = &self.parts.loaded else {
+            return Ok(());
+        };
+        let before = Counters::read(&loaded.maps.counters)?;
+        let events = match kernel::snapshot(loaded) {
+            Ok(Some((events, invalid))) => {
+                self.parts.metrics.record_dropped_invalid_total.add(invalid);
+                events
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                warn!(error = format!("{error:#}").as_str(); "no snapshot in this interval");
+                return Ok(());
+            }
+        };
+        let after = Counters::read(&loaded.maps.counters)?;
+        self.parts
+            .metrics
+            .record_snapshot_total
+            .add(events.len() as u64);
+        let now = now()?;
+        for event in &events {
+            fold(&mut self.parts, &mut self.connections, event, now);
+        }
+        self.drain_ring()?;
+        self.connections.sweep();
+        // A lower bound while connections come and go: what is missing for certain.
+        let inserted = before.get(bpf::abi::WB_COUNT_CONNECTIONS_INSERTED);
+        let deleted = after.get(bpf::abi::WB_COUNT_CONNECTIONS_DELETED);
+        let missing = inserted
+            .saturating_sub(deleted)
+            .saturating_sub(events.len() as u64);
+        self.evicted = self.evicted.max(missing);
+        self.parts
+            .metrics
+            .kernel_connections_dropped_evicted_total
+            .set(self.evicted);
+        Ok(())
+    }
+
+    /// Publishes what the kernel counted, and looks whether the cgroup is shared by now.
+    fn report_kernel(&mut self, now: Now) -> Vec<(String, String)> {
+        let Some(loaded) = &mut self.parts.loaded else {
+            return Vec::new();
+        };
+        match Counters::read(&loaded.maps.counters) {
+            Ok(counters) => counters.publish(&self.parts.metrics),
+            Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
+        }
+        let shared = loaded.cgroup.as_ref().is_some_and(loader::is_shared);
+        if u8::from(shared) != loaded.settings.keep_cb_flags {
+            loaded.settings.keep_cb_flags = u8::from(shared);
+            if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
+                warn!(error = format!("{error:#}").as_str(); "settings not changed");
+            }
+        }
+        let monotonic_ns = (now.unix_ms * 1_000_000).saturating_sub(now.monotonic_zero_ns);
+        kernel::paths_off(&loaded.maps.paths, monotonic_ns).unwrap_or_else(|error| {
+            warn!(error = format!("{error:#}").as_str(); "negative cache not read");
+            Vec::new()
+        })
+    }
+
+    fn report_aggregate(&self) {
+        let metrics = &self.parts.metrics;
+        let losses = self.connections.losses();
+        let (connections, edges) = self.connections.sizes();
+        metrics
+            .aggregate_connections_full_total
+            .set(losses.connections_full);
+        metrics
+            .aggregate_connections_dropped_lost_total
+            .set(losses.connections_lost);
+        metrics
+            .aggregate_edges_dropped_overflow_total
+            .set(losses.edges_overflowed);
+        metrics
+            .aggregate_sightings_dropped_total
+            .set(losses.sightings_dropped);
+        metrics
+            .aggregate_sightings_unsampled_total
+            .set(losses.sightings_unsampled);
+        metrics
+            .aggregate_events_dropped_total
+            .set(losses.events_dropped);
+        metrics.aggregate_connections.set(connections as u64);
+        metrics.aggregate_edges.set(edges as u64);
+        metrics
+            .aggregate_sample_level
+            .set(u64::from(self.connections.sample_level()));
+    }
+
+    /// The host row when it is due, or when something an operator must know changed.
+    fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
+        let mut said: Vec<(String, String)> = self
+            .parts
+            .metrics
+            .snapshot()
+            .into_iter()
+            .filter(|(name, _)| name.contains("_dropped_") || name.contains("_evicted_"))
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
+        said.extend(
+            paths_off
+                .iter()
+                .map(|(peer, _)| (peer.clone(), String::new())),
+        );
+        let due = self
+            .host_row_at
+            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
+        if !due && said == self.host_row_said {
+            return Vec::new();
+        }
+        self.host_row_at = Some(Instant::now());
+        self.host_row_said = said;
+        let mut row = self.parts.host.clone();
+        row.paths_off = paths_off.to_vec();
+        row.counters = self.parts.metrics.snapshot();
+        vec![row]
+    }
+
+    fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
+        let status = Status {
+            pid: std::process::id(),
+            started_ms: self.parts.host.started_ms,
+            written_ms: now.unix_ms,
+            mode: self.parts.host.mode.clone(),
+            plan: self.parts.host.plan.clone(),
+            paths_off,
+            counters: self.parts.metrics.snapshot().into_iter().collect(),
+        };
+        if let Err(error) = status.write(&self.parts.run_dir) {
+            warn!(error:% = error; "status not written");
+        }
+    }
+}
+
+/// What woke the loop, records before signals, so that a drain misses nothing that is there.
+fn wakes(events: &Events) -> Vec<Wake> {
+    let has = |token| events.iter().any(|event| event.token() == token);
+    let mut wakes = Vec::with_capacity(3);
+    if has(RECORDS) {
+        wakes.push(Wake::Records);
+    }
+    wakes.push(Wake::Deadline);
+    if has(SIGNALS) {
+        wakes.push(Wake::Signal);
+    }
+    wakes
+}
+
+fn fold(parts: &mut Parts, connections: &mut Connections, event: &Connection, now: Now) {
+    let process = &event.process;
+    // `c_char` is signed on x86-64 and not on arm64; the bytes are the same.
+    let comm = process.comm.map(|byte| byte as u8);
+    let exe_name = process.exe.map(|byte| byte as u8);
+    let observed = Observed {
+        tgid: process.tgid,
+        started_ns: process.start_ns,
+        comm: &comm,
+        exe_name: &exe_name,
+        cgroup_id: process.cgroup_id,
+        netns: event.netns,
+    };
+    let process_id = parts
+        .identities
+        .resolve(&observed, parts.surroundings.as_mut(), now.unix_ms);
+    connections.fold(event, process_id, now);
+}

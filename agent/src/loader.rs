@@ -1,1 +1,412 @@
-//! To be written.
+//! Carries out the plan: opens, loads, fills and attaches the programs of each family.
+//!
+//! A program that the family can do without costs only itself when the kernel refuses it; the
+//! outcome of each is kept for `doctor`. Everything attached hangs on a file descriptor of this
+//! process, so the kernel detaches it when the process ends, however it ends.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use bpf::abi;
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
+use zerocopy::IntoBytes;
+
+use crate::config::Config;
+use crate::jail::CGROUP_DIR;
+use crate::plan::{ConnectionVariant, Family, Plan, Transport};
+
+/// Without this one there is no family.
+const REQUIRED: &str = "wb_conn_state";
+/// Writes and reads the option.
+const SOCKOPS: &str = "wb_conn_option";
+/// Each of these costs only itself, dearest first, with what is lost without it.
+const OPTIONAL: &[(&str, &str)] = &[
+    (SOCKOPS, "the option is neither written nor read"),
+    (
+        "wb_conn_rst_in",
+        "received resets are not told from other ends",
+    ),
+    (
+        "wb_conn_rst_out",
+        "sent resets are not told from other ends",
+    ),
+    (
+        "wb_conn_live",
+        "open connections are counted only when they close",
+    ),
+    (
+        "wb_conn_listen",
+        "listeners older than the agent have no owner until they accept",
+    ),
+    (
+        "wb_conn_adopt",
+        "connections older than the agent are not measured",
+    ),
+    (
+        "wb_conn_accept4",
+        "accepted connections belong to the process that listens",
+    ),
+    (
+        "wb_conn_accept",
+        "accepted connections belong to the process that listens",
+    ),
+    ("wb_conn_window", "zero windows are not counted"),
+];
+/// First time off for a peer whose path loses the option.
+const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
+/// The agent is woken when a quarter of the ring is unread; else it looks by itself.
+const WAKEUP_SHARE: u64 = 4;
+
+/// What runs in the kernel, and the handles to it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Keeps programs and maps alive.
+    pub object: Object,
+    /// Keeps them attached.
+    pub links: Vec<Link>,
+    /// Snapshot of the connections table.
+    pub live: Option<Link>,
+    /// Records of the connections that were there before, `RECORD_BYTES` each.
+    pub adopted: Vec<u8>,
+    /// Tables the event loop reads.
+    pub maps: Maps,
+    /// The scope's cgroup; its sock_ops programs are looked at again and again.
+    pub cgroup: Option<File>,
+    /// What the kernel was told, to be changed while running.
+    pub settings: abi::wb_config,
+    /// Ring or perf buffer.
+    pub transport: Transport,
+    /// Bytes of the ring, or of one CPU's buffer.
+    pub ring_bytes: u64,
+    /// Program and what is lost without it, for each that the kernel refused.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Handles to the tables.
+#[derive(Debug)]
+pub struct Maps {
+    /// Per-CPU counters.
+    pub counters: MapHandle,
+    /// Negative cache.
+    pub paths: MapHandle,
+    /// Settings.
+    pub config: MapHandle,
+    /// Records.
+    pub records: MapHandle,
+    /// Connections.
+    pub connections: MapHandle,
+}
+
+/// Loads and attaches what the plan says; `None` when the plan runs no family.
+///
+/// # Errors
+/// The kernel refuses what the family cannot do without.
+pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
+    let Family::Run(choice) = &plan.connection else {
+        return Ok(None);
+    };
+    // libbpf reads the CPU list once and keeps it; later the path may be out of sight.
+    libbpf_rs::num_possible_cpus().context("count the CPUs")?;
+    let wanted = wanted(plan, choice.value);
+    let (object, loaded, mut refused) = load(plan.transport.value, config, &wanted)?;
+    let cgroup = open_scope(config).context("open the scope's cgroup")?;
+    let mut settings = settings(config, &cgroup)?;
+    let maps = Maps::of(&object)?;
+    fill(&object, config)?;
+
+    let mut links = Vec::new();
+    let mut live = None;
+    settings.keep_cb_flags = u8::from(is_shared(&cgroup));
+    write_settings(&maps.config, &settings)?;
+    for name in loaded.iter().filter(|name| !is_iterator(name)) {
+        match attach(&object, name, &cgroup) {
+            Ok(link) => links.push(link),
+            Err(error) if name.as_str() == REQUIRED => return Err(error),
+            Err(error) => refused.push((name.clone(), format!("cannot attach: {error:#}"))),
+        }
+    }
+    let has = |name: &str| loaded.iter().any(|loaded| loaded == name);
+    if has("wb_conn_live") {
+        match program(&object, "wb_conn_live")?.attach_iter(maps.connections.as_fd()) {
+            Ok(link) => live = Some(link),
+            Err(error) => {
+                refused.push(("wb_conn_live".into(), format!("cannot attach: {error:#}")))
+            }
+        }
+    }
+    // After the tracepoints, so that nothing falls between them; listeners first, because a
+    // connection whose local port is listened on is an accepted one.
+    let mut adopted = Vec::new();
+    for name in ["wb_conn_listen", "wb_conn_adopt"]
+        .into_iter()
+        .filter(|name| has(name))
+    {
+        if let Err(error) = run_iterator(&object, name, &mut adopted) {
+            refused.push((name.into(), format!("cannot run: {error:#}")));
+        }
+    }
+    Ok(Some(Loaded {
+        object,
+        links,
+        live,
+        adopted,
+        maps,
+        cgroup: Some(cgroup),
+        settings,
+        transport: plan.transport.value,
+        ring_bytes: config.limits.ring_bytes.bytes(),
+        refused,
+    }))
+}
+
+impl Maps {
+    fn of(object: &Object) -> Result<Self> {
+        let handle = |name: &str| -> Result<MapHandle> {
+            MapHandle::try_from(&map(object, name)?).with_context(|| format!("keep map {name}"))
+        };
+        Ok(Self {
+            counters: handle("counters")?,
+            paths: handle("paths")?,
+            config: handle("config")?,
+            records: handle("records")?,
+            connections: handle("connections")?,
+        })
+    }
+}
+
+/// Reads one iterator to its end.
+///
+/// # Errors
+/// The kernel refuses to make or read it.
+pub fn read_iterator(link: &Link, into: &mut Vec<u8>) -> Result<()> {
+    Iter::new(link)
+        .context("start the iterator")?
+        .read_to_end(into)
+        .context("read the iterator")?;
+    Ok(())
+}
+
+/// Writes the settings; the programs see them with the next event.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> {
+    map.update(&0_u32.to_ne_bytes(), settings.as_bytes(), MapFlags::ANY)
+        .context("write the settings into the kernel")
+}
+
+/// Whether another sock_ops program runs for the sockets of this cgroup.
+#[must_use]
+pub fn is_shared(cgroup: &File) -> bool {
+    bpf::query::sockops_programs(cgroup.as_fd()).is_ok_and(|ids| {
+        let ours = |id: &u32| {
+            libbpf_rs::Program::fd_from_id(*id)
+                .ok()
+                .and_then(|fd| fs_name(fd.as_raw_fd()))
+                .is_some_and(|name| name.starts_with("wb_"))
+        };
+        ids.iter().any(|id| !ours(id))
+    })
+}
+
+/// Name of a loaded program, from its descriptor's `fdinfo`, which needs no capability.
+fn fs_name(fd: i32) -> Option<String> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let name = info
+        .lines()
+        .find_map(|line| line.strip_prefix("prog_name:"))?;
+    Some(name.trim().to_owned())
+}
+
+fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'static str)> {
+    OPTIONAL
+        .iter()
+        .filter(|(name, _)| match *name {
+            SOCKOPS => variant == ConnectionVariant::RawTracepointAndSockops,
+            "wb_conn_live" => plan.snapshot.value,
+            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value,
+            _ => true,
+        })
+        .copied()
+        .collect()
+}
+
+type Accepted = (Object, Vec<String>, Vec<(String, String)>);
+
+/// Loads everything wanted; when the kernel refuses, finds out which programs it takes.
+fn load(
+    transport: Transport,
+    config: &Config,
+    wanted: &[(&'static str, &'static str)],
+) -> Result<Accepted> {
+    let mut names = vec![REQUIRED];
+    names.extend(wanted.iter().map(|(name, _)| *name));
+    if let Ok(object) = open(transport, config, &names)?.load() {
+        return Ok((
+            object,
+            names.into_iter().map(String::from).collect(),
+            Vec::new(),
+        ));
+    }
+    let mut accepted = vec![REQUIRED];
+    let mut refused = Vec::new();
+    open(transport, config, &accepted)?
+        .load()
+        .context("the kernel refuses the programs that follow connections")?;
+    for (name, loss) in wanted {
+        match open(transport, config, &[REQUIRED, name])?.load() {
+            Ok(_) => accepted.push(name),
+            Err(error) => refused.push(((*name).to_owned(), format!("{loss} ({error:#})"))),
+        }
+    }
+    let object = open(transport, config, &accepted)?
+        .load()
+        .context("the kernel refuses programs together that it takes one by one")?;
+    Ok((
+        object,
+        accepted.into_iter().map(String::from).collect(),
+        refused,
+    ))
+}
+
+fn open(transport: Transport, config: &Config, names: &[&str]) -> Result<OpenObject> {
+    let bytes = match transport {
+        Transport::PerfBuffer => bpf::CONNECTION_PERF,
+        Transport::RingBuffer => bpf::CONNECTION_RING,
+    };
+    let mut object = ObjectBuilder::default()
+        .name("waybill")
+        .context("name the object")?
+        .open_memory(bytes)
+        .context("open the connection programs")?;
+    for mut program in object.progs_mut() {
+        let keep = names.iter().any(|name| program.name() == *name);
+        program.set_autoload(keep);
+    }
+    for mut map in object.maps_mut() {
+        let entries = match map.name().to_str() {
+            Some("connections") => config.limits.connections,
+            Some("records") if transport == Transport::RingBuffer => {
+                u32::try_from(config.limits.ring_bytes.bytes()).context("limits.ring_bytes")?
+            }
+            _ => continue,
+        };
+        map.set_max_entries(entries).context("size a table")?;
+    }
+    Ok(object)
+}
+
+fn is_iterator(name: &str) -> bool {
+    matches!(name, "wb_conn_live" | "wb_conn_listen" | "wb_conn_adopt")
+}
+
+fn program<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::ProgramMut<'object>> {
+    object
+        .progs_mut()
+        .find(|program| program.name() == name)
+        .ok_or_else(|| anyhow!("the object has no program {name}"))
+}
+
+fn map<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::Map<'object>> {
+    object
+        .maps()
+        .find(|map| map.name() == name)
+        .ok_or_else(|| anyhow!("the object has no map {name}"))
+}
+
+fn attach(object: &Object, name: &str, cgroup: &File) -> Result<Link> {
+    let program = program(object, name)?;
+    let link = if name == SOCKOPS {
+        program.attach_cgroup(cgroup.as_raw_fd())
+    } else {
+        program.attach()
+    };
+    link.with_context(|| format!("attach {name}"))
+}
+
+fn run_iterator(object: &Object, name: &str, into: &mut Vec<u8>) -> Result<()> {
+    let link = program(object, name)?
+        .attach()
+        .with_context(|| format!("attach {name}"))?;
+    read_iterator(&link, into).with_context(|| format!("run {name}"))
+}
+
+fn open_scope(config: &Config) -> Result<File> {
+    let path = Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'));
+    File::open(&path).with_context(|| format!("open cgroup {}", config.scope.cgroup))
+}
+
+fn settings(config: &Config, cgroup: &File) -> Result<abi::wb_config> {
+    let level = config
+        .scope
+        .cgroup
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .count();
+    // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
+    let inode = cgroup
+        .metadata()
+        .context("look at the scope's cgroup")?
+        .ino();
+    let writer = config.keys.first();
+    Ok(abi::wb_config {
+        scope_cgroup_id: if level == 0 { 0 } else { inode },
+        path_backoff_ns: PATH_BACKOFF_NS,
+        wakeup_bytes: config.limits.ring_bytes.bytes() / WAKEUP_SHARE,
+        scope_level: u32::try_from(level).context("depth of the scope's cgroup")?,
+        write_epoch: writer.map_or(0, |key| key.epoch),
+        option_exid: config.option.exid.get(),
+        option_kind: config.option.kind.get(),
+        option_write: u8::from(config.option.enabled && writer.is_some()),
+        option_on_data: u8::from(config.option.on_data),
+        option_answer: u8::from(config.option.answer),
+        keep_cb_flags: 0,
+        reserved: 0,
+    })
+}
+
+/// Fills destinations and keys.
+fn fill(object: &Object, config: &Config) -> Result<()> {
+    let destinations = map(object, "destinations")?;
+    for (prefix, allowed) in config.option.destination_rules() {
+        let (addr, bits) = prefix.mapped();
+        let key = abi::wb_prefix {
+            length: u32::from(bits),
+            addr,
+        };
+        destinations
+            .update(
+                key.as_bytes(),
+                &u32::from(allowed).to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .context("write the allowed destinations")?;
+    }
+    let keys = map(object, "keys")?;
+    for key in &config.keys {
+        let (k0, k1) = key.secret.expose().split_at(8);
+        let half = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .rev()
+                .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
+        };
+        let value = abi::wb_key {
+            k0: half(k0),
+            k1: half(k1),
+            epoch: key.epoch,
+            valid: 1,
+        };
+        keys.update(
+            &u32::from(key.slot()).to_ne_bytes(),
+            value.as_bytes(),
+            MapFlags::ANY,
+        )
+        .context("write the fleet keys")?;
+    }
+    Ok(())
+}

@@ -30,7 +30,10 @@ struct {
 	__type(value, struct wb_process);
 } listeners SEC(".maps");
 
-/* destinations: prefixes that may be sent the option. Written by the agent at start only. */
+/*
+ * destinations: longest prefix decides; 1 = may be sent the option, 0 = may not (loopback inside
+ * a wider prefix). Written by the agent at start only.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, 1024);

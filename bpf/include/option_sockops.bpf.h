@@ -85,7 +85,9 @@ static __always_inline bool may_write(struct bpf_sock_ops *ctx, struct tcp_sock 
 
 	prefix.length = 128;
 	peer_of(ctx, prefix.addr);
-	if (!bpf_map_lookup_elem(&destinations, &prefix)) {
+	u32 *allowed = bpf_map_lookup_elem(&destinations, &prefix);
+
+	if (!allowed || !*allowed) {
 		count(WB_COUNT_OPTION_NOT_ALLOWED);
 		return 0;
 	}

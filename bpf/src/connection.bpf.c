@@ -111,9 +111,11 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state)
 	if (aborts_from(old_state) && !record.numbers.error &&
 	    !(record.flags & WB_FLAG_RESET_RECEIVED))
 		record.flags |= WB_FLAG_RESET_SENT;
-	emit(ctx, &record);
+	/* Removed before it is sent: a snapshot that starts after the agent emptied the ring can
+	 * then never show a connection whose end was already read. */
 	if (!bpf_map_delete_elem(&connections, &key))
 		count(WB_COUNT_CONNECTIONS_DELETED);
+	emit(ctx, &record);
 }
 
 /*

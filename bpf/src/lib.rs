@@ -1,6 +1,9 @@
 //! The BPF programs of Waybill, compiled, and the Rust side of their records.
 //!
-//! The only crate that may hold unsafe code, and only generated code does.
+//! The only crate that may hold unsafe code: the generated types, and the one system call
+//! (`query`) that no library offers.
+
+pub mod query;
 
 /// Records, keys, values and counters: generated from `include/abi.h`.
 #[allow(

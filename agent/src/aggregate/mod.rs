@@ -1,1 +1,63 @@
-//! To be written.
+//! Events become cumulative rows. Pure: values and `now` in, rows out.
+//!
+//! One module per family; this one holds what they share.
+
+pub mod connection;
+
+/// Where the kernel's clock stands in Unix time; taken by the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Unix milliseconds now.
+    pub unix_ms: u64,
+    /// Unix nanoseconds at CLOCK_MONOTONIC zero.
+    pub monotonic_zero_ns: u64,
+}
+
+impl Now {
+    /// Unix microseconds of a CLOCK_MONOTONIC nanosecond.
+    #[must_use]
+    pub const fn unix_us(&self, monotonic_ns: u64) -> u64 {
+        self.monotonic_zero_ns.saturating_add(monotonic_ns) / 1000
+    }
+}
+
+/// Bounds of the tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Open connections remembered.
+    pub connections: usize,
+    /// Edges.
+    pub edges: usize,
+    /// Sightings in one interval.
+    pub sightings: usize,
+    /// Events in one interval.
+    pub events: usize,
+}
+
+/// What one interval leaves behind.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Edges that changed.
+    pub edges: Vec<wire::EdgeRow>,
+    /// Sightings kept.
+    pub sightings: Vec<wire::SightingRow>,
+    /// Abnormal connections.
+    pub events: Vec<wire::EventRow>,
+}
+
+/// What folding had to leave out; each is a counter of the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Connections beyond the table's bound: counted at their close only.
+    pub connections_full: u64,
+    /// Changes that went to the catch-all edge because the table of edges was full.
+    pub edges_overflowed: u64,
+    /// Sightings beyond the interval's bound.
+    pub sightings_dropped: u64,
+    /// Sightings left out by consistent sampling, which is no loss.
+    pub sightings_unsampled: u64,
+    /// Events beyond the interval's bound.
+    pub events_dropped: u64,
+    /// Connections whose close was lost on the way: their last numbers are missing.
+    pub connections_lost: u64,
+}

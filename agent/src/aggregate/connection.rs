@@ -1,0 +1,505 @@
+//! Family `connection`: edges, sightings and events from connection records.
+//!
+//! Counters of an edge only grow while it is in the table. Open connections are remembered with
+//! what was already counted of them, so that a snapshot adds only the difference and the close
+//! adds the rest. An edge that was quiet for long is forgotten; if it comes back, its `since_ms`
+//! is new and its counters start at zero.
+
+use std::collections::HashMap;
+
+use bpf::abi;
+use wire::{
+    EdgeRow, Endpoint, EventKind, EventRow, Histogram, Kept, Part, Role, SightingRow, sample,
+};
+
+use super::{Bounds, Losses, Now, Summary};
+use crate::event::{Connection, What};
+
+/// Sightings of each edge that are kept in every interval whatever the sampling.
+const FIRST_PER_EDGE: u32 = 4;
+/// More retransmissions than this make a connection abnormal.
+const USUAL_RETRANSMITS: u32 = 3;
+/// Intervals without a change after which an edge is forgotten: an hour at 10 s.
+const QUIET_INTERVALS: u64 = 360;
+/// Snapshots without a living connection after which its close counts as lost. One may miss it
+/// while its close is on the way.
+const MISSED_SNAPSHOTS: u8 = 2;
+/// errno values of Linux on every architecture that matters here (asm-generic/errno.h).
+const ECONNREFUSED: u32 = 111;
+const ETIMEDOUT: u32 = 110;
+
+/// What makes an edge one edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct EdgeKey {
+    process_id: u32,
+    role: Role,
+    local: Endpoint,
+    remote: Endpoint,
+    netns: u32,
+}
+
+impl EdgeKey {
+    /// Ephemeral ports are merged: the client's on both sides.
+    fn of(event: &Connection, process_id: u32) -> Self {
+        let (mut local, mut remote) = (event.local, event.remote);
+        match event.role {
+            Role::Client => local.port = 0,
+            Role::Server => remote.port = 0,
+        }
+        Self {
+            process_id,
+            role: event.role,
+            local,
+            remote,
+            netns: event.netns,
+        }
+    }
+
+    /// Where changes go when the table is full: no address, so it never joins with anything.
+    fn catch_all(role: Role) -> Self {
+        let none = Endpoint {
+            addr: [0; 16],
+            port: 0,
+        };
+        Self {
+            process_id: 0,
+            role,
+            local: none,
+            remote: none,
+            netns: 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Edge {
+    row: EdgeRow,
+    changed: u64,
+    open: u32,
+    first_kept: u32,
+}
+
+/// An open connection: what of it is in its edge already.
+#[derive(Debug)]
+struct Open {
+    edge: EdgeKey,
+    counted: abi::wb_numbers,
+    sent_seen: bool,
+    received_seen: bool,
+    /// Snapshots in a row that did not show it alive.
+    missed: u8,
+}
+
+/// All edges and open connections of the host.
+#[derive(Debug)]
+pub struct Connections {
+    bounds: Bounds,
+    edges: HashMap<EdgeKey, Edge>,
+    open: HashMap<u64, Open>,
+    sightings: Vec<SightingRow>,
+    events: Vec<EventRow>,
+    interval: u64,
+    started_ms: u64,
+    tokens: u64,
+    level: u8,
+    losses: Losses,
+}
+
+impl Connections {
+    /// Empty tables; `now` is where their first interval begins.
+    #[must_use]
+    pub fn new(bounds: Bounds, now: Now) -> Self {
+        Self {
+            bounds,
+            edges: HashMap::new(),
+            open: HashMap::new(),
+            sightings: Vec::new(),
+            events: Vec::new(),
+            interval: 1,
+            started_ms: now.unix_ms,
+            tokens: 0,
+            level: 0,
+            losses: Losses::default(),
+        }
+    }
+
+    /// What was left out so far.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// Connections and edges in the tables now.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.open.len(), self.edges.len())
+    }
+
+    /// One in `2^level` tokens is kept in this interval.
+    #[must_use]
+    pub fn sample_level(&self) -> u8 {
+        self.level
+    }
+
+    /// Takes one record of a connection owned by `process_id`.
+    pub fn fold(&mut self, event: &Connection, process_id: u32, now: Now) {
+        match event.what {
+            What::Adopted => self.adopt(event, process_id, now),
+            What::Live if event.has(abi::WB_FLAG_ESTABLISHED) => {
+                self.update(event, process_id, now);
+            }
+            // Still connecting: it will be established or fail.
+            What::Live => {}
+            What::Closed if event.has(abi::WB_FLAG_ESTABLISHED) => {
+                self.close_connection(event, process_id, now);
+            }
+            What::Closed => self.fail(event, process_id, now),
+            // Its socket is gone; the sweep forgets it if no close arrives.
+            What::Stale => {}
+        }
+    }
+
+    /// Ends the interval: what changed since the last call.
+    pub fn close(&mut self, now: Now) -> Summary {
+        let interval = self.interval;
+        let mut edges: Vec<EdgeRow> = self
+            .edges
+            .values()
+            .filter(|edge| edge.changed == interval)
+            .map(|edge| edge.row.clone())
+            .collect();
+        edges.sort_by_key(|row| (row.process_id, row.role, row.remote, row.local, row.netns));
+        self.edges.retain(|_, edge| {
+            edge.first_kept = 0;
+            edge.open > 0 || interval - edge.changed < QUIET_INTERVALS
+        });
+        let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
+        self.level = sample::level_for(self.tokens, budget);
+        self.tokens = 0;
+        self.interval += 1;
+        self.started_ms = now.unix_ms;
+        Summary {
+            edges,
+            sightings: std::mem::take(&mut self.sightings),
+            events: std::mem::take(&mut self.events),
+        }
+    }
+
+    fn adopt(&mut self, event: &Connection, process_id: u32, now: Now) {
+        let key = self.edge(EdgeKey::of(event, process_id), now);
+        self.change(key, |row| row.opened += 1);
+        self.remember(event, key, event.numbers);
+    }
+
+    fn update(&mut self, event: &Connection, process_id: u32, now: Now) {
+        if self.open.len() >= self.bounds.connections && !self.open.contains_key(&event.id) {
+            // Its close will bring all its numbers at once.
+            self.losses.connections_full += 1;
+            return;
+        }
+        let open = self.opened(event, process_id, now);
+        let lived_ns = event.time_ns.saturating_sub(event.start_ns);
+        let long = lived_ns / 1_000_000 > now.unix_ms.saturating_sub(self.started_ms);
+        self.count(&open, event);
+        let open = self.sight(
+            event,
+            open,
+            process_id,
+            long.then_some(Kept::LongLived),
+            now,
+        );
+        self.open.insert(
+            event.id,
+            Open {
+                counted: event.numbers,
+                missed: 0,
+                ..open
+            },
+        );
+    }
+
+    fn close_connection(&mut self, event: &Connection, process_id: u32, now: Now) {
+        let open = self.opened(event, process_id, now);
+        if self.open.remove(&event.id).is_some() {
+            self.edges
+                .entry(open.edge)
+                .and_modify(|edge| edge.open -= 1);
+        }
+        self.count(&open, event);
+        let kind = end_of(event);
+        self.change(open.edge, |row| {
+            row.closed += 1;
+            match kind {
+                Some(EventKind::ResetLocal) => row.reset_local += 1,
+                Some(EventKind::ResetRemote) => row.reset_remote += 1,
+                _ => {}
+            }
+        });
+        self.sight(event, open, process_id, kind.map(|_| Kept::Abnormal), now);
+        if let Some(kind) = kind {
+            self.report(event, kind, process_id, now);
+        }
+    }
+
+    fn fail(&mut self, event: &Connection, process_id: u32, now: Now) {
+        let refused = event.numbers.error == ECONNREFUSED;
+        let key = self.edge(EdgeKey::of(event, process_id), now);
+        self.change(key, |row| {
+            row.failed += 1;
+            row.refused += u64::from(refused);
+            row.retransmits += u64::from(event.numbers.retransmits);
+            row.segments_sent += u64::from(event.numbers.segments_sent);
+        });
+        let kind = if refused {
+            EventKind::Refused
+        } else {
+            EventKind::Failed
+        };
+        self.report(event, kind, process_id, now);
+    }
+
+    /// Forgets connections that two complete snapshots in a row did not show: their close was
+    /// lost in the ring or their entry evicted. Called after the snapshot was folded and the ring
+    /// emptied again.
+    pub fn sweep(&mut self) {
+        let mut lost = Vec::new();
+        self.open.retain(|_, open| {
+            open.missed += 1;
+            let keep = open.missed <= MISSED_SNAPSHOTS;
+            if !keep {
+                lost.push(open.edge);
+            }
+            keep
+        });
+        for key in lost {
+            self.losses.connections_lost += 1;
+            self.edges.entry(key).and_modify(|edge| edge.open -= 1);
+            self.change(key, |row| row.closed += 1);
+        }
+    }
+
+    /// The open connection of an event; the first time it is seen it is opened.
+    fn opened(&mut self, event: &Connection, process_id: u32, now: Now) -> Open {
+        if let Some(open) = self.open.get(&event.id) {
+            return Open { ..*open };
+        }
+        let key = self.edge(EdgeKey::of(event, process_id), now);
+        let latency_us = event.established_ns.saturating_sub(event.start_ns) / 1000;
+        let timed = event.role == Role::Client && event.established_ns != 0;
+        self.change(key, |row| {
+            row.opened += 1;
+            if timed {
+                row.connect_latency.record(latency_us);
+            }
+        });
+        let nothing = abi::wb_numbers::default();
+        if event.what == What::Live {
+            self.remember(event, key, nothing);
+        }
+        Open {
+            edge: key,
+            counted: nothing,
+            sent_seen: false,
+            received_seen: false,
+            missed: 0,
+        }
+    }
+
+    fn remember(&mut self, event: &Connection, edge: EdgeKey, counted: abi::wb_numbers) {
+        if self.open.len() >= self.bounds.connections {
+            self.losses.connections_full += 1;
+            return;
+        }
+        let open = Open {
+            edge,
+            counted,
+            sent_seen: false,
+            received_seen: false,
+            missed: 0,
+        };
+        if self.open.insert(event.id, open).is_none() {
+            self.edges.entry(edge).and_modify(|edge| edge.open += 1);
+        }
+    }
+
+    /// Adds to the edge what the kernel counted since the last look.
+    fn count(&mut self, open: &Open, event: &Connection) {
+        let (new, old) = (&event.numbers, &open.counted);
+        if new == old {
+            return;
+        }
+        // 32-bit counters of struct tcp_sock wrap.
+        let wrapped = |new: u32, old: u32| u64::from(new.wrapping_sub(old));
+        self.change(open.edge, |row| {
+            row.bytes_sent += new.bytes_sent.saturating_sub(old.bytes_sent);
+            row.bytes_received += new.bytes_received.saturating_sub(old.bytes_received);
+            row.segments_sent += wrapped(new.segments_sent, old.segments_sent);
+            row.segments_received += wrapped(new.segments_received, old.segments_received);
+            row.retransmits += wrapped(new.retransmits, old.retransmits);
+            row.out_of_order += wrapped(new.out_of_order, old.out_of_order);
+            row.zero_windows += wrapped(new.zero_windows, old.zero_windows);
+            if new.srtt_us != 0 {
+                row.rtt.record(u64::from(new.srtt_us));
+            }
+        });
+    }
+
+    /// Keeps a sighting of each token of the connection once, if sampling or `always` says so.
+    fn sight(
+        &mut self,
+        event: &Connection,
+        mut open: Open,
+        process_id: u32,
+        always: Option<Kept>,
+        now: Now,
+    ) -> Open {
+        let answer = |flag| event.has(flag);
+        if let (Some(token), false) = (event.token_sent, open.sent_seen) {
+            let row = (token, Part::Wrote, answer(abi::WB_FLAG_ANSWER_SENT));
+            open.sent_seen = self.keep(event, row, open.edge, process_id, always, now);
+        }
+        if let (Some(token), false) = (event.token_received, open.received_seen) {
+            let row = (token, Part::Read, answer(abi::WB_FLAG_ANSWER_RECEIVED));
+            open.received_seen = self.keep(event, row, open.edge, process_id, always, now);
+        }
+        open
+    }
+
+    fn keep(
+        &mut self,
+        event: &Connection,
+        (token, part, answer): (u64, Part, bool),
+        edge: EdgeKey,
+        process_id: u32,
+        always: Option<Kept>,
+        now: Now,
+    ) -> bool {
+        self.tokens += 1;
+        let first = self.edges.get_mut(&edge).is_some_and(|edge| {
+            edge.first_kept += 1;
+            edge.first_kept <= FIRST_PER_EDGE
+        });
+        let kept = if sample::keep(token, self.level) {
+            Kept::Sampled
+        } else if let Some(kept) = always {
+            kept
+        } else if first {
+            Kept::First
+        } else {
+            self.losses.sightings_unsampled += 1;
+            return false;
+        };
+        if self.sightings.len() >= self.bounds.sightings {
+            self.losses.sightings_dropped += 1;
+            return false;
+        }
+        self.sightings.push(SightingRow {
+            token,
+            part,
+            answer,
+            role: event.role,
+            kept,
+            sample_level: self.level,
+            process_id,
+            local: event.local,
+            remote: event.remote,
+            netns: event.netns,
+            start_us: now.unix_us(event.start_ns),
+        });
+        true
+    }
+
+    fn report(&mut self, event: &Connection, kind: EventKind, process_id: u32, now: Now) {
+        if self.events.len() >= self.bounds.events {
+            self.losses.events_dropped += 1;
+            return;
+        }
+        self.events.push(EventRow {
+            kind,
+            time_us: now.unix_us(event.time_ns),
+            role: event.role,
+            process_id,
+            local: event.local,
+            remote: event.remote,
+            netns: event.netns,
+            token: event.token_sent.or(event.token_received).unwrap_or(0),
+            errno: event.numbers.error,
+            duration_us: event.time_ns.saturating_sub(event.start_ns) / 1000,
+            bytes_sent: event.numbers.bytes_sent,
+            bytes_received: event.numbers.bytes_received,
+            retransmits: u64::from(event.numbers.retransmits),
+        });
+    }
+
+    /// The key under which changes are counted: the edge's own, or the catch-all.
+    fn edge(&mut self, wanted: EdgeKey, now: Now) -> EdgeKey {
+        // Two places are kept for the catch-all edges, one per role.
+        let full = self.edges.len() + 2 >= self.bounds.edges;
+        let key = if full && !self.edges.contains_key(&wanted) {
+            self.losses.edges_overflowed += 1;
+            EdgeKey::catch_all(wanted.role)
+        } else {
+            wanted
+        };
+        let interval = self.interval;
+        self.edges.entry(key).or_insert_with(|| Edge {
+            row: empty_row(key, now.unix_ms),
+            changed: interval,
+            open: 0,
+            first_kept: 0,
+        });
+        key
+    }
+
+    fn change(&mut self, key: EdgeKey, change: impl FnOnce(&mut EdgeRow)) {
+        if let Some(edge) = self.edges.get_mut(&key) {
+            change(&mut edge.row);
+            edge.changed = self.interval;
+        }
+    }
+}
+
+/// What is abnormal about the end of an established connection.
+fn end_of(event: &Connection) -> Option<EventKind> {
+    if event.has(abi::WB_FLAG_RESET_RECEIVED) {
+        Some(EventKind::ResetRemote)
+    } else if event.has(abi::WB_FLAG_RESET_SENT) {
+        Some(EventKind::ResetLocal)
+    } else if event.numbers.error == ETIMEDOUT {
+        Some(EventKind::TimedOut)
+    } else if event.numbers.retransmits > USUAL_RETRANSMITS {
+        Some(EventKind::Retransmits)
+    } else {
+        None
+    }
+}
+
+fn empty_row(key: EdgeKey, since_ms: u64) -> EdgeRow {
+    EdgeRow {
+        process_id: key.process_id,
+        role: key.role,
+        local: key.local,
+        remote: key.remote,
+        netns: key.netns,
+        since_ms,
+        opened: 0,
+        closed: 0,
+        failed: 0,
+        refused: 0,
+        reset_local: 0,
+        reset_remote: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        segments_sent: 0,
+        segments_received: 0,
+        retransmits: 0,
+        out_of_order: 0,
+        zero_windows: 0,
+        connect_latency: Histogram::default(),
+        rtt: Histogram::default(),
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

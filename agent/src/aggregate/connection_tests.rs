@@ -1,0 +1,344 @@
+//! Whatever the order of snapshots and closes, an edge ends with what the kernel counted.
+
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds {
+    connections: 100,
+    edges: 50,
+    sightings: 100,
+    events: 100,
+};
+const NOW: Now = Now {
+    unix_ms: 1_000_000,
+    monotonic_zero_ns: 5_000_000_000,
+};
+
+fn endpoint(text: &str) -> Endpoint {
+    text.parse::<SocketAddr>().expect("an address").into()
+}
+
+fn event(what: What, id: u64, bytes: u64) -> Connection {
+    Connection {
+        what,
+        id,
+        start_ns: 1_000_000,
+        established_ns: 3_000_000,
+        time_ns: 9_000_000,
+        token_sent: Some(id),
+        token_received: None,
+        role: Role::Client,
+        flags: abi::WB_FLAG_ESTABLISHED | abi::WB_FLAG_TOKEN_SENT,
+        old_state: 0,
+        process: abi::wb_process::default(),
+        local: endpoint("10.0.0.1:40000"),
+        remote: endpoint("10.0.0.2:80"),
+        netns: 1,
+        numbers: abi::wb_numbers {
+            bytes_sent: bytes,
+            segments_sent: u32::try_from(bytes).unwrap_or(u32::MAX),
+            srtt_us: 100,
+            ..Default::default()
+        },
+    }
+}
+
+fn connections() -> Connections {
+    Connections::new(BOUNDS, NOW)
+}
+
+fn only_edge(summary: &Summary) -> &EdgeRow {
+    assert_eq!(summary.edges.len(), 1, "{:?}", summary.edges);
+    &summary.edges[0]
+}
+
+#[test]
+fn a_short_connection_is_counted_whole_at_its_close() {
+    let mut all = connections();
+    all.fold(&event(What::Closed, 1, 700), 3, NOW);
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 700));
+    assert_eq!((edge.local.port, edge.remote.port), (0, 80));
+    assert_eq!(edge.connect_latency.sum_us, 2000);
+    assert_eq!(summary.sightings.len(), 1);
+    assert_eq!(summary.sightings[0].start_us, 5_001_000);
+}
+
+#[test]
+fn a_long_connection_adds_only_what_is_new() {
+    let mut all = connections();
+    all.fold(&event(What::Live, 1, 100), 3, NOW);
+    assert_eq!(only_edge(&all.close(NOW)).bytes_sent, 100);
+    all.fold(&event(What::Live, 1, 250), 3, NOW);
+    assert_eq!(only_edge(&all.close(NOW)).bytes_sent, 250);
+    all.fold(&event(What::Closed, 1, 300), 3, NOW);
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 300));
+    assert!(summary.sightings.is_empty(), "a token is reported once");
+}
+
+#[test]
+fn an_unchanged_edge_is_not_sent_again() {
+    let mut all = connections();
+    all.fold(&event(What::Live, 1, 100), 3, NOW);
+    all.close(NOW);
+    all.fold(&event(What::Live, 1, 100), 3, NOW);
+    assert!(all.close(NOW).edges.is_empty());
+}
+
+#[test]
+fn an_adopted_connection_counts_from_its_baseline() {
+    let mut all = connections();
+    let mut adopted = event(What::Adopted, 1, 5000);
+    adopted.established_ns = 0;
+    all.fold(&adopted, 3, NOW);
+    all.fold(&event(What::Closed, 1, 5200), 3, NOW);
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 200));
+    assert_eq!(edge.connect_latency.count(), 0);
+}
+
+#[test]
+fn a_segment_counter_that_wraps_still_counts_forward() {
+    let mut all = connections();
+    let mut first = event(What::Live, 1, 10);
+    first.numbers.segments_sent = u32::MAX - 1;
+    all.fold(&first, 3, NOW);
+    let mut last = event(What::Closed, 1, 10);
+    last.numbers.segments_sent = 3;
+    all.fold(&last, 3, NOW);
+    let sent = only_edge(&all.close(NOW)).segments_sent;
+    assert_eq!(sent, u64::from(u32::MAX - 1) + 5);
+}
+
+#[test]
+fn refused_and_failed_attempts_are_told_apart() {
+    let mut all = connections();
+    let mut refused = event(What::Closed, 1, 0);
+    refused.flags = abi::WB_FLAG_RESET_RECEIVED;
+    refused.numbers.error = ECONNREFUSED;
+    all.fold(&refused, 3, NOW);
+    let mut failed = event(What::Closed, 2, 0);
+    failed.flags = 0;
+    failed.numbers.error = ETIMEDOUT;
+    all.fold(&failed, 3, NOW);
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.failed, edge.refused), (0, 2, 1));
+    let kinds: Vec<_> = summary.events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::Refused, EventKind::Failed]);
+}
+
+#[test]
+fn resets_are_counted_by_side() {
+    let mut all = connections();
+    for (id, flag) in [
+        (1, abi::WB_FLAG_RESET_SENT),
+        (2, abi::WB_FLAG_RESET_RECEIVED),
+    ] {
+        let mut reset = event(What::Closed, id, 1);
+        reset.flags |= flag;
+        all.fold(&reset, 3, NOW);
+    }
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!(
+        (edge.reset_local, edge.reset_remote, edge.closed),
+        (1, 1, 2)
+    );
+    assert_eq!(summary.events.len(), 2);
+}
+
+#[test]
+fn a_connection_whose_close_was_lost_is_closed_by_the_sweep_and_counted() {
+    let mut all = connections();
+    all.fold(&event(What::Live, 1, 10), 3, NOW);
+    all.sweep();
+    all.close(NOW);
+    all.sweep();
+    assert_eq!(
+        all.losses().connections_lost,
+        0,
+        "its close may be on the way"
+    );
+    all.sweep();
+    assert_eq!(all.losses().connections_lost, 1);
+    assert_eq!(only_edge(&all.close(NOW)).closed, 1);
+    assert_eq!(all.sizes().0, 0);
+}
+
+#[test]
+fn a_full_table_of_edges_counts_in_the_catch_all() {
+    let mut all = connections();
+    for id in 0..60_u64 {
+        let mut one = event(What::Closed, id, 10);
+        one.remote.port = u16::try_from(id).expect("small");
+        all.fold(&one, 3, NOW);
+    }
+    let summary = all.close(NOW);
+    assert!(summary.edges.len() <= BOUNDS.edges);
+    let opened: u64 = summary.edges.iter().map(|edge| edge.opened).sum();
+    assert_eq!(opened, 60, "nothing is lost");
+    assert_eq!(all.losses().edges_overflowed, 12);
+}
+
+#[test]
+fn a_connection_beyond_the_bound_is_counted_at_its_close() {
+    let mut all = Connections::new(
+        Bounds {
+            connections: 1,
+            ..BOUNDS
+        },
+        NOW,
+    );
+    for id in 1..=2 {
+        all.fold(&event(What::Live, id, 10), 3, NOW);
+        all.fold(&event(What::Live, id, 20), 3, NOW);
+    }
+    assert_eq!(only_edge(&all.close(NOW)).opened, 1);
+    assert_eq!(all.losses().connections_full, 2);
+    all.fold(&event(What::Closed, 2, 30), 3, NOW);
+    let summary = all.close(NOW);
+    assert_eq!(
+        (only_edge(&summary).opened, only_edge(&summary).bytes_sent),
+        (2, 50)
+    );
+}
+
+#[test]
+fn sightings_and_events_beyond_their_bounds_are_counted() {
+    let bounds = Bounds {
+        sightings: 3,
+        events: 2,
+        ..BOUNDS
+    };
+    let mut all = Connections::new(bounds, NOW);
+    for id in 1..=5 {
+        let mut reset = event(What::Closed, id, 1);
+        reset.flags |= abi::WB_FLAG_RESET_SENT;
+        all.fold(&reset, 3, NOW);
+    }
+    let summary = all.close(NOW);
+    assert_eq!((summary.sightings.len(), summary.events.len()), (3, 2));
+    let losses = all.losses();
+    assert_eq!((losses.sightings_dropped, losses.events_dropped), (2, 3));
+}
+
+#[test]
+fn above_the_budget_tokens_are_sampled_but_abnormal_ones_kept() {
+    let bounds = Bounds {
+        sightings: 10,
+        ..BOUNDS
+    };
+    let mut all = Connections::new(bounds, NOW);
+    for id in 1..=1000_u64 {
+        all.fold(&event(What::Closed, id, 1), 3, NOW);
+    }
+    all.close(NOW);
+    assert!(all.sample_level() >= 6, "1000 tokens for 10 places");
+    // The highest bit set: left out at every level but 0.
+    let mut plain = event(What::Closed, u64::MAX, 1);
+    for id in 0..u64::from(FIRST_PER_EDGE) {
+        plain.id = id;
+        all.fold(&plain, 3, NOW);
+    }
+    let mut odd = event(What::Closed, u64::MAX, 1);
+    odd.flags |= abi::WB_FLAG_RESET_RECEIVED;
+    all.fold(&plain, 3, NOW);
+    all.fold(&odd, 3, NOW);
+    let kept: Vec<_> = all
+        .close(NOW)
+        .sightings
+        .iter()
+        .map(|row| row.kept)
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            Kept::First,
+            Kept::First,
+            Kept::First,
+            Kept::First,
+            Kept::Abnormal
+        ]
+    );
+}
+
+#[test]
+fn an_edge_that_was_quiet_for_long_is_forgotten_and_starts_again() {
+    let mut all = connections();
+    all.fold(&event(What::Closed, 1, 10), 3, NOW);
+    for _ in 0..=QUIET_INTERVALS {
+        all.close(NOW);
+    }
+    assert_eq!(all.sizes().1, 0);
+    let later = Now {
+        unix_ms: NOW.unix_ms + 4_000_000,
+        ..NOW
+    };
+    all.fold(&event(What::Closed, 2, 10), 3, later);
+    let summary = all.close(later);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.since_ms), (1, later.unix_ms));
+}
+
+proptest! {
+    /// Ground truth: each connection opened once and ended with its last number, however often
+    /// it was looked at in between and wherever the intervals end.
+    #[test]
+    fn totals_are_what_the_kernel_counted(
+        steps in proptest::collection::vec((0..20_u64, 0..1000_u64, 0..4_u8), 1..200),
+    ) {
+        let mut all = connections();
+        let mut bytes = std::collections::HashMap::<u64, u64>::new();
+        let mut truth = (0, 0, 0);
+        let mut next_id = 1000;
+        let mut ids = std::collections::HashMap::<u64, u64>::new();
+        let mut total = EdgeRowTotals::default();
+        for (slot, more, step) in steps {
+            let id = *ids.entry(slot).or_insert_with(|| { next_id += 1; next_id });
+            let known = bytes.contains_key(&id);
+            let sum = *bytes.entry(id).and_modify(|sum| *sum += more).or_insert(more);
+            if !known { truth.0 += 1; }
+            truth.2 += more;
+            if step == 0 {
+                all.fold(&event(What::Closed, id, sum), 3, NOW);
+                truth.1 += 1;
+                ids.remove(&slot);
+            } else {
+                all.fold(&event(What::Live, id, sum), 3, NOW);
+            }
+            if step == 3 {
+                total.take(&all.close(NOW));
+            }
+        }
+        total.take(&all.close(NOW));
+        prop_assert_eq!((total.opened, total.closed, total.bytes), truth);
+    }
+}
+
+#[derive(Default)]
+struct EdgeRowTotals {
+    opened: u64,
+    closed: u64,
+    bytes: u64,
+}
+
+impl EdgeRowTotals {
+    /// Rows are cumulative, so the newest replaces.
+    fn take(&mut self, summary: &Summary) {
+        if let Some(edge) = summary.edges.first() {
+            *self = Self {
+                opened: edge.opened,
+                closed: edge.closed,
+                bytes: edge.bytes_sent,
+            };
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What the kernel side counted and knows, read for reports: counters, negative cache, snapshot.
+
+use std::net::Ipv6Addr;
+
+use anyhow::{Context, Result};
+use bpf::abi;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use zerocopy::FromBytes;
+
+use crate::event::{self, Connection, RECORD_BYTES};
+use crate::loader::{Loaded, read_iterator};
+use crate::metrics::Metrics;
+
+/// Paths named in one report; the rest is given as a number.
+const PATHS_SHOWN: usize = 64;
+
+/// The per-CPU counters, summed.
+#[derive(Clone, Debug)]
+pub struct Counters([u64; abi::WB_COUNT_MAX as usize]);
+
+impl Counters {
+    /// Reads them all.
+    ///
+    /// # Errors
+    /// The kernel refuses: without `CAP_BPF` where `unprivileged_bpf_disabled` is set.
+    pub fn read(map: &MapHandle) -> Result<Self> {
+        let mut sums = [0_u64; abi::WB_COUNT_MAX as usize];
+        for (index, sum) in (0_u32..).zip(&mut sums) {
+            let per_cpu = map
+                .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+                .context("read the kernel's counters")?
+                .unwrap_or_default();
+            *sum = per_cpu
+                .iter()
+                .filter_map(|value| u64::read_from_prefix(value).ok())
+                .map(|(value, _)| value)
+                .sum();
+        }
+        Ok(Self(sums))
+    }
+
+    /// One counter, by its `WB_COUNT_*`.
+    #[must_use]
+    pub fn get(&self, counter: u32) -> u64 {
+        self.0.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Writes them into the agent's own.
+    pub fn publish(&self, metrics: &Metrics) {
+        let pairs = [
+            (
+                abi::WB_COUNT_RECORDS_ATTEMPTED,
+                &metrics.kernel_records_attempted_total,
+            ),
+            (
+                abi::WB_COUNT_RECORDS_DROPPED,
+                &metrics.kernel_records_dropped_total,
+            ),
+            (
+                abi::WB_COUNT_CONNECTIONS_INSERTED,
+                &metrics.kernel_connections_inserted_total,
+            ),
+            (
+                abi::WB_COUNT_CONNECTIONS_DELETED,
+                &metrics.kernel_connections_deleted_total,
+            ),
+            (
+                abi::WB_COUNT_CONNECTIONS_FAILED,
+                &metrics.kernel_connections_dropped_refused_total,
+            ),
+            (abi::WB_COUNT_OPTION_WRITTEN, &metrics.option_written_total),
+            (abi::WB_COUNT_OPTION_READ, &metrics.option_read_total),
+            (abi::WB_COUNT_OPTION_BAD_MAC, &metrics.option_bad_mac_total),
+            (
+                abi::WB_COUNT_OPTION_MALFORMED,
+                &metrics.option_malformed_total,
+            ),
+            (
+                abi::WB_COUNT_OPTION_UNKNOWN_EPOCH,
+                &metrics.option_unknown_epoch_total,
+            ),
+            (abi::WB_COUNT_OPTION_NO_ROOM, &metrics.option_no_room_total),
+            (
+                abi::WB_COUNT_OPTION_NOT_ALLOWED,
+                &metrics.option_not_allowed_total,
+            ),
+            (
+                abi::WB_COUNT_OPTION_PATH_OFF,
+                &metrics.option_path_off_total,
+            ),
+            (
+                abi::WB_COUNT_OPTION_STORE_FAILED,
+                &metrics.option_store_failed_total,
+            ),
+            (
+                abi::WB_COUNT_PATH_FAILURES,
+                &metrics.option_path_failures_total,
+            ),
+        ];
+        for (counter, metric) in pairs {
+            metric.set(self.get(counter));
+        }
+    }
+}
+
+/// Every connection that is open now.
+///
+/// # Errors
+/// The kernel refuses to run the iterator.
+pub fn snapshot(loaded: &Loaded) -> Result<Option<(Vec<Connection>, u64)>> {
+    let Some(link) = &loaded.live else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    read_iterator(link, &mut bytes).context("take a snapshot of the connections")?;
+    Ok(Some(decode_all(&bytes)))
+}
+
+/// Decodes records that lie one after another; the number is of those that are not valid.
+#[must_use]
+pub fn decode_all(bytes: &[u8]) -> (Vec<Connection>, u64) {
+    let mut invalid = 0;
+    let events = bytes
+        .chunks(RECORD_BYTES)
+        .filter_map(|chunk| event::decode(chunk).map_err(|_| invalid += 1).ok())
+        .collect();
+    (events, invalid)
+}
+
+/// Peers for which the option is off at `now_ns` (CLOCK_MONOTONIC), with reason and time left.
+///
+/// # Errors
+/// The kernel refuses to read the table.
+pub fn paths_off(map: &MapHandle, now_ns: u64) -> Result<Vec<(String, String)>> {
+    let mut off = Vec::new();
+    for key in map.keys() {
+        let Some(value) = map.lookup(&key, MapFlags::ANY).context("read the paths")? else {
+            continue;
+        };
+        let key = abi::wb_path_key::read_from_bytes(&key);
+        let path = abi::wb_path::read_from_bytes(&value);
+        if let (Ok(key), Ok(path)) = (key, path) {
+            if path.off_until_ns > now_ns {
+                off.push(describe(&key, &path, now_ns));
+            }
+        }
+    }
+    off.sort();
+    let more = off.len().saturating_sub(PATHS_SHOWN);
+    off.truncate(PATHS_SHOWN);
+    if more > 0 {
+        off.push((String::from("more"), more.to_string()));
+    }
+    Ok(off)
+}
+
+fn describe(key: &abi::wb_path_key, path: &abi::wb_path, now_ns: u64) -> (String, String) {
+    let peer = Ipv6Addr::from(key.addr).to_canonical();
+    let reason = match path.reason {
+        abi::WB_PATH_HANDSHAKE_LOST => "drops the option: the peer repeated its SYN-ACK",
+        abi::WB_PATH_DATA_LOST => "drops the option: data that carried it was sent again",
+        abi::WB_PATH_STRIPPED => "strips the option: the peer answered without having read it",
+        abi::WB_PATH_ACK_MISSING => "the peer's handshake ACKs do not arrive",
+        _ => "unknown",
+    };
+    let left_s = (path.off_until_ns - now_ns).div_ceil(1_000_000_000);
+    let times = path.failures;
+    (
+        peer.to_string(),
+        format!("{reason}; off for {left_s} s more (time {times})"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_record_at_the_end_is_counted() {
+        let (events, invalid) = decode_all(&[0; RECORD_BYTES + 3]);
+        assert!(events.is_empty());
+        assert_eq!(invalid, 2);
+    }
+
+    #[test]
+    fn a_path_is_described_by_peer_reason_and_time_left() {
+        let mut key = abi::wb_path_key::default();
+        key.addr = std::net::Ipv4Addr::new(10, 0, 0, 7)
+            .to_ipv6_mapped()
+            .octets();
+        let path = abi::wb_path {
+            off_until_ns: 61_000_000_000,
+            reason: abi::WB_PATH_HANDSHAKE_LOST,
+            failures: 2,
+            ..Default::default()
+        };
+        let (peer, text) = describe(&key, &path, 1_000_000_000);
+        assert_eq!(peer, "10.0.0.7");
+        assert!(text.contains("off for 60 s more (time 2)"), "{text}");
+    }
+}

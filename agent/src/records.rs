@@ -1,0 +1,111 @@
+//! Records out of the kernel's ring or perf buffer, decoded.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+
+use crate::event::{self, Connection};
+use crate::loader::Loaded;
+use crate::plan::Transport;
+
+/// Records taken at a time: bounds what is held in memory between two folds.
+const CHUNK: usize = 4096;
+
+/// Decoded records that wait to be folded.
+#[derive(Debug, Default)]
+struct Pending {
+    events: Vec<Connection>,
+    invalid: u64,
+}
+
+impl Pending {
+    fn push(&mut self, bytes: &[u8]) {
+        match event::decode(bytes) {
+            Ok(event) => self.events.push(event),
+            Err(_) => self.invalid += 1,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Source {
+    Perf(PerfBuffer<'static>),
+    Ring(RingBuffer<'static>),
+}
+
+/// The consuming end. Its memory maps do not survive a fork; the agent never forks.
+#[derive(Debug)]
+pub struct Records {
+    source: Source,
+    pending: Rc<RefCell<Pending>>,
+}
+
+impl Records {
+    /// Maps the buffers.
+    ///
+    /// # Errors
+    /// No memory, or the kernel refuses the mapping.
+    pub fn open(loaded: &Loaded) -> Result<Self> {
+        let pending = Rc::new(RefCell::new(Pending::default()));
+        let sink = Rc::clone(&pending);
+        let source = match loaded.transport {
+            Transport::RingBuffer => {
+                let mut builder = RingBufferBuilder::new();
+                builder
+                    .add(&loaded.maps.records, move |bytes| {
+                        sink.borrow_mut().push(bytes);
+                        0
+                    })
+                    .context("add the ring buffer")?;
+                Source::Ring(builder.build().context("map the ring buffer")?)
+            }
+            Transport::PerfBuffer => {
+                // sysconf cannot fail for the page size; 4 KiB is right where it matters.
+                let pages = usize::try_from(loaded.ring_bytes / 4096).context("size the buffer")?;
+                let buffer = PerfBufferBuilder::new(&loaded.maps.records)
+                    .pages(pages.max(1).next_power_of_two())
+                    .sample_cb(move |_, bytes: &[u8]| sink.borrow_mut().push(bytes))
+                    // What is lost is counted by the program whose output failed.
+                    .lost_cb(|_, _| {})
+                    .build()
+                    .context("map the perf buffers")?;
+                Source::Perf(buffer)
+            }
+        };
+        Ok(Self { source, pending })
+    }
+
+    /// Becomes readable when the buffer fills.
+    #[must_use]
+    pub fn epoll_fd(&self) -> i32 {
+        match &self.source {
+            Source::Perf(buffer) => buffer.epoll_fd(),
+            Source::Ring(buffer) => buffer.epoll_fd(),
+        }
+    }
+
+    /// Takes the next records, at most some thousand; empty when there are none. The number is of
+    /// records that could not be decoded.
+    ///
+    /// # Errors
+    /// The buffer cannot be read.
+    pub fn take(&mut self) -> Result<(Vec<Connection>, u64)> {
+        match &self.source {
+            Source::Ring(ring) => {
+                let taken = ring.consume_raw_n(CHUNK);
+                anyhow::ensure!(taken >= 0, "read the ring buffer: error {taken}");
+            }
+            Source::Perf(buffer) => buffer
+                .poll(Duration::ZERO)
+                .context("read the perf buffers")?,
+        }
+        let mut pending = self.pending.borrow_mut();
+        Ok((
+            std::mem::take(&mut pending.events),
+            std::mem::take(&mut pending.invalid),
+        ))
+    }
+}

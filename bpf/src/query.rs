@@ -1,0 +1,37 @@
+//! Who else is attached to a cgroup: `bpf(BPF_PROG_QUERY)`, for which libbpf-rs has no wrapper.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// More programs than this on one cgroup are not listed.
+const MAX_PROGRAMS: usize = 64;
+
+/// Ids of the sock_ops programs that run for sockets of this cgroup, inherited ones included.
+///
+/// # Errors
+/// What the kernel answers: `EPERM` without `CAP_NET_ADMIN`, `EINVAL` before 4.15, `ENOSPC` with
+/// more than 64 programs.
+pub fn sockops_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; MAX_PROGRAMS];
+    let mut count = u32::try_from(MAX_PROGRAMS).map_err(io::Error::other)?;
+    #[expect(
+        unsafe_code,
+        reason = "libbpf-rs has no wrapper for BPF_PROG_QUERY on cgroups"
+    )]
+    // SAFETY: `ids` has room for `count` entries, both outlive the call, and the attach-flags
+    // pointer may be null (libbpf passes it on to the kernel, which then does not write it).
+    let status = unsafe {
+        libbpf_sys::bpf_prog_query(
+            cgroup.as_raw_fd(),
+            libbpf_sys::BPF_CGROUP_SOCK_OPS,
+            libbpf_sys::BPF_F_QUERY_EFFECTIVE,
+            std::ptr::null_mut(),
+            ids.as_mut_ptr(),
+            &raw mut count,
+        )
+    };
+    if status < 0 {
+        return Err(io::Error::from_raw_os_error(-status));
+    }
+    Ok(ids.into_iter().take(count as usize).collect())
+}
