@@ -36,6 +36,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ]))?;
     // Ctrl-C must end in the demo's own clean-up, so nothing may stand between.
     child::become_program(
-        Command::new(workspace::binary("debug", "waybill-demo")?).args(&args.args),
+        Command::new(workspace::binaries("debug")?.join("waybill-demo")).args(&args.args),
     )
 }

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     child::run(&mut child::cargo(&["build", "-p", "agent"]))?;
     child::become_program(
-        Command::new(workspace::binary("debug", "waybill-agent")?)
+        Command::new(workspace::binaries("debug")?.join("waybill-agent"))
             .arg("doctor")
             .args(&args.args),
     )

@@ -1,7 +1,53 @@
-use anyhow::Result;
+//! `cargo xtask rootfs`: the directory that the agent is confined to.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use rootfs::Manifest;
+
+use crate::{child, stage, workspace};
+
 /// Options of `rootfs`.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_args: &Args) -> Result<()> {
-    Ok(())
+pub(crate) struct Args {
+    /// The directory to make; it must be empty or not exist yet
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Put in the agent as it is shipped, instead of the developer's build
+    #[arg(long)]
+    release: bool,
+}
+
+/// Builds the agent and assembles its jail.
+///
+/// # Errors
+/// When the build fails, the directory is not empty, or the file system refuses.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut build = child::cargo(&["build", "-p", "agent"]);
+    if args.release {
+        build.arg("--release");
+    }
+    child::run(&mut build)?;
+    let profile = if args.release { "release" } else { "debug" };
+    assemble(profile, &args.out)?;
+    stage::say(&format!("made {}", args.out.display()))
+}
+
+/// Assembles the jail with the agent that was built in `profile`.
+///
+/// # Errors
+/// As of [`rootfs::assemble`].
+pub(crate) fn assemble(profile: &str, out: &Path) -> Result<()> {
+    let programs = workspace::binaries(profile)?;
+    rootfs::assemble(&Manifest::current()?, &programs, out, modified()?)
+}
+
+/// The time of everything in the jail: `SOURCE_DATE_EPOCH`, or the beginning of Unix time.
+fn modified() -> Result<SystemTime> {
+    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().context("SOURCE_DATE_EPOCH is in seconds")?,
+        Err(_) => 0,
+    };
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }

@@ -14,17 +14,16 @@ pub(crate) fn root() -> PathBuf {
         .map_or(manifest.clone(), Path::to_path_buf)
 }
 
-/// A binary of this workspace, as built in `profile` (a cargo profile's folder: `debug`,
-/// `release`).
+/// The folder of binaries built in `profile` (a cargo profile's folder: `debug`, `release`).
 ///
 /// # Errors
 /// When the place of this program is unknown.
-pub(crate) fn binary(profile: &str, name: &str) -> Result<PathBuf> {
+pub(crate) fn binaries(profile: &str) -> Result<PathBuf> {
     // cargo puts every binary of one target and profile beside this one.
-    let own = std::env::current_exe().context("find the directory of built binaries")?;
+    let own = std::env::current_exe().context("find the folder of built binaries")?;
     let target = own
         .parent()
         .and_then(Path::parent)
-        .context("find the directory of built binaries")?;
-    Ok(target.join(profile).join(name))
+        .context("find the folder of built binaries")?;
+    Ok(target.join(profile))
 }

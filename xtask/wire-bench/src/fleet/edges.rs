@@ -1,0 +1,111 @@
+//! Edge rows from simulated connections.
+
+use wire::{EdgeRow, Histogram, Role};
+
+use super::random::{Random, count, float};
+use super::topology::{Host, Process, Site};
+use super::traffic::{durations, total};
+
+/// One more edge of a process.
+pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeRow {
+    let (role, local, remote, site) = process.pair(random);
+    let style = &process.style;
+    let whole_ms = host.now_ms - host.agent_started_ms;
+    let age_ms = if random.chance(0.35) {
+        // Found when the agent started, which takes some milliseconds.
+        whole_ms - random.below(60)
+    } else {
+        let log = float(10_000).ln() + random.unit() * (float(whole_ms) / 10_000.0).ln().max(0.1);
+        count(log.exp()).clamp(1, whole_ms)
+    };
+    let seconds = float(age_ms) / 1000.0;
+    let rate = random.around(style.rate, 0.9);
+    let opened = random.poisson(rate * seconds).max(1);
+    let live = random.poisson(rate * style.lifetime_s.min(seconds)).min(opened);
+    let mut row = EdgeRow {
+        process_id: process.row.process_id,
+        role,
+        local,
+        remote,
+        netns: process.netns,
+        since_ms: host.now_ms - age_ms,
+        opened,
+        closed: opened - live,
+        failed: 0,
+        refused: 0,
+        reset_local: 0,
+        reset_remote: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        segments_sent: 0,
+        segments_received: 0,
+        retransmits: 0,
+        out_of_order: 0,
+        zero_windows: 0,
+        connect_latency: Histogram::default(),
+        rtt: Histogram::default(),
+    };
+    ends(random, &mut row, process);
+    volume(random, &mut row, process, &site);
+    times(random, &mut row, &site, seconds, style.lifetime_s);
+    row
+}
+
+fn ends(random: &mut Random, row: &mut EdgeRow, process: &Process) {
+    let style = &process.style;
+    row.failed = random.poisson(float(row.opened) * style.failures);
+    row.refused = random.binomial(row.failed, 0.6);
+    let resets = random.binomial(row.closed, style.resets);
+    let mine = if row.role == Role::Client { 0.9 } else { 0.1 };
+    row.reset_local = random.binomial(resets, mine);
+    row.reset_remote = resets - row.reset_local;
+}
+
+fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site) {
+    let style = &process.style;
+    let calls = float(row.opened) * random.around(style.requests, 0.3);
+    let asked = total(random, calls, random_size(random, style.request_bytes));
+    let answered = total(random, calls, random_size(random, style.response_bytes));
+    // Data segments carry full payloads but for the last one of each message.
+    let asked_segments = asked / site.mss + calls * 0.7;
+    let answered_segments = answered / site.mss + calls * 0.7;
+    // Pure acknowledgements: every second segment, fewer where the card merges them.
+    let mut acks = |segments: f64| segments * 0.45 * random.around(1.0, 0.12);
+    let (asked_acks, answered_acks) = (acks(asked_segments), acks(answered_segments));
+    let both = float(row.opened) * 2.0 + float(row.closed);
+    let client = (asked, asked_segments + answered_acks + both);
+    let server = (answered, answered_segments + asked_acks + both);
+    let (sent, received) =
+        if row.role == Role::Client { (client, server) } else { (server, client) };
+    row.bytes_sent = count(sent.0);
+    row.bytes_received = count(received.0);
+    row.retransmits = random.poisson(sent.1 * site.loss);
+    row.segments_sent = count(sent.1) + row.retransmits;
+    row.segments_received = count(received.1) + random.poisson(received.1 * site.loss);
+    row.out_of_order = random.poisson(received.1 * site.loss * 1.4);
+    if style.slow_reader {
+        row.zero_windows = random.poisson(float(row.opened) * 0.05);
+    }
+}
+
+fn random_size(random: &mut Random, typical: f64) -> f64 {
+    random.around(typical, 0.25)
+}
+
+fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, seconds: f64, lifetime_s: f64) {
+    let rtt = random.around(site.rtt_us, 0.2);
+    let sigma = random.around(0.35, 0.3);
+    // One value per connection and report: long connections are reported every ten seconds.
+    let reports = (lifetime_s.min(seconds) / 10.0).max(1.0);
+    let samples = float(row.opened) * reports;
+    row.rtt = durations(random, count(samples).max(1), rtt, sigma);
+    if row.role == Role::Client {
+        // Found at start means that no handshake was seen.
+        let seen = if seconds > 1.0 && random.chance(0.05) { row.opened / 2 } else { row.opened };
+        row.connect_latency = durations(random, seen, rtt * 1.15, sigma * 0.8);
+        // A lost SYN is sent again after one second.
+        for _ in 0..random.poisson(float(seen) * site.loss).min(50) {
+            row.connect_latency.record(1_000_000 + count(rtt));
+        }
+    }
+}

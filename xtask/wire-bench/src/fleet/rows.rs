@@ -1,0 +1,221 @@
+//! A batch of all families in the proportion of an interval.
+
+use wire::{
+    Batch, BatchHeader, EdgeRow, EventKind, EventRow, HostRow, Kept, Part, ProcessRow, Role,
+    SightingRow, sample,
+};
+
+use super::edges::edge;
+use super::names::Names;
+use super::random::{Random, count, float};
+use super::topology::Host;
+
+/// Rows of each family in one batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mix {
+    pub(crate) edges: usize,
+    pub(crate) sightings: usize,
+    pub(crate) processes: usize,
+    pub(crate) hosts: usize,
+    pub(crate) events: usize,
+}
+
+impl Mix {
+    /// An interval of a busy host: every changed edge, about one kept sighting per edge, some
+    /// refreshed processes and abnormal connections, and the host itself.
+    pub(crate) fn interval(rows: usize) -> Self {
+        let (sightings, processes, events) = (rows * 43 / 100, rows * 4 / 100, rows * 4 / 100);
+        let edges = rows - sightings - processes - events - 1;
+        Self { edges, sightings, processes, hosts: 1, events }
+    }
+}
+
+/// The batch of one host; the same seed gives the same rows.
+pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
+    let random = &mut Random::new(seed);
+    let host = Host::any(random, names, mix.edges.max(mix.processes).max(mix.sightings));
+    let mut batch = Batch {
+        header: BatchHeader {
+            host: random.id(),
+            boot: random.id(),
+            sequence: (host.now_ms - host.agent_started_ms) / 10_000 + 1,
+            start_ms: host.now_ms - 10_000 - random.below(40),
+            end_ms: host.now_ms,
+        },
+        ..Batch::default()
+    };
+    // A few processes have most of the edges.
+    let mut keys = std::collections::BTreeSet::new();
+    let mut edges = Vec::new();
+    while edges.len() < mix.edges.max(mix.sightings).max(mix.events) {
+        let skewed = random.unit().powi(2) * float(host.processes.len() as u64);
+        let process = &host.processes[usize::try_from(count(skewed.floor())).expect("an index")];
+        let row = edge(random, &host, process);
+        if keys.insert((row.process_id, row.role, row.local, row.remote)) || keys.len() > 4000 {
+            edges.push(row);
+        }
+    }
+    let level = sample::level_for(4 * mix.sightings as u64, mix.sightings as u64 + 1);
+    batch.sightings =
+        (0..mix.sightings).map(|_| sighting(random, &host, &edges, level)).collect();
+    batch.events = (0..mix.events).map(|_| event(random, &host, &edges)).collect();
+    batch.processes = processes(random, &host, mix.processes);
+    batch.hosts = (0..mix.hosts).map(|_| host_row(random, &host, &edges)).collect();
+    edges.truncate(mix.edges);
+    batch.edges = edges;
+    batch
+}
+
+fn ephemeral(random: &mut Random, even: bool) -> u16 {
+    let port = random.between(32_768, 60_998);
+    u16::try_from(if even { port & !1 } else { port }).expect("a port")
+}
+
+/// A connection of that edge with both ports.
+fn ports(random: &mut Random, edge: &EdgeRow) -> (wire::Endpoint, wire::Endpoint) {
+    let (mut local, mut remote) = (edge.local, edge.remote);
+    match edge.role {
+        Role::Client => local.port = ephemeral(random, true),
+        Role::Server => remote.port = ephemeral(random, false),
+    }
+    (local, remote)
+}
+
+fn sighting(random: &mut Random, host: &Host, edges: &[EdgeRow], level: u8) -> SightingRow {
+    // The busier an edge, the more of its connections are seen.
+    let (first, second) = (random.pick(edges), random.pick(edges));
+    let edge = if first.opened > second.opened { first } else { second };
+    let (local, remote) = ports(random, edge);
+    let kept = match random.below(20) {
+        0..=11 => Kept::Sampled,
+        12..=16 => Kept::First,
+        17 | 18 => Kept::LongLived,
+        _ => Kept::Abnormal,
+    };
+    let mut token = random.bits();
+    if kept == Kept::Sampled {
+        token = token >> level << level;
+    }
+    let wrote = (edge.role == Role::Client) != random.chance(0.03);
+    let age_us = if kept == Kept::LongLived {
+        count(random.around(6e7, 1.0))
+    } else {
+        random.below(10_000_000)
+    };
+    SightingRow {
+        token,
+        part: if wrote { Part::Wrote } else { Part::Read },
+        answer: wrote != (edge.role == Role::Client),
+        role: edge.role,
+        kept,
+        sample_level: level,
+        process_id: edge.process_id,
+        local,
+        remote,
+        netns: edge.netns,
+        start_us: host.now_ms * 1000 - age_us,
+    }
+}
+
+fn event(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> EventRow {
+    let edge = random.pick(edges);
+    let (local, remote) = ports(random, edge);
+    let (kind, errno) = *random.pick(&[
+        (EventKind::Failed, 110),
+        (EventKind::Refused, 111),
+        (EventKind::ResetLocal, 0),
+        (EventKind::ResetRemote, 104),
+        (EventKind::ResetRemote, 104),
+        (EventKind::Retransmits, 0),
+        (EventKind::TimedOut, 110),
+    ]);
+    let established = !matches!(kind, EventKind::Failed | EventKind::Refused);
+    let share = random.unit() / float(edge.opened);
+    let part = |bytes: u64| if established { count(float(bytes) * share) } else { 0 };
+    EventRow {
+        kind,
+        time_us: host.now_ms * 1000 - random.below(10_000_000),
+        role: edge.role,
+        process_id: edge.process_id,
+        local,
+        remote,
+        netns: edge.netns,
+        token: if established { random.bits() } else { 0 },
+        errno,
+        duration_us: if kind == EventKind::Failed {
+            127_000_000 + random.below(1_000_000)
+        } else {
+            count(random.around(80_000.0, 2.0))
+        },
+        bytes_sent: part(edge.bytes_sent),
+        bytes_received: part(edge.bytes_received),
+        retransmits: match kind {
+            EventKind::Failed => 6,
+            EventKind::Retransmits => random.between(3, 30),
+            EventKind::TimedOut => 15,
+            _ => random.poisson(0.2),
+        },
+    }
+}
+
+fn processes(random: &mut Random, host: &Host, wanted: usize) -> Vec<ProcessRow> {
+    let mut rows: Vec<_> = host.processes.iter().map(|process| process.row.clone()).collect();
+    let mut id = rows.last().map_or(0, |row| row.process_id);
+    while rows.len() < wanted {
+        let mut row = random.pick(&rows).clone();
+        id += 1;
+        row.process_id = id;
+        row.tgid = u32::try_from(random.between(300, 60_000)).expect("small");
+        row.started_ms = host.now_ms - random.below(86_400_000);
+        if !row.container.is_empty() {
+            let bytes = [random.id(), random.id()].concat();
+            row.container = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            row.cgroup = format!("/system.slice/docker-{}.scope", row.container);
+        }
+        rows.push(row);
+    }
+    while rows.len() > wanted {
+        let surplus = random.index(rows.len());
+        rows.remove(surplus);
+    }
+    rows
+}
+
+fn host_row(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> HostRow {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let opened: u64 = edges.iter().map(|edge| edge.opened).sum();
+    let counters = [
+        ("batch_sealed_total", (host.now_ms - host.agent_started_ms) / 10_000),
+        ("decode_records_total", opened * 3 + random.below(10_000)),
+        ("decode_dropped_short_total", 0),
+        ("kernel_dropped_ring_full_total", random.poisson(0.5)),
+        ("kernel_options_read_total", opened / 3),
+        ("kernel_options_written_total", opened / 2),
+        ("option_bad_mac_total", 0),
+        ("spool_dropped_full_total", 0),
+        ("spool_stored_total", (host.now_ms - host.agent_started_ms) / 10_000),
+        ("upload_attempts_total", (host.now_ms - host.agent_started_ms) / 9_990),
+        ("upload_bytes_total", opened * 30),
+        ("upload_dropped_refused_total", 0),
+    ];
+    HostRow {
+        hostname: host.hostname.clone(),
+        kernel: host.kernel.to_owned(),
+        agent: String::from("0.1.0"),
+        mode: String::from("sockops"),
+        plan: vec![
+            pair("connection", "sockops: header-option helpers are there, cgroup2 is mountable"),
+            pair("records", "ring buffer"),
+        ],
+        facts: vec![
+            pair("btf", "yes"),
+            pair("cgroup", "hybrid"),
+            pair("header_options", "yes"),
+            pair("ring_buffer", "yes"),
+            pair("selinux", "enforcing"),
+        ],
+        paths_off: Vec::new(),
+        counters: counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        started_ms: host.agent_started_ms,
+    }
+}
