@@ -24,18 +24,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Standard output belongs to the demo: it may be read by a program (--format json).
     deps::run_aside()?;
-    child::run(&mut child::cargo(&[
-        "build",
-        "-p",
-        "agent",
-        "-p",
-        "collector",
-        "-p",
-        "tests",
-        "--bins",
-    ]))?;
+    // The same selection as for the tests, so that neither builds anew what the other built.
+    child::run(&mut child::cargo(&["build", "--bins"]))?;
+    let binaries = workspace::binaries("debug")?;
     // Ctrl-C must end in the demo's own clean-up, so nothing may stand between.
     child::become_program(
-        Command::new(workspace::binaries("debug")?.join("waybill-demo")).args(&args.args),
+        Command::new(binaries.join("waybill-demo"))
+            .args(&args.args)
+            .env("WAYBILL_BIN_DIR", binaries),
     )
 }

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 /// # Errors
 /// When the build fails; the doctor's own exit code is passed on.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    child::run(&mut child::cargo(&["build", "-p", "agent"]))?;
+    child::run(&mut child::cargo(&["build", "--bin", "waybill-agent"]))?;
     child::become_program(
         Command::new(workspace::binaries("debug")?.join("waybill-agent"))
             .arg("doctor")

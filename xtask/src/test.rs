@@ -1,14 +1,17 @@
 //! `cargo xtask test`: every test, and one line at the end that a program can read.
 
+mod programs;
 mod tally;
 
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::stage::{say, stage};
-use crate::{child, deps};
+use crate::{child, deps, workspace};
+use programs::Program;
 use tally::Tally;
 
 /// Options of `test`.
@@ -37,27 +40,23 @@ enum Part {
 /// Only when nothing can be written: whatever else goes wrong is counted as a failed test and
 /// told before that line.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
     let mut total = Tally::default();
     if let Err(error) = run_stages(args, &mut total) {
-        total.failed += 1;
-        say(&format!("{error:#}"))?;
+        total.fail(&format!("{error:#}"));
     }
     if total.is_empty() {
-        total.failed += 1;
-        say("no test was run")?;
+        total.fail("no test was run");
     }
-    if !total.skips.is_empty() {
-        say("skipped, and why:")?;
-        for skip in &total.skips {
-            say(&format!("  {skip}"))?;
+    for (title, names) in [("skipped", &total.skips), ("failed", &total.failures)] {
+        if !names.is_empty() {
+            say(&format!("{title}:\n  {}", names.join("\n  ")))?;
         }
     }
-    if !total.failures.is_empty() {
-        say("failed:")?;
-        for failure in &total.failures {
-            say(&format!("  {failure}"))?;
-        }
-    }
+    say(&format!(
+        "== all in {:.1} s",
+        started.elapsed().as_secs_f64()
+    ))?;
     say(&total.to_string())?;
     Ok(if total.failed == 0 {
         ExitCode::SUCCESS
@@ -67,43 +66,40 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn run_stages(args: &Args, total: &mut Tally) -> Result<()> {
-    let wanted = |part| args.only.is_none_or(|only| only == part);
     stage("tools of this machine", deps::run)?;
-    stage("build", || {
-        // End-to-end trials start the programs themselves, so these must be built as well.
-        child::run(&mut child::cargo(&["build", "--workspace", "--bins"]))?;
-        child::run(&mut child::cargo(&["test", "--workspace", "--no-run"]))
+    let programs = stage("build", || {
+        // End-to-end trials start the shipped programs, so these are built as well.
+        child::run(&mut child::cargo(&["build", "--bins"]))?;
+        programs::build()
     })?;
-    if wanted(Part::Unit) {
-        tests_of(
-            "unit tests",
-            &["--workspace", "--exclude", "tests"],
-            args,
-            total,
-        )?;
+    let (e2e, unit): (Vec<_>, Vec<_>) = programs.into_iter().partition(Program::is_end_to_end);
+    if args.only != Some(Part::E2e) {
+        for program in &unit {
+            run_one(&program.name, &mut program.command(), args, total)?;
+        }
+        let mut examples = child::cargo(&["test", "--doc", "--no-fail-fast", "--"]);
+        run_one("examples in documentation", &mut examples, args, total)?;
     }
-    if wanted(Part::E2e) {
-        tests_of("end-to-end tests", &["-p", "tests"], args, total)?;
+    if args.only != Some(Part::Unit) {
+        for program in &e2e {
+            let mut command = program.command();
+            command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
+            run_one(&program.name, &mut command, args, total)?;
+        }
     }
     Ok(())
 }
 
-/// Runs `cargo test` on `packages`, shows its output as it comes, and adds what it counted.
-fn tests_of(name: &str, packages: &[&str], args: &Args, total: &mut Tally) -> Result<()> {
-    let mut command = child::cargo(&["test", "--no-fail-fast"]);
-    command.args(packages).args(&args.filter);
+/// Runs one test program and adds what it counted.
+fn run_one(name: &str, command: &mut Command, args: &Args, total: &mut Tally) -> Result<()> {
+    command.args(&args.filter);
     stage(name, || {
-        let (tally, succeeded) = tallied(&mut command)?;
-        say(&format!("== {name}: {tally}"))?;
-        let told = tally.failed > 0;
-        total.add(tally);
-        if !succeeded && !told {
-            // A test binary that was killed prints no summary.
-            total.failed += 1;
-            total
-                .failures
-                .push(format!("{name}: a test program ended without a result"));
+        let (mut tally, succeeded) = tallied(command)?;
+        if !succeeded && tally.failed == 0 {
+            // A test program that was killed prints no summary.
+            tally.fail(&format!("{name}: ended without a result"));
         }
+        total.add(tally);
         Ok(())
     })
 }
@@ -113,23 +109,20 @@ fn tallied(command: &mut Command) -> Result<(Tally, bool)> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
-        .context("start cargo test")?;
-    let mut output = child
-        .stdout
-        .take()
-        .context("read the output of cargo test")?;
+        .with_context(|| format!("start {}", command.get_program().display()))?;
+    let mut output = child.stdout.take().context("read the output of a test")?;
     let mut tally = Tally::default();
     let mut line = Vec::new();
     let mut chunk = [0; 4096];
-    let mut out = io::stdout().lock();
     loop {
         let read = output
             .read(&mut chunk)
-            .context("read the output of cargo test")?;
+            .context("read the output of a test")?;
         if read == 0 {
             break;
         }
         // Not by line: the name of a running test is seen before its result.
+        let mut out = io::stdout().lock();
         out.write_all(&chunk[..read])?;
         out.flush()?;
         for &byte in &chunk[..read] {
@@ -142,7 +135,6 @@ fn tallied(command: &mut Command) -> Result<(Tally, bool)> {
         }
     }
     tally.line(&String::from_utf8_lossy(&line));
-    drop(out);
-    let status = child.wait().context("wait for cargo test")?;
+    let status = child.wait().context("wait for a test")?;
     Ok((tally, status.success()))
 }

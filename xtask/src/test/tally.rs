@@ -25,6 +25,12 @@ impl Tally {
         self.passed + self.failed + self.skipped == 0
     }
 
+    /// Counts a failure that no test program told.
+    pub(crate) fn fail(&mut self, what: &str) {
+        self.failed += 1;
+        self.failures.push(what.to_owned());
+    }
+
     /// Adds the results of another run.
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;

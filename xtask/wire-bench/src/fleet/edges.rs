@@ -64,8 +64,9 @@ fn ends(random: &mut Random, row: &mut EdgeRow, process: &Process) {
 fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site) {
     let style = &process.style;
     let calls = float(row.opened) * random.around(style.requests, 0.3);
-    let asked = total(random, calls, random_size(random, style.request_bytes));
-    let answered = total(random, calls, random_size(random, style.response_bytes));
+    let (request, response) =
+        (random.around(style.request_bytes, 0.25), random.around(style.response_bytes, 0.25));
+    let (asked, answered) = (total(random, calls, request), total(random, calls, response));
     // Data segments carry full payloads but for the last one of each message.
     let asked_segments = asked / site.mss + calls * 0.7;
     let answered_segments = answered / site.mss + calls * 0.7;
@@ -86,10 +87,6 @@ fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site
     if style.slow_reader {
         row.zero_windows = random.poisson(float(row.opened) * 0.05);
     }
-}
-
-fn random_size(random: &mut Random, typical: f64) -> f64 {
-    random.around(typical, 0.25)
 }
 
 fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, seconds: f64, lifetime_s: f64) {

@@ -119,7 +119,7 @@ impl Host {
         let sites: Vec<_> = (0..random.between(4, 14)).map(|_| Site::any(random, names)).collect();
         let mut host = Self {
             hostname: format!("{}-{:04}", random.pick(names.sites), random.below(3000)),
-            kernel: random.pick(names.kernels),
+            kernel: names.kernels[random.index(names.kernels.len())],
             now_ms,
             agent_started_ms: now_ms - super::random::count(uptime_s * 1000.0),
             processes: Vec::new(),
