@@ -204,7 +204,11 @@ struct sock {
 struct request_sock_queue {
 	u8 rskq_defer_accept;
 };
+struct inet_sock {
+	__be16 inet_sport;
+};
 struct inet_connection_sock {
+	struct inet_sock icsk_inet;
 	struct request_sock_queue icsk_accept_queue;
 };
 struct minmax_sample {

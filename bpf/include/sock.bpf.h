@@ -25,6 +25,13 @@ static __always_inline void sock_tuple(struct sock *sk, struct wb_tuple *tuple)
 		map_ipv4(tuple->remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
 	}
 	tuple->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	/* On the way to CLOSE inet_put_port() has cleared skc_num; inet_sport still has it. */
+	if (!tuple->local_port) {
+		struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+		tuple->local_port =
+			__builtin_bswap16(BPF_CORE_READ(tp, inet_conn.icsk_inet.inet_sport));
+	}
 	tuple->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	tuple->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
