@@ -1,1 +1,26 @@
-//! x
+//! The Waybill collector.
+//!
+//! ```text
+//! agents --HTTPS--> server -> accept::open -> store (one writer) <- store::Reader <- query
+//!                   (auth,     (decode,        (dedupe, rows,                        |
+//!                    limits)    check)          retention)              join::topology (pure)
+//!                                                                                    |
+//!                                              table, JSON <- topology::Topology <---+
+//! ```
+//!
+//! Read the modules in this order.
+
+#![forbid(unsafe_code)]
+
+// Control.
+pub mod config;
+pub mod exit;
+pub mod log;
+pub mod metrics;
+// Data, in flow order.
+pub mod accept;
+pub mod join;
+pub mod topology;
+// Everywhere.
+pub mod escape;
+pub mod time;

@@ -1,1 +1,5 @@
+//! The collector's command.
+
+#![forbid(unsafe_code)]
+
 fn main() {}

@@ -1,0 +1,437 @@
+//! From request to batch: pure, so that tests and the fuzzer can throw bytes at it.
+//!
+//! [`open`] is everything between "the body has been read" and "the store may have it". What it
+//! lets through is safe to store: bounded, named consistently, and with every number in the range
+//! of the store's integers.
+
+use axum::http::StatusCode;
+use wire::{Batch, BatchHeader, DecodeError, Limits};
+
+/// Longest text a row may hold, in bytes; agents bound theirs far below.
+const MAX_TEXT: usize = 16 * 1024;
+/// Most pairs a host row may hold per list.
+const MAX_PAIRS: usize = 4096;
+
+/// Why a request is turned away. Each has a counter, a status and a fate for the agent's batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// Neither a valid token nor a client certificate.
+    Unauthorized,
+    /// Not the media type of a batch.
+    MediaType,
+    /// No idempotency key, or not one that can be read.
+    Key,
+    /// The idempotency key names another batch than the header inside.
+    KeyMismatch,
+    /// More bytes or rows than the configured limit.
+    TooLarge,
+    /// Bytes that are not a batch, or rows that contradict the format.
+    Malformed,
+    /// A format version, schema or dictionary this collector does not have.
+    Unsupported,
+    /// Other content under the key of a stored batch.
+    Conflict,
+    /// As many batches in flight as configured.
+    Busy,
+    /// The body did not arrive in time.
+    Slow,
+    /// The connection broke before the body was complete.
+    Broken,
+    /// The store could not take it now.
+    Store,
+}
+
+impl Reason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Unauthorized,
+        Self::MediaType,
+        Self::Key,
+        Self::KeyMismatch,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::Unsupported,
+        Self::Conflict,
+        Self::Busy,
+        Self::Slow,
+        Self::Broken,
+        Self::Store,
+    ];
+
+    /// The name in metrics, logs and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::MediaType => "media_type",
+            Self::Key => "key",
+            Self::KeyMismatch => "key_mismatch",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::Unsupported => "unsupported",
+            Self::Conflict => "conflict",
+            Self::Busy => "busy",
+            Self::Slow => "slow",
+            Self::Broken => "broken",
+            Self::Store => "store",
+        }
+    }
+
+    /// The status it is answered with.
+    ///
+    /// 400, 413 and 415 tell the agent to give the batch up; everything else, to keep it. A
+    /// conflict is a 400 and not a 409, and a slow body a 503 and not a 408, because of that.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::MediaType | Self::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Key | Self::KeyMismatch | Self::Malformed | Self::Conflict => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Slow | Self::Broken | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Seconds after which trying again makes sense, where it does.
+    #[must_use]
+    pub fn retry_after_s(self) -> Option<u32> {
+        match self {
+            Self::Busy => Some(2),
+            Self::Slow | Self::Broken | Self::Store => Some(10),
+            Self::Unauthorized
+            | Self::MediaType
+            | Self::Key
+            | Self::KeyMismatch
+            | Self::TooLarge
+            | Self::Malformed
+            | Self::Unsupported
+            | Self::Conflict => None,
+        }
+    }
+}
+
+/// A request that is turned away, with a sentence for the other side and the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which kind.
+    pub reason: Reason,
+    /// What exactly.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal with its sentence.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+
+    fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(Reason::Malformed, detail)
+    }
+}
+
+/// What identifies a batch for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchKey {
+    /// Host.
+    pub host: [u8; 16],
+    /// Agent run.
+    pub boot: [u8; 16],
+    /// Number within the run, from 1.
+    pub sequence: u64,
+}
+
+impl BatchKey {
+    /// Reads `<host hex32>-<boot hex32>-<sequence>`.
+    ///
+    /// # Errors
+    /// [`Reason::Key`].
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        Self::read(text).ok_or_else(|| {
+            Refusal::new(
+                Reason::Key,
+                "expected an Idempotency-Key of <host, 32 hex digits>-<boot, 32 hex digits>-\
+                 <sequence, from 1>",
+            )
+        })
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (host, boot, sequence) = (parts.next()?, parts.next()?, parts.next()?);
+        let plain = !sequence.is_empty() && sequence.bytes().all(|b| b.is_ascii_digit());
+        if parts.next().is_some() || !plain {
+            return None;
+        }
+        let sequence = sequence.parse().ok().filter(|n| *n >= 1)?;
+        Some(Self {
+            host: unhex(host)?,
+            boot: unhex(boot)?,
+            sequence,
+        })
+    }
+}
+
+impl From<&BatchHeader> for BatchKey {
+    fn from(header: &BatchHeader) -> Self {
+        Self {
+            host: header.host,
+            boot: header.boot,
+            sequence: header.sequence,
+        }
+    }
+}
+
+impl std::fmt::Display for BatchKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}-{}-{}",
+            hex(&self.host),
+            hex(&self.boot),
+            self.sequence
+        )
+    }
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from_digit(u32::from(n), 16).expect("four bits are one digit");
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
+}
+
+/// The inverse of [`hex`] for 16 bytes.
+#[must_use]
+pub fn unhex(text: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 32] = text.as_bytes().try_into().ok()?;
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|n| u8::try_from(n).ok())
+    };
+    let mut bytes = [0; 16];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// A batch the store may have.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The rows.
+    pub batch: Batch,
+    /// SHA-256 of the bytes: what makes a repetition a repetition and not a forgery.
+    pub digest: [u8; 32],
+    /// Compressed size.
+    pub bytes: usize,
+}
+
+/// Opens the body of a request.
+///
+/// # Errors
+/// The [`Refusal`] to answer with. It never panics, whatever the bytes.
+pub fn open(bytes: &[u8], key: &BatchKey, limits: &Limits) -> Result<Opened, Refusal> {
+    let batch = wire::decode(bytes, limits).map_err(|error| refusal(&error))?;
+    if BatchKey::from(&batch.header) != *key {
+        return Err(Refusal::new(
+            Reason::KeyMismatch,
+            "the idempotency key names another batch than the header inside",
+        ));
+    }
+    check(&batch)?;
+    Ok(Opened {
+        batch,
+        digest: digest(bytes),
+        bytes: bytes.len(),
+    })
+}
+
+/// SHA-256.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+fn refusal(error: &DecodeError) -> Refusal {
+    let reason = match error {
+        DecodeError::TooLarge { .. } => Reason::TooLarge,
+        DecodeError::Unsupported(_) => Reason::Unsupported,
+        // Also what the format may add later: bytes that are not understood.
+        _ => Reason::Malformed,
+    };
+    Refusal::new(reason, error.to_string())
+}
+
+/// Refuses rows that decode but cannot be.
+///
+/// # Errors
+/// [`Reason::Malformed`].
+pub fn check(batch: &Batch) -> Result<(), Refusal> {
+    let header = &batch.header;
+    let times = [header.start_ms, header.end_ms];
+    if header.sequence == 0 || header.end_ms < header.start_ms {
+        return Err(Refusal::malformed(
+            "header with sequence 0 or an end before its start",
+        ));
+    }
+    let edges = batch.edges.iter().map(|row| row.since_ms);
+    let sightings = batch.sightings.iter().map(|row| row.start_us);
+    let events = batch.events.iter().map(|row| row.time_us);
+    let mut stamps = times
+        .into_iter()
+        .chain([header.sequence])
+        .chain(edges)
+        .chain(sightings);
+    if stamps.any(|t| i64::try_from(t).is_err())
+        || events.into_iter().any(|t| i64::try_from(t).is_err())
+    {
+        return Err(Refusal::malformed("a time or number of 2^63 or more"));
+    }
+    if batch.hosts.len() > 1 {
+        return Err(Refusal::malformed("more than one host row"));
+    }
+    check_texts(batch)
+}
+
+fn check_texts(batch: &Batch) -> Result<(), Refusal> {
+    let pairs = |list: &[(String, String)]| {
+        list.len() <= MAX_PAIRS
+            && list
+                .iter()
+                .all(|(k, v)| k.len() <= MAX_TEXT && v.len() <= MAX_TEXT)
+    };
+    let processes = batch.processes.iter().all(|row| {
+        let texts = [
+            &row.comm,
+            &row.exe,
+            &row.cgroup,
+            &row.container,
+            &row.unit,
+            &row.service,
+        ];
+        texts.iter().all(|text| text.len() <= MAX_TEXT) && pairs(&row.tags)
+    });
+    let hosts = batch.hosts.iter().all(|row| {
+        let texts = [&row.hostname, &row.kernel, &row.agent, &row.mode];
+        texts.iter().all(|text| text.len() <= MAX_TEXT)
+            && [&row.plan, &row.facts, &row.paths_off]
+                .into_iter()
+                .all(|list| pairs(list))
+            && row.counters.len() <= MAX_PAIRS
+            && row.counters.iter().all(|(name, _)| name.len() <= MAX_TEXT)
+    });
+    if processes && hosts {
+        Ok(())
+    } else {
+        Err(Refusal::malformed(
+            "a text or list beyond any that an agent makes",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BatchKey, MAX_TEXT, Reason, check, hex, open, unhex};
+    use proptest::prelude::{any, proptest};
+    use wire::{Batch, BatchHeader, HostRow, Limits, ProcessRow};
+
+    fn header() -> BatchHeader {
+        BatchHeader {
+            host: [7; 16],
+            boot: [9; 16],
+            sequence: 3,
+            start_ms: 1,
+            end_ms: 2,
+        }
+    }
+
+    #[test]
+    fn a_key_survives_writing_and_reading() {
+        let key = BatchKey::from(&header());
+        assert_eq!(BatchKey::parse(&key.to_string()), Ok(key));
+        assert_eq!(unhex(&hex(&[0xa5; 16])), Some([0xa5; 16]));
+    }
+
+    #[test]
+    fn a_key_of_another_form_is_refused() {
+        let good = BatchKey::from(&header()).to_string();
+        let bad = [
+            String::new(),
+            good.replace('-', "_"),
+            format!("{good}-1"),
+            format!("x{}", &good[1..]),
+            good.replace("-3", "-0"),
+            good.replace("-3", "-+3"),
+            good.replace("-3", "-"),
+            good.replace("-3", "-18446744073709551616"),
+            format!("é{}", &good[2..]),
+        ];
+        for text in bad {
+            assert_eq!(
+                BatchKey::parse(&text).unwrap_err().reason,
+                Reason::Key,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_be_are_refused() {
+        let with = |change: fn(&mut Batch)| {
+            let mut batch = Batch {
+                header: header(),
+                ..Batch::default()
+            };
+            change(&mut batch);
+            check(&batch).map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(with(|_| ()), Ok(()));
+        let bad: [fn(&mut Batch); 6] = [
+            |b| b.header.sequence = 0,
+            |b| b.header.start_ms = 3,
+            |b| b.header.end_ms = u64::MAX,
+            |b| b.hosts = vec![HostRow::default(), HostRow::default()],
+            |b| {
+                b.processes.push(ProcessRow {
+                    exe: "x".repeat(MAX_TEXT + 1),
+                    ..ProcessRow::default()
+                });
+            },
+            |b| {
+                b.hosts.push(HostRow {
+                    facts: vec![Default::default(); 5000],
+                    ..HostRow::default()
+                });
+            },
+        ];
+        for change in bad {
+            assert_eq!(with(change), Err(Reason::Malformed));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused_and_never_panic(bytes in any::<Vec<u8>>()) {
+            let key = BatchKey::from(&header());
+            assert!(open(&bytes, &key, &Limits::default()).is_err());
+        }
+
+        #[test]
+        fn hostile_keys_never_panic(text in "\\PC*") {
+            drop(BatchKey::parse(&text));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What the program needs: every value present and checked. No globals.
+//!
+//! Two stages: [`raw`] is what was written, [`Config`] is what is needed. A mistake is reported
+//! with the file, the path of the key and what was expected there.
+
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use raw::{Count, Size, Text};
+
+/// Where the configuration is looked for when none is named.
+pub const DEFAULT_PATH: &str = "/etc/waybill/collector.toml";
+
+/// A mistake in the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{}: cannot be read, expected a TOML file", .file.display())]
+    Unreadable {
+        /// The configuration file.
+        file: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key or value is wrong.
+    #[error("{}: {key}: {message}", .file.display())]
+    Key {
+        /// The configuration file.
+        file: PathBuf,
+        /// Path of the key, with the line where one is to blame.
+        key: String,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Bearer tokens, one per line; `None` when only certificates are taken.
+    pub token_file: Option<PathBuf>,
+    /// Where to keep what was received.
+    pub store: Store,
+    /// Bounds.
+    pub limits: Limits,
+    /// Least severe level that is logged.
+    pub log_level: LevelFilter,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+    /// Server certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// CA of client certificates, PEM; `None` when only tokens are taken.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The SQLite database.
+    pub path: PathBuf,
+    /// Age at which data are deleted.
+    pub retention: Duration,
+    /// Size beyond which batches are answered with 503 until retention made room.
+    pub max_bytes: u64,
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Compressed bytes of one batch.
+    pub batch_bytes: usize,
+    /// Decompressed bytes of one batch.
+    pub batch_raw_bytes: usize,
+    /// Rows of one batch.
+    pub batch_rows: usize,
+    /// Batches received, decoded or stored at once.
+    pub concurrent_batches: usize,
+    /// Time a body may take to arrive.
+    pub body_timeout: Duration,
+    /// Connections open at once.
+    pub connections: usize,
+    /// Questions answered at once.
+    pub concurrent_queries: usize,
+    /// Rows one answer may be made from.
+    pub query_rows: usize,
+}
+
+impl Limits {
+    /// The part that bounds the decoder.
+    #[must_use]
+    pub fn wire(&self) -> wire::Limits {
+        wire::Limits {
+            max_bytes: self.batch_bytes,
+            max_raw_bytes: self.batch_raw_bytes,
+            max_rows: self.batch_rows,
+        }
+    }
+}
+
+/// Reads and checks a configuration file. It does not open the files it names.
+///
+/// # Errors
+/// The first mistake found.
+pub fn load(file: &Path) -> Result<Config, Error> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::Unreadable {
+        file: file.to_owned(),
+        source,
+    })?;
+    parse(file, &text)
+}
+
+/// Checks the text of a configuration file; `file` is only named in messages.
+///
+/// # Errors
+/// The first mistake found.
+pub fn parse(file: &Path, text: &str) -> Result<Config, Error> {
+    let wrong = |key: &str, message: String| Error::Key {
+        file: file.to_owned(),
+        key: key.to_owned(),
+        message,
+    };
+    let line = |error: &toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        1 + text.bytes().take(start).filter(|b| *b == b'\n').count()
+    };
+    let deserializer = toml::Deserializer::parse(text)
+        .map_err(|e| wrong(&format!("line {}", line(&e)), e.message().to_owned()))?;
+    let raw: raw::File = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let at = line(error.inner());
+        let key = format!("{} (line {at})", error.path());
+        wrong(&key, error.inner().message().to_owned())
+    })?;
+    validate(raw).map_err(|(key, message)| wrong(key, message))
+}
+
+/// A key path and what was expected there.
+type Mistake = (&'static str, String);
+
+fn validate(raw: raw::File) -> Result<Config, Mistake> {
+    let listen = Listen {
+        address: or(
+            raw.listen.address,
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9443)),
+        ),
+        cert_file: required("listen.cert_file", raw.listen.cert_file)?,
+        key_file: required("listen.key_file", raw.listen.key_file)?,
+        client_ca_file: raw.listen.client_ca_file.map(|Text(path)| path),
+    };
+    let token_file = raw.auth.token_file.map(|Text(path)| path);
+    if token_file.is_none() && listen.client_ca_file.is_none() {
+        return Err((
+            "auth.token_file",
+            String::from(
+                "missing, and so is listen.client_ca_file: expected at least one of them, for a \
+                 collector that knows nobody cannot tell agents from strangers",
+            ),
+        ));
+    }
+    let limits = limits(&raw.limits)?;
+    let store = Store {
+        path: or(
+            raw.store.path,
+            PathBuf::from("/var/lib/waybill-collector/collector.db"),
+        ),
+        retention: or(raw.store.retention, Duration::from_secs(30 * 86_400)),
+        max_bytes: or(raw.store.max_bytes, Size(64 << 30)).0,
+    };
+    if store.max_bytes < 16 << 20 {
+        return Err((
+            "store.max_bytes",
+            String::from("expected at least \"16MiB\""),
+        ));
+    }
+    Ok(Config {
+        listen,
+        token_file,
+        store,
+        limits,
+        log_level: or(raw.log.level, LevelFilter::Info),
+    })
+}
+
+fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
+    let size = |key, value: &Option<Text<Size>>, default: u64, most: u64| {
+        let bytes = value.as_ref().map_or(default, |Text(Size(n))| *n);
+        match usize::try_from(bytes) {
+            Ok(fits) if bytes <= most => Ok(fits),
+            _ => Err((key, format!("expected at most \"{}MiB\"", most >> 20))),
+        }
+    };
+    let count = |key, value: Option<Count>, default: u32, most: u32| {
+        let count = value.map_or(default, |Count(n)| n);
+        match usize::try_from(count) {
+            Ok(fits) if (1..=most).contains(&count) => Ok(fits),
+            _ => Err((key, format!("expected a whole number from 1 to {most}"))),
+        }
+    };
+    let limits = Limits {
+        batch_bytes: size("limits.batch_bytes", &raw.batch_bytes, 8 << 20, 1 << 30)?,
+        batch_raw_bytes: size(
+            "limits.batch_raw_bytes",
+            &raw.batch_raw_bytes,
+            64 << 20,
+            4 << 30,
+        )?,
+        batch_rows: count("limits.batch_rows", raw.batch_rows, 200_000, 10_000_000)?,
+        concurrent_batches: count(
+            "limits.concurrent_batches",
+            raw.concurrent_batches,
+            16,
+            1024,
+        )?,
+        body_timeout: raw
+            .body_timeout
+            .as_ref()
+            .map_or(Duration::from_secs(30), |Text(d)| *d),
+        connections: count("limits.connections", raw.connections, 4096, 1_000_000)?,
+        concurrent_queries: count("limits.concurrent_queries", raw.concurrent_queries, 4, 1024)?,
+        query_rows: count(
+            "limits.query_rows",
+            raw.query_rows,
+            2_000_000,
+            1_000_000_000,
+        )?,
+    };
+    if limits.batch_raw_bytes < limits.batch_bytes {
+        return Err((
+            "limits.batch_raw_bytes",
+            String::from(
+                "expected at least limits.batch_bytes, for it is the size after unpacking",
+            ),
+        ));
+    }
+    Ok(limits)
+}
+
+fn or<T>(value: Option<Text<T>>, default: T) -> T {
+    value.map_or(default, |Text(value)| value)
+}
+
+fn required<T: raw::FromText>(key: &'static str, value: Option<Text<T>>) -> Result<T, Mistake> {
+    value
+        .map(|Text(value)| value)
+        .ok_or_else(|| (key, format!("missing, expected {}", T::EXPECTED)))
+}

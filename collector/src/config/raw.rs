@@ -1,0 +1,188 @@
+//! What the operator wrote: every key optional, unknown keys refused, values in the types they
+//! are written in. No defaults and no cross-checks here.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+
+use crate::time;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) listen: Listen,
+    pub(super) auth: Auth,
+    pub(super) store: Store,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listen {
+    pub(super) address: Option<Text<SocketAddr>>,
+    pub(super) cert_file: Option<Text<PathBuf>>,
+    pub(super) key_file: Option<Text<PathBuf>>,
+    pub(super) client_ca_file: Option<Text<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Auth {
+    pub(super) token_file: Option<Text<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Store {
+    pub(super) path: Option<Text<PathBuf>>,
+    pub(super) retention: Option<Text<Duration>>,
+    pub(super) max_bytes: Option<Text<Size>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) batch_bytes: Option<Text<Size>>,
+    pub(super) batch_raw_bytes: Option<Text<Size>>,
+    pub(super) batch_rows: Option<Count>,
+    pub(super) concurrent_batches: Option<Count>,
+    pub(super) body_timeout: Option<Text<Duration>>,
+    pub(super) connections: Option<Count>,
+    pub(super) concurrent_queries: Option<Count>,
+    pub(super) query_rows: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: Option<Text<LevelFilter>>,
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// A whole number that is not zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number from 1")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Count, E> {
+        match u32::try_from(value) {
+            Ok(count) if count > 0 => Ok(Count(count)),
+            _ => Err(E::custom(format!("{value} is not a whole number from 1"))),
+        }
+    }
+}
+
+/// A value written as a string.
+#[derive(Debug)]
+pub(super) struct Text<T>(pub(super) T);
+
+/// What a string must look like to become `Self`.
+pub(super) trait FromText: Sized {
+    /// Completes "expected ...".
+    const EXPECTED: &'static str;
+
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+impl FromText for SocketAddr {
+    const EXPECTED: &'static str = "an IP address and port such as \"0.0.0.0:9443\" or \
+                                    \"[::]:9443\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl FromText for PathBuf {
+    const EXPECTED: &'static str = "an absolute path";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let path = Self::from(text);
+        path.is_absolute().then_some(path)
+    }
+}
+
+impl FromText for Duration {
+    const EXPECTED: &'static str = "a duration such as \"10s\", \"5m\", \"12h\" or \"30d\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        time::parse_duration(text).filter(|d| !d.is_zero())
+    }
+}
+
+impl FromText for Size {
+    const EXPECTED: &'static str = "a size such as \"64KiB\", \"8MiB\" or \"2GiB\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let digits = text.find(|c: char| !c.is_ascii_digit())?;
+        let count: u64 = text[..digits].parse().ok()?;
+        let unit: u64 = match &text[digits..] {
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            _ => return None,
+        };
+        count.checked_mul(unit).filter(|n| *n > 0).map(Self)
+    }
+}
+
+impl FromText for LevelFilter {
+    const EXPECTED: &'static str = "one of \"error\", \"warn\", \"info\", \"debug\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "error" => Some(Self::Error),
+            "warn" => Some(Self::Warn),
+            "info" => Some(Self::Info),
+            "debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+}
+
+impl<'de, T: FromText> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_str(TextVisitor(PhantomData))
+            .map(Self)
+    }
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: FromText> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text).ok_or_else(|| E::custom(format!("{text:?} is not {}", T::EXPECTED)))
+    }
+}

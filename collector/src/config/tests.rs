@@ -1,0 +1,178 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::parse;
+
+const GOOD: &str = r#"
+[listen]
+cert_file = "/etc/waybill/collector.crt"
+key_file = "/etc/waybill/collector.key"
+[auth]
+token_file = "/etc/waybill/tokens"
+"#;
+
+fn message(text: &str) -> String {
+    parse(Path::new("/etc/waybill/collector.toml"), text)
+        .expect_err("a mistake")
+        .to_string()
+}
+
+#[test]
+fn the_least_configuration_has_the_documented_defaults() {
+    let config = parse(Path::new("x"), GOOD).expect("good");
+    assert_eq!(config.listen.address.to_string(), "0.0.0.0:9443");
+    assert_eq!(config.store.retention, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.limits.batch_bytes, 8 << 20);
+    assert_eq!(config.limits.batch_raw_bytes, 64 << 20);
+    assert_eq!(config.limits.batch_rows, 200_000);
+    assert_eq!(config.limits.concurrent_batches, 16);
+    assert_eq!(config.log_level, log::LevelFilter::Info);
+}
+
+#[test]
+fn the_packaged_example_says_what_the_defaults_are() {
+    let example = include_str!("../../../packaging/config/collector.toml.example");
+    let file = Path::new("collector.toml.example");
+    let as_shipped = parse(file, example).expect("the example is valid as it is");
+    // Its commented keys are the defaults: without the comment signs nothing changes.
+    let spelled_out: String = example
+        .lines()
+        .map(|line| {
+            let key = line
+                .strip_prefix('#')
+                .filter(|rest| !rest.starts_with([' ', '#']));
+            key.unwrap_or(line).to_owned() + "\n"
+        })
+        .collect();
+    let mut spelled_out = parse(file, &spelled_out).expect("the commented keys are valid");
+    assert!(spelled_out.listen.client_ca_file.is_some());
+    spelled_out.listen.client_ca_file = None;
+    assert_eq!(spelled_out, as_shipped);
+}
+
+#[test]
+fn each_wrong_key_is_named_with_what_was_expected() {
+    let cases = [
+        (
+            format!("{GOOD}\n[lisen]\n"),
+            "lisen",
+            "unknown field `lisen`, expected one of",
+        ),
+        (
+            GOOD.replace("[auth]", "port = 1\n[auth]"),
+            "listen",
+            "unknown field `port`",
+        ),
+        (
+            GOOD.replace("token_file", "tokens"),
+            "auth",
+            "expected `token_file`",
+        ),
+        (
+            format!("{GOOD}[store]\nretenton = \"1d\"\n"),
+            "store",
+            "`retenton`",
+        ),
+        (
+            format!("{GOOD}[limits]\nrows = 1\n"),
+            "limits",
+            "`batch_rows`",
+        ),
+        (format!("{GOOD}[log]\nlvl = 1\n"), "log", "expected `level`"),
+    ];
+    for (text, key, expected) in cases {
+        let message = message(&text);
+        assert!(
+            message.starts_with("/etc/waybill/collector.toml: "),
+            "{message}"
+        );
+        assert!(
+            message.contains(key) && message.contains(expected),
+            "{message}"
+        );
+        assert!(message.contains("(line "), "{message}");
+    }
+}
+
+#[test]
+fn each_wrong_value_is_named_with_what_was_expected() {
+    let table = |key: &str, value: &str| {
+        let (section, name) = key.split_once('.').expect("section.key");
+        let header = format!("[{section}]\n");
+        if GOOD.contains(&header) {
+            let old = GOOD.lines().find(|line| line.starts_with(name));
+            let base = old.map_or(GOOD.to_owned(), |old| GOOD.replace(old, ""));
+            base.replace(&header, &format!("{header}{name} = {value}\n"))
+        } else {
+            format!("{GOOD}{header}{name} = {value}\n")
+        }
+    };
+    let cases = [
+        ("listen.address", "\"localhost\"", "an IP address and port"),
+        ("listen.address", "9443", "an IP address and port"),
+        ("listen.cert_file", "\"relative.crt\"", "an absolute path"),
+        ("listen.key_file", "true", "an absolute path"),
+        ("listen.client_ca_file", "[]", "an absolute path"),
+        ("auth.token_file", "\"\"", "an absolute path"),
+        ("store.path", "1.5", "an absolute path"),
+        ("store.retention", "\"thirty days\"", "a duration such as"),
+        ("store.retention", "\"0s\"", "a duration such as"),
+        ("store.max_bytes", "\"1KiB\"", "at least \"16MiB\""),
+        ("limits.batch_bytes", "8388608", "a size such as"),
+        ("limits.batch_bytes", "\"8MB\"", "a size such as"),
+        ("limits.batch_bytes", "\"99999999TiB\"", "a size such as"),
+        ("limits.batch_bytes", "\"2GiB\"", "at most \"1024MiB\""),
+        (
+            "limits.batch_raw_bytes",
+            "\"1MiB\"",
+            "at least limits.batch_bytes",
+        ),
+        ("limits.batch_rows", "0", "a whole number from 1"),
+        ("limits.batch_rows", "20000000", "from 1 to 10000000"),
+        ("limits.batch_rows", "-1", "a whole number from 1"),
+        (
+            "limits.concurrent_batches",
+            "\"many\"",
+            "a whole number from 1",
+        ),
+        ("limits.body_timeout", "30", "a duration such as"),
+        ("limits.connections", "2000000", "from 1 to 1000000"),
+        ("limits.concurrent_queries", "2000", "from 1 to 1024"),
+        ("limits.query_rows", "0", "from 1"),
+        ("log.level", "\"loud\"", "one of \"error\""),
+    ];
+    for (key, value, expected) in cases {
+        let message = message(&table(key, value));
+        assert!(
+            message.starts_with("/etc/waybill/collector.toml: "),
+            "{message}"
+        );
+        assert!(message.contains(key), "{key} = {value}: {message}");
+        assert!(message.contains(expected), "{key} = {value}: {message}");
+    }
+}
+
+#[test]
+fn missing_required_keys_are_named() {
+    for key in ["cert_file", "key_file"] {
+        let text: String = GOOD
+            .lines()
+            .filter(|l| !l.starts_with(key))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let message = message(&text);
+        assert!(message.contains(&format!("listen.{key}: missing, expected an absolute path")));
+    }
+}
+
+#[test]
+fn a_collector_that_knows_nobody_is_refused() {
+    let message = message(&GOOD.replace("token_file", "#"));
+    assert!(message.contains("auth.token_file") && message.contains("listen.client_ca_file"));
+}
+
+#[test]
+fn broken_toml_is_reported_with_its_line() {
+    assert!(message("[listen\n").contains("line 1"));
+    assert!(message("\n\n[listen]\naddress = \n").contains("line 4"));
+}

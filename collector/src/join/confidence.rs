@@ -1,0 +1,83 @@
+//! How sure an edge is, from 0 to 1, by formula.
+//!
+//! | evidence | confidence |
+//! |---|---|
+//! | token | `0.90 + 0.09 * coverage + 0.01 * n / (n + 1)` |
+//! | address, two hosts or namespaces | `0.50 + 0.20 * agreement` |
+//! | address, one namespace | `0.80 + 0.10 * agreement` |
+//! | none (one side only) | `0.30` |
+//!
+//! `n` is the number of joined connections and `coverage` the part of the edge's connections they
+//! account for, at most 1. A single token already leaves no reasonable doubt that the two services
+//! talk (64 random bits under a MAC), so it begins at 0.90; what coverage adds is that the numbers
+//! are about nothing else. `agreement` is the smaller count of connections divided by the larger
+//! one: addresses can be reused and rewritten unseen, but then the counts differ. With several
+//! kinds the strongest counts.
+
+/// One side only: it knows its own process and an address.
+pub const ONE_SIDED: f64 = 0.30;
+
+/// By tokens: `joined` connections that account for `covered` of `connections`.
+#[must_use]
+pub fn token(joined: u64, covered: u64, connections: u64) -> f64 {
+    let n = real(joined);
+    round(0.90 + 0.09 * part(covered, connections) + 0.01 * n / (n + 1.0))
+}
+
+/// By addresses: both sides' counts of connections, and whether they share a namespace.
+#[must_use]
+pub fn address(one: u64, other: u64, same_namespace: bool) -> f64 {
+    let agreement = part(one.min(other), one.max(other));
+    round(if same_namespace {
+        0.80 + 0.10 * agreement
+    } else {
+        0.50 + 0.20 * agreement
+    })
+}
+
+/// `part / whole`, at most 1; 1 for nothing of nothing.
+fn part(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 1.0;
+    }
+    (real(part) / real(whole)).min(1.0)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a ratio needs no more than 53 bits"
+)]
+fn real(n: u64) -> f64 {
+    n as f64
+}
+
+/// Three decimals: more would be false precision, and the same everywhere is testable.
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ONE_SIDED, address, token};
+    use proptest::prelude::{any, proptest};
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "rounded to three decimals")]
+    fn the_formula_is_the_documented_one() {
+        assert_eq!(token(1, 1, 1), 0.995);
+        assert_eq!(token(100, 100, 100), 1.0);
+        assert_eq!(token(1, 1, 10), 0.914);
+        assert_eq!(address(10, 10, false), 0.7);
+        assert_eq!(address(5, 10, true), 0.85);
+    }
+
+    proptest! {
+        #[test]
+        fn any_token_beats_any_address_and_any_address_beats_none(
+            n in 1..u64::MAX, m in any::<u64>(), a in any::<u64>(), b in any::<u64>(), same: bool,
+        ) {
+            assert!(token(n, n, m) >= 0.9 && token(n, n, m) <= 1.0);
+            assert!(address(a, b, same) <= 0.9 && address(a, b, same) > ONE_SIDED);
+        }
+    }
+}

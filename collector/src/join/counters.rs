@@ -1,0 +1,230 @@
+//! Counters of one side of an edge: arithmetic that loses nothing.
+
+use wire::{EdgeRow, HISTOGRAM_BUCKETS, Histogram};
+
+/// Number of plain counters of an edge row.
+pub const COUNTERS: usize = 13;
+
+/// Index of the connections that reached ESTABLISHED.
+pub const OPENED: usize = 0;
+/// Indexes that count only on established connections: closed, reset by either side, bytes.
+pub const ESTABLISHED: [usize; 5] = [1, 4, 5, 6, 7];
+
+/// What one side counted, cumulative or for a window.
+///
+/// The plain counters are in the order of the fields of [`EdgeRow`], from `opened` on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// `opened` to `zero_windows`.
+    pub plain: [u64; COUNTERS],
+    /// SYN to ESTABLISHED.
+    pub connect_latency: Histogram,
+    /// Round-trip time.
+    pub rtt: Histogram,
+}
+
+impl From<&EdgeRow> for Counters {
+    fn from(row: &EdgeRow) -> Self {
+        Self {
+            plain: [
+                row.opened,
+                row.closed,
+                row.failed,
+                row.refused,
+                row.reset_local,
+                row.reset_remote,
+                row.bytes_sent,
+                row.bytes_received,
+                row.segments_sent,
+                row.segments_received,
+                row.retransmits,
+                row.out_of_order,
+                row.zero_windows,
+            ],
+            connect_latency: row.connect_latency.clone(),
+            rtt: row.rtt.clone(),
+        }
+    }
+}
+
+impl Counters {
+    /// Connections that reached ESTABLISHED.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.plain[OPENED]
+    }
+
+    /// True when nothing was counted.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds another subject's counters; at the end of the range it stays there.
+    pub fn add(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_add);
+    }
+
+    /// What was counted since `baseline`; a counter that went backwards counts as unchanged.
+    #[must_use]
+    pub fn since(mut self, baseline: &Self) -> Self {
+        self.combine(baseline, u64::saturating_sub);
+        self
+    }
+
+    fn combine(&mut self, other: &Self, op: impl Fn(u64, u64) -> u64) {
+        for (mine, theirs) in self.plain.iter_mut().zip(other.plain) {
+            *mine = op(*mine, theirs);
+        }
+        for (mine, theirs) in [
+            (&mut self.connect_latency, &other.connect_latency),
+            (&mut self.rtt, &other.rtt),
+        ] {
+            for (bucket, other) in mine.buckets.iter_mut().zip(theirs.buckets) {
+                *bucket = op(*bucket, other);
+            }
+            mine.sum_us = op(mine.sum_us, theirs.sum_us);
+        }
+    }
+
+    /// Divides each counter in proportion to `weights`; the parts sum up to the whole.
+    ///
+    /// Part `i` is `floor(total * W(i) / W) - floor(total * W(i-1) / W)` with the running sums
+    /// `W(i)`, so rounding neither loses nor invents anything and the order decides who gets it.
+    #[must_use]
+    pub fn split(&self, weights: &[u64]) -> Vec<Self> {
+        let mut parts = vec![Self::default(); weights.len()];
+        for i in 0..COUNTERS {
+            divide(self.plain[i], weights, |part, n| parts[part].plain[i] = n);
+        }
+        for i in 0..HISTOGRAM_BUCKETS {
+            let (latency, rtt) = (self.connect_latency.buckets[i], self.rtt.buckets[i]);
+            divide(latency, weights, |part, n| {
+                parts[part].connect_latency.buckets[i] = n;
+            });
+            divide(rtt, weights, |part, n| parts[part].rtt.buckets[i] = n);
+        }
+        divide(self.connect_latency.sum_us, weights, |part, n| {
+            parts[part].connect_latency.sum_us = n;
+        });
+        divide(self.rtt.sum_us, weights, |part, n| {
+            parts[part].rtt.sum_us = n
+        });
+        parts
+    }
+}
+
+fn divide(total: u64, weights: &[u64], mut put: impl FnMut(usize, u64)) {
+    let sum: u128 = weights.iter().map(|w| u128::from(*w)).sum();
+    // Shifted so that their sum, and with it the product below, stays in range.
+    let shift = (128 - sum.leading_zeros()).saturating_sub(64);
+    let scaled = |weight: &u64| u128::from(*weight) >> shift;
+    let sum: u128 = weights.iter().map(scaled).sum();
+    let (mut running, mut given) = (0_u128, 0_u64);
+    for (part, weight) in weights.iter().enumerate() {
+        running += scaled(weight);
+        // A sum of zero has no parts to give to.
+        let upto = (u128::from(total) * running).checked_div(sum).unwrap_or(0);
+        let upto = u64::try_from(upto).expect("running is at most sum");
+        put(part, upto - given);
+        given = upto;
+    }
+}
+
+/// The value below which `per_cent` of the values lie, in microseconds; `None` without values.
+///
+/// Within a bucket the values are taken as evenly spread, so the answer is within a factor of two.
+#[must_use]
+pub fn percentile(histogram: &Histogram, per_cent: u64) -> Option<u64> {
+    // Not `Histogram::count`: what a hostile host reported may overflow it.
+    let count: u128 = histogram.buckets.iter().map(|n| u128::from(*n)).sum();
+    if count == 0 {
+        return None;
+    }
+    // The rank of the value looked for, from 1.
+    let rank = (count * u128::from(per_cent)).div_ceil(100).max(1);
+    let mut below = 0_u128;
+    for (i, n) in histogram.buckets.iter().enumerate() {
+        let n = u128::from(*n);
+        if n > 0 && below + n >= rank {
+            let low = if i == 0 { 0 } else { 1_u128 << i };
+            let width = (1_u128 << (i + 1)) - low;
+            // The middle of the value's own share of the bucket.
+            let value = low + width * (2 * (rank - below) - 1) / (2 * n);
+            return u64::try_from(value).ok();
+        }
+        below += n;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counters, percentile};
+    use proptest::prelude::{any, prop, proptest};
+    use wire::Histogram;
+
+    fn histogram(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        for value in values {
+            histogram.record(*value);
+        }
+        histogram
+    }
+
+    #[test]
+    fn percentiles_are_in_the_bucket_of_the_value() {
+        let spread = histogram(&[100, 100, 100, 100, 100, 100, 100, 100, 100, 5000]);
+        let p50 = percentile(&spread, 50).unwrap();
+        let p95 = percentile(&spread, 95).unwrap();
+        assert!((64..128).contains(&p50), "{p50}");
+        assert!((4096..8192).contains(&p95), "{p95}");
+        assert_eq!(percentile(&Histogram::default(), 50), None);
+        assert!(percentile(&histogram(&[0]), 99).unwrap() < 2);
+    }
+
+    #[test]
+    fn a_counter_that_went_backwards_counts_as_unchanged() {
+        let mut now = Counters::default();
+        now.plain[0] = 3;
+        let mut before = Counters::default();
+        before.plain[0] = 5;
+        assert!(now.since(&before).is_zero());
+    }
+
+    proptest! {
+        #[test]
+        fn parts_sum_up_to_the_whole(
+            total in any::<u64>(),
+            weights in prop::collection::vec(any::<u64>(), 1..8),
+        ) {
+            let mut whole = Counters::default();
+            whole.plain = [total; super::COUNTERS];
+            whole.rtt.buckets[5] = total;
+            whole.rtt.sum_us = total;
+            let mut sum = Counters::default();
+            for part in whole.split(&weights) {
+                sum.add(&part);
+            }
+            if weights.iter().any(|w| *w > 0) {
+                assert_eq!(sum, whole);
+            }
+        }
+
+        #[test]
+        fn equal_shares_are_exact(n in 0_u64..1_000_000, parts in 1_usize..9) {
+            let mut whole = Counters::default();
+            whole.plain[0] = n * parts as u64;
+            for part in whole.split(&vec![7; parts]) {
+                assert_eq!(part.opened(), n);
+            }
+        }
+
+        #[test]
+        fn percentiles_never_panic(buckets in any::<[u64; 32]>(), p in 0_u64..101) {
+            let mut histogram = Histogram::default();
+            histogram.buckets = buckets;
+            let _ = percentile(&histogram, p);
+        }
+    }
+}

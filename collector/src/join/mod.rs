@@ -1,0 +1,124 @@
+//! The join: rows of many hosts in, one topology out. Pure: no store, no clock, no order.
+//!
+//! ```text
+//! flows ------> rows (node, role, addresses) ------------------> share -> edges, unjoined
+//! sightings --> token: pair ends --> links (row, row, weight) --^
+//!               address: what is left, where both sides agree --^
+//! ```
+//!
+//! The same input in any order, and with any sighting repeated, gives the same topology. Nothing
+//! is thrown away: each row's counters are divided among its edges without a remainder.
+
+mod address;
+pub mod confidence;
+pub mod counters;
+mod edges;
+mod rows;
+mod token;
+
+use wire::{Endpoint, Kept, Part, ProcessRow, Role};
+
+use crate::topology::Topology;
+pub use counters::Counters;
+
+/// A host's stable id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostId(pub [u8; 16]);
+
+/// Everything a topology is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// Host names, where known.
+    pub hosts: Vec<(HostId, String)>,
+    /// Process identities.
+    pub processes: Vec<Process>,
+    /// Flows with what they counted in the window.
+    pub flows: Vec<Flow>,
+    /// Sightings that overlap the window, and all others of the same tokens.
+    pub sightings: Vec<Sighting>,
+}
+
+/// A process identity and when it was last reported.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The identity.
+    pub row: ProcessRow,
+    /// Unix milliseconds.
+    pub last_ms: i64,
+}
+
+/// The connections of one process identity with one remote service, in one direction.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Reporting host.
+    pub host: HostId,
+    /// Index into [`Input::processes`]; `None` while its row has not arrived.
+    pub process: Option<usize>,
+    /// Role of that process.
+    pub role: Role,
+    /// Network namespace inode number.
+    pub netns: u32,
+    /// Local address; port 0 for a client.
+    pub local: Endpoint,
+    /// Remote address; port 0 for a server.
+    pub remote: Endpoint,
+    /// What was counted in the window; `None` when only sightings are known.
+    pub counters: Option<Counters>,
+    /// Connections open at the end of the window.
+    pub open: u64,
+    /// Unix milliseconds from which it is known.
+    pub first_ms: i64,
+    /// Unix milliseconds up to which it was active.
+    pub last_ms: i64,
+}
+
+/// One end of one connection that carried a waybill.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Index into [`Input::flows`].
+    pub flow: usize,
+    /// The waybill's token.
+    pub token: u64,
+    /// What this end did with it.
+    pub part: Part,
+    /// Why it was kept.
+    pub kept: Kept,
+    /// One in `2^n` tokens was kept.
+    pub sample_level: u8,
+    /// The port that the flow does not hold: a client's local, a server's remote one.
+    pub port: u16,
+    /// Unix microseconds of the first segment.
+    pub start_us: i64,
+    /// Unix milliseconds from which it was reported.
+    pub first_ms: i64,
+    /// Unix milliseconds up to which it was reported.
+    pub last_ms: i64,
+}
+
+/// Joins what many hosts reported for the window `from_ms..=to_ms`.
+///
+/// # Panics
+/// Where an index of `input` points nowhere, which is a mistake of the caller.
+#[must_use]
+pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
+    let mut rows = rows::Rows::collect(input);
+    let pairing = token::pair(input);
+    let mut links = rows::Links::default();
+    for connection in pairing.connections {
+        links.add_connection(&rows, connection);
+    }
+    for half in pairing.halves {
+        rows.add_half(half);
+    }
+    links.match_rest(&mut rows);
+    address::link(&mut rows, &mut links);
+    let assembled = edges::assemble(input, &rows, &links);
+    Topology {
+        from_ms,
+        to_ms,
+        nodes: assembled.nodes,
+        edges: assembled.edges,
+        unjoined: assembled.unjoined,
+        ambiguous_tokens: pairing.ambiguous,
+    }
+}

@@ -1,0 +1,213 @@
+//! Token evidence: which two ends of which two hosts are one connection.
+//!
+//! A token has one writer and one reader: the client wrote and the server read, or the server
+//! answered and the client read. Whatever is seen by more than one writer or more than one reader
+//! is ambiguous (a reused token, a copied packet, two agents on one namespace, a forger) and is
+//! counted, never joined. A token seen by one end only is a half: it waits for the other.
+
+use std::collections::BTreeMap;
+
+use wire::{Endpoint, Kept, Part, Role};
+
+use super::{HostId, Input, Sighting};
+
+/// One end of a connection, with its full addresses.
+///
+/// The agent run is not part of it: after a restart the same connection is the same end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct End {
+    pub(super) host: HostId,
+    pub(super) netns: u32,
+    pub(super) role: Role,
+    pub(super) local: Endpoint,
+    pub(super) remote: Endpoint,
+}
+
+/// A connection whose two ends are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Connection {
+    /// Flow and addresses of the client's end.
+    pub(super) client: (usize, End),
+    /// Flow and addresses of the server's end.
+    pub(super) server: (usize, End),
+    /// Level both ends sampled at: it stands for `2^level` connections. `None` when one end kept
+    /// it for another reason, and then it stands for itself.
+    pub(super) level: Option<u8>,
+    /// Begin and end of all reports of it.
+    pub(super) seen_ms: (i64, i64),
+}
+
+/// What the sightings amount to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Pairing {
+    /// Joined connections, each once.
+    pub(super) connections: Vec<Connection>,
+    /// The flow of each token that only one end has reported.
+    pub(super) halves: Vec<usize>,
+    /// Tokens, and connections with contradicting tokens, that were not joined.
+    pub(super) ambiguous: u64,
+}
+
+/// All reports of one token by one end.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    flow: usize,
+    sampled: bool,
+    level: u8,
+    start_us: i64,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+#[derive(Default)]
+struct Token {
+    wrote: BTreeMap<End, Seen>,
+    read: BTreeMap<End, Seen>,
+}
+
+/// The client's end and the start of the connection: a port may be used again later.
+type ConnectionId = (End, i64);
+
+/// Pairs the sightings.
+pub(super) fn pair(input: &Input) -> Pairing {
+    let mut tokens: BTreeMap<u64, Token> = BTreeMap::new();
+    for sighting in &input.sightings {
+        let token = tokens.entry(sighting.token).or_default();
+        let ends = match sighting.part {
+            Part::Wrote => &mut token.wrote,
+            Part::Read => &mut token.read,
+        };
+        let new = seen(sighting);
+        ends.entry(end(input, sighting))
+            .and_modify(|old| *old = merge(input, *old, new))
+            .or_insert(new);
+    }
+
+    let mut pairing = Pairing::default();
+    // A connection may carry a token in each direction; it is one connection all the same.
+    let mut connections: BTreeMap<ConnectionId, Option<Connection>> = BTreeMap::new();
+    for token in tokens.values() {
+        match (single(&token.wrote), single(&token.read)) {
+            (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
+                pairing.halves.push(end.1.flow);
+            }
+            (Ends::One(writer), Ends::One(reader)) => match connection(writer, reader) {
+                Some((id, joined)) => {
+                    connections
+                        .entry(id)
+                        .and_modify(|known| agree(known, &joined))
+                        .or_insert(Some(joined));
+                }
+                None => pairing.ambiguous += 1,
+            },
+            (Ends::None, Ends::None) => {}
+            _ => pairing.ambiguous += 1,
+        }
+    }
+    for joined in connections.into_values() {
+        match joined {
+            Some(connection) => pairing.connections.push(connection),
+            None => pairing.ambiguous += 1,
+        }
+    }
+    pairing
+}
+
+fn end(input: &Input, sighting: &Sighting) -> End {
+    let flow = &input.flows[sighting.flow];
+    let mut end = End {
+        host: flow.host,
+        netns: flow.netns,
+        role: flow.role,
+        local: flow.local,
+        remote: flow.remote,
+    };
+    match flow.role {
+        Role::Client => end.local.port = sighting.port,
+        Role::Server => end.remote.port = sighting.port,
+    }
+    end
+}
+
+fn seen(sighting: &Sighting) -> Seen {
+    Seen {
+        flow: sighting.flow,
+        sampled: sighting.kept == Kept::Sampled,
+        level: sighting.sample_level,
+        start_us: sighting.start_us,
+        first_ms: sighting.first_ms,
+        last_ms: sighting.last_ms,
+    }
+}
+
+/// Joins two reports of the same token by the same end, whichever came first.
+fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
+    // The process that had the connection first is the one that opened or accepted it; among
+    // equals the flows' own values decide, not their order.
+    let rank = |seen: &Seen| {
+        let flow = &input.flows[seen.flow];
+        let process = flow.process.map(|at| &input.processes[at].row);
+        let identity = process.map(|p| (&p.service, &p.exe, &p.comm, p.process_id));
+        (seen.first_ms, flow.first_ms, flow.last_ms, identity)
+    };
+    let first = if rank(&b) < rank(&a) { b } else { a };
+    Seen {
+        flow: first.flow,
+        sampled: a.sampled || b.sampled,
+        level: a.level.min(b.level),
+        start_us: a.start_us.min(b.start_us),
+        first_ms: a.first_ms.min(b.first_ms),
+        last_ms: a.last_ms.max(b.last_ms),
+    }
+}
+
+enum Ends {
+    None,
+    One((End, Seen)),
+    Many,
+}
+
+fn single(ends: &BTreeMap<End, Seen>) -> Ends {
+    let mut all = ends.iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ends::None,
+        (Some((end, seen)), None) => Ends::One((*end, *seen)),
+        (Some(_), Some(_)) => Ends::Many,
+    }
+}
+
+/// The connection of a writer and a reader; `None` when both claim the same role.
+fn connection(writer: (End, Seen), reader: (End, Seen)) -> Option<(ConnectionId, Connection)> {
+    let (client, server) = match (writer.0.role, reader.0.role) {
+        (Role::Client, Role::Server) => (writer, reader),
+        (Role::Server, Role::Client) => (reader, writer),
+        (Role::Client, Role::Client) | (Role::Server, Role::Server) => return None,
+    };
+    let sampled = client.1.sampled && server.1.sampled;
+    let joined = Connection {
+        client: (client.1.flow, client.0),
+        server: (server.1.flow, server.0),
+        level: sampled.then_some(client.1.level.max(server.1.level)),
+        seen_ms: (
+            client.1.first_ms.min(server.1.first_ms),
+            client.1.last_ms.max(server.1.last_ms),
+        ),
+    };
+    Some(((client.0, client.1.start_us), joined))
+}
+
+/// Folds a second token of the same connection into what is known; `None` once they contradict.
+fn agree(known: &mut Option<Connection>, other: &Connection) {
+    let Some(connection) = known else { return };
+    if connection.server.1 != other.server.1 {
+        *known = None;
+        return;
+    }
+    // Either token alone would have been enough: the one that stands for fewer is the surer.
+    connection.level = match (connection.level, other.level) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    connection.seen_ms.0 = connection.seen_ms.0.min(other.seen_ms.0);
+    connection.seen_ms.1 = connection.seen_ms.1.max(other.seen_ms.1);
+}

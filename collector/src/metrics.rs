@@ -1,0 +1,164 @@
+//! The collector's own counters, in Prometheus text at `GET /metrics`.
+//!
+//! Every place that turns data away owns one. Counters are atomics: each thread counts its own
+//! stage without a lock.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::accept::Reason;
+use crate::log::Limiter;
+
+/// One counter, or one gauge.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Replaces the value (for gauges).
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counter and log limiter of one [`Reason`].
+#[derive(Debug, Default)]
+struct Refused {
+    count: Counter,
+    lines: Limiter,
+}
+
+macro_rules! counters {
+    ($(#[doc = $doc:literal] $name:ident: $kind:literal,)*) => {
+        /// All counters and gauges, shared by every task and thread.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(#[doc = $doc] pub $name: Counter,)*
+            refused: [Refused; Reason::ALL.len()],
+        }
+
+        impl Metrics {
+            /// Name, type, description and value of each.
+            fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $kind, $doc, self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Batches stored.
+    ingest_batches_stored_total: "counter",
+    /// Batches that had been stored before and were sent again.
+    ingest_batches_duplicate_total: "counter",
+    /// Rows stored, of all families.
+    ingest_rows_stored_total: "counter",
+    /// Compressed bytes of stored batches.
+    ingest_bytes_stored_total: "counter",
+    /// Batches whose host clock was ahead, stored under the time of their arrival.
+    ingest_batches_clock_ahead_total: "counter",
+    /// Batches being received, decoded or stored now.
+    ingest_batches_in_flight: "gauge",
+    /// Connections closed because there were too many.
+    connections_dropped_full_total: "counter",
+    /// Connections whose TLS handshake failed.
+    connections_dropped_handshake_total: "counter",
+    /// Connections open now.
+    connections_open: "gauge",
+    /// Answered questions.
+    query_answers_total: "counter",
+    /// Questions that failed or were refused.
+    query_failures_total: "counter",
+    /// Groups of batches the store failed to commit; their agents keep them.
+    store_commits_failed_total: "counter",
+    /// Committed groups of batches.
+    store_commits_total: "counter",
+    /// Batch keys deleted by retention.
+    retention_deleted_batches_total: "counter",
+    /// Counter samples deleted by retention.
+    retention_deleted_samples_total: "counter",
+    /// Sightings deleted by retention.
+    retention_deleted_sightings_total: "counter",
+    /// Events deleted by retention.
+    retention_deleted_events_total: "counter",
+    /// Identities (hosts, processes, flows) deleted by retention.
+    retention_deleted_identities_total: "counter",
+    /// Retention steps that failed.
+    retention_failures_total: "counter",
+}
+
+impl Metrics {
+    /// Counts a refusal; `Some(n)` when it may be logged, `n` lines having been held back.
+    pub fn refused(&self, reason: Reason, now_ms: i64) -> Option<u64> {
+        let refused = &self.refused[reason as usize];
+        refused.count.add(1);
+        refused.lines.admit(now_ms)
+    }
+
+    /// Number of refusals for one reason.
+    #[must_use]
+    pub fn refusals(&self, reason: Reason) -> u64 {
+        self.refused[reason as usize].count.get()
+    }
+
+    /// Prometheus text exposition, version 0.0.4.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut text = String::new();
+        for (name, kind, doc, value) in self.all() {
+            // Writing to a string cannot fail.
+            let _ = write!(
+                text,
+                "# HELP waybill_collector_{name} {}\n# TYPE waybill_collector_{name} {kind}\n\
+                 waybill_collector_{name} {value}\n",
+                doc.trim()
+            );
+        }
+        text.push_str(
+            "# HELP waybill_collector_ingest_refused_total Requests refused.\n\
+             # TYPE waybill_collector_ingest_refused_total counter\n",
+        );
+        for reason in Reason::ALL {
+            let (name, count) = (reason.name(), self.refusals(reason));
+            let _ = writeln!(
+                text,
+                "waybill_collector_ingest_refused_total{{reason=\"{name}\"}} {count}"
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+    use crate::accept::Reason;
+
+    #[test]
+    fn every_refusal_has_its_own_counter() {
+        let metrics = Metrics::default();
+        for (n, reason) in Reason::ALL.into_iter().enumerate() {
+            for _ in 0..n {
+                metrics.refused(reason, 0);
+            }
+        }
+        let text = metrics.prometheus();
+        for (n, reason) in Reason::ALL.into_iter().enumerate() {
+            let line = format!(
+                "waybill_collector_ingest_refused_total{{reason=\"{}\"}} {n}\n",
+                reason.name()
+            );
+            assert!(text.contains(&line), "{line}");
+        }
+    }
+}
