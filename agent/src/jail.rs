@@ -1,10 +1,25 @@
 //! The agent's jail: a private mount namespace, a root directory of its own, and the least
 //! capabilities.
+//!
+//! Two steps, because loading programs needs what the running agent must not have:
+//! [`enter`] changes what is seen, [`Entered::confine`] what may be done. Both run while the process
+//! has one thread: mount namespace and capabilities belong to threads, not to the process.
+//! Everything mounted here lives in the private namespace and goes away with the process, however
+//! it ends. What is mounted and kept is the plan's decision; this file only carries it out.
 
-use anyhow::Result;
+mod privilege;
+mod root;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::config::Config;
-use crate::plan::Plan;
+use crate::host::Capabilities;
+use crate::plan::{Plan, Until};
+
+pub use privilege::with_only;
 
 /// Inside the jail: where the spool and the host id live.
 pub const STATE_DIR: &str = "/var/lib/waybill";
@@ -15,23 +30,35 @@ pub const CGROUP_DIR: &str = "/sys/fs/cgroup";
 /// Inside the jail: the host's processes.
 pub const PROC_DIR: &str = "/proc";
 
+/// A thread that was just joined may still be seen for a moment.
+const THREADS_GONE: Duration = Duration::from_secs(2);
+
 /// Inside the root directory, still with the capabilities that loading needs.
 #[derive(Debug)]
 pub struct Entered {
-    _private: (),
+    how: root::How,
+    left_out: Vec<String>,
 }
 
 /// Proof that the process is confined: what needs confinement takes `&Jailed`.
 #[derive(Debug)]
 pub struct Jailed {
-    _private: (),
+    capabilities: Capabilities,
 }
 
-#[cfg(test)]
 impl Jailed {
+    /// What the process may still do, as read back from the kernel.
+    #[must_use]
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
     /// For unit tests of what comes after confinement; nothing is confined.
+    #[cfg(test)]
     pub(crate) fn unconfined_for_tests() -> Self {
-        Self { _private: () }
+        Self {
+            capabilities: Capabilities::default(),
+        }
     }
 }
 
@@ -39,16 +66,66 @@ impl Jailed {
 ///
 /// # Errors
 /// Names the step that failed.
-pub fn enter(_plan: &Plan, _config: &Config) -> Result<Entered> {
-    Ok(Entered { _private: () })
+pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
+    require_one_thread()?;
+    let rootfs = root::check(&config.agent.rootfs, &plan.jail.mounts)
+        .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
+    root::refresh_name_files(&rootfs)?;
+    let left_out = root::mount_all(&rootfs, &plan.jail.mounts)?;
+    let how = root::make_root(&rootfs)?;
+    Ok(Entered { how, left_out })
 }
 
 impl Entered {
+    /// How the root directory was entered, for the log.
+    #[must_use]
+    pub const fn how(&self) -> &'static str {
+        self.how.name()
+    }
+
+    /// Optional mounts that could not be made, with their errors.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// Drops every capability the plan does not keep; nothing can be loaded afterwards.
     ///
     /// # Errors
     /// Names the step that failed.
-    pub fn confine(self, _plan: &Plan) -> Result<Jailed> {
-        Ok(Jailed { _private: () })
+    pub fn confine(self, plan: &Plan) -> Result<Jailed> {
+        require_one_thread()?;
+        for mount in plan
+            .jail
+            .mounts
+            .iter()
+            .filter(|mount| mount.until == Until::Loaded)
+        {
+            let skipped = self
+                .left_out
+                .iter()
+                .any(|left| left.starts_with(mount.target));
+            if !skipped {
+                root::unmount(&Path::new("/").join(mount.target))?;
+            }
+        }
+        privilege::limit_resources()?;
+        let capabilities = privilege::drop_all_but(plan.jail.capability_set())?;
+        Ok(Jailed { capabilities })
+    }
+}
+
+/// Waits until the process has no thread but this one.
+fn require_one_thread() -> Result<()> {
+    let give_up = crate::host::clock::monotonic_ms() + THREADS_GONE.as_millis() as u64;
+    loop {
+        let threads = privilege::status_field("Threads")?;
+        if threads == "1" {
+            return Ok(());
+        }
+        if crate::host::clock::monotonic_ms() > give_up {
+            bail!("the process has {threads} threads; it can only be confined while it has one");
+        }
+        std::thread::yield_now();
     }
 }

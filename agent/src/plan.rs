@@ -1,14 +1,23 @@
 //! From facts to decisions: pure, and the only place where the rules are.
 //!
 //! Called once by `startup.rs` (and by `doctor`); `loader.rs` and `jail.rs` carry it out.
+//! Every choice has a reason in an operator's words, because `doctor` prints it.
+
+mod needs;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::host::HostFacts;
+use crate::host::{Fact, HostFacts};
+
+pub use crate::host::capability::{Capabilities, Capability};
 
 /// How this host's connections get their waybill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// No option is written or read.
+    /// No option is written.
     Observe,
     /// The kernel's TCP stack writes the option on the handshake ACK.
     Sockops,
@@ -34,6 +43,17 @@ pub enum Transport {
     RingBuffer,
 }
 
+impl Transport {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PerfBuffer => "perf buffer",
+            Self::RingBuffer => "ring buffer",
+        }
+    }
+}
+
 /// A choice with its reason in an operator's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice<T> {
@@ -41,6 +61,15 @@ pub struct Choice<T> {
     pub value: T,
     /// Why.
     pub reason: String,
+}
+
+impl<T> Choice<T> {
+    fn new(value: T, reason: impl Into<String>) -> Self {
+        Self {
+            value,
+            reason: reason.into(),
+        }
+    }
 }
 
 /// A family, or why it does not run.
@@ -64,6 +93,17 @@ pub enum ConnectionVariant {
     RawTracepointAndSockops,
 }
 
+impl ConnectionVariant {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RawTracepoint => "raw tracepoints",
+            Self::RawTracepointAndSockops => "raw tracepoints and sockops",
+        }
+    }
+}
+
 /// What the agent does on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -73,7 +113,7 @@ pub struct Plan {
     pub transport: Choice<Transport>,
     /// Family `connection`.
     pub connection: Family<ConnectionVariant>,
-    /// Find connections older than the agent.
+    /// Find connections and listeners older than the agent.
     pub discovery: Choice<bool>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<bool>,
@@ -81,38 +121,263 @@ pub struct Plan {
     pub jail: JailNeeds,
 }
 
-/// What must still be there after confinement.
+/// What must still be there in the jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JailNeeds {
-    /// Capabilities kept, with the reason for each.
-    pub capabilities: Vec<(caps::Capability, String)>,
+    /// Capabilities kept after loading, with the reason for each.
+    pub capabilities: Vec<(Capability, String)>,
+    /// Mounts inside the root directory, in the order in which they are made.
+    pub mounts: Vec<JailMount>,
+}
+
+impl JailNeeds {
+    /// The capabilities without their reasons.
+    #[must_use]
+    pub fn capability_set(&self) -> Capabilities {
+        self.capabilities
+            .iter()
+            .map(|(capability, _)| *capability)
+            .collect()
+    }
+}
+
+/// One mount inside the root directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JailMount {
+    /// Where, relative to the root directory.
+    pub target: &'static str,
+    /// What.
+    pub source: Source,
+    /// How long.
+    pub until: Until,
+    /// Without it the agent starts all the same.
+    pub optional: bool,
+    /// What it is for.
+    pub why: &'static str,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The cgroup2 tree, where the host has it mounted nowhere.
+    Cgroup2,
+    /// A path of the host, read-only.
+    Host(PathBuf),
+    /// The directory itself, writable while everything around it is not.
+    Itself,
+    /// An empty directory in memory, writable.
+    Tmpfs,
+    /// The kernel's tracing directory.
+    Tracefs,
+}
+
+impl Source {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cgroup2 => "new cgroup2 mount, read-only".into(),
+            Self::Host(path) => format!("the host's {}, read-only", path.display()),
+            Self::Itself => "writable".into(),
+            Self::Tmpfs => "new tmpfs, writable".into(),
+            Self::Tracefs => "new tracefs mount, read-only".into(),
+        }
+    }
+}
+
+/// How long a mount stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// As long as the agent runs.
+    End,
+    /// Until the programs are loaded.
+    Loaded,
+}
+
+impl Plan {
+    /// Name and decision with its reason, for reports and host rows.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(String, String)> {
+        let on = |choice: &Choice<bool>| {
+            format!(
+                "{}: {}",
+                if choice.value { "on" } else { "off" },
+                choice.reason
+            )
+        };
+        let connection = match &self.connection {
+            Family::Run(choice) => format!("{}: {}", choice.value.name(), choice.reason),
+            Family::Skip { reason } => format!("skipped: {reason}"),
+        };
+        let rows = [
+            ("connection", connection),
+            (
+                "mode",
+                format!("{}: {}", self.mode.value.name(), self.mode.reason),
+            ),
+            (
+                "transport",
+                format!("{}: {}", self.transport.value.name(), self.transport.reason),
+            ),
+            ("discovery", on(&self.discovery)),
+            ("snapshot", on(&self.snapshot)),
+        ];
+        rows.into_iter()
+            .map(|(name, decision)| (name.to_owned(), decision))
+            .collect()
+    }
 }
 
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
-pub fn decide(_facts: &HostFacts, _config: &Config) -> Plan {
+pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
+    let missing = missing_for_connection(facts);
+    let sockops = sockops(facts);
+    let mode = mode(config, missing.as_deref(), &sockops);
+    let connection = match missing {
+        Some(reason) => Family::Skip { reason },
+        None => Family::Run(connection(config, &sockops)),
+    };
+    let runs = matches!(connection, Family::Run(_));
+    let (discovery, snapshot) = iterators(facts, runs);
     Plan {
-        mode: Choice {
-            value: Mode::Observe,
-            reason: String::new(),
-        },
-        transport: Choice {
-            value: Transport::RingBuffer,
-            reason: String::new(),
-        },
-        connection: Family::Skip {
-            reason: String::new(),
-        },
-        discovery: Choice {
-            value: false,
-            reason: String::new(),
-        },
-        snapshot: Choice {
-            value: false,
-            reason: String::new(),
-        },
-        jail: JailNeeds {
-            capabilities: Vec::new(),
-        },
+        jail: needs::decide(facts, &connection),
+        mode,
+        transport: transport(facts),
+        connection,
+        discovery,
+        snapshot,
     }
+}
+
+/// The first thing without which no connection can be followed, in an operator's words.
+fn missing_for_connection(facts: &HostFacts) -> Option<String> {
+    let needed: [(&Fact, &str); 6] = [
+        (&facts.bpf, "BPF programs cannot be loaded"),
+        (
+            &facts.btf,
+            "the kernel does not describe its structures (BTF)",
+        ),
+        (
+            &facts.raw_tracepoint,
+            "the kernel has no raw tracepoint programs",
+        ),
+        (
+            &facts.state_tracepoint,
+            "the kernel has no tracepoint for changes of a socket's state",
+        ),
+        (
+            &facts.lru_hash,
+            "the kernel has no hash tables that evict the oldest entry",
+        ),
+        (
+            &facts.lpm_trie,
+            "the kernel has no tables of address prefixes",
+        ),
+    ];
+    let lacking = needed.into_iter().find(|(fact, _)| !fact.is_yes());
+    if let Some((fact, what)) = lacking {
+        return Some(format!("{what}: {}", fact.why()));
+    }
+    let buffers = facts.ring_buffer.is_yes() || facts.perf_event_array.is_yes();
+    if !buffers {
+        return Some(format!(
+            "the kernel has no way to hand records over: {}",
+            facts.perf_event_array.why()
+        ));
+    }
+    let scope = &facts.scope;
+    (!scope.is_yes()).then(|| format!("the scope's cgroup is out of reach: {}", scope.why()))
+}
+
+/// Whether the kernel's TCP stack can write the option, and if not, why.
+fn sockops(facts: &HostFacts) -> Result<(), String> {
+    let needed: [(&Fact, &str); 2] = [
+        (&facts.sockops, "the kernel has no sockops programs"),
+        (
+            &facts.header_options,
+            "sockops programs of this kernel cannot write TCP options",
+        ),
+    ];
+    match needed.into_iter().find(|(fact, _)| !fact.is_yes()) {
+        Some((fact, what)) => Err(format!("{what}: {}", fact.why())),
+        None => Ok(()),
+    }
+}
+
+fn mode(config: &Config, missing: Option<&str>, sockops: &Result<(), String>) -> Choice<Mode> {
+    let observe = |reason: String| Choice::new(Mode::Observe, reason);
+    if !config.option.enabled {
+        return observe("switched off by [option] enabled = false".into());
+    }
+    if config.keys.is_empty() {
+        return observe("there is no fleet key to sign the option with".into());
+    }
+    match (missing, sockops) {
+        (Some(missing), _) => observe(missing.to_owned()),
+        (None, Err(why)) => observe(format!(
+            "{why}; writing it by copies of packets (tc-clone) is not part of this version"
+        )),
+        (None, Ok(())) => Choice::new(
+            Mode::Sockops,
+            "the kernel's TCP stack writes the option on the handshake ACK",
+        ),
+    }
+}
+
+fn connection(config: &Config, sockops: &Result<(), String>) -> Choice<ConnectionVariant> {
+    if config.keys.is_empty() {
+        return Choice::new(
+            ConnectionVariant::RawTracepoint,
+            "connections are measured; without a fleet key no option is read",
+        );
+    }
+    match sockops {
+        Ok(()) if config.option.enabled => Choice::new(
+            ConnectionVariant::RawTracepointAndSockops,
+            "connections are measured, the option is written and read",
+        ),
+        Ok(()) => Choice::new(
+            ConnectionVariant::RawTracepointAndSockops,
+            "connections are measured, the option is only read",
+        ),
+        Err(why) => Choice::new(
+            ConnectionVariant::RawTracepoint,
+            format!("connections are measured, the option is not read: {why}"),
+        ),
+    }
+}
+
+fn transport(facts: &HostFacts) -> Choice<Transport> {
+    match facts.ring_buffer.is_yes() {
+        true => Choice::new(
+            Transport::RingBuffer,
+            "one ring for all CPUs keeps the order",
+        ),
+        false => Choice::new(
+            Transport::PerfBuffer,
+            format!("the kernel has no ring buffer: {}", facts.ring_buffer.why()),
+        ),
+    }
+}
+
+/// Discovery and snapshot both walk kernel objects by BPF iterators.
+fn iterators(facts: &HostFacts, runs: bool) -> (Choice<bool>, Choice<bool>) {
+    let choose = |fact: &Fact, reason: &str, loss: &str| match (runs, fact.is_yes()) {
+        (false, _) => Choice::new(false, "no family needs it"),
+        (true, true) => Choice::new(true, reason),
+        (true, false) => Choice::new(false, format!("{loss}: {}", fact.why())),
+    };
+    (
+        choose(
+            &facts.file_iterator,
+            "open sockets are listed once at start",
+            "connections older than the agent are not measured",
+        ),
+        choose(
+            &facts.map_iterator,
+            "open connections are read at each interval",
+            "connections are reported when they close",
+        ),
+    )
 }

@@ -226,6 +226,19 @@ impl ServiceRule {
     }
 }
 
+impl Config {
+    /// What an empty file would mean, for reports where there is none: without a fleet key, which
+    /// a real configuration must have while the option is enabled.
+    #[must_use]
+    pub fn defaults() -> Self {
+        let (file, text) = (Path::new(DEFAULT_FILE), "option.enabled = false");
+        let mut config = parse(file, text, &mut files::read)
+            .expect("an empty configuration is valid: a test loads it");
+        config.option.enabled = true;
+        config
+    }
+}
+
 /// Reads and validates `file` and the files it names.
 ///
 /// # Errors

@@ -1,8 +1,24 @@
 //! What this host can do, found by asking and never by comparing kernel versions.
 //!
-//! Facts only: the rules that turn them into a plan are in `plan.rs`.
+//! Facts only: the rules that turn them into a plan are in `plan.rs`. Each fact is one small
+//! function that tries the thing itself (creates a map, loads a program, reads a file); what could
+//! not be asked is [`Fact::Unknown`] and never taken for a yes.
+
+mod access;
+mod bpf;
+pub mod capability;
+mod cgroup;
+pub mod clock;
+mod kernel;
+pub mod mounts;
 
 use crate::config::Config;
+
+pub use access::Least;
+pub use bpf::Neighbour;
+pub use capability::{Capabilities, Capability};
+pub use cgroup::{Cgroup2, Hierarchy};
+pub use clock::Clocks;
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +48,11 @@ impl Fact {
         Self::Unknown { why: why.into() }
     }
 
+    /// `Yes`, or `No` with a reason.
+    pub fn when(there: bool, why_not: impl Into<String>) -> Self {
+        if there { Self::Yes } else { Self::no(why_not) }
+    }
+
     /// True only for `Yes`.
     #[must_use]
     pub const fn is_yes(&self) -> bool {
@@ -48,13 +69,14 @@ impl Fact {
     }
 }
 
-/// Where Unix time stands relative to the kernel's clocks, taken at start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clocks {
-    /// Unix time at CLOCK_BOOTTIME zero, in nanoseconds.
-    pub boottime_zero_ns: u64,
-    /// Unix time at CLOCK_MONOTONIC zero, in nanoseconds (BPF timestamps count from there).
-    pub monotonic_zero_ns: u64,
+impl std::fmt::Display for Fact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Yes => f.write_str("yes"),
+            Self::No { why } => write!(f, "no: {why}"),
+            Self::Unknown { why } => write!(f, "unknown: {why}"),
+        }
+    }
 }
 
 /// Everything that was found.
@@ -68,15 +90,156 @@ pub struct HostFacts {
     pub arch: String,
     /// Unix time of the kernel's clocks.
     pub clocks: Clocks,
+
+    /// Effective capabilities of this process.
+    pub capabilities: Capabilities,
+    /// A map can be created: bpf(2) is there and allowed.
+    pub bpf: Fact,
+    /// The kernel describes its own structures.
+    pub btf: Fact,
+    /// Program type `raw_tracepoint`.
+    pub raw_tracepoint: Fact,
+    /// Tracepoint `inet_sock_set_state`.
+    pub state_tracepoint: Fact,
+    /// Program type `sock_ops`.
+    pub sockops: Fact,
+    /// Helpers that load, store and reserve TCP options in `sock_ops`.
+    pub header_options: Fact,
+    /// Map type LRU hash.
+    pub lru_hash: Fact,
+    /// Map type longest-prefix trie.
+    pub lpm_trie: Fact,
+    /// Map type ring buffer.
+    pub ring_buffer: Fact,
+    /// Map type perf event array.
+    pub perf_event_array: Fact,
+    /// Iterator over all open files.
+    pub file_iterator: Fact,
+    /// Iterator over the entries of a map.
+    pub map_iterator: Fact,
+    /// tracefs is there or can be mounted.
+    pub tracefs: Fact,
+
+    /// How the host arranges its cgroups.
+    pub hierarchy: Hierarchy,
+    /// Where the cgroup2 tree is.
+    pub cgroup2: Cgroup2,
+    /// The scope's cgroup exists.
+    pub scope: Fact,
+    /// sock_ops programs of others that run for the scope's cgroup; `None` when not to be told.
+    pub neighbours: Option<Vec<Neighbour>>,
+
+    /// Least capabilities with which maps can be read by descriptor.
+    pub least_for_maps: Least,
+    /// Least capabilities with which programs on a cgroup can be listed.
+    pub least_for_query: Least,
+    /// Least capabilities with which `/proc/<pid>/exe` of other processes can be read.
+    pub least_for_executables: Least,
+
+    /// `kernel.unprivileged_bpf_disabled`, as it reads.
+    pub unprivileged_bpf_disabled: Option<String>,
+    /// Lockdown mode, as it reads.
+    pub lockdown: Option<String>,
+    /// Security modules, as they read.
+    pub lsm: Option<String>,
+    /// Soft limit of locked memory, as it reads.
+    pub memlock: Option<String>,
 }
 
-/// Asks the host everything the plan may need.
+impl HostFacts {
+    /// Name and value of each, sorted by name, for reports and host rows.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(String, String)> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
+        let neighbours = match &self.neighbours {
+            None => "unknown".into(),
+            Some(programs) if programs.is_empty() => "none".into(),
+            Some(programs) => programs
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        let mut rows = vec![
+            ("arch", self.arch.clone()),
+            ("bpf", self.bpf.to_string()),
+            ("btf", self.btf.to_string()),
+            ("capabilities", self.capabilities.to_string()),
+            ("cgroup_hierarchy", self.hierarchy.name().into()),
+            ("cgroup2", self.cgroup2.to_string()),
+            ("file_iterator", self.file_iterator.to_string()),
+            ("header_options", self.header_options.to_string()),
+            ("kernel", self.kernel.clone()),
+            (
+                "least_for_executables",
+                self.least_for_executables.to_string(),
+            ),
+            ("least_for_maps", self.least_for_maps.to_string()),
+            ("least_for_query", self.least_for_query.to_string()),
+            ("lockdown", text(&self.lockdown)),
+            ("lpm_trie", self.lpm_trie.to_string()),
+            ("lru_hash", self.lru_hash.to_string()),
+            ("lsm", text(&self.lsm)),
+            ("map_iterator", self.map_iterator.to_string()),
+            ("memlock", text(&self.memlock)),
+            ("perf_event_array", self.perf_event_array.to_string()),
+            ("raw_tracepoint", self.raw_tracepoint.to_string()),
+            ("ring_buffer", self.ring_buffer.to_string()),
+            ("scope", self.scope.to_string()),
+            ("sockops", self.sockops.to_string()),
+            ("sockops_neighbours", neighbours),
+            ("state_tracepoint", self.state_tracepoint.to_string()),
+            ("tracefs", self.tracefs.to_string()),
+            (
+                "unprivileged_bpf_disabled",
+                text(&self.unprivileged_bpf_disabled),
+            ),
+        ];
+        rows.sort_unstable();
+        rows.into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+}
+
+/// Asks the host everything the plan may need; changes nothing and never fails.
 #[must_use]
-pub fn probe(_config: &Config) -> HostFacts {
+pub fn probe(config: &Config) -> HostFacts {
+    let mounts = mounts::visible();
+    let cgroup2 = cgroup::cgroup2(&mounts);
+    let scope = cgroup::scope(&cgroup2, &config.scope.cgroup);
+    let bpf = bpf::allowed();
+    let btf = bpf::kernel_types();
+    let neighbours = scope.as_ref().ok().and_then(bpf::neighbours);
     HostFacts {
-        hostname: String::new(),
-        kernel: String::new(),
-        arch: String::new(),
-        clocks: Clocks::default(),
+        hostname: kernel::hostname(),
+        kernel: kernel::release(),
+        arch: std::env::consts::ARCH.to_owned(),
+        clocks: clock::clocks(),
+        capabilities: kernel::effective_capabilities(),
+        raw_tracepoint: bpf::raw_tracepoint(&bpf),
+        state_tracepoint: bpf::tracepoint(&btf, "inet_sock_set_state"),
+        sockops: bpf::sockops(&bpf),
+        header_options: bpf::header_options(&bpf),
+        lru_hash: bpf::lru_hash(&bpf),
+        lpm_trie: bpf::lpm_trie(&bpf),
+        ring_buffer: bpf::ring_buffer(&bpf),
+        perf_event_array: bpf::perf_event_array(&bpf),
+        file_iterator: bpf::iterator(&bpf, &btf, "task_file"),
+        map_iterator: bpf::iterator(&bpf, &btf, "bpf_map_elem"),
+        tracefs: kernel::tracefs(),
+        hierarchy: cgroup::hierarchy(&mounts),
+        least_for_maps: access::maps(),
+        least_for_query: access::query(scope.as_ref().ok()),
+        least_for_executables: access::executables(),
+        unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
+        lockdown: kernel::lockdown(),
+        lsm: kernel::text("/sys/kernel/security/lsm"),
+        memlock: kernel::memlock(),
+        bpf,
+        btf: btf.map_or_else(|why| why, |_| Fact::Yes),
+        scope: scope.map_or_else(|why| why, |_| Fact::Yes),
+        cgroup2,
+        neighbours,
     }
 }

@@ -1,0 +1,183 @@
+//! What the kernel's BPF can do: each answer comes from trying it.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+
+use libbpf_rs::btf::types::{Func, Typedef};
+use libbpf_rs::btf::{Btf, BtfType};
+use libbpf_rs::query::ProgInfoIter;
+use libbpf_rs::{MapHandle, MapType, ProgramType, libbpf_sys};
+
+use super::Fact;
+
+/// Numbers of the helpers in `linux/bpf.h`: load, store and reserve a TCP option.
+const HEADER_OPTION_HELPERS: [(u32, &str); 3] = [
+    (libbpf_sys::BPF_FUNC_load_hdr_opt, "bpf_load_hdr_opt"),
+    (libbpf_sys::BPF_FUNC_store_hdr_opt, "bpf_store_hdr_opt"),
+    (libbpf_sys::BPF_FUNC_reserve_hdr_opt, "bpf_reserve_hdr_opt"),
+];
+
+/// A sock_ops program of someone else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Kernel id.
+    pub id: u32,
+    /// Name, empty when not to be told.
+    pub name: String,
+}
+
+impl std::fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} (program {})",
+            if self.name.is_empty() {
+                "?"
+            } else {
+                &self.name
+            },
+            self.id
+        )
+    }
+}
+
+/// A map with one entry: the smallest thing bpf(2) can make.
+pub(super) fn small_map() -> libbpf_rs::Result<MapHandle> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    MapHandle::create(MapType::Array, Some("wb_trial"), 4, 4, 1, &options)
+}
+
+/// Whether bpf(2) is there and allowed.
+pub(super) fn allowed() -> Fact {
+    match small_map() {
+        Ok(_) => Fact::Yes,
+        Err(error) if error.kind() == libbpf_rs::ErrorKind::PermissionDenied => Fact::unknown(
+            "not permitted: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        ),
+        Err(error) => Fact::no(format!("creating a map fails: {error:#}")),
+    }
+}
+
+/// The kernel's own type information.
+pub(super) fn kernel_types() -> Result<Btf<'static>, Fact> {
+    Btf::from_vmlinux()
+        .map_err(|error| Fact::no(format!("no /sys/kernel/btf/vmlinux to be read: {error:#}")))
+}
+
+/// Asks only where the answer can be told from "not permitted".
+fn ask(bpf: &Fact, what: &str, supported: impl FnOnce() -> libbpf_rs::Result<bool>) -> Fact {
+    if let Fact::No { why } | Fact::Unknown { why } = bpf {
+        return Fact::unknown(format!("bpf(2) cannot be used: {why}"));
+    }
+    match supported() {
+        Ok(there) => Fact::when(there, format!("the kernel refuses {what}")),
+        Err(error) => Fact::unknown(format!("asking for {what} fails: {error:#}")),
+    }
+}
+
+pub(super) fn raw_tracepoint(bpf: &Fact) -> Fact {
+    ask(bpf, "a raw tracepoint program", || {
+        ProgramType::RawTracepoint.is_supported()
+    })
+}
+
+pub(super) fn sockops(bpf: &Fact) -> Fact {
+    ask(bpf, "a sockops program", || {
+        ProgramType::SockOps.is_supported()
+    })
+}
+
+pub(super) fn header_options(bpf: &Fact) -> Fact {
+    // A kernel that refuses the type for want of privilege would seem to know every helper.
+    let sockops = sockops(bpf);
+    if !sockops.is_yes() {
+        return sockops;
+    }
+    for (helper, name) in HEADER_OPTION_HELPERS {
+        let has = ask(bpf, name, || {
+            ProgramType::SockOps.is_helper_supported(helper)
+        });
+        if !has.is_yes() {
+            return has;
+        }
+    }
+    Fact::Yes
+}
+
+pub(super) fn lru_hash(bpf: &Fact) -> Fact {
+    ask(bpf, "an LRU hash map", || MapType::LruHash.is_supported())
+}
+
+pub(super) fn lpm_trie(bpf: &Fact) -> Fact {
+    ask(bpf, "a longest-prefix map", || {
+        MapType::LpmTrie.is_supported()
+    })
+}
+
+pub(super) fn ring_buffer(bpf: &Fact) -> Fact {
+    ask(bpf, "a ring buffer", || MapType::RingBuf.is_supported())
+}
+
+pub(super) fn perf_event_array(bpf: &Fact) -> Fact {
+    ask(bpf, "a perf event array", || {
+        MapType::PerfEventArray.is_supported()
+    })
+}
+
+/// Whether a tracepoint exists: the kernel has a type `btf_trace_<name>` for each.
+pub(super) fn tracepoint(btf: &Result<Btf<'static>, Fact>, name: &str) -> Fact {
+    has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name)
+}
+
+/// Whether iterators work and one over `target` exists: a function `bpf_iter_<target>` for each.
+pub(super) fn iterator(bpf: &Fact, btf: &Result<Btf<'static>, Fact>, target: &str) -> Fact {
+    let tracing = ask(bpf, "a tracing program", || {
+        ProgramType::Tracing.is_supported()
+    });
+    if !tracing.is_yes() {
+        return tracing;
+    }
+    has_type::<Func<'_>>(
+        btf,
+        &format!("bpf_iter_{target}"),
+        "no iterator over",
+        target,
+    )
+}
+
+fn has_type<'b, K>(btf: &'b Result<Btf<'static>, Fact>, name: &str, no: &str, what: &str) -> Fact
+where
+    K: TryFrom<BtfType<'b>>,
+{
+    match btf {
+        Ok(btf) => Fact::when(
+            btf.type_by_name::<K>(name).is_some(),
+            format!("the kernel has {no} {what}"),
+        ),
+        Err(why) => Fact::unknown(why.why()),
+    }
+}
+
+/// Who else has a sock_ops program that runs for this cgroup.
+pub(super) fn neighbours(cgroup: &File) -> Option<Vec<Neighbour>> {
+    let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;
+    let mut neighbours: Vec<Neighbour> = ids
+        .into_iter()
+        .map(|id| Neighbour {
+            id,
+            name: String::new(),
+        })
+        .collect();
+    for program in ProgInfoIter::default() {
+        let known = neighbours
+            .iter_mut()
+            .find(|neighbour| neighbour.id == program.id);
+        if let Some(neighbour) = known {
+            neighbour.name = program.name.to_string_lossy().into_owned();
+        }
+    }
+    Some(neighbours)
+}

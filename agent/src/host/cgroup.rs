@@ -1,0 +1,151 @@
+//! The cgroup trees, and the scope among them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::mounts::{Mount, Visible};
+use super::{Fact, kernel};
+
+/// How the host arranges its cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Controllers in v1 trees, and a cgroup2 tree beside them.
+    Hybrid,
+    /// No cgroups are mounted.
+    None,
+    /// v1 trees only.
+    V1,
+    /// One cgroup2 tree.
+    V2,
+}
+
+impl Hierarchy {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::None => "none",
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+/// Where the cgroup2 tree is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cgroup2 {
+    /// Mounted, and reachable at this path.
+    Mounted {
+        /// Its root, perhaps through `/proc/1/root`.
+        at: PathBuf,
+    },
+    /// Mounted nowhere, but the kernel has it.
+    Mountable,
+    /// The kernel does not have it.
+    Missing {
+        /// What was asked and answered.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for Cgroup2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mounted { at } => write!(f, "mounted at {}", at.display()),
+            Self::Mountable => f.write_str("can be mounted"),
+            Self::Missing { why } => write!(f, "missing: {why}"),
+        }
+    }
+}
+
+/// Mounts of the whole tree in this namespace, else in that of the first process: the agent may
+/// have been started in a mount namespace without it (`ip netns exec` replaces `/sys`).
+pub(super) fn cgroup2(mounts: &Visible) -> Cgroup2 {
+    let whole_tree = |mount: &&Mount| mount.kind == "cgroup2" && mount.root == Path::new("/");
+    let find = |mounts: &[Mount], prefix: &str| {
+        let points = mounts.iter().filter(whole_tree).map(|mount| &mount.point);
+        let mut reachable = points.map(|point| under(prefix, point));
+        // A mount may be hidden below a later one: what counts is that the tree shows.
+        reachable.find(|point| point.join("cgroup.procs").exists())
+    };
+    let found = find(&mounts.own, "/").or_else(|| find(&mounts.of_first_process, "/proc/1/root"));
+    match found {
+        Some(at) => Cgroup2::Mounted { at },
+        None if kernel::has_file_system("cgroup2") => Cgroup2::Mountable,
+        None => Cgroup2::Missing {
+            why: "the kernel was built without cgroup2".into(),
+        },
+    }
+}
+
+fn under(prefix: &str, point: &Path) -> PathBuf {
+    Path::new(prefix).join(point.strip_prefix("/").unwrap_or(point))
+}
+
+pub(super) fn hierarchy(mounts: &Visible) -> Hierarchy {
+    let has = |kind: &str| {
+        let all = mounts.own.iter().chain(&mounts.of_first_process);
+        all.into_iter().any(|mount| mount.kind == kind)
+    };
+    kernel::hierarchy(has("cgroup"), has("cgroup2"))
+}
+
+/// The scope's directory, opened; or why it cannot be.
+pub(super) fn scope(cgroup2: &Cgroup2, scope: &str) -> Result<File, Fact> {
+    match cgroup2 {
+        Cgroup2::Mounted { at } => {
+            let path = at.join(scope.trim_start_matches('/'));
+            File::open(&path)
+                .map_err(|error| Fact::no(format!("cannot open {}: {error}", path.display())))
+        }
+        // What is mounted nowhere has no groups but its root.
+        Cgroup2::Mountable if scope == "/" => {
+            Err(Fact::unknown("the cgroup2 tree is not mounted yet"))
+        }
+        Cgroup2::Mountable => Err(Fact::no(format!(
+            "the cgroup2 tree is not mounted on this host, so it has no group {scope}"
+        ))),
+        Cgroup2::Missing { why } => Err(Fact::no(why.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cgroup2, Hierarchy, hierarchy, scope};
+    use crate::host::Fact;
+    use crate::host::mounts::{Visible, parse};
+
+    fn visible(own: &str) -> Visible {
+        Visible {
+            own: parse(own),
+            of_first_process: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_hierarchy_follows_from_what_is_mounted() {
+        let v1 = "1 1 0:1 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n";
+        let v2 = "1 1 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(hierarchy(&visible(v1)), Hierarchy::V1);
+        assert_eq!(hierarchy(&visible(v2)), Hierarchy::V2);
+        assert_eq!(hierarchy(&visible(&format!("{v1}{v2}"))), Hierarchy::Hybrid);
+        assert_eq!(hierarchy(&visible("")), Hierarchy::None);
+    }
+
+    #[test]
+    fn a_scope_below_an_unmounted_tree_does_not_exist() {
+        assert!(matches!(
+            scope(&Cgroup2::Mountable, "/a"),
+            Err(Fact::No { .. })
+        ));
+        assert!(matches!(
+            scope(&Cgroup2::Mountable, "/"),
+            Err(Fact::Unknown { .. })
+        ));
+        let missing = Cgroup2::Missing {
+            why: "no cgroup2".into(),
+        };
+        assert_eq!(scope(&missing, "/").unwrap_err(), Fact::no("no cgroup2"));
+    }
+}

@@ -1,0 +1,45 @@
+//! The kernel's clocks, read as values: everything else takes `now` as an argument.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Where Unix time stands relative to the kernel's clocks, taken at start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// Unix time at CLOCK_BOOTTIME zero, in nanoseconds.
+    pub boottime_zero_ns: u64,
+    /// Unix time at CLOCK_MONOTONIC zero, in nanoseconds (BPF timestamps count from there).
+    pub monotonic_zero_ns: u64,
+}
+
+/// Reads the clocks one after the other: exact to some microseconds.
+#[must_use]
+pub fn clocks() -> Clocks {
+    let unix = nanoseconds(ClockId::CLOCK_REALTIME);
+    Clocks {
+        boottime_zero_ns: unix.saturating_sub(nanoseconds(ClockId::CLOCK_BOOTTIME)),
+        monotonic_zero_ns: unix.saturating_sub(nanoseconds(ClockId::CLOCK_MONOTONIC)),
+    }
+}
+
+/// Unix time in milliseconds.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    nanoseconds(ClockId::CLOCK_REALTIME) / 1_000_000
+}
+
+/// Milliseconds that only grow, for rates and deadlines.
+#[must_use]
+pub fn monotonic_ms() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC) / 1_000_000
+}
+
+/// A clock the kernel does not have reads as 0; Linux has all three since 2.6.39.
+fn nanoseconds(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        let fraction = u64::try_from(time.tv_nsec()).unwrap_or(0);
+        seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(fraction)
+    })
+}

@@ -1,0 +1,68 @@
+//! Facts that stand in one file each.
+
+use super::capability::Capabilities;
+use super::{Fact, Hierarchy};
+
+/// The trimmed text of a small file; `None` when it cannot be read.
+pub(super) fn text(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned())
+}
+
+pub(super) fn hostname() -> String {
+    text("/proc/sys/kernel/hostname")
+        .filter(|name| !name.is_empty())
+        .unwrap_or("unknown".into())
+}
+
+pub(super) fn release() -> String {
+    text("/proc/sys/kernel/osrelease").unwrap_or("unknown".into())
+}
+
+pub(super) fn effective_capabilities() -> Capabilities {
+    text("/proc/thread-self/status")
+        .or_else(|| text("/proc/self/status"))
+        .and_then(|status| Capabilities::from_status(&status, "CapEff"))
+        .unwrap_or_default()
+}
+
+/// The mode in brackets: `none [integrity] confidentiality`.
+pub(super) fn lockdown() -> Option<String> {
+    let modes = text("/sys/kernel/security/lockdown")?;
+    let (_, rest) = modes.split_once('[')?;
+    rest.split_once(']').map(|(mode, _)| mode.to_owned())
+}
+
+/// Soft limit of locked memory: bounds what maps may take on kernels that charge it to the user.
+pub(super) fn memlock() -> Option<String> {
+    let limits = text("/proc/self/limits")?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max locked memory"))?;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
+/// Whether the kernel lists this file system, mounted or not.
+pub(super) fn has_file_system(name: &str) -> bool {
+    let known = text("/proc/filesystems").unwrap_or_default();
+    known
+        .lines()
+        .any(|line| line.split('\t').next_back() == Some(name))
+}
+
+pub(super) fn tracefs() -> Fact {
+    Fact::when(
+        has_file_system("tracefs"),
+        "the kernel was built without tracefs",
+    )
+}
+
+/// How the host arranges its cgroups.
+pub(super) fn hierarchy(has_v1: bool, has_v2: bool) -> Hierarchy {
+    match (has_v1, has_v2) {
+        (false, true) => Hierarchy::V2,
+        (true, true) => Hierarchy::Hybrid,
+        (true, false) => Hierarchy::V1,
+        (false, false) => Hierarchy::None,
+    }
+}

@@ -1,0 +1,125 @@
+//! What the agent may do: one system call per paragraph.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use caps::{CapSet, CapsHashSet};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+
+use crate::host::{Capabilities, Capability};
+
+/// Descriptors: programs, maps, links, one per CPU for a perf buffer, database, sockets.
+const MAX_OPEN_FILES: u64 = 4096;
+
+/// Bounds what a fault could cost the host.
+pub(super) fn limit_resources() -> Result<()> {
+    // A core file would hold the fleet key.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("forbid core files")?;
+
+    // Only downwards: raising would need a capability that is not there everywhere.
+    let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)
+        .context("read the limit of open files")?;
+    let files = hard.min(MAX_OPEN_FILES);
+    setrlimit(Resource::RLIMIT_NOFILE, files, files).context("limit open files")?;
+
+    // Nor may another process of the same user attach to this one and read it.
+    prctl::set_dumpable(false).context("forbid dumps")
+}
+
+/// Drops every capability but `keep`, for good, and reads back what is left.
+pub(super) fn drop_all_but(keep: Capabilities) -> Result<Capabilities> {
+    // Nothing that is ever executed can get back what is dropped below.
+    prctl::set_no_new_privs().context("set no_new_privs")?;
+
+    // Before the effective set, because it needs CAP_SETPCAP. What this kernel knows ends at its
+    // cap_last_cap.
+    let known = caps::runtime::procfs_all_supported(None).context("list the capabilities")?;
+    for capability in known {
+        caps::drop(None, CapSet::Bounding, capability)
+            .with_context(|| format!("drop {capability} from the bounding set"))?;
+    }
+
+    // Kernels before 4.3 have no ambient set, so there is nothing to clear.
+    if caps::runtime::ambient_set_supported().is_ok() {
+        caps::clear(None, CapSet::Ambient).context("clear the ambient set")?;
+    }
+
+    caps::clear(None, CapSet::Inheritable).context("clear the inheritable set")?;
+
+    // Effective before permitted, of which it must be a part.
+    let kept = to_caps(keep);
+    caps::set(None, CapSet::Effective, &kept).context("set the effective capabilities")?;
+
+    caps::set(None, CapSet::Permitted, &kept).context("set the permitted capabilities")?;
+
+    read_back(keep)
+}
+
+/// Runs `ask` on a thread that has only these of the process's effective capabilities.
+///
+/// # Errors
+/// The thread cannot be made or its capabilities cannot be set.
+pub fn with_only<T: Send>(keep: &[Capability], ask: impl FnOnce() -> T + Send) -> Result<T> {
+    let kept = to_caps(keep.iter().copied().collect());
+    std::thread::scope(|scope| {
+        let trial = std::thread::Builder::new()
+            .name("trial".into())
+            .spawn_scoped(scope, || {
+                caps::set(None, CapSet::Effective, &kept)?;
+                Ok::<T, caps::errors::CapsError>(ask())
+            });
+        let outcome = trial.context("start a thread")?.join();
+        outcome
+            .map_err(|_| anyhow!("the trial panicked"))?
+            .context("set its capabilities")
+    })
+}
+
+fn to_caps(capabilities: Capabilities) -> CapsHashSet {
+    caps::all()
+        .into_iter()
+        .filter(|one| {
+            capabilities
+                .iter()
+                .any(|capability| capability.index() == one.index())
+        })
+        .collect()
+}
+
+/// Old kernels drop unknown capabilities without an error, so only the kernel's word counts.
+fn read_back(keep: Capabilities) -> Result<Capabilities> {
+    let set = |name: &str| -> Result<Capabilities> {
+        let line = format!("{name}:\t{}\n", status_field(name)?);
+        Capabilities::from_status(&line, name).with_context(|| format!("read {name}"))
+    };
+    for name in ["CapInh", "CapBnd", "CapAmb"] {
+        match set(name) {
+            Ok(left) if left == Capabilities::default() => {}
+            Ok(left) => bail!("{name} still holds {left}"),
+            // Kernels before 4.3 have no such line.
+            Err(_) if name == "CapAmb" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (effective, permitted) = (set("CapEff")?, set("CapPrm")?);
+    if effective != permitted {
+        bail!("effective capabilities {effective} differ from permitted ones {permitted}");
+    }
+    if let Some(excess) = effective.iter().find(|capability| !keep.has(*capability)) {
+        bail!("{excess} could not be dropped");
+    }
+    if !prctl::get_no_new_privs().context("read no_new_privs")? {
+        bail!("no_new_privs is not set");
+    }
+    Ok(effective)
+}
+
+/// One field of this thread's `/proc/self/status`.
+pub(super) fn status_field(name: &str) -> Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value
+        .map(|value| value.trim().to_owned())
+        .with_context(|| format!("{name} in /proc/self/status"))
+}

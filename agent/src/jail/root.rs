@@ -1,0 +1,211 @@
+//! What the agent sees: one system call per paragraph.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{chdir, chroot, pivot_root};
+
+use crate::plan::{JailMount, Source};
+
+const NOTHING: Option<&str> = None;
+/// Enough for a resolver's configuration and a long hosts file.
+const MAX_NAME_FILE: u64 = 4 << 20;
+const TMPFS_OPTIONS: &str = "size=16m,mode=0700";
+
+/// How the root directory became the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// The old root is not only out of sight but gone from the namespace.
+    Pivoted,
+    /// On hosts that run from their initial ramdisk, which cannot be pivoted away from.
+    Chrooted,
+}
+
+impl How {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Chrooted => "chroot",
+            Self::Pivoted => "pivot_root",
+        }
+    }
+}
+
+/// The directory without symbolic links, after making sure that only root can change it.
+pub(super) fn check(rootfs: &Path, mounts: &[JailMount]) -> Result<PathBuf> {
+    let rootfs = rootfs
+        .canonicalize()
+        .context("is not there; install or assemble it first")?;
+    let metadata = fs::metadata(&rootfs)?;
+    if !metadata.is_dir() {
+        bail!("is not a directory");
+    }
+    if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+        bail!("must belong to root and be writable by nobody else");
+    }
+    for mount in mounts {
+        let target = rootfs.join(mount.target);
+        let metadata = fs::symlink_metadata(&target).with_context(|| {
+            format!(
+                "lacks {}; install or assemble it again ({})",
+                mount.target, mount.why
+            )
+        })?;
+        if metadata.is_symlink() || metadata.uid() != 0 {
+            bail!(
+                "{} must be a directory or file of root, not a link",
+                mount.target
+            );
+        }
+    }
+    Ok(rootfs)
+}
+
+/// Copies the host's resolver configuration and hosts file, as the agent will not see theirs.
+pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
+    for name in ["resolv.conf", "hosts"] {
+        let mut text = Vec::new();
+        // A host without the file has no names in it: the jail's then says the same.
+        if let Ok(file) = fs::File::open(Path::new("/etc").join(name)) {
+            file.take(MAX_NAME_FILE)
+                .read_to_end(&mut text)
+                .with_context(|| format!("read /etc/{name}"))?;
+        }
+        let target = rootfs.join("etc").join(name);
+        if fs::read(&target).is_ok_and(|old| old == text) {
+            continue;
+        }
+        let fresh = rootfs.join("etc").join(format!(".{name}.new"));
+        fs::write(&fresh, &text)
+            .and_then(|()| fs::rename(&fresh, &target))
+            .with_context(|| format!("copy /etc/{name} to {}", target.display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the agent's view in a private mount namespace; returns what was optional and failed.
+pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<String>> {
+    // From here on mounts are this process's own.
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
+        Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
+        errno => anyhow::Error::from(errno).context("make a private mount namespace"),
+    })?;
+
+    // On most hosts the copies are still shared: without this our mounts would show on the host.
+    mount(
+        NOTHING,
+        "/",
+        NOTHING,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        NOTHING,
+    )
+    .context("make mounts private")?;
+
+    // A mount point of its own can be pivoted to and made read-only.
+    mount(Some(rootfs), rootfs, NOTHING, MsFlags::MS_BIND, NOTHING)
+        .context("bind the root directory onto itself")?;
+
+    let mut left_out = Vec::new();
+    for one in mounts {
+        let target = rootfs.join(one.target);
+        let done = place(&one.source, &target);
+        match done.with_context(|| format!("mount {} ({})", one.target, one.why)) {
+            Ok(()) => {}
+            Err(error) if one.optional => left_out.push(format!("{}: {error:#}", one.target)),
+            Err(error) => return Err(error),
+        }
+    }
+
+    // Last, because writable directories are bound from it.
+    read_only(
+        rootfs,
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+    )
+    .context("make the root directory read-only")?;
+    Ok(left_out)
+}
+
+fn place(source: &Source, target: &Path) -> nix::Result<()> {
+    let inert = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    match source {
+        Source::Cgroup2 => {
+            mount(Some("cgroup2"), target, Some("cgroup2"), inert, NOTHING)?;
+            read_only(target, inert)
+        }
+        Source::Host(path) => {
+            mount(
+                Some(path.as_path()),
+                target,
+                NOTHING,
+                MsFlags::MS_BIND,
+                NOTHING,
+            )?;
+            // Devices must stay usable where a device is what was asked for.
+            let device = path.starts_with("/dev");
+            read_only(
+                target,
+                if device {
+                    inert - MsFlags::MS_NODEV
+                } else {
+                    inert
+                },
+            )
+        }
+        Source::Itself => {
+            mount(Some(target), target, NOTHING, MsFlags::MS_BIND, NOTHING)?;
+            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | inert;
+            mount(NOTHING, target, NOTHING, flags, NOTHING)
+        }
+        Source::Tmpfs => mount(
+            Some("tmpfs"),
+            target,
+            Some("tmpfs"),
+            inert,
+            Some(TMPFS_OPTIONS),
+        ),
+        Source::Tracefs => {
+            mount(Some("tracefs"), target, Some("tracefs"), inert, NOTHING)?;
+            read_only(target, inert)
+        }
+    }
+}
+
+/// A bind mount takes its flags only when it is mounted again.
+fn read_only(target: &Path, flags: MsFlags) -> nix::Result<()> {
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
+    mount(NOTHING, target, NOTHING, flags, NOTHING)
+}
+
+/// Makes `rootfs` the root and lets go of the old one.
+pub(super) fn make_root(rootfs: &Path) -> Result<How> {
+    chdir(rootfs).context("change into the root directory")?;
+
+    // The old root ends up mounted over the new one at "/" ...
+    let how = match pivot_root(".", ".") {
+        Ok(()) => How::Pivoted,
+        // ... except where the old one is the initial ramdisk or no mount of its own.
+        Err(Errno::EINVAL) => How::Chrooted,
+        Err(errno) => return Err(errno).context("make the root directory the root"),
+    };
+
+    if how == How::Pivoted {
+        // ... from where it is taken away: file systems that the host unmounts later are not kept
+        // busy by this namespace, and there is no way back.
+        umount2(".", MntFlags::MNT_DETACH).context("let go of the old root")?;
+    } else {
+        chroot(".").context("change the root directory")?;
+    }
+
+    chdir("/").context("change to the new root")?;
+    Ok(how)
+}
+
+/// Takes a mount away; open files in it stay usable.
+pub(super) fn unmount(target: &Path) -> Result<()> {
+    umount2(target, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", target.display()))
+}

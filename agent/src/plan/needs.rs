@@ -1,0 +1,119 @@
+//! What the jail must leave: the least that the chosen programs work with.
+
+use std::path::PathBuf;
+
+use super::{Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Until};
+use crate::host::{Cgroup2, HostFacts, Least};
+
+/// Mounts and capabilities for these choices on this host.
+pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) -> JailNeeds {
+    let mut mounts = always();
+    let mut capabilities = Vec::new();
+    if let Family::Run(choice) = connection {
+        mounts.extend(for_loading(facts));
+        capabilities = kept(facts, choice.value);
+    }
+    mounts.extend(cgroup_tree(&facts.cgroup2));
+    JailNeeds {
+        capabilities,
+        mounts,
+    }
+}
+
+fn bind(target: &'static str, until: Until, optional: bool, why: &'static str) -> JailMount {
+    JailMount {
+        target,
+        source: Source::Host(PathBuf::from("/").join(target)),
+        until,
+        optional,
+        why,
+    }
+}
+
+fn always() -> Vec<JailMount> {
+    let writable = |target, source, why| JailMount {
+        target,
+        source,
+        until: Until::End,
+        optional: false,
+        why,
+    };
+    vec![
+        writable("var/lib/waybill", Source::Itself, "spool and host id"),
+        writable("run", Source::Itself, "lock and status of this run"),
+        writable(
+            "tmp",
+            Source::Tmpfs,
+            "temporary files of the spool's database",
+        ),
+        bind("dev/null", Until::End, false, "libraries open it"),
+        bind("proc", Until::End, false, "names and cgroups of processes"),
+        bind(
+            "sys/devices/system/cpu",
+            Until::End,
+            false,
+            "tables per CPU are sized by it",
+        ),
+    ]
+}
+
+fn for_loading(facts: &HostFacts) -> Vec<JailMount> {
+    let mut mounts = vec![bind(
+        "sys/kernel/btf",
+        Until::Loaded,
+        false,
+        "layout of kernel structures",
+    )];
+    if facts.tracefs.is_yes() {
+        mounts.push(JailMount {
+            target: "sys/kernel/tracing",
+            source: Source::Tracefs,
+            until: Until::Loaded,
+            optional: true,
+            why: "numbers of the tracepoints for accept",
+        });
+    }
+    mounts
+}
+
+fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
+    let source = match cgroup2 {
+        // Never mounted anew where it is mounted: a new mount would reset the tree's options
+        // (nsdelegate and others) for the whole host, see cgroup2_get_tree() in the kernel.
+        Cgroup2::Mounted { at } => Source::Host(at.clone()),
+        Cgroup2::Mountable => Source::Cgroup2,
+        Cgroup2::Missing { .. } => return None,
+    };
+    Some(JailMount {
+        target: "sys/fs/cgroup",
+        source,
+        until: Until::End,
+        optional: false,
+        why: "the scope, and names of cgroups",
+    })
+}
+
+/// Capabilities kept after loading; which ones really help was tried on this host.
+fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, String)> {
+    let mut kept = Vec::new();
+    let mut keep = |least: &Least, why: &str| {
+        for capability in least.capabilities() {
+            match kept.iter_mut().find(|(known, _)| known == capability) {
+                Some((_, reasons)) => *reasons = format!("{reasons}; {why}"),
+                None => kept.push((*capability, why.to_owned())),
+            }
+        }
+    };
+    keep(&facts.least_for_maps, "read the tables of the programs");
+    keep(
+        &facts.least_for_executables,
+        "read paths of other processes' executables",
+    );
+    if variant == ConnectionVariant::RawTracepointAndSockops {
+        keep(
+            &facts.least_for_query,
+            "notice other sockops programs on the scope's cgroup",
+        );
+    }
+    kept
+}

@@ -1,0 +1,263 @@
+//! Every test starts from a host that can do everything and takes one thing away.
+
+use std::path::PathBuf;
+
+use super::{Capability, ConnectionVariant, Family, Mode, Plan, Source, Transport, decide};
+use crate::config::{Config, Key, Secret};
+use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least};
+
+fn capable_host() -> HostFacts {
+    HostFacts {
+        hostname: "host".into(),
+        kernel: "6.1.0".into(),
+        arch: "x86_64".into(),
+        clocks: Clocks::default(),
+        capabilities: Capabilities::default(),
+        bpf: Fact::Yes,
+        btf: Fact::Yes,
+        raw_tracepoint: Fact::Yes,
+        state_tracepoint: Fact::Yes,
+        sockops: Fact::Yes,
+        header_options: Fact::Yes,
+        lru_hash: Fact::Yes,
+        lpm_trie: Fact::Yes,
+        ring_buffer: Fact::Yes,
+        perf_event_array: Fact::Yes,
+        file_iterator: Fact::Yes,
+        map_iterator: Fact::Yes,
+        tracefs: Fact::Yes,
+        hierarchy: Hierarchy::V2,
+        cgroup2: Cgroup2::Mounted {
+            at: PathBuf::from("/sys/fs/cgroup"),
+        },
+        scope: Fact::Yes,
+        neighbours: Some(Vec::new()),
+        least_for_maps: Least::new(&[], "tried"),
+        least_for_query: Least::new(&[Capability::NET_ADMIN], "tried"),
+        least_for_executables: Least::new(&[Capability::SYS_PTRACE], "tried"),
+        unprivileged_bpf_disabled: Some("2".into()),
+        lockdown: Some("none".into()),
+        lsm: None,
+        memlock: None,
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::defaults();
+    config.keys = vec![Key {
+        epoch: 1,
+        secret: Secret::new([7; 16]),
+    }];
+    config
+}
+
+/// The plan of a capable host after `change`.
+fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
+    let mut facts = capable_host();
+    change(&mut facts);
+    decide(&facts, &config())
+}
+
+fn lacking() -> Fact {
+    Fact::no("tried and refused")
+}
+
+fn variant(plan: &Plan) -> Option<ConnectionVariant> {
+    match &plan.connection {
+        Family::Run(choice) => Some(choice.value),
+        Family::Skip { .. } => None,
+    }
+}
+
+#[test]
+fn a_capable_host_gets_everything() {
+    let plan = plan_without(|_| {});
+    assert_eq!(plan.mode.value, Mode::Sockops);
+    assert_eq!(plan.transport.value, Transport::RingBuffer);
+    assert_eq!(
+        variant(&plan),
+        Some(ConnectionVariant::RawTracepointAndSockops)
+    );
+    assert!(plan.discovery.value && plan.snapshot.value);
+    assert_eq!(
+        plan.jail.capability_set().to_string(),
+        "CAP_NET_ADMIN CAP_SYS_PTRACE"
+    );
+}
+
+#[test]
+fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
+    let takes: [(&str, fn(&mut HostFacts)); 8] = [
+        ("cannot be loaded", |facts| facts.bpf = lacking()),
+        ("BTF", |facts| facts.btf = lacking()),
+        ("raw tracepoint", |facts| facts.raw_tracepoint = lacking()),
+        ("socket's state", |facts| facts.state_tracepoint = lacking()),
+        ("evict", |facts| facts.lru_hash = lacking()),
+        ("prefixes", |facts| facts.lpm_trie = lacking()),
+        ("scope's cgroup", |facts| facts.scope = lacking()),
+        ("hand records over", |facts| {
+            facts.ring_buffer = lacking();
+            facts.perf_event_array = lacking();
+        }),
+    ];
+    for (words, take) in takes {
+        let plan = plan_without(take);
+        let Family::Skip { reason } = &plan.connection else {
+            panic!("{words}: the family should be skipped");
+        };
+        assert!(
+            reason.contains(words) && reason.contains("tried and refused"),
+            "{reason}"
+        );
+        assert_eq!(plan.mode.value, Mode::Observe, "{words}");
+        assert!(!plan.discovery.value && !plan.snapshot.value, "{words}");
+        assert!(plan.jail.capabilities.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn without_header_options_connections_are_still_measured() {
+    for plan in [
+        plan_without(|facts| facts.header_options = lacking()),
+        plan_without(|facts| facts.sockops = Fact::unknown("not permitted")),
+    ] {
+        assert_eq!(plan.mode.value, Mode::Observe);
+        assert!(
+            plan.mode.reason.contains("tc-clone"),
+            "{}",
+            plan.mode.reason
+        );
+        assert_eq!(variant(&plan), Some(ConnectionVariant::RawTracepoint));
+        assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
+    }
+}
+
+#[test]
+fn without_a_ring_buffer_records_come_through_perf_events() {
+    let plan = plan_without(|facts| facts.ring_buffer = lacking());
+    assert_eq!(plan.transport.value, Transport::PerfBuffer);
+    assert!(plan.transport.reason.contains("tried and refused"));
+    assert!(variant(&plan).is_some());
+}
+
+#[test]
+fn each_iterator_costs_only_what_it_does() {
+    let plan = plan_without(|facts| facts.file_iterator = lacking());
+    assert!(!plan.discovery.value && plan.snapshot.value);
+    assert!(plan.discovery.reason.contains("older than the agent"));
+    let plan = plan_without(|facts| facts.map_iterator = lacking());
+    assert!(plan.discovery.value && !plan.snapshot.value);
+}
+
+#[test]
+fn switched_off_means_nothing_is_written_and_others_are_still_read() {
+    let mut config = config();
+    config.option.enabled = false;
+    let plan = decide(&capable_host(), &config);
+    assert_eq!(plan.mode.value, Mode::Observe);
+    assert!(plan.mode.reason.contains("enabled = false"));
+    assert_eq!(
+        variant(&plan),
+        Some(ConnectionVariant::RawTracepointAndSockops)
+    );
+    config.keys.clear();
+    let plan = decide(&capable_host(), &config);
+    assert_eq!(variant(&plan), Some(ConnectionVariant::RawTracepoint));
+}
+
+#[test]
+fn capabilities_follow_from_what_was_tried_and_say_what_they_are_for() {
+    let plan = plan_without(|facts| {
+        facts.least_for_maps = Least::new(&[Capability::BPF], "tried");
+        facts.least_for_query = Least::new(&[Capability::NET_ADMIN, Capability::BPF], "tried");
+    });
+    let set = plan.jail.capability_set();
+    assert_eq!(set.to_string(), "CAP_NET_ADMIN CAP_SYS_PTRACE CAP_BPF");
+    let (_, why) = plan
+        .jail
+        .capabilities
+        .iter()
+        .find(|(one, _)| *one == Capability::BPF)
+        .unwrap();
+    assert!(
+        why.contains("tables") && why.contains("notice other sockops"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_mounted_cgroup_tree_is_bound_and_never_mounted_anew() {
+    let tree = |plan: &Plan| {
+        let mount = plan
+            .jail
+            .mounts
+            .iter()
+            .find(|mount| mount.target == "sys/fs/cgroup");
+        mount.map(|mount| mount.source.clone())
+    };
+    let bound = tree(&plan_without(|_| {}));
+    assert_eq!(bound, Some(Source::Host(PathBuf::from("/sys/fs/cgroup"))));
+    let fresh = tree(&plan_without(|facts| facts.cgroup2 = Cgroup2::Mountable));
+    assert_eq!(fresh, Some(Source::Cgroup2));
+    let none = tree(&plan_without(|facts| {
+        facts.cgroup2 = Cgroup2::Missing { why: "old".into() };
+        facts.scope = lacking();
+    }));
+    assert_eq!(none, None);
+}
+
+#[test]
+fn every_decision_has_a_reason_in_the_report() {
+    for plan in [
+        plan_without(|_| {}),
+        plan_without(|facts| facts.bpf = lacking()),
+    ] {
+        for (name, decision) in plan.rows() {
+            let (_, reason) = decision.split_once(": ").unwrap();
+            assert!(!reason.trim().is_empty(), "{name}: {decision}");
+        }
+    }
+}
+
+#[test]
+fn the_jail_mounts_only_what_the_manifest_has_a_place_for() {
+    let manifest = include_str!("../../../rootfs/manifest.toml");
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let paths: Vec<&str> = ["directory", "file"]
+        .iter()
+        .flat_map(|kind| manifest[*kind].as_array().unwrap())
+        .map(|entry| entry["path"].as_str().unwrap())
+        .collect();
+    for mount in plan_without(|_| {}).jail.mounts {
+        assert!(
+            paths.contains(&mount.target),
+            "rootfs/manifest.toml lacks {}",
+            mount.target
+        );
+    }
+}
+
+#[test]
+fn the_manifest_gives_each_entry_a_reason_and_a_parent() {
+    let manifest = include_str!("../../../rootfs/manifest.toml");
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let mut directories = vec![String::new()];
+    for entry in manifest["directory"].as_array().unwrap() {
+        let path = entry["path"].as_str().unwrap();
+        assert!(!entry["why"].as_str().unwrap().is_empty(), "{path}");
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        assert!(
+            directories.iter().any(|known| known == parent),
+            "{path} comes before {parent}"
+        );
+        directories.push(path.to_owned());
+    }
+    for entry in manifest["file"].as_array().unwrap() {
+        let path = entry["path"].as_str().unwrap();
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        assert!(
+            directories.iter().any(|known| known == parent),
+            "{path} has no {parent}"
+        );
+    }
+}
