@@ -6,6 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod case;
+mod harm;
+mod nat;
+mod numbers;
+mod scene;
 mod shapes;
 
 use std::process::ExitCode;
@@ -22,7 +26,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let cases = [shapes::CASES];
+    let cases = [shapes::CASES, nat::CASES, numbers::CASES, harm::CASES];
     let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -18,6 +18,9 @@ use super::{Lab, command};
 
 /// The fleet key of every agent in a lab.
 pub const FLEET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// Where the agent's binary is within its root directory.
+pub const AGENT: &str = "usr/bin/waybill-agent";
 
 /// How long an agent may take until it measures, on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -119,7 +122,18 @@ impl Agent {
         settings: &Settings,
     ) -> Result<Self> {
         let rootfs = host.directory().join("rootfs");
-        super::rootfs::assemble(&rootfs)?;
+        let programs = lab
+            .binaries()
+            .agent
+            .parent()
+            .context("a binary is in a directory")?;
+        rootfs::assemble(
+            &rootfs::Manifest::current()?,
+            programs,
+            &rootfs,
+            SystemTime::now(),
+        )?;
+        let binary = rootfs.join(AGENT);
         let key = host.directory().join("fleet.key");
         collector::write_secret(&key, &format!("{FLEET_KEY}\n"))?;
         let mut table = defaults(lab, host, &rootfs, &key)?;
@@ -130,7 +144,6 @@ impl Agent {
         settings.apply(&mut table)?;
         let config = host.directory().join("agent.toml");
         std::fs::write(&config, toml::to_string(&table)?)?;
-        let binary = lab.binaries().agent.clone();
         Ok(Self {
             host: host.clone(),
             binary,

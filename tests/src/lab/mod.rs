@@ -15,7 +15,6 @@ pub mod netns;
 pub mod process;
 pub mod programs;
 pub mod residue;
-pub mod rootfs;
 pub mod session;
 pub mod site;
 pub mod topology;

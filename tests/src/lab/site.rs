@@ -259,10 +259,10 @@ fn rules(nat: Nat, middlebox: Middlebox, backends: usize) -> String {
                 .map(|i| format!("{i} : {}", leaf(2, i, family, 2)))
                 .collect();
             let (address, choices) = (vip(family).ip(), choices.join(", "));
-            write!(
+            writeln!(
                 text,
                 "  {word} daddr {address} tcp dport {VIP_PORT} dnat {word} to \
-                 numgen inc mod {backends} map {{ {choices} }} : {SERVICE_PORT}\n"
+                 numgen inc mod {backends} map {{ {choices} }} : {SERVICE_PORT}"
             )
             .ok();
         }

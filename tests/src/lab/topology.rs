@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The answer of `waybill-collector topology --format json`.
@@ -136,6 +137,8 @@ pub struct Expected {
     pub client: String,
     /// Id of the server's node.
     pub server: String,
+    /// The server's own address and port.
+    pub endpoint: SocketAddr,
     /// Exact number of connections.
     pub connections: u64,
     /// Addresses that only one side sees; exactly these, in any order.
@@ -192,11 +195,34 @@ impl Topology {
     }
 }
 
+impl Edge {
+    /// What the client's host counted.
+    ///
+    /// # Errors
+    /// When it did not report.
+    pub fn client_side(&self) -> Result<&Counters> {
+        self.client_counters
+            .as_ref()
+            .with_context(|| format!("no client counters: {}", brief(self)))
+    }
+
+    /// What the server's host counted.
+    ///
+    /// # Errors
+    /// When it did not report.
+    pub fn server_side(&self) -> Result<&Counters> {
+        self.server_counters
+            .as_ref()
+            .with_context(|| format!("no server counters: {}", brief(self)))
+    }
+}
+
 impl Expected {
     /// Whether an edge is meant: same ends, same via.
     fn describes(&self, edge: &Edge) -> bool {
         edge.client == self.client
             && edge.server == self.server
+            && edge.server_endpoint == self.endpoint.to_string()
             && edge.via.len() == self.via.len()
             && self.via.iter().all(|via| edge.via.contains(via))
     }
@@ -250,7 +276,7 @@ impl std::fmt::Display for Via {
 
 /// The virtual address that the client saw.
 #[must_use]
-pub fn vip(address: std::net::SocketAddr) -> Via {
+pub fn vip(address: SocketAddr) -> Via {
     Via {
         seen_by: "client".into(),
         kind: "vip".into(),
@@ -260,7 +286,7 @@ pub fn vip(address: std::net::SocketAddr) -> Via {
 
 /// The translating address that the server saw.
 #[must_use]
-pub fn nat(address: std::net::IpAddr) -> Via {
+pub fn nat(address: IpAddr) -> Via {
     Via {
         seen_by: "server".into(),
         kind: "nat".into(),
@@ -305,6 +331,7 @@ mod tests {
         Expected {
             client: "a/x".into(),
             server: "b/y".into(),
+            endpoint: "10.2.1.2:8080".parse().unwrap(),
             connections: 3,
             via: vec![vip("10.9.0.100:80".parse().unwrap())],
         }
@@ -331,6 +358,9 @@ mod tests {
         let mut other = wanted();
         other.via.clear();
         let error = seen().check(&[other]).unwrap_err().to_string();
-        assert!(error.contains("missing: a/x -> b/y x3"), "{error}");
+        assert!(
+            error.contains("missing: a/x -> b/y at 10.2.1.2:8080 x3"),
+            "{error}"
+        );
     }
 }

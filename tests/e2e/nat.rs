@@ -1,0 +1,339 @@
+//! Edges through NAT: exactly the connections that were made, joined by tokens, with the addresses
+//! in between.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::lab::Lab;
+use tests::lab::agent::Settings;
+use tests::lab::needs::Need;
+use tests::lab::programs::{self, Server};
+use tests::lab::session::Session;
+use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
+use tests::lab::topology::{Expected, nat, vip};
+use tests::program::pattern::Header;
+
+use crate::case::{Case, SOON};
+use crate::scene::{Scene, shop, stock};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "nat::routed_connections_become_edges_without_via",
+        needs: &[],
+        alone: false,
+        run: |lab| shape(lab, Nat::Direct),
+    },
+    Case {
+        name: "nat::snat_is_seen_through",
+        needs: &[],
+        alone: false,
+        run: |lab| shape(lab, Nat::Snat),
+    },
+    Case {
+        name: "nat::dnat_is_seen_through",
+        needs: &[],
+        alone: false,
+        run: |lab| shape(lab, Nat::Dnat),
+    },
+    Case {
+        name: "nat::fullnat_is_seen_through",
+        needs: &[],
+        alone: false,
+        run: |lab| shape(lab, Nat::FullNat),
+    },
+    Case {
+        name: "nat::listeners_older_than_the_agent_are_joined",
+        needs: &[],
+        alone: false,
+        run: older_listeners,
+    },
+    Case {
+        name: "nat::forced_syncookies_do_not_hide_an_edge",
+        needs: &[],
+        alone: false,
+        run: syncookies,
+    },
+    Case {
+        name: "nat::deferred_accept_does_not_hide_an_edge",
+        needs: &[Need::Program("nginx"), Need::Program("curl")],
+        alone: false,
+        run: deferred_accept,
+    },
+    Case {
+        name: "nat::servers_that_speak_first_are_joined",
+        needs: &[],
+        alone: false,
+        run: speaks_first,
+    },
+    Case {
+        name: "nat::five_thousand_short_connections_are_all_counted",
+        needs: &[],
+        alone: false,
+        run: short_ones,
+    },
+    Case {
+        name: "nat::long_connections_are_joined_while_they_are_open",
+        needs: &[],
+        alone: false,
+        run: long_ones,
+    },
+    Case {
+        name: "nat::the_answer_joins_when_only_the_server_writes",
+        needs: &[],
+        alone: false,
+        run: |lab| {
+            one_writer(
+                lab,
+                "option.destinations",
+                "option.on_data",
+                Written::ByServer,
+            )
+        },
+    },
+    Case {
+        name: "nat::the_waybill_joins_when_only_the_client_writes",
+        needs: &[],
+        alone: false,
+        run: |lab| {
+            one_writer(
+                lab,
+                "option.on_data",
+                "option.destinations",
+                Written::ByClient,
+            )
+        },
+    },
+];
+
+/// Who sent what to whom: connections per client and backend, both counted from 0.
+type Sent = BTreeMap<(usize, usize), u64>;
+
+/// Pattern bytes by which the backends' logs tell one client from another.
+fn mark(client: usize) -> u64 {
+    100 + client as u64
+}
+
+/// Opens `count` connections from every client to every target of the shape.
+fn send(site: &Site, family: Family, count: u64, more: &[&str]) -> Result<u64> {
+    let mut opened = 0;
+    for (index, client) in site.clients.iter().enumerate() {
+        let (count, up) = (count.to_string(), mark(index).to_string());
+        let options = [&["--count", &count, "--up", &up], more].concat();
+        for seen in client.connect(site.target(family), &options)? {
+            ensure!(seen.error.is_empty(), "{family:?}: {seen:?}");
+            opened += 1;
+        }
+    }
+    Ok(opened)
+}
+
+/// What the backends logged, after `total` connections, by family.
+fn logged(servers: &[Server], total: u64) -> Result<[Sent; 2]> {
+    let all = || -> Result<Vec<_>> { servers.iter().map(Server::served).collect() };
+    let served = tests::lab::wait::wait_until(SOON, "log of every connection", || {
+        let served = all()?;
+        let count: usize = served.iter().map(Vec::len).sum();
+        Ok((count as u64 >= total).then_some(served))
+    })?;
+    let mut sent = [Sent::new(), Sent::new()];
+    for (backend, entries) in served.iter().enumerate() {
+        for entry in entries {
+            let up = entry.received.checked_sub(Header::LENGTH as u64 + mark(0));
+            let client = usize::try_from(up.context("a stranger's connection")?)?;
+            let family = usize::from(entry.peer.is_ipv6());
+            *sent[family].entry((client, backend)).or_default() += 1;
+        }
+    }
+    let count: u64 = sent.iter().flat_map(BTreeMap::values).sum();
+    ensure!(count == total, "{count} logged of {total}");
+    Ok(sent)
+}
+
+/// The edges that must be there for what was sent through a shape.
+fn expected(site: &Site, shape: Nat, sent: &[Sent; 2]) -> Vec<Expected> {
+    let mut edges = Vec::new();
+    for (family, sent) in Family::BOTH.into_iter().zip(sent) {
+        for (&(client, backend), &connections) in sent {
+            let mut via = Vec::new();
+            if shape.virtual_address() {
+                via.push(vip(site.target(family)));
+            }
+            if shape.hides_client() {
+                via.push(nat(site.gateway_ip(backend, family)));
+            }
+            edges.push(Expected {
+                client: shop(&site.clients[client]),
+                server: stock(&site.backends[backend]),
+                endpoint: site.backend(backend, family),
+                connections,
+                via,
+            });
+        }
+    }
+    edges
+}
+
+fn start_servers(site: &Site, options: &[&str]) -> Result<Vec<Server>> {
+    site.backends
+        .iter()
+        .map(|host| programs::serve(host, SERVICE_PORT, options))
+        .collect()
+}
+
+/// Sends both families through a shape and demands exactly the right edges.
+fn prove(scene: &mut Scene<'_>, shape: Nat, servers: &[Server], more: &[&str]) -> Result<()> {
+    let mut total = 0;
+    for family in Family::BOTH {
+        total += send(&scene.site, family, 20, more)?;
+    }
+    let expected = expected(&scene.site, shape, &logged(servers, total)?);
+    scene.settle_and_stop(|topology| topology.check(&expected))
+}
+
+fn shape(lab: &Lab, shape: Nat) -> Result<()> {
+    let mut scene = Scene::full(lab, 2, 2, shape, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &[])?;
+    prove(&mut scene, shape, &servers, &[])?;
+    ensure!(
+        scene.site.conntrack_invalid()? == 0,
+        "packets that conntrack calls invalid"
+    );
+    Ok(())
+}
+
+fn older_listeners(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &[])?;
+    scene.start_agents()?;
+    prove(&mut scene, Nat::FullNat, &servers, &[])
+}
+
+fn syncookies(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+    // 2 sends cookies even when the queue has room; per namespace.
+    scene.site.backends[0].sysctl("net.ipv4.tcp_syncookies", "2")?;
+    let servers = start_servers(&scene.site, &[])?;
+    prove(&mut scene, Nat::FullNat, &servers, &[])?;
+    let counters = tests::lab::counters::Counters::of(&scene.site.backends[0])?;
+    let received = counters.value("TcpExt.SyncookiesRecv");
+    ensure!(received >= 40, "only {received} connections came by cookie");
+    Ok(())
+}
+
+fn speaks_first(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &["--greet", "70"])?;
+    prove(&mut scene, Nat::FullNat, &servers, &["--greet", "70"])
+}
+
+fn short_ones(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &[])?;
+    let total = send(&scene.site, Family::V4, 5000, &["--down", "20"])?;
+    let expected = expected(&scene.site, Nat::FullNat, &logged(&servers, total)?);
+    scene.settle_and_stop(|topology| topology.check(&expected))
+}
+
+fn long_ones(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &[])?;
+    let mut session = Session::start(&scene.site.clients[0], Duration::from_secs(10))?;
+    let mut open = Vec::new();
+    for family in [Family::V4, Family::V4, Family::V6, Family::V6] {
+        let connection = session.open(scene.site.target(family))?;
+        session.exchange(&connection, mark(0), 10)?;
+        open.push(connection);
+    }
+    // The gateway takes the backends in turn, for each family on its own.
+    let one_each = || Sent::from([((0, 0), 1), ((0, 1), 1)]);
+    let expected = expected(&scene.site, Nat::FullNat, &[one_each(), one_each()]);
+    scene
+        .settle(|topology| topology.check(&expected))
+        .context("while open")?;
+    for connection in open {
+        session.close(connection)?;
+    }
+    logged(&servers, 4)?;
+    scene.settle_and_stop(|topology| {
+        topology.check(&expected)?;
+        let closed = |edge: &tests::lab::topology::Edge| -> Result<bool> {
+            Ok(edge.client_side()?.closed == 1 && edge.server_side()?.closed == 1)
+        };
+        for edge in &topology.edges {
+            ensure!(closed(edge)?, "still open: {}", topology.brief());
+        }
+        Ok(())
+    })
+}
+
+fn deferred_accept(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+    let files = lab.directory().join("files");
+    std::fs::create_dir(&files)?;
+    std::fs::write(files.join("page"), "a page")?;
+    let server = programs::nginx(&scene.site.backends[0], SERVICE_PORT, &files, "deferred")?;
+    let mut sent = [Sent::new(), Sent::new()];
+    for (family, sent) in Family::BOTH.into_iter().zip(&mut sent) {
+        let fetched = programs::curl(
+            &scene.site.clients[0],
+            scene.site.target(family),
+            "page",
+            20,
+        )?;
+        sent.insert((0, 0), fetched.succeeded);
+    }
+    let requests = server
+        .text()?
+        .lines()
+        .filter(|line| line.contains(" 200 "))
+        .count();
+    ensure!(requests == 40, "nginx served {requests}");
+    let expected = expected(&scene.site, Nat::FullNat, &sent);
+    scene.settle_and_stop(|topology| topology.check(&expected))
+}
+
+/// Which end has an agent that may write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    ByClient,
+    ByServer,
+}
+
+fn one_writer(lab: &Lab, client: &str, backend: &str, writer: Written) -> Result<()> {
+    // An agent without destinations reads but never writes.
+    let setting = |key: &str| {
+        let value = if key == "option.destinations" {
+            "[]"
+        } else {
+            "false"
+        };
+        Settings::default().with(key, value)
+    };
+    let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    scene.start_with(&setting(client)?, &setting(backend)?)?;
+    let servers = start_servers(&scene.site, &[])?;
+    let mut total = 0;
+    for family in Family::BOTH {
+        total += send(&scene.site, family, 20, &[])?;
+    }
+    let expected = expected(&scene.site, Nat::FullNat, &logged(&servers, total)?);
+    scene.settle(|topology| topology.check(&expected))?;
+    for (hosts, writes) in [
+        (&scene.site.clients, writer == Written::ByClient),
+        (&scene.site.backends, writer == Written::ByServer),
+    ] {
+        for host in hosts {
+            let written = scene
+                .agent(host)?
+                .status()?
+                .counter("option_written_total")?;
+            ensure!(
+                (written > 0) == writes,
+                "{} wrote {written} options",
+                host.name()
+            );
+        }
+    }
+    scene.settle_and_stop(|topology| topology.check(&expected))
+}

@@ -1,0 +1,128 @@
+//! A site with a collector, and agents on clients and backends.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings};
+use tests::lab::collector::Collector;
+use tests::lab::host::Host;
+use tests::lab::site::{Middlebox, Nat, Site};
+use tests::lab::topology::Topology;
+use tests::lab::wait::wait_for;
+
+/// How long the last report may take through interval, spool, upload and store.
+pub(crate) const SETTLE: Duration = Duration::from_secs(30);
+
+/// Service name of the clients' programs.
+pub(crate) const SHOP: &str = "shop";
+
+/// Service name of the backends' programs.
+pub(crate) const STOCK: &str = "stock";
+
+/// Everything of one trial.
+pub(crate) struct Scene<'a> {
+    pub(crate) lab: &'a Lab,
+    pub(crate) site: Site,
+    pub(crate) collector: Collector,
+    /// Agents in the order in which they were started.
+    pub(crate) agents: Vec<Agent>,
+}
+
+impl<'a> Scene<'a> {
+    /// Site and collector; no agent yet.
+    pub(crate) fn bare(
+        lab: &'a Lab,
+        clients: usize,
+        backends: usize,
+        nat: Nat,
+        middlebox: Middlebox,
+    ) -> Result<Self> {
+        let site = Site::build(lab, clients, backends, nat, middlebox)?;
+        let collector = Collector::start_in(lab)?;
+        Ok(Self {
+            lab,
+            site,
+            collector,
+            agents: Vec::new(),
+        })
+    }
+
+    /// Site, collector, and an agent with default settings on every client and backend.
+    pub(crate) fn full(
+        lab: &'a Lab,
+        clients: usize,
+        backends: usize,
+        nat: Nat,
+        middlebox: Middlebox,
+    ) -> Result<Self> {
+        let mut scene = Self::bare(lab, clients, backends, nat, middlebox)?;
+        scene.start_agents()?;
+        Ok(scene)
+    }
+
+    /// Starts an agent with default settings on every client and backend.
+    pub(crate) fn start_agents(&mut self) -> Result<()> {
+        self.start_with(&Settings::default(), &Settings::default())
+    }
+
+    /// Starts an agent on every client and backend with these settings.
+    pub(crate) fn start_with(&mut self, clients: &Settings, backends: &Settings) -> Result<()> {
+        for (hosts, settings, name) in [
+            (&self.site.clients, clients, SHOP),
+            (&self.site.backends, backends, STOCK),
+        ] {
+            for host in hosts {
+                let settings = settings.clone().with("service", &rule(name))?;
+                let agent = Agent::start_on(self.lab, host, Some(&self.collector), &settings)?;
+                self.agents.push(agent);
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent of a host.
+    pub(crate) fn agent(&self, host: &Host) -> Result<&Agent> {
+        self.agents
+            .iter()
+            .find(|agent| agent.host.name() == host.name())
+            .ok_or_else(|| anyhow::anyhow!("no agent on {}", host.name()))
+    }
+
+    /// Lets every agent report now, and waits until the topology passes `check`.
+    pub(crate) fn settle(&self, mut check: impl FnMut(&Topology) -> Result<()>) -> Result<()> {
+        for agent in &self.agents {
+            agent.flush()?;
+        }
+        wait_for(SETTLE, "expected topology", || {
+            check(&self.collector.topology()?)
+        })
+    }
+
+    /// As [`Scene::settle`], then drains every agent and checks once more: nothing may come later.
+    pub(crate) fn settle_and_stop(
+        &mut self,
+        mut check: impl FnMut(&Topology) -> Result<()>,
+    ) -> Result<()> {
+        self.settle(&mut check)?;
+        for agent in &mut self.agents {
+            agent.stop()?;
+        }
+        check(&self.collector.topology()?)
+    }
+}
+
+/// A service rule that names every program of a host.
+pub(crate) fn rule(name: &str) -> String {
+    format!("{{ name = '{name}', match = {{ comm = '*' }}, tags = {{ team = '{name}-team' }} }}")
+}
+
+/// Node id of the clients' service on a host.
+pub(crate) fn shop(host: &Host) -> String {
+    format!("{}/{SHOP}", host.name())
+}
+
+/// Node id of the backends' service on a host.
+pub(crate) fn stock(host: &Host) -> String {
+    format!("{}/{STOCK}", host.name())
+}
