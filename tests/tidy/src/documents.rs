@@ -1,4 +1,4 @@
-//! Documents: that links lead somewhere, decisions are listed, and commands exist.
+//! Documents: that links lead somewhere, decisions and counters are listed, and commands exist.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,12 @@ use crate::{File, Finding, Tree};
 
 /// Folder of decision files, and the list of them.
 const DECISIONS: &str = "docs/decisions/";
+
+/// Where the agent's counters are declared.
+const METRICS: &str = "agent/src/metrics.rs";
+
+/// Where an operator reads what a counter means.
+const OPERATIONS: &str = "docs/OPERATIONS.md";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -17,6 +23,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings.extend(decisions(tree));
+    findings.extend(counters(tree));
     findings
 }
 
@@ -129,6 +136,42 @@ fn decisions(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Every counter of the agent has its line for operators, and no line is about one that is gone.
+fn counters(tree: &Tree) -> Vec<Finding> {
+    let (Some(metrics), Some(operations)) = (tree.file(METRICS), tree.file(OPERATIONS)) else {
+        return Vec::new();
+    };
+    let declared = declared(metrics);
+    let mut findings = Vec::new();
+    for (at, name) in &declared {
+        if !operations.text.contains(&format!("| `{name}` |")) {
+            findings.push(metrics.finding(*at, format!("{name} has no line in {OPERATIONS}")));
+        }
+    }
+    for (at, line) in operations.lines() {
+        for word in line.split('`').skip(1).step_by(2) {
+            let gone = declared.iter().all(|(_, name)| *name != word);
+            if word.ends_with("_total") && !word.starts_with('_') && gone {
+                findings.push(operations.finding(at, format!("{word} is not a counter")));
+            }
+        }
+    }
+    findings
+}
+
+/// The names inside of `counters! { ... }` with their lines.
+fn declared(metrics: &File) -> Vec<(usize, &str)> {
+    metrics
+        .lines()
+        .skip_while(|(_, line)| !line.starts_with("counters! {"))
+        .skip(1)
+        .take_while(|(_, line)| !line.starts_with('}'))
+        .map(|(at, line)| (at, line.trim()))
+        .filter(|(_, line)| !line.starts_with("//"))
+        .filter_map(|(at, line)| Some((at, line.strip_suffix(',')?)))
+        .collect()
+}
+
 /// A command that a document tells its reader to type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -239,6 +282,24 @@ mod tests {
         ]));
         assert_eq!(found.len(), 2);
         assert!(found.iter().all(|f| f.path.ends_with("0003-static.md")));
+    }
+
+    #[test]
+    fn a_counter_without_a_line_and_a_line_without_a_counter_are_found() {
+        let metrics = "counters! {\n    /// A.\n    a_total,\n    /// B.\n    b_depth,\n}\n";
+        let operations = "| `a_total` | is documented |\n`_total` `c_total`\n";
+        let found = check(&tree(&[
+            ("agent/src/metrics.rs", metrics),
+            ("docs/OPERATIONS.md", operations),
+        ]));
+        let messages: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            messages,
+            [
+                "agent/src/metrics.rs:5: b_depth has no line in docs/OPERATIONS.md",
+                "docs/OPERATIONS.md:2: c_total is not a counter"
+            ]
+        );
     }
 
     #[test]

@@ -30,9 +30,11 @@ fn is_crate_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
         [.., "src", "lib.rs" | "main.rs"] | [.., "src", "bin", _] => true,
-        // Integration tests and benches: files beside a src/, or folders with a main.rs.
-        [.., "tests" | "benches" | "fuzz_targets", file] => file.ends_with(".rs"),
         ["tests", _, "main.rs"] => true,
+        // Integration tests and fuzz targets stand beside a src/, modules with tests below it.
+        [before @ .., "tests" | "fuzz_targets", file] => {
+            !before.contains(&"src") && file.ends_with(".rs")
+        }
         _ => false,
     }
 }
@@ -86,9 +88,18 @@ mod tests {
             ("bpf/src/lib.rs", "//! Generated.\n"),
             ("tests/src/bin/demo.rs", "fn main() {}\n"),
             ("wire/tests/golden.rs", "#![forbid(unsafe_code)]\n"),
+            ("wire/tests/other.rs", "\n"),
+            ("agent/src/spool/tests/bounds.rs", "\n"),
         ]));
         let paths: Vec<_> = found.iter().map(|f| f.path.as_str()).collect();
-        assert_eq!(paths, ["agent/src/lib.rs", "tests/src/bin/demo.rs"]);
+        assert_eq!(
+            paths,
+            [
+                "agent/src/lib.rs",
+                "tests/src/bin/demo.rs",
+                "wire/tests/other.rs"
+            ]
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ fn main() -> anyhow::Result<()> {
     let out = &mut std::io::stdout();
     use std::io::Write;
     if std::env::args().nth(1).as_deref() == Some("rows") {
-        let b = fleet::batch(7, &BENCH, Mix::interval(60));
+        let b = fleet::batch(std::env::args().nth(2).unwrap().parse().unwrap(), &BENCH, Mix{edges:1000,..Mix::default()});
         out.write_all(&compare::json::lines(&b))?;
         return Ok(());
     }
