@@ -161,6 +161,7 @@ fn describe(key: &abi::wb_path_key, path: &abi::wb_path, now_ns: u64) -> (String
         abi::WB_PATH_DATA_LOST => "drops the option: data that carried it was sent again",
         abi::WB_PATH_STRIPPED => "strips the option: the peer answered without having read it",
         abi::WB_PATH_ACK_MISSING => "the peer's handshake ACKs do not arrive",
+        abi::WB_PATH_ANSWER_LOST => "drops the option: the peer repeated what our answer took",
         _ => "unknown",
     };
     let left_s = (path.off_until_ns - now_ns).div_ceil(1_000_000_000);

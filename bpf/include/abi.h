@@ -167,6 +167,7 @@ enum wb_path_reason {
 	WB_PATH_DATA_LOST = 2, /* data that carried the option had to be retransmitted */
 	WB_PATH_STRIPPED = 3, /* the peer answered although we had written */
 	WB_PATH_ACK_MISSING = 4, /* the peer's handshake ACKs do not arrive */
+	WB_PATH_ANSWER_LOST = 5, /* the peer repeated the data that our answer acknowledged */
 };
 
 struct wb_path {

@@ -217,8 +217,13 @@ struct minmax_sample {
 struct minmax {
 	struct minmax_sample s[3];
 };
+struct tcp_sack_block {
+	u32 start_seq;
+	u32 end_seq;
+};
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	struct tcp_sack_block duplicate_sack[1];
 	u32 srtt_us; /* eighths of a microsecond */
 	struct minmax rtt_min;
 	u64 bytes_received;

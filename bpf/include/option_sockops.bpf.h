@@ -231,7 +231,8 @@ static __always_inline void on_sockops_parse(struct bpf_sock_ops *ctx, struct tc
 /*
  * After the option left: did the path take it? True when there is nothing more to watch or
  * write. The signs: the peer repeats its SYN-ACK (we answer with a second pure ACK although no
- * data came), or data that carried the option had to be sent again.
+ * data came), the peer repeats data that our answer acknowledged, or data that carried the
+ * option had to be sent again.
  */
 static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
 				       struct wb_connection *conn, struct wb_config *cfg)
@@ -245,9 +246,18 @@ static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock
 		}
 		return 1;
 	}
+	if (conn->role == WB_ROLE_SERVER) {
+		/* The answer rides on the ACK of the peer's first data. When that ACK is lost the
+		 * peer repeats the data, and tcp_dsack_set() has noted the duplicate. */
+		if (!ctx->skb_len && tp->duplicate_sack[0].end_seq) {
+			path_key_of(&path, ctx, tp);
+			path_failed(&path, WB_PATH_ANSWER_LOST, cfg);
+		}
+		return 1;
+	}
 	if (ctx->bytes_received) {
 		/* The peer spoke first, so it had taken the handshake ACK. */
-		if (conn->role == WB_ROLE_CLIENT && ctx->bytes_acked <= 1) {
+		if (ctx->bytes_acked <= 1) {
 			path_key_of(&path, ctx, tp);
 			path_passed(&path);
 		}
@@ -255,7 +265,7 @@ static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock
 	}
 	if (ctx->bytes_acked > 1 || bpf_ktime_get_ns() - conn->established_ns > WB_WATCH_NS)
 		return 1;
-	if (!ctx->skb_len && !ctx->data_segs_in && conn->role == WB_ROLE_CLIENT) {
+	if (!ctx->skb_len && !ctx->data_segs_in) {
 		path_key_of(&path, ctx, tp);
 		path_failed(&path, WB_PATH_HANDSHAKE_LOST, cfg);
 		return 1;
