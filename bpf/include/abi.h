@@ -50,15 +50,16 @@ enum wb_role {
 };
 
 /* wb_connection.flags and wb_connection_record.flags */
-#define WB_FLAG_ESTABLISHED 0x0001	/* reached ESTABLISHED while watched, or adopted */
+#define WB_FLAG_ESTABLISHED 0x0001 /* reached ESTABLISHED while watched, or adopted */
 #define WB_FLAG_ADOPTED 0x0002
 #define WB_FLAG_RESET_SENT 0x0004
 #define WB_FLAG_RESET_RECEIVED 0x0008
-#define WB_FLAG_ANSWER_SENT 0x0010	/* token_sent went out with WB_OPTION_ANSWER */
-#define WB_FLAG_ANSWER_RECEIVED 0x0020	/* token_received came with WB_OPTION_ANSWER */
-#define WB_FLAG_ACCEPTED 0x0040		/* process is the one that called accept */
-#define WB_FLAG_TOKEN_SENT 0x0080	/* the option really left in a segment */
-#define WB_FLAG_LISTENER 0x0100		/* process is the one that called listen */
+#define WB_FLAG_ANSWER_SENT 0x0010 /* token_sent went out with WB_OPTION_ANSWER */
+#define WB_FLAG_ANSWER_RECEIVED 0x0020 /* token_received came with WB_OPTION_ANSWER */
+#define WB_FLAG_ACCEPTED 0x0040  /* process is the one that called accept */
+#define WB_FLAG_TOKEN_SENT 0x0080 /* the option really left in a segment */
+#define WB_FLAG_LISTENER 0x0100 /* process is the one that called listen */
+#define WB_FLAG_ON_DATA 0x0200 /* the option left on a segment with data */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {
@@ -133,6 +134,9 @@ struct wb_connection {
 	wb_u8 write_state; /* enum wb_write_state */
 	wb_u8 parse_left; /* segments with unknown options that are still looked at */
 	wb_u8 own_cb_flags; /* sock_ops flags that we set and nobody had set before */
+	wb_u32 accepted; /* process is the one that called accept; not in flags, because it is set
+			  * without the socket's lock */
+	wb_u32 reserved;
 };
 
 enum wb_write_state {
@@ -226,7 +230,7 @@ _Static_assert(sizeof(struct wb_process) == 72, "wb_process");
 _Static_assert(sizeof(struct wb_tuple) == 40, "wb_tuple");
 _Static_assert(sizeof(struct wb_numbers) == 48, "wb_numbers");
 _Static_assert(sizeof(struct wb_connection_record) == 224, "wb_connection_record");
-_Static_assert(sizeof(struct wb_connection) == 168, "wb_connection");
+_Static_assert(sizeof(struct wb_connection) == 176, "wb_connection");
 _Static_assert(sizeof(struct wb_config) == 40, "wb_config");
 
 #endif /* WB_ABI_H */

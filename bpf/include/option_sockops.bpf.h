@@ -184,15 +184,17 @@ static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct
 		return;
 	conn->role = WB_ROLE_SERVER;
 	conn->handshake_retransmits = ctx->total_retrans;
-	if (take_option(ctx, conn, cfg))
+	path_key_of(&path, ctx, tp);
+	if (take_option(ctx, conn, cfg)) {
+		path_cleared(&path);
 		return;
+	}
 	conn->parse_left = WB_PARSE_ATTEMPTS;
 	/*
 	 * A handshake that data completed, on a listener that does not defer, means that the ACK
 	 * was lost: perhaps because it carried an option. Then the peer is not answered.
 	 */
 	if (handshake_payload(ctx) && !tp->inet_conn.icsk_accept_queue.rskq_defer_accept) {
-		path_key_of(&path, ctx, tp);
 		path_suspected(&path, WB_PATH_ACK_MISSING, cfg);
 	} else if (cfg->option_write && cfg->option_answer && may_write(ctx, tp)) {
 		conn->write_state = WB_WRITE_WANTED;
@@ -240,7 +242,7 @@ static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock
 	struct wb_path_key path = {};
 
 	if (ctx->total_retrans > conn->handshake_retransmits) {
-		if (cfg->option_on_data && ctx->bytes_acked <= 1) {
+		if (conn->flags & WB_FLAG_ON_DATA && ctx->bytes_acked <= 1) {
 			path_key_of(&path, ctx, tp);
 			path_failed(&path, WB_PATH_DATA_LOST, cfg);
 		}
@@ -273,6 +275,19 @@ static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock
 	return 0;
 }
 
+/*
+ * Data carries the option only if the operator wants it, or if the client's first data is the
+ * handshake ACK: a writer that waited for the connection sends both in one segment
+ * (tcp_rcv_synsent_state_process, sk_write_pending).
+ */
+static __always_inline bool may_ride_on_data(struct bpf_sock_ops *ctx, struct wb_connection *conn,
+					     struct wb_config *cfg)
+{
+	if (cfg->option_on_data)
+		return 1;
+	return conn->role == WB_ROLE_CLIENT && !ctx->data_segs_out;
+}
+
 static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
 					      struct wb_config *cfg)
 {
@@ -287,7 +302,8 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 	conn = bpf_map_lookup_elem(&connections, &key);
 	if (!conn)
 		return;
-	if (conn->write_state == WB_WRITE_OFF || ctx->skb_tcp_flags & (TCP_FLAG_FIN | TCP_FLAG_RST)) {
+	if (conn->write_state == WB_WRITE_OFF ||
+	    ctx->skb_tcp_flags & (TCP_FLAG_FIN | TCP_FLAG_RST)) {
 		stop_writing(ctx, conn, cfg);
 		return;
 	}
@@ -298,15 +314,22 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 		}
 		if (!payload || !cfg->option_on_data)
 			return;
+	} else if (conn->role == WB_ROLE_CLIENT && ctx->bytes_received) {
+		/* Not the handshake's ACK any more. */
+		stop_writing(ctx, conn, cfg);
+		return;
 	} else if (ctx->total_retrans > conn->handshake_retransmits) {
 		stop_writing(ctx, conn, cfg);
 		return;
 	}
-	if (payload && (!cfg->option_on_data || payload + WB_OPTION_LEN > ctx->mss_cache))
+	if (payload &&
+	    (!may_ride_on_data(ctx, conn, cfg) || payload + WB_OPTION_LEN > ctx->mss_cache))
 		return;
 	if (bpf_reserve_hdr_opt(ctx, WB_OPTION_LEN, 0)) {
 		count(WB_COUNT_OPTION_NO_ROOM);
 		stop_writing(ctx, conn, cfg);
+	} else if (payload) {
+		conn->flags |= WB_FLAG_ON_DATA;
 	}
 }
 

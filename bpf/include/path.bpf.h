@@ -73,6 +73,15 @@ static __always_inline void path_suspected(struct wb_path_key *key, u32 reason,
 	bpf_map_update_elem(&paths, key, &fresh, BPF_ANY);
 }
 
+/* The peer's option arrived: what was suspected is forgotten. */
+static __always_inline void path_cleared(struct wb_path_key *key)
+{
+	struct wb_path *path = bpf_map_lookup_elem(&paths, key);
+
+	if (path)
+		path->suspicions = 0;
+}
+
 static __always_inline void path_passed(struct wb_path_key *key)
 {
 	struct wb_path *path = bpf_map_lookup_elem(&paths, key);

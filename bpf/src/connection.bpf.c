@@ -30,7 +30,7 @@ static __always_inline void fill_record(struct wb_connection_record *record,
 	record->token_sent = conn->token_sent;
 	record->token_received = conn->token_received;
 	record->process = conn->process;
-	record->flags = conn->flags;
+	record->flags = conn->flags | (conn->accepted ? WB_FLAG_ACCEPTED : 0);
 	record->role = conn->role;
 	sock_tuple(sk, &record->tuple);
 	sock_numbers(sk, &record->numbers);
@@ -214,9 +214,9 @@ static __always_inline int on_accept(struct wb_sys_exit *ctx)
 	u64 key = (u64)current_sock(ctx->ret);
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 
-	if (conn && !(conn->flags & WB_FLAG_ACCEPTED)) {
+	if (conn && !conn->accepted) {
 		task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
-		conn->flags |= WB_FLAG_ACCEPTED;
+		conn->accepted = 1;
 	}
 	return 0;
 }
