@@ -65,8 +65,9 @@ fn bytes(lab: &Lab) -> Result<()> {
         ("300000", "70", "server-close"),
         ("1500", "1500", "close"),
     ] {
-        let options =
-            ["--count", "5", "--greet", "33", "--up", up, "--down", down, "--end", end];
+        let options = [
+            "--count", "5", "--greet", "33", "--up", up, "--down", down, "--end", end,
+        ];
         for seen in client.connect(endpoint, &options)? {
             ensure!(seen.error.is_empty(), "{seen:?}");
             sent += seen.sent;
@@ -80,14 +81,34 @@ fn bytes(lab: &Lab) -> Result<()> {
         let (near, far) = (edge.client_side()?, edge.server_side()?);
         let counted = (near.opened, near.closed, far.opened, far.closed);
         let count = count as u64;
-        ensure!(counted == (count, count, count, count), "{counted:?} of {count} connections");
-        let counted = (near.bytes_sent, near.bytes_received, far.bytes_received, far.bytes_sent);
+        ensure!(
+            counted == (count, count, count, count),
+            "{counted:?} of {count} connections"
+        );
+        let counted = (
+            near.bytes_sent,
+            near.bytes_received,
+            far.bytes_received,
+            far.bytes_sent,
+        );
         let truth = (sent, received, sent, received);
         ensure!(counted == truth, "bytes {counted:?} instead of {truth:?}");
-        ensure!(near.segments_sent >= 4 * count && far.segments_sent >= 4 * count, "segments");
-        ensure!(near.segments_sent == far.segments_received, "{near:?} {far:?}");
-        ensure!(present(near.connect_latency_us.as_ref()), "no connect latency: {near:?}");
-        ensure!(present(near.rtt_us.as_ref()) && present(far.rtt_us.as_ref()), "no rtt");
+        ensure!(
+            near.segments_sent >= 4 * count && far.segments_sent >= 4 * count,
+            "segments"
+        );
+        ensure!(
+            near.segments_sent == far.segments_received,
+            "{near:?} {far:?}"
+        );
+        ensure!(
+            present(near.connect_latency_us.as_ref()),
+            "no connect latency: {near:?}"
+        );
+        ensure!(
+            present(near.rtt_us.as_ref()) && present(far.rtt_us.as_ref()),
+            "no rtt"
+        );
         Ok(())
     })
 }
@@ -106,13 +127,25 @@ fn retransmits(lab: &Lab) -> Result<()> {
         Ok(sockets[0].retransmits)
     };
     let truth = (truth(&client)?, truth(&scene.site.backends[0])?);
-    ensure!(truth.0 > 5 && truth.1 > 1, "the gateway's drops were not felt: {truth:?}");
+    ensure!(
+        truth.0 > 5 && truth.1 > 1,
+        "the gateway's drops were not felt: {truth:?}"
+    );
     let endpoint = scene.site.backend(0, Family::V4);
     let check = |topology: &Topology| {
         let edge = topology.edge(&shop(&client), endpoint)?;
-        let counted = (edge.client_side()?.retransmits, edge.server_side()?.retransmits);
-        ensure!(counted == truth, "retransmits {counted:?} instead of {truth:?}");
-        ensure!(edge.server_side()?.out_of_order > 0, "no segment out of order");
+        let counted = (
+            edge.client_side()?.retransmits,
+            edge.server_side()?.retransmits,
+        );
+        ensure!(
+            counted == truth,
+            "retransmits {counted:?} instead of {truth:?}"
+        );
+        ensure!(
+            edge.server_side()?.out_of_order > 0,
+            "no segment out of order"
+        );
         Ok(())
     };
     scene.settle(check).context("while open")?;
@@ -128,7 +161,9 @@ fn iperf(lab: &Lab) -> Result<()> {
     let options = ["--bytes", "20M", "--parallel", "2"];
     let report = programs::iperf_client(&client, endpoint, &options)?;
     let number = |side: &str, what: &str| -> Result<u64> {
-        report["end"][side][what].as_u64().with_context(|| format!("{side} {what} in {report}"))
+        report["end"][side][what]
+            .as_u64()
+            .with_context(|| format!("{side} {what} in {report}"))
     };
     let received = number("sum_received", "bytes")?;
     let sent = number("sum_sent", "bytes")?;
@@ -138,11 +173,27 @@ fn iperf(lab: &Lab) -> Result<()> {
     scene.settle_and_stop(|topology| {
         let edge = topology.edge(&shop(&client), endpoint)?;
         let (near, far) = (edge.client_side()?, edge.server_side()?);
-        ensure!(edge.connections == 3, "{} connections: control and two streams", edge.connections);
+        ensure!(
+            edge.connections == 3,
+            "{} connections: control and two streams",
+            edge.connections
+        );
         // iperf3 stops counting before the last segments have arrived, never after.
-        ensure!(far.bytes_received >= received, "{} of {received} bytes", far.bytes_received);
-        ensure!(near.bytes_sent <= sent + CONTROL, "{} of {sent} bytes", near.bytes_sent);
-        ensure!(near.retransmits >= retransmits, "{} of {retransmits}", near.retransmits);
+        ensure!(
+            far.bytes_received >= received,
+            "{} of {received} bytes",
+            far.bytes_received
+        );
+        ensure!(
+            near.bytes_sent <= sent + CONTROL,
+            "{} of {sent} bytes",
+            near.bytes_sent
+        );
+        ensure!(
+            near.retransmits >= retransmits,
+            "{} of {retransmits}",
+            near.retransmits
+        );
         Ok(())
     })
 }
@@ -163,21 +214,50 @@ fn abnormal(lab: &Lab) -> Result<()> {
     let run = |to, end, timeout: &str| {
         client.connect(to, &["--count", "3", "--end", end, "--timeout-ms", timeout])
     };
-    ensure!(run(refused, "close", "9000")?.iter().all(|c| c.error.contains("refused")), "refused");
-    ensure!(run(by_server, "server-reset", "9000")?.iter().all(|c| c.error.is_empty()), "server");
-    ensure!(run(by_client, "reset", "9000")?.iter().all(|c| c.error.is_empty()), "client");
-    ensure!(run(lost, "close", "700")?.iter().all(|c| c.local.is_none()), "black hole");
+    ensure!(
+        run(refused, "close", "9000")?
+            .iter()
+            .all(|c| c.error.contains("refused")),
+        "refused"
+    );
+    ensure!(
+        run(by_server, "server-reset", "9000")?
+            .iter()
+            .all(|c| c.error.is_empty()),
+        "server"
+    );
+    ensure!(
+        run(by_client, "reset", "9000")?
+            .iter()
+            .all(|c| c.error.is_empty()),
+        "client"
+    );
+    ensure!(
+        run(lost, "close", "700")?.iter().all(|c| c.local.is_none()),
+        "black hole"
+    );
     let shop = shop(&client);
     scene.settle_and_stop(|topology| {
         let edge = topology.outward(&shop, refused)?;
         let near = edge.client_side()?;
-        ensure!((near.failed, near.refused, near.opened) == (3, 3, 0), "refused: {near:?}");
+        ensure!(
+            (near.failed, near.refused, near.opened) == (3, 3, 0),
+            "refused: {near:?}"
+        );
         let edge = topology.outward(&shop, lost)?;
         let near = edge.client_side()?;
-        ensure!((near.failed, near.refused, near.opened) == (3, 0, 0), "failed: {near:?}");
+        ensure!(
+            (near.failed, near.refused, near.opened) == (3, 0, 0),
+            "failed: {near:?}"
+        );
         let resets = |edge: &Edge| -> Result<_> {
             let (near, far) = (edge.client_side()?, edge.server_side()?);
-            Ok([near.reset_local, near.reset_remote, far.reset_local, far.reset_remote])
+            Ok([
+                near.reset_local,
+                near.reset_remote,
+                far.reset_local,
+                far.reset_remote,
+            ])
         };
         let seen = resets(topology.edge(&shop, by_server)?)?;
         ensure!(seen == [0, 3, 3, 0], "resets by the server: {seen:?}");
@@ -203,7 +283,11 @@ fn existing(lab: &Lab) -> Result<()> {
         let edge = either.or_else(|_| topology.outward(&shop(&client), endpoint))?;
         let near = edge.client_side()?;
         let counted = (near.opened, near.bytes_sent, near.bytes_received);
-        ensure!(counted == (1, sent, 9000), "{counted:?} instead of {:?}", (1, sent, 9000));
+        ensure!(
+            counted == (1, sent, 9000),
+            "{counted:?} instead of {:?}",
+            (1, sent, 9000)
+        );
         Ok(())
     })?;
     for agent in &mut scene.agents {

@@ -14,6 +14,9 @@ use super::wait::wait_until;
 /// How long tcpdump may take to begin and to end.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Looks without growth after which tcpdump has written all it received.
+const QUIET_LOOKS: u32 = 10;
+
 /// TCP option kind that is counted.
 const OPTION: u8 = 253;
 
@@ -52,7 +55,17 @@ impl Capture {
         let mut command = host.command_beside("tcpdump");
         // -s 160 holds every header; -B leaves room for bursts on a busy machine.
         command.args([
-            "-i", device, "-s", "160", "-B", "16384", "-U", "-Z", "root", "-w",
+            "-i",
+            device,
+            "-s",
+            "160",
+            "-B",
+            "16384",
+            "--immediate-mode",
+            "-U",
+            "-Z",
+            "root",
+            "-w",
         ]);
         command.arg(&file).arg("tcp");
         let running = Running::start(command, &stem)?;
@@ -67,6 +80,16 @@ impl Capture {
     /// # Errors
     /// When frames were lost by the capture itself, or the file cannot be read.
     pub fn stop(mut self) -> Result<Frames> {
+        let mut before = (0, 0);
+        wait_until(DEADLINE, "end of the capture file's growth", || {
+            let size = self.file.metadata()?.len();
+            before = if size == before.0 {
+                (size, before.1 + 1)
+            } else {
+                (size, 0)
+            };
+            Ok((before.1 > QUIET_LOOKS).then_some(()))
+        })?;
         self.running.signal(Signal::SIGINT)?;
         self.running.wait(DEADLINE)?;
         let said = self.running.errors()?;

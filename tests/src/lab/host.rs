@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -34,6 +34,7 @@ struct Inner {
     directory: PathBuf,
     launcher: PathBuf,
     programs: AtomicU32,
+    one_cpu: AtomicBool,
 }
 
 /// Where a host's parts are; made by the lab.
@@ -58,6 +59,7 @@ impl Host {
             launcher,
         } = parts;
         let programs = AtomicU32::new(1);
+        let one_cpu = AtomicBool::new(false);
         Self(Arc::new(Inner {
             name,
             netns,
@@ -66,6 +68,7 @@ impl Host {
             directory,
             launcher,
             programs,
+            one_cpu,
         }))
     }
 
@@ -111,10 +114,21 @@ impl Host {
         self.command_in(&self.0.agents, program.as_ref())
     }
 
+    /// Makes everything started from now on run on the first processor.
+    ///
+    /// Packets then never overtake each other: a veth hands them on through a queue per processor.
+    pub fn use_one_cpu(&self) {
+        self.0.one_cpu.store(true, Ordering::Relaxed);
+    }
+
     fn command_in(&self, cgroup: &Path, program: &OsStr) -> Command {
         let mut command = Command::new(&self.0.launcher);
         command.args([MARKER, "exec", "--netns", &self.0.netns, "--cgroup"]);
-        command.arg(cgroup).arg("--").arg(program);
+        command.arg(cgroup);
+        if self.0.one_cpu.load(Ordering::Relaxed) {
+            command.args(["--cpu", "0"]);
+        }
+        command.arg("--").arg(program);
         command
     }
 

@@ -146,12 +146,22 @@ pub struct Expected {
 }
 
 impl Topology {
-    /// The joined edge between two nodes to one server endpoint's address family, if it is alone.
-    #[must_use]
-    pub fn edge(&self, client: &str, server: &str) -> Option<&Edge> {
-        self.edges
-            .iter()
-            .find(|edge| edge.client == client && edge.server == server)
+    /// The joined edge from `client` that ends at `endpoint`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn edge(&self, client: &str, endpoint: SocketAddr) -> Result<&Edge> {
+        find(&self.edges, client, endpoint)
+            .with_context(|| format!("no edge {client} -> {endpoint} in {}", self.brief()))
+    }
+
+    /// The edge from `client` to an address that nobody claimed.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn outward(&self, client: &str, endpoint: SocketAddr) -> Result<&Edge> {
+        find(&self.unjoined, client, endpoint)
+            .with_context(|| format!("no unjoined {client} -> {endpoint} in {}", self.brief()))
     }
 
     /// Checks that exactly the expected edges are joined by tokens, with exact counts.
@@ -292,6 +302,13 @@ pub fn nat(address: IpAddr) -> Via {
         kind: "nat".into(),
         address: address.to_string(),
     }
+}
+
+fn find<'a>(edges: &'a [Edge], client: &str, endpoint: SocketAddr) -> Option<&'a Edge> {
+    let endpoint = endpoint.to_string();
+    edges
+        .iter()
+        .find(|edge| edge.client == client && edge.server_endpoint == endpoint)
 }
 
 fn brief(edge: &Edge) -> String {

@@ -156,7 +156,6 @@ fn converse(arguments: &Arguments, seen: &mut Connected) -> io::Result<()> {
 /// Those of `connect`.
 pub fn open(to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&to, timeout)?;
-    stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     Ok(stream)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, CpuSet};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Where and what to execute.
@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Directory of the cgroup to join.
     #[arg(long)]
     cgroup: PathBuf,
+    /// Run on this processor only.
+    #[arg(long)]
+    cpu: Option<usize>,
     /// Program and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -32,6 +35,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("set parent-death signal")?;
     // The demo blocks signals to read them from a descriptor; the mask would be inherited.
     SigSet::all().thread_unblock().context("unblock signals")?;
+    if let Some(cpu) = arguments.cpu {
+        let mut set = CpuSet::new();
+        set.set(cpu).context("processor number")?;
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).context("pin")?;
+    }
     let procs = arguments.cgroup.join("cgroup.procs");
     std::fs::write(&procs, "0").with_context(|| format!("join {}", procs.display()))?;
     let netns = super::super::lab::netns::path(&arguments.netns);

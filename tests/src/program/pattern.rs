@@ -6,7 +6,10 @@ use std::sync::OnceLock;
 /// Length of the repeated pattern: a prime, so that no power-of-two shift maps it onto itself.
 const PERIOD: usize = 65_521;
 
-/// Largest piece handed to one `write` or `read`.
+/// Most bytes handed to one `write`.
+const CALL: usize = 8 * 1024 * 1024;
+
+/// Most bytes taken from one `read`.
 const PIECE: usize = 64 * 1024;
 
 fn pattern() -> &'static [u8] {
@@ -38,16 +41,22 @@ fn next_length(left: u64) -> usize {
     usize::try_from(left).unwrap_or(PIECE).min(PIECE)
 }
 
-/// Writes the first `total` pattern bytes.
+/// Writes the first `total` pattern bytes, in one call as long as that is reasonable.
+///
+/// Each call may end in a segment that is not full, so calls would show in frame sizes.
 ///
 /// # Errors
 /// Those of the writer.
 pub fn write_bytes(to: &mut impl Write, total: u64) -> io::Result<()> {
     let mut done = 0;
+    let mut bytes = Vec::new();
     while done < total {
-        let bytes = piece(done, next_length(total - done));
-        to.write_all(bytes)?;
-        done += bytes.len() as u64;
+        bytes.clear();
+        while done < total && bytes.len() < CALL {
+            bytes.extend_from_slice(piece(done, next_length(total - done)));
+            done = done.saturating_add(PIECE as u64).min(total);
+        }
+        to.write_all(&bytes)?;
     }
     Ok(())
 }

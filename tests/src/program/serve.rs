@@ -128,7 +128,6 @@ fn serve(mut stream: TcpStream, mut log: &File, greet: u64) {
 }
 
 fn exchange_all(stream: &mut TcpStream, greet: u64, entry: &mut Served) -> io::Result<End> {
-    stream.set_nodelay(true)?;
     pattern::write_bytes(stream, greet)?;
     entry.sent += greet;
     loop {
