@@ -1,8 +1,40 @@
 //! Identity of processes: who is behind a connection.
 //!
-//! Pure but for [`Surroundings`], which answers from `/proc` and the cgroup tree.
+//! An identity is what all processes of one program have in common: task name, program name,
+//! cgroup and network namespace. It is what an edge belongs to, so that a thousand short-lived
+//! workers are one line. Pure but for [`Surroundings`], which answers from `/proc` and the cgroup
+//! tree while the process still lives. Owned by the event loop.
+//!
+//! Names come from processes, so they are hostile: see `text.rs`.
+
+mod cgroup;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::HashMap;
 
 use wire::ProcessRow;
+
+use crate::config::ServiceRule;
+
+pub use surroundings::{Look, ProcSurroundings, Surroundings};
+
+/// Rows of identities in use are sent again after this long, for collectors that lost them.
+const REFRESH_MS: u64 = 600_000;
+/// In a full table, an identity that was not seen for this long makes room.
+const IDLE_MS: u64 = 1_800_000;
+/// A full table is searched for idle identities this often at most.
+const SEARCH_EVERY_MS: u64 = 10_000;
+/// How many of its processes may be gone, or hidden, before an identity stays incomplete.
+const MAX_LOOKS: u8 = 16;
+/// Everything that found no room.
+const CATCH_ALL_ID: u32 = 0;
+const CATCH_ALL_SERVICE: &str = "(other processes)";
+
+const COMM_BYTES: usize = 16;
+const EXE_BYTES: usize = 32;
 
 /// What the kernel record says about a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,43 +53,265 @@ pub struct Observed<'a> {
     pub netns: u32,
 }
 
-/// What can be learned from the host while a process lives.
-pub trait Surroundings {
-    /// Executable path and `/proc/<tgid>/cgroup`, if that process still runs.
-    fn live(&mut self, tgid: u32, started_ns: u64) -> Option<Live>;
-
-    /// Path of a cgroup2 group below the root, by inode number.
-    fn cgroup_path(&mut self, id: u64) -> Option<String>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    comm: [u8; COMM_BYTES],
+    exe_name: [u8; EXE_BYTES],
+    cgroup_id: u64,
+    netns: u32,
 }
 
-/// A living process as `/proc` shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Live {
-    /// Target of `/proc/<tgid>/exe`, lossily decoded; empty when it may not be read.
-    pub exe: String,
-    /// Lines of `/proc/<tgid>/cgroup`.
-    pub cgroups: String,
+impl Key {
+    fn of(observed: &Observed<'_>) -> Self {
+        Self {
+            comm: padded(observed.comm),
+            exe_name: padded(observed.exe_name),
+            cgroup_id: observed.cgroup_id,
+            netns: observed.netns,
+        }
+    }
+}
+
+/// The text up to its first NUL, cut or filled with NULs.
+fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut padded = [0; N];
+    for (to, from) in padded
+        .iter_mut()
+        .zip(bytes.iter().take_while(|byte| **byte != 0))
+    {
+        *to = *from;
+    }
+    padded
+}
+
+#[derive(Debug)]
+struct Identity {
+    row: ProcessRow,
+    /// The row was not sent in its present form.
+    changed: bool,
+    /// Unix milliseconds at which the row was sent last.
+    sent_ms: u64,
+    /// Unix milliseconds at which a process of it was seen last.
+    seen_ms: u64,
+    /// Looks that left something unknown.
+    looks: u8,
+    /// Process that was looked at last: the same one is not looked at again.
+    looked_at: (u32, u64),
+    /// Path and cgroup are known.
+    complete: bool,
 }
 
 /// All identities of this run.
 #[derive(Debug)]
 pub struct Identities {
-    rows: Vec<ProcessRow>,
+    limit: usize,
+    rules: Vec<ServiceRule>,
+    boottime_zero_ms: u64,
+    by_key: HashMap<Key, Identity>,
+    next_id: u32,
+    searched_ms: u64,
+    overflowed: u64,
+    catch_all_sent_ms: Option<u64>,
 }
 
 impl Identities {
-    /// The id of the identity behind `observed`; `now_ms` is Unix time.
-    pub fn resolve(
-        &mut self,
-        _observed: &Observed<'_>,
-        _surroundings: &mut dyn Surroundings,
-        _now_ms: u64,
-    ) -> u32 {
-        0
+    /// An empty table of at most `limit` identities.
+    ///
+    /// `boottime_zero_ns` is Unix time at CLOCK_BOOTTIME zero, in nanoseconds.
+    #[must_use]
+    pub fn new(limit: usize, rules: Vec<ServiceRule>, boottime_zero_ns: u64) -> Self {
+        Self {
+            limit,
+            rules,
+            boottime_zero_ms: boottime_zero_ns / 1_000_000,
+            by_key: HashMap::new(),
+            next_id: CATCH_ALL_ID + 1,
+            searched_ms: 0,
+            overflowed: 0,
+            catch_all_sent_ms: None,
+        }
     }
 
-    /// Rows that are new, changed, or due for their refresh.
-    pub fn take_rows(&mut self, _now_ms: u64) -> Vec<ProcessRow> {
-        std::mem::take(&mut self.rows)
+    /// The id of the identity behind `observed`; `now_ms` is Unix time.
+    ///
+    /// When the table is full the answer is a catch-all identity, and is counted.
+    pub fn resolve(
+        &mut self,
+        observed: &Observed<'_>,
+        surroundings: &mut dyn Surroundings,
+        now_ms: u64,
+    ) -> u32 {
+        let key = Key::of(observed);
+        let process = (observed.tgid, observed.started_ns);
+        if let Some(identity) = self.by_key.get_mut(&key) {
+            identity.seen_ms = now_ms;
+            let worth_a_look =
+                !identity.complete && identity.looks < MAX_LOOKS && identity.looked_at != process;
+            if worth_a_look {
+                let look = surroundings.look(observed, now_ms);
+                identity.learn(&self.rules, observed, &key, &look);
+            }
+            return identity.row.process_id;
+        }
+        if self.by_key.len() >= self.limit && !self.make_room(now_ms) {
+            self.overflowed += 1;
+            return CATCH_ALL_ID;
+        }
+        let id = self.next_id;
+        // 4 billion identities in one run: the catch-all then takes the rest.
+        let Some(next) = id.checked_add(1) else {
+            self.overflowed += 1;
+            return CATCH_ALL_ID;
+        };
+        self.next_id = next;
+        let look = surroundings.look(observed, now_ms);
+        let mut identity = Identity::new(id, observed, self.boottime_zero_ms, now_ms);
+        identity.learn(&self.rules, observed, &key, &look);
+        self.by_key.insert(key, identity);
+        id
     }
+
+    /// How often an observation ended in the catch-all identity because the table was full.
+    #[must_use]
+    pub const fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// Identities in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// True when nothing was resolved yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Rows that are new, changed, or in use and not sent for ten minutes, by ascending id.
+    pub fn take_rows(&mut self, now_ms: u64) -> Vec<ProcessRow> {
+        let mut rows: Vec<ProcessRow> = self
+            .by_key
+            .values_mut()
+            .filter(|identity| identity.is_due(now_ms))
+            .map(|identity| {
+                identity.changed = false;
+                identity.sent_ms = now_ms;
+                identity.row.clone()
+            })
+            .collect();
+        let stale = |sent_ms: u64| now_ms.saturating_sub(sent_ms) >= REFRESH_MS;
+        if self.overflowed > 0 && self.catch_all_sent_ms.is_none_or(stale) {
+            self.catch_all_sent_ms = Some(now_ms);
+            rows.push(ProcessRow {
+                process_id: CATCH_ALL_ID,
+                service: CATCH_ALL_SERVICE.to_owned(),
+                ..ProcessRow::default()
+            });
+        }
+        rows.sort_unstable_by_key(|row| row.process_id);
+        rows
+    }
+
+    /// Forgets what was not seen for long; ids are never given twice.
+    fn make_room(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.searched_ms) < SEARCH_EVERY_MS {
+            return false;
+        }
+        self.searched_ms = now_ms;
+        self.by_key
+            .retain(|_, identity| now_ms.saturating_sub(identity.seen_ms) < IDLE_MS);
+        self.by_key.len() < self.limit
+    }
+}
+
+impl Identity {
+    fn new(process_id: u32, observed: &Observed<'_>, boottime_zero_ms: u64, now_ms: u64) -> Self {
+        let started_ms = match observed.started_ns {
+            0 => 0,
+            since_boot => boottime_zero_ms.saturating_add(since_boot / 1_000_000),
+        };
+        Self {
+            row: ProcessRow {
+                process_id,
+                tgid: observed.tgid,
+                started_ms,
+                ..ProcessRow::default()
+            },
+            changed: true,
+            sent_ms: 0,
+            seen_ms: now_ms,
+            looks: 0,
+            looked_at: (0, 0),
+            complete: false,
+        }
+    }
+
+    fn is_due(&self, now_ms: u64) -> bool {
+        let used_since = self.seen_ms > self.sent_ms;
+        self.changed || (used_since && now_ms.saturating_sub(self.sent_ms) >= REFRESH_MS)
+    }
+
+    /// Fills the row with what is known now; never replaces something known by nothing.
+    fn learn(&mut self, rules: &[ServiceRule], observed: &Observed<'_>, key: &Key, look: &Look) {
+        let before = self.row.clone();
+        let row = &mut self.row;
+        self.looks = self.looks.saturating_add(1);
+        self.looked_at = (observed.tgid, observed.started_ns);
+        row.comm = text::name(until_nul(&key.comm));
+        let exe_name = text::name(until_nul(&key.exe_name));
+        let known_path = row.exe.contains('/');
+        match &look.exe {
+            Some(path) => row.exe = text::path(path),
+            None if !known_path => row.exe = exe_name,
+            None => {}
+        }
+        if let Some(cgroup) = cgroup::path(look.cgroup_path.as_deref(), look.cgroups.as_deref()) {
+            row.cgroup = text::path(cgroup.as_bytes());
+            let place = cgroup::place(&row.cgroup);
+            row.container = place.container.to_owned();
+            row.unit = place.unit.to_owned();
+        }
+        name_service(rules, row);
+        self.complete = look.exe.is_some() && look.cgroup_path.is_some();
+        self.changed |= before != self.row;
+    }
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// Service name and tags: the operator's first matching rule, else what the row tells.
+fn name_service(rules: &[ServiceRule], row: &mut ProcessRow) {
+    if let Some(rule) = rules.iter().find(|rule| rule_matches(rule, row)) {
+        row.service = rule.name.clone();
+        row.tags = rule.tags.clone();
+        return;
+    }
+    row.tags = Vec::new();
+    let unit = row.unit.strip_suffix(".service").unwrap_or_default();
+    let container: String = row.container.chars().take(12).collect();
+    let program = row.exe.rsplit('/').next().unwrap_or_default();
+    let names = [unit, &container, program, &row.comm];
+    row.service = names
+        .into_iter()
+        .find(|name| !name.is_empty())
+        .unwrap_or("(unknown)")
+        .to_owned();
+}
+
+/// All patterns that were given match.
+fn rule_matches(rule: &ServiceRule, row: &ProcessRow) -> bool {
+    let fields = [
+        (&rule.exe, &row.exe),
+        (&rule.comm, &row.comm),
+        (&rule.cgroup, &row.cgroup),
+        (&rule.unit, &row.unit),
+        (&rule.container, &row.container),
+    ];
+    fields
+        .into_iter()
+        .all(|(glob, field)| glob.as_ref().is_none_or(|glob| glob.matches(field)))
 }

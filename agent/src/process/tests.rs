@@ -1,0 +1,209 @@
+//! Identities over a host that is made up.
+
+use super::{IDLE_MS, Identities, Look, Observed, REFRESH_MS, SEARCH_EVERY_MS, Surroundings};
+use crate::config::{Glob, ServiceRule};
+
+/// Answers the same for every process, and counts.
+#[derive(Default)]
+struct Host {
+    look: Look,
+    looks: usize,
+}
+
+impl Surroundings for Host {
+    fn look(&mut self, _observed: &Observed<'_>, _now_ms: u64) -> Look {
+        self.looks += 1;
+        self.look.clone()
+    }
+}
+
+fn host(exe: &str, cgroup: &str) -> Host {
+    let look = Look {
+        exe: Some(exe.as_bytes().to_vec()),
+        cgroups: Some(format!("0::{cgroup}\n")),
+        cgroup_path: Some(cgroup.to_owned()),
+    };
+    Host { look, looks: 0 }
+}
+
+fn observed(tgid: u32, comm: &'static [u8]) -> Observed<'static> {
+    Observed {
+        tgid,
+        started_ns: 5_000_000,
+        comm,
+        exe_name: b"nginx\0\0",
+        cgroup_id: 9,
+        netns: 4,
+    }
+}
+
+fn identities(limit: usize, rules: Vec<ServiceRule>) -> Identities {
+    Identities::new(limit, rules, 1_000_000_000_000)
+}
+
+fn rule(name: &str, exe: Option<&str>, unit: Option<&str>) -> ServiceRule {
+    ServiceRule {
+        name: name.into(),
+        exe: exe.map(Glob::new),
+        comm: None,
+        cgroup: None,
+        unit: unit.map(Glob::new),
+        container: None,
+        tags: vec![("team".into(), name.into())],
+    }
+}
+
+#[test]
+fn processes_of_one_program_share_an_identity_and_cost_one_look() {
+    let mut host = host("/usr/sbin/nginx", "/system.slice/nginx.service");
+    let mut identities = identities(10, Vec::new());
+    let first = identities.resolve(&observed(7, b"nginx\0junk"), &mut host, 0);
+    let second = identities.resolve(&observed(8, b"nginx"), &mut host, 0);
+    assert_eq!((first, second, host.looks), (1, 1, 1));
+    let other = identities.resolve(&observed(8, b"worker"), &mut host, 0);
+    assert_eq!(other, 2);
+    let rows = identities.take_rows(1);
+    assert_eq!(rows.len(), 2);
+    let row = &rows[0];
+    assert_eq!((row.tgid, row.started_ms), (7, 1_000_005));
+    assert_eq!(
+        (row.comm.as_str(), row.exe.as_str()),
+        ("nginx", "/usr/sbin/nginx")
+    );
+    assert_eq!(row.cgroup, "/system.slice/nginx.service");
+    assert_eq!(
+        (row.unit.as_str(), row.service.as_str()),
+        ("nginx.service", "nginx")
+    );
+}
+
+#[test]
+fn rows_are_sent_once_then_on_change_and_again_while_in_use() {
+    let mut host = host("/usr/sbin/nginx", "/a");
+    let mut identities = identities(10, Vec::new());
+    identities.resolve(&observed(7, b"a"), &mut host, 10);
+    assert_eq!(identities.take_rows(11).len(), 1);
+    assert!(identities.take_rows(12).is_empty());
+    assert!(
+        identities.take_rows(11 + REFRESH_MS).is_empty(),
+        "nobody uses it any more"
+    );
+    identities.resolve(&observed(7, b"a"), &mut host, 12 + REFRESH_MS);
+    assert_eq!(identities.take_rows(13 + REFRESH_MS).len(), 1);
+}
+
+#[test]
+fn a_process_that_was_gone_too_soon_is_completed_by_a_later_one() {
+    let mut gone = Host::default();
+    let mut identities = identities(10, Vec::new());
+    identities.resolve(&observed(7, b"a"), &mut gone, 0);
+    let row = identities.take_rows(0).remove(0);
+    assert_eq!((row.exe.as_str(), row.cgroup.as_str()), ("nginx", ""));
+    assert_eq!(row.service, "nginx");
+
+    let mut host = host("/usr/sbin/nginx", "/a.service");
+    identities.resolve(&observed(7, b"a"), &mut host, 1);
+    assert_eq!(host.looks, 0, "the same process is not looked at again");
+    identities.resolve(&observed(8, b"a"), &mut host, 1);
+    let row = identities.take_rows(1).remove(0);
+    assert_eq!(
+        (row.exe.as_str(), row.service.as_str()),
+        ("/usr/sbin/nginx", "a")
+    );
+
+    identities.resolve(&observed(9, b"a"), &mut gone, 2);
+    assert!(identities.take_rows(2).is_empty(), "what is known is kept");
+}
+
+#[test]
+fn looks_at_processes_that_are_always_gone_come_to_an_end() {
+    let mut gone = Host::default();
+    let mut identities = identities(10, Vec::new());
+    for tgid in 0..1000 {
+        identities.resolve(&observed(tgid, b"a"), &mut gone, 0);
+    }
+    assert_eq!(gone.looks, usize::from(super::MAX_LOOKS));
+}
+
+#[test]
+fn a_full_table_counts_into_a_catch_all_and_makes_room_by_forgetting_the_idle() {
+    let mut host = host("/x", "/a");
+    let mut identities = identities(2, Vec::new());
+    let start = SEARCH_EVERY_MS;
+    let names: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+    let ids: Vec<u32> = names
+        .map(|name| identities.resolve(&observed(1, name), &mut host, start))
+        .to_vec();
+    assert_eq!((ids, identities.overflowed()), (vec![1, 2, 0, 0], 2));
+    let rows = identities.take_rows(start);
+    assert_eq!(rows[0].process_id, 0);
+    assert_eq!(rows[0].service, "(other processes)");
+    assert_eq!(rows.len(), 3);
+
+    identities.resolve(&observed(1, b"b"), &mut host, start + IDLE_MS);
+    assert_eq!(
+        identities.resolve(&observed(1, b"c"), &mut host, start + IDLE_MS),
+        3
+    );
+    assert_eq!(
+        identities.resolve(&observed(1, b"b"), &mut host, start + IDLE_MS),
+        2
+    );
+    assert_eq!(identities.len(), 2);
+}
+
+#[test]
+fn the_first_rule_of_which_all_patterns_match_names_the_service() {
+    let rules = vec![
+        rule("no", Some("/usr/sbin/nginx"), Some("other.service")),
+        rule("front", Some("*/nginx"), None),
+        rule("late", Some("*"), None),
+    ];
+    let mut host = host("/usr/sbin/nginx", "/system.slice/web.service");
+    let mut identities = identities(10, rules);
+    identities.resolve(&observed(7, b"a"), &mut host, 0);
+    let row = identities.take_rows(0).remove(0);
+    assert_eq!(row.service, "front");
+    assert_eq!(row.tags, [("team".to_owned(), "front".to_owned())]);
+}
+
+#[test]
+fn without_a_rule_the_service_is_unit_container_program_or_task_name() {
+    let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    for (exe, cgroup, service) in [
+        (
+            "/x/nginx",
+            "/system.slice/web@1.service".to_owned(),
+            "web@1",
+        ),
+        ("/x/nginx", format!("/docker/{id}"), "0123456789ab"),
+        (
+            "/x/nginx",
+            "/user.slice/session-1.scope".to_owned(),
+            "nginx",
+        ),
+        ("/x/nginx", "/".to_owned(), "nginx"),
+        ("", "/".to_owned(), "task"),
+    ] {
+        let mut host = host(exe, &cgroup);
+        let mut identities = identities(10, Vec::new());
+        identities.resolve(&observed(7, b"task"), &mut host, 0);
+        assert_eq!(
+            identities.take_rows(0)[0].service,
+            service,
+            "{exe} {cgroup}"
+        );
+    }
+}
+
+#[test]
+fn hostile_names_are_made_harmless() {
+    let mut host = host("/tmp/\x1b]0;x\x07", "/a\nb");
+    let mut identities = identities(10, Vec::new());
+    identities.resolve(&observed(7, b"a\xff\x1b"), &mut host, 0);
+    let row = identities.take_rows(0).remove(0);
+    for text in [&row.comm, &row.exe, &row.cgroup, &row.service] {
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+    }
+    assert_eq!(row.comm, "a\u{fffd}\u{fffd}");
+}
