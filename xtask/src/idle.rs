@@ -217,7 +217,10 @@ impl TestBed {
             .stderr(log)
             .spawn()
             .context("start the agent")?;
-        let status = self.rootfs().join("run/status.json");
+        // The jail's /run is mounted for the agent alone, so it is looked at from inside.
+        let status = Path::new("/proc")
+            .join(agent.id().to_string())
+            .join("root/run/status.json");
         let ready = wait(START, || {
             if let Some(code) = agent.try_wait()? {
                 bail!("the agent ended: {code}; {}", self.log());

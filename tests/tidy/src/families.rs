@@ -1,29 +1,66 @@
 //! A family has one name in every layer, so that one search shows all of it.
+//!
+//! Probe families are made by a BPF program and end in trials; row families are made by the agent
+//! and travel in a batch.
 
 use crate::{Finding, Tree};
 
-/// Where the files of a probe family are, with its name for `*`.
-const PROBE_FAMILY: [&str; 3] = [
-    "bpf/src/*.bpf.c",
-    "agent/src/aggregate/*.rs",
-    "tests/e2e/*.rs",
-];
+/// The layer that makes a name a probe family.
+const PROGRAMS: &str = "bpf/src/*.bpf.c";
 
-/// The layer that makes a name a family.
-const FIRST: &str = PROBE_FAMILY[0];
+/// Where its records are folded.
+const AGGREGATE: &str = "agent/src/aggregate/*.rs";
+
+/// Where its numbers are compared with what other programs counted.
+const TRIALS: &str = "tests/e2e/";
+
+/// Where rows are declared, as `pub struct EdgeRow`, and where each is sealed.
+const ROWS: &str = "wire/src/rows.rs";
+const SEALED: &str = "wire/src/*.rs";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = probes(tree);
+    findings.extend(rows(tree));
+    findings
+}
+
+fn probes(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in &tree.files {
-        let Some(family) = stem(&file.path, FIRST) else {
+        let Some(family) = stem(&file.path, PROGRAMS) else {
             continue;
         };
-        for place in &PROBE_FAMILY[1..] {
-            let wanted = place.replace('*', family);
-            let folder = wanted.trim_end_matches(".rs");
-            if tree.file(&wanted).is_none() && tree.file(&format!("{folder}/mod.rs")).is_none() {
-                findings.push(file.finding(0, format!("family {family} lacks {wanted}")));
-            }
+        let aggregate = AGGREGATE.replace('*', family);
+        if !tree.has(&aggregate) && !tree.has(aggregate.trim_end_matches(".rs")) {
+            findings.push(file.finding(0, format!("family {family} lacks {aggregate}")));
+        }
+        // Trials are about one promise each, so a family names itself in the header of some.
+        let header = format!("//! Family `{family}`");
+        let tried = |other: &crate::File| {
+            other.path.starts_with(TRIALS) && other.text.lines().any(|l| l.starts_with(&header))
+        };
+        if !tree.files.iter().any(tried) {
+            let message =
+                format!("no file in {TRIALS} says {header:?}: family {family} is untried");
+            findings.push(file.finding(0, message));
+        }
+    }
+    findings
+}
+
+fn rows(tree: &Tree) -> Vec<Finding> {
+    let Some(file) = tree.file(ROWS) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (at, line) in file.lines() {
+        let row = line
+            .strip_prefix("pub struct ")
+            .and_then(|rest| rest.split_once("Row "));
+        let Some((family, _)) = row else { continue };
+        let sealed = SEALED.replace('*', &family.to_ascii_lowercase());
+        if !tree.has(&sealed) {
+            findings.push(file.finding(at, format!("row family {family} lacks {sealed}")));
         }
     }
     findings
@@ -42,18 +79,30 @@ mod tests {
     use crate::tree;
 
     #[test]
-    fn a_family_that_lacks_a_layer_is_found() {
+    fn a_probe_family_that_lacks_a_layer_is_found() {
         let found = check(&tree(&[
             ("agent/src/aggregate/connection.rs", ""),
             ("bpf/src/connection.bpf.c", ""),
             ("bpf/src/process.bpf.c", ""),
-            ("tests/e2e/connection.rs", ""),
+            (
+                "tests/e2e/numbers.rs",
+                "//! Numbers.\n//! Family `connection`: counters.\n",
+            ),
         ]));
         assert_eq!(found.len(), 2);
-        assert!(
-            found
-                .iter()
-                .all(|f| f.message.contains("family process lacks"))
-        );
+        assert!(found.iter().all(|f| f.path == "bpf/src/process.bpf.c"));
+    }
+
+    #[test]
+    fn a_row_family_without_its_own_file_is_found() {
+        let found = check(&tree(&[
+            (
+                "wire/src/rows.rs",
+                "pub struct EdgeRow {\n}\npub struct HostRow {\n}\n",
+            ),
+            ("wire/src/edge.rs", ""),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 3);
     }
 }
