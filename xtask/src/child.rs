@@ -1,6 +1,7 @@
 //! Starting other programs: one way to wait for them, one way to become them.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -58,7 +59,8 @@ pub(crate) fn become_program(command: &mut Command) -> Result<ExitCode> {
 
 /// A command as a developer would type it.
 fn shown(command: &Command) -> String {
-    std::iter::once(command.get_program())
+    let program = Path::new(command.get_program());
+    std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
