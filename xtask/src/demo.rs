@@ -22,6 +22,14 @@ pub(crate) struct Args {
 /// # Errors
 /// When a tool is missing or the build fails; the demo's own exit code is passed on.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    start(&args.args)
+}
+
+/// Runs the demo with these arguments.
+///
+/// # Errors
+/// As of [`run`].
+pub(crate) fn start(args: &[OsString]) -> Result<ExitCode> {
     // Standard output belongs to the demo: it may be read by a program (--format json).
     deps::run_aside()?;
     // The same selection as for the tests, so that neither builds anew what the other built.
@@ -30,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Ctrl-C must end in the demo's own clean-up, so nothing may stand between.
     child::become_program(
         Command::new(binaries.join("waybill-demo"))
-            .args(&args.args)
+            .args(args)
             .env("WAYBILL_BIN_DIR", binaries),
     )
 }

@@ -59,7 +59,7 @@ enum Command {
     /// Measure what the project promises
     Bench(bench::Args),
     /// Remove what a killed demo or test left behind
-    CleanLab(clean_lab::Args),
+    CleanLab,
 }
 
 fn main() -> ExitCode {
@@ -85,7 +85,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
-        Command::CleanLab(args) => clean_lab::run(&args),
+        Command::CleanLab => clean_lab::run(),
     }
 }
 
