@@ -1,17 +1,18 @@
 //! What the event loop holds of the spool and upload threads.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
 use crate::upload;
 
-use super::thread::{self, Side};
+use super::thread::{self, Request, Side};
 use super::{Sealed, Spool};
 
 /// Sealed batches waiting for the disk. One interval seals a few; more than this means that the
@@ -55,15 +56,42 @@ impl Handle {
     /// # Errors
     /// The settings cannot be used or a thread cannot be started; none runs then.
     pub fn start(
-        jailed: &Jailed,
+        _jailed: &Jailed,
         spool: Spool,
         upload: Option<upload::Settings>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let transport = upload
-            .map(|settings| upload::Transport::new(&settings))
-            .transpose()
-            .context("prepare the upload")?;
+        let Some(settings) = upload else {
+            return Self::start_spool(spool, metrics).map(|(handle, ..)| handle);
+        };
+        let transport = upload::Transport::new(&settings).context("prepare the upload")?;
+        Self::start_with(spool, metrics, |requests, work, metrics| {
+            upload::thread::start(transport, requests, work, metrics)
+        })
+    }
+
+    /// Starts the spool thread, and the upload thread by `start_upload`.
+    pub(crate) fn start_with(
+        spool: Spool,
+        metrics: Arc<Metrics>,
+        start_upload: impl FnOnce(
+            Sender<Request>,
+            Receiver<()>,
+            Arc<Metrics>,
+        ) -> io::Result<upload::thread::Running>,
+    ) -> anyhow::Result<Self> {
+        // Leaving early drops the handle, which ends and joins what runs.
+        let (mut handle, requests, work) = Self::start_spool(spool, Arc::clone(&metrics))?;
+        let running = start_upload(requests, work, metrics).context("start the upload thread")?;
+        handle.upload = Some(running);
+        Ok(handle)
+    }
+
+    /// Starts the spool thread; gives what an upload thread needs.
+    fn start_spool(
+        spool: Spool,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<(Self, Sender<Request>, Receiver<()>)> {
         let (sealed, sealed_receiver) = bounded(QUEUED_MAX);
         let (requests, requests_receiver) = bounded(REQUESTS_MAX);
         let (stop, stop_receiver) = bounded(0);
@@ -74,23 +102,16 @@ impl Handle {
             stop: stop_receiver,
             work,
         };
-        let thread = thread::start(jailed, spool, side, Arc::clone(&metrics))
-            .context("start the spool thread")?;
-        // From here on, leaving early drops the handle, which ends and joins what runs.
-        let mut handle = Self {
-            metrics: Arc::clone(&metrics),
+        let thread =
+            thread::start(spool, side, Arc::clone(&metrics)).context("start the spool thread")?;
+        let handle = Self {
+            metrics,
             sealed: Some(sealed),
             stop: Some(stop),
             spool: Some(thread),
             upload: None,
         };
-        if let Some(transport) = transport {
-            let running =
-                upload::thread::start(jailed, transport, requests, work_receiver, metrics)
-                    .context("start the upload thread")?;
-            handle.upload = Some(running);
-        }
-        Ok(handle)
+        Ok((handle, requests, work_receiver))
     }
 
     /// Queues a batch for storing; never blocks.

@@ -24,19 +24,22 @@ mod handle;
 mod migrate;
 mod quarantine;
 mod queue;
+mod reader;
+mod reserve;
 mod store;
-pub mod thread;
+pub(crate) mod thread;
 mod types;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 
 use crate::jail::Jailed;
 
 pub use handle::{Drained, Full, Handle};
-pub use queue::{Reader, Spool};
+pub use queue::Spool;
+pub use reader::Reader;
 pub use types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, State, Tally};
 
 /// Opens the spool, or makes a new one; `path` is inside the jail, because SQLite makes and removes

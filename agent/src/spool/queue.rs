@@ -6,13 +6,15 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use super::quarantine;
+use super::reader;
+use super::reserve;
 use super::store::{self, Held, Store};
 use super::types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, Tally};
 
 /// Leases and unwritten endings of leases together; more is not handed out.
 const LEASED_MAX: usize = 8;
 /// A log this long means that a reader holds an old snapshot; storing more would only grow it.
-const LOG_MAX_BYTES: u64 = 64 << 20;
+const LOG_MAX_BYTES: u64 = if cfg!(test) { 2 << 20 } else { 64 << 20 };
 
 /// The queue, with its database open for writing.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ pub struct Spool {
     bounds: Bounds,
     /// None while the database can neither be used nor set aside; each call tries again.
     store: Option<Store>,
+    /// The file may grow. Not on a full disk: pages it has are safe, pages beyond can end up in a log
+    /// that cannot be moved into the database any more.
+    growing: bool,
     held: Held,
     /// Leases handed out and not ended.
     leased: usize,
@@ -44,6 +49,7 @@ impl Spool {
             path: path.to_owned(),
             bounds,
             store: None,
+            growing: true,
             held: Held::default(),
             leased: 0,
             unwritten: VecDeque::new(),
@@ -120,7 +126,7 @@ impl Spool {
     }
 
     /// Deletes what is too old, then the oldest until the size bound holds; gives free space back
-    /// to the file system. Leased batches stay.
+    /// to the file system, and looks whether a full disk has room again. Leased batches stay.
     pub fn evict(&mut self, now_ms: u64) {
         self.write_endings();
         let max_age = u64::try_from(self.bounds.max_age.as_millis()).unwrap_or(u64::MAX);
@@ -131,7 +137,8 @@ impl Spool {
                 self.forget(gone);
                 self.tally.evicted_age += gone.batches;
                 self.make_room(0)?;
-                self.attempt(|store| store.give_back())
+                self.attempt(|store| store.give_back())?;
+                self.grow_again()
             });
         if let Err(error) = evicted {
             log::error!(error:% = chain(&error); "eviction failed");
@@ -160,7 +167,7 @@ impl Spool {
     /// # Errors
     /// The database cannot be read.
     pub fn stat(&self) -> Result<Stat, Error> {
-        stat(
+        reader::stat(
             self.store.as_ref().ok_or_else(|| unavailable(&self.path))?,
             &self.path,
         )
@@ -189,7 +196,7 @@ impl Spool {
             return Ok(false);
         }
         self.make_room(length(sealed))?;
-        self.attempt(|store| bound_log(store))?;
+        self.attempt_twice(|store| bound_log(store))?;
         let inserted = match self.attempt(|store| store.insert(sealed)) {
             Err(Error::Full(_)) => {
                 self.make_disk_room(length(sealed))?;
@@ -220,11 +227,11 @@ impl Spool {
         Ok(())
     }
 
-    /// Evicts the oldest until at least as much as `bytes` is free in the file.
+    /// Evicts the oldest until the file has pages for `bytes`, or only leased ones are left.
     fn make_disk_room(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut freed = 0;
-        while freed < bytes.max(1) {
-            let Some(gone) = self.attempt_twice(|store| store.delete_oldest())? else {
+        self.relieve()?;
+        while !self.attempt(|store| store.has_room(bytes))? {
+            let Some(gone) = self.attempt(|store| store.delete_oldest())? else {
                 break;
             };
             self.forget(Held {
@@ -232,9 +239,32 @@ impl Spool {
                 bytes: gone,
             });
             self.tally.evicted_disk += 1;
-            freed += gone;
         }
-        self.attempt(|store| store.rewind_log().map(|_| ()))
+        Ok(())
+    }
+
+    /// Gets out of a full disk's trap with the reserve: the log is moved into the database and
+    /// begins anew, and from now on the file keeps its size.
+    fn relieve(&mut self) -> Result<(), Error> {
+        if self.growing {
+            log::warn!("disk full, the spool stops growing");
+        }
+        reserve::release(&self.path);
+        self.growing = false;
+        self.attempt(|store| {
+            store.rewind_log()?;
+            store.stop_growing()
+        })
+    }
+
+    /// Lets the file grow again once there is room for the reserve.
+    fn grow_again(&mut self) -> Result<(), Error> {
+        if !self.growing && reserve::make(&self.path).is_ok() {
+            self.attempt(|store| store.grow())?;
+            self.growing = true;
+            log::info!("disk has room again, the spool may grow");
+        }
+        Ok(())
     }
 
     fn end(&mut self, id: BatchId, end: End) {
@@ -282,14 +312,14 @@ impl Spool {
         self.held.bytes = self.held.bytes.saturating_sub(gone.bytes);
     }
 
-    /// On a full disk, tries again with the log's own space.
+    /// On a full disk, tries again with the reserve.
     fn attempt_twice<T>(
         &mut self,
         mut op: impl FnMut(&mut Store) -> Result<T, Error>,
     ) -> Result<T, Error> {
         match self.attempt(&mut op) {
             Err(Error::Full(_)) => {
-                self.attempt(|store| store.rewind_log())?;
+                self.relieve()?;
                 self.attempt(op)
             }
             other => other,
@@ -311,25 +341,24 @@ impl Spool {
         done
     }
 
-    /// Opens the database; one that is damaged or of a newer agent is set aside first.
+    /// Opens the database; one that is damaged or of a newer agent is set aside first. On a full
+    /// disk the reserve helps.
     fn reopen(&mut self) -> Result<(), Error> {
-        // Index and page overhead is a tenth for ordinary batches; small files need some in any
-        // case.
-        let file_max = self
-            .bounds
-            .max_bytes
-            .saturating_add(self.bounds.max_bytes / 4 + (8 << 20));
-        let opened = match Store::open(&self.path, file_max) {
+        let opened = match self.open_store() {
             Err(error @ (Error::Corrupt(_) | Error::Newer { .. })) => {
                 // At least what this run held when it last could use the database.
                 let known = Some(self.held.batches).filter(|held| *held > 0);
                 let lost = known.max(store::count_damaged(&self.path));
                 self.tally.found += lost.unwrap_or(0) - self.held.batches;
                 self.set_aside(&error, lost)?;
-                Store::open(&self.path, file_max)?
+                self.open_store()?
             }
             other => other?,
         };
+        self.growing = reserve::make(&self.path).is_ok();
+        if !self.growing {
+            opened.stop_growing()?;
+        }
         let held = opened.held()?;
         self.tally.found += held.batches.saturating_sub(self.held.batches);
         // Somebody else replaced the file while it could not be used.
@@ -338,6 +367,22 @@ impl Spool {
         self.leased = 0;
         self.store = Some(opened);
         Ok(())
+    }
+
+    fn open_store(&self) -> Result<Store, Error> {
+        // Index and page overhead is a tenth for ordinary batches; small files need some in any
+        // case.
+        let file_max = self
+            .bounds
+            .max_bytes
+            .saturating_add(self.bounds.max_bytes / 4 + (8 << 20));
+        match Store::open(&self.path, file_max) {
+            Err(Error::Full(_)) => {
+                reserve::release(&self.path);
+                Store::open(&self.path, file_max)
+            }
+            other => other,
+        }
     }
 
     /// Renames the database; `lost` is the number of batches in it, where known.
@@ -362,58 +407,6 @@ impl Spool {
         self.unwritten.clear();
         Ok(())
     }
-}
-
-/// The spool as `spool ls` and `spool stat` see it, also while the agent runs.
-#[derive(Debug)]
-pub struct Reader {
-    path: PathBuf,
-    store: Store,
-}
-
-impl Reader {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
-            path: path.to_owned(),
-            store: Store::read_only(path)?,
-        })
-    }
-
-    /// Numbers for `spool stat`.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn stat(&self) -> Result<Stat, Error> {
-        stat(&self.store, &self.path)
-    }
-
-    /// The first `limit` batches in order of arrival.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn ls(&self, limit: usize) -> Result<Vec<Entry>, Error> {
-        self.store.list(limit)
-    }
-}
-
-fn stat(store: &Store, path: &Path) -> Result<Stat, Error> {
-    let held = store.held()?;
-    let (leased, oldest_sealed_ms, newest_sealed_ms) = store.summary()?;
-    let (database, log) = store.file_bytes();
-    let quarantined = quarantine::list(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Stat {
-        path: path.to_owned(),
-        batches: held.batches,
-        leased,
-        payload_bytes: held.bytes,
-        oldest_sealed_ms,
-        newest_sealed_ms,
-        file_bytes: database + log,
-        quarantined,
-    })
 }
 
 fn bound_log(store: &Store) -> Result<(), Error> {

@@ -19,9 +19,9 @@ use super::types::{BatchId, Entry, Error, Fault, Sealed, State};
 /// SQLite's default, and the size of a memory page and of most file systems' blocks.
 const PAGE_BYTES: u64 = 4096;
 /// Free pages that stay in the file for the next batches: 4 MiB.
-const RESERVE_PAGES: i64 = 1024;
+const RESERVE_PAGES: u64 = 1024;
 /// Free pages given back to the file system at a time: 8 MiB, a fraction of a second on any disk.
-const GIVE_BACK_PAGES: i64 = 2048;
+const GIVE_BACK_PAGES: u64 = 2048;
 /// Pages between two looks at the budget of the check at open.
 const CHECK_STEP_PAGES: i32 = 256;
 /// Looks until that check ends: 64 MiB of pages, about a second on a slow disk.
@@ -41,6 +41,8 @@ pub(super) struct Held {
 pub(super) struct Store {
     conn: Connection,
     path: PathBuf,
+    /// Pages that the file may have when the disk has room.
+    max_pages: u64,
 }
 
 impl Store {
@@ -60,13 +62,17 @@ impl Store {
             })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags)?;
-        configure(&conn, max_bytes)?;
+        configure(&conn)?;
         migrate::run(&mut conn, path)?;
         quick_check(&mut conn)?;
+        // SQLite's own limit is below 2^32.
+        let max_pages = max_bytes.div_ceil(PAGE_BYTES).min(u64::from(u32::MAX) - 1);
         let store = Self {
             conn,
             path: path.to_owned(),
+            max_pages,
         };
+        store.grow()?;
         store.conn.execute(
             "UPDATE batch SET state = ?1 WHERE state = ?2",
             [STORED, LEASED],
@@ -88,6 +94,7 @@ impl Store {
         Ok(Self {
             conn,
             path: path.to_owned(),
+            max_pages: 0,
         })
     }
 
@@ -191,7 +198,10 @@ impl Store {
         let tx = self.begin()?;
         let old = tx
             .prepare_cached("SELECT id, bytes FROM batch WHERE state = ?1 AND sealed_ms < ?2")?
-            .query_map([STORED, before_ms.cast_signed()], row_and_bytes)?
+            .query_map(
+                [STORED, i64::try_from(before_ms).unwrap_or(i64::MAX)],
+                row_and_bytes,
+            )?
             .collect::<Result<Vec<_>, _>>()?;
         let mut gone = Held::default();
         for (row, bytes) in old {
@@ -268,10 +278,8 @@ impl Store {
 
     /// Gives free pages beyond a reserve back to the file system, a bounded number at a time.
     pub(super) fn give_back(&self) -> Result<(), Error> {
-        let free: i64 = self
-            .conn
-            .pragma_query_value(None, "freelist_count", |r| r.get(0))?;
-        let surplus = (free - RESERVE_PAGES).min(GIVE_BACK_PAGES);
+        let free = self.pragma("freelist_count")?;
+        let surplus = free.saturating_sub(RESERVE_PAGES).min(GIVE_BACK_PAGES);
         if surplus > 0 {
             // One page per step: the statement has to be run to its end.
             let mut statement = self
@@ -283,23 +291,36 @@ impl Store {
         Ok(())
     }
 
-    /// Sets how far the file may grow, in pages; tests fill the disk with it.
-    #[cfg(test)]
-    pub(super) fn limit_pages(&self, pages: u64) -> u64 {
-        let sql = format!("PRAGMA max_page_count = {pages}");
-        self.conn
-            .query_row(&sql, [], |r| unsigned(r, 0))
-            .expect("set the page limit")
+    /// Whether the file has free pages for a batch of that size.
+    pub(super) fn has_room(&self, bytes: u64) -> Result<bool, Error> {
+        let unused = self
+            .pragma("max_page_count")?
+            .saturating_sub(self.pragma("page_count")?);
+        let free = unused + self.pragma("freelist_count")?;
+        // An overflow page carries four bytes of its own; the rest is for the trees around it.
+        Ok(free >= bytes.div_ceil(PAGE_BYTES - 4) + 8)
     }
 
-    /// Pages the file has now, and pages it may have.
-    #[cfg(test)]
-    pub(super) fn pages(&self) -> (u64, u64) {
-        let value = |name| self.conn.pragma_query_value(None, name, |r| unsigned(r, 0));
-        (
-            value("page_count").expect("count pages"),
-            value("max_page_count").expect("page limit"),
-        )
+    /// Lets the file grow up to its bound: the hard one, whatever the payload's bound makes of page
+    /// and index overhead.
+    pub(super) fn grow(&self) -> Result<(), Error> {
+        self.limit_pages(self.max_pages)
+    }
+
+    /// Keeps the file at the size it has.
+    pub(super) fn stop_growing(&self) -> Result<(), Error> {
+        self.limit_pages(self.pragma("page_count")?)
+    }
+
+    fn limit_pages(&self, pages: u64) -> Result<(), Error> {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        Ok(self.conn.query_row(&sql, [], |_| Ok(()))?)
+    }
+
+    fn pragma(&self, name: &str) -> Result<u64, Error> {
+        Ok(self
+            .conn
+            .pragma_query_value(None, name, |row| unsigned(row, 0))?)
     }
 
     fn begin(&mut self) -> Result<Transaction<'_>, Error> {
@@ -336,7 +357,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// How long to wait for another process (a reader that recovers the log, a person with a shell).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn configure(conn: &Connection, max_bytes: u64) -> Result<(), Error> {
+fn configure(conn: &Connection) -> Result<(), Error> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     // Free pages can be given back after a long outage without rewriting the file, as VACUUM
     // would, with as much free disk again. FULL would do so at every ack, only for the next put to
@@ -357,12 +378,6 @@ fn configure(conn: &Connection, max_bytes: u64) -> Result<(), Error> {
     // The log keeps this much space after a checkpoint: on a full disk, deletes can still be
     // logged. What an unusual transaction took beyond it is given back.
     conn.pragma_update(None, "journal_size_limit", 4 << 20)?;
-    // The hard bound on the file, whatever the payload's bound makes of page and index overhead.
-    let max_pages = max_bytes
-        .div_ceil(PAGE_BYTES)
-        .min(u64::from(u32::MAX) - 1)
-        .cast_signed();
-    conn.pragma_update_and_check(None, "max_page_count", max_pages, |_| Ok(()))?;
     // KiB when negative. The working set is a few index pages; a large payload goes through
     // the cache once and need not stay in memory.
     conn.pragma_update(None, "cache_size", -512)?;
@@ -453,13 +468,23 @@ impl From<rusqlite::Error> for Error {
         use rusqlite::Error as Sql;
         match &error {
             Sql::SqliteFailure(failure, _) => match (failure.code, failure.extended_code) {
-                (ErrorCode::DiskFull, _) => Self::Full(error),
+                // The second: no room for the log's index.
+                (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full(error),
                 (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
-                | (_, ffi::SQLITE_IOERR_CORRUPTFS) => Self::Corrupt(error),
+                | (_, ffi::SQLITE_IOERR_CORRUPTFS)
+                // The statements are right and their values fit the schema, so these say that the
+                // schema or the rows in the file are not what they were.
+                | (_, ffi::SQLITE_ERROR)
+                | (ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation, _)
+                // The file could be opened for writing; its header says that it is of a format
+                // that can only be read. (A directory or a file system that refuses writing has
+                // other codes.)
+                | (_, ffi::SQLITE_READONLY) => Self::Corrupt(error),
                 _ => Self::Database(error),
             },
-            // The schema fixes every type: another one in a row, or no schema, is damage.
-            Sql::FromSqlConversionFailure(..)
+            // The schema fixes every type, and fits every statement.
+            Sql::SqlInputError { .. }
+            | Sql::FromSqlConversionFailure(..)
             | Sql::IntegralValueOutOfRange(..)
             | Sql::InvalidColumnType(..)
             | Sql::Utf8Error(..) => Self::Corrupt(error),

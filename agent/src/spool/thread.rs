@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select, tick};
 
-use crate::jail::Jailed;
 use crate::metrics::Metrics;
 
 use super::{BatchId, Fault, Sealed, Spool, Tally};
@@ -20,7 +19,7 @@ const EVICTION_PERIOD: Duration = Duration::from_secs(60);
 
 /// What the upload thread asks for.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// Hand out up to `max` batches; everything queued before is stored first.
     Lease {
         /// Number of batches.
@@ -41,31 +40,19 @@ pub enum Request {
 
 /// The thread's ends of its channels.
 #[derive(Debug)]
-pub struct Side {
+pub(super) struct Side {
     /// From the event loop; closing it ends the thread once all is stored.
-    pub sealed: Receiver<Sealed>,
+    pub(super) sealed: Receiver<Sealed>,
     /// From the upload thread.
-    pub requests: Receiver<Request>,
+    pub(super) requests: Receiver<Request>,
     /// Carries nothing; closing it means that nobody waits for the upload thread any more.
-    pub stop: Receiver<()>,
+    pub(super) stop: Receiver<()>,
     /// To the upload thread, of capacity one: there is work.
-    pub work: Sender<()>,
+    pub(super) work: Sender<()>,
 }
 
 /// Starts the thread; it gives the number of batches left in the spool.
-///
-/// # Errors
-/// The system has no thread to give.
-pub fn start(
-    _jailed: &Jailed,
-    spool: Spool,
-    side: Side,
-    metrics: Arc<Metrics>,
-) -> io::Result<JoinHandle<u64>> {
-    spawn(spool, side, metrics)
-}
-
-pub(super) fn spawn(
+pub(super) fn start(
     mut spool: Spool,
     side: Side,
     metrics: Arc<Metrics>,

@@ -1,0 +1,47 @@
+//! A few megabytes of disk held back, for the moment when the disk is full.
+//!
+//! Deleting needs space too: the log takes it before the database gives any back, and a log that
+//! cannot be moved into the database cannot be used anew. Without a reserve, a full disk would stop
+//! not only puts but also the acks that make room.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::posix_fallocate;
+
+/// The log between two checkpoints (1 MiB), once as log and once in the database, and a batch.
+const RESERVE_BYTES: i64 = 4 << 20;
+
+/// Makes the reserve, or keeps it; an error means that the disk is (nearly) full.
+pub(super) fn make(database: &Path) -> io::Result<()> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path(database))?;
+    let made = posix_fallocate(&file, 0, RESERVE_BYTES).map_err(io::Error::from);
+    if made.is_err() {
+        // A part of it would only make the disk fuller.
+        release(database);
+    }
+    made
+}
+
+/// Gives the reserve to the file system, for the database's next pages.
+pub(super) fn release(database: &Path) {
+    match fs::remove_file(path(database)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::warn!(error:% = error; "disk reserve not released");
+        }
+        _ => {}
+    }
+}
+
+fn path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-reserve");
+    PathBuf::from(name)
+}
