@@ -326,9 +326,9 @@ impl EventLoop {
             Ok(counters) => counters.publish(&self.parts.metrics),
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }
-        let shared = loaded.cgroup.as_ref().is_some_and(loader::is_shared);
-        if u8::from(shared) != loaded.settings.keep_cb_flags {
-            loaded.settings.keep_cb_flags = u8::from(shared);
+        let keep = loader::is_shared(&loaded.cgroup, loaded.sockops_id).map(u8::from);
+        if keep.is_some_and(|keep| keep != loaded.settings.keep_cb_flags) {
+            loaded.settings.keep_cb_flags = keep.unwrap_or(1);
             if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
                 warn!(error = format!("{error:#}").as_str(); "settings not changed");
             }

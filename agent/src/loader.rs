@@ -75,7 +75,9 @@ pub struct Loaded {
     /// Tables the event loop reads.
     pub maps: Maps,
     /// The scope's cgroup; its sock_ops programs are looked at again and again.
-    pub cgroup: Option<File>,
+    pub cgroup: File,
+    /// Id of our own among them.
+    pub sockops_id: Option<u32>,
     /// What the kernel was told, to be changed while running.
     pub settings: abi::wb_config,
     /// Ring or perf buffer.
@@ -120,7 +122,13 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
 
     let mut links = Vec::new();
     let mut live = None;
-    settings.keep_cb_flags = u8::from(is_shared(&cgroup));
+    let sockops_id = loaded
+        .iter()
+        .any(|name| name == SOCKOPS)
+        .then(|| sockops_id(&object))
+        .flatten();
+    // Not knowing, keep: a flag too many costs time, a flag too few costs the other program.
+    settings.keep_cb_flags = u8::from(is_shared(&cgroup, sockops_id).unwrap_or(true));
     write_settings(&maps.config, &settings)?;
     for name in loaded.iter().filter(|name| !is_iterator(name)) {
         match attach(&object, name, &cgroup) {
@@ -155,7 +163,8 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         live,
         adopted,
         maps,
-        cgroup: Some(cgroup),
+        cgroup,
+        sockops_id,
         settings,
         transport: plan.transport.value,
         ring_bytes: config.limits.ring_bytes.bytes(),
@@ -199,27 +208,18 @@ pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> 
         .context("write the settings into the kernel")
 }
 
-/// Whether another sock_ops program runs for the sockets of this cgroup.
+/// Whether a sock_ops program other than `own` runs for the sockets of this cgroup; `None` when
+/// the kernel does not say (it asks for `CAP_NET_ADMIN`).
 #[must_use]
-pub fn is_shared(cgroup: &File) -> bool {
-    bpf::query::sockops_programs(cgroup.as_fd()).is_ok_and(|ids| {
-        let ours = |id: &u32| {
-            libbpf_rs::Program::fd_from_id(*id)
-                .ok()
-                .and_then(|fd| fs_name(fd.as_raw_fd()))
-                .is_some_and(|name| name.starts_with("wb_"))
-        };
-        ids.iter().any(|id| !ours(id))
-    })
+pub fn is_shared(cgroup: &File, own: Option<u32>) -> Option<bool> {
+    let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;
+    Some(ids.iter().any(|id| Some(*id) != own))
 }
 
-/// Name of a loaded program, from its descriptor's `fdinfo`, which needs no capability.
-fn fs_name(fd: i32) -> Option<String> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    let name = info
-        .lines()
-        .find_map(|line| line.strip_prefix("prog_name:"))?;
-    Some(name.trim().to_owned())
+/// Id of our sock_ops program, if it was loaded.
+fn sockops_id(object: &Object) -> Option<u32> {
+    let program = object.progs().find(|program| program.name() == SOCKOPS)?;
+    libbpf_rs::Program::id_from_fd(program.as_fd()).ok()
 }
 
 fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'static str)> {
