@@ -20,6 +20,7 @@ pub mod metrics;
 // Data, in flow order.
 pub mod accept;
 pub mod join;
+pub mod store;
 pub mod topology;
 // Everywhere.
 pub mod escape;

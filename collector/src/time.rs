@@ -10,7 +10,7 @@ const DAY_MS: i64 = 86_400_000;
 pub fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| whole_ms(since))
+        .map_or(0, whole_ms)
 }
 
 /// A duration in milliseconds, at most `i64::MAX`.

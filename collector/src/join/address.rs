@@ -72,7 +72,8 @@ fn share(rows: &mut Rows, links: &mut Links, claim: &Claims) {
                 rows.all[*server].rest -= both;
                 rows.all[*client].linked = true;
                 rows.all[*server].linked = true;
-                links.all.entry((*client, *server)).or_default().addresses += both;
+                let link = links.all.entry((*client, *server)).or_default();
+                link.addresses = link.addresses.saturating_add(both);
             }
         }
     }

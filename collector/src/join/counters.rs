@@ -198,8 +198,7 @@ mod tests {
             total in any::<u64>(),
             weights in prop::collection::vec(any::<u64>(), 1..8),
         ) {
-            let mut whole = Counters::default();
-            whole.plain = [total; super::COUNTERS];
+            let mut whole = Counters { plain: [total; super::COUNTERS], ..Counters::default() };
             whole.rtt.buckets[5] = total;
             whole.rtt.sum_us = total;
             let mut sum = Counters::default();
@@ -222,8 +221,7 @@ mod tests {
 
         #[test]
         fn percentiles_never_panic(buckets in any::<[u64; 32]>(), p in 0_u64..101) {
-            let mut histogram = Histogram::default();
-            histogram.buckets = buckets;
+            let histogram = Histogram { buckets, sum_us: 0 };
             let _ = percentile(&histogram, p);
         }
     }

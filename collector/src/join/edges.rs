@@ -86,7 +86,8 @@ pub(super) fn assemble(input: &Input, rows: &Rows, links: &Links) -> Assembled {
             endpoint: server_row.key.local,
         };
         for row in [*client, *server] {
-            *shares[row].entry(key.clone()).or_default() += link.weight();
+            let share = shares[row].entry(key.clone()).or_default();
+            *share = share.saturating_add(link.weight());
         }
         let same_namespace = client_row.key.netns == server_row.key.netns
             && client_row.key.node.host == server_row.key.node.host;
@@ -94,8 +95,10 @@ pub(super) fn assemble(input: &Input, rows: &Rows, links: &Links) -> Assembled {
     }
     for (row, shares) in rows.all.iter().zip(&mut shares) {
         if let Some((key, weight)) = rest(row) {
-            *shares.entry(key.clone()).or_default() += weight;
-            edges.entry(key).or_default().weight += weight;
+            let share = shares.entry(key.clone()).or_default();
+            *share = share.saturating_add(weight);
+            let edge = edges.entry(key).or_default();
+            edge.weight = edge.weight.saturating_add(weight);
         }
         divide(row, shares, &mut edges);
     }
@@ -144,7 +147,8 @@ fn divide(row: &Row, shares: &BTreeMap<EdgeKey, u64>, edges: &mut BTreeMap<EdgeK
             Role::Client => &mut edge.client,
             Role::Server => &mut edge.server,
         };
-        share.connections += if whole { row.connections() } else { *weight };
+        let connections = if whole { row.connections() } else { *weight };
+        share.connections = share.connections.saturating_add(connections);
         share.apportioned |= !whole;
         if let Some(part) = part {
             share
@@ -164,7 +168,7 @@ impl Parts {
     fn add_link(&mut self, link: &Link, same_namespace: bool) {
         self.tokens += link.tokens;
         self.estimate = self.estimate.saturating_add(link.estimate());
-        self.addresses += link.addresses;
+        self.addresses = self.addresses.saturating_add(link.addresses);
         self.weight = self.weight.saturating_add(link.weight());
         self.sampled |= link.sampled;
         self.same_namespace |= same_namespace;

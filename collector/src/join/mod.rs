@@ -14,6 +14,8 @@ pub mod confidence;
 pub mod counters;
 mod edges;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use wire::{Endpoint, Kept, Part, ProcessRow, Role};

@@ -1,0 +1,105 @@
+//! Opens the database file: PRAGMAs, and the schema of this version.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::Error;
+
+/// Marks the file as ours, in the bytes `WBYC`; another program's database is left alone.
+const APPLICATION_ID: i32 = 0x5742_5943;
+
+/// Steps from each version to the next; the first creates everything.
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Bytes of a page: rows are small, and 4 KiB is what file systems write anyway.
+const PAGE_BYTES: u64 = 4096;
+
+/// Opens the database for the one writer, creating or upgrading it.
+pub(super) fn open_writer(path: &Path, max_bytes: u64) -> Result<Connection, Error> {
+    let mut connection = Connection::open(path).map_err(|e| Error::sqlite("open", e))?;
+    prepare(&mut connection, max_bytes).map_err(|e| Error::sqlite("prepare", e))?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Only before the first table: lets retention give pages back to the file system.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Readers (the API, `topology --store`) never wait for the writer, nor it for them.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // An acknowledged batch is deleted by its agent, so it must survive a power cut here. Batches
+    // that arrive together share one commit, which keeps this affordable.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A reader that stays for long makes the log grow; afterwards it is cut to this.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // 32 MiB (negative means KiB): flows and subjects of one batch are looked up again and again.
+    connection.pragma_update(None, "cache_size", -32 * 1024)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // The file may have been tampered with: no functions from its schema, and pages are checked.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // The bound of the store: beyond it SQLite answers "full", and agents keep their batches.
+    let pages = i64::try_from(max_bytes / PAGE_BYTES).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "max_page_count", pages.min(i64::from(u32::MAX - 1)))
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|e| Error::sqlite("lock", e))?;
+    let done = version(&transaction)?;
+    for (at, step) in STEPS.iter().enumerate().skip(done) {
+        let next = i64::try_from(at + 1).expect("a handful of steps");
+        transaction
+            .execute_batch(step)
+            .and_then(|()| transaction.pragma_update(None, "user_version", next))
+            .map_err(|e| Error::sqlite("migrate", e))?;
+    }
+    transaction
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .and_then(|()| transaction.commit())
+        .map_err(|e| Error::sqlite("migrate", e))
+}
+
+/// Steps that were applied; an error for a file of another program or a newer version.
+fn version(connection: &Connection) -> Result<usize, Error> {
+    let number = |name: &str| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(|e| Error::sqlite("read", e))
+    };
+    let (id, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
+        .map_err(|e| Error::sqlite("read", e))?;
+    let ours = id == i64::from(APPLICATION_ID) || (id == 0 && version == 0 && tables == 0);
+    if !ours {
+        return Err(Error::Foreign);
+    }
+    match usize::try_from(version) {
+        Ok(version) if version <= STEPS.len() => Ok(version),
+        _ => Err(Error::Newer { version }),
+    }
+}
+
+/// Opens the database for questions; works while a writer has it open.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|e| Error::sqlite("open", e))?;
+    let prepare = || -> rusqlite::Result<()> {
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")
+    };
+    prepare().map_err(|e| Error::sqlite("open", e))?;
+    match version(&connection)? {
+        version if version == STEPS.len() => Ok(connection),
+        _ => Err(Error::Older),
+    }
+}

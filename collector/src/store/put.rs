@@ -1,0 +1,386 @@
+//! One batch into the tables, inside the caller's transaction.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+use wire::{EdgeRow, Endpoint, EventRow, HostRow, ProcessRow, Role, SightingRow};
+
+use super::histogram;
+use crate::accept::Opened;
+
+/// A host clock this far ahead is taken to be wrong; below, it is ordinary drift.
+const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored now.
+    Stored {
+        /// The host's clock is ahead, and the batch was stored under the time of its arrival.
+        clock_ahead: bool,
+    },
+    /// Stored before, with the same content.
+    Duplicate,
+    /// Other content is stored under the same key.
+    Conflict,
+}
+
+/// Where and when rows of a batch belong.
+#[derive(Clone, Copy)]
+struct Context {
+    boot: i64,
+    sequence: i64,
+    start_ms: i64,
+    end_ms: i64,
+}
+
+/// The key of a flow: endpoints without the ephemeral port, and that port.
+struct FlowKey {
+    process_id: u32,
+    role: Role,
+    netns: u32,
+    local: Endpoint,
+    remote: Endpoint,
+}
+
+/// Stores one batch, unless it is stored.
+pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outcome> {
+    let header = &opened.batch.header;
+    let stored: Option<Vec<u8>> = db
+        .prepare_cached(
+            "SELECT batch.digest FROM host JOIN boot ON boot.host_id = host.id
+             JOIN batch ON batch.boot_id = boot.id
+             WHERE host.host = ?1 AND boot.boot = ?2 AND batch.sequence = ?3",
+        )?
+        .query_row(
+            params![header.host, header.boot, signed(header.sequence)],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(digest) = stored {
+        return Ok(if digest == opened.digest {
+            Outcome::Duplicate
+        } else {
+            Outcome::Conflict
+        });
+    }
+    let (host, context, clock_ahead) = put_batch(db, opened, now_ms)?;
+    for row in &opened.batch.processes {
+        put_process(db, context, row)?;
+    }
+    for row in &opened.batch.edges {
+        put_edge(db, context, row)?;
+    }
+    for row in &opened.batch.sightings {
+        put_sighting(db, context, row)?;
+    }
+    for row in &opened.batch.events {
+        put_event(db, context, row)?;
+    }
+    for row in &opened.batch.hosts {
+        put_host(db, host, context, row)?;
+    }
+    Ok(Outcome::Stored { clock_ahead })
+}
+
+/// Host, agent run and key of the batch; also decides under which times it is stored.
+fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Context, bool)> {
+    let header = &opened.batch.header;
+    let host: i64 = db
+        .prepare_cached(
+            "INSERT INTO host (host, first_seen_ms, last_seen_ms) VALUES (?1, ?2, ?2)
+             ON CONFLICT (host) DO UPDATE SET
+                 last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)
+             RETURNING id",
+        )?
+        .query_row(params![header.host, now_ms], |row| row.get(0))?;
+    let sequence = signed(header.sequence);
+    let (boot, known_ahead): (i64, i64) = db
+        .prepare_cached(
+            "INSERT INTO boot (host_id, boot, first_ms, last_ms, batches, last_sequence)
+             VALUES (?1, ?2, ?3, ?4, 1, ?5)
+             ON CONFLICT (host_id, boot) DO UPDATE SET batches = batches + 1,
+                 last_sequence = max(last_sequence, excluded.last_sequence)
+             RETURNING id, ahead_ms",
+        )?
+        .query_row(
+            params![host, header.boot, i64::MAX, i64::MIN, sequence],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+
+    // A future time would never be deleted and never be "now". The difference is kept per run, so
+    // that the order of its intervals stays what it was.
+    let reported_end = signed(header.end_ms);
+    let ahead = if reported_end - known_ahead > now_ms.saturating_add(AHEAD_TOLERANCE_MS) {
+        reported_end - now_ms
+    } else {
+        known_ahead
+    };
+    let context = Context {
+        boot,
+        sequence,
+        start_ms: signed(header.start_ms) - ahead,
+        end_ms: reported_end - ahead,
+    };
+    db.prepare_cached(
+        "UPDATE boot SET first_ms = min(first_ms, ?2), last_ms = max(last_ms, ?3), ahead_ms = ?4
+         WHERE id = ?1",
+    )?
+    .execute(params![boot, context.start_ms, context.end_ms, ahead])?;
+    db.prepare_cached(
+        "INSERT INTO batch (boot_id, sequence, digest, end_ms, received_ms, bytes, row_count)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        boot,
+        sequence,
+        opened.digest,
+        context.end_ms,
+        now_ms,
+        count(opened.bytes),
+        count(opened.batch.row_count()),
+    ])?;
+    Ok((host, context, ahead > 0))
+}
+
+fn put_process(db: &Connection, context: Context, row: &ProcessRow) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO process (boot_id, process_id, last_ms, sequence, tgid, started_ms, comm, exe,
+             cgroup, container, unit, service, tags)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+         ON CONFLICT (boot_id, process_id) DO UPDATE SET last_ms = excluded.last_ms,
+             sequence = excluded.sequence, tgid = excluded.tgid,
+             started_ms = excluded.started_ms, comm = excluded.comm, exe = excluded.exe,
+             cgroup = excluded.cgroup, container = excluded.container, unit = excluded.unit,
+             service = excluded.service, tags = excluded.tags
+         WHERE excluded.sequence >= sequence",
+    )?
+    .execute(params![
+        context.boot,
+        row.process_id,
+        context.end_ms,
+        context.sequence,
+        row.tgid,
+        signed(row.started_ms),
+        row.comm,
+        row.exe,
+        row.cgroup,
+        row.container,
+        row.unit,
+        row.service,
+        json(&row.tags),
+    ])?;
+    Ok(())
+}
+
+fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
+    let flow = put_flow(
+        db,
+        context,
+        &FlowKey {
+            process_id: row.process_id,
+            role: row.role,
+            netns: row.netns,
+            local: row.local,
+            remote: row.remote,
+        },
+    )?;
+    let open = signed(row.opened.saturating_sub(row.closed));
+    let subject: i64 = db
+        .prepare_cached(
+            "INSERT INTO subject (flow_id, since_ms, last_ms, open) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (flow_id, since_ms) DO UPDATE SET
+                 open = CASE WHEN excluded.last_ms >= last_ms THEN excluded.open ELSE open END,
+                 last_ms = max(last_ms, excluded.last_ms)
+             RETURNING id",
+        )?
+        .query_row(
+            params![flow, signed(row.since_ms), context.end_ms, open],
+            |row| row.get(0),
+        )?;
+    db.prepare_cached(
+        "INSERT INTO sample (subject_id, end_ms, sequence, opened, closed, failed, refused,
+             reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
+             segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+         ON CONFLICT (subject_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
+             opened = excluded.opened, closed = excluded.closed, failed = excluded.failed,
+             refused = excluded.refused, reset_local = excluded.reset_local,
+             reset_remote = excluded.reset_remote, bytes_sent = excluded.bytes_sent,
+             bytes_received = excluded.bytes_received, segments_sent = excluded.segments_sent,
+             segments_received = excluded.segments_received,
+             retransmits = excluded.retransmits, out_of_order = excluded.out_of_order,
+             zero_windows = excluded.zero_windows,
+             connect_latency = excluded.connect_latency, rtt = excluded.rtt
+         WHERE excluded.sequence >= sequence",
+    )?
+    .execute(params![
+        subject,
+        context.end_ms,
+        context.sequence,
+        signed(row.opened),
+        signed(row.closed),
+        signed(row.failed),
+        signed(row.refused),
+        signed(row.reset_local),
+        signed(row.reset_remote),
+        signed(row.bytes_sent),
+        signed(row.bytes_received),
+        signed(row.segments_sent),
+        signed(row.segments_received),
+        signed(row.retransmits),
+        signed(row.out_of_order),
+        signed(row.zero_windows),
+        histogram::encode(&row.connect_latency),
+        histogram::encode(&row.rtt),
+    ])?;
+    Ok(())
+}
+
+fn put_sighting(db: &Connection, context: Context, row: &SightingRow) -> Result<()> {
+    let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
+    let flow = put_flow(db, context, &key)?;
+    // An agent repeats a sighting while the connection lives: times widen, nothing is added. The
+    // lowest `kept` is "sampled", and the lowest level is the one of when it began.
+    db.prepare_cached(
+        "INSERT INTO sighting (token, flow_id, part, port, answer, kept, sample_level, start_us,
+             first_ms, last_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (token, flow_id, part, port) DO UPDATE SET
+             kept = min(kept, excluded.kept),
+             sample_level = min(sample_level, excluded.sample_level),
+             start_us = min(start_us, excluded.start_us),
+             first_ms = min(first_ms, excluded.first_ms),
+             last_ms = max(last_ms, excluded.last_ms)",
+    )?
+    .execute(params![
+        row.token.cast_signed(),
+        flow,
+        row.part as u8,
+        port,
+        row.answer,
+        row.kept as u8,
+        row.sample_level,
+        signed(row.start_us),
+        context.start_ms,
+        context.end_ms,
+    ])?;
+    Ok(())
+}
+
+fn put_event(db: &Connection, context: Context, row: &EventRow) -> Result<()> {
+    let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
+    let flow = put_flow(db, context, &key)?;
+    db.prepare_cached(
+        "INSERT INTO event (flow_id, kind, end_ms, time_us, port, token, errno, duration_us,
+             bytes_sent, bytes_received, retransmits)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        flow,
+        row.kind as u8,
+        context.end_ms,
+        signed(row.time_us),
+        port,
+        row.token.cast_signed(),
+        row.errno,
+        signed(row.duration_us),
+        signed(row.bytes_sent),
+        signed(row.bytes_received),
+        signed(row.retransmits),
+    ])?;
+    Ok(())
+}
+
+fn put_host(db: &Connection, host: i64, context: Context, row: &HostRow) -> Result<()> {
+    let report = serde_json::json!({
+        "kernel": row.kernel,
+        "agent": row.agent,
+        "mode": row.mode,
+        "plan": row.plan,
+        "facts": row.facts,
+        "paths_off": row.paths_off,
+        "counters": row.counters,
+        "started_ms": row.started_ms,
+    });
+    db.prepare_cached(
+        "UPDATE host SET report_end_ms = ?2, report_sequence = ?3, report_boot_id = ?4,
+             hostname = ?5, report = ?6
+         WHERE id = ?1 AND (?2 > report_end_ms
+             OR (?2 = report_end_ms AND ?3 >= report_sequence))",
+    )?
+    .execute(params![
+        host,
+        context.end_ms,
+        context.sequence,
+        context.boot,
+        row.hostname,
+        report.to_string(),
+    ])?;
+    Ok(())
+}
+
+/// The flow's id, made when it is new.
+fn put_flow(db: &Connection, context: Context, key: &FlowKey) -> Result<i64> {
+    let values = params![
+        context.boot,
+        key.process_id,
+        key.role as u8,
+        key.netns,
+        key.local.addr,
+        key.local.port,
+        key.remote.addr,
+        key.remote.port,
+    ];
+    let known: Option<i64> = db
+        .prepare_cached(
+            "SELECT id FROM flow WHERE boot_id = ?1 AND process_id = ?2 AND role = ?3
+                 AND netns = ?4 AND local_addr = ?5 AND local_port = ?6 AND remote_addr = ?7
+                 AND remote_port = ?8",
+        )?
+        .query_row(values, |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    db.prepare_cached(
+        "INSERT INTO flow (boot_id, process_id, role, netns, local_addr, local_port, remote_addr,
+             remote_port)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .insert(values)
+}
+
+/// Takes the ephemeral port out of a connection's addresses: what is left names its flow.
+fn split(
+    process_id: u32,
+    role: Role,
+    netns: u32,
+    mut local: Endpoint,
+    mut remote: Endpoint,
+) -> (FlowKey, u16) {
+    let ephemeral = match role {
+        Role::Client => &mut local.port,
+        Role::Server => &mut remote.port,
+    };
+    let port = std::mem::take(ephemeral);
+    let key = FlowKey {
+        process_id,
+        role,
+        netns,
+        local,
+        remote,
+    };
+    (key, port)
+}
+
+/// SQLite's integers are signed; a counter that reaches 2^63 stays there.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn count(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn json(pairs: &[(String, String)]) -> String {
+    serde_json::to_string(pairs).expect("pairs of strings are JSON")
+}

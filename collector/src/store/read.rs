@@ -1,0 +1,412 @@
+//! Questions: the rows of a window, and what is known of the hosts.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use wire::{Endpoint, Kept, Part, ProcessRow, Role};
+
+use super::{Error, histogram, migrate};
+use crate::join::counters::COUNTERS;
+use crate::join::{Counters, Flow, HostId, Input, Process, Sighting};
+
+/// A window of time, Unix milliseconds: after `from_ms`, up to and including `to_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Exclusive.
+    pub from_ms: i64,
+    /// Inclusive.
+    pub to_ms: i64,
+}
+
+/// What is known of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRecord {
+    /// Its id.
+    pub host: HostId,
+    /// Its name; empty until it has reported it.
+    pub hostname: String,
+    /// Its newest host row as JSON; empty until there is one.
+    pub report: String,
+    /// Arrival of its first batch.
+    pub first_seen_ms: i64,
+    /// Arrival of its last batch.
+    pub last_seen_ms: i64,
+    /// Batches received of its newest run.
+    pub batches: i64,
+    /// Highest batch number of its newest run.
+    pub last_sequence: i64,
+    /// By how much its clock was found to be ahead.
+    pub clock_ahead_ms: i64,
+}
+
+/// A read-only connection.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// Opens the database; works while `serve` writes to it.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is not ours, or has another version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = migrate::open_reader(path)?;
+        Ok(Self { connection })
+    }
+
+    /// Everything a topology of the window is made from, of one moment.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRows`] beyond `max_rows`, and whatever SQLite reports.
+    pub fn window(&mut self, window: Window, max_rows: usize) -> Result<Input, Error> {
+        let snapshot = self.connection.transaction().map_err(failed)?;
+        let mut loading = Loading {
+            db: &snapshot,
+            window,
+            rows_left: max_rows,
+            max_rows,
+            input: Input::default(),
+            flows: HashMap::new(),
+            processes: HashMap::new(),
+        };
+        loading.hosts()?;
+        loading.subjects()?;
+        loading.sightings()?;
+        Ok(loading.input)
+    }
+
+    /// All hosts, by name and id.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports.
+    pub fn hosts(&self) -> Result<Vec<HostRecord>, Error> {
+        let mut statement = self
+            .connection
+            .prepare(
+                "SELECT host.host, host.hostname, host.report, host.first_seen_ms,
+                     host.last_seen_ms, coalesce(boot.batches, 0),
+                     coalesce(boot.last_sequence, 0), coalesce(boot.ahead_ms, 0)
+                 FROM host LEFT JOIN boot ON boot.id = (
+                     SELECT id FROM boot WHERE host_id = host.id ORDER BY last_ms DESC, id DESC
+                     LIMIT 1)
+                 ORDER BY host.hostname, host.host",
+            )
+            .map_err(failed)?;
+        let hosts = statement.query_map((), |row| {
+            Ok(HostRecord {
+                host: HostId(row.get(0)?),
+                hostname: row.get(1)?,
+                report: row.get(2)?,
+                first_seen_ms: row.get(3)?,
+                last_seen_ms: row.get(4)?,
+                batches: row.get(5)?,
+                last_sequence: row.get(6)?,
+                clock_ahead_ms: row.get(7)?,
+            })
+        });
+        hosts.and_then(Iterator::collect).map_err(failed)
+    }
+}
+
+fn failed(source: rusqlite::Error) -> Error {
+    Error::sqlite("read", source)
+}
+
+/// A cumulative sample.
+struct Sample {
+    end_ms: i64,
+    counters: Counters,
+}
+
+/// An [`Input`] while it is read.
+struct Loading<'a> {
+    db: &'a Connection,
+    window: Window,
+    rows_left: usize,
+    max_rows: usize,
+    input: Input,
+    flows: HashMap<i64, usize>,
+    processes: HashMap<(i64, u32), Option<usize>>,
+}
+
+impl Loading<'_> {
+    fn take_row(&mut self) -> Result<(), Error> {
+        let left = self.rows_left.checked_sub(1);
+        self.rows_left = left.ok_or(Error::TooManyRows {
+            limit: self.max_rows,
+        })?;
+        Ok(())
+    }
+
+    fn hosts(&mut self) -> Result<(), Error> {
+        let mut statement = self
+            .db
+            .prepare("SELECT host, hostname FROM host")
+            .map_err(failed)?;
+        let hosts = statement.query_map((), |row| Ok((HostId(row.get(0)?), row.get(1)?)));
+        self.input.hosts = hosts.and_then(Iterator::collect).map_err(failed)?;
+        Ok(())
+    }
+
+    /// What each subject counted in the window.
+    fn subjects(&mut self) -> Result<(), Error> {
+        // Those with a sample after the begin of the window, and the silent ones with open
+        // connections. Whether they were active in the window, their samples tell.
+        let mut statement = self
+            .db
+            .prepare(
+                "SELECT id, flow_id, since_ms FROM subject WHERE last_ms > ?1
+                 UNION ALL
+                 SELECT id, flow_id, since_ms FROM subject WHERE last_ms <= ?1 AND open > 0",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query([self.window.from_ms]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            self.take_row()?;
+            let values = || Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let (subject, flow, since_ms) = values().map_err(failed)?;
+            self.subject(subject, flow, since_ms)?;
+        }
+        Ok(())
+    }
+
+    fn subject(&mut self, subject: i64, flow: i64, since_ms: i64) -> Result<(), Error> {
+        let Window { from_ms, to_ms } = self.window;
+        let Some(last) = self.last_sample(subject, to_ms)? else {
+            return Ok(());
+        };
+        let [opened, closed, ..] = last.counters.plain;
+        let open = opened.saturating_sub(closed);
+        let counters = if last.end_ms > from_ms {
+            match self.last_sample(subject, from_ms)? {
+                Some(baseline) => last.counters.since(&baseline.counters),
+                None => last.counters,
+            }
+        } else if open > 0 && self.reported_in_window(flow)? {
+            // Nothing new, but the agent was there and still had the connection.
+            Counters::default()
+        } else {
+            return Ok(());
+        };
+        let at = self.flow(flow)?;
+        let flow = &mut self.input.flows[at];
+        flow.counters
+            .get_or_insert_with(Counters::default)
+            .add(&counters);
+        flow.open = flow.open.saturating_add(open);
+        // A host's clock may have been wrong when it began to count.
+        flow.first_ms = flow.first_ms.min(since_ms.min(last.end_ms));
+        flow.last_ms = flow.last_ms.max(last.end_ms);
+        Ok(())
+    }
+
+    fn last_sample(&self, subject: i64, upto_ms: i64) -> Result<Option<Sample>, Error> {
+        let sample = self
+            .db
+            .prepare_cached(
+                "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
+                     reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
+                     segments_received, retransmits, out_of_order, zero_windows
+                 FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
+                 ORDER BY end_ms DESC LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row([subject, upto_ms], |row| Ok(sample(row)))
+                    .optional()
+            })
+            .map_err(failed)?;
+        sample.transpose()
+    }
+
+    fn reported_in_window(&self, flow: i64) -> Result<bool, Error> {
+        self.db
+            .prepare_cached(
+                "SELECT boot.first_ms <= ?3 AND boot.last_ms > ?2
+                 FROM flow JOIN boot ON boot.id = flow.boot_id WHERE flow.id = ?1",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([flow, self.window.from_ms, self.window.to_ms], |row| {
+                    row.get(0)
+                })
+            })
+            .map_err(failed)
+    }
+
+    /// Index of a flow, which is read when it is asked for first.
+    fn flow(&mut self, id: i64) -> Result<usize, Error> {
+        if let Some(at) = self.flows.get(&id) {
+            return Ok(*at);
+        }
+        self.take_row()?;
+        let (boot, process_id, mut flow) = self
+            .db
+            .prepare_cached(
+                "SELECT flow.boot_id, flow.process_id, flow.role, flow.netns, flow.local_addr,
+                     flow.local_port, flow.remote_addr, flow.remote_port, host.host
+                 FROM flow JOIN boot ON boot.id = flow.boot_id
+                 JOIN host ON host.id = boot.host_id WHERE flow.id = ?1",
+            )
+            .and_then(|mut statement| statement.query_row([id], flow))
+            .map_err(failed)?;
+        flow.process = self.process(boot, process_id)?;
+        self.input.flows.push(flow);
+        let at = self.input.flows.len() - 1;
+        self.flows.insert(id, at);
+        Ok(at)
+    }
+
+    /// Index of a process, which is read when it is asked for first; `None` before it arrived.
+    fn process(&mut self, boot: i64, process_id: u32) -> Result<Option<usize>, Error> {
+        if let Some(at) = self.processes.get(&(boot, process_id)) {
+            return Ok(*at);
+        }
+        let process = self
+            .db
+            .prepare_cached(
+                "SELECT process_id, last_ms, tgid, started_ms, comm, exe, cgroup, container, unit,
+                     service, tags
+                 FROM process WHERE boot_id = ?1 AND process_id = ?2",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![boot, process_id], process)
+                    .optional()
+            })
+            .map_err(failed)?;
+        let at = process.map(|process| {
+            self.input.processes.push(process);
+            self.input.processes.len() - 1
+        });
+        self.processes.insert((boot, process_id), at);
+        Ok(at)
+    }
+
+    /// Sightings that overlap the window, and all others of their tokens: the other end's
+    /// intervals do not end when this end's do.
+    fn sightings(&mut self) -> Result<(), Error> {
+        let mut statement = self
+            .db
+            .prepare(
+                "SELECT flow_id, token, part, kept, sample_level, port, start_us, first_ms, last_ms
+                 FROM sighting WHERE token IN
+                     (SELECT token FROM sighting WHERE last_ms > ?1 AND first_ms <= ?2)",
+            )
+            .map_err(failed)?;
+        let mut rows = statement
+            .query([self.window.from_ms, self.window.to_ms])
+            .map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            self.take_row()?;
+            let mut sighting = sighting(row)?;
+            let at = self.flow(row.get(0).map_err(failed)?)?;
+            sighting.flow = at;
+            let flow = &mut self.input.flows[at];
+            flow.first_ms = flow.first_ms.min(sighting.first_ms);
+            flow.last_ms = flow.last_ms.max(sighting.last_ms);
+            self.input.sightings.push(sighting);
+        }
+        Ok(())
+    }
+}
+
+fn sample(row: &Row<'_>) -> Result<Sample, Error> {
+    const FIRST: usize = 3;
+    let mut counters = Counters::default();
+    for at in 0..COUNTERS {
+        let value: i64 = row.get(FIRST + at).map_err(failed)?;
+        counters.plain[at] = u64::try_from(value).unwrap_or(0);
+    }
+    for (histogram, column) in [(&mut counters.connect_latency, 1), (&mut counters.rtt, 2)] {
+        let bytes = row
+            .get_ref(column)
+            .and_then(|v| Ok(v.as_blob()?))
+            .map_err(failed)?;
+        *histogram = histogram::decode(bytes).ok_or(Error::Damaged {
+            what: "a histogram that cannot be read",
+        })?;
+    }
+    Ok(Sample {
+        end_ms: row.get(0).map_err(failed)?,
+        counters,
+    })
+}
+
+/// Agent run, process id and flow.
+fn flow(row: &Row<'_>) -> rusqlite::Result<(i64, u32, Flow)> {
+    let role: u8 = row.get(2)?;
+    let flow = Flow {
+        host: HostId(row.get(8)?),
+        process: None,
+        role: if role == Role::Client as u8 {
+            Role::Client
+        } else {
+            Role::Server
+        },
+        netns: row.get(3)?,
+        local: Endpoint {
+            addr: row.get(4)?,
+            port: row.get(5)?,
+        },
+        remote: Endpoint {
+            addr: row.get(6)?,
+            port: row.get(7)?,
+        },
+        counters: None,
+        open: 0,
+        first_ms: i64::MAX,
+        last_ms: i64::MIN,
+    };
+    Ok((row.get(0)?, row.get(1)?, flow))
+}
+
+fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
+    let started_ms: i64 = row.get(3)?;
+    let tags: String = row.get(10)?;
+    Ok(Process {
+        last_ms: row.get(1)?,
+        row: ProcessRow {
+            process_id: row.get(0)?,
+            tgid: row.get(2)?,
+            started_ms: u64::try_from(started_ms).unwrap_or(0),
+            comm: row.get(4)?,
+            exe: row.get(5)?,
+            cgroup: row.get(6)?,
+            container: row.get(7)?,
+            unit: row.get(8)?,
+            service: row.get(9)?,
+            // Written by `put` and by nobody else.
+            tags: serde_json::from_str(&tags).unwrap_or_default(),
+        },
+    })
+}
+
+fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
+    let read = || -> rusqlite::Result<_> {
+        let token: i64 = row.get(1)?;
+        let (part, kept): (u8, u8) = (row.get(2)?, row.get(3)?);
+        Ok(Sighting {
+            flow: 0,
+            token: token.cast_unsigned(),
+            part: if part == Part::Wrote as u8 {
+                Part::Wrote
+            } else {
+                Part::Read
+            },
+            kept: match kept {
+                0 => Kept::Sampled,
+                1 => Kept::Abnormal,
+                2 => Kept::LongLived,
+                _ => Kept::First,
+            },
+            sample_level: row.get(4)?,
+            port: row.get(5)?,
+            start_us: row.get(6)?,
+            first_ms: row.get(7)?,
+            last_ms: row.get(8)?,
+        })
+    };
+    read().map_err(failed)
+}

@@ -1,0 +1,479 @@
+use std::path::Path;
+
+use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
+use tempfile::TempDir;
+use wire::{
+    Batch, BatchHeader, EdgeRow, Endpoint, Histogram, HostRow, Kept, Part, ProcessRow, Role,
+    SightingRow,
+};
+
+use super::{Error, Outcome, Reader, Retention, Store, Window};
+use crate::accept::Opened;
+
+const STORED: Outcome = Outcome::Stored { clock_ahead: false };
+const ALL: Window = Window {
+    from_ms: i64::MIN,
+    to_ms: i64::MAX,
+};
+/// Far after every batch of these tests.
+const NOW: i64 = 1_000_000_000;
+const ROOM: u64 = 1 << 30;
+
+fn endpoint(text: &str) -> Endpoint {
+    text.parse::<std::net::SocketAddr>().unwrap().into()
+}
+
+fn edge(since_ms: u64, opened: u64) -> EdgeRow {
+    let mut rtt = Histogram::default();
+    for _ in 0..opened {
+        rtt.record(300);
+    }
+    EdgeRow {
+        process_id: 1,
+        role: Role::Client,
+        local: endpoint("10.0.0.1:0"),
+        remote: endpoint("10.0.0.2:80"),
+        netns: 1,
+        since_ms,
+        opened,
+        closed: opened,
+        failed: 0,
+        refused: 0,
+        reset_local: 0,
+        reset_remote: 0,
+        bytes_sent: opened * 100,
+        bytes_received: 0,
+        segments_sent: 0,
+        segments_received: 0,
+        retransmits: 0,
+        out_of_order: 0,
+        zero_windows: 0,
+        connect_latency: Histogram::default(),
+        rtt,
+    }
+}
+
+fn sighting(token: u64) -> SightingRow {
+    SightingRow {
+        token,
+        part: Part::Wrote,
+        answer: false,
+        role: Role::Client,
+        kept: Kept::Sampled,
+        sample_level: 0,
+        process_id: 1,
+        local: endpoint("10.0.0.1:4000"),
+        remote: endpoint("10.0.0.2:80"),
+        netns: 1,
+        start_us: 5,
+    }
+}
+
+/// The batch of interval `sequence`, ten seconds long.
+fn batch(sequence: u64, edges: Vec<EdgeRow>) -> Opened {
+    let batch = Batch {
+        header: BatchHeader {
+            host: [1; 16],
+            boot: [2; 16],
+            sequence,
+            start_ms: (sequence - 1) * 10_000,
+            end_ms: sequence * 10_000,
+        },
+        edges,
+        ..Batch::default()
+    };
+    opened(batch)
+}
+
+fn opened(batch: Batch) -> Opened {
+    let content = format!("{batch:?}");
+    Opened {
+        digest: crate::accept::digest(content.as_bytes()),
+        bytes: content.len(),
+        batch,
+    }
+}
+
+fn store(dir: &TempDir) -> Store {
+    Store::open(&path(dir), ROOM).unwrap()
+}
+
+fn path(dir: &TempDir) -> std::path::PathBuf {
+    dir.path().join("collector.db")
+}
+
+fn put(store: &mut Store, opened: &Opened) -> Outcome {
+    store.put(&[opened], NOW).remove(0).unwrap()
+}
+
+/// Connections opened in a window.
+fn count(dir: &TempDir, window: Window) -> u64 {
+    let input = Reader::open(&path(dir))
+        .unwrap()
+        .window(window, 1000)
+        .unwrap();
+    let counters = input.flows.iter().filter_map(|flow| flow.counters.as_ref());
+    counters
+        .map(|counters| {
+            assert_eq!(counters.plain[6], counters.opened() * 100);
+            assert_eq!(counters.rtt.count(), counters.opened());
+            counters.opened()
+        })
+        .sum()
+}
+
+fn window(from: i64, to: i64) -> Window {
+    Window {
+        from_ms: from * 10_000,
+        to_ms: to * 10_000,
+    }
+}
+
+#[test]
+fn a_batch_is_stored_once_and_a_forgery_of_it_never() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let first = batch(1, vec![edge(0, 5)]);
+    let forged = batch(1, vec![edge(0, 6)]);
+    assert_eq!(put(&mut store, &first), STORED);
+    assert_eq!(put(&mut store, &first), Outcome::Duplicate);
+    assert_eq!(put(&mut store, &forged), Outcome::Conflict);
+    let group = store.put(&[&batch(2, vec![]), &batch(2, vec![]), &forged], NOW);
+    let group: Vec<_> = group.into_iter().map(Result::unwrap).collect();
+    assert_eq!(group, [STORED, Outcome::Duplicate, Outcome::Conflict]);
+    assert_eq!(count(&dir, ALL), 5);
+}
+
+#[test]
+fn a_window_shows_what_happened_in_it() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for (sequence, opened) in [(1, 5), (2, 7), (4, 20)] {
+        put(&mut store, &batch(sequence, vec![edge(0, opened)]));
+    }
+    assert_eq!(count(&dir, ALL), 20);
+    assert_eq!(count(&dir, window(0, 1)), 5);
+    assert_eq!(count(&dir, window(1, 2)), 2);
+    // Interval 3 was lost or silent: its part shows in the next one, and totals are right.
+    assert_eq!(count(&dir, window(2, 3)), 0);
+    assert_eq!(count(&dir, window(2, 4)), 13);
+    assert_eq!(count(&dir, window(3, 4)), 13);
+}
+
+#[test]
+fn counters_that_begin_again_are_added_up() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    put(&mut store, &batch(1, vec![edge(0, 5)]));
+    put(&mut store, &batch(2, vec![edge(10_500, 3)]));
+    let mut restarted = batch(1, vec![edge(25_000, 4)]).batch;
+    restarted.header.boot = [3; 16];
+    (restarted.header.start_ms, restarted.header.end_ms) = (25_000, 30_000);
+    put(&mut store, &opened(restarted));
+    assert_eq!(count(&dir, ALL), 12);
+    assert_eq!(count(&dir, window(1, 2)), 3);
+    assert_eq!(count(&dir, window(2, 3)), 4);
+}
+
+#[test]
+fn an_open_and_silent_connection_stays_in_the_picture_while_its_agent_reports() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let mut row = edge(0, 2);
+    row.closed = 1;
+    put(&mut store, &batch(1, vec![row]));
+    let flows = |w| {
+        Reader::open(&path(&dir))
+            .unwrap()
+            .window(w, 100)
+            .unwrap()
+            .flows
+    };
+    assert!(flows(window(1, 9)).is_empty());
+    put(&mut store, &batch(5, vec![]));
+    let silent = flows(window(1, 9));
+    assert_eq!(silent.len(), 1);
+    assert_eq!(silent[0].open, 1);
+    assert!(silent[0].counters.as_ref().unwrap().is_zero());
+    assert!(flows(window(5, 9)).is_empty());
+}
+
+#[test]
+fn a_repeated_sighting_is_one_sighting() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for sequence in [2, 1, 3] {
+        let mut batch = batch(sequence, vec![]).batch;
+        batch.sightings.push(sighting(u64::MAX - 7));
+        put(&mut store, &opened(batch));
+    }
+    let input = Reader::open(&path(&dir)).unwrap().window(ALL, 100).unwrap();
+    assert_eq!(input.sightings.len(), 1);
+    let seen = &input.sightings[0];
+    assert_eq!((seen.token, seen.port), (u64::MAX - 7, 4000));
+    assert_eq!((seen.first_ms, seen.last_ms), (0, 30_000));
+}
+
+#[test]
+fn the_newest_names_stay_whatever_arrives_last() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for sequence in [1, 3, 2] {
+        let mut batch = batch(sequence, vec![edge(0, sequence)]).batch;
+        batch.processes.push(ProcessRow {
+            process_id: 1,
+            service: format!("service {sequence}"),
+            tags: vec![(String::from("team"), format!("{sequence}"))],
+            ..ProcessRow::default()
+        });
+        batch.hosts.push(HostRow {
+            hostname: format!("host {sequence}"),
+            ..HostRow::default()
+        });
+        put(&mut store, &opened(batch));
+    }
+    let mut reader = Reader::open(&path(&dir)).unwrap();
+    let input = reader.window(ALL, 100).unwrap();
+    assert_eq!(input.processes[0].row.service, "service 3");
+    assert_eq!(input.processes[0].row.tags[0].1, "3");
+    let hosts = reader.hosts().unwrap();
+    assert_eq!(
+        (hosts[0].hostname.as_str(), hosts[0].batches),
+        ("host 3", 3)
+    );
+    assert_eq!(hosts[0].last_sequence, 3);
+}
+
+#[test]
+fn a_host_whose_clock_is_ahead_is_stored_under_the_time_of_arrival() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let ahead = 40 * 365 * 86_400_000;
+    for (sequence, opened_count) in [(2, 7), (1, 5)] {
+        let mut batch = batch(sequence, vec![edge(0, opened_count)]).batch;
+        batch.header.start_ms += ahead;
+        batch.header.end_ms += ahead;
+        let outcome = store.put(&[&opened(batch)], 20_000).remove(0).unwrap();
+        assert_eq!(outcome, Outcome::Stored { clock_ahead: true });
+    }
+    assert_eq!(count(&dir, window(0, 1)), 5);
+    assert_eq!(count(&dir, window(1, 2)), 2);
+    let hosts = Reader::open(&path(&dir)).unwrap().hosts().unwrap();
+    assert_eq!(hosts[0].clock_ahead_ms, i64::try_from(ahead).unwrap());
+}
+
+fn retain(store: &mut Store, age: i64, now: i64) -> Vec<super::Deleted> {
+    let mut retention = Retention::new(age);
+    let mut steps = Vec::new();
+    loop {
+        let deleted = store.retain(&mut retention, now).unwrap();
+        steps.push(deleted);
+        if !deleted.more {
+            return steps;
+        }
+        assert!(steps.len() < 100, "retention does not end");
+    }
+}
+
+#[test]
+fn retention_keeps_what_younger_windows_need() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for sequence in 1..=10 {
+        store
+            .put(&[&batch(sequence, vec![edge(0, sequence * 2)])], 0)
+            .remove(0)
+            .unwrap();
+    }
+    // Horizon at the end of interval 6: its sample is the baseline of interval 7.
+    let deleted = retain(&mut store, 40_000, 100_000);
+    assert_eq!(deleted.iter().map(|d| d.samples).sum::<u64>(), 5);
+    assert_eq!(deleted.iter().map(|d| d.batches).sum::<u64>(), 6);
+    assert_eq!(count(&dir, window(6, 7)), 2);
+    assert_eq!(count(&dir, window(6, 10)), 8);
+}
+
+#[test]
+fn retention_ends_with_an_empty_store() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for sequence in 1..=3 {
+        let mut batch = batch(sequence, vec![edge(0, sequence)]).batch;
+        batch.sightings.push(sighting(sequence));
+        batch.processes.push(ProcessRow {
+            process_id: 1,
+            ..ProcessRow::default()
+        });
+        store.put(&[&opened(batch)], 0).remove(0).unwrap();
+    }
+    retain(&mut store, 1000, NOW);
+    retain(&mut store, 1000, NOW);
+    for table in [
+        "sample", "subject", "sighting", "flow", "process", "batch", "boot", "host",
+    ] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let left: i64 = store
+            .connection
+            .query_row(&sql, (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+}
+
+#[test]
+fn a_retention_step_is_bounded() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let mut batch = batch(1, vec![]).batch;
+    batch.sightings = (0..5000).map(sighting).collect();
+    store.put(&[&opened(batch)], 0).remove(0).unwrap();
+    let steps = retain(&mut store, 1000, NOW);
+    assert!(steps.iter().all(|step| step.sightings <= 2000));
+    assert_eq!(steps.iter().map(|step| step.sightings).sum::<u64>(), 5000);
+}
+
+#[test]
+fn a_batch_sent_again_after_a_long_time_is_still_a_duplicate() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let late = batch(1, vec![edge(0, 5)]);
+    assert_eq!(put(&mut store, &late), STORED);
+    // It is old by its interval, but it came just now.
+    retain(&mut store, 1_000_000, NOW);
+    assert_eq!(put(&mut store, &late), Outcome::Duplicate);
+}
+
+#[test]
+fn a_full_store_refuses_and_keeps_what_it_has() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(&path(&dir), 512 << 10).unwrap();
+    let mut stored = 0;
+    let error = (1..200)
+        .find_map(|sequence| {
+            let mut batch = batch(sequence, vec![]).batch;
+            batch.sightings = (0..200).map(|n| sighting(sequence << 32 | n)).collect();
+            match store.put(&[&opened(batch)], NOW).remove(0) {
+                Ok(_) => {
+                    stored += 1;
+                    None
+                }
+                Err(error) => Some(error),
+            }
+        })
+        .expect("the bound is reached");
+    let Error::Sqlite { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        source.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DiskFull)
+    );
+    let input = Reader::open(&path(&dir))
+        .unwrap()
+        .window(ALL, 1_000_000)
+        .unwrap();
+    assert_eq!(input.sightings.len(), stored * 200);
+    // A full store still makes room.
+    retain(&mut store, 1000, NOW * 2);
+    assert_eq!(put(&mut store, &batch(500, vec![])), STORED);
+}
+
+#[test]
+fn an_answer_from_too_many_rows_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let mut batch = batch(1, vec![]).batch;
+    batch.sightings = (0..50).map(sighting).collect();
+    put(&mut store, &opened(batch));
+    let mut reader = Reader::open(&path(&dir)).unwrap();
+    assert!(reader.window(ALL, 51).is_ok());
+    assert!(matches!(
+        reader.window(ALL, 50),
+        Err(Error::TooManyRows { limit: 50 })
+    ));
+}
+
+#[test]
+fn a_store_of_another_program_or_version_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let foreign = dir.path().join("foreign.db");
+    let db = rusqlite::Connection::open(&foreign).unwrap();
+    db.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    assert!(matches!(Store::open(&foreign, ROOM), Err(Error::Foreign)));
+    assert!(matches!(Reader::open(&foreign), Err(Error::Foreign)));
+
+    drop(store(&dir));
+    let db = rusqlite::Connection::open(path(&dir)).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(
+        Store::open(&path(&dir), ROOM),
+        Err(Error::Newer { version: 99 })
+    ));
+    assert!(matches!(
+        Reader::open(&path(&dir)),
+        Err(Error::Newer { version: 99 })
+    ));
+    assert!(matches!(
+        Reader::open(Path::new("/nowhere/x.db")),
+        Err(Error::Sqlite { .. })
+    ));
+}
+
+#[test]
+fn a_damaged_store_is_an_error_and_not_a_panic() {
+    let dir = TempDir::new().unwrap();
+    let mut first = store(&dir);
+    put(&mut first, &batch(1, vec![edge(0, 5)]));
+    drop(first);
+    let bytes = std::fs::read(path(&dir)).unwrap();
+    for at in (0..bytes.len()).step_by(97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x5a;
+        std::fs::write(path(&dir), &damaged).unwrap();
+        let answer = Reader::open(&path(&dir)).and_then(|mut r| r.window(ALL, 1000));
+        drop(answer);
+        if let Ok(mut store) = Store::open(&path(&dir), ROOM) {
+            drop(store.put(&[&batch(2, vec![edge(0, 6)])], NOW));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_arrival_changes_nothing(
+        order in prop::collection::vec(0_usize..12, 0..30),
+        windows in prop::collection::vec((0_i64..13, 0_i64..13), 3),
+        rest in prop::sample::subsequence((0..12).collect::<Vec<usize>>(), 12).prop_shuffle(),
+    ) {
+        let batches: Vec<Opened> = (1..=12)
+            .map(|n| {
+                let mut batch = batch(n, vec![edge(0, n * n)]).batch;
+                batch.sightings.push(sighting(n / 4));
+                opened(batch)
+            })
+            .collect();
+        let (in_order, mixed) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let mut first = store(&in_order);
+        for batch in &batches {
+            put(&mut first, batch);
+        }
+        let mut second = store(&mixed);
+        let arrivals: Vec<&Opened> = order.iter().chain(&rest).map(|n| &batches[*n]).collect();
+        for group in arrivals.chunks(5) {
+            for outcome in second.put(group, NOW) {
+                assert!(matches!(outcome.unwrap(), STORED | Outcome::Duplicate));
+            }
+        }
+        for (from, to) in windows {
+            prop_assert_eq!(count(&in_order, window(from, to)), count(&mixed, window(from, to)));
+        }
+        let sightings = |dir: &TempDir| {
+            let input = Reader::open(&path(dir)).unwrap().window(ALL, 1000).unwrap();
+            let mut all: Vec<_> =
+                input.sightings.iter().map(|s| (s.token, s.first_ms, s.last_ms)).collect();
+            all.sort_unstable();
+            all
+        };
+        prop_assert_eq!(sightings(&in_order), sightings(&mixed));
+    }
+}
