@@ -5,12 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+mod bad_batch;
+mod bad_config;
+mod bad_option;
 mod case;
+mod demo;
 mod harm;
+mod jail;
+mod loss;
 mod nat;
 mod numbers;
+mod residue;
 mod scene;
 mod shapes;
+mod static_binary;
 
 use std::process::ExitCode;
 
@@ -26,7 +34,20 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let cases = [shapes::CASES, nat::CASES, numbers::CASES, harm::CASES];
+    let cases = [
+        shapes::CASES,
+        nat::CASES,
+        numbers::CASES,
+        harm::CASES,
+        loss::CASES,
+        residue::CASES,
+        jail::CASES,
+        bad_option::CASES,
+        bad_batch::CASES,
+        bad_config::CASES,
+        static_binary::CASES,
+        demo::CASES,
+    ];
     let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -8,7 +8,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::wait::wait_until;
+use super::wait::wait_through;
 
 /// How long killed processes may take to leave their cgroup.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(10);
@@ -118,7 +118,7 @@ pub fn remove(directory: &Path) -> Result<()> {
     if !directory.exists() {
         return Ok(());
     }
-    wait_until(EMPTY_DEADLINE, "empty cgroup", || {
+    wait_through(EMPTY_DEADLINE, "empty cgroup", || {
         let left = processes(directory);
         for &process in &left {
             // Process 0 is a process of another pid namespace: not ours to kill.
@@ -130,7 +130,7 @@ pub fn remove(directory: &Path) -> Result<()> {
     })?;
     for inner in below(directory).iter().rev() {
         // Zombies keep a cgroup busy for a moment after its processes are gone from the list.
-        wait_until(EMPTY_DEADLINE, "removable cgroup", || {
+        wait_through(EMPTY_DEADLINE, "removable cgroup", || {
             Ok(std::fs::remove_dir(inner).is_ok().then_some(()))
         })
         .with_context(|| format!("remove cgroup {}", inner.display()))?;

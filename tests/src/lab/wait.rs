@@ -32,13 +32,28 @@ pub fn wait_until<T>(
     what: &str,
     mut look: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    wait_through(deadline, what, || {
+        let found = look()?;
+        if found.is_none() && interrupted() {
+            bail!("interrupted while waiting for {what}");
+        }
+        Ok(found)
+    })
+}
+
+/// As [`wait_until`], but not ended by an interruption: for cleaning up after one.
+///
+/// # Errors
+/// The error of `look`; or, after `deadline`, one that names `what`.
+pub fn wait_through<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let begin = Instant::now();
     loop {
         if let Some(found) = look()? {
             return Ok(found);
-        }
-        if interrupted() {
-            bail!("interrupted while waiting for {what}");
         }
         if begin.elapsed() >= deadline {
             bail!("no {what} within {} ms", deadline.as_millis());

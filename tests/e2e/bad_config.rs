@@ -1,0 +1,131 @@
+//! Broken configurations: each wrong key or value is named with its file and what was expected.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings};
+use tests::lab::collector::Collector;
+use tests::lab::command;
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "badinput::the_agent_names_every_mistake_of_its_configuration",
+        needs: &[],
+        alone: false,
+        run: agent,
+    },
+    Case {
+        name: "badinput::the_collector_names_every_mistake_of_its_configuration",
+        needs: &[],
+        alone: false,
+        run: collector,
+    },
+];
+
+/// Exit code for wrong arguments or configuration.
+const USAGE: Option<i32> = Some(2);
+
+fn agent(lab: &Lab) -> Result<()> {
+    let wrong = [
+        ("agent.intervall", "'1s'"),
+        ("agent.interval", "'soon'"),
+        ("agent.rootfs", "'relative'"),
+        ("scope.cgroup", "'../..'"),
+        ("option.kind", "8"),
+        ("option.exid", "'0x5742'"),
+        ("option.destinations", "['10.0.0.0/99']"),
+        ("option.enabled", "'yes'"),
+        ("limits.ring_bytes", "'100KiB'"),
+        ("limits.connections", "-1"),
+        ("spool.max_age", "'forever'"),
+        ("upload.url", "'ftp://collector'"),
+        ("upload.ca_file", "'/no/such/file'"),
+        ("log.level", "'loud'"),
+        ("nothing.at_all", "1"),
+    ];
+    for (number, (key, value)) in wrong.into_iter().enumerate() {
+        let host = lab.host(&format!("h{number}"))?;
+        let settings = Settings::default().with(key, value)?;
+        let mut agent = Agent::prepare(lab, &host, None, &settings)?;
+        let file = agent.config_file().display().to_string();
+        let checked = agent.ask(&["check-config"])?;
+        let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+        let named = if key.starts_with("nothing") {
+            "nothing"
+        } else {
+            key
+        };
+        for part in [&file, named, "expected"] {
+            ensure!(
+                said.contains(part),
+                "{key} = {value}: no {part:?} in {said}"
+            );
+        }
+        ensure!(
+            checked.status.code() == USAGE,
+            "{key} = {value}: {}",
+            checked.status
+        );
+        agent.start_unready()?;
+        let status = agent.running_mut()?.wait(crate::case::SOON)?;
+        ensure!(
+            status.code() == USAGE,
+            "{key} = {value}: run ended with {status}"
+        );
+    }
+    Ok(())
+}
+
+fn collector(lab: &Lab) -> Result<()> {
+    let collector = Collector::prepare(lab, "")?;
+    let good = std::fs::read_to_string(collector.config_file())?;
+    let wrong = [
+        ("listen.address", "address = \"", "address = \"nowhere"),
+        (
+            "listen.cert_file",
+            "cert_file = \"",
+            "cert_file = \"/no/such",
+        ),
+        (
+            "auth.token_file",
+            "token_file = \"",
+            "token_file = \"/no/such",
+        ),
+        ("store.pathh", "path = \"", "pathh = \""),
+        (
+            "store.retention",
+            "[store]\n",
+            "[store]\nretention = \"long\"\n",
+        ),
+        (
+            "limits.batch_rows",
+            "[store]\n",
+            "[limits]\nbatch_rows = \"many\"\n[store]\n",
+        ),
+        ("surprise", "[store]\n", "[surprise]\nx = 1\n[store]\n"),
+    ];
+    for (key, from, to) in wrong {
+        let file = lab.directory().join("broken.toml");
+        std::fs::write(&file, good.replacen(from, to, 1))?;
+        for verb in ["check-config", "serve"] {
+            let mut run = Command::new(collector.binary());
+            let ended = command::finish(run.arg(verb).arg("--config").arg(&file), "")?;
+            let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+            for part in [file.to_str().unwrap_or_default(), key, "expected"] {
+                ensure!(
+                    said.contains(part),
+                    "{verb} with {key}: no {part:?} in {said}"
+                );
+            }
+            ensure!(
+                ended.status.code() == USAGE,
+                "{verb} with {key}: {}",
+                ended.status
+            );
+        }
+    }
+    Ok(())
+}

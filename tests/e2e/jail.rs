@@ -1,0 +1,95 @@
+//! What the running agent sees and may do.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings};
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "jail::the_agent_sees_what_the_manifest_lists_and_nothing_else",
+        needs: &[],
+        alone: false,
+        run: sees,
+    },
+    Case {
+        name: "jail::the_agent_can_gain_no_privilege",
+        needs: &[],
+        alone: false,
+        run: privileges,
+    },
+];
+
+/// Places where the agent mounts or keeps something: their content is not the manifest's.
+const MOUNTED: [&str; 6] = [
+    "proc",
+    "sys/devices/system/cpu",
+    "sys/fs/cgroup",
+    "run",
+    "tmp",
+    "var/lib/waybill",
+];
+
+fn sees(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let agent = Agent::start_on(lab, &host, None, &Settings::default())?;
+    let root = PathBuf::from(format!("/proc/{}/root", agent.pid()?));
+    let listed: BTreeSet<PathBuf> = rootfs::Manifest::current()?
+        .entries
+        .into_iter()
+        .map(|entry| entry.path)
+        .collect();
+    let mut left = vec![root.clone()];
+    let mut seen = BTreeSet::new();
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory)?.flatten() {
+            let path = entry.path().strip_prefix(&root)?.to_owned();
+            if entry.file_type()?.is_dir() && !MOUNTED.iter().any(|m| path == Path::new(m)) {
+                left.push(entry.path());
+            }
+            seen.insert(path);
+        }
+    }
+    let more: Vec<_> = seen.difference(&listed).collect();
+    ensure!(more.is_empty(), "not in the manifest: {more:?}");
+    let less: Vec<_> = listed.difference(&seen).collect();
+    ensure!(less.is_empty(), "in the manifest only: {less:?}");
+    for path in ["usr", "etc/planted", "dev/planted"] {
+        let planted = std::fs::write(root.join(path).join("x"), "");
+        ensure!(planted.is_err(), "{path} can be written");
+    }
+    Ok(())
+}
+
+fn privileges(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let agent = Agent::start_on(lab, &host, None, &Settings::default())?;
+    let process = agent.pid()?;
+    for entry in std::fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
+        let status = std::fs::read_to_string(entry.path().join("status"))?;
+        let field = |name: &str| -> Result<&str> {
+            let line = status.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.split_whitespace().nth(1))
+                .context("a field of every kernel")
+        };
+        ensure!(field("NoNewPrivs:")? == "1", "new privileges are possible");
+        let effective = u64::from_str_radix(field("CapEff:")?, 16)?;
+        let bounding = u64::from_str_radix(field("CapBnd:")?, 16)?;
+        // Never: loading modules (16), tracing others (19), administering at large (21).
+        for capability in [16, 19, 21] {
+            ensure!(
+                effective & 1 << capability == 0,
+                "capability {capability} is effective"
+            );
+            ensure!(
+                bounding & 1 << capability == 0,
+                "capability {capability} can be gained"
+            );
+        }
+    }
+    Ok(())
+}

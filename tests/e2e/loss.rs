@@ -1,0 +1,321 @@
+//! Nothing is lost without being counted: sums over every stage, under faults.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use rusqlite::{Connection, OpenFlags};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings, Status};
+use tests::lab::collector::Collector;
+use tests::lab::programs;
+use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
+use tests::lab::wait::{wait_for, wait_until};
+
+use crate::case::{Case, SOON};
+use crate::scene::{SETTLE, SHOP, Scene, rule, shop};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "loss::a_flood_over_a_tiny_ring_loses_only_what_is_counted",
+        needs: &[],
+        alone: false,
+        run: flood,
+    },
+    Case {
+        name: "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
+        needs: &[],
+        alone: false,
+        run: eviction,
+    },
+    Case {
+        name: "loss::killed_agent_and_killed_collector_lose_and_double_nothing",
+        needs: &[],
+        alone: false,
+        run: kills,
+    },
+];
+
+/// Kernel side: what was attempted was decoded, refused or dropped.
+fn records_balance(status: &Status) -> Result<()> {
+    let attempted = status.counter("kernel_records_attempted_total")?;
+    let decoded = status.counter("record_decoded_total")?;
+    let invalid = status.counter("record_dropped_invalid_total")?;
+    let dropped = status.counter("kernel_records_dropped_total")?;
+    ensure!(
+        attempted == decoded + invalid + dropped,
+        "{attempted} attempted, {decoded} decoded, {invalid} invalid, {dropped} dropped"
+    );
+    Ok(())
+}
+
+/// Agent side: every batch sealed or found is acknowledged, still there, or counted as lost.
+fn batches_balance(status: &Status) -> Result<()> {
+    let sum =
+        |names: &[&str]| -> Result<u64> { names.iter().map(|name| status.counter(name)).sum() };
+    let came = sum(&["batch_sealed_total", "spool_found_total"])?;
+    let went = sum(&[
+        "upload_acked_total",
+        "upload_dropped_refused_total",
+        "spool_depth",
+        "spool_evicted_size_total",
+        "spool_evicted_age_total",
+        "spool_evicted_disk_total",
+        "spool_dropped_error_total",
+        "spool_quarantined_total",
+        "batch_dropped_full_total",
+    ])?;
+    ensure!(
+        came == went,
+        "{came} batches came, {went} are accounted for: {:?}",
+        status.counters
+    );
+    Ok(())
+}
+
+/// Waits until a check holds in the status of an agent, which writes it each interval.
+fn wait_status(agent: &Agent, mut check: impl FnMut(&Status) -> Result<()>) -> Result<()> {
+    agent.flush()?;
+    wait_for(SETTLE, "expected status", || check(&agent.status()?))
+}
+
+fn flood(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let tiny = Settings::default().with("limits.ring_bytes", "'64KiB'")?;
+    scene.start_with(&tiny, &Settings::default())?;
+    let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    let client = scene.site.clients[0].clone();
+    let agent = scene.agent(&client)?;
+    // A stopped agent empties nothing: the ring must overflow however fast the machine is.
+    agent.running()?.signal(Signal::SIGSTOP)?;
+    let target = scene.site.target(Family::V4);
+    let seen = client.connect(target, &["--count", "500", "--parallel", "4"]);
+    agent.running()?.signal(Signal::SIGCONT)?;
+    let seen = seen?;
+    ensure!(
+        seen.iter().all(|c| c.error.is_empty()),
+        "the flood itself failed: {seen:?}"
+    );
+    wait_status(agent, |status| {
+        let dropped = status.counter("kernel_records_dropped_total")?;
+        ensure!(dropped > 0, "nothing was dropped, so nothing was proven");
+        records_balance(status)?;
+        batches_balance(status)
+    })?;
+    // And again with an agent that runs: a smaller loss or none, but the same sums.
+    let seen = client.connect(target, &["--count", "2000", "--parallel", "4"])?;
+    ensure!(
+        seen.iter().all(|c| c.error.is_empty()),
+        "the second flood failed"
+    );
+    wait_status(agent, |status| {
+        ensure!(
+            status.counter("kernel_records_attempted_total")? >= 2500,
+            "not all attempted"
+        );
+        records_balance(status)?;
+        batches_balance(status)
+    })?;
+    let other = scene.agent(&scene.site.backends[0])?;
+    wait_status(other, |status| {
+        ensure!(
+            status.counter("kernel_records_dropped_total")? == 0,
+            "an ample ring dropped"
+        );
+        ensure!(
+            status.counter("record_decoded_total")? >= 2500,
+            "not all decoded"
+        );
+        records_balance(status)
+    })
+}
+
+/// Makes one batch of many rows: each reset connection is an event and a sighting of its own.
+fn fill(scene: &Scene<'_>, agent: &Agent) -> Result<u64> {
+    const RESETS: u64 = 4000;
+    let count = RESETS.to_string();
+    let options = ["--count", &count, "--parallel", "2", "--end", "reset"];
+    let seen = scene.site.clients[0].connect(scene.site.target(Family::V4), &options)?;
+    ensure!(
+        seen.iter().all(|c| c.error.is_empty()),
+        "a connection failed"
+    );
+    let before = agent.status()?.counter("batch_sealed_total")?;
+    agent.flush()?;
+    wait_until(SOON, "one more sealed batch", || {
+        let sealed = agent.status()?.counter("batch_sealed_total")?;
+        Ok((sealed > before).then_some(()))
+    })?;
+    Ok(RESETS)
+}
+
+fn eviction(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    scene.collector.kill()?;
+    let small = Settings::default()
+        .with("spool.max_bytes", "'1MiB'")?
+        .with("limits.sightings_per_interval", "60000")?
+        .with("limits.events_per_interval", "60000")?
+        .with("service", &rule(SHOP))?;
+    let client = scene.site.clients[0].clone();
+    let mut agent = Agent::start_on(lab, &client, Some(&scene.collector), &small)?;
+    let evicted = |status: &Status| status.counter("spool_evicted_size_total");
+    let mut opened = 0;
+    for _ in 0..40 {
+        opened += fill(&scene, &agent)?;
+        if evicted(&agent.status()?)? > 0 {
+            break;
+        }
+    }
+    wait_status(&agent, |status| {
+        ensure!(
+            evicted(status)? > 0,
+            "nothing was evicted, so nothing was proven"
+        );
+        ensure!(
+            status.counter("upload_acked_total")? == 0,
+            "acknowledged by nobody"
+        );
+        batches_balance(status)
+    })?;
+    scene.collector.start()?;
+    wait_status(&agent, |status| {
+        ensure!(status.counter("spool_depth")? <= 1, "spool not empty");
+        ensure!(
+            status.counter("upload_acked_total")? > 0,
+            "nothing acknowledged"
+        );
+        batches_balance(status)
+    })?;
+    agent.stop()?;
+    let runs = Run::all(&scene.collector)?;
+    ensure!(runs.len() == 1, "{runs:?}");
+    ensure!(
+        runs[0].batches < runs[0].last,
+        "no gap where batches were evicted: {runs:?}"
+    );
+    // Counters are cumulative: what was evicted cost resolution, not totals.
+    let total = scene.collector.topology()?;
+    let edge = total.outward(&shop(&client), scene.site.target(Family::V4))?;
+    let counted = (edge.client_side()?.opened, edge.client_side()?.reset_local);
+    ensure!(
+        counted == (opened, opened),
+        "{counted:?} of {opened} connections"
+    );
+    Ok(())
+}
+
+/// One run of an agent as the collector stored it.
+#[derive(Debug)]
+struct Run {
+    batches: u64,
+    last: u64,
+}
+
+impl Run {
+    fn all(collector: &Collector) -> Result<Vec<Self>> {
+        let store = Connection::open_with_flags(
+            collector.store(),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        let mut query = store.prepare(
+            "SELECT count(*), max(sequence), count(DISTINCT sequence) FROM batch GROUP BY boot_id",
+        )?;
+        let rows = query.query_map([], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, i64>(2)?,
+            ))
+        })?;
+        rows.map(|row| {
+            let (batches, last, distinct) = row?;
+            ensure!(
+                batches == distinct,
+                "{} batches stored twice",
+                batches - distinct
+            );
+            Ok(Self {
+                batches: batches.try_into()?,
+                last: last.try_into()?,
+            })
+        })
+        .collect()
+    }
+}
+
+fn kills(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
+    let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    let client = scene.site.clients[0].clone();
+    let endpoint = scene.site.backend(0, Family::V4);
+    let mut opened = 0;
+    let mut open = |count: u64| -> Result<u64> {
+        let seen = client.connect(endpoint, &["--count", &count.to_string()])?;
+        ensure!(seen.iter().all(|c| c.error.is_empty()), "{seen:?}");
+        opened += count;
+        Ok(opened)
+    };
+    let stored = |scene: &Scene<'_>| -> Result<()> {
+        // Counted, sealed and on disk: only that is promised to survive a SIGKILL.
+        for agent in &scene.agents {
+            let before = agent.status()?.counter("batch_sealed_total")?;
+            wait_status(agent, |status| {
+                ensure!(
+                    status.counter("batch_sealed_total")? >= before + 2,
+                    "not sealed"
+                );
+                let kept = status.counter("spool_stored_total")?;
+                ensure!(kept >= before + 2, "{kept} batches stored");
+                records_balance(status)
+            })?;
+        }
+        Ok(())
+    };
+    // 1: the collector is killed, and agents go on; then the agents are killed.
+    open(30)?;
+    stored(&scene)?;
+    scene.collector.kill()?;
+    open(30)?;
+    stored(&scene)?;
+    for agent in &mut scene.agents {
+        agent.kill()?;
+    }
+    // 2: new runs find the old spool; the collector is killed again while they send it.
+    for agent in &mut scene.agents {
+        agent.start()?;
+    }
+    open(30)?;
+    scene.collector.start()?;
+    scene.collector.kill()?;
+    stored(&scene)?;
+    let total = open(30)?;
+    scene.collector.start()?;
+    scene
+        .settle_and_stop(|topology| {
+            let edge = topology.edge(&shop(&client), endpoint)?;
+            let counted = (edge.client_side()?.opened, edge.server_side()?.opened);
+            ensure!(
+                counted == (total, total),
+                "{counted:?} of {total} connections"
+            );
+            ensure!(
+                edge.connections == total,
+                "{} joined of {total}",
+                edge.connections
+            );
+            Ok(())
+        })
+        .context("after all kills")?;
+    let runs = wait_until(Duration::from_secs(5), "runs of two agents", || {
+        Ok(Some(Run::all(&scene.collector)?).filter(|runs| runs.len() == 4))
+    })?;
+    for run in &runs {
+        ensure!(
+            run.batches == run.last,
+            "a gap in the sequence numbers: {runs:?}"
+        );
+    }
+    Ok(())
+}
