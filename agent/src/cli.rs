@@ -1,1 +1,133 @@
-//! To be written.
+//! What can be typed: commands and options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::DEFAULT_FILE;
+
+/// Waybill agent: joins both ends of each TCP connection, however its addresses are rewritten
+///
+/// It measures connections, writes a 16-byte TCP option on their handshake, and sends what it saw
+/// to a collector.
+#[derive(Debug, Parser)]
+#[command(name = "waybill-agent", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  waybill-agent doctor                    what this host can do, and what is missing
+  waybill-agent check-config              whether the configuration is right
+  waybill-agent run                       run in the foreground until SIGTERM
+  waybill-agent spool stat --format json  what waits for the collector
+
+Exit codes:
+  0 done   1 failed while running   2 wrong arguments or configuration   3 host not supported
+  4 privilege or jail   5 spool not usable";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure connections until SIGTERM or SIGINT, which drain; SIGUSR1 reports at once
+    Run(ConfigArgs),
+    /// Say what this host can do, what the agent would do on it, and why not more
+    Doctor(ReportArgs),
+    /// Check the configuration and every file it names, and list all mistakes
+    CheckConfig(ReportArgs),
+    /// Look into the queue of batches that wait for the collector
+    Spool {
+        /// Which look.
+        #[command(subcommand)]
+        command: SpoolCommand,
+    },
+    /// Print the version
+    Version(FormatArgs),
+}
+
+/// Looks into the spool.
+#[derive(Debug, Subcommand)]
+pub enum SpoolCommand {
+    /// List batches, oldest first
+    Ls {
+        /// Common options.
+        #[command(flatten)]
+        report: ReportArgs,
+        /// At most this many batches
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Show how much waits, and since when
+    Stat(ReportArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub config: PathBuf,
+}
+
+/// How output looks.
+#[derive(Args, Debug)]
+pub struct FormatArgs {
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of commands that report.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigArgs,
+    /// How output looks.
+    #[command(flatten)]
+    pub output: FormatArgs,
+}
+
+/// How output looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// For programs
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_contract_is_taken() {
+        for line in [
+            "run --config /a",
+            "run",
+            "doctor --config /a --format json",
+            "check-config --format human",
+            "spool ls --config /a --limit 3",
+            "spool stat --format json",
+            "version --format json",
+        ] {
+            let words = std::iter::once("waybill-agent").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in ["", "spool", "run now", "doctor --format xml"] {
+            let words = std::iter::once("waybill-agent").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

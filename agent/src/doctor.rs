@@ -1,1 +1,310 @@
-//! To be written.
+//! `doctor`: facts, plan, reasons, what the jail leaves, and what a running agent says.
+//!
+//! It never fails because something is missing: that is what it is there to say.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::{Format, ReportArgs};
+use crate::config::{Config, Key, Secret};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::host::{self, HostFacts};
+use crate::plan::{self, Family, Mode, Plan, Until};
+use crate::reports::{self, VERSION};
+use crate::spool::{self, Stat};
+use crate::startup;
+use crate::status::{self, Status};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    config: ConfigPart,
+    facts: BTreeMap<String, String>,
+    plan: Vec<(String, String)>,
+    jail: JailPart,
+    /// What a running agent last said of itself.
+    running: Option<Status>,
+    spool: Option<Stat>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ConfigPart {
+    file: PathBuf,
+    /// Empty when the configuration is right; else the plan is that of the defaults.
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct JailPart {
+    rootfs: PathBuf,
+    capabilities: Vec<Kept>,
+    mounts: Vec<Mounted>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kept {
+    name: String,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Mounted {
+    target: String,
+    source: String,
+    until: &'static str,
+    why: &'static str,
+}
+
+/// Prints the report.
+///
+/// # Errors
+/// Only when the output cannot be written.
+pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let report = examine(&args.file.config);
+    match args.output.format {
+        Format::Human => reports::print_lines(out, &report.lines()),
+        Format::Json => reports::print_json(out, &report),
+    }
+    .or_exit(Exit::Runtime)
+}
+
+fn examine(file: &Path) -> Report {
+    let (config, problems) = match startup::load(file) {
+        Ok(config) => (config, Vec::new()),
+        Err(error) => (assumed(), error.problems),
+    };
+    let facts = host::probe(&config);
+    let plan = plan::decide(&facts, &config);
+    let running = running(&config.agent.rootfs);
+    let spool = spool::read_only(&reports::spool_path(&config.agent.rootfs))
+        .and_then(|reader| reader.stat())
+        .ok();
+    Report {
+        version: VERSION,
+        warnings: warnings(&config, &problems, &facts, &plan, running.as_ref()),
+        config: ConfigPart {
+            file: file.to_owned(),
+            problems,
+        },
+        facts: facts.rows().into_iter().collect(),
+        plan: plan.rows(),
+        jail: JailPart::of(&config, &plan),
+        running,
+        spool,
+    }
+}
+
+/// What the report is about without a configuration: the defaults, and that there is a fleet key.
+fn assumed() -> Config {
+    let mut config = Config::defaults();
+    config.keys = vec![Key {
+        epoch: 0,
+        secret: Secret::new([0; 16]),
+    }];
+    config
+}
+
+/// The status of the agent in this root directory, if it still runs.
+fn running(rootfs: &Path) -> Option<Status> {
+    let text = std::fs::read(rootfs.join("run").join(status::FILE)).ok()?;
+    let status: Status = serde_json::from_slice(&text).ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", status.pid)).ok()?;
+    (name.trim() == "waybill-agent").then_some(status)
+}
+
+fn warnings(
+    config: &Config,
+    problems: &[String],
+    facts: &HostFacts,
+    plan: &Plan,
+    running: Option<&Status>,
+) -> Vec<String> {
+    let mut warnings = config.warnings.clone();
+    if !problems.is_empty() {
+        warnings.push(
+            "the configuration is refused; this report assumes the defaults and a fleet key".into(),
+        );
+    }
+    if let Family::Skip { reason } = &plan.connection {
+        warnings.push(format!("connections are not measured: {reason}"));
+    }
+    if config.option.enabled && plan.mode.value == Mode::Observe {
+        warnings.push(format!("the option is not written: {}", plan.mode.reason));
+    }
+    let foreign = facts
+        .neighbours
+        .iter()
+        .flatten()
+        .filter(|program| !program.is_ours());
+    for program in foreign {
+        warnings.push(format!(
+            "{program} also is a sockops program on the scope's cgroup; both run, see OPERATIONS"
+        ));
+    }
+    let lost = running.iter().flat_map(|status| &status.counters);
+    let lost = lost.filter(|(name, count)| name.contains("_dropped_") && **count > 0);
+    warnings
+        .extend(lost.map(|(name, count)| format!("the running agent lost data: {name} {count}")));
+    for (peer, why) in running.iter().flat_map(|status| &status.paths_off) {
+        warnings.push(format!("the option is off towards {peer}: {why}"));
+    }
+    warnings
+}
+
+impl JailPart {
+    fn of(config: &Config, plan: &Plan) -> Self {
+        let kept = plan.jail.capabilities.iter();
+        let mounts = plan.jail.mounts.iter().map(|mount| Mounted {
+            target: format!("/{}", mount.target),
+            source: mount.source.name(),
+            until: match mount.until {
+                Until::End => "the end",
+                Until::Loaded => "programs are loaded",
+            },
+            why: mount.why,
+        });
+        Self {
+            rootfs: config.agent.rootfs.clone(),
+            capabilities: kept
+                .map(|(capability, why)| Kept {
+                    name: capability.to_string(),
+                    why: why.clone(),
+                })
+                .collect(),
+            mounts: mounts.collect(),
+        }
+    }
+}
+
+impl Report {
+    /// For people: what matters first.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("waybill-agent {}", self.version)];
+        lines.push(format!("configuration {}", self.config.file.display()));
+        lines.extend(
+            self.config
+                .problems
+                .iter()
+                .map(|problem| format!("  {problem}")),
+        );
+        section(
+            &mut lines,
+            "plan",
+            self.plan.iter().map(|(name, what)| (name, what)),
+        );
+        section(
+            &mut lines,
+            "warnings",
+            std::iter::empty::<(String, String)>(),
+        );
+        match self.warnings.is_empty() {
+            true => lines.push("  none".into()),
+            false => lines.extend(self.warnings.iter().map(|warning| format!("  {warning}"))),
+        }
+        self.push_running(&mut lines);
+        section(&mut lines, "facts", &self.facts);
+        lines.push(String::new());
+        lines.push(format!("jail {}", self.jail.rootfs.display()));
+        if self.jail.capabilities.is_empty() {
+            lines.push("  no capability is kept".into());
+        }
+        for kept in &self.jail.capabilities {
+            lines.push(format!("  keeps {}: {}", kept.name, kept.why));
+        }
+        for mount in &self.jail.mounts {
+            let Mounted {
+                target,
+                source,
+                until,
+                why,
+            } = mount;
+            lines.push(format!("  {target}: {source}, until {until} ({why})"));
+        }
+        lines
+    }
+
+    fn push_running(&self, lines: &mut Vec<String>) {
+        match &self.running {
+            None => {
+                section(
+                    lines,
+                    "running agent",
+                    std::iter::empty::<(String, String)>(),
+                );
+                lines.push("  none".into());
+            }
+            Some(status) => {
+                section(lines, "running agent", &status.counters);
+                lines.push(format!("  process {}, mode {}", status.pid, status.mode));
+            }
+        }
+        if let Some(stat) = &self.spool {
+            lines.push(String::new());
+            lines.push("spool".into());
+            lines.extend(
+                reports::stat_lines(stat)
+                    .into_iter()
+                    .map(|line| format!("  {line}")),
+            );
+        }
+    }
+}
+
+/// A heading and aligned lines below it.
+fn section<N: std::fmt::Display, V: std::fmt::Display>(
+    lines: &mut Vec<String>,
+    heading: &str,
+    rows: impl IntoIterator<Item = (N, V)>,
+) {
+    lines.push(String::new());
+    lines.push(heading.to_owned());
+    let rows: Vec<(String, V)> = rows
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines.extend(
+        rows.iter()
+            .map(|(name, value)| format!("  {name:<width$}  {value}")),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{examine, running};
+    use crate::status::Status;
+    use std::path::Path;
+
+    #[test]
+    fn a_missing_configuration_is_reported_and_nothing_fails() {
+        let report = examine(Path::new("/nonexistent/agent.toml"));
+        assert!(report.config.problems[0].contains("cannot read"));
+        assert!(report.plan.iter().any(|(name, _)| name == "connection"));
+        let lines = report.lines().join("\n");
+        for heading in ["plan", "warnings", "running agent", "facts", "jail"] {
+            assert!(lines.contains(&format!("\n{heading}")), "{lines}");
+        }
+        assert!(
+            serde_json::to_string(&report)
+                .unwrap()
+                .contains("\"facts\"")
+        );
+    }
+
+    #[test]
+    fn the_status_of_an_agent_that_ended_is_not_shown_as_running() {
+        let rootfs = tempfile::tempdir().unwrap();
+        std::fs::create_dir(rootfs.path().join("run")).unwrap();
+        // A process that lives and is not an agent: this test.
+        let status = Status {
+            pid: std::process::id(),
+            ..Status::default()
+        };
+        status.write(&rootfs.path().join("run")).unwrap();
+        assert!(running(rootfs.path()).is_none());
+    }
+}

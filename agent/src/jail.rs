@@ -11,7 +11,6 @@ mod privilege;
 mod root;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -31,7 +30,7 @@ pub const CGROUP_DIR: &str = "/sys/fs/cgroup";
 pub const PROC_DIR: &str = "/proc";
 
 /// A thread that was just joined may still be seen for a moment.
-const THREADS_GONE: Duration = Duration::from_secs(2);
+const THREADS_GONE_MS: u64 = 2_000;
 
 /// Inside the root directory, still with the capabilities that loading needs.
 #[derive(Debug)]
@@ -117,7 +116,7 @@ impl Entered {
 
 /// Waits until the process has no thread but this one.
 fn require_one_thread() -> Result<()> {
-    let give_up = crate::host::clock::monotonic_ms() + THREADS_GONE.as_millis() as u64;
+    let give_up = crate::host::clock::monotonic_ms() + THREADS_GONE_MS;
     loop {
         let threads = privilege::status_field("Threads")?;
         if threads == "1" {

@@ -19,6 +19,7 @@ pub mod kernel;
 pub mod loader;
 pub mod log;
 pub mod plan;
+pub mod reports;
 pub mod startup;
 // Data.
 pub mod aggregate;
@@ -28,6 +29,6 @@ pub mod event_loop;
 pub mod metrics;
 pub mod process;
 pub mod records;
-pub mod status;
 pub mod spool;
+pub mod status;
 pub mod upload;

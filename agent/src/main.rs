@@ -1,1 +1,35 @@
-fn main() {}
+//! `waybill-agent`: reads the arguments, runs one command, says once what went wrong.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use agent::cli::{Cli, Command};
+use agent::exit::{Exit, is_broken_pipe};
+use agent::{doctor, reports, startup};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let done = match Cli::parse().command {
+        Command::Run(args) => {
+            // Held by the reports below, not by an agent that runs for months.
+            drop(out);
+            startup::run(&args.config)
+        }
+        Command::Doctor(args) => doctor::run(&args, &mut out),
+        Command::CheckConfig(args) => reports::check_config(&args, &mut out),
+        Command::Spool { command } => reports::spool(&command, &mut out),
+        Command::Version(args) => reports::version(&args, &mut out),
+    };
+    match done {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) if is_broken_pipe(&failure.error) => Exit::Ok.into(),
+        Err(failure) => {
+            // When standard error is gone too, the exit code has to do.
+            writeln!(std::io::stderr(), "waybill-agent: {:#}", failure.error).ok();
+            failure.exit.into()
+        }
+    }
+}

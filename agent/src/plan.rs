@@ -14,6 +14,9 @@ use crate::host::{Fact, HostFacts};
 
 pub use crate::host::capability::{Capabilities, Capability};
 
+/// The program that writes and reads the option.
+const OPTION_PROGRAM: &str = "wb_conn_option";
+
 /// How this host's connections get their waybill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -119,6 +122,8 @@ pub struct Plan {
     pub snapshot: Choice<bool>,
     /// What the jail leaves.
     pub jail: JailNeeds,
+    /// Programs that the kernel refused at loading, with what is lost.
+    pub refused: Vec<(String, String)>,
 }
 
 /// What must still be there in the jail.
@@ -195,6 +200,19 @@ pub enum Until {
 }
 
 impl Plan {
+    /// Takes note of programs that the kernel refused in spite of the facts: name and loss.
+    ///
+    /// Without the sockops program no option is written.
+    pub fn degrade(&mut self, refused: &[(String, String)]) {
+        for (program, loss) in refused {
+            if program == OPTION_PROGRAM {
+                self.mode = Choice::new(Mode::Observe, loss);
+            }
+            self.refused
+                .push((program.clone(), format!("refused: {loss}")));
+        }
+    }
+
     /// Name and decision with its reason, for reports and host rows.
     #[must_use]
     pub fn rows(&self) -> Vec<(String, String)> {
@@ -224,6 +242,7 @@ impl Plan {
         ];
         rows.into_iter()
             .map(|(name, decision)| (name.to_owned(), decision))
+            .chain(self.refused.iter().cloned())
             .collect()
     }
 }
@@ -243,7 +262,8 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     Plan {
         jail: needs::decide(facts, &connection),
         mode,
-        transport: transport(facts),
+        transport: transport(facts, runs),
+        refused: Vec::new(),
         connection,
         discovery,
         snapshot,
@@ -348,7 +368,10 @@ fn connection(config: &Config, sockops: &Result<(), String>) -> Choice<Connectio
     }
 }
 
-fn transport(facts: &HostFacts) -> Choice<Transport> {
+fn transport(facts: &HostFacts, runs: bool) -> Choice<Transport> {
+    if !runs {
+        return Choice::new(Transport::RingBuffer, "no family needs it");
+    }
     match facts.ring_buffer.is_yes() {
         true => Choice::new(
             Transport::RingBuffer,

@@ -1,1 +1,239 @@
-//! To be written.
+//! The control path on one screen: each step returns the input of the next.
+
+mod identity;
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use wire::HostRow;
+
+use crate::config::{self, Config, Credentials};
+use crate::event_loop::{self, Parts};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::host::HostFacts;
+use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
+use crate::loader::{self, Loaded};
+use crate::metrics::Metrics;
+use crate::plan::{Family, Mode, Plan};
+use crate::process::{Identities, ProcSurroundings};
+use crate::reports::VERSION;
+use crate::{host, log, plan, spool, upload};
+
+/// Inside the jail: the spool's database.
+pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
+/// Inside the jail: held by the one agent that runs here.
+const LOCK_FILE: &str = "/run/waybill-agent.lock";
+
+/// Runs the agent until it is told to end, then drains.
+///
+/// # Errors
+/// The step that failed, with the exit code for it.
+pub fn run(file: &Path) -> Result<(), Failure> {
+    let config = load(file).or_exit(Exit::Usage)?;
+    log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
+    // Blocked before the first thread, so that only the event loop's descriptor takes them.
+    let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
+    let facts = host::probe(&config);
+    let mut plan = plan::decide(&facts, &config);
+    announce(&config, &plan);
+
+    let entered = jail::enter(&plan, &config)
+        .context("enter the jail")
+        .or_exit(Exit::Jail)?;
+    let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
+    let loaded = apply(&mut plan, &config);
+    for left_out in entered.left_out() {
+        ::log::warn!(error = left_out.as_str(); "mount left out");
+    }
+    let how = entered.how();
+    let jailed = entered
+        .confine(&plan)
+        .context("confine the agent")
+        .or_exit(Exit::Jail)?;
+    let capabilities = jailed.capabilities().to_string();
+    ::log::info!(root = how, capabilities = capabilities.as_str(); "confined");
+
+    let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
+    let run_id = identity::random_id().or_exit(Exit::Runtime)?;
+    let metrics = Arc::new(Metrics::default());
+    let bounds = spool::Bounds {
+        max_bytes: config.spool.max_bytes.bytes(),
+        max_age: config.spool.max_age,
+    };
+    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), bounds)
+        .context("open the spool")
+        .or_exit(Exit::Spool)?;
+    let upload = config.upload.as_ref().map(upload_settings);
+    let threads = spool::Handle::start(&jailed, queue, upload, Arc::clone(&metrics))
+        .or_exit(Exit::Runtime)?;
+
+    let drained = event_loop::run(Parts {
+        host: host_row(&config, &facts, &plan),
+        identities: Identities::new(
+            config.limits.processes as usize,
+            config.services.clone(),
+            facts.clocks.boottime_zero_ns,
+        ),
+        surroundings: Box::new(ProcSurroundings::new(
+            Path::new(PROC_DIR),
+            Path::new(CGROUP_DIR),
+        )),
+        ids: (host_id, run_id),
+        interval: config.agent.interval,
+        limits: config.limits.clone(),
+        run_dir: RUN_DIR.into(),
+        spool: threads,
+        loaded,
+        signals,
+        metrics,
+    })
+    .or_exit(Exit::Runtime)?;
+    if drained.stored {
+        Ok(())
+    } else {
+        not_stored().or_exit(Exit::Spool)
+    }
+}
+
+/// Reads the configuration; what the collector's files hold is checked by who will use them.
+///
+/// # Errors
+/// Every mistake at once.
+pub fn load(file: &Path) -> Result<Config, config::Error> {
+    let config = config::load(file)?;
+    if let Some(upload) = &config.upload {
+        upload::Transport::new(&upload_settings(upload)).map_err(|error| {
+            let error = anyhow::Error::from(error);
+            config::Error {
+                problems: vec![format!("{}: upload: {error:#}", file.display())],
+            }
+        })?;
+    }
+    Ok(config)
+}
+
+fn upload_settings(upload: &config::Upload) -> upload::Settings {
+    upload::Settings {
+        url: upload.url.clone(),
+        server_name: upload.server_name.clone(),
+        ca_pem: upload.ca_pem.clone(),
+        credential: match &upload.credentials {
+            Credentials::Certificate { chain_pem, key_pem } => upload::Credential::Certificate {
+                chain_pem: chain_pem.clone(),
+                key_pem: key_pem.expose().clone(),
+            },
+            Credentials::Token(token) => upload::Credential::Token(token.expose().clone()),
+        },
+        timeout: upload.timeout,
+    }
+}
+
+/// Says once what was decided; the reasons go out with the host row and `doctor`.
+fn announce(config: &Config, plan: &Plan) {
+    for warning in &config.warnings {
+        ::log::warn!(warning = warning.as_str(); "configuration");
+    }
+    for (name, decision) in plan.rows() {
+        ::log::info!(name = name.as_str(), decision = decision.as_str(); "planned");
+    }
+}
+
+/// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
+/// the host, and why.
+fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
+    match loader::apply(plan, config) {
+        Ok(loaded) => {
+            let refused = loaded.iter().flat_map(|loaded| &loaded.refused);
+            for (program, loss) in refused {
+                ::log::warn!(program = program.as_str(), loss = loss.as_str(); "program refused");
+            }
+            plan.degrade(loaded.as_ref().map_or(&[], |loaded| &loaded.refused));
+            loaded
+        }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            ::log::error!(error = reason.as_str(); "connections are not measured");
+            plan.mode = plan::Choice {
+                value: Mode::Observe,
+                reason: reason.clone(),
+            };
+            plan.connection = Family::Skip { reason };
+            None
+        }
+    }
+}
+
+/// Makes sure that no other agent uses this root directory; the kernel unlocks when we end.
+fn lock(path: &Path) -> Result<File> {
+    let mut file = File::options()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .with_context(|| format!("open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.take(32).read_to_string(&mut holder).ok();
+            bail!(
+                "another agent (process {}) uses this root directory",
+                holder.trim()
+            );
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("lock {}", path.display()));
+        }
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(file)
+}
+
+fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
+    HostRow {
+        hostname: config
+            .agent
+            .hostname
+            .clone()
+            .unwrap_or_else(|| facts.hostname.clone()),
+        kernel: facts.kernel.clone(),
+        agent: VERSION.to_owned(),
+        mode: plan.mode.value.name().to_owned(),
+        plan: plan.rows(),
+        facts: facts.rows(),
+        paths_off: Vec::new(),
+        counters: Vec::new(),
+        started_ms: host::clock::unix_ms(),
+    }
+}
+
+fn not_stored() -> Result<()> {
+    bail!("the spool thread ended early; batches of the last interval may be lost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lock;
+
+    #[test]
+    fn a_second_agent_is_told_who_the_first_one_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let first = lock(&path).unwrap();
+        let refused = lock(&path).unwrap_err().to_string();
+        let own = std::process::id().to_string();
+        assert!(
+            refused.contains("another agent") && refused.contains(&own),
+            "{refused}"
+        );
+        drop(first);
+        assert!(lock(&path).is_ok());
+    }
+}

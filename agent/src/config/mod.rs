@@ -152,7 +152,7 @@ pub struct Spool {
 /// `[upload]`: the collector.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// `https://host[:port]`, without a path.
+    /// `https://host[:port][/path]`.
     pub url: String,
     /// Certificates that may have signed the collector's, PEM.
     pub ca_pem: Vec<u8>,

@@ -417,9 +417,13 @@ fn upload_needs_a_collector_a_ca_and_one_kind_of_credentials() {
     for url in [
         "http://c",
         "https://",
+        "https://:1",
         "https://u@c",
-        "https://c/api",
+        "https://c/a?b",
         "https://c:99999",
+        "https://c:",
+        "https://[::1",
+        "https://c d",
         "c",
     ] {
         let message = refused(&upload(&good.replace("https://c:9443/", url)));

@@ -21,7 +21,7 @@ pub(super) fn validate(
         "the collector, https://host:port",
         problems,
     );
-    let url = optional(url, problems, url_without_path);
+    let url = optional(url, problems, https_url);
     let ca = required(
         raw.ca_file,
         "upload.ca_file",
@@ -52,20 +52,26 @@ pub(super) fn validate(
     })
 }
 
-fn url_without_path(text: String) -> Result<String, Expected> {
-    let wrong = || Expected("https://host or https://host:port, without path or user".into());
-    let url: ureq::http::Uri = text.parse().map_err(|_| wrong())?;
-    let authority = url.authority().ok_or_else(wrong)?;
-    let bare = url.path_and_query().is_none_or(|path| path.as_str() == "/");
-    if url.scheme_str() != Some("https") || !bare || authority.as_str().contains('@') {
+/// What the upload itself checks again; here for a message with line and key.
+fn https_url(text: String) -> Result<String, Expected> {
+    let wrong = || Expected("https://host, https://host:port or https://host:port/path".into());
+    let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']').ok_or_else(wrong)?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port_fits = match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
+    };
+    let host_fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    let path_fits = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '@');
+    let fits = !host.is_empty() && host.chars().all(host_fits) && rest.chars().all(path_fits);
+    if !(fits && port_fits) {
         return Err(wrong());
     }
-    // `port()` drops a number that is too large without a word.
-    let has_port = authority.as_str().len() > authority.host().len();
-    if authority.host().is_empty() || (has_port && authority.port_u16().is_none_or(|p| p == 0)) {
-        return Err(wrong());
-    }
-    Ok(format!("https://{authority}"))
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn server_name(text: String) -> Result<String, Expected> {

@@ -3,15 +3,19 @@
 //! Before 5.19 every bpf(2) command on an open descriptor wants `CAP_BPF` (before 5.8
 //! `CAP_SYS_ADMIN`) when `unprivileged_bpf_disabled` is set; vendors backport both ways.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 
 use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::capability::Capability;
 use super::{bpf, kernel};
 use crate::jail;
+
+/// Processes on which reading is tried: several, because users and modules differ.
+const MAX_PROCESSES: usize = 32;
 
 /// The smallest set of capabilities with which something works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +84,37 @@ pub(super) fn executables() -> Least {
         &[Capability::SYS_PTRACE],
         &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH],
     ];
-    if std::process::id() == 1 {
-        return Least::new(SETS[1], "assumed, the agent itself is the first process");
+    // What nobody may read, not even this process now, tells nothing about fewer capabilities.
+    let readable: Vec<PathBuf> = processes()
+        .filter(|link| fs::read_link(link).is_ok())
+        .take(MAX_PROCESSES)
+        .collect();
+    if readable.is_empty() {
+        return Least::new(SETS[1], "assumed, there is no other process to try it on");
     }
-    least(&SETS, || std::fs::read_link("/proc/1/exe").map(|_| ()))
+    least(&SETS, || {
+        let refused = readable.iter().find_map(|link| fs::read_link(link).err());
+        // A process that ended meanwhile did not refuse.
+        refused
+            .filter(|error| error.kind() != io::ErrorKind::NotFound)
+            .map_or(Ok(()), Err)
+    })
+}
+
+/// `/proc/<pid>/exe` of every other process.
+fn processes() -> impl Iterator<Item = PathBuf> {
+    let own = std::process::id().to_string();
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(move |entry| {
+            let name = entry.file_name();
+            let number = name
+                .to_str()
+                .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))?;
+            (number != own).then(|| entry.path().join("exe"))
+        })
 }
 
 /// The first set with which `ask` succeeds; the last resort is to keep nothing.

@@ -26,6 +26,14 @@ pub struct Neighbour {
     pub name: String,
 }
 
+impl Neighbour {
+    /// True for programs of a running Waybill agent, by their name.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with("wb_")
+    }
+}
+
 impl std::fmt::Display for Neighbour {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -39,6 +47,12 @@ impl std::fmt::Display for Neighbour {
             self.id
         )
     }
+}
+
+/// Sends what libbpf says to the log: refused trials are answers, not messages for a terminal.
+pub(super) fn quiet() {
+    let debug = |_, text: String| log::debug!(text = text.trim(); "libbpf");
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Info, debug)));
 }
 
 /// A map with one entry: the smallest thing bpf(2) can make.
@@ -132,14 +146,10 @@ pub(super) fn tracepoint(btf: &Result<Btf<'static>, Fact>, name: &str) -> Fact {
     has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name)
 }
 
-/// Whether iterators work and one over `target` exists: a function `bpf_iter_<target>` for each.
-pub(super) fn iterator(bpf: &Fact, btf: &Result<Btf<'static>, Fact>, target: &str) -> Fact {
-    let tracing = ask(bpf, "a tracing program", || {
-        ProgramType::Tracing.is_supported()
-    });
-    if !tracing.is_yes() {
-        return tracing;
-    }
+/// Whether an iterator over `target` exists: the kernel has a function `bpf_iter_<target>` for
+/// each. Asking for the program type instead would be wrong: that trial attaches to a function,
+/// which some kernels refuse although their iterators work. The loader makes the real trial.
+pub(super) fn iterator(btf: &Result<Btf<'static>, Fact>, target: &str) -> Fact {
     has_type::<Func<'_>>(
         btf,
         &format!("bpf_iter_{target}"),

@@ -205,6 +205,7 @@ impl HostFacts {
 /// Asks the host everything the plan may need; changes nothing and never fails.
 #[must_use]
 pub fn probe(config: &Config) -> HostFacts {
+    bpf::quiet();
     let mounts = mounts::visible();
     let cgroup2 = cgroup::cgroup2(&mounts);
     let scope = cgroup::scope(&cgroup2, &config.scope.cgroup);
@@ -225,8 +226,8 @@ pub fn probe(config: &Config) -> HostFacts {
         lpm_trie: bpf::lpm_trie(&bpf),
         ring_buffer: bpf::ring_buffer(&bpf),
         perf_event_array: bpf::perf_event_array(&bpf),
-        file_iterator: bpf::iterator(&bpf, &btf, "task_file"),
-        map_iterator: bpf::iterator(&bpf, &btf, "bpf_map_elem"),
+        file_iterator: bpf::iterator(&btf, "task_file"),
+        map_iterator: bpf::iterator(&btf, "bpf_map_elem"),
         tracefs: kernel::tracefs(),
         hierarchy: cgroup::hierarchy(&mounts),
         least_for_maps: access::maps(),

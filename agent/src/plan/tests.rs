@@ -58,6 +58,9 @@ fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
     decide(&facts, &config())
 }
 
+/// Takes one ability away.
+type Take = fn(&mut HostFacts);
+
 fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
@@ -87,7 +90,7 @@ fn a_capable_host_gets_everything() {
 
 #[test]
 fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
-    let takes: [(&str, fn(&mut HostFacts)); 8] = [
+    let takes: [(&str, Take); 8] = [
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| facts.btf = lacking()),
         ("raw tracepoint", |facts| facts.raw_tracepoint = lacking()),
@@ -260,4 +263,21 @@ fn the_manifest_gives_each_entry_a_reason_and_a_parent() {
             "{path} has no {parent}"
         );
     }
+}
+
+#[test]
+fn a_refused_option_program_means_that_nothing_is_written() {
+    let mut plan = plan_without(|_| {});
+    plan.degrade(&[(
+        "wb_conn_window".into(),
+        "zero windows are not counted".into(),
+    )]);
+    assert_eq!(plan.mode.value, Mode::Sockops);
+    plan.degrade(&[("wb_conn_option".into(), "neither written nor read".into())]);
+    assert_eq!(plan.mode.value, Mode::Observe);
+    let rows = plan.rows();
+    assert!(
+        rows.iter()
+            .any(|(name, what)| name == "wb_conn_window" && what.contains("zero"))
+    );
 }

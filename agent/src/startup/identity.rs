@@ -1,0 +1,104 @@
+//! Who this host and this run are: random numbers, so that they say nothing about the machine.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+
+const FILE: &str = "host-id";
+
+/// 16 bytes that nobody can guess.
+pub(super) fn random_id() -> Result<[u8; 16]> {
+    let mut id = [0; 16];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut id)
+        .map_err(|_| anyhow!("the kernel gives no random bytes"))?;
+    Ok(id)
+}
+
+/// The host's id from the state directory, made at the first start.
+///
+/// A file that holds something else is replaced: the host then appears as a new one, which is less
+/// than no host at all.
+pub(super) fn host_id(directory: &Path) -> Result<[u8; 16]> {
+    let path = directory.join(FILE);
+    match fs::read(&path) {
+        Ok(bytes) => match parse(&bytes) {
+            Some(id) => return Ok(id),
+            None => ::log::warn!(path = path.display().to_string().as_str(); "host id replaced"),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    }
+    let id = random_id()?;
+    write(directory, &path, id).with_context(|| format!("write {}", path.display()))?;
+    Ok(id)
+}
+
+/// Complete or not at all, also when the power goes.
+fn write(directory: &Path, path: &Path, id: [u8; 16]) -> std::io::Result<()> {
+    let fresh = directory.join(".host-id.new");
+    let mut file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    writeln!(file, "{:032x}", u128::from_be_bytes(id))?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(directory)?.sync_all()
+}
+
+fn parse(bytes: &[u8]) -> Option<[u8; 16]> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end();
+    let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| hex)
+        .map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{host_id, random_id};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_host_id_is_made_once_and_only_its_owner_reads_it() {
+        let state = tempfile::tempdir().unwrap();
+        let first = host_id(state.path()).unwrap();
+        assert_eq!(host_id(state.path()).unwrap(), first);
+        let mode = fs::metadata(state.path().join("host-id"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_host_id_is_replaced() {
+        let state = tempfile::tempdir().unwrap();
+        for damaged in ["", "xyz\n", "+0000000000000000000000000000001\n"] {
+            fs::write(state.path().join("host-id"), damaged).unwrap();
+            let id = host_id(state.path()).unwrap();
+            assert_eq!(host_id(state.path()).unwrap(), id);
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_is_not_there_is_an_error() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(host_id(&state.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn random_ids_differ() {
+        assert_ne!(random_id().unwrap(), random_id().unwrap());
+    }
+}
