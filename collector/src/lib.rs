@@ -13,14 +13,22 @@
 #![forbid(unsafe_code)]
 
 // Control.
+pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod log;
 pub mod metrics;
+pub mod server;
 // Data, in flow order.
 pub mod accept;
+pub mod auth;
+pub mod fleet;
 pub mod join;
+pub mod query;
+pub mod remote;
 pub mod store;
+pub mod table;
+pub mod tls;
 pub mod topology;
 // Everywhere.
 pub mod escape;

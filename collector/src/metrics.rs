@@ -19,9 +19,9 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Replaces the value (for gauges).
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
+    /// Takes one away (for gauges).
+    pub fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The value now.

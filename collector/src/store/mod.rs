@@ -24,7 +24,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-pub use put::Outcome;
+pub use put::{AHEAD_TOLERANCE_MS, Outcome};
 pub use read::{HostRecord, Reader, Window};
 pub use retention::{Deleted, Retention};
 

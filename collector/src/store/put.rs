@@ -6,8 +6,8 @@ use wire::{EdgeRow, Endpoint, EventRow, HostRow, ProcessRow, Role, SightingRow};
 use super::histogram;
 use crate::accept::Opened;
 
-/// A host clock this far ahead is taken to be wrong; below, it is ordinary drift.
-const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
+/// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
+pub const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

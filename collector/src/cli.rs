@@ -1,0 +1,231 @@
+//! The command line: `serve`, `topology`, `hosts`, `check-config`, `version`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{self, Config, DEFAULT_PATH};
+use crate::exit::Failure;
+use crate::query::{self, Asked};
+use crate::remote::Remote;
+use crate::server::{self, Secrets};
+use crate::{escape, log as logging, store, table, time};
+
+/// Rows a topology may be made from when a store is asked without a configuration.
+const STORE_QUERY_ROWS: usize = 2_000_000;
+
+/// Waybill collector: takes batches from agents and shows who talks to whom.
+#[derive(Debug, Parser)]
+#[command(name = "waybill-collector", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Listen for batches and questions until SIGTERM or SIGINT
+    Serve {
+        /// Configuration file
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
+    },
+    /// Show who talks to whom, through what, and how well
+    Topology {
+        #[command(flatten)]
+        source: Source,
+        /// Begin: a UTC time (2026-01-02T03:04:05Z), a duration before now (90m) or Unix
+        /// milliseconds; by default an hour before the end
+        #[arg(long, value_name = "T", allow_hyphen_values = true)]
+        from: Option<String>,
+        /// End, written like --from; by default now
+        #[arg(long, value_name = "T", allow_hyphen_values = true)]
+        to: Option<String>,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show the hosts: agent, kernel, mode and why, what was lost, spool, last seen
+    Hosts {
+        #[command(flatten)]
+        source: Source,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Check a configuration file and every file it names
+    CheckConfig {
+        /// Configuration file
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show the version
+    Version {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+/// Text for people, or JSON for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for people
+    #[default]
+    #[value(alias = "human")]
+    Table,
+    /// JSON
+    Json,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Args)]
+struct Source {
+    /// Configuration file, for the path of the store
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, conflicts_with_all = ["store", "url"])]
+    config: PathBuf,
+    /// Store to read; also while `serve` writes to it
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    store: Option<PathBuf>,
+    /// Collector to ask, https://<host>:<port>
+    #[arg(long, value_name = "URL", requires = "ca_file")]
+    url: Option<String>,
+    /// Certificates that may vouch for it, PEM
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca_file: Option<PathBuf>,
+    /// File with a bearer token for it
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+    /// Client certificate for it, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["url", "client_key_file"])]
+    client_cert_file: Option<PathBuf>,
+    /// Private key of the client certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert_file")]
+    client_key_file: Option<PathBuf>,
+}
+
+/// Runs a command; what it shows goes to `out`.
+///
+/// # Errors
+/// A [`Failure`] with the exit code it leads to. A reader that went away is no failure.
+pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve { config } => serve(&config),
+        Command::Topology {
+            source,
+            from,
+            to,
+            format,
+        } => {
+            let now_ms = time::now_ms();
+            let asked = Asked {
+                from_ms: point("--from", from.as_deref(), now_ms)?,
+                to_ms: point("--to", to.as_deref(), now_ms)?,
+            };
+            let local = |path: &Path, rows| query::topology(path, asked, now_ms, rows);
+            let topology = source.ask(&Remote::topology_path(asked), local)?;
+            show(out, format, &topology, table::topology)
+        }
+        Command::Hosts { source, format } => {
+            let fleet = source.ask("/api/v1/hosts", |path, _| query::fleet(path))?;
+            show(out, format, &fleet, table::hosts)
+        }
+        Command::CheckConfig { config, format } => {
+            let checked = load(&config)?;
+            Secrets::load(&checked)?;
+            let answer = serde_json::json!({ "file": config, "valid": true });
+            let human = |out: &mut dyn Write, _: &_| writeln!(out, "{}: valid", config.display());
+            show(out, format, &answer, human)
+        }
+        Command::Version { format } => {
+            let version = env!("CARGO_PKG_VERSION");
+            let answer = serde_json::json!({ "name": "waybill-collector", "version": version });
+            let human = |out: &mut dyn Write, _: &_| writeln!(out, "waybill-collector {version}");
+            show(out, format, &answer, human)
+        }
+    }
+}
+
+fn serve(config: &Path) -> Result<(), Failure> {
+    let config = load(config)?;
+    logging::init(config.log_level);
+    Ok(server::start(&config)?.until_signal()?)
+}
+
+fn load(file: &Path) -> Result<Config, Failure> {
+    config::load(file).map_err(Failure::usage)
+}
+
+fn point(option: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, Failure> {
+    let parse = |text| {
+        time::parse_point(text, now_ms)
+            .map_err(|expected| Failure::usage(anyhow::anyhow!("{option} {text:?}: {expected}")))
+    };
+    text.map(parse).transpose()
+}
+
+impl Source {
+    /// Asks the collector at `--url`, else the store.
+    fn ask<T: DeserializeOwned>(
+        self,
+        path: &str,
+        local: impl Fn(&Path, usize) -> Result<T, store::Error>,
+    ) -> Result<T, Failure> {
+        if let (Some(url), Some(ca_file)) = (self.url, self.ca_file) {
+            let remote = Remote {
+                url,
+                ca_file,
+                token_file: self.token_file,
+                client: self.client_cert_file.zip(self.client_key_file),
+            };
+            return Ok(remote.ask(path)?);
+        }
+        let (store, rows) = match self.store {
+            Some(store) => (store, STORE_QUERY_ROWS),
+            None => {
+                let config = load(&self.config)?;
+                (config.store.path, config.limits.query_rows)
+            }
+        };
+        local(&store, rows).map_err(|error| {
+            let too_many = matches!(error, store::Error::TooManyRows { .. });
+            let error = anyhow::Error::new(error).context(store.display().to_string());
+            if too_many {
+                Failure::from(error)
+            } else {
+                Failure::store(error)
+            }
+        })
+    }
+}
+
+/// Prints a document.
+fn show<T: Serialize>(
+    out: &mut dyn Write,
+    format: Format,
+    document: &T,
+    human: impl FnOnce(&mut dyn Write, &T) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    let made = match format {
+        Format::Table => human(&mut text, document),
+        Format::Json => escape::json(&mut text, document).and_then(|()| writeln!(text)),
+    };
+    match made
+        .and_then(|()| out.write_all(&text))
+        .and_then(|()| out.flush())
+    {
+        // `| head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::from(
+            anyhow::Error::new(error).context("write the answer"),
+        )),
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,111 @@
+//! Questions to a collector somewhere else, over HTTPS.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde::de::DeserializeOwned;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use crate::query::Asked;
+use crate::tls;
+
+/// Longest answer that is read: a topology of some hundred thousand edges.
+const MAX_ANSWER: u64 = 512 << 20;
+/// Time for the whole answer.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How to reach a collector.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// `https://host:port`.
+    pub url: String,
+    /// Who may vouch for it, PEM.
+    pub ca_file: PathBuf,
+    /// File with a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// Client certificate and key, PEM.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+impl Remote {
+    /// The address of a topology question.
+    #[must_use]
+    pub fn topology_path(asked: Asked) -> String {
+        let bound = |name, value: Option<i64>| value.map(|ms| format!("{name}={ms}"));
+        let bounds = [bound("from_ms", asked.from_ms), bound("to_ms", asked.to_ms)];
+        let query: Vec<String> = bounds.into_iter().flatten().collect();
+        format!("/api/v1/topology?{}", query.join("&"))
+    }
+
+    /// Asks and reads the document.
+    ///
+    /// # Errors
+    /// When the collector cannot be reached or trusted, refuses, or answers something else.
+    pub fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        if !self.url.starts_with("https://") {
+            bail!(
+                "--url: expected https://<host>:<port>, found {:?}",
+                self.url
+            );
+        }
+        let agent = self.agent()?;
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        let mut request = agent.get(&url);
+        if let Some(file) = &self.token_file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("read token file {}", file.display()))?;
+            // The same file may serve the collector: the first token is as good as any.
+            let token = text
+                .lines()
+                .map(str::trim)
+                .find(|line| !line.is_empty() && !line.starts_with('#'))
+                .ok_or_else(|| anyhow!("{}: expected a token", file.display()))?;
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.call().with_context(|| format!("ask {url}"))?;
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(MAX_ANSWER);
+        if !status.is_success() {
+            let text = body.read_to_string().unwrap_or_default();
+            let shown = crate::escape::shorten(&text, 300);
+            bail!("{url} answered {status}: {shown}");
+        }
+        serde_json::from_reader(body.reader()).with_context(|| format!("read the answer of {url}"))
+    }
+
+    fn agent(&self) -> anyhow::Result<ureq::Agent> {
+        let roots: Vec<_> = tls::certificates(&self.ca_file)?
+            .iter()
+            .map(|der| Certificate::from_der(der).to_owned())
+            .collect();
+        let client = match &self.client {
+            None => None,
+            Some((chain, key)) => {
+                let chain: Vec<_> = tls::certificates(chain)?
+                    .iter()
+                    .map(|der| Certificate::from_der(der).to_owned())
+                    .collect();
+                let pem = std::fs::read(key).with_context(|| format!("read {}", key.display()))?;
+                let key = PrivateKey::from_pem(&pem)
+                    .with_context(|| format!("{}: expected a PEM private key", key.display()))?;
+                Some(ClientCert::new_with_certs(&chain, key))
+            }
+        };
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .client_cert(client)
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .build();
+        Ok(ureq::Agent::config_builder()
+            .tls_config(tls)
+            .https_only(true)
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .build()
+            .new_agent())
+    }
+}

@@ -1,0 +1,110 @@
+//! Connections: counted, bounded, through TLS, and labelled with what TLS found out.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::middleware::AddExtension;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::RustlsAcceptor;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_layer::Layer;
+
+use crate::metrics::Metrics;
+
+/// What a handler may know of the other side.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// It showed a client certificate, and TLS verified it.
+    pub(super) certificate: bool,
+    /// Lives as long as the connection, for the connection's service holds it.
+    _slot: Arc<Slot>,
+}
+
+/// A place among the open connections.
+#[derive(Debug)]
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    metrics: Arc<Metrics>,
+}
+
+impl Slot {
+    fn take(slots: &Arc<Semaphore>, metrics: &Arc<Metrics>) -> Option<Self> {
+        let permit = Arc::clone(slots).try_acquire_owned().ok()?;
+        metrics.connections_open.add(1);
+        Some(Self {
+            _permit: permit,
+            metrics: Arc::clone(metrics),
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.metrics.connections_open.leave();
+    }
+}
+
+/// Accepts TLS connections, at most a fixed number at once.
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    tls: RustlsAcceptor,
+    slots: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+impl Acceptor {
+    pub(super) fn new(tls: RustlsAcceptor, most: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            tls,
+            slots: Arc::new(Semaphore::new(most)),
+            metrics,
+        }
+    }
+}
+
+type Accepted<S> = io::Result<(
+    <RustlsAcceptor as Accept<TcpStream, S>>::Stream,
+    AddExtension<S, Peer>,
+)>;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
+    type Stream = <RustlsAcceptor as Accept<TcpStream, S>>::Stream;
+    type Service = AddExtension<S, Peer>;
+    type Future = Pin<Box<dyn Future<Output = Accepted<S>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            // Before the handshake, for that is the expensive part.
+            let Some(slot) = Slot::take(&this.slots, &this.metrics) else {
+                this.metrics.connections_dropped_full_total.add(1);
+                return Err(io::Error::other("too many connections"));
+            };
+            let address = stream.peer_addr()?;
+            // Answers are small and complete: waiting to fill a segment only delays them.
+            stream.set_nodelay(true)?;
+            let (stream, service) =
+                this.tls
+                    .accept(stream, service)
+                    .await
+                    .inspect_err(|error| {
+                        this.metrics.connections_dropped_handshake_total.add(1);
+                        log::debug!(peer:% = address, error:%; "handshake failed");
+                    })?;
+            let certificate = stream.get_ref().1.peer_certificates().is_some();
+            let peer = Peer {
+                address,
+                certificate,
+                _slot: Arc::new(slot),
+            };
+            Ok((stream, Extension(peer).layer(service)))
+        })
+    }
+}

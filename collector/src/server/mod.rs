@@ -1,0 +1,225 @@
+//! The server: listens, and owns everything that runs until it is told to stop.
+//!
+//! [`start`] returns when the address is bound; [`Running`] is the handle. Stopping gracefully
+//! lets requests end, then the writer thread store what was queued. Dropping the handle stops at
+//! once: what was not answered was not promised.
+
+mod acceptor;
+mod body;
+mod routes;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::auth::Tokens;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::store::writer::{self, Writer};
+use crate::tls;
+use acceptor::Acceptor;
+use routes::App;
+
+/// Time a client has for its handshake, and for the head of each request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time requests have to end when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Everything the configuration refers to, loaded.
+pub struct Secrets {
+    tls: ServerConfig,
+    tokens: Tokens,
+}
+
+impl Secrets {
+    /// Loads certificates, keys and tokens.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn load(config: &Config) -> Result<Self, Failure> {
+        let tokens = match &config.token_file {
+            Some(file) => Tokens::load(file).map_err(Failure::usage)?,
+            None => Tokens::default(),
+        };
+        Ok(Self {
+            tls: tls::server_config(&config.listen).map_err(Failure::usage)?,
+            tokens,
+        })
+    }
+}
+
+/// A server that listens.
+pub struct Running {
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    metrics: Arc<Metrics>,
+    // In the order in which they must end.
+    serving: Option<JoinHandle<std::io::Result<()>>>,
+    runtime: Option<Runtime>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Opens the store, binds the address and serves.
+///
+/// # Errors
+/// When a secret, the store or the address cannot be had; each with its exit code.
+pub fn start(config: &Config) -> Result<Running, Failure> {
+    let secrets = Secrets::load(config)?;
+    let metrics = Arc::new(Metrics::default());
+    let store = Store::open(&config.store.path, config.store.max_bytes).map_err(|error| {
+        let path = config.store.path.display().to_string();
+        Failure::store(anyhow::Error::new(error).context(path))
+    })?;
+    let listener = TcpListener::bind(config.listen.address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .with_context(|| format!("listen on {}", config.listen.address))?;
+    let address = listener.local_addr().context("ask for the bound address")?;
+    let Writer {
+        jobs,
+        thread,
+        healthy,
+    } = writer::spawn(
+        store,
+        config.limits.concurrent_batches,
+        config.store.retention,
+        Arc::clone(&metrics),
+        config.store.path.clone(),
+    )
+    .context("start the store thread")?;
+    let app = Arc::new(App {
+        tokens: secrets.tokens,
+        metrics: Arc::clone(&metrics),
+        batches: Semaphore::new(config.limits.concurrent_batches),
+        queries: Semaphore::new(config.limits.concurrent_queries),
+        jobs,
+        healthy,
+        config: config.clone(),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let handle = Handle::new();
+    let tls = RustlsConfig::from_config(Arc::new(secrets.tls));
+    let acceptor = Acceptor::new(
+        RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT),
+        config.limits.connections,
+        Arc::clone(&metrics),
+    );
+    let serving = {
+        let _context = runtime.enter();
+        let mut server = axum_server::from_tcp(listener)
+            .context("watch the listener")?
+            .acceptor(acceptor)
+            .handle(handle.clone());
+        // Without a timer hyper waits for ever for the head of a request.
+        server
+            .http_builder()
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        let service = routes::router(app).into_make_service();
+        runtime.spawn(server.http1_only().serve(service))
+    };
+    log::info!(address:%; "listening");
+    Ok(Running {
+        address,
+        handle,
+        metrics,
+        serving: Some(serving),
+        runtime: Some(runtime),
+        writer: Some(thread),
+    })
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops gracefully.
+    ///
+    /// # Errors
+    /// When signals cannot be watched, or the listener failed.
+    pub fn until_signal(mut self) -> anyhow::Result<()> {
+        let runtime = self.runtime.as_ref().expect("taken only by stop and drop");
+        let mut serving = self.serving.take().expect("taken only here and by stop");
+        let (name, ended) = runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let caught = tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", None),
+                _ = interrupt.recv() => ("SIGINT", None),
+                ended = &mut serving => ("", Some(ended)),
+            };
+            anyhow::Ok(caught)
+        })?;
+        if let Some(ended) = ended {
+            ended.context("serve")?.context("accept connections")?;
+            anyhow::bail!("the server ended by itself");
+        }
+        self.serving = Some(serving);
+        log::info!(signal = name; "stopping");
+        self.stop()
+    }
+
+    /// Stops gracefully: requests end, and what was queued is stored.
+    ///
+    /// # Errors
+    /// When the listener or a thread failed.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.handle.graceful_shutdown(Some(GRACE));
+        if let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) {
+            runtime
+                .block_on(serving)
+                .context("serve")?
+                .context("accept connections")?;
+            runtime.shutdown_timeout(GRACE);
+        }
+        self.join_writer()?;
+        log::info!("stopped");
+        Ok(())
+    }
+
+    /// The thread ends when the last queue to it is gone, and with the runtime they all are.
+    fn join_writer(&mut self) -> anyhow::Result<()> {
+        let joined = self.writer.take().map(std::thread::JoinHandle::join);
+        match joined {
+            Some(Err(_)) => anyhow::bail!("the store thread panicked"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            self.handle.shutdown();
+            runtime.shutdown_timeout(GRACE);
+        }
+        if let Err(error) = self.join_writer() {
+            log::error!(error:%; "stopping");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Documents as text for a terminal of 100 columns. Names are shortened and escaped.
+
+use std::io::{self, Write};
+
+use crate::escape::{Shown, shorten};
+use crate::fleet::{Fleet, Host};
+use crate::time::rfc3339;
+use crate::topology::{Edge, EdgeCounters, EvidenceKind, Percentiles, Topology, ViaKind};
+
+/// Width of every line.
+const WIDTH: usize = 100;
+/// Width of "client -> server".
+const PATH: usize = 50;
+
+/// The topology: two or more lines per edge.
+///
+/// # Errors
+/// Those of the writer.
+pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<PATH$}{:>9}{:>15}{:>7}{:>14}{:>5}",
+        "CLIENT -> SERVER", "CONNS", "SENT/RECEIVED", "RETR", "RTT P50/P95", "CONF"
+    )?;
+    for edge in &topology.edges {
+        write_edge(out, edge)?;
+    }
+    if !topology.unjoined.is_empty() {
+        writeln!(out, "\nKNOWN BY ONE SIDE ONLY")?;
+        for edge in &topology.unjoined {
+            write_edge(out, edge)?;
+        }
+    }
+    writeln!(
+        out,
+        "\n{} edges, {} known by one side only, {} ambiguous tokens; {} to {}",
+        topology.edges.len(),
+        topology.unjoined.len(),
+        topology.ambiguous_tokens,
+        rfc3339(topology.from_ms),
+        rfc3339(topology.to_ms),
+    )?;
+    let estimated = topology
+        .edges
+        .iter()
+        .chain(&topology.unjoined)
+        .any(is_estimated);
+    if estimated {
+        writeln!(
+            out,
+            "~ divided in proportion, or estimated from sampled tokens"
+        )?;
+    }
+    Ok(())
+}
+
+fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
+    let numbers = Numbers::of(edge);
+    writeln!(
+        out,
+        "{:<PATH$}{:>9}{:>15}{:>7}{:>14}{:>5.2}",
+        path(&edge.client, &edge.server),
+        numbers.connections,
+        numbers.bytes,
+        numbers.retransmits,
+        numbers.rtt,
+        // Cut, not rounded: what is not certain must not read as certain.
+        (edge.confidence * 100.0).floor() / 100.0,
+    )?;
+    let mut items = vec![format!("at {}", Shown(&edge.server_endpoint))];
+    items.extend(edge.via.iter().map(|via| {
+        let kind = match via.kind {
+            ViaKind::Vip => "vip",
+            ViaKind::Nat => "nat",
+        };
+        format!("via {kind} {}", Shown(&via.address))
+    }));
+    items.extend(edge.evidence.iter().map(|evidence| {
+        let kind = match evidence.kind {
+            EvidenceKind::Token => "token",
+            EvidenceKind::Address => "address",
+        };
+        format!("{kind} {}", evidence.connections)
+    }));
+    items.extend(troubles(edge));
+    write_items(out, "    ", &items)
+}
+
+/// What went wrong on an edge, in words.
+fn troubles(edge: &Edge) -> Vec<String> {
+    let sides = [&edge.client_counters, &edge.server_counters];
+    let sum = |field: fn(&EdgeCounters) -> u64| -> u64 {
+        sides
+            .iter()
+            .filter_map(|side| side.as_ref())
+            .map(field)
+            .fold(0, u64::saturating_add)
+    };
+    [
+        ("failed", sum(|c| c.failed.saturating_sub(c.refused))),
+        ("refused", sum(|c| c.refused)),
+        ("reset", sum(|c| c.reset_local)),
+    ]
+    .into_iter()
+    .filter(|(_, n)| *n > 0)
+    .map(|(what, n)| format!("{n} {what}"))
+    .collect()
+}
+
+/// The numbers of an edge's line.
+struct Numbers {
+    connections: String,
+    bytes: String,
+    retransmits: String,
+    rtt: String,
+}
+
+impl Numbers {
+    fn of(edge: &Edge) -> Self {
+        let (client, server) = (edge.client_counters.as_ref(), edge.server_counters.as_ref());
+        // As the client sees it where it reports, for it is the one that asked.
+        let bytes = client
+            .map(|c| (c.bytes_sent, c.bytes_received, c.apportioned))
+            .or(server.map(|s| (s.bytes_received, s.bytes_sent, s.apportioned)));
+        let retransmits =
+            [client, server]
+                .into_iter()
+                .flatten()
+                .fold((0_u64, false), |(n, divided), side| {
+                    (
+                        n.saturating_add(side.retransmits),
+                        divided || side.apportioned,
+                    )
+                });
+        let rtt = [client, server]
+            .into_iter()
+            .flatten()
+            .map(|side| side.rtt_us)
+            .find(|rtt| rtt.p50.is_some());
+        let mark = |estimated: bool| if estimated { "~" } else { "" };
+        Self {
+            connections: format!("{}{}", mark(edge.sampled), edge.connections),
+            bytes: bytes.map_or(String::from("-"), |(sent, received, divided)| {
+                format!("{}{}/{}", mark(divided), size(sent), size(received))
+            }),
+            retransmits: format!("{}{}", mark(retransmits.1), retransmits.0),
+            rtt: rtt.map_or(String::from("-"), |Percentiles { p50, p95, .. }| {
+                format!("{}/{}", duration(p50), duration(p95))
+            }),
+        }
+    }
+}
+
+fn is_estimated(edge: &Edge) -> bool {
+    let sides = [&edge.client_counters, &edge.server_counters];
+    edge.sampled || sides.into_iter().flatten().any(|side| side.apportioned)
+}
+
+/// `client -> server`; a short name leaves its room to the other one.
+fn path(client: &str, server: &str) -> String {
+    const ROOM: usize = PATH - 5;
+    let shown_client = Shown(client).to_string().chars().count();
+    let shown_server = Shown(server).to_string().chars().count();
+    let client_room = (ROOM / 2).max(ROOM.saturating_sub(shown_server));
+    let client = shorten(client, client_room.min(shown_client.max(1)));
+    let server = shorten(server, ROOM.saturating_sub(client.chars().count()));
+    format!("{client} -> {server}")
+}
+
+/// Items with commas between them, as many per line as fit.
+fn write_items(out: &mut dyn Write, indent: &str, items: &[String]) -> io::Result<()> {
+    let mut line = String::from(indent);
+    for (at, item) in items.iter().enumerate() {
+        let comma = if at + 1 < items.len() { "," } else { "" };
+        let item = format!("{}{comma}", shorten_shown(item, WIDTH - indent.len() - 1));
+        let used = line.chars().count();
+        if used > indent.len() && used + 1 + item.chars().count() > WIDTH {
+            writeln!(out, "{line}")?;
+            line = String::from(indent);
+        }
+        if line.len() > indent.len() {
+            line.push(' ');
+        }
+        line.push_str(&item);
+    }
+    writeln!(out, "{line}")
+}
+
+/// Cuts what is escaped already.
+fn shorten_shown(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['~']).collect()
+}
+
+/// `999`, `1.2K`, `34M`.
+fn size(bytes: u64) -> String {
+    scaled(bytes, 1024, &["", "K", "M", "G", "T", "P", "E"])
+}
+
+/// `250us`, `1.2ms`, `34s`.
+fn duration(us: Option<u64>) -> String {
+    us.map_or(String::from("-"), |us| {
+        scaled(us, 1000, &["us", "ms", "s", "ks", "Ms", "Gs", "Ts"])
+    })
+}
+
+fn scaled(value: u64, base: u64, units: &[&str]) -> String {
+    let (mut scale, mut unit) = (1_u64, 0);
+    while unit + 1 < units.len() && value / scale >= base {
+        scale = scale.saturating_mul(base);
+        unit += 1;
+    }
+    let tenths = u128::from(value) * 10 / u128::from(scale);
+    if unit > 0 && tenths < 100 {
+        format!("{}.{}{}", tenths / 10, tenths % 10, units[unit])
+    } else {
+        format!("{}{}", tenths / 10, units[unit])
+    }
+}
+
+/// The fleet: a line per host, then why its mode is what it is and what it lost.
+///
+/// # Errors
+/// Those of the writer.
+pub fn hosts(out: &mut dyn Write, fleet: &Fleet) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<28}{:<10}{:<20}{:<11}{:>7}{:>6}  {:<16}",
+        "HOST", "AGENT", "KERNEL", "MODE", "DROPS", "SPOOL", "LAST SEEN (UTC)"
+    )?;
+    for host in &fleet.hosts {
+        write_host(out, host)?;
+    }
+    writeln!(out, "\n{} hosts", fleet.hosts.len())
+}
+
+fn write_host(out: &mut dyn Write, host: &Host) -> io::Result<()> {
+    let report = &host.report;
+    let name = if host.hostname.is_empty() {
+        &host.host
+    } else {
+        &host.hostname
+    };
+    let drops = host
+        .drops
+        .iter()
+        .fold(0_u64, |sum, (_, n)| sum.saturating_add(*n));
+    let seen = rfc3339(host.last_seen_ms);
+    writeln!(
+        out,
+        "{:<28}{:<10}{:<20}{:<11}{:>7}{:>6}  {:<16}",
+        shorten(name, 27),
+        shorten(&report.agent, 9),
+        shorten(&report.kernel, 19),
+        shorten(&report.mode, 10),
+        drops,
+        host.spool_depth
+            .map_or(String::from("-"), |depth| depth.to_string()),
+        format!("{} {}", &seen[..10], &seen[11..16]),
+    )?;
+    let pairs = |list: &[(String, String)]| -> Vec<String> {
+        list.iter()
+            .map(|(k, v)| format!("{}: {}", Shown(k), Shown(v)))
+            .collect()
+    };
+    let mut lines = vec![
+        ("why", pairs(&report.plan)),
+        ("off", pairs(&report.paths_off)),
+    ];
+    let lost = host
+        .drops
+        .iter()
+        .map(|(name, n)| format!("{} {n}", Shown(name)));
+    lines.push(("lost", lost.collect()));
+    if host.batches_missing > 0 {
+        let missing = host.batches_missing;
+        lines.push((
+            "note",
+            vec![format!("{missing} batches of this run have not arrived")],
+        ));
+    }
+    if host.clock_ahead_ms > 0 {
+        let ahead = host.clock_ahead_ms / 1000;
+        lines.push(("note", vec![format!("its clock is {ahead} s ahead")]));
+    }
+    for (label, items) in lines {
+        if !items.is_empty() {
+            let mut items = items;
+            items[0] = format!("{label}: {}", items[0]);
+            write_items(out, "    ", &items)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

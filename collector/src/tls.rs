@@ -1,0 +1,118 @@
+//! TLS: what the server offers, and what a questioner trusts. Always with the ring provider.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use crate::config::Listen;
+
+/// Why certificates or keys are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read, or holds no PEM section of the kind.
+    #[error("{}: expected {expected}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// The cause.
+        #[source]
+        source: Option<pem::Error>,
+    },
+    /// Certificate and key do not go together, or are of an unknown kind.
+    #[error("{}: cannot be used for TLS", .file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The one provider of cryptography.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// What the server offers.
+///
+/// A client certificate is asked for where a CA is configured, and one that is not of that CA ends
+/// the handshake. A client without one gets as far as HTTP, where it needs a token: so it is told
+/// 401 instead of being cut off, and `/healthz` works for everybody.
+///
+/// # Errors
+/// When a file is missing or cannot be used.
+pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
+    let provider = provider();
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable(&listen.cert_file, e))?;
+    let builder = match &listen.client_ca_file {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|e| unusable(file, e))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|e| unusable(file, e))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(
+            certificates(&listen.cert_file)?,
+            private_key(&listen.key_file)?,
+        )
+        .map_err(|e| unusable(&listen.cert_file, e))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// All certificates of a PEM file, at least one.
+///
+/// # Errors
+/// When there is none.
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |source| Error::File {
+        file: file.to_owned(),
+        expected: "PEM certificates",
+        source,
+    };
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|e| wrong(Some(e)))?;
+    if found.is_empty() {
+        return Err(wrong(None));
+    }
+    Ok(found)
+}
+
+/// The private key of a PEM file.
+///
+/// # Errors
+/// When there is none.
+pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_file(file).map_err(|source| Error::File {
+        file: file.to_owned(),
+        expected: "a PEM private key",
+        source: Some(source),
+    })
+}
+
+fn unusable(file: &Path, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Unusable {
+        file: file.to_owned(),
+        source: Box::new(source),
+    }
+}
