@@ -184,9 +184,12 @@ impl Spool {
             .list(limit)
     }
 
+    /// Behaves as if the disk were full, until the next eviction finds room.
     #[cfg(test)]
-    pub(super) fn store(&self) -> &Store {
-        self.store.as_ref().expect("the database is open")
+    pub(super) fn fill_disk(&mut self) {
+        self.growing = false;
+        self.attempt(|store| store.stop_growing())
+            .expect("limit the file");
     }
 
     fn make_room_and_insert(&mut self, sealed: &Sealed) -> Result<bool, Error> {
@@ -344,7 +347,7 @@ impl Spool {
     /// Opens the database; one that is damaged or of a newer agent is set aside first. On a full
     /// disk the reserve helps.
     fn reopen(&mut self) -> Result<(), Error> {
-        let opened = match self.open_store() {
+        let (opened, held) = match self.open_store() {
             Err(error @ (Error::Corrupt(_) | Error::Newer { .. })) => {
                 // At least what this run held when it last could use the database.
                 let known = Some(self.held.batches).filter(|held| *held > 0);
@@ -359,7 +362,6 @@ impl Spool {
         if !self.growing {
             opened.stop_growing()?;
         }
-        let held = opened.held()?;
         self.tally.found += held.batches.saturating_sub(self.held.batches);
         // Somebody else replaced the file while it could not be used.
         self.tally.quarantined += self.held.batches.saturating_sub(held.batches);
@@ -369,20 +371,22 @@ impl Spool {
         Ok(())
     }
 
-    fn open_store(&self) -> Result<Store, Error> {
+    fn open_store(&self) -> Result<(Store, Held), Error> {
         // Index and page overhead is a tenth for ordinary batches; small files need some in any
         // case.
         let file_max = self
             .bounds
             .max_bytes
             .saturating_add(self.bounds.max_bytes / 4 + (8 << 20));
-        match Store::open(&self.path, file_max) {
+        let opened = match Store::open(&self.path, file_max) {
             Err(Error::Full(_)) => {
                 reserve::release(&self.path);
                 Store::open(&self.path, file_max)
             }
             other => other,
-        }
+        }?;
+        let held = opened.held()?;
+        Ok((opened, held))
     }
 
     /// Renames the database; `lost` is the number of batches in it, where known.

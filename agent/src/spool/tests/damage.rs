@@ -17,7 +17,7 @@ fn filled(place: &Place, batches: u64) {
     }
 }
 
-fn overwrite(path: &Path, offset: u64, with: &[u8]) {
+pub(super) fn overwrite(path: &Path, offset: u64, with: &[u8]) {
     let file = OpenOptions::new()
         .write(true)
         .open(path)
@@ -26,7 +26,7 @@ fn overwrite(path: &Path, offset: u64, with: &[u8]) {
 }
 
 /// Page of the root of a table, counted from 0.
-fn root_page(place: &Place, table: &str) -> u64 {
+pub(super) fn root_page(place: &Place, table: &str) -> u64 {
     let conn = rusqlite::Connection::open(place.path()).expect("open");
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
     let page: i64 = conn
@@ -303,8 +303,6 @@ fn survives(image: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn no_damage_stops_the_spool(
         hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<[u8; 7]>()), 1..40),

@@ -5,11 +5,6 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 
-/// Lets the file grow no further than it is now.
-fn fill(spool: &Spool) {
-    spool.store().stop_growing().expect("limit the file");
-}
-
 #[test]
 fn the_oldest_go_when_the_disk_is_full() {
     let place = Place::new();
@@ -17,7 +12,7 @@ fn the_oldest_go_when_the_disk_is_full() {
     for sequence in 1..=5 {
         spool.put(&batch(sequence, 10_000));
     }
-    fill(&spool);
+    spool.fill_disk();
     assert!(spool.put(&batch(6, 20_000)));
     assert!(spool.put(&batch(7, 10_000)));
     let tally = spool.take_tally();
@@ -34,7 +29,7 @@ fn a_batch_that_finds_no_room_at_all_is_dropped_and_the_next_is_tried() {
     let mut spool = place.open();
     spool.put(&batch(1, 5_000));
     assert_eq!(lease(&mut spool, 1), [1]);
-    fill(&spool);
+    spool.fill_disk();
     assert!(
         !spool.put(&batch(2, 100_000)),
         "only a leased batch is there to go"
@@ -42,8 +37,10 @@ fn a_batch_that_finds_no_room_at_all_is_dropped_and_the_next_is_tried() {
     let tally = spool.take_tally();
     assert_eq!((tally.dropped_error, tally.evicted_disk), (1, 0));
     spool.ack(&id(1));
-    assert!(spool.put(&batch(3, 5_000)));
-    assert_eq!(held(&spool), [3]);
+    assert!(!spool.put(&batch(3, 100_000)), "still full");
+    spool.evict(0);
+    assert!(spool.put(&batch(4, 100_000)));
+    assert_eq!(held(&spool), [4]);
 }
 
 #[test]
@@ -53,7 +50,7 @@ fn acks_are_written_on_a_full_disk() {
     for sequence in 1..=5 {
         spool.put(&batch(sequence, 10_000));
     }
-    fill(&spool);
+    spool.fill_disk();
     assert_eq!(lease(&mut spool, 1), [1]);
     spool.ack(&id(1));
     assert_eq!(held(&spool), [2, 3, 4, 5]);
