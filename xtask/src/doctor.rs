@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{child, workspace};
+use crate::{child, rootfs, workspace};
 
 /// Options of `doctor`.
 #[derive(clap::Args)]
@@ -22,9 +22,9 @@ pub(crate) struct Args {
 /// # Errors
 /// When the build fails; the doctor's own exit code is passed on.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    child::run(&mut child::cargo(&["build", "--bin", "waybill-agent"]))?;
+    let profile = rootfs::build_agent(false)?;
     child::become_program(
-        Command::new(workspace::binaries("debug")?.join("waybill-agent"))
+        Command::new(workspace::binaries(profile)?.join("waybill-agent"))
             .arg("doctor")
             .args(&args.args),
     )

@@ -42,17 +42,15 @@ const STOP: Duration = Duration::from_secs(30);
 /// Without root, when the build fails, or when the agent does not start or stop.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     deps::run()?;
-    let profile = if args.debug { "debug" } else { "release" };
-    let mut build = child::cargo(&["build", "-p", "agent"]);
-    if !args.debug {
-        build.arg("--release");
-    }
-    child::run(&mut build)?;
+    let profile = rootfs::build_agent(!args.debug)?;
     let binary = workspace::binaries(profile)?.join("waybill-agent");
     let size = binary.metadata().context("find the agent")?.len();
-    say(&format!(
-        "binary            {size} bytes, stripped, static ({profile})"
-    ))?;
+    let how = if args.debug {
+        "not stripped"
+    } else {
+        "stripped"
+    };
+    say(&format!("binary            {size} bytes, static, {how}"))?;
 
     let bed = TestBed::new(profile)?;
     let mut agent = bed.start(&binary)?;

@@ -24,14 +24,24 @@ pub(crate) struct Args {
 /// # Errors
 /// When the build fails, the directory is not empty, or the file system refuses.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut build = child::cargo(&["build", "-p", "agent"]);
-    if args.release {
-        build.arg("--release");
-    }
-    child::run(&mut build)?;
-    let profile = if args.release { "release" } else { "debug" };
+    let profile = build_agent(args.release)?;
     assemble(profile, &args.out)?;
     stage::say(&format!("made {}", args.out.display()))
+}
+
+/// Builds the agent, as a developer runs it or as it is shipped; returns the profile's folder.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn build_agent(shipped: bool) -> Result<&'static str> {
+    if shipped {
+        // The very selection of the documents: another one could resolve other features.
+        let selection = ["build", "--release", "-p", "agent", "-p", "collector"];
+        child::run(&mut child::cargo(&selection))?;
+        return Ok("release");
+    }
+    child::run(&mut child::cargo(&["build", "--bin", "waybill-agent"]))?;
+    Ok("debug")
 }
 
 /// Assembles the jail with the agent that was built in `profile`.

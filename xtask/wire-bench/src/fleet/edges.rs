@@ -92,10 +92,10 @@ fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site
 fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, seconds: f64, lifetime_s: f64) {
     let rtt = random.around(site.rtt_us, 0.2);
     let sigma = random.around(0.35, 0.3);
-    // One value per connection and report: long connections are reported every ten seconds.
-    let reports = (lifetime_s.min(seconds) / 10.0).max(1.0);
-    let samples = float(row.opened) * reports;
-    row.rtt = durations(random, count(samples).max(1), rtt, sigma);
+    // One value per connection, and one more per report that it lives through.
+    let reports = random.around(lifetime_s.min(seconds) / 10.0, 0.3);
+    let samples = row.opened + random.poisson(float(row.opened) * reports);
+    row.rtt = durations(random, samples, rtt, sigma);
     if row.role == Role::Client {
         // Found at start means that no handshake was seen.
         let seen = if seconds > 1.0 && random.chance(0.05) { row.opened / 2 } else { row.opened };

@@ -96,17 +96,16 @@ impl Site {
         }
     }
 
+    /// One of the subnet's hosts.
     pub(crate) fn host(&self, random: &mut Random) -> [u8; 16] {
         let mut addr = self.prefix;
-        if addr[0] == 0xfd {
-            // Half of the IPv6 hosts are numbered by hand, half by their network card.
-            if random.chance(0.5) {
-                addr[8..].copy_from_slice(&random.bits().to_be_bytes());
-            } else {
-                addr[15] = random.between(1, self.hosts).to_be_bytes()[7];
-            }
+        let number = random.between(1, self.hosts);
+        let last = number.to_be_bytes()[7];
+        if addr[0] == 0xfd && number % 2 == 0 {
+            // Half of the IPv6 hosts are numbered by their network card, the others by hand.
+            addr[8..].copy_from_slice(&Random::new(number).bits().to_be_bytes());
         } else {
-            addr[15] = random.between(1, self.hosts).to_be_bytes()[7];
+            addr[15] = last;
         }
         addr
     }
