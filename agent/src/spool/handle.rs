@@ -6,21 +6,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
 use crate::upload;
 
-use super::thread::{self, Request, Side};
+use super::thread::{self, Client};
 use super::{Sealed, Spool};
 
 /// Sealed batches waiting for the disk. One interval seals a few; more than this means that the
 /// disk stands still, and memory is the application's.
 const QUEUED_MAX: usize = 16;
-/// Requests of the upload thread, which waits for the answer to most of them anyway.
-const REQUESTS_MAX: usize = 4;
-
 /// The batch was not taken; it is counted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the queue to the spool is full")]
@@ -65,8 +62,8 @@ impl Handle {
             return Self::start_spool(spool, metrics).map(|(handle, ..)| handle);
         };
         let transport = upload::Transport::new(&settings).context("prepare the upload")?;
-        Self::start_with(spool, metrics, |requests, work, metrics| {
-            upload::thread::start(transport, requests, work, metrics)
+        Self::start_with(spool, metrics, |client, metrics| {
+            upload::thread::start(transport, client, metrics)
         })
     }
 
@@ -74,44 +71,27 @@ impl Handle {
     pub(crate) fn start_with(
         spool: Spool,
         metrics: Arc<Metrics>,
-        start_upload: impl FnOnce(
-            Sender<Request>,
-            Receiver<()>,
-            Arc<Metrics>,
-        ) -> io::Result<upload::thread::Running>,
+        start_upload: impl FnOnce(Client, Arc<Metrics>) -> io::Result<upload::thread::Running>,
     ) -> anyhow::Result<Self> {
         // Leaving early drops the handle, which ends and joins what runs.
-        let (mut handle, requests, work) = Self::start_spool(spool, Arc::clone(&metrics))?;
-        let running = start_upload(requests, work, metrics).context("start the upload thread")?;
-        handle.upload = Some(running);
+        let (mut handle, client) = Self::start_spool(spool, Arc::clone(&metrics))?;
+        handle.upload = Some(start_upload(client, metrics).context("start the upload thread")?);
         Ok(handle)
     }
 
-    /// Starts the spool thread; gives what an upload thread needs.
-    fn start_spool(
-        spool: Spool,
-        metrics: Arc<Metrics>,
-    ) -> anyhow::Result<(Self, Sender<Request>, Receiver<()>)> {
+    fn start_spool(spool: Spool, metrics: Arc<Metrics>) -> anyhow::Result<(Self, Client)> {
         let (sealed, sealed_receiver) = bounded(QUEUED_MAX);
-        let (requests, requests_receiver) = bounded(REQUESTS_MAX);
         let (stop, stop_receiver) = bounded(0);
-        let (work, work_receiver) = bounded(1);
-        let side = Side {
-            sealed: sealed_receiver,
-            requests: requests_receiver,
-            stop: stop_receiver,
-            work,
-        };
-        let thread =
-            thread::start(spool, side, Arc::clone(&metrics)).context("start the spool thread")?;
+        let started = thread::start(spool, sealed_receiver, stop_receiver, Arc::clone(&metrics));
+        let (spool, client) = started.context("start the spool thread")?;
         let handle = Self {
             metrics,
             sealed: Some(sealed),
             stop: Some(stop),
-            spool: Some(thread),
+            spool: Some(spool),
             upload: None,
         };
-        Ok((handle, requests, work_receiver))
+        Ok((handle, client))
     }
 
     /// Queues a batch for storing; never blocks.

@@ -1,14 +1,11 @@
 //! The spool thread: owns the only writing connection, the clock and nothing else.
-//!
-//! It ends when the event loop's side of the queue is closed and everything queued is stored, and
-//! nobody asks any more: the upload thread is gone or [`Side::stop`] is closed.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvError, Sender, never, select, tick};
+use crossbeam_channel::{Receiver, RecvError, SendError, Sender, bounded, never, select, tick};
 
 use crate::metrics::Metrics;
 
@@ -17,15 +14,15 @@ use super::{BatchId, Fault, Sealed, Spool, Tally};
 /// Between two evictions by age.
 const EVICTION_PERIOD: Duration = Duration::from_secs(60);
 
+/// Requests of the upload thread, which waits for the answer to most of them anyway.
+const REQUESTS_MAX: usize = 4;
+
 /// What the upload thread asks for.
-#[derive(Debug)]
 pub(crate) enum Request {
-    /// Hand out up to `max` batches; everything queued before is stored first.
+    /// Hand out the next batch; everything queued before is stored first.
     Lease {
-        /// Number of batches.
-        max: usize,
-        /// Takes exactly one answer, which may be empty.
-        reply: Sender<Vec<Sealed>>,
+        /// Takes exactly one answer: none when there is nothing to send.
+        reply: Sender<Option<Sealed>>,
     },
     /// The collector has it: delete it.
     Ack(BatchId),
@@ -33,38 +30,83 @@ pub(crate) enum Request {
     Nack(BatchId, Fault),
     /// The collector refused it for good: delete it.
     Refuse(BatchId),
-    /// For tests of what the other threads do when this one dies.
+    /// For tests of what the other threads do while this one stands still or dies.
     #[cfg(test)]
-    Panic,
+    Run(Box<dyn FnOnce() + Send>),
 }
 
-/// The thread's ends of its channels.
-#[derive(Debug)]
-pub(super) struct Side {
-    /// From the event loop; closing it ends the thread once all is stored.
-    pub(super) sealed: Receiver<Sealed>,
-    /// From the upload thread.
-    pub(super) requests: Receiver<Request>,
-    /// Carries nothing; closing it means that nobody waits for the upload thread any more.
-    pub(super) stop: Receiver<()>,
-    /// To the upload thread, of capacity one: there is work.
-    pub(super) work: Sender<()>,
+/// The spool thread is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// The upload thread's end of the channels to the spool thread.
+pub(crate) struct Client {
+    requests: Sender<Request>,
+    /// Says that a batch was stored; closed when the thread is gone.
+    pub(crate) work: Receiver<()>,
+    /// Carries nothing; closed when the thread is gone.
+    alive: Receiver<()>,
 }
 
-/// Starts the thread; it gives the number of batches left in the spool.
+impl Client {
+    /// The next batch to send, if there is one.
+    pub(crate) fn lease(&self) -> Result<Option<Sealed>, Gone> {
+        let (reply, answer) = bounded(1);
+        self.tell(Request::Lease { reply })?;
+        // The request, and with it the answer's sender, outlives a dead thread in the channel: only
+        // the second channel tells.
+        select! {
+            recv(answer) -> leased => leased.map_err(|RecvError| Gone),
+            recv(self.alive) -> _ => Err(Gone),
+        }
+    }
+
+    /// Waits for room in the queue only.
+    pub(crate) fn tell(&self, request: Request) -> Result<(), Gone> {
+        self.requests.send(request).map_err(|_| Gone)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn requests(&self) -> Sender<Request> {
+        self.requests.clone()
+    }
+}
+
+/// The thread's end.
+struct Server {
+    requests: Receiver<Request>,
+    work: Sender<()>,
+    alive: Sender<()>,
+}
+
+/// Starts the thread. It ends when `sealed` is closed and everything in it is stored, and the client
+/// is dropped or `stop`, which carries nothing, is closed; it gives the number of batches left.
 pub(super) fn start(
     mut spool: Spool,
-    side: Side,
+    sealed: Receiver<Sealed>,
+    stop: Receiver<()>,
     metrics: Arc<Metrics>,
-) -> io::Result<JoinHandle<u64>> {
-    let intake = Intake {
-        sealed: side.sealed,
-        metrics,
+) -> io::Result<(JoinHandle<u64>, Client)> {
+    let (requests, requests_receiver) = bounded(REQUESTS_MAX);
+    // One is enough: it says that there is work, not how much.
+    let (work, work_receiver) = bounded(1);
+    let (alive, alive_receiver) = bounded(0);
+    let server = Server {
+        requests: requests_receiver,
+        work,
+        alive,
     };
-    Builder::new().name("spool".to_owned()).spawn(move || {
-        run(&mut spool, &intake, &side.requests, &side.stop, &side.work);
+    let client = Client {
+        requests,
+        work: work_receiver,
+        alive: alive_receiver,
+    };
+    let intake = Intake { sealed, metrics };
+    let thread = Builder::new().name("spool".to_owned()).spawn(move || {
+        run(&mut spool, &intake, &server, &stop);
         spool.depth()
-    })
+    })?;
+    Ok((thread, client))
 }
 
 /// What the event loop queued; if the thread dies, the rest is counted as lost.
@@ -88,13 +130,12 @@ struct Open {
     requests: bool,
 }
 
-fn run(
-    spool: &mut Spool,
-    intake: &Intake,
-    requests: &Receiver<Request>,
-    stop: &Receiver<()>,
-    work: &Sender<()>,
-) {
+fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>) {
+    let Server {
+        requests,
+        work,
+        alive: _alive,
+    } = server;
     let (no_sealed, no_requests, no_stop) = (never(), never(), never());
     let evictions = tick(EVICTION_PERIOD);
     let mut open = Open {
@@ -138,18 +179,17 @@ fn store(spool: &mut Spool, batch: &Sealed, work: &Sender<()>) {
 
 fn answer(spool: &mut Spool, request: Request) {
     match request {
-        Request::Lease { max, reply } => {
-            if let Err(unanswered) = reply.send(spool.lease(max)) {
-                for batch in unanswered.into_inner() {
-                    spool.nack(&batch.id, Fault::Peer);
-                }
+        Request::Lease { reply } => {
+            // Nobody takes it: the upload thread ended meanwhile.
+            if let Err(SendError(Some(batch))) = reply.send(spool.lease(1).pop()) {
+                spool.nack(&batch.id, Fault::Peer);
             }
         }
         Request::Ack(id) => spool.ack(&id),
         Request::Nack(id, fault) => spool.nack(&id, fault),
         Request::Refuse(id) => spool.refuse(&id),
         #[cfg(test)]
-        Request::Panic => panic!("asked to by a test"),
+        Request::Run(test) => test(),
     }
 }
 

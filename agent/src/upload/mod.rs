@@ -7,9 +7,9 @@
 //!
 //! `answer` and `backoff` are pure; `transport` is one request; `thread` owns the clock.
 
-pub(crate) mod answer;
+mod answer;
 mod backoff;
-pub mod thread;
+pub(crate) mod thread;
 mod transport;
 
 #[cfg(test)]

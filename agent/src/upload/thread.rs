@@ -12,9 +12,8 @@ use crossbeam_channel::{
     Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
 };
 
-use crate::jail::Jailed;
 use crate::metrics::Metrics;
-use crate::spool::thread::Request;
+use crate::spool::thread::{Client, Gone, Request};
 use crate::spool::{Fault, Sealed};
 
 use super::Transport;
@@ -27,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// The thread, as seen by whoever started it.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     kick: Sender<()>,
     drain: Sender<Instant>,
     /// Closed when the thread has ended.
@@ -38,7 +37,7 @@ pub struct Running {
 
 impl Running {
     /// Ends a wait of the agent's own choice.
-    pub fn kick(&self) {
+    pub(crate) fn kick(&self) {
         // Full: it is kicked already. Closed: it has ended.
         let _sent = self.kick.try_send(());
     }
@@ -47,7 +46,7 @@ impl Running {
     ///
     /// False: it hangs in a name lookup or a connect that cannot be cut off, and is left to the end
     /// of the process; or it had died.
-    pub fn end(self, deadline: Duration) -> bool {
+    pub(crate) fn end(self, deadline: Duration) -> bool {
         let until = Instant::now() + deadline;
         // Closed: it has ended already. It takes one, so it cannot be full.
         let _sent = self.drain.try_send(until);
@@ -64,28 +63,23 @@ impl Running {
     }
 }
 
-/// Starts the thread. `work` says that a batch was stored; `requests` goes to the spool thread.
-///
-/// # Errors
-/// The system has no thread to give.
-pub fn start(
-    _jailed: &Jailed,
+/// Starts the thread.
+pub(crate) fn start(
     transport: Transport,
-    requests: Sender<Request>,
-    work: Receiver<()>,
+    spool: Client,
     metrics: Arc<Metrics>,
 ) -> io::Result<Running> {
     let interrupt = transport.interrupt();
     let send = move |batch: &Sealed, at_most| transport.send(batch, at_most);
-    let mut running = spawn(send, requests, work, metrics)?;
+    let mut running = start_with(send, spool, metrics)?;
     running.interrupt = Some(interrupt);
     Ok(running)
 }
 
-pub(super) fn spawn(
+/// The same for any way to send a batch.
+pub(crate) fn start_with(
     send: impl FnMut(&Sealed, Duration) -> Result<Answer, Unanswered> + Send + 'static,
-    requests: Sender<Request>,
-    work: Receiver<()>,
+    spool: Client,
     metrics: Arc<Metrics>,
 ) -> io::Result<Running> {
     let (kick, kick_receiver) = bounded(1);
@@ -93,8 +87,7 @@ pub(super) fn spawn(
     let (ended_sender, ended) = bounded(0);
     let courier = Courier {
         send,
-        requests,
-        work,
+        spool,
         kick: kick_receiver,
         drain: drain_receiver,
         metrics,
@@ -123,13 +116,9 @@ struct Wait {
     asked: bool,
 }
 
-/// The spool thread is gone.
-struct Gone;
-
 struct Courier<S> {
     send: S,
-    requests: Sender<Request>,
-    work: Receiver<()>,
+    spool: Client,
     kick: Receiver<()>,
     drain: Receiver<Instant>,
     metrics: Arc<Metrics>,
@@ -156,7 +145,7 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
                 Woken::Drain(until) => break until,
                 Woken::End => return,
             }
-            match self.lease() {
+            match self.spool.lease() {
                 Ok(Some(batch)) => {
                     if self.deliver(&batch, Duration::MAX).is_err() {
                         return;
@@ -177,10 +166,10 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
         {
             return;
         }
-        while let Ok(Some(batch)) = self.lease() {
+        while let Ok(Some(batch)) = self.spool.lease() {
             let left = last.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let _told = self.requests.send(Request::Nack(batch.id, Fault::Peer));
+                let _told = self.spool.tell(Request::Nack(batch.id, Fault::Peer));
                 return;
             }
             if !matches!(self.deliver(&batch, left), Ok(true)) {
@@ -214,7 +203,7 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
 
     /// Waits for work.
     fn idle(&self) -> Woken {
-        self.sleep(&never(), &self.work)
+        self.sleep(&never(), &self.spool.work)
     }
 
     fn sleep(&self, timer: &Receiver<Instant>, work: &Receiver<()>) -> Woken {
@@ -224,16 +213,6 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
             recv(work) -> work => work.map_or(Woken::End, |()| Woken::Go),
             recv(timer) -> _ => Woken::Go,
         }
-    }
-
-    fn lease(&self) -> Result<Option<Sealed>, Gone> {
-        // A channel of its own: if the spool thread dies, the answer's sender dies with it.
-        let (reply, answer) = bounded(1);
-        self.requests
-            .send(Request::Lease { max: 1, reply })
-            .map_err(|_| Gone)?;
-        let leased = answer.recv().map_err(|_| Gone)?;
-        Ok(leased.into_iter().next())
     }
 
     /// Sends one batch and ends its lease. True: the collector answered for good.
@@ -271,7 +250,7 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
             log::info!(failures = self.failures; "uploads work again");
             self.failures = 0;
         }
-        self.requests.send(request).map_err(|_| Gone)?;
+        self.spool.tell(request)?;
         Ok(done)
     }
 
