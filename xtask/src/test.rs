@@ -28,7 +28,7 @@ pub(crate) struct Args {
 /// A part of the tests that can be run alone.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// Unit, property, golden and documentation tests of every crate.
+    /// Unit, property and golden tests of every crate.
     Unit,
     /// The trials of crate `tests`: the shipped programs, real networks, real clients.
     E2e,
@@ -77,8 +77,6 @@ fn run_stages(args: &Args, total: &mut Tally) -> Result<()> {
         for program in &unit {
             run_one(&program.name, &mut program.command(), args, total)?;
         }
-        let mut examples = child::cargo(&["test", "--doc", "--no-fail-fast", "--"]);
-        run_one("examples in documentation", &mut examples, args, total)?;
     }
     if args.only != Some(Part::Unit) {
         for program in &e2e {

@@ -11,6 +11,9 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         if is_crate_root(&file.path) && !file.text.contains("#![forbid(unsafe_code)]") {
             findings.push(file.finding(0, "a crate root outside bpf/ forbids unsafe_code"));
         }
+        for at in examples(file) {
+            findings.push(file.finding(at, "an example that nobody runs: mark it as text"));
+        }
         for (at, line) in file.lines() {
             let code = without_comment(line);
             if ["{", "fn ", "impl ", "trait "]
@@ -23,6 +26,26 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Lines of documentation that begin an example which rustdoc would take for a test.
+fn examples(file: &File) -> Vec<usize> {
+    let mut open = false;
+    let mut found = Vec::new();
+    for (at, line) in file.lines() {
+        let line = line.trim_start();
+        let text = line
+            .strip_prefix("///")
+            .or_else(|| line.strip_prefix("//!"));
+        let Some(fence) = text.and_then(|text| text.trim().strip_prefix("```")) else {
+            continue;
+        };
+        open = !open;
+        if open && (fence.is_empty() || fence.starts_with("rust") || fence == "no_run") {
+            found.push(at);
+        }
+    }
+    found
 }
 
 /// True for a file that rustc is started with.
@@ -100,6 +123,14 @@ mod tests {
                 "wire/tests/other.rs"
             ]
         );
+    }
+
+    #[test]
+    fn an_example_that_would_be_a_test_is_found_and_a_drawing_is_not() {
+        let source = "/// ```text\n/// a -> b\n/// ```\n/// ```\n/// f();\n/// ```\nfn f() {}\n";
+        let found = check(&tree(&[("wire/src/a.rs", source)]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 4);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The test programs of the workspace, built once and then run one by one.
 //!
 //! `cargo test` could run them as well, but not the end-to-end tests last, and it would resolve
-//! features (and so build) anew for each selection of packages.
+//! features (and so build) anew for each selection of packages. Examples in documentation are not
+//! tests here (tests/tidy wants them marked as text): building them would take longer than all
+//! unit tests do.
 
 use std::path::PathBuf;
 use std::process::Command;
