@@ -1,5 +1,7 @@
 //! Hostile batches: refused with a status that says why, and nothing of them is stored.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
 use tests::lab::collector::{Collector, TOKEN};
@@ -23,8 +25,8 @@ const COMPRESSED: usize = 16;
 const FIXED: usize = 76;
 const ENTRY: usize = 5;
 
-/// One good batch with one edge.
-fn good(sequence: u64) -> Batch {
+/// One good batch with one edge, of the last ten seconds.
+fn good(sequence: u64, end_ms: u64) -> Batch {
     let endpoint = |text: &str| -> Endpoint {
         let address: std::net::SocketAddr = text.parse().expect("a literal address");
         address.into()
@@ -34,8 +36,8 @@ fn good(sequence: u64) -> Batch {
             host: [7; 16],
             boot: [8; 16],
             sequence,
-            start_ms: 1_700_000_000_000,
-            end_ms: 1_700_000_010_000,
+            start_ms: end_ms - 10_000,
+            end_ms,
         },
         processes: vec![ProcessRow {
             process_id: 1,
@@ -51,7 +53,7 @@ fn good(sequence: u64) -> Batch {
             local: endpoint("10.66.0.1:0"),
             remote: endpoint("10.66.0.2:80"),
             netns: 1,
-            since_ms: 1_700_000_000_000,
+            since_ms: end_ms - 10_000,
             opened: 3,
             closed: 3,
             failed: 0,
@@ -212,7 +214,9 @@ fn posts(sealed: &[u8]) -> Result<Vec<Post<'static>>> {
 
 fn hostile(lab: &Lab) -> Result<()> {
     let collector = Collector::start_in(lab)?;
-    let sealed = wire::encode(&good(1));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let now_ms = u64::try_from(now.as_millis())?;
+    let sealed = wire::encode(&good(1, now_ms));
     ensure!(
         crc(&sealed[..sealed.len() - 4]).to_le_bytes() == sealed[sealed.len() - 4..],
         "CRC"
@@ -249,7 +253,7 @@ fn hostile(lab: &Lab) -> Result<()> {
         "replayed: {status} {body}"
     );
     // The same key with other content: refused, and the first content stays.
-    let mut other = good(1);
+    let mut other = good(1, now_ms);
     other.edges[0].opened = 900;
     let forged = Post {
         body: wire::encode(&other),

@@ -174,7 +174,7 @@ fn hostile(lab: &Lab) -> Result<()> {
     let client = &site.clients[0];
     client.nft(
         "table inet quiet { chain out { type filter hook output priority 0; policy accept;\n\
-         tcp flags & rst == rst drop\n } }",
+         tcp flags & rst == rst drop\n }\n}\n",
     )?;
     let agent = Agent::start_on(lab, &site.backends[0], None, &Settings::default())?;
     let mut expected = fates(&agent)?;

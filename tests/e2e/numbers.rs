@@ -209,7 +209,7 @@ fn abnormal(lab: &Lab) -> Result<()> {
     ];
     scene.site.backends[0].nft(
         "table inet hole { chain in { type filter hook input priority 0; policy accept;\n\
-         tcp dport 8083 drop\n } }",
+         tcp dport 8083 drop\n }\n}\n",
     )?;
     let run = |to, end, timeout: &str| {
         client.connect(to, &["--count", "3", "--end", end, "--timeout-ms", timeout])

@@ -38,6 +38,12 @@ pub(crate) const CASES: &[Case] = &[
         run: failed_starts,
     },
     Case {
+        name: "residue::a_scope_that_does_not_exist_costs_the_family_and_leaves_nothing",
+        needs: NEEDS,
+        alone: false,
+        run: without_scope,
+    },
+    Case {
         name: "residue::another_sockops_program_keeps_running_with_its_flags",
         needs: &[Need::Program("bpftool"), Need::Program("clang-19")],
         alone: false,
@@ -81,39 +87,58 @@ fn refuses(agent: &mut Agent) -> Result<(i32, String)> {
 }
 
 fn failed_starts(lab: &Lab) -> Result<()> {
-    let failures: [(&str, &str, &str, &[i32]); 4] = [
-        ("scope", "scope.cgroup", "'/no/such/cgroup'", &[2, 3]),
-        ("rootless", "agent.rootfs", "'/no/such/rootfs'", &[2, 4]),
-        ("keyless", "option.kind", "19", &[2]),
-        ("spoolless", "agent.rootfs", "SPOOL", &[4, 5]),
+    let broken = lab.directory().join("broken");
+    let shown = |name: &str| format!("'{}'", broken.join(name).display());
+    let programs = lab
+        .binaries()
+        .agent
+        .parent()
+        .context("a binary is in a directory")?;
+    let assemble = |name: &str| -> Result<std::path::PathBuf> {
+        let (root, now) = (broken.join(name), std::time::SystemTime::now());
+        rootfs::assemble(&rootfs::Manifest::current()?, programs, &root, now)?;
+        Ok(root)
+    };
+    std::fs::create_dir(&broken)?;
+    // Found by configuration, by the jail after mounting, and by the spool after loading.
+    std::fs::remove_dir(assemble("placeless")?.join("sys/fs/cgroup"))?;
+    let spool = assemble("spoolless")?.join("var/lib/waybill");
+    std::fs::create_dir(spool.join("spool.db"))?;
+    let failures = [
+        ("wrong-kind", "option.kind", "19".to_owned(), 2),
+        ("no-rootfs", "agent.rootfs", shown("none"), 4),
+        ("no-place", "agent.rootfs", shown("placeless"), 4),
+        ("no-spool", "agent.rootfs", shown("spoolless"), 5),
     ];
-    for (name, key, value, codes) in failures {
+    for (name, key, value, exit) in failures {
         let host = lab.host(name)?;
-        let broken = lab.directory().join("broken-rootfs");
-        let shown = format!("'{}'", broken.display());
-        let value = if value == "SPOOL" { &shown } else { value };
-        let settings = Settings::default().with(key, value)?;
+        let settings = Settings::default().with(key, &value)?;
         let mut agent = Agent::prepare(lab, &host, None, &settings)?;
-        if value == shown {
-            // A root directory in which the spool's place is missing.
-            let programs = lab
-                .binaries()
-                .agent
-                .parent()
-                .context("a binary is in a directory")?;
-            let now = std::time::SystemTime::now();
-            rootfs::assemble(&rootfs::Manifest::current()?, programs, &broken, now)?;
-            std::fs::remove_dir(broken.join("var/lib/waybill"))?;
-        }
         let before = Residue::snapshot(lab, &[&host])?;
         let (code, said) = refuses(&mut agent)?;
-        ensure!(codes.contains(&code), "{name}: exit code {code}: {said}");
+        ensure!(code == exit, "{name}: exit code {code}: {said}");
         ensure!(
             !said.trim().is_empty() && !said.contains("panicked"),
             "{name}: said {said:?}"
         );
         before.wait_same(lab, &[&host])?;
     }
+    wait_no_orphans()
+}
+
+fn without_scope(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let settings = Settings::default().with("scope.cgroup", "'/no/such/cgroup'")?;
+    let mut agent = Agent::prepare(lab, &host, None, &settings)?;
+    let before = Residue::snapshot(lab, &[&host])?;
+    agent.start()?;
+    let plan = format!("{:?}", agent.status()?.plan);
+    ensure!(
+        plan.contains("/no/such/cgroup"),
+        "the plan does not say why: {plan}"
+    );
+    agent.stop()?;
+    before.wait_same(lab, &[&host])?;
     wait_no_orphans()
 }
 

@@ -6,15 +6,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 
 use super::host::Host;
 use super::process::Running;
 use super::topology::Topology;
-use super::wait::wait_until;
+use super::wait::wait_for;
 use super::{End, Lab, command};
 
 /// Where every host of a lab reaches its collector.
@@ -111,14 +111,14 @@ impl Collector {
         let mut serve = self.host.command_beside(&self.binary);
         serve.arg("serve").arg("--config").arg(self.config_file());
         let mut running = Running::start(serve, &self.directory.join("collector"))?;
-        wait_until(START_DEADLINE, "answer of the collector", || {
+        wait_for(START_DEADLINE, "answer of the collector", || {
             if let Some(status) = running.ended()? {
-                anyhow::bail!(
+                bail!(
                     "collector ended with {status}: {}",
                     running.errors()?.trim()
                 );
             }
-            Ok(self.curl(&["/healthz"]).ok())
+            self.curl(&["/healthz", "--fail"]).map(drop)
         })?;
         self.running = Some(running);
         Ok(())
@@ -224,11 +224,17 @@ impl Collector {
 /// Writes a CA, a server certificate for [`ADDRESS`] and the agents' token file.
 fn certify(directory: &Path) -> Result<()> {
     let mut ca = CertificateParams::new(Vec::new())?;
+    // OpenSSL takes a certificate for self-signed when its names are those of its issuer.
+    ca.distinguished_name.push(DnType::CommonName, "lab CA");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
     let names = vec![ADDRESS.ip().to_string(), "collector.lab".to_owned()];
-    let server = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+    let mut server = CertificateParams::new(names)?;
+    server
+        .distinguished_name
+        .push(DnType::CommonName, "lab collector");
+    let server = server.signed_by(&key, &issuer)?;
     std::fs::write(directory.join("ca.pem"), issuer.pem())?;
     std::fs::write(directory.join("server.pem"), server.pem())?;
     write_secret(&directory.join("server.key"), &key.serialize_pem())?;
