@@ -112,8 +112,10 @@ fn assumed() -> Config {
 fn running(rootfs: &Path) -> Option<Status> {
     let text = std::fs::read(rootfs.join("run").join(status::FILE)).ok()?;
     let status: Status = serde_json::from_slice(&text).ok()?;
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", status.pid)).ok()?;
-    (name.trim() == "waybill-agent").then_some(status)
+    let read = |name: &str| std::fs::read(format!("/proc/{}/{name}", status.pid)).ok();
+    // A process that ended but was not waited for has a name still, and no command line.
+    let runs = read("comm")? == b"waybill-agent\n" && !read("cmdline")?.is_empty();
+    runs.then_some(status)
 }
 
 fn warnings(
@@ -228,20 +230,19 @@ impl Report {
     }
 
     fn push_running(&self, lines: &mut Vec<String>) {
-        match &self.running {
-            None => {
-                section(
-                    lines,
-                    "running agent",
-                    std::iter::empty::<(String, String)>(),
-                );
-                lines.push("  none".into());
-            }
-            Some(status) => {
-                section(lines, "running agent", &status.counters);
-                lines.push(format!("  process {}, mode {}", status.pid, status.mode));
-            }
-        }
+        let counted = self.running.iter().flat_map(|status| &status.counters);
+        section(
+            lines,
+            "running agent",
+            counted.filter(|(_, count)| **count > 0),
+        );
+        lines.push(match &self.running {
+            None => "  none".into(),
+            Some(status) => format!(
+                "  process {}, mode {}; every other counter is 0",
+                status.pid, status.mode
+            ),
+        });
         if let Some(stat) = &self.spool {
             lines.push(String::new());
             lines.push("spool".into());

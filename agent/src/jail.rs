@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::host::Capabilities;
 use crate::plan::{Plan, Until};
 
-pub use privilege::with_only;
+pub use privilege::{close_inherited, with_only};
 
 /// Inside the jail: where the spool and the host id live.
 pub const STATE_DIR: &str = "/var/lib/waybill";
@@ -50,14 +50,6 @@ impl Jailed {
     #[must_use]
     pub const fn capabilities(&self) -> Capabilities {
         self.capabilities
-    }
-
-    /// For unit tests of what comes after confinement; nothing is confined.
-    #[cfg(test)]
-    pub(crate) fn unconfined_for_tests() -> Self {
-        Self {
-            capabilities: Capabilities::default(),
-        }
     }
 }
 

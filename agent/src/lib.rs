@@ -8,6 +8,8 @@
 //!
 //! Read the modules in this order: control first, then the data in flow order.
 
+#![forbid(unsafe_code)]
+
 // Control.
 pub mod cli;
 pub mod config;

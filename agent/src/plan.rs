@@ -259,10 +259,11 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     };
     let runs = matches!(connection, Family::Run(_));
     let (discovery, snapshot) = iterators(facts, runs);
+    let transport = transport(facts, runs);
     Plan {
-        jail: needs::decide(facts, &connection),
+        jail: needs::decide(facts, &connection, transport.value),
         mode,
-        transport: transport(facts, runs),
+        transport,
         refused: Vec::new(),
         connection,
         discovery,

@@ -32,6 +32,7 @@ const LOCK_FILE: &str = "/run/waybill-agent.lock";
 /// # Errors
 /// The step that failed, with the exit code for it.
 pub fn run(file: &Path) -> Result<(), Failure> {
+    jail::close_inherited().or_exit(Exit::Jail)?;
     let config = load(file).or_exit(Exit::Usage)?;
     log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
     // Blocked before the first thread, so that only the event loop's descriptor takes them.

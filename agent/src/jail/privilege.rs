@@ -1,5 +1,7 @@
 //! What the agent may do: one system call per paragraph.
 
+use std::os::fd::RawFd;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use caps::{CapSet, CapsHashSet};
 use nix::sys::prctl;
@@ -9,6 +11,31 @@ use crate::host::{Capabilities, Capability};
 
 /// Descriptors: programs, maps, links, one per CPU for a perf buffer, database, sockets.
 const MAX_OPEN_FILES: u64 = 4096;
+
+/// Closes every descriptor but the three standard ones: an inherited one could lead out of the jail
+/// or keep a file system of the host busy. To be called before anything is opened.
+///
+/// # Errors
+/// The list of descriptors cannot be read.
+pub fn close_inherited() -> Result<()> {
+    let names: Vec<_> = std::fs::read_dir("/proc/self/fd")
+        .context("list the open descriptors")?
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .into_string()
+                .ok()?
+                .parse::<RawFd>()
+                .ok()
+        })
+        .collect();
+    for descriptor in names.into_iter().filter(|descriptor| *descriptor > 2) {
+        // The one that read the list is among them and closed by now.
+        nix::unistd::close(descriptor).ok();
+    }
+    Ok(())
+}
 
 /// Bounds what a fault could cost the host.
 pub(super) fn limit_resources() -> Result<()> {

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
-use super::{Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Until};
-use crate::host::{Cgroup2, HostFacts, Least};
+use super::{
+    Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until,
+};
+use crate::host::{Cgroup2, HostFacts};
 
 /// Mounts and capabilities for these choices on this host.
-pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) -> JailNeeds {
+pub(super) fn decide(
+    facts: &HostFacts,
+    connection: &Family<ConnectionVariant>,
+    transport: Transport,
+) -> JailNeeds {
     let mut mounts = always();
     let mut capabilities = Vec::new();
     if let Family::Run(choice) = connection {
         mounts.extend(for_loading(facts));
-        capabilities = kept(facts, choice.value);
+        capabilities = kept(facts, choice.value, transport);
     }
     mounts.extend(cgroup_tree(&facts.cgroup2));
     JailNeeds {
@@ -79,7 +85,7 @@ fn for_loading(facts: &HostFacts) -> Vec<JailMount> {
 fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
     let source = match cgroup2 {
         // Never mounted anew where it is mounted: a new mount would reset the tree's options
-        // (nsdelegate and others) for the whole host, see cgroup2_get_tree() in the kernel.
+        // (nsdelegate and others) for the whole host: apply_cgroup_root_flags() in the kernel.
         Cgroup2::Mounted { at } => Source::Host(at.clone()),
         Cgroup2::Mountable => Source::Cgroup2,
         Cgroup2::Missing { .. } => return None,
@@ -94,26 +100,37 @@ fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
 }
 
 /// Capabilities kept after loading; which ones really help was tried on this host.
-fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, String)> {
-    let mut kept = Vec::new();
-    let mut keep = |least: &Least, why: &str| {
-        for capability in least.capabilities() {
+fn kept(
+    facts: &HostFacts,
+    variant: ConnectionVariant,
+    transport: Transport,
+) -> Vec<(Capability, String)> {
+    let mut kept: Vec<(Capability, String)> = Vec::new();
+    let mut keep = |capabilities: &[Capability], why: &str| {
+        for capability in capabilities {
             match kept.iter_mut().find(|(known, _)| known == capability) {
                 Some((_, reasons)) => *reasons = format!("{reasons}; {why}"),
                 None => kept.push((*capability, why.to_owned())),
             }
         }
     };
-    keep(&facts.least_for_maps, "read the tables of the programs");
     keep(
-        &facts.least_for_executables,
+        facts.least_for_maps.capabilities(),
+        "read the tables of the programs",
+    );
+    keep(
+        facts.least_for_executables.capabilities(),
         "read paths of other processes' executables",
     );
     if variant == ConnectionVariant::RawTracepointAndSockops {
         keep(
-            &facts.least_for_query,
+            facts.least_for_query.capabilities(),
             "notice other sockops programs on the scope's cgroup",
         );
+    }
+    // Mapping the buffers comes after confinement, and is refused without (tried on 6.18).
+    if transport == Transport::PerfBuffer {
+        keep(&[Capability::PERFMON], "map the perf buffers");
     }
     kept
 }
