@@ -16,7 +16,11 @@ fn main() -> ExitCode {
         Err(Failure { exit, error }) => {
             let message = format!("{error:#}");
             // Without stderr there is nobody to tell, and the exit code says it too.
-            drop(writeln!(std::io::stderr(), "waybill-collector: {}", Shown(&message)));
+            drop(writeln!(
+                std::io::stderr(),
+                "waybill-collector: {}",
+                Shown(&message)
+            ));
             exit
         }
     };

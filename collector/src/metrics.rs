@@ -79,7 +79,7 @@ counters! {
     query_answers_total: "counter",
     /// Questions that failed or were refused.
     query_failures_total: "counter",
-    /// Groups of batches the store failed to commit; their agents keep them.
+    /// Batches the store failed to commit; their agents keep them.
     store_commits_failed_total: "counter",
     /// Committed groups of batches.
     store_commits_total: "counter",

@@ -33,7 +33,7 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\n{} edges, {} known by one side only, {} ambiguous tokens; {} to {}",
+        "\njoined: {}, known by one side only: {}, ambiguous tokens: {}\nfrom {} to {}",
         topology.edges.len(),
         topology.unjoined.len(),
         topology.ambiguous_tokens,
@@ -233,7 +233,7 @@ pub fn hosts(out: &mut dyn Write, fleet: &Fleet) -> io::Result<()> {
     for host in &fleet.hosts {
         write_host(out, host)?;
     }
-    writeln!(out, "\n{} hosts", fleet.hosts.len())
+    writeln!(out, "\nhosts: {}", fleet.hosts.len())
 }
 
 fn write_host(out: &mut dyn Write, host: &Host) -> io::Result<()> {

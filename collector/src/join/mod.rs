@@ -18,7 +18,7 @@ mod rows;
 mod tests;
 mod token;
 
-use wire::{Endpoint, Kept, Part, ProcessRow, Role};
+use wire::{Endpoint, Part, ProcessRow, Role};
 
 use crate::topology::Topology;
 pub use counters::Counters;
@@ -83,8 +83,6 @@ pub struct Sighting {
     pub token: u64,
     /// What this end did with it.
     pub part: Part,
-    /// Why it was kept.
-    pub kept: Kept,
     /// One in `2^n` tokens was kept.
     pub sample_level: u8,
     /// The port that the flow does not hold: a client's local, a server's remote one.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use wire::{Endpoint, Kept, Part, Role};
+use wire::{Endpoint, Part, Role};
 
 use super::{HostId, Input, Sighting};
 
@@ -30,8 +30,9 @@ pub(super) struct Connection {
     pub(super) client: (usize, End),
     /// Flow and addresses of the server's end.
     pub(super) server: (usize, End),
-    /// Level both ends sampled at: it stands for `2^level` connections. `None` when one end kept
-    /// it for another reason, and then it stands for itself.
+    /// The coarser level of its two ends, where the token belongs to the part sampled at it: it
+    /// stands for `2^level` connections. `None` when an end kept it for another reason, and then
+    /// it stands for itself.
     pub(super) level: Option<u8>,
     /// Begin and end of all reports of it.
     pub(super) seen_ms: (i64, i64),
@@ -52,7 +53,6 @@ pub(super) struct Pairing {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     flow: usize,
-    sampled: bool,
     level: u8,
     start_us: i64,
     first_ms: i64,
@@ -86,12 +86,12 @@ pub(super) fn pair(input: &Input) -> Pairing {
     let mut pairing = Pairing::default();
     // A connection may carry a token in each direction; it is one connection all the same.
     let mut connections: BTreeMap<ConnectionId, Option<Connection>> = BTreeMap::new();
-    for token in tokens.values() {
-        match (single(&token.wrote), single(&token.read)) {
+    for (token, ends) in &tokens {
+        match (single(&ends.wrote), single(&ends.read)) {
             (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
                 pairing.halves.push(end.1.flow);
             }
-            (Ends::One(writer), Ends::One(reader)) => match connection(writer, reader) {
+            (Ends::One(writer), Ends::One(reader)) => match connection(*token, writer, reader) {
                 Some((id, joined)) => {
                     connections
                         .entry(id)
@@ -132,7 +132,6 @@ fn end(input: &Input, sighting: &Sighting) -> End {
 fn seen(sighting: &Sighting) -> Seen {
     Seen {
         flow: sighting.flow,
-        sampled: sighting.kept == Kept::Sampled,
         level: sighting.sample_level,
         start_us: sighting.start_us,
         first_ms: sighting.first_ms,
@@ -153,7 +152,6 @@ fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
     let first = if rank(&b) < rank(&a) { b } else { a };
     Seen {
         flow: first.flow,
-        sampled: a.sampled || b.sampled,
         level: a.level.min(b.level),
         start_us: a.start_us.min(b.start_us),
         first_ms: a.first_ms.min(b.first_ms),
@@ -177,17 +175,21 @@ fn single(ends: &BTreeMap<End, Seen>) -> Ends {
 }
 
 /// The connection of a writer and a reader; `None` when both claim the same role.
-fn connection(writer: (End, Seen), reader: (End, Seen)) -> Option<(ConnectionId, Connection)> {
+fn connection(
+    token: u64,
+    writer: (End, Seen),
+    reader: (End, Seen),
+) -> Option<(ConnectionId, Connection)> {
     let (client, server) = match (writer.0.role, reader.0.role) {
         (Role::Client, Role::Server) => (writer, reader),
         (Role::Server, Role::Client) => (reader, writer),
         (Role::Client, Role::Client) | (Role::Server, Role::Server) => return None,
     };
-    let sampled = client.1.sampled && server.1.sampled;
+    let level = client.1.level.max(server.1.level);
     let joined = Connection {
         client: (client.1.flow, client.0),
         server: (server.1.flow, server.0),
-        level: sampled.then_some(client.1.level.max(server.1.level)),
+        level: wire::sample::keep(token, level).then_some(level),
         seen_ms: (
             client.1.first_ms.min(server.1.first_ms),
             client.1.last_ms.max(server.1.last_ms),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wire::{Endpoint, Kept, Part, ProcessRow, Role};
+use wire::{Endpoint, Part, ProcessRow, Role};
 
 use super::{Error, histogram, migrate};
 use crate::join::counters::COUNTERS;
@@ -290,9 +290,10 @@ impl Loading<'_> {
         let mut statement = self
             .db
             .prepare(
-                "SELECT flow_id, token, part, kept, sample_level, port, start_us, first_ms, last_ms
+                "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms
                  FROM sighting WHERE token IN
-                     (SELECT token FROM sighting WHERE last_ms > ?1 AND first_ms <= ?2)",
+                     (SELECT token FROM sighting
+                      WHERE last_ms > ?1 AND (first_ms < ?2 OR last_ms <= ?2))",
             )
             .map_err(failed)?;
         let mut rows = statement
@@ -386,7 +387,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
 fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
     let read = || -> rusqlite::Result<_> {
         let token: i64 = row.get(1)?;
-        let (part, kept): (u8, u8) = (row.get(2)?, row.get(3)?);
+        let part: u8 = row.get(2)?;
         Ok(Sighting {
             flow: 0,
             token: token.cast_unsigned(),
@@ -395,17 +396,11 @@ fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
             } else {
                 Part::Read
             },
-            kept: match kept {
-                0 => Kept::Sampled,
-                1 => Kept::Abnormal,
-                2 => Kept::LongLived,
-                _ => Kept::First,
-            },
-            sample_level: row.get(4)?,
-            port: row.get(5)?,
-            start_us: row.get(6)?,
-            first_ms: row.get(7)?,
-            last_ms: row.get(8)?,
+            sample_level: row.get(3)?,
+            port: row.get(4)?,
+            start_us: row.get(5)?,
+            first_ms: row.get(6)?,
+            last_ms: row.get(7)?,
         })
     };
     read().map_err(failed)

@@ -109,7 +109,10 @@ impl Work {
         let now_ms = time::now_ms();
         let batches: Vec<&Opened> = jobs.iter().map(|job| &job.opened).collect();
         let outcomes = self.store.put(&batches, now_ms);
-        let mut healthy = true;
+        let healthy = outcomes.iter().all(Result::is_ok);
+        // Before the answers: who is told that the store fails finds it said of the health too.
+        self.healthy.store(healthy, Ordering::Relaxed);
+        self.metrics.store_commits_total.add(u64::from(healthy));
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             let outcome = match outcome {
                 Ok(outcome) => {
@@ -117,7 +120,6 @@ impl Work {
                     Some(outcome)
                 }
                 Err(error) => {
-                    healthy = false;
                     self.metrics.store_commits_failed_total.add(1);
                     self.complain("batch not stored", error);
                     None
@@ -126,10 +128,6 @@ impl Work {
             // The other side may have gone away; the batch is stored all the same, and comes
             // again as a duplicate.
             let _ = job.reply.send(outcome);
-        }
-        self.healthy.store(healthy, Ordering::Relaxed);
-        if healthy {
-            self.metrics.store_commits_total.add(1);
         }
     }
 

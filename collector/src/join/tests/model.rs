@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use wire::{Endpoint, Kept, Part, ProcessRow, Role};
+use wire::{Endpoint, Part, ProcessRow, Role};
 
 use super::super::{Counters, Flow, HostId, Input, Process, Sighting, topology};
 use crate::topology::Topology;
@@ -120,13 +120,13 @@ impl Model {
         };
         let client = self.flow(talk.client, Role::Client, local, dialled);
         let server = self.flow(talk.server, Role::Server, real, from);
-        let token = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Tokens that are kept at every level up to 8.
+        let token = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15) << 8;
         let mut sight = |flow, token, part| {
             self.input.sightings.push(Sighting {
                 flow,
                 token,
                 part,
-                kept: Kept::Sampled,
                 sample_level: level,
                 port,
                 start_us: i64::try_from(self.next).expect("small"),
@@ -139,8 +139,8 @@ impl Model {
             sight(server, token, Part::Read);
         }
         if matches!(talk.carry, Carry::Answer | Carry::Both) {
-            sight(server, !token, Part::Wrote);
-            sight(client, !token, Part::Read);
+            sight(server, !token & !0xff, Part::Wrote);
+            sight(client, !token & !0xff, Part::Read);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
-use wire::{Kept, Part, Role};
+use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
+use wire::{Part, Role};
 
 use super::super::{Counters, Flow, HostId, Input, Sighting, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
@@ -187,7 +187,6 @@ proptest! {
             (0_u8..3, any::<bool>(), 0_u32..2, 0_u8..3, 0_u8..3, any::<u64>()), 1..12),
         sights in prop::collection::vec(
             (any::<prop::sample::Index>(), 0_u64..8, any::<bool>(), any::<u8>(), 0_u16..3), 0..60),
-        kept in Just([Kept::Sampled, Kept::First]),
     ) {
         let mut input = Input::default();
         for (host, server, netns, a, b, n) in rows {
@@ -212,7 +211,6 @@ proptest! {
                 flow: flow.index(input.flows.len()),
                 token,
                 part: if wrote { Part::Wrote } else { Part::Read },
-                kept: kept[usize::from(port > 0)],
                 sample_level: level,
                 port,
                 start_us: i64::from(port),

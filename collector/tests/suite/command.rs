@@ -1,0 +1,158 @@
+//! The command itself: what it prints and with which code it ends.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::api::fill;
+use crate::crash::Serve;
+use crate::support::site::Site;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_waybill-collector"))
+        .args(arguments)
+        .output()
+        .expect("runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
+#[test]
+fn store_and_url_give_the_same_answers_while_it_serves() {
+    let site = Site::new();
+    let serve = Serve::start(&site, "");
+    fill(&site, serve.at);
+    let (store, url) = (site.store(), format!("https://{}", serve.at));
+    let (ca, token) = (site.path("ca.crt"), site.path("tokens"));
+    let config = site.path("collector.toml");
+    let at_store = ["--store", path(&store)];
+    let at_url = [
+        "--url",
+        &url,
+        "--ca-file",
+        path(&ca),
+        "--token-file",
+        path(&token),
+    ];
+    let at_config = ["--config", path(&config)];
+    for question in [
+        &["topology", "--from", "0", "--to", "2030-01-01T00:00:00Z"][..],
+        &[
+            "topology",
+            "--from",
+            "0",
+            "--to",
+            "2030-01-01T00:00:00Z",
+            "--format",
+            "json",
+        ],
+        &["hosts"],
+        &["hosts", "--format", "json"],
+    ] {
+        let answers: Vec<_> = [&at_store[..], &at_url, &at_config]
+            .into_iter()
+            .map(|source| run(&[question, source].concat()))
+            .collect();
+        for answer in &answers {
+            assert!(answer.status.success(), "{}", text(&answer.stderr));
+            assert_eq!(text(&answer.stdout), text(&answers[0].stdout));
+        }
+        let shown = text(&answers[0].stdout);
+        assert!(shown.lines().all(|line| line.chars().count() <= 100) || shown.starts_with('{'));
+        assert!(shown.contains("one"), "{shown}");
+    }
+    let wrong = site.path("ca.crt");
+    let refused = run(&["hosts", "--url", &url, "--ca-file", path(&wrong)]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("401"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let untrusted = site.path("agents.crt");
+    let refused = run(&["hosts", "--url", &url, "--ca-file", path(&untrusted)]);
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn check_config_checks_every_file_it_names() {
+    let site = Site::new();
+    let config = site.configure(true, true, "");
+    let good = run(&["check-config", "--config", path(&config)]);
+    assert!(good.status.success(), "{}", text(&good.stderr));
+    assert!(text(&good.stdout).contains("valid"));
+    let json = run(&[
+        "check-config",
+        "--config",
+        path(&config),
+        "--format",
+        "json",
+    ]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["valid"], true);
+
+    for file in ["tokens", "server.crt", "server.key", "agents.crt"] {
+        let kept = std::fs::read_to_string(site.path(file)).expect("read");
+        site.write(file, "# nothing\n");
+        let bad = run(&["check-config", "--config", path(&config)]);
+        assert_eq!(bad.status.code(), Some(2), "{file}");
+        assert!(text(&bad.stderr).contains(file), "{}", text(&bad.stderr));
+        site.write(file, &kept);
+    }
+    let other_key = site.authority.server().key;
+    site.write("server.key", &other_key);
+    let bad = run(&["check-config", "--config", path(&config)]);
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
+fn exit_codes_tell_what_kind_of_failure_it_was() {
+    let site = Site::new();
+    let nobody = site.configure(false, false, "");
+    let missing = site.path("missing.db");
+    site.write(
+        "foreign.db",
+        "this is not a database, and it is long enough to be looked at",
+    );
+    let foreign = site.path("foreign.db");
+    for (arguments, code) in [
+        (&["serve", "--config", path(&nobody)][..], 2),
+        (&["serve", "--config", "/nowhere.toml"], 2),
+        (&["topology", "--store", path(&missing)], 5),
+        (&["topology", "--store", path(&foreign)], 5),
+        (
+            &["topology", "--store", path(&foreign), "--from", "yesterday"],
+            2,
+        ),
+        (&["topology", "--nonsense"], 2),
+        (&["hosts", "--url", "https://127.0.0.1:1"], 2),
+        (&["version"], 0),
+        (&["version", "--format", "json"], 0),
+        (&["--version"], 0),
+    ] {
+        let output = run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    assert!(!missing.exists(), "asking does not create a store");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("address").to_string();
+    let config = site.configure(true, false, "");
+    let busy = std::fs::read_to_string(&config)
+        .expect("read")
+        .replace("127.0.0.1:0", &address);
+    std::fs::write(&config, busy).expect("write");
+    assert_eq!(
+        run(&["serve", "--config", path(&config)]).status.code(),
+        Some(1)
+    );
+}

@@ -1,0 +1,371 @@
+//! Batches over HTTPS: what is stored, and every way to be refused.
+
+use collector::accept::Reason;
+use wire::{Batch, CONTENT_TYPE};
+
+use crate::support::pki::Authority;
+use crate::support::site::{self, Site, TOKEN, Who, count, key};
+use crate::support::world::{Carry, Talk, World};
+
+/// A batch with a few rows of every family.
+fn batch() -> Batch {
+    let mut world = World::new();
+    let (one, web) = (world.host("one"), world.host("web"));
+    let talk = Talk {
+        client: (one, "curl", "10.1.0.2"),
+        server: (web, "nginx", "10.2.0.2:80"),
+        vip: None,
+        nat: Some("10.2.0.1"),
+        carry: Carry::Client,
+    };
+    world.connect(&talk, 3);
+    world.event(one, 7);
+    world.tick().remove(0)
+}
+
+#[test]
+fn a_batch_is_stored_once_and_answered_again() {
+    let site = Site::new();
+    let running = site.start("");
+    let at = running.address();
+    let batch = batch();
+    let answers: Vec<_> = (0..3).map(|_| site.send(at, &batch)).collect();
+    let words: Vec<_> = answers.iter().map(|a| (a.status, a.word())).collect();
+    assert_eq!(
+        words,
+        [(200, "stored"), (200, "duplicate"), (200, "duplicate")]
+    );
+    assert_eq!(count(&site.store(), "batch"), 1);
+    assert_eq!(count(&site.store(), "event"), 1);
+    assert_eq!(count(&site.store(), "sighting"), 3);
+    assert_eq!(running.metrics().ingest_batches_stored_total.get(), 1);
+    assert_eq!(running.metrics().ingest_batches_duplicate_total.get(), 2);
+}
+
+#[test]
+fn other_content_under_the_key_of_a_stored_batch_is_a_conflict() {
+    let site = Site::new();
+    let running = site.start("");
+    let mut batch = batch();
+    assert_eq!(site.send(running.address(), &batch).word(), "stored");
+    batch.edges[0].opened += 1;
+    let answer = site.send(running.address(), &batch);
+    assert_eq!((answer.status, answer.word()), (400, "conflict"));
+    assert_eq!(running.metrics().refusals(Reason::Conflict), 1);
+}
+
+#[test]
+fn without_a_valid_token_nothing_is_taken() {
+    let site = Site::new();
+    let running = site.start("");
+    let at = running.address();
+    let wrong = format!("{TOKEN}x");
+    let unknown = site.agents.client();
+    for who in [
+        Who::Nobody,
+        Who::Token(""),
+        Who::Token(&wrong),
+        Who::Certificate(&unknown),
+    ] {
+        let answer = site.send_as(at, who, &batch()).expect("an answer");
+        assert_eq!((answer.status, answer.word()), (401, "unauthorized"));
+    }
+    assert_eq!(running.metrics().refusals(Reason::Unauthorized), 4);
+    assert_eq!(count(&site.store(), "host"), 0);
+}
+
+#[test]
+fn a_client_certificate_of_the_configured_authority_is_enough() {
+    let site = Site::new();
+    let running = site::start(&site.config(false, true, ""));
+    let at = running.address();
+    let agent = site.agents.client();
+    let answer = site
+        .send_as(at, Who::Certificate(&agent), &batch())
+        .expect("an answer");
+    assert_eq!(answer.word(), "stored");
+
+    let missing = site.send_as(at, Who::Nobody, &batch()).expect("an answer");
+    assert_eq!((missing.status, missing.word()), (401, "unauthorized"));
+    // Tokens are not configured: none is valid, not even an empty one.
+    for token in [TOKEN, ""] {
+        assert_eq!(
+            site.send_as(at, Who::Token(token), &batch())
+                .expect("answer")
+                .status,
+            401
+        );
+    }
+    // A certificate of another authority does not get past the handshake; nor does one that
+    // the server's own authority signed.
+    for stranger in [
+        Authority::new("agent authority").client(),
+        site.authority.client(),
+    ] {
+        assert!(
+            site.send_as(at, Who::Certificate(&stranger), &batch())
+                .is_err()
+        );
+    }
+    assert_eq!(
+        running.metrics().connections_dropped_handshake_total.get(),
+        2
+    );
+    assert_eq!(count(&site.store(), "batch"), 1);
+}
+
+#[test]
+fn either_credential_suffices_where_both_are_configured() {
+    let site = Site::new();
+    let running = site::start(&site.config(true, true, ""));
+    let at = running.address();
+    let agent = site.agents.client();
+    let by_token = site
+        .send_as(at, Who::Token(TOKEN), &batch())
+        .expect("an answer");
+    let by_certificate = site
+        .send_as(at, Who::Certificate(&agent), &batch())
+        .expect("an answer");
+    assert_eq!(
+        (by_token.word(), by_certificate.word()),
+        ("stored", "duplicate")
+    );
+    assert_eq!(
+        site.send_as(at, Who::Nobody, &batch())
+            .expect("an answer")
+            .status,
+        401
+    );
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_told_so() {
+    let site = Site::new();
+    let running = site.start("batch_bytes = \"64KiB\"\nbatch_raw_bytes = \"64KiB\"\n");
+    let at = running.address();
+    let batch = batch();
+    let big = vec![0x5a; 200 << 10];
+    let who = Who::Token(TOKEN);
+    let announced = site
+        .post(at, who, &key(&batch), CONTENT_TYPE, &big)
+        .expect("an answer");
+    assert_eq!((announced.status, announced.word()), (413, "too_large"));
+
+    let mut chunked = std::io::Cursor::new(big);
+    let response = site
+        .client(who)
+        .post(format!("https://{at}/api/v1/batches"))
+        .header("Authorization", format!("Bearer {TOKEN}"))
+        .header("Content-Type", CONTENT_TYPE)
+        .header("Idempotency-Key", key(&batch))
+        .send(ureq::SendBody::from_reader(&mut chunked))
+        .expect("an answer");
+    assert_eq!(response.status().as_u16(), 413);
+    assert_eq!(running.metrics().refusals(Reason::TooLarge), 2);
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_unfolds() {
+    let site = Site::new();
+    let mut bomb = batch();
+    let row = bomb.processes[0].clone();
+    bomb.processes = (0..20_000)
+        .map(|n| wire::ProcessRow {
+            process_id: n,
+            cgroup: "/x".repeat(500),
+            ..row.clone()
+        })
+        .collect();
+    let bytes = wire::encode(&bomb);
+    assert!(bytes.len() < 1 << 20, "a bomb is small: {}", bytes.len());
+    for limits in [
+        "batch_bytes = \"1MiB\"\nbatch_raw_bytes = \"1MiB\"\n",
+        "batch_rows = 10000\n",
+    ] {
+        let running = site.start(limits);
+        let answer = site
+            .post(
+                running.address(),
+                Who::Token(TOKEN),
+                &key(&bomb),
+                CONTENT_TYPE,
+                &bytes,
+            )
+            .expect("an answer");
+        assert_eq!(
+            (answer.status, answer.word()),
+            (413, "too_large"),
+            "{limits}"
+        );
+        running.stop().expect("stops");
+    }
+    assert_eq!(count(&site.store(), "batch"), 0);
+}
+
+/// CRC-32 as at the end of a batch.
+fn seal(bytes: &mut [u8]) {
+    let (content, sum) = bytes.split_last_chunk_mut::<4>().expect("a batch");
+    let crc = !content.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+        })
+    });
+    *sum = crc.to_le_bytes();
+}
+
+#[test]
+fn a_format_schema_or_dictionary_of_the_future_is_unsupported() {
+    let site = Site::new();
+    let running = site.start("");
+    let batch = batch();
+    // Format version, schema version, dictionary.
+    for at in [4, 5, 8] {
+        let mut bytes = wire::encode(&batch);
+        bytes[at] = 99;
+        seal(&mut bytes);
+        let answer = site
+            .post(
+                running.address(),
+                Who::Token(TOKEN),
+                &key(&batch),
+                CONTENT_TYPE,
+                &bytes,
+            )
+            .expect("an answer");
+        assert_eq!(
+            (answer.status, answer.word()),
+            (415, "unsupported"),
+            "byte {at}"
+        );
+    }
+    assert_eq!(running.metrics().refusals(Reason::Unsupported), 3);
+}
+
+#[test]
+fn bytes_that_are_not_a_batch_are_malformed() {
+    let site = Site::new();
+    let running = site.start("");
+    let batch = batch();
+    let good = wire::encode(&batch);
+    let mut flipped = good.clone();
+    flipped[100] ^= 1;
+    let bodies: [&[u8]; 5] = [b"", b"{}", &[0; 5000], &good[..good.len() - 1], &flipped];
+    for body in bodies {
+        let answer = site
+            .post(
+                running.address(),
+                Who::Token(TOKEN),
+                &key(&batch),
+                CONTENT_TYPE,
+                body,
+            )
+            .expect("an answer");
+        assert_eq!(
+            (answer.status, answer.word()),
+            (400, "malformed"),
+            "{} bytes",
+            body.len()
+        );
+    }
+    let mut impossible = batch.clone();
+    (impossible.header.start_ms, impossible.header.end_ms) = (5, 3);
+    let answer = site.send(running.address(), &impossible);
+    assert_eq!((answer.status, answer.word()), (400, "malformed"));
+    assert_eq!(count(&site.store(), "host"), 0);
+}
+
+#[test]
+fn the_key_must_be_there_and_name_the_batch() {
+    let site = Site::new();
+    let running = site.start("");
+    let batch = batch();
+    let bytes = wire::encode(&batch);
+    let mut other = batch.clone();
+    other.header.sequence += 1;
+    let right = key(&batch);
+    for (key, word) in [
+        (key(&other).as_str(), "key_mismatch"),
+        ("", "key"),
+        ("1-2-3", "key"),
+        (&right[1..], "key"),
+    ] {
+        let answer = site
+            .post(
+                running.address(),
+                Who::Token(TOKEN),
+                key,
+                CONTENT_TYPE,
+                &bytes,
+            )
+            .expect("an answer");
+        assert_eq!((answer.status, answer.word()), (400, word), "{key}");
+    }
+    let upper = right.to_ascii_uppercase();
+    let answer = site
+        .post(
+            running.address(),
+            Who::Token(TOKEN),
+            &upper,
+            CONTENT_TYPE,
+            &bytes,
+        )
+        .expect("an answer");
+    assert_eq!(answer.word(), "stored");
+}
+
+#[test]
+fn another_media_type_is_refused() {
+    let site = Site::new();
+    let running = site.start("");
+    let batch = batch();
+    let bytes = wire::encode(&batch);
+    for media_type in ["application/json", "application/octet-stream", ""] {
+        let answer = site
+            .post(
+                running.address(),
+                Who::Token(TOKEN),
+                &key(&batch),
+                media_type,
+                &bytes,
+            )
+            .expect("an answer");
+        assert_eq!(
+            (answer.status, answer.word()),
+            (415, "media_type"),
+            "{media_type}"
+        );
+    }
+    assert_eq!(running.metrics().refusals(Reason::MediaType), 3);
+}
+
+#[test]
+fn a_store_that_cannot_take_more_asks_for_patience() {
+    let site = Site::new();
+    let mut config = site.config(true, false, "");
+    config.store.max_bytes = 256 << 10;
+    let running = site::start(&config);
+    let at = running.address();
+    let mut batch = batch();
+    let row = batch.sightings[0].clone();
+    let refused = (1..100).find_map(|sequence| {
+        batch.header.sequence = sequence;
+        batch.sightings = (0..300)
+            .map(|n| wire::SightingRow {
+                token: sequence << 32 | n,
+                ..row.clone()
+            })
+            .collect();
+        let answer = site.send(at, &batch);
+        (answer.status != 200).then_some(answer)
+    });
+    let refused = refused.expect("the bound is reached");
+    assert_eq!((refused.status, refused.word()), (503, "store"));
+    assert!(refused.retry_after.is_some());
+    assert_eq!(site.get(at, "/healthz", Who::Nobody).status, 503);
+    // What was answered is there.
+    let stored = running.metrics().ingest_batches_stored_total.get();
+    assert_eq!(
+        count(&site.store(), "sighting"),
+        i64::try_from(stored).expect("few") * 300
+    );
+}

@@ -1,0 +1,11 @@
+//! The collector from outside: HTTPS on loopback, the command, and golden scenarios.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod command;
+mod concurrency;
+mod crash;
+mod ingest;
+mod scenarios;
+mod support;

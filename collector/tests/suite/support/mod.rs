@@ -1,0 +1,19 @@
+//! What the tests share: certificates, a site with a collector, and a simulated fleet.
+
+pub(crate) mod pki;
+pub(crate) mod site;
+pub(crate) mod world;
+
+use std::time::{Duration, Instant};
+
+/// Asks until the answer is `Some`; fails after a deadline. The only place that waits.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}

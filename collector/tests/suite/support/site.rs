@@ -1,0 +1,217 @@
+//! A site: a directory with configuration and secrets, and a collector that runs on it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use collector::config::{self, Config};
+use collector::server::{self, Running};
+use collector::tls;
+use serde_json::Value;
+use tempfile::TempDir;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use wire::{Batch, CONTENT_TYPE};
+
+use super::pki::{Authority, Identity};
+
+/// The token that is let in.
+pub(crate) const TOKEN: &str = "a-token-of-this-test";
+
+/// Files, and the authority that signed the server.
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+    pub(crate) authority: Authority,
+    /// Signs clients, where the configuration names it.
+    pub(crate) agents: Authority,
+}
+
+/// Credentials of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Who<'a> {
+    Nobody,
+    Token(&'a str),
+    Certificate(&'a Identity),
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) json: Value,
+    pub(crate) text: String,
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl Answer {
+    /// `stored`, `duplicate`, or the name of the refusal.
+    pub(crate) fn word(&self) -> &str {
+        let word = self.json.get("status").or(self.json.get("error"));
+        word.and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        let site = Self {
+            dir: TempDir::new().expect("directory"),
+            authority: Authority::new("server authority"),
+            agents: Authority::new("agent authority"),
+        };
+        let server = site.authority.server();
+        site.write("server.crt", &server.certificate);
+        site.write("server.key", &server.key);
+        site.write("ca.crt", &site.authority.pem);
+        site.write("agents.crt", &site.agents.pem);
+        site.write("tokens", &format!("# this test\n{TOKEN}\n"));
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("write");
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path("collector.db")
+    }
+
+    /// Writes the configuration file. Which credentials it takes: tokens, certificates.
+    ///
+    /// Retention is long, for simulated fleets live in the past.
+    pub(crate) fn configure(&self, tokens: bool, certificates: bool, limits: &str) -> PathBuf {
+        let dir = self.dir.path().display();
+        let auth = if tokens {
+            format!("token_file = \"{dir}/tokens\"")
+        } else {
+            String::new()
+        };
+        let mtls = if certificates {
+            format!("client_ca_file = \"{dir}/agents.crt\"")
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:0\"\ncert_file = \"{dir}/server.crt\"\n\
+             key_file = \"{dir}/server.key\"\n{mtls}\n[auth]\n{auth}\n\
+             [store]\npath = \"{dir}/collector.db\"\nretention = \"20000d\"\n[limits]\n{limits}\n"
+        );
+        self.write("collector.toml", &text);
+        self.path("collector.toml")
+    }
+
+    pub(crate) fn config(&self, tokens: bool, certificates: bool, limits: &str) -> Config {
+        config::load(&self.configure(tokens, certificates, limits)).expect("valid configuration")
+    }
+
+    /// Starts a collector in this process that takes tokens.
+    pub(crate) fn start(&self, limits: &str) -> Running {
+        start(&self.config(true, false, limits))
+    }
+
+    /// An HTTP client that trusts this site's server.
+    pub(crate) fn client(&self, who: Who<'_>) -> ureq::Agent {
+        let roots: Vec<_> = tls::certificates(&self.path("ca.crt"))
+            .expect("certificates")
+            .iter()
+            .map(|der| Certificate::from_der(der).to_owned())
+            .collect();
+        let client = match who {
+            Who::Certificate(identity) => {
+                let chain = Certificate::from_pem(identity.certificate.as_bytes()).expect("PEM");
+                let key = PrivateKey::from_pem(identity.key.as_bytes()).expect("PEM");
+                Some(ClientCert::new_with_certs(&[chain], key))
+            }
+            Who::Nobody | Who::Token(_) => None,
+        };
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .client_cert(client)
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .build();
+        ureq::Agent::config_builder()
+            .tls_config(tls)
+            .proxy(None)
+            .http_status_as_error(false)
+            .timeout_global(Some(std::time::Duration::from_secs(60)))
+            .build()
+            .new_agent()
+    }
+
+    pub(crate) fn get(&self, at: SocketAddr, path: &str, who: Who<'_>) -> Answer {
+        let mut request = self.client(who).get(format!("https://{at}{path}"));
+        if let Who::Token(token) = who {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        answer(request.call().expect("an answer"))
+    }
+
+    /// Posts bytes under a key.
+    pub(crate) fn post(
+        &self,
+        at: SocketAddr,
+        who: Who<'_>,
+        key: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
+        let mut request = self
+            .client(who)
+            .post(format!("https://{at}/api/v1/batches"))
+            .header("Content-Type", media_type)
+            .header("Idempotency-Key", key);
+        if let Who::Token(token) = who {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        request.send(body).map(answer)
+    }
+
+    /// Posts a batch as an agent does.
+    pub(crate) fn send(&self, at: SocketAddr, batch: &Batch) -> Answer {
+        self.send_as(at, Who::Token(TOKEN), batch)
+            .expect("an answer")
+    }
+
+    pub(crate) fn send_as(
+        &self,
+        at: SocketAddr,
+        who: Who<'_>,
+        batch: &Batch,
+    ) -> Result<Answer, ureq::Error> {
+        self.post(at, who, &key(batch), CONTENT_TYPE, &wire::encode(batch))
+    }
+}
+
+/// The idempotency key of a batch.
+pub(crate) fn key(batch: &Batch) -> String {
+    collector::accept::BatchKey::from(&batch.header).to_string()
+}
+
+pub(crate) fn start(config: &Config) -> Running {
+    server::start(config).unwrap_or_else(|failure| panic!("{:#}", failure.error))
+}
+
+fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let text = response.body_mut().read_to_string().expect("text");
+    Answer {
+        status: response.status().as_u16(),
+        json: serde_json::from_str(&text).unwrap_or_default(),
+        text,
+        retry_after,
+    }
+}
+
+/// Number of rows of a table of the store.
+pub(crate) fn count(store: &Path, table: &str) -> i64 {
+    let db = rusqlite::Connection::open(store).expect("store");
+    db.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| {
+        row.get(0)
+    })
+    .expect("count")
+}

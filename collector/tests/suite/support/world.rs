@@ -1,0 +1,310 @@
+//! A simulated fleet: hosts whose agents count and sight exactly what happened.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use wire::{
+    Batch, BatchHeader, EdgeRow, Endpoint, EventKind, EventRow, Histogram, HostRow, Kept, Part,
+    ProcessRow, Role, SightingRow,
+};
+
+/// Unix milliseconds at which every world begins.
+pub(crate) const BEGIN_MS: u64 = 1_700_000_000_000;
+/// Length of a reporting interval.
+const INTERVAL_MS: u64 = 10_000;
+/// Bytes a client sends and receives per connection.
+pub(crate) const SENT: u64 = 500;
+pub(crate) const RECEIVED: u64 = 20_000;
+
+/// Which end writes a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carry {
+    Client,
+    Answer,
+    Nothing,
+}
+
+/// A way to connect.
+#[derive(Clone, Debug)]
+pub(crate) struct Talk<'a> {
+    /// Host, service, address.
+    pub(crate) client: (usize, &'a str, &'a str),
+    /// Host, service, its own endpoint.
+    pub(crate) server: (usize, &'a str, &'a str),
+    /// What the client dials, where it is not the server's endpoint.
+    pub(crate) vip: Option<&'a str>,
+    /// Where the server sees it come from, where it is not the client's address.
+    pub(crate) nat: Option<&'a str>,
+    pub(crate) carry: Carry,
+}
+
+type Key = (u32, Role, Endpoint, Endpoint);
+
+struct Host {
+    id: [u8; 16],
+    boot: [u8; 16],
+    name: String,
+    sequence: u64,
+    started_ms: u64,
+    closed_ms: u64,
+    services: BTreeMap<String, u32>,
+    edges: BTreeMap<Key, EdgeRow>,
+    sightings: Vec<SightingRow>,
+    events: Vec<EventRow>,
+}
+
+/// All hosts and the time.
+pub(crate) struct World {
+    hosts: Vec<Host>,
+    pub(crate) now_ms: u64,
+    connections: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            hosts: Vec::new(),
+            now_ms: BEGIN_MS,
+            connections: 0,
+        }
+    }
+
+    pub(crate) fn host(&mut self, name: &str) -> usize {
+        let number = u8::try_from(self.hosts.len()).expect("few hosts");
+        self.hosts.push(Host {
+            id: [number + 1; 16],
+            boot: [number + 101; 16],
+            name: name.to_owned(),
+            sequence: 0,
+            started_ms: self.now_ms,
+            closed_ms: self.now_ms,
+            services: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            sightings: Vec::new(),
+            events: Vec::new(),
+        });
+        self.hosts.len() - 1
+    }
+
+    /// `n` connections, opened, used and closed.
+    pub(crate) fn connect(&mut self, talk: &Talk<'_>, n: u64) {
+        for _ in 0..n {
+            self.connections += 1;
+            self.connect_once(talk);
+        }
+    }
+
+    fn connect_once(&mut self, talk: &Talk<'_>) {
+        let port = u16::try_from(32_768 + self.connections % 28_000).expect("in range");
+        let address = |text: &str, port| {
+            let ip: IpAddr = text.parse().expect("address");
+            Endpoint::from(SocketAddr::new(ip, port))
+        };
+        let endpoint = |text: &str| Endpoint::from(text.parse::<SocketAddr>().expect("endpoint"));
+        let own = address(talk.client.2, port);
+        let seen = talk.nat.map_or(own, |nat| address(nat, port));
+        let real = endpoint(talk.server.2);
+        let dialled = talk.vip.map_or(real, endpoint);
+        let ends = [
+            (talk.client.0, talk.client.1, Role::Client, own, dialled),
+            (talk.server.0, talk.server.1, Role::Server, real, seen),
+        ];
+        let token = self.connections.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let now_ms = self.now_ms;
+        for (host, service, role, local, remote) in ends {
+            let host = &mut self.hosts[host];
+            host.count(service, role, local, remote, now_ms);
+            let wrote = match talk.carry {
+                Carry::Client => role == Role::Client,
+                Carry::Answer => role == Role::Server,
+                Carry::Nothing => continue,
+            };
+            let process_id = host.services[service];
+            host.sightings.push(SightingRow {
+                token,
+                part: if wrote { Part::Wrote } else { Part::Read },
+                answer: talk.carry == Carry::Answer,
+                role,
+                kept: Kept::Sampled,
+                sample_level: 0,
+                process_id,
+                local,
+                remote,
+                netns: 4_026_531_840,
+                start_us: now_ms * 1000 + self.connections,
+            });
+        }
+    }
+
+    /// Closes one host's interval.
+    pub(crate) fn close(&mut self, host: usize) -> Batch {
+        let now_ms = self.now_ms;
+        self.hosts[host].close(now_ms)
+    }
+
+    /// Lets an interval pass and closes it on every host.
+    pub(crate) fn tick(&mut self) -> Vec<Batch> {
+        self.now_ms += INTERVAL_MS;
+        (0..self.hosts.len()).map(|host| self.close(host)).collect()
+    }
+
+    /// The agent of a host is started anew.
+    pub(crate) fn restart(&mut self, host: usize) {
+        let now_ms = self.now_ms;
+        let host = &mut self.hosts[host];
+        host.boot[0] ^= 0x80;
+        host.sequence = 0;
+        host.started_ms = now_ms;
+        host.edges.clear();
+        // Ids are given out anew, in another order.
+        host.services = host.services.keys().rev().cloned().zip(1..).collect();
+    }
+
+    /// An agent forgets its edges, as it does with idle ones when it needs the room.
+    pub(crate) fn forget_edges(&mut self, host: usize) {
+        self.hosts[host].edges.clear();
+    }
+
+    /// The sightings of the last interval are reported once more.
+    pub(crate) fn repeat(&mut self, batch: &Batch) {
+        let host = self
+            .hosts
+            .iter_mut()
+            .find(|host| host.id == batch.header.host);
+        host.expect("known")
+            .sightings
+            .extend(batch.sightings.iter().cloned());
+    }
+
+    /// Something abnormal happened.
+    pub(crate) fn event(&mut self, host: usize, token: u64) {
+        let any = Endpoint::from(SocketAddr::from(([10, 9, 9, 9], 9)));
+        self.hosts[host].events.push(EventRow {
+            kind: EventKind::ResetRemote,
+            time_us: 1,
+            role: Role::Client,
+            process_id: 1,
+            local: any,
+            remote: any,
+            netns: 1,
+            token,
+            errno: 104,
+            duration_us: 7,
+            bytes_sent: 1,
+            bytes_received: 2,
+            retransmits: 3,
+        });
+    }
+}
+
+impl Host {
+    fn count(&mut self, service: &str, role: Role, local: Endpoint, remote: Endpoint, now_ms: u64) {
+        let next = u32::try_from(self.services.len() + 1).expect("few services");
+        let process_id = *self.services.entry(service.to_owned()).or_insert(next);
+        let zero = |endpoint: Endpoint| Endpoint {
+            port: 0,
+            ..endpoint
+        };
+        let (local, remote) = match role {
+            Role::Client => (zero(local), remote),
+            Role::Server => (local, zero(remote)),
+        };
+        let row = self
+            .edges
+            .entry((process_id, role, local, remote))
+            .or_insert_with(|| empty(process_id, role, local, remote, now_ms));
+        let (sent, received) = match role {
+            Role::Client => (SENT, RECEIVED),
+            Role::Server => (RECEIVED, SENT),
+        };
+        row.opened += 1;
+        row.closed += 1;
+        row.bytes_sent += sent;
+        row.bytes_received += received;
+        row.segments_sent += 10;
+        row.segments_received += 10;
+        row.retransmits += u64::from(role == Role::Server);
+        row.rtt.record(250);
+        if role == Role::Client {
+            row.connect_latency.record(400);
+        }
+    }
+
+    fn close(&mut self, now_ms: u64) -> Batch {
+        self.sequence += 1;
+        let batch = Batch {
+            header: BatchHeader {
+                host: self.id,
+                boot: self.boot,
+                sequence: self.sequence,
+                start_ms: self.closed_ms,
+                end_ms: now_ms,
+            },
+            edges: self.edges.values().cloned().collect(),
+            sightings: std::mem::take(&mut self.sightings),
+            processes: self.services.iter().map(process).collect(),
+            hosts: vec![HostRow {
+                hostname: self.name.clone(),
+                kernel: String::from("6.1.0-test"),
+                agent: String::from("0.1.0"),
+                mode: String::from("sockops"),
+                plan: vec![(
+                    String::from("connection"),
+                    String::from("sockops: header options"),
+                )],
+                counters: vec![
+                    (String::from("batch_dropped_full_total"), 2),
+                    (String::from("batch_sealed_total"), self.sequence),
+                    (String::from("spool_depth"), 4),
+                    (String::from("spool_evicted_age_total"), 0),
+                ],
+                started_ms: self.started_ms,
+                ..HostRow::default()
+            }],
+            events: std::mem::take(&mut self.events),
+        };
+        self.closed_ms = now_ms;
+        batch
+    }
+}
+
+fn process((service, process_id): (&String, &u32)) -> ProcessRow {
+    ProcessRow {
+        process_id: *process_id,
+        tgid: 1000 + process_id,
+        started_ms: BEGIN_MS,
+        comm: service.clone(),
+        exe: format!("/usr/bin/{service}"),
+        cgroup: format!("/system.slice/{service}.service"),
+        unit: format!("{service}.service"),
+        service: service.clone(),
+        tags: vec![(String::from("team"), String::from("lab"))],
+        ..ProcessRow::default()
+    }
+}
+
+fn empty(process_id: u32, role: Role, local: Endpoint, remote: Endpoint, now_ms: u64) -> EdgeRow {
+    EdgeRow {
+        process_id,
+        role,
+        local,
+        remote,
+        netns: 4_026_531_840,
+        since_ms: now_ms,
+        opened: 0,
+        closed: 0,
+        failed: 0,
+        refused: 0,
+        reset_local: 0,
+        reset_remote: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        segments_sent: 0,
+        segments_received: 0,
+        retransmits: 0,
+        out_of_order: 0,
+        zero_windows: 0,
+        connect_latency: Histogram::default(),
+        rtt: Histogram::default(),
+    }
+}
