@@ -272,7 +272,11 @@ fn hostile(lab: &Lab) -> Result<()> {
         .client_side()?
         .opened;
     ensure!(opened == 3, "{opened} connections stored");
-    let metrics = collector.curl(&["/metrics"])?;
+    let metrics = collector.curl(&[
+        "/metrics",
+        "--header",
+        &format!("Authorization: Bearer {TOKEN}"),
+    ])?;
     ensure!(
         metrics.contains("ingest_batches_stored_total 1"),
         "{metrics}"

@@ -197,11 +197,22 @@ fn eviction(lab: &Lab) -> Result<()> {
     );
     // Counters are cumulative: what was evicted cost resolution, not totals.
     let total = scene.collector.topology()?;
-    let edge = total.outward(&shop(&client), scene.site.target(Family::V4))?;
+    let target = scene.site.target(Family::V4).to_string();
+    let edge = total
+        .unjoined
+        .iter()
+        .find(|edge| edge.server_endpoint == target);
+    let edge = edge.with_context(|| format!("no edge: {}", total.brief()))?;
     let counted = (edge.client_side()?.opened, edge.client_side()?.reset_local);
     ensure!(
         counted == (opened, opened),
         "{counted:?} of {opened} connections"
+    );
+    // And not the name of who opened them.
+    ensure!(
+        edge.client == shop(&client),
+        "the client became {}",
+        edge.client
     );
     Ok(())
 }
@@ -245,6 +256,28 @@ impl Run {
     }
 }
 
+/// Waits until everything that happened so far is sealed and on disk: only that is promised to
+/// survive a SIGKILL.
+fn all_stored(agents: &[Agent]) -> Result<()> {
+    for agent in agents {
+        // The first interval that ends from now on may have begun before the last connection
+        // ended; the one after it has not.
+        for _ in 0..2 {
+            let before = agent.status()?.written_ms;
+            wait_until(SOON, "end of an interval", || {
+                Ok((agent.status()?.written_ms > before).then_some(()))
+            })?;
+        }
+        wait_status(agent, |status| {
+            let sealed = status.counter("batch_sealed_total")?;
+            let stored = status.counter("spool_stored_total")?;
+            ensure!(sealed == stored, "{stored} of {sealed} batches stored");
+            records_balance(status)
+        })?;
+    }
+    Ok(())
+}
+
 fn kills(lab: &Lab) -> Result<()> {
     let mut scene = Scene::full(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
@@ -257,28 +290,12 @@ fn kills(lab: &Lab) -> Result<()> {
         opened += count;
         Ok(opened)
     };
-    let stored = |scene: &Scene<'_>| -> Result<()> {
-        // Counted, sealed and on disk: only that is promised to survive a SIGKILL.
-        for agent in &scene.agents {
-            let before = agent.status()?.counter("batch_sealed_total")?;
-            wait_status(agent, |status| {
-                ensure!(
-                    status.counter("batch_sealed_total")? >= before + 2,
-                    "not sealed"
-                );
-                let kept = status.counter("spool_stored_total")?;
-                ensure!(kept >= before + 2, "{kept} batches stored");
-                records_balance(status)
-            })?;
-        }
-        Ok(())
-    };
     // 1: the collector is killed, and agents go on; then the agents are killed.
     open(30)?;
-    stored(&scene)?;
+    all_stored(&scene.agents)?;
     scene.collector.kill()?;
     open(30)?;
-    stored(&scene)?;
+    all_stored(&scene.agents)?;
     for agent in &mut scene.agents {
         agent.kill()?;
     }
@@ -289,7 +306,7 @@ fn kills(lab: &Lab) -> Result<()> {
     open(30)?;
     scene.collector.start()?;
     scene.collector.kill()?;
-    stored(&scene)?;
+    all_stored(&scene.agents)?;
     let total = open(30)?;
     scene.collector.start()?;
     scene

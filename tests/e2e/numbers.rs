@@ -114,7 +114,7 @@ fn bytes(lab: &Lab) -> Result<()> {
 }
 
 fn retransmits(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::DropsEveryNth(40))?;
+    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::DropsEveryNth(20))?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
     let mut session = Session::start(&client, Duration::from_secs(30))?;
@@ -122,13 +122,15 @@ fn retransmits(lab: &Lab) -> Result<()> {
     session.exchange(&connection, 1_500_000, 500_000)?;
     // Both directions have ended, so no further segment is under way when the sockets are read.
     let truth = |host| -> Result<u64> {
-        let sockets = counters::sockets(host)?;
+        let mut sockets = counters::sockets(host)?;
+        // The agent's own upload is not the traffic.
+        sockets.retain(|socket| !socket.remote.ends_with(":9443"));
         ensure!(sockets.len() == 1, "{sockets:?}");
         Ok(sockets[0].retransmits)
     };
     let truth = (truth(&client)?, truth(&scene.site.backends[0])?);
     ensure!(
-        truth.0 > 5 && truth.1 > 1,
+        truth.0 > 0 && truth.1 > 0,
         "the gateway's drops were not felt: {truth:?}"
     );
     let endpoint = scene.site.backend(0, Family::V4);

@@ -74,6 +74,8 @@ impl Settings {
 pub struct Status {
     /// Process id.
     pub pid: i32,
+    /// Unix milliseconds at which this was written, at the end of an interval.
+    pub written_ms: u64,
     /// Injection mode in force.
     pub mode: String,
     /// Family and variant, or the reason for none.

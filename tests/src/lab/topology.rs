@@ -264,8 +264,8 @@ impl std::fmt::Display for Expected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} -> {} x{}",
-            self.client, self.server, self.connections
+            "{} -> {} at {} x{}",
+            self.client, self.server, self.endpoint, self.connections
         )?;
         for via in &self.via {
             write!(f, " {via}")?;
