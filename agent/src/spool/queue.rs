@@ -44,7 +44,7 @@ enum End {
 
 impl Spool {
     /// Opens or makes the database; damage is set aside.
-    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
         let mut spool = Self {
             path: path.to_owned(),
             bounds,

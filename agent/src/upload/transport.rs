@@ -206,7 +206,14 @@ impl Address {
         if url.query().is_some() {
             return Err(wrong("no query in the URL"));
         }
-        let port = authority.port_u16().unwrap_or(443);
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => 443,
+            // A port that is none would silently be the default one.
+            _ => authority
+                .port_u16()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| wrong("a port"))?,
+        };
         let name = match &settings.server_name {
             None => authority.host().to_owned(),
             Some(name) if name.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{name}]"),

@@ -1,1 +1,394 @@
-//! Tests.
+//! The whole way over real HTTPS: event loop's handle, spool, upload, server.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::assert_sum;
+use super::server::{Authority, Reply, STORED, Server, Service, TOKEN};
+use crate::metrics::Metrics;
+use crate::spool::tests::{Place, batch, eventually, roomy};
+use crate::spool::{Drained, Handle};
+use crate::upload::{Credential, Settings, Transport, thread};
+
+const LONG: Duration = Duration::from_secs(30);
+const BUSY: &str = "retry-after: 2\r\n";
+const BUSY_UNTIL: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                          retry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
+
+/// An agent's pair of threads, with its own spool and counters.
+struct Agent {
+    handle: Handle,
+    metrics: Arc<Metrics>,
+    place: Place,
+}
+
+impl Agent {
+    fn start(settings: &Settings) -> Self {
+        let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
+        let transport = Transport::new(settings).expect("settings");
+        let handle = Handle::start_with(
+            place.open_with(roomy()),
+            Arc::clone(&metrics),
+            |client, metrics| thread::start(transport, client, metrics),
+        );
+        Self {
+            handle: handle.expect("start the threads"),
+            metrics,
+            place,
+        }
+    }
+
+    fn put(&self, sequence: u64) {
+        self.handle.try_put(batch(sequence, 1000)).expect("room");
+    }
+
+    fn eventually_acked(&self, batches: u64) {
+        eventually("the acks", || {
+            self.metrics.upload_acked_total.get() == batches
+        });
+    }
+
+    fn eventually_retried(&self, times: u64) {
+        eventually("the failures", || {
+            self.metrics.upload_retried_total.get() >= times
+        });
+    }
+}
+
+fn serve(script: impl Fn(u64) -> Reply + Send + Sync + 'static) -> (Server, Settings) {
+    let authority = Authority::new();
+    let server = Service::new(&authority.issue("127.0.0.1")).start(script);
+    let settings = authority.settings(server.port);
+    (server, settings)
+}
+
+/// First `first`, then always `stored`.
+fn first(reply: Reply) -> impl Fn(u64) -> Reply {
+    move |nth| if nth == 0 { reply.clone() } else { STORED }
+}
+
+#[test]
+fn a_batch_is_posted_as_agreed() {
+    let (server, mut settings) = serve(|_| STORED);
+    settings.url.push_str("/behind/a/prefix/");
+    let agent = Agent::start(&settings);
+    agent.put(7);
+    let seen = server.next();
+    assert_eq!(
+        seen.request,
+        "POST /behind/a/prefix/api/v1/batches HTTP/1.1"
+    );
+    assert_eq!(
+        seen.header("content-type"),
+        Some("application/vnd.waybill.batch")
+    );
+    assert_eq!(
+        seen.header("idempotency-key"),
+        Some(&*batch(7, 0).idempotency_key())
+    );
+    assert_eq!(
+        seen.header("authorization"),
+        Some(&*format!("Bearer {TOKEN}"))
+    );
+    assert_eq!(seen.header("content-length"), Some("1000"));
+    assert_eq!(
+        seen.header("host"),
+        Some(&*format!("127.0.0.1:{}", server.port))
+    );
+    assert!(
+        seen.header("user-agent")
+            .is_some_and(|name| name.starts_with("waybill-agent/"))
+    );
+    assert_eq!(seen.header("accept-encoding"), None);
+    assert_eq!(seen.body, batch(7, 1000).bytes);
+    assert!(!seen.client_certificate);
+    agent.eventually_acked(1);
+}
+
+#[test]
+fn the_connection_is_kept_between_batches() {
+    let (server, settings) = serve(|_| STORED);
+    let agent = Agent::start(&settings);
+    for sequence in 1..=5 {
+        agent.put(sequence);
+        assert_eq!(server.next().connection, 0);
+        agent.eventually_acked(sequence);
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_closed_meanwhile_costs_nothing() {
+    let bye: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"status\":\"stored\"}";
+    let (server, settings) = serve(move |_| Reply::Raw(bye));
+    let agent = Agent::start(&settings);
+    for sequence in 1..=3 {
+        agent.put(sequence);
+        assert_eq!(server.next().connection, sequence - 1);
+        agent.eventually_acked(sequence);
+    }
+}
+
+#[test]
+fn a_duplicate_is_as_good_as_stored() {
+    let (_server, settings) = serve(|_| Reply::Answer(200, "", r#"{"status":"duplicate"}"#));
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    agent.eventually_acked(1);
+    assert_eq!(agent.metrics.upload_duplicate_total.get(), 1);
+}
+
+#[test]
+fn a_busy_collector_is_given_the_time_it_asks_for() {
+    for busy in [
+        Reply::Answer(503, BUSY, ""),
+        Reply::Answer(429, BUSY_UNTIL, ""),
+    ] {
+        let (server, settings) = serve(first(busy));
+        let agent = Agent::start(&settings);
+        agent.put(1);
+        let key = server.next().header("idempotency-key").map(str::to_owned);
+        agent.eventually_retried(1);
+        let begun = Instant::now();
+        agent.handle.kick();
+        let again = server.next();
+        let waited = begun.elapsed();
+        assert!(waited > Duration::from_millis(1900), "{waited:?}");
+        assert!(waited < LONG / 2, "{waited:?}");
+        assert_eq!(again.header("idempotency-key").map(str::to_owned), key);
+        agent.eventually_acked(1);
+        assert_sum(1, &agent.metrics);
+    }
+}
+
+#[test]
+fn a_final_refusal_deletes_that_batch_and_goes_on() {
+    let refused = |nth| match nth {
+        0 => Reply::Answer(400, "", r#"{"error":"key mismatch"}"#),
+        1 => Reply::Answer(413, "", ""),
+        2 => Reply::Answer(415, "", ""),
+        _ => STORED,
+    };
+    let (_server, settings) = serve(refused);
+    let agent = Agent::start(&settings);
+    for sequence in 1..=4 {
+        agent.put(sequence);
+    }
+    agent.eventually_acked(1);
+    assert_eq!(agent.metrics.upload_dropped_refused_total.get(), 3);
+    assert_sum(4, &agent.metrics);
+}
+
+#[test]
+fn an_unaccepted_credential_keeps_the_batches() {
+    let (server, settings) = serve(first(Reply::Answer(401, "", "")));
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    server.next();
+    eventually("the refusal", || {
+        agent.metrics.upload_unauthorized_total.get() == 1
+    });
+    assert_eq!(agent.metrics.spool_depth.get(), 1);
+    // What an operator does after a new token was accepted.
+    agent.handle.kick();
+    server.next();
+    agent.eventually_acked(1);
+}
+
+#[test]
+fn a_collector_that_is_down_gets_everything_when_it_is_up() {
+    let authority = Authority::new();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let agent = Agent::start(&authority.settings(port));
+    for sequence in 1..=3 {
+        agent.put(sequence);
+    }
+    agent.eventually_retried(1);
+    eventually("three batches", || agent.metrics.spool_depth.get() == 3);
+    let server = Service::new(&authority.issue("127.0.0.1"))
+        .on(port)
+        .start(|_| STORED);
+    for _ in 1..=3 {
+        agent.handle.kick();
+        server.next();
+    }
+    agent.eventually_acked(3);
+    assert_sum(3, &agent.metrics);
+}
+
+#[test]
+fn a_collector_that_never_answers_is_given_up_after_the_timeout() {
+    let (server, mut settings) = serve(first(Reply::Silence));
+    settings.timeout = Duration::from_millis(300);
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    let key = server.next().header("idempotency-key").map(str::to_owned);
+    agent.eventually_retried(1);
+    assert_eq!(agent.metrics.spool_depth.get(), 1);
+    assert_eq!(
+        server.next().header("idempotency-key").map(str::to_owned),
+        key
+    );
+    agent.eventually_acked(1);
+}
+
+#[test]
+fn a_port_that_accepts_and_says_nothing_is_given_up_too() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
+    let port = listener.local_addr().expect("an address").port();
+    let mut settings = Authority::new().settings(port);
+    settings.timeout = Duration::from_millis(300);
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    agent.eventually_retried(1);
+    assert_eq!(agent.metrics.spool_depth.get(), 1);
+}
+
+#[test]
+fn answers_that_are_no_collectors_keep_the_batch() {
+    let strange = [
+        Reply::Answer(200, "", "<html>welcome to the hotel</html>"),
+        Reply::Answer(204, "", ""),
+        Reply::Answer(302, "location: https://127.0.0.1:1/\r\n", ""),
+        Reply::Answer(307, "location: https://127.0.0.1:1/\r\n", ""),
+        Reply::Answer(404, "", "not here"),
+        Reply::Answer(407, "", ""),
+        Reply::Answer(500, "", ""),
+        Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"status\""),
+        Reply::Raw(b""),
+        Reply::Endless,
+    ];
+    for reply in strange {
+        let name = format!("{reply:?}");
+        let (server, mut settings) = serve(first(reply));
+        settings.timeout = Duration::from_secs(2);
+        let agent = Agent::start(&settings);
+        agent.put(1);
+        server.next();
+        agent.eventually_retried(1);
+        assert_eq!(agent.metrics.spool_depth.get(), 1, "{name}");
+        agent.handle.kick();
+        agent.eventually_acked(1);
+    }
+}
+
+#[test]
+fn a_server_of_another_authority_sees_nothing() {
+    let (server, mut settings) = serve(|_| STORED);
+    settings.ca_pem = Authority::new().pem();
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    agent.eventually_retried(1);
+    agent.handle.kick();
+    agent.eventually_retried(2);
+    assert!(server.seen.is_empty());
+    assert_eq!(agent.metrics.spool_depth.get(), 1);
+}
+
+#[test]
+fn a_server_of_another_name_sees_nothing() {
+    let authority = Authority::new();
+    let server = Service::new(&authority.issue("other.example")).start(|_| STORED);
+    let agent = Agent::start(&authority.settings(server.port));
+    agent.put(1);
+    agent.eventually_retried(1);
+    assert!(server.seen.is_empty());
+}
+
+#[test]
+fn the_servers_name_may_differ_from_the_address() {
+    let authority = Authority::new();
+    let server = Service::new(&authority.issue("collector.example")).start(|_| STORED);
+    let mut settings = authority.settings(server.port);
+    settings.server_name = Some("collector.example".to_owned());
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    let seen = server.next();
+    assert_eq!(seen.server_name.as_deref(), Some("collector.example"));
+    assert_eq!(
+        seen.header("host"),
+        Some(&*format!("collector.example:{}", server.port))
+    );
+    agent.eventually_acked(1);
+}
+
+#[test]
+fn a_client_certificate_is_presented() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = Service::for_clients_of(&authority.issue("127.0.0.1"), &clients).start(|_| STORED);
+    let mut settings = authority.settings(server.port);
+
+    let anonymous = Agent::start(&settings);
+    anonymous.put(1);
+    anonymous.eventually_retried(1);
+    assert!(server.seen.is_empty());
+
+    let identity = clients.issue("agent.example");
+    settings.credential = Credential::Certificate {
+        chain_pem: identity.chain_pem,
+        key_pem: identity.key_pem,
+    };
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    let seen = server.next();
+    assert!(seen.client_certificate);
+    assert_eq!(seen.header("authorization"), None);
+    agent.eventually_acked(1);
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_tried_again() {
+    let mut settings = Authority::new().settings(1);
+    settings.url = "https://collector.invalid:9443".to_owned();
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    agent.eventually_retried(1);
+    assert_eq!(agent.metrics.spool_depth.get(), 1);
+}
+
+#[test]
+fn a_drain_cuts_off_a_request_that_hangs() {
+    let (server, settings) = serve(|_| Reply::Silence);
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    server.next();
+    let begun = Instant::now();
+    let drained = agent.handle.drain(Duration::from_millis(200));
+    assert_eq!(
+        drained,
+        Drained {
+            stored: true,
+            upload_ended: true,
+            left: 1
+        }
+    );
+    assert!(
+        begun.elapsed() < settings.timeout / 2,
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(agent.place.open().depth(), 1);
+}
+
+#[test]
+fn a_drain_delivers_what_was_just_sealed() {
+    let (server, settings) = serve(|_| STORED);
+    let agent = Agent::start(&settings);
+    for sequence in 1..=10 {
+        agent.put(sequence);
+    }
+    let drained = agent.handle.drain(LONG);
+    assert_eq!(
+        drained,
+        Drained {
+            stored: true,
+            upload_ended: true,
+            left: 0
+        }
+    );
+    assert_eq!(server.seen.len(), 10);
+    assert_sum(10, &agent.metrics);
+}
