@@ -13,8 +13,9 @@
 //! - A batch leaves the database by an ack, by a final refusal, by an eviction (oldest first, never
 //!   while leased) or with a database that is set aside; each is counted where it happens.
 //! - `found + sealed = acked + refused + evicted + quarantined + dropped + held` at any time.
-//! - Payload never exceeds the size bound by more than what is leased; the file never exceeds its
-//!   page limit.
+//! - Payload never exceeds the size bound by more than what is leased. On disk there are at most: the
+//!   database (five quarters of the bound and 8 MiB), its log (a few MiB; 64 MiB beside a reader that
+//!   never ends), the disk reserve (4 MiB) and two databases set aside.
 //! - A full disk or a damaged database costs batches, never the agent.
 //!
 //! `store` is the only place that knows SQL, `queue` decides, `thread` owns the clock and the only

@@ -262,7 +262,7 @@ impl Spool {
 
     /// Lets the file grow again once there is room for the reserve.
     fn grow_again(&mut self) -> Result<(), Error> {
-        if !self.growing && reserve::make(&self.path).is_ok() {
+        if !self.growing && reserve::make(&self.path) {
             self.attempt(|store| store.grow())?;
             self.growing = true;
             log::info!("disk has room again, the spool may grow");
@@ -358,7 +358,7 @@ impl Spool {
             }
             other => other?,
         };
-        self.growing = reserve::make(&self.path).is_ok();
+        self.growing = reserve::make(&self.path);
         if !self.growing {
             opened.stop_growing()?;
         }

@@ -14,20 +14,34 @@ use nix::fcntl::posix_fallocate;
 /// The log between two checkpoints (1 MiB), once as log and once in the database, and a batch.
 const RESERVE_BYTES: i64 = 4 << 20;
 
-/// Makes the reserve, or keeps it; an error means that the disk is (nearly) full.
-pub(super) fn make(database: &Path) -> io::Result<()> {
+/// Makes the reserve, or keeps it. False: the disk is (nearly) full.
+///
+/// A file system that cannot hold space back is no reason to store nothing: there the spool does
+/// without.
+pub(super) fn make(database: &Path) -> bool {
+    let Err(error) = allocate(&path(database)) else {
+        return true;
+    };
+    // A part of it would only make the disk fuller.
+    release(database);
+    let full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    );
+    if !full {
+        log::warn!(error:% = error; "no disk reserve");
+    }
+    !full
+}
+
+fn allocate(path: &Path) -> io::Result<()> {
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(path(database))?;
-    let made = posix_fallocate(&file, 0, RESERVE_BYTES).map_err(io::Error::from);
-    if made.is_err() {
-        // A part of it would only make the disk fuller.
-        release(database);
-    }
-    made
+        .open(path)?;
+    Ok(posix_fallocate(&file, 0, RESERVE_BYTES)?)
 }
 
 /// Gives the reserve to the file system, for the database's next pages.

@@ -471,7 +471,13 @@ impl From<rusqlite::Error> for Error {
                 // The second: no room for the log's index.
                 (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full(error),
                 (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
-                | (_, ffi::SQLITE_IOERR_CORRUPTFS)
+                // A page that cannot be read any more: it would fail every later attempt too.
+                | (
+                    _,
+                    ffi::SQLITE_IOERR_READ
+                    | ffi::SQLITE_IOERR_SHORT_READ
+                    | ffi::SQLITE_IOERR_CORRUPTFS,
+                )
                 // The statements are right and their values fit the schema, so these say that the
                 // schema or the rows in the file are not what they were.
                 | (_, ffi::SQLITE_ERROR)

@@ -74,7 +74,7 @@ impl fmt::Debug for Sealed {
 pub struct Bounds {
     /// Payload bytes of all batches together.
     pub max_bytes: u64,
-    /// Age, counted from the sealing, at which a batch is given up.
+    /// Age by the system's clock, counted from the sealing, at which a batch is given up.
     pub max_age: Duration,
 }
 

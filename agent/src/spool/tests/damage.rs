@@ -255,6 +255,15 @@ fn a_missing_directory_is_an_error_with_its_name() {
 }
 
 #[test]
+fn a_page_that_cannot_be_read_is_damage_and_one_that_cannot_be_written_is_not() {
+    let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    let read = Error::from(error(rusqlite::ffi::SQLITE_IOERR_READ));
+    assert!(matches!(read, Error::Corrupt(_)), "{read:?}");
+    let written = Error::from(error(rusqlite::ffi::SQLITE_IOERR_WRITE));
+    assert!(matches!(written, Error::Database(_)), "{written:?}");
+}
+
+#[test]
 fn an_empty_file_becomes_a_spool() {
     let place = Place::new();
     fs::write(place.path(), []).expect("an empty file");
