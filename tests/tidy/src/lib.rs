@@ -14,6 +14,7 @@ mod dependencies;
 mod families;
 mod imports;
 mod layout;
+mod machine;
 mod rust;
 mod words;
 
@@ -140,6 +141,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         families::check,
         imports::check,
         layout::check,
+        machine::check,
         rust::check,
         words::check,
     ];
