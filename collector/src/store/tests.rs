@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, prop, prop_assert_eq, proptest};
 use tempfile::TempDir;
 use wire::{
     Batch, BatchHeader, EdgeRow, Endpoint, Histogram, HostRow, Kept, Part, ProcessRow, Role,
@@ -426,7 +426,7 @@ fn a_damaged_store_is_an_error_and_not_a_panic() {
     put(&mut first, &batch(1, vec![edge(0, 5)]));
     drop(first);
     let bytes = std::fs::read(path(&dir)).unwrap();
-    for at in (0..bytes.len()).step_by(97) {
+    for at in (0..bytes.len()).step_by(499) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x5a;
         std::fs::write(path(&dir), &damaged).unwrap();
@@ -439,6 +439,9 @@ fn a_damaged_store_is_an_error_and_not_a_panic() {
 }
 
 proptest! {
+    // Each case writes two databases.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     #[test]
     fn the_order_of_arrival_changes_nothing(
         order in prop::collection::vec(0_usize..12, 0..30),

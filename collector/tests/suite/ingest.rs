@@ -203,7 +203,7 @@ fn a_bomb_is_refused_before_it_unfolds() {
 }
 
 /// CRC-32 as at the end of a batch.
-fn seal(bytes: &mut [u8]) {
+pub(crate) fn seal(bytes: &mut [u8]) {
     let (content, sum) = bytes.split_last_chunk_mut::<4>().expect("a batch");
     let crc = !content.iter().fold(!0_u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {

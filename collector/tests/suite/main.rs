@@ -6,6 +6,7 @@ mod api;
 mod command;
 mod concurrency;
 mod crash;
+mod hostile;
 mod ingest;
 mod scenarios;
 mod support;

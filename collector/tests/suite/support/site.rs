@@ -190,7 +190,9 @@ pub(crate) fn key(batch: &Batch) -> String {
 }
 
 pub(crate) fn start(config: &Config) -> Running {
-    server::start(config).unwrap_or_else(|failure| panic!("{:#}", failure.error))
+    server::start(config)
+        .map_err(|failure| failure.error)
+        .expect("a server")
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
