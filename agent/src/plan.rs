@@ -164,8 +164,8 @@ pub struct JailMount {
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The cgroup2 tree, where the host has it mounted nowhere.
-    Cgroup2,
+    /// The cgroup2 tree, where no mount of it is in reach; with these options.
+    Cgroup2(String),
     /// A path of the host, read-only.
     Host(PathBuf),
     /// The directory itself, writable while everything around it is not.
@@ -181,7 +181,7 @@ impl Source {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Cgroup2 => "new cgroup2 mount, read-only".into(),
+            Self::Cgroup2(_) => "new cgroup2 mount, read-only".into(),
             Self::Host(path) => format!("the host's {}, read-only", path.display()),
             Self::Itself => "writable".into(),
             Self::Tmpfs => "new tmpfs, writable".into(),
@@ -211,6 +211,18 @@ impl Plan {
             self.refused
                 .push((program.clone(), format!("refused: {loss}")));
         }
+    }
+
+    /// Gives up the family that follows connections, and all that only it needs.
+    pub fn skip_connection(&mut self, reason: &str) {
+        let off = || Choice::new(false, "no family needs it");
+        self.mode = Choice::new(Mode::Observe, reason);
+        self.connection = Family::Skip {
+            reason: reason.to_owned(),
+        };
+        self.discovery = off();
+        self.snapshot = off();
+        self.jail.capabilities.clear();
     }
 
     /// Name and decision with its reason, for reports and host rows.
@@ -307,8 +319,11 @@ fn missing_for_connection(facts: &HostFacts) -> Option<String> {
             facts.perf_event_array.why()
         ));
     }
-    let scope = &facts.scope;
-    (!scope.is_yes()).then(|| format!("the scope's cgroup is out of reach: {}", scope.why()))
+    // What cannot be looked at before the jail is there may well exist: the loader will tell.
+    match &facts.scope {
+        Fact::No { why } => Some(format!("the scope's cgroup is out of reach: {why}")),
+        Fact::Yes | Fact::Unknown { .. } => None,
+    }
 }
 
 /// Whether the kernel's TCP stack can write the option, and if not, why.

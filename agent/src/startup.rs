@@ -17,7 +17,7 @@ use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
-use crate::plan::{Family, Mode, Plan};
+use crate::plan::Plan;
 use crate::process::{Identities, ProcSurroundings};
 use crate::reports::VERSION;
 use crate::{host, log, plan, spool, upload};
@@ -157,11 +157,7 @@ fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
         Err(error) => {
             let reason = format!("{error:#}");
             ::log::error!(error = reason.as_str(); "connections are not measured");
-            plan.mode = plan::Choice {
-                value: Mode::Observe,
-                reason: reason.clone(),
-            };
-            plan.connection = Family::Skip { reason };
+            plan.skip_connection(&reason);
             None
         }
     }

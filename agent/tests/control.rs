@@ -3,6 +3,14 @@
 //! What needs root says so and is skipped without it. Programs are only ever attached to a cgroup
 //! that the test made, below which no process runs, and in a network namespace of its own.
 
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking and says why it was skipped"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;

@@ -121,10 +121,17 @@ impl FromIterator<Capability> for Capabilities {
 
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 {
-            return f.write_str("none");
-        }
-        for (index, capability) in self.iter().enumerate() {
+        const ALL: u64 = (1 << NAMES.len()) - 1;
+        let lacking = Self(ALL & !self.0);
+        let (prefix, named) = match lacking.iter().count() {
+            0 => return f.write_str("all"),
+            // Root's set in a container, for example: what is missing is what matters.
+            few if few <= NAMES.len() / 2 => ("all but ", lacking),
+            _ if self.0 == 0 => return f.write_str("none"),
+            _ => ("", *self),
+        };
+        f.write_str(prefix)?;
+        for (index, capability) in named.iter().enumerate() {
             write!(f, "{}{capability}", if index == 0 { "" } else { " " })?;
         }
         Ok(())
@@ -152,6 +159,16 @@ mod tests {
             "none"
         );
         assert_eq!(Capabilities::from_status(STATUS, "CapBnd"), None);
+    }
+
+    #[test]
+    fn of_a_large_set_only_what_is_missing_is_named() {
+        let text = |mask: &str| Capabilities::from_status(&format!("CapEff:\t{mask}\n"), "CapEff");
+        assert_eq!(text("000001ffffffffff").unwrap().to_string(), "all");
+        assert_eq!(
+            text("000001fffeffffff").unwrap().to_string(),
+            "all but CAP_SYS_RESOURCE"
+        );
     }
 
     #[test]

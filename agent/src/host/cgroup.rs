@@ -40,8 +40,12 @@ pub enum Cgroup2 {
         /// Its root, perhaps through `/proc/1/root`.
         at: PathBuf,
     },
-    /// Mounted nowhere, but the kernel has it.
-    Mountable,
+    /// Out of reach, but the kernel has it.
+    Mountable {
+        /// Options with which it is mounted elsewhere, if it is: a mount with others would change
+        /// them for the whole host.
+        options: String,
+    },
     /// The kernel does not have it.
     Missing {
         /// What was asked and answered.
@@ -53,7 +57,7 @@ impl std::fmt::Display for Cgroup2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Mounted { at } => write!(f, "mounted at {}", at.display()),
-            Self::Mountable => f.write_str("can be mounted"),
+            Self::Mountable { .. } => f.write_str("out of reach, can be mounted"),
             Self::Missing { why } => write!(f, "missing: {why}"),
         }
     }
@@ -72,11 +76,23 @@ pub(super) fn cgroup2(mounts: &Visible) -> Cgroup2 {
     let found = find(&mounts.own, "/").or_else(|| find(&mounts.of_first_process, "/proc/1/root"));
     match found {
         Some(at) => Cgroup2::Mounted { at },
-        None if kernel::has_file_system("cgroup2") => Cgroup2::Mountable,
+        None if kernel::has_file_system("cgroup2") => Cgroup2::Mountable {
+            options: options(mounts),
+        },
         None => Cgroup2::Missing {
             why: "the kernel was built without cgroup2".into(),
         },
     }
+}
+
+/// What a mount elsewhere was made with, without the flags that every mount has for itself.
+fn options(mounts: &Visible) -> String {
+    let elsewhere = mounts.own.iter().chain(&mounts.of_first_process);
+    let mount = elsewhere.into_iter().find(|mount| mount.kind == "cgroup2");
+    let all = mount.map_or("", |mount| mount.options.as_str()).split(',');
+    all.filter(|option| !matches!(*option, "" | "rw" | "ro"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn under(prefix: &str, point: &Path) -> PathBuf {
@@ -99,20 +115,16 @@ pub(super) fn scope(cgroup2: &Cgroup2, scope: &str) -> Result<File, Fact> {
             File::open(&path)
                 .map_err(|error| Fact::no(format!("cannot open {}: {error}", path.display())))
         }
-        // What is mounted nowhere has no groups but its root.
-        Cgroup2::Mountable if scope == "/" => {
-            Err(Fact::unknown("the cgroup2 tree is not mounted yet"))
-        }
-        Cgroup2::Mountable => Err(Fact::no(format!(
-            "the cgroup2 tree is not mounted on this host, so it has no group {scope}"
-        ))),
+        Cgroup2::Mountable { .. } => Err(Fact::unknown(
+            "the cgroup2 tree is only mounted in the jail",
+        )),
         Cgroup2::Missing { why } => Err(Fact::no(why.clone())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cgroup2, Hierarchy, hierarchy, scope};
+    use super::{Cgroup2, Hierarchy, hierarchy, options, scope};
     use crate::host::Fact;
     use crate::host::mounts::{Visible, parse};
 
@@ -134,18 +146,26 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_below_an_unmounted_tree_does_not_exist() {
-        assert!(matches!(
-            scope(&Cgroup2::Mountable, "/a"),
-            Err(Fact::No { .. })
-        ));
-        assert!(matches!(
-            scope(&Cgroup2::Mountable, "/"),
-            Err(Fact::Unknown { .. })
-        ));
+    fn a_scope_that_cannot_be_looked_at_is_neither_there_nor_missing() {
+        let mountable = Cgroup2::Mountable {
+            options: String::new(),
+        };
+        assert!(matches!(scope(&mountable, "/a"), Err(Fact::Unknown { .. })));
         let missing = Cgroup2::Missing {
             why: "no cgroup2".into(),
         };
         assert_eq!(scope(&missing, "/").unwrap_err(), Fact::no("no cgroup2"));
+    }
+
+    #[test]
+    fn options_of_a_mount_elsewhere_are_kept() {
+        let of_first_process =
+            parse("1 1 0:1 / /c rw - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n");
+        let mounts = Visible {
+            own: Vec::new(),
+            of_first_process,
+        };
+        assert_eq!(options(&mounts), "nsdelegate,memory_recursiveprot");
+        assert_eq!(options(&visible("")), "");
     }
 }

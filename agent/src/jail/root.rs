@@ -104,7 +104,13 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
         MsFlags::MS_REC | MsFlags::MS_PRIVATE,
         NOTHING,
     )
-    .context("make mounts private")?;
+    .map_err(|errno| match errno {
+        Errno::EINVAL => anyhow::anyhow!(
+            "the agent was started in a chroot, where its mounts cannot be kept from the host; \
+             start it from the host's root or in a container"
+        ),
+        errno => anyhow::Error::from(errno).context("make mounts private"),
+    })?;
 
     // A mount point of its own can be pivoted to and made read-only.
     mount(Some(rootfs), rootfs, NOTHING, MsFlags::MS_BIND, NOTHING)
@@ -133,8 +139,9 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
 fn place(source: &Source, target: &Path) -> nix::Result<()> {
     let inert = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     match source {
-        Source::Cgroup2 => {
-            mount(Some("cgroup2"), target, Some("cgroup2"), inert, NOTHING)?;
+        Source::Cgroup2(options) => {
+            let options = Some(options.as_str());
+            mount(Some("cgroup2"), target, Some("cgroup2"), inert, options)?;
             read_only(target, inert)
         }
         Source::Host(path) => {

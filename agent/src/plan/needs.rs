@@ -84,10 +84,10 @@ fn for_loading(facts: &HostFacts) -> Vec<JailMount> {
 
 fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
     let source = match cgroup2 {
-        // Never mounted anew where it is mounted: a new mount would reset the tree's options
-        // (nsdelegate and others) for the whole host: apply_cgroup_root_flags() in the kernel.
+        // Bound where it can be: a new mount sets the tree's options (nsdelegate and others) for
+        // the whole host, apply_cgroup_root_flags() in the kernel.
         Cgroup2::Mounted { at } => Source::Host(at.clone()),
-        Cgroup2::Mountable => Source::Cgroup2,
+        Cgroup2::Mountable { options } => Source::Cgroup2(options.clone()),
         Cgroup2::Missing { .. } => return None,
     };
     Some(JailMount {

@@ -190,7 +190,7 @@ fn capabilities_follow_from_what_was_tried_and_say_what_they_are_for() {
 }
 
 #[test]
-fn a_mounted_cgroup_tree_is_bound_and_never_mounted_anew() {
+fn a_cgroup_tree_in_reach_is_bound_and_another_mounted_with_its_own_options() {
     let tree = |plan: &Plan| {
         let mount = plan
             .jail
@@ -201,8 +201,12 @@ fn a_mounted_cgroup_tree_is_bound_and_never_mounted_anew() {
     };
     let bound = tree(&plan_without(|_| {}));
     assert_eq!(bound, Some(Source::Host(PathBuf::from("/sys/fs/cgroup"))));
-    let fresh = tree(&plan_without(|facts| facts.cgroup2 = Cgroup2::Mountable));
-    assert_eq!(fresh, Some(Source::Cgroup2));
+    let fresh = tree(&plan_without(|facts| {
+        facts.cgroup2 = Cgroup2::Mountable {
+            options: "nsdelegate".into(),
+        }
+    }));
+    assert_eq!(fresh, Some(Source::Cgroup2("nsdelegate".into())));
     let none = tree(&plan_without(|facts| {
         facts.cgroup2 = Cgroup2::Missing { why: "old".into() };
         facts.scope = lacking();
@@ -281,4 +285,26 @@ fn a_refused_option_program_means_that_nothing_is_written() {
         rows.iter()
             .any(|(name, what)| name == "wb_conn_window" && what.contains("zero"))
     );
+}
+
+#[test]
+fn a_scope_that_only_the_jail_will_show_is_no_obstacle() {
+    let plan = plan_without(|facts| {
+        facts.cgroup2 = Cgroup2::Mountable {
+            options: String::new(),
+        };
+        facts.scope = Fact::unknown("not mounted");
+    });
+    assert!(variant(&plan).is_some());
+    assert_eq!(plan.mode.value, Mode::Sockops);
+}
+
+#[test]
+fn a_family_that_the_kernel_refuses_leaves_no_capability_behind() {
+    let mut plan = plan_without(|_| {});
+    plan.skip_connection("the verifier says no");
+    assert_eq!(variant(&plan), None);
+    assert_eq!(plan.mode.value, Mode::Observe);
+    assert!(plan.jail.capabilities.is_empty());
+    assert!(plan.rows()[0].1.contains("the verifier says no"));
 }
