@@ -300,9 +300,6 @@ pub fn check(batch: &Batch) -> Result<(), Refusal> {
     {
         return Err(Refusal::malformed("a time or number of 2^63 or more"));
     }
-    if batch.hosts.len() > 1 {
-        return Err(Refusal::malformed("more than one host row"));
-    }
     check_texts(batch)
 }
 
@@ -399,11 +396,10 @@ mod tests {
             check(&batch).map_err(|refusal| refusal.reason)
         };
         assert_eq!(with(|_| ()), Ok(()));
-        let bad: [fn(&mut Batch); 6] = [
+        let bad: [fn(&mut Batch); 5] = [
             |b| b.header.sequence = 0,
             |b| b.header.start_ms = 3,
             |b| b.header.end_ms = u64::MAX,
-            |b| b.hosts = vec![HostRow::default(), HostRow::default()],
             |b| {
                 b.processes.push(ProcessRow {
                     exe: "x".repeat(MAX_TEXT + 1),

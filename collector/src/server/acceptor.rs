@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
 
+use crate::log::Limiter;
 use crate::metrics::Metrics;
+use crate::time;
 
 /// What a handler may know of the other side.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub(super) struct Acceptor {
     tls: RustlsAcceptor,
     slots: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    full: Arc<Limiter>,
+    failed: Arc<Limiter>,
 }
 
 impl Acceptor {
@@ -65,6 +69,8 @@ impl Acceptor {
             tls,
             slots: Arc::new(Semaphore::new(most)),
             metrics,
+            full: Arc::default(),
+            failed: Arc::default(),
         }
     }
 }
@@ -82,12 +88,15 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
+            let address = stream.peer_addr()?;
             // Before the handshake, for that is the expensive part.
             let Some(slot) = Slot::take(&this.slots, &this.metrics) else {
                 this.metrics.connections_dropped_full_total.add(1);
+                if let Some(suppressed) = this.full.admit(time::now_ms()) {
+                    log::warn!(peer:% = address, suppressed; "too many connections");
+                }
                 return Err(io::Error::other("too many connections"));
             };
-            let address = stream.peer_addr()?;
             // Answers are small and complete: waiting to fill a segment only delays them.
             stream.set_nodelay(true)?;
             let (stream, service) =
@@ -96,7 +105,9 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
                     .await
                     .inspect_err(|error| {
                         this.metrics.connections_dropped_handshake_total.add(1);
-                        log::debug!(peer:% = address, error:%; "handshake failed");
+                        if let Some(suppressed) = this.failed.admit(time::now_ms()) {
+                            log::warn!(peer:% = address, error:%, suppressed; "handshake failed");
+                        }
                     })?;
             let certificate = stream.get_ref().1.peer_certificates().is_some();
             let peer = Peer {

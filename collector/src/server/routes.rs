@@ -1,4 +1,14 @@
 //! What each address of the API does.
+//!
+//! | request | credential | answer |
+//! |---|---|---|
+//! | `POST /api/v1/batches` | needed | `stored` or `duplicate`, else the refusal of [`Reason`] |
+//! | `GET /api/v1/topology?from_ms=&to_ms=` | needed | [`crate::topology::Topology`] |
+//! | `GET /api/v1/hosts` | needed | [`crate::fleet::Fleet`] |
+//! | `GET /metrics` | needed | Prometheus text |
+//! | `GET /healthz` | none | 200 while batches can be stored, else 503 |
+//!
+//! Refusals are `{"error": <name>, "message": <sentence>}`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -217,7 +227,13 @@ async fn refuse(app: &App, peer: &Option<Peer>, refusal: Refusal, body: Option<B
         log::warn!(peer, reason = reason.name(), detail:% = detail, suppressed; "request refused");
     }
     if let Some(mut body) = body {
-        let limit = app.config.limits.batch_bytes.saturating_mul(DISCARD_FACTOR);
+        // A stranger is read no further than an agent with a wrong token would send.
+        let factor = if reason == Reason::Unauthorized {
+            1
+        } else {
+            DISCARD_FACTOR
+        };
+        let limit = app.config.limits.batch_bytes.saturating_mul(factor);
         let wait = app.config.limits.body_timeout.min(Duration::from_secs(10));
         // Whether all of it came does not change the answer.
         drop(tokio::time::timeout(wait, body::discard(&mut body, limit)).await);

@@ -1,5 +1,7 @@
 //! Opens the database file: PRAGMAs, and the schema of this version.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +20,15 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Opens the database for the one writer, creating or upgrading it.
 pub(super) fn open_writer(path: &Path, max_bytes: u64) -> Result<Connection, Error> {
+    // Who talks to whom is nobody else's business; the log beside it inherits the mode. Where the
+    // file cannot be made, SQLite says why.
+    drop(
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o640)
+            .open(path),
+    );
     let mut connection = Connection::open(path).map_err(|e| Error::sqlite("open", e))?;
     prepare(&mut connection, max_bytes).map_err(|e| Error::sqlite("prepare", e))?;
     migrate(&mut connection)?;

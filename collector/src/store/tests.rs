@@ -420,6 +420,24 @@ fn a_store_of_another_program_or_version_is_left_alone() {
 }
 
 #[test]
+fn others_cannot_read_a_new_store() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    put(&mut store, &batch(1, vec![]));
+    for name in ["collector.db", "collector.db-wal", "collector.db-shm"] {
+        let mode = dir
+            .path()
+            .join(name)
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o007, 0, "{name}: {mode:o}");
+    }
+}
+
+#[test]
 fn a_damaged_store_is_an_error_and_not_a_panic() {
     let dir = TempDir::new().unwrap();
     let mut first = store(&dir);
