@@ -23,10 +23,12 @@ typedef unsigned long long wb_u64;
 /* The option on the wire: kind, length, 16-bit ExID (RFC 6994), token, flags, MAC. */
 #define WB_OPTION_LEN 16
 #define WB_OPTION_VERSION 1
-/* Layout of the flags byte: vv ee rr a c. */
+/* Layout of the flags byte: vv ee r b a c. */
 #define WB_OPTION_VERSION_SHIFT 6
 #define WB_OPTION_EPOCH_SHIFT 4
 #define WB_OPTION_EPOCH_MASK 3
+/* With an answer: the peer's handshake ACK did arrive, but without an option. */
+#define WB_OPTION_BARE 4
 #define WB_OPTION_ANSWER 2
 #define WB_OPTION_CLONE 1
 /* Key epochs that can be valid at a time: epoch modulo 4 is what fits the flags byte. */
@@ -60,6 +62,8 @@ enum wb_role {
 #define WB_FLAG_TOKEN_SENT 0x0080 /* the option really left in a segment */
 #define WB_FLAG_LISTENER 0x0100 /* process is the one that called listen */
 #define WB_FLAG_ON_DATA 0x0200 /* the option left on a segment with data */
+#define WB_FLAG_ACK_MISSING 0x0400 /* data without an option ended the handshake */
+#define WB_FLAG_BARE_RECEIVED 0x0800 /* the answer came with WB_OPTION_BARE */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {
@@ -150,6 +154,11 @@ struct wb_listener_key {
 	wb_u32 netns;
 	wb_u16 port;
 	wb_u16 reserved;
+};
+
+struct wb_listener {
+	struct wb_process process;
+	wb_u64 sock; /* address of a listening socket of this port; only to be read from */
 };
 
 /* Key of the destinations LPM trie. */

@@ -27,7 +27,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, struct wb_listener_key);
-	__type(value, struct wb_process);
+	__type(value, struct wb_listener);
 } listeners SEC(".maps");
 
 /*

@@ -139,6 +139,8 @@ static __always_inline bool take_option(struct bpf_sock_ops *ctx, struct wb_conn
 	conn->token_received = token;
 	if (flags & WB_OPTION_ANSWER)
 		conn->flags |= WB_FLAG_ANSWER_RECEIVED;
+	if (flags & WB_OPTION_BARE)
+		conn->flags |= WB_FLAG_BARE_RECEIVED;
 	count(WB_COUNT_OPTION_READ);
 	return 1;
 }
@@ -190,13 +192,10 @@ static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct
 		return;
 	}
 	conn->parse_left = WB_PARSE_ATTEMPTS;
-	/*
-	 * A handshake that data completed, on a listener that does not defer, means that the ACK
-	 * was lost: perhaps because it carried an option. Then the peer is not answered.
-	 */
-	if (handshake_payload(ctx) && !tp->inet_conn.icsk_accept_queue.rskq_defer_accept) {
-		path_suspected(&path, WB_PATH_ACK_MISSING, cfg);
-	} else if (cfg->option_write && cfg->option_answer && may_write(ctx, tp)) {
+	/* Whether the listener wanted it so is asked in a moment, at ESTABLISHED. */
+	if (handshake_payload(ctx))
+		conn->flags |= WB_FLAG_ACK_MISSING;
+	if (cfg->option_write && cfg->option_answer && may_write(ctx, tp)) {
 		conn->write_state = WB_WRITE_WANTED;
 		callbacks |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
 	}
@@ -219,7 +218,7 @@ static __always_inline void on_sockops_parse(struct bpf_sock_ops *ctx, struct tc
 			if (conn->write_state == WB_WRITE_WANTED)
 				stop_writing(ctx, conn, cfg);
 		} else if (conn->flags & WB_FLAG_TOKEN_SENT &&
-			   conn->flags & WB_FLAG_ANSWER_RECEIVED) {
+			   conn->flags & WB_FLAG_BARE_RECEIVED) {
 			path_key_of(&path, ctx, tp);
 			path_failed(&path, WB_PATH_STRIPPED, cfg);
 		}
@@ -344,7 +343,13 @@ static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tc
 		return;
 	if (!conn->token_sent)
 		conn->token_sent = new_token();
-	u8 flags = conn->role == WB_ROLE_SERVER ? WB_OPTION_ANSWER : 0;
+	u8 flags = 0;
+
+	if (conn->role == WB_ROLE_SERVER) {
+		flags = WB_OPTION_ANSWER;
+		if (!(conn->flags & WB_FLAG_ACK_MISSING))
+			flags |= WB_OPTION_BARE;
+	}
 
 	if (!option_build(&option, cfg, conn->token_sent, flags) ||
 	    bpf_store_hdr_opt(ctx, &option, sizeof(option), 0)) {

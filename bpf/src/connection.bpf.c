@@ -37,29 +37,52 @@ static __always_inline void fill_record(struct wb_connection_record *record,
 	record->numbers.zero_windows = conn->zero_windows;
 }
 
-static __always_inline void own_by_listener(struct wb_connection *conn)
+/* True when the listener waits for data before it makes a connection (TCP_DEFER_ACCEPT). */
+static __always_inline bool listener_defers(struct wb_listener *listener)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)listener->sock;
+
+	return BPF_CORE_READ(tp, inet_conn.icsk_accept_queue.rskq_defer_accept) != 0;
+}
+
+/*
+ * What the listener tells about an accepted connection: its owner until accept tells better, and
+ * whether a handshake that data completed is its own doing. If it is not, the peer's ACK was
+ * lost, perhaps because it carried an option, and the peer is not answered. The accepted socket
+ * cannot tell: inet_csk_clone_lock() clears its icsk_accept_queue.
+ */
+static __always_inline void ask_listener(struct wb_connection *conn, struct wb_config *cfg)
 {
 	struct wb_listener_key key = {};
 
 	key.netns = conn->tuple.netns;
 	key.port = conn->tuple.local_port;
-	struct wb_process *process = bpf_map_lookup_elem(&listeners, &key);
+	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &key);
 
-	if (process) {
-		conn->process = *process;
+	if (listener) {
+		conn->process = listener->process;
 		conn->flags |= WB_FLAG_LISTENER;
 	}
+	if (!(conn->flags & WB_FLAG_ACK_MISSING) || (listener && listener_defers(listener)))
+		return;
+	struct wb_path_key path = {};
+
+	__builtin_memcpy(path.addr, conn->tuple.remote, sizeof(path.addr));
+	path.netns = conn->tuple.netns;
+	path_suspected(&path, WB_PATH_ACK_MISSING, cfg);
+	conn->write_state = WB_WRITE_OFF;
 }
 
-static __always_inline void on_listen(struct sock *sk)
+static __always_inline void remember_listener(struct sock *sk, struct task_struct *task, u64 how)
 {
 	struct wb_listener_key key = {};
-	struct wb_process process = {};
+	struct wb_listener listener = {};
 
 	key.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	key.port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	task_process((struct task_struct *)bpf_get_current_task(), &process);
-	bpf_map_update_elem(&listeners, &key, &process, BPF_ANY);
+	listener.sock = (u64)sk;
+	task_process(task, &listener.process);
+	bpf_map_update_elem(&listeners, &key, &listener, how);
 }
 
 static __always_inline void on_connect(struct sock *sk)
@@ -79,7 +102,7 @@ static __always_inline void on_connect(struct sock *sk)
 	}
 }
 
-static __always_inline void on_established(struct sock *sk, int old_state)
+static __always_inline void on_established(struct sock *sk, int old_state, struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
 	u8 role = old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT : WB_ROLE_SERVER;
@@ -91,7 +114,7 @@ static __always_inline void on_established(struct sock *sk, int old_state)
 	conn->established_ns = bpf_ktime_get_ns();
 	conn->flags |= WB_FLAG_ESTABLISHED;
 	if (role == WB_ROLE_SERVER)
-		own_by_listener(conn);
+		ask_listener(conn, cfg);
 }
 
 static __always_inline void on_close(void *ctx, struct sock *sk, int old_state)
@@ -141,11 +164,11 @@ int wb_conn_state(struct bpf_raw_tracepoint_args *ctx)
 	if (!sock_in_scope(sk, cfg))
 		return 0;
 	if (new_state == TCP_LISTEN)
-		on_listen(sk);
+		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
 	else if (new_state == TCP_SYN_SENT)
 		on_connect(sk);
 	else
-		on_established(sk, old_state);
+		on_established(sk, old_state, cfg);
 	return 0;
 }
 
@@ -259,14 +282,8 @@ int wb_conn_listen(struct bpf_iter__task_file *ctx)
 	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN ||
 	    !sock_in_scope(sk, cfg))
 		return 0;
-	struct wb_listener_key key = {};
-	struct wb_process process = {};
-
-	key.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	key.port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	task_process(task, &process);
 	/* The first holder wins: it is the oldest process, the one that the others come from. */
-	bpf_map_update_elem(&listeners, &key, &process, BPF_NOEXIST);
+	remember_listener(sk, task, BPF_NOEXIST);
 	return 0;
 }
 
