@@ -111,9 +111,13 @@ impl Place {
 
     /// Starts an agent and waits until it reports.
     fn start(&self) -> Running {
+        self.start_by(self.command())
+    }
+
+    fn start_by(&self, mut command: Command) -> Running {
         let status = self.rootfs().join("run/status.json");
         fs::remove_file(&status).ok();
-        let mut running = Running(self.command().spawn().unwrap());
+        let mut running = Running(command.spawn().unwrap());
         eventually("the first status", || {
             if let Some(code) = running.0.try_wait().unwrap() {
                 panic!("the agent ended with {code}: {}", running.errors());
@@ -453,6 +457,29 @@ fn nothing_is_left_after_an_end_of_any_kind() {
     place.doctor()["running"]
         .as_null()
         .expect("no agent runs any more");
+}
+
+#[test]
+fn an_agent_that_cannot_see_the_cgroup_tree_reaches_it_and_changes_nothing_for_others() {
+    let Some(place) = Place::new("unseen") else {
+        return;
+    };
+    let before = own_mounts();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--net", "sh", "-c"])
+        .arg("umount --lazy \"$1\" && exec \"$2\" run --config \"$3\"")
+        .arg("sh")
+        .arg(cgroup_tree().unwrap())
+        .arg(AGENT)
+        .arg(place.config())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    let running = place.start_by(command);
+    assert!(!running.programs().is_empty(), "nothing was loaded");
+    assert_eq!(running.end(Signal::SIGTERM).code(), Some(0));
+    // Options of the cgroup2 tree belong to the whole host.
+    assert_eq!(own_mounts(), before);
 }
 
 #[test]
