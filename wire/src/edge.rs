@@ -1,249 +1,307 @@
 //! Family `edge`: counters of all connections between a process and a remote service.
 
-use crate::address::Addresses;
-use crate::histogram::{self, Histograms};
-use crate::rows::{EdgeRow, Endpoint, Role};
-use crate::table::{Number, TableReader, TableWriter, narrow, unzigzag};
-use crate::tables::{Opened, Tables};
-use crate::{DecodeError, Histogram};
+use crate::DecodeError;
+use crate::codec::{Codec, Column, column};
+use crate::histogram::{HistogramColumns, Names, Totals};
+use crate::keys::{EndColumns, Ends, Keys};
+use crate::number::{Expected, bits};
+use crate::rate::{Rate, Spread};
+use crate::rows::{EdgeRow, Role};
 
-pub(crate) const TABLE: &str = "edge";
+const RTT: Names = Names {
+    extra: "rtt_extra",
+    peak: "rtt_peak",
+    below: "rtt_below",
+    above: "rtt_above",
+    sum: "rtt_sum_us",
+    counts: "edge_rtt",
+};
+const CONNECT: Names = Names {
+    extra: "connect_latency_extra",
+    peak: "connect_latency_peak",
+    below: "connect_latency_below",
+    above: "connect_latency_above",
+    sum: "connect_latency_sum_us",
+    counts: "edge_connect_latency",
+};
 
-const PROCESS: Number = Number::delta("process_id", 4);
-const ROLE: Number = Number::plain("role", 1);
-const NETNS: Number = Number::delta("netns", 5);
-const LOCAL: Number = Number::delta("local", 2);
-const LOCAL_PORT: Number = Number::delta("local_port", 3);
-const REMOTE: Number = Number::delta("remote", 2);
-const REMOTE_PORT: Number = Number::delta("remote_port", 3);
-const AGE: Number = Number::minus("since_ms", 6, "end_ms");
-const CONNECT: &str = "connect_latency";
-const RTT: &str = "rtt";
+/// Payload bytes of a full segment on most paths; only an expectation.
+const SEGMENT: u64 = 1448;
 
-type Counter = (Number, fn(&EdgeRow) -> u64, fn(&mut EdgeRow) -> &mut u64);
+/// The rows of the family by column.
+#[derive(Debug, Default)]
+pub(crate) struct EdgeColumns {
+    ends: EndColumns,
+    since: Vec<u64>,
+    opened: Vec<u64>,
+    /// Opened and not closed, wrapping.
+    live: Vec<u64>,
+    failed: Vec<u64>,
+    refused: Vec<u64>,
+    reset_local: Vec<u64>,
+    reset_remote: Vec<u64>,
+    bytes_sent: Vec<u64>,
+    bytes_received: Vec<u64>,
+    segments_sent: Vec<u64>,
+    segments_received: Vec<u64>,
+    retransmits: Vec<u64>,
+    out_of_order: Vec<u64>,
+    zero_windows: Vec<u64>,
+    rtt: HistogramColumns,
+    connect_latency: HistogramColumns,
+}
 
-/// Counters without a transform of their own.
-const COUNTERS: [Counter; 12] = [
-    (
-        Number::plain("opened", 4),
-        |row| row.opened,
-        |row| &mut row.opened,
-    ),
-    (
-        Number::plain("failed", 3),
-        |row| row.failed,
-        |row| &mut row.failed,
-    ),
-    (
-        Number::plain("refused", 3),
-        |row| row.refused,
-        |row| &mut row.refused,
-    ),
-    (
-        Number::plain("reset_local", 3),
-        |row| row.reset_local,
-        |row| &mut row.reset_local,
-    ),
-    (
-        Number::plain("reset_remote", 3),
-        |row| row.reset_remote,
-        |row| &mut row.reset_remote,
-    ),
-    (
-        Number::plain("bytes_sent", 6),
-        |row| row.bytes_sent,
-        |row| &mut row.bytes_sent,
-    ),
-    (
-        Number::plain("bytes_received", 6),
-        |row| row.bytes_received,
-        |row| &mut row.bytes_received,
-    ),
-    (
-        Number::plain("segments_sent", 5),
-        |row| row.segments_sent,
-        |row| &mut row.segments_sent,
-    ),
-    (
-        Number::plain("segments_received", 5),
-        |row| row.segments_received,
-        |row| &mut row.segments_received,
-    ),
-    (
-        Number::plain("retransmits", 4),
-        |row| row.retransmits,
-        |row| &mut row.retransmits,
-    ),
-    (
-        Number::plain("out_of_order", 4),
-        |row| row.out_of_order,
-        |row| &mut row.out_of_order,
-    ),
-    (
-        Number::plain("zero_windows", 4),
-        |row| row.zero_windows,
-        |row| &mut row.zero_windows,
-    ),
-];
-const CLOSED: Number = Number::minus("closed", 4, "opened");
+impl EdgeColumns {
+    pub(crate) fn of(rows: &[EdgeRow], keys: &Keys) -> Self {
+        let mut rows: Vec<_> = rows.iter().collect();
+        rows.sort_by_cached_key(|row| Ends::from(*row).order());
+        let all = |get: fn(&EdgeRow) -> u64| rows.iter().map(|row| get(row)).collect::<Vec<_>>();
+        let opened = all(|row| row.opened);
+        let handshakes: Vec<_> = rows
+            .iter()
+            .map(|row| handshakes(row.role, row.opened))
+            .collect();
+        let rtt = HistogramColumns::of(rows.iter().map(|row| &row.rtt), &opened, None);
+        let connects = rows.iter().map(|row| &row.connect_latency);
+        let connect_latency = HistogramColumns::of(connects, &handshakes, Some(&rtt));
+        Self {
+            ends: EndColumns::of(rows.iter().map(|row| Ends::from(*row)), keys),
+            since: all(|row| row.since_ms),
+            live: all(|row| row.opened.wrapping_sub(row.closed)),
+            failed: all(|row| row.failed),
+            refused: all(|row| row.refused),
+            reset_local: all(|row| row.reset_local),
+            reset_remote: all(|row| row.reset_remote),
+            bytes_sent: all(|row| row.bytes_sent),
+            bytes_received: all(|row| row.bytes_received),
+            segments_sent: all(|row| row.segments_sent),
+            segments_received: all(|row| row.segments_received),
+            retransmits: all(|row| row.retransmits),
+            out_of_order: all(|row| row.out_of_order),
+            zero_windows: all(|row| row.zero_windows),
+            opened,
+            rtt,
+            connect_latency,
+        }
+    }
 
-/// The order in which neighbours differ least. Rows of a family have no order of their own.
-fn sorted(rows: &[EdgeRow]) -> Vec<&EdgeRow> {
-    let mut rows: Vec<_> = rows.iter().collect();
-    rows.sort_by_key(|row| {
-        (
-            row.process_id,
-            row.role,
-            row.netns,
-            row.local,
-            row.remote.port,
-            row.remote.addr,
+    /// The table `edge` and those of its histograms.
+    pub(crate) fn code(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
+        self.ends.code(codec, keys)?;
+        self.code_connections(codec)?;
+        self.code_volume(codec)?;
+        self.code_histograms(codec, keys)
+    }
+
+    fn code_connections(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        let last = self.code_since(codec)?;
+        let subjects = &self.ends.subjects;
+        let ages = self
+            .since
+            .iter()
+            .map(|since| last.saturating_sub(*since).saturating_add(1));
+        let ages: Vec<_> = ages.collect();
+        let mut rate = Rate::new(&ages, subjects);
+        let opened = column(
+            "opened",
+            "in bits: like its rate over the age among the subject's",
+        );
+        codec.numbers(opened, &mut self.opened, &mut |row, before| {
+            Expected::Bits(bits(rate.value(row, before)))
+        })?;
+        let live = column("live", "opened less closed");
+        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)?;
+        let opened = &self.opened;
+        let mut rare = |name, values: &mut Vec<u64>, base: &[u64]| {
+            let note = "about the rate among the subject's, give or take its root";
+            rated(
+                codec,
+                column(name, note),
+                values,
+                Rate::new(base, subjects),
+                Spread::Root,
+            )
+        };
+        rare("failed", &mut self.failed, opened)?;
+        rare("refused", &mut self.refused, &self.failed)?;
+        rare("reset_local", &mut self.reset_local, opened)?;
+        rare("reset_remote", &mut self.reset_remote, opened)?;
+        rare("zero_windows", &mut self.zero_windows, opened)
+    }
+
+    /// Edges began when the agent did, or lately: the shorter distance counts. Returns the last
+    /// beginning.
+    fn code_since(&mut self, codec: &mut impl Codec) -> Result<u64, DecodeError> {
+        let mut first = self.since.iter().copied().min().unwrap_or(0);
+        let mut last = self.since.iter().copied().max().unwrap_or(0);
+        codec.parameter(&mut first)?;
+        codec.parameter(&mut last)?;
+        let fold = |since: u64| match (since.wrapping_sub(first), last.wrapping_sub(since)) {
+            (after, before) if after < before => 2 * after + 1,
+            (_, before) => 2 * before,
+        };
+        let unfold = |code: u64| match (code >> 1, code & 1) {
+            (after, 1) => first.wrapping_add(after),
+            (before, _) => last.wrapping_sub(before),
+        };
+        let mut codes = self.since.iter().map(|since| fold(*since)).collect();
+        let note = "odd: twice the time since the first, plus 1; even: twice the time to the last";
+        codec.numbers(column("since_ms", note), &mut codes, &mut |_, _| {
+            Expected::ANY
+        })?;
+        self.since = codes.into_iter().map(unfold).collect();
+        Ok(last)
+    }
+
+    fn code_volume(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        let (subjects, networks) = (&self.ends.subjects, &self.ends.networks);
+        let share = "about the rate among the subject's, give or take a share";
+        codec.turn();
+        for (name, values) in [
+            ("bytes_sent", &mut self.bytes_sent),
+            ("bytes_received", &mut self.bytes_received),
+        ] {
+            let rate = Rate::new(&self.opened, subjects);
+            rated(codec, column(name, share), values, rate, Spread::Share(2))?;
+        }
+        let sent: Vec<_> = self.efforts(&self.bytes_sent, &self.bytes_received);
+        let rate = Rate::new(&sent, subjects);
+        let segments = column("segments_sent", share);
+        rated(
+            codec,
+            segments,
+            &mut self.segments_sent,
+            rate,
+            Spread::Share(6),
+        )?;
+        let received: Vec<_> = self.efforts(&self.bytes_received, &self.bytes_sent);
+        let scaled = received.iter().zip(&sent).zip(&self.segments_sent);
+        let answers: Vec<_> = scaled
+            .map(|((to, from), segments)| scale(*segments, *to, *from))
+            .collect();
+        let rate = Rate::new(&answers, subjects);
+        let segments = column("segments_received", share);
+        rated(
+            codec,
+            segments,
+            &mut self.segments_received,
+            rate,
+            Spread::Share(6),
+        )?;
+        let loss = "about the rate among the network's, give or take its root";
+        let rate = Rate::new(&self.segments_sent, networks);
+        rated(
+            codec,
+            column("retransmits", loss),
+            &mut self.retransmits,
+            rate,
+            Spread::Root,
+        )?;
+        let rate = Rate::new(&self.segments_received, networks);
+        rated(
+            codec,
+            column("out_of_order", loss),
+            &mut self.out_of_order,
+            rate,
+            Spread::Root,
         )
-    });
-    rows
-}
-
-pub(crate) fn write(rows: &[EdgeRow], end_ms: u64, tables: &mut Tables) {
-    let rows = sorted(rows);
-    tables.add(TABLE, rows.len(), |table, addresses| {
-        write_key(&rows, table, addresses);
-        table.against(&AGE, rows.iter().map(|row| (row.since_ms, end_ms)));
-        for (spec, get, _) in &COUNTERS {
-            table.number(spec, rows.iter().map(|row| get(row)));
-        }
-        table.against(&CLOSED, rows.iter().map(|row| (row.closed, row.opened)));
-        let histograms = [(CONNECT, connects(&rows)), (RTT, rtts(&rows))];
-        for (name, list) in &histograms {
-            histogram::write_heads(name, list, table);
-        }
-    });
-    for (name, list) in [(CONNECT, connects(&rows)), (RTT, rtts(&rows))] {
-        histogram::write_buckets(name, &list, tables);
     }
-}
 
-fn connects<'a>(rows: &[&'a EdgeRow]) -> Vec<&'a Histogram> {
-    rows.iter().map(|row| &row.connect_latency).collect()
-}
-
-fn rtts<'a>(rows: &[&'a EdgeRow]) -> Vec<&'a Histogram> {
-    rows.iter().map(|row| &row.rtt).collect()
-}
-
-fn write_key(rows: &[&EdgeRow], table: &mut TableWriter<'_>, addresses: &Addresses) {
-    table.number(&PROCESS, rows.iter().map(|row| u64::from(row.process_id)));
-    table.number(&ROLE, rows.iter().map(|row| row.role as u64));
-    table.number(&NETNS, rows.iter().map(|row| u64::from(row.netns)));
-    table.number(
-        &LOCAL,
-        rows.iter().map(|row| addresses.number(row.local.addr)),
-    );
-    table.number(
-        &LOCAL_PORT,
-        rows.iter().map(|row| u64::from(row.local.port)),
-    );
-    table.number(
-        &REMOTE,
-        rows.iter().map(|row| addresses.number(row.remote.addr)),
-    );
-    table.number(
-        &REMOTE_PORT,
-        rows.iter().map(|row| u64::from(row.remote.port)),
-    );
-}
-
-pub(crate) fn read(
-    table: &TableReader<'_>,
-    end_ms: u64,
-    opened: &Opened<'_>,
-) -> Result<Vec<EdgeRow>, DecodeError> {
-    let mut rows = read_keys(table, &opened.addresses)?;
-    for (row, code) in rows.iter_mut().zip(table.number(&AGE)?) {
-        row.since_ms = unzigzag(code, end_ms);
-    }
-    for (spec, _, slot) in &COUNTERS {
-        for (row, value) in rows.iter_mut().zip(table.number(spec)?) {
-            *slot(row) = value;
-        }
-    }
-    for (row, code) in rows.iter_mut().zip(table.number(&CLOSED)?) {
-        row.closed = unzigzag(code, row.opened);
-    }
-    let mut connects = Histograms::read(CONNECT, table, opened)?;
-    let mut rtts = Histograms::read(RTT, table, opened)?;
-    for row in &mut rows {
-        row.connect_latency = connects.next()?;
-        row.rtt = rtts.next()?;
-    }
-    Ok(rows)
-}
-
-fn read_keys(table: &TableReader<'_>, addresses: &Addresses) -> Result<Vec<EdgeRow>, DecodeError> {
-    let roles = table.number(&ROLE)?;
-    let netns = table.number(&NETNS)?;
-    let locals = endpoints(table, &LOCAL, &LOCAL_PORT, addresses)?;
-    let remotes = endpoints(table, &REMOTE, &REMOTE_PORT, addresses)?;
-    let mut rows = Vec::with_capacity(table.rows());
-    let keys = table
-        .number(&PROCESS)?
-        .into_iter()
-        .zip(roles)
-        .zip(netns)
-        .zip(locals)
-        .zip(remotes);
-    for ((((process_id, role), netns), local), remote) in keys {
-        rows.push(EdgeRow {
-            process_id: narrow(process_id, "process_id")?,
-            role: self::role(role)?,
-            local,
-            remote,
-            netns: narrow(netns, "netns")?,
-            since_ms: 0,
-            opened: 0,
-            closed: 0,
-            failed: 0,
-            refused: 0,
-            reset_local: 0,
-            reset_remote: 0,
-            bytes_sent: 0,
-            bytes_received: 0,
-            segments_sent: 0,
-            segments_received: 0,
-            retransmits: 0,
-            out_of_order: 0,
-            zero_windows: 0,
-            connect_latency: Histogram::default(),
-            rtt: Histogram::default(),
-        });
-    }
-    Ok(rows)
-}
-
-/// Decodes a role.
-pub(crate) fn role(code: u64) -> Result<Role, DecodeError> {
-    match code {
-        0 => Ok(Role::Client),
-        1 => Ok(Role::Server),
-        _ => Err(DecodeError::Malformed(format!("no role {code}"))),
-    }
-}
-
-/// Decodes a column of addresses and one of ports.
-pub(crate) fn endpoints(
-    table: &TableReader<'_>,
-    addresses: &Number,
-    ports: &Number,
-    known: &Addresses,
-) -> Result<Vec<Endpoint>, DecodeError> {
-    let ports = table.number(ports)?;
-    let numbers = table.number(addresses)?;
-    let pairs = numbers.into_iter().zip(ports);
-    pairs
-        .map(|(number, port)| {
-            Ok(Endpoint {
-                addr: known.get(number)?,
-                port: narrow(port, "port")?,
-            })
+    /// Segments that so many bytes in both directions take, roughly.
+    fn efforts(&self, there: &[u64], back: &[u64]) -> Vec<u64> {
+        let rows = there.iter().zip(back).zip(&self.opened);
+        rows.map(|((there, back), opened)| {
+            let data = there / SEGMENT + back / (2 * SEGMENT);
+            data.saturating_add(opened.saturating_mul(3))
         })
         .collect()
+    }
+
+    fn code_histograms(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
+        let group = self.ends.subjects.as_slice();
+        let handshakes: Vec<_> = (0..self.opened.len())
+            .map(|row| handshakes(self.ends.role(row, keys), self.opened[row]))
+            .collect();
+        let by_opened = Totals {
+            certain: &self.opened,
+            group,
+        };
+        let by_handshakes = Totals {
+            certain: &handshakes,
+            group,
+        };
+        codec.turn();
+        self.rtt.code_places(codec, &RTT, &by_opened, None)?;
+        self.connect_latency
+            .code_places(codec, &CONNECT, &by_handshakes, Some(&self.rtt))?;
+        self.rtt.code_counts(codec, &RTT, None)?;
+        self.connect_latency
+            .code_counts(codec, &CONNECT, Some(&self.rtt))?;
+        codec.table("edge", &mut self.opened.len())?;
+        self.rtt.code_sums(codec, &RTT)?;
+        self.connect_latency.code_sums(codec, &CONNECT)
+    }
+
+    /// The rows, after [`Self::code`].
+    pub(crate) fn rows(&self, keys: &Keys) -> Result<Vec<EdgeRow>, DecodeError> {
+        let row = |row: usize| {
+            let Ends {
+                process_id,
+                role,
+                netns,
+                local,
+                remote,
+            } = self.ends.row(row, keys)?;
+            Ok(EdgeRow {
+                process_id,
+                role,
+                local,
+                remote,
+                netns,
+                since_ms: self.since[row],
+                opened: self.opened[row],
+                closed: self.opened[row].wrapping_sub(self.live[row]),
+                failed: self.failed[row],
+                refused: self.refused[row],
+                reset_local: self.reset_local[row],
+                reset_remote: self.reset_remote[row],
+                bytes_sent: self.bytes_sent[row],
+                bytes_received: self.bytes_received[row],
+                segments_sent: self.segments_sent[row],
+                segments_received: self.segments_received[row],
+                retransmits: self.retransmits[row],
+                out_of_order: self.out_of_order[row],
+                zero_windows: self.zero_windows[row],
+                connect_latency: self.connect_latency.row(row),
+                rtt: self.rtt.row(row),
+            })
+        };
+        (0..self.opened.len()).map(row).collect()
+    }
+}
+
+/// Connections whose handshake this side began and so measured.
+fn handshakes(role: Role, opened: u64) -> u64 {
+    match role {
+        Role::Client => opened,
+        Role::Server => 0,
+    }
+}
+
+/// `value * to / from`.
+fn scale(value: u64, to: u64, from: u64) -> u64 {
+    let scaled = u128::from(value) * u128::from(to) / u128::from(from.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+fn rated(
+    codec: &mut impl Codec,
+    column: Column,
+    values: &mut Vec<u64>,
+    mut rate: Rate<'_>,
+    spread: Spread,
+) -> Result<(), DecodeError> {
+    codec.numbers(column, values, &mut |row, before| {
+        rate.about(spread, row, before)
+    })
 }

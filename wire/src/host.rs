@@ -1,71 +1,76 @@
 //! Family `host`: facts, plan and the agent's own counters.
 
 use crate::DecodeError;
+use crate::codec::{Codec, column};
+use crate::number::Expected;
+use crate::pairs::{Counters, TextPairs};
 use crate::rows::HostRow;
-use crate::table::{Number, TableReader, narrow, unzigzag};
-use crate::tables::{Opened, Tables};
-use crate::text::Pairs;
 
-pub(crate) const TABLE: &str = "host";
-const PLAN: &str = "host_plan";
-const FACTS: &str = "host_fact";
-const PATHS: &str = "host_path_off";
-const COUNTERS: &str = "host_counter";
-
-const STARTED: Number = Number::minus("started_ms", 6, "end_ms");
-const ROW: Number = Number::delta("row", 4);
-const VALUE: Number = Number::plain("value", 5);
-
-pub(crate) fn write(rows: &[HostRow], end_ms: u64, tables: &mut Tables) {
-    tables.add(TABLE, rows.len(), |table, _| {
-        table.text("hostname", rows.iter().map(|row| row.hostname.as_str()));
-        table.text("kernel", rows.iter().map(|row| row.kernel.as_str()));
-        table.text("agent", rows.iter().map(|row| row.agent.as_str()));
-        table.text("mode", rows.iter().map(|row| row.mode.as_str()));
-        table.against(&STARTED, rows.iter().map(|row| (row.started_ms, end_ms)));
-    });
-    Pairs::write(PLAN, rows.iter().map(|row| row.plan.as_slice()), tables);
-    Pairs::write(FACTS, rows.iter().map(|row| row.facts.as_slice()), tables);
-    Pairs::write(
-        PATHS,
-        rows.iter().map(|row| row.paths_off.as_slice()),
-        tables,
-    );
-    let counters: Vec<_> = rows
-        .iter()
-        .enumerate()
-        .flat_map(|(row, host)| {
-            host.counters
-                .iter()
-                .map(move |counter| (row as u64, counter))
-        })
-        .collect();
-    tables.add(COUNTERS, counters.len(), |table, _| {
-        table.number(&ROW, counters.iter().map(|(row, _)| *row));
-        table.text(
-            "name",
-            counters.iter().map(|(_, counter)| counter.0.as_str()),
-        );
-        table.number(&VALUE, counters.iter().map(|(_, counter)| counter.1));
-    });
+/// The rows of the family by column.
+#[derive(Debug, Default)]
+pub(crate) struct HostColumns {
+    hostname: Vec<String>,
+    kernel: Vec<String>,
+    agent: Vec<String>,
+    mode: Vec<String>,
+    /// Milliseconds from the agent's start to the end of the interval, wrapping.
+    age: Vec<u64>,
+    plan: TextPairs,
+    facts: TextPairs,
+    paths_off: TextPairs,
+    counters: Counters,
 }
 
-pub(crate) fn read(
-    table: &TableReader<'_>,
-    end_ms: u64,
-    opened: &Opened<'_>,
-) -> Result<Vec<HostRow>, DecodeError> {
-    let mut hostnames = table.text("hostname")?.into_iter();
-    let mut kernels = table.text("kernel")?.into_iter();
-    let mut agents = table.text("agent")?.into_iter();
-    let mut modes = table.text("mode")?.into_iter();
-    let mut plans = Pairs::read(PLAN, table.rows(), opened)?.into_iter();
-    let mut facts = Pairs::read(FACTS, table.rows(), opened)?.into_iter();
-    let mut paths = Pairs::read(PATHS, table.rows(), opened)?.into_iter();
-    let mut rows: Vec<_> = table
-        .number(&STARTED)?
-        .into_iter()
-        .map(|started| HostRow {
+impl HostColumns {
+    pub(crate) fn of(rows: &[HostRow], end_ms: u64) -> Self {
+        let texts =
+            |get: fn(&HostRow) -> &String| rows.iter().map(|row| get(row).clone()).collect();
+        Self {
+            hostname: texts(|row| &row.hostname),
+            kernel: texts(|row| &row.kernel),
+            agent: texts(|row| &row.agent),
+            mode: texts(|row| &row.mode),
+            age: rows
+                .iter()
+                .map(|row| end_ms.wrapping_sub(row.started_ms))
+                .collect(),
+            plan: TextPairs::of(rows.iter().map(|row| row.plan.as_slice())),
+            facts: TextPairs::of(rows.iter().map(|row| row.facts.as_slice())),
+            paths_off: TextPairs::of(rows.iter().map(|row| row.paths_off.as_slice())),
+            counters: Counters::of(rows.iter().map(|row| row.counters.as_slice())),
+        }
+    }
+
+    /// The table `host` and those of its lists.
+    pub(crate) fn code(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        let started = column("started_ms", "milliseconds before the end of the interval");
+        codec.numbers(started, &mut self.age, &mut |_, _| Expected::ANY)?;
+        for (name, values) in [
+            ("hostname", &mut self.hostname),
+            ("kernel", &mut self.kernel),
+            ("agent", &mut self.agent),
+            ("mode", &mut self.mode),
+        ] {
+            codec.texts(name, values)?;
+        }
+        self.plan.code("host_plan", codec)?;
+        self.facts.code("host_fact", codec)?;
+        self.paths_off.code("host_path_off", codec)?;
+        self.counters.code("host_counter", codec)
+    }
+
+    /// The rows, after [`Self::code`].
+    pub(crate) fn rows(self, end_ms: u64) -> Result<Vec<HostRow>, DecodeError> {
+        let rows = self.age.len();
+        let mut plans = self.plan.lists(rows)?.into_iter();
+        let mut facts = self.facts.lists(rows)?.into_iter();
+        let mut paths = self.paths_off.lists(rows)?.into_iter();
+        let mut counters = self.counters.lists(rows)?.into_iter();
+        let mut hostnames = self.hostname.into_iter();
+        let mut kernels = self.kernel.into_iter();
+        let mut agents = self.agent.into_iter();
+        let mut modes = self.mode.into_iter();
+        let row = |age: u64| HostRow {
             hostname: hostnames.next().unwrap_or_default(),
             kernel: kernels.next().unwrap_or_default(),
             agent: agents.next().unwrap_or_default(),
@@ -73,18 +78,9 @@ pub(crate) fn read(
             plan: plans.next().unwrap_or_default(),
             facts: facts.next().unwrap_or_default(),
             paths_off: paths.next().unwrap_or_default(),
-            counters: Vec::new(),
-            started_ms: unzigzag(started, end_ms),
-        })
-        .collect();
-    if let Some(table) = opened.table(COUNTERS) {
-        let counters = table.text("name")?.into_iter().zip(table.number(&VALUE)?);
-        for (row, counter) in table.number(&ROW)?.into_iter().zip(counters) {
-            rows.get_mut(narrow::<usize>(row, "row")?)
-                .ok_or_else(|| DecodeError::Malformed(format!("{COUNTERS} has no row {row}")))?
-                .counters
-                .push(counter);
-        }
+            counters: counters.next().unwrap_or_default(),
+            started_ms: end_ms.wrapping_sub(age),
+        };
+        Ok(self.age.into_iter().map(row).collect())
     }
-    Ok(rows)
 }

@@ -1,107 +1,117 @@
 //! Family `sighting`: one end of one connection that carried a waybill.
 
 use crate::DecodeError;
-use crate::edge::{endpoints, role};
-use crate::rows::{Kept, Part, SightingRow};
-use crate::table::{Number, TableReader, narrow, unzigzag};
-use crate::tables::{Opened, Tables};
+use crate::codec::{Codec, column, narrow, previous};
+use crate::keys::{EndColumns, Ends, Keys};
+use crate::number::Expected;
+use crate::rows::{Kept, Part, Role, SightingRow};
 
-pub(crate) const TABLE: &str = "sighting";
-
-const TOKEN: Number = Number::plain("token", 8);
-/// Bit 0 part, bit 1 answer, bit 2 role, bits 3 and 4 kept.
-const FLAGS: Number = Number::plain("flags", 1);
-const LEVEL: Number = Number::plain("sample_level", 1);
-const PROCESS: Number = Number::delta("process_id", 4);
-const NETNS: Number = Number::delta("netns", 5);
-const LOCAL: Number = Number::delta("local", 2);
-const LOCAL_PORT: Number = Number::plain("local_port", 2);
-const REMOTE: Number = Number::delta("remote", 2);
-const REMOTE_PORT: Number = Number::plain("remote_port", 2);
-const START: Number = Number::minus("start_us", 6, "end_ms * 1000");
-
-fn sorted(rows: &[SightingRow]) -> Vec<&SightingRow> {
-    let mut rows: Vec<_> = rows.iter().collect();
-    rows.sort_by_key(|row| {
-        (
-            row.process_id,
-            row.role,
-            row.netns,
-            row.local,
-            row.remote,
-            row.start_us,
-            row.token,
-        )
-    });
-    rows
+/// The rows of the family by column.
+#[derive(Debug, Default)]
+pub(crate) struct SightingColumns {
+    ends: EndColumns,
+    /// Rotated right by the level, so that the zeros at the end of a sampled token lead.
+    token: Vec<u64>,
+    sample_level: Vec<u64>,
+    kept: Vec<u64>,
+    /// 0 where the client wrote or the server read; 1 the other way round; 2 more for an answer.
+    part: Vec<u64>,
+    /// Microseconds from the start to the end of the interval, wrapping.
+    age: Vec<u64>,
 }
 
-fn flags(row: &SightingRow) -> u64 {
-    row.part as u64 | u64::from(row.answer) << 1 | (row.role as u64) << 2 | (row.kept as u64) << 3
-}
+impl SightingColumns {
+    pub(crate) fn of(rows: &[SightingRow], end_ms: u64, keys: &Keys) -> Self {
+        let mut rows: Vec<_> = rows.iter().collect();
+        rows.sort_by_cached_key(|row| (Ends::from(*row).order(), row.start_us, row.token));
+        let all = |get: &dyn Fn(&SightingRow) -> u64| rows.iter().map(|row| get(row)).collect();
+        Self {
+            ends: EndColumns::of(rows.iter().map(|row| Ends::from(*row)), keys),
+            token: all(&|row| row.token.rotate_right(u32::from(row.sample_level))),
+            sample_level: all(&|row| u64::from(row.sample_level)),
+            kept: all(&|row| row.kept as u64),
+            part: all(&|row| (row.part as u64) ^ (row.role as u64) | u64::from(row.answer) << 1),
+            age: all(&|row| end_us(end_ms).wrapping_sub(row.start_us)),
+        }
+    }
 
-pub(crate) fn write(rows: &[SightingRow], end_ms: u64, tables: &mut Tables) {
-    let rows = sorted(rows);
-    let base = end_ms.wrapping_mul(1000);
-    tables.add(TABLE, rows.len(), |table, addresses| {
-        table.number(&TOKEN, rows.iter().map(|row| row.token));
-        table.number(&FLAGS, rows.iter().map(|row| flags(row)));
-        table.number(&LEVEL, rows.iter().map(|row| u64::from(row.sample_level)));
-        table.number(&PROCESS, rows.iter().map(|row| u64::from(row.process_id)));
-        table.number(&NETNS, rows.iter().map(|row| u64::from(row.netns)));
-        table.number(
-            &LOCAL,
-            rows.iter().map(|row| addresses.number(row.local.addr)),
-        );
-        table.number(
-            &LOCAL_PORT,
-            rows.iter().map(|row| u64::from(row.local.port)),
-        );
-        table.number(
-            &REMOTE,
-            rows.iter().map(|row| addresses.number(row.remote.addr)),
-        );
-        table.number(
-            &REMOTE_PORT,
-            rows.iter().map(|row| u64::from(row.remote.port)),
-        );
-        table.against(&START, rows.iter().map(|row| (row.start_us, base)));
-    });
-}
+    /// The table `sighting`.
+    pub(crate) fn code(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
+        self.ends.code(codec, keys)?;
+        let level = column("sample_level", "near the one before");
+        codec.numbers(level, &mut self.sample_level, &mut |row, before| {
+            Expected::near(previous(row, before))
+        })?;
+        for (name, note, values) in [
+            (
+                "kept",
+                "0 sampled, 1 abnormal, 2 long-lived, 3 first",
+                &mut self.kept,
+            ),
+            (
+                "part",
+                "1 unless client wrote or server read; 2 more for an answer",
+                &mut self.part,
+            ),
+            (
+                "start_us",
+                "microseconds before the end of the interval",
+                &mut self.age,
+            ),
+            ("token", "rotated right by sample_level", &mut self.token),
+        ] {
+            codec.numbers(column(name, note), values, &mut |_, _| Expected::ANY)?;
+        }
+        Ok(())
+    }
 
-pub(crate) fn read(
-    table: &TableReader<'_>,
-    end_ms: u64,
-    opened: &Opened<'_>,
-) -> Result<Vec<SightingRow>, DecodeError> {
-    let base = end_ms.wrapping_mul(1000);
-    let (tokens, starts) = (table.number(&TOKEN)?, table.number(&START)?);
-    let (flags, levels) = (table.number(&FLAGS)?, table.number(&LEVEL)?);
-    let (processes, netns) = (table.number(&PROCESS)?, table.number(&NETNS)?);
-    let locals = endpoints(table, &LOCAL, &LOCAL_PORT, &opened.addresses)?;
-    let remotes = endpoints(table, &REMOTE, &REMOTE_PORT, &opened.addresses)?;
-    // Every column has exactly `rows` values.
-    (0..table.rows())
-        .map(|row| {
+    /// The rows, after [`Self::code`].
+    pub(crate) fn rows(&self, end_ms: u64, keys: &Keys) -> Result<Vec<SightingRow>, DecodeError> {
+        let row = |row: usize| {
+            let Ends {
+                process_id,
+                role,
+                netns,
+                local,
+                remote,
+            } = self.ends.row(row, keys)?;
+            let (part, answer) = part(self.part[row], role)?;
+            let sample_level: u8 = narrow(self.sample_level[row], "sample_level")?;
             Ok(SightingRow {
-                token: tokens[row],
-                part: if flags[row] & 1 == 0 {
-                    Part::Wrote
-                } else {
-                    Part::Read
-                },
-                answer: flags[row] & 2 != 0,
-                role: role(flags[row] >> 2 & 1)?,
-                kept: kept(flags[row] >> 3)?,
-                sample_level: narrow(levels[row], "sample_level")?,
-                process_id: narrow(processes[row], "process_id")?,
-                local: locals[row],
-                remote: remotes[row],
-                netns: narrow(netns[row], "netns")?,
-                start_us: unzigzag(starts[row], base),
+                token: self.token[row].rotate_left(u32::from(sample_level)),
+                part,
+                answer,
+                role,
+                kept: kept(self.kept[row])?,
+                sample_level,
+                process_id,
+                local,
+                remote,
+                netns,
+                start_us: end_us(end_ms).wrapping_sub(self.age[row]),
             })
-        })
-        .collect()
+        };
+        (0..self.token.len()).map(row).collect()
+    }
+}
+
+/// Microseconds of a time in milliseconds.
+pub(crate) fn end_us(end_ms: u64) -> u64 {
+    end_ms.wrapping_mul(1000)
+}
+
+fn part(code: u64, role: Role) -> Result<(Part, bool), DecodeError> {
+    if code > 3 {
+        return Err(DecodeError::Malformed(format!(
+            "no part {code} of a sighting"
+        )));
+    }
+    let part = if (code & 1) ^ (role as u64) == 0 {
+        Part::Wrote
+    } else {
+        Part::Read
+    };
+    Ok((part, code & 2 != 0))
 }
 
 fn kept(code: u64) -> Result<Kept, DecodeError> {

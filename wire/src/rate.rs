@@ -1,0 +1,85 @@
+//! Expects a counter from another one by the rate seen so far among rows of the same group.
+//!
+//! Peers of one service fail, answer and lose segments at similar rates; what remains is noise.
+
+use crate::number::{Expected, bits};
+
+/// How far counters stray from their rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// In proportion to the value, about one part in `2^n`: the size of requests, for example.
+    Share(u32),
+    /// Like the square root of the value: independent rare events.
+    Root,
+}
+
+impl Spread {
+    fn noise(self, value: u64) -> u32 {
+        match self {
+            Self::Share(shift) => bits(value).saturating_sub(shift),
+            Self::Root => bits(value) / 2,
+        }
+    }
+}
+
+/// Sums of a counter and of the one it is expected from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    counted: u64,
+    base: u64,
+}
+
+impl Sums {
+    fn learn(&mut self, counted: u64, base: u64) {
+        self.counted = self.counted.saturating_add(counted);
+        self.base = self.base.saturating_add(base);
+    }
+
+    fn expect(&self, base: u64) -> Option<u64> {
+        let product = u128::from(base) * u128::from(self.counted);
+        let expected = product.checked_div(u128::from(self.base))?;
+        Some(u64::try_from(expected).unwrap_or(u64::MAX))
+    }
+}
+
+/// Rates of one column, by group and overall.
+#[derive(Debug)]
+pub(crate) struct Rate<'a> {
+    base: &'a [u64],
+    group: &'a [usize],
+    groups: Vec<Sums>,
+    all: Sums,
+}
+
+impl<'a> Rate<'a> {
+    /// Per row: the counter to expect from, and the number of the row's group.
+    pub(crate) fn new(base: &'a [u64], group: &'a [usize]) -> Self {
+        let groups = group.iter().max().map_or(0, |last| last + 1);
+        Self {
+            base,
+            group,
+            groups: vec![Sums::default(); groups],
+            all: Sums::default(),
+        }
+    }
+
+    /// The value to expect in `row`, after the values of all rows before it.
+    pub(crate) fn value(&mut self, row: usize, before: &[u64]) -> u64 {
+        if let Some(last) = row.checked_sub(1) {
+            self.groups[self.group[last]].learn(before[last], self.base[last]);
+            self.all.learn(before[last], self.base[last]);
+        }
+        let base = self.base[row];
+        let group = self.groups[self.group[row]].expect(base);
+        group.or_else(|| self.all.expect(base)).unwrap_or(0)
+    }
+
+    /// The same as an expectation.
+    pub(crate) fn about(&mut self, spread: Spread, row: usize, before: &[u64]) -> Expected {
+        let base = self.value(row, before);
+        Expected::About {
+            base,
+            noise: spread.noise(base),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Writes tables with the flatbuffer types of `arrow-ipc`.
+
+use std::collections::HashMap;
+
+use arrow_ipc::convert::IpcSchemaEncoder;
+use arrow_ipc::{
+    Buffer, FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder,
+};
+use arrow_schema::{DataType, Field, Schema};
+use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
+
+use super::{CONTINUATION, END, KEY};
+
+/// The values of one Arrow column.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// UInt8.
+    Bytes(Vec<u8>),
+    /// Utf8.
+    Text { offsets: Vec<i32>, data: Vec<u8> },
+    /// Binary, all of it in the first row.
+    Blob(Vec<u8>),
+}
+
+/// One Arrow column.
+#[derive(Debug)]
+pub(crate) struct ArrowColumn {
+    pub(crate) name: &'static str,
+    pub(crate) note: &'static str,
+    /// Its bytes are of another kind than those before.
+    pub(crate) turn: bool,
+    pub(crate) values: Values,
+}
+
+/// One table to write.
+#[derive(Debug)]
+pub(crate) struct ArrowTable {
+    pub(crate) name: &'static str,
+    pub(crate) rows: usize,
+    pub(crate) columns: Vec<ArrowColumn>,
+}
+
+/// Appends a table as a complete Arrow IPC stream, and to `turns` where its bytes change in kind.
+pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, turns: &mut Vec<usize>) {
+    let mut body = Body::default();
+    for column in &table.columns {
+        body.push(column, table.rows);
+    }
+    turns.push(out.len());
+    write_message(&schema_message(table), out);
+    write_message(&batch_message(table, &body), out);
+    turns.extend(body.turns.iter().map(|turn| out.len() + turn));
+    out.extend_from_slice(&body.bytes);
+    out.extend_from_slice(&END);
+}
+
+#[derive(Debug, Default)]
+struct Body {
+    bytes: Vec<u8>,
+    buffers: Vec<Buffer>,
+    turns: Vec<usize>,
+}
+
+impl Body {
+    fn push(&mut self, column: &ArrowColumn, rows: usize) {
+        if column.turn {
+            self.turns.push(self.bytes.len());
+        }
+        // No validity bitmap: there are no nulls.
+        self.buffers.push(Buffer::new(length(self.bytes.len()), 0));
+        match &column.values {
+            Values::Bytes(bytes) => self.append(bytes),
+            Values::Text { offsets, data } => {
+                self.append_offsets(offsets.iter().copied());
+                self.append(data);
+            }
+            Values::Blob(data) => {
+                let end = i32::try_from(data.len()).expect("a table is below 2 GiB");
+                self.append_offsets(std::iter::once(0).chain(std::iter::repeat_n(end, rows)));
+                self.turns.push(self.bytes.len());
+                self.append(data);
+            }
+        }
+    }
+
+    fn append_offsets(&mut self, offsets: impl Iterator<Item = i32>) {
+        let bytes: Vec<u8> = offsets.flat_map(i32::to_le_bytes).collect();
+        self.append(&bytes);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.buffers
+            .push(Buffer::new(length(self.bytes.len()), length(bytes.len())));
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+    }
+}
+
+fn length(value: usize) -> i64 {
+    i64::try_from(value).expect("memory sizes fit")
+}
+
+fn schema_message(table: &ArrowTable) -> Vec<u8> {
+    let fields: Vec<Field> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let kind = match column.values {
+                Values::Bytes(_) => DataType::UInt8,
+                Values::Text { .. } => DataType::Utf8,
+                Values::Blob(_) => DataType::Binary,
+            };
+            Field::new(column.name, kind, false).with_metadata(note(column.note))
+        })
+        .collect();
+    let schema = Schema::new_with_metadata(fields, note(table.name));
+    let mut fbb = FlatBufferBuilder::new();
+    let header = IpcSchemaEncoder::new().schema_to_fb_offset(&mut fbb, &schema);
+    finish(fbb, MessageHeader::Schema, header.as_union_value(), 0)
+}
+
+fn note(text: &str) -> HashMap<String, String> {
+    HashMap::from([(KEY.to_owned(), text.to_owned())])
+}
+
+fn batch_message(table: &ArrowTable, body: &Body) -> Vec<u8> {
+    let mut fbb = FlatBufferBuilder::new();
+    let node = FieldNode::new(length(table.rows), 0);
+    let nodes = fbb.create_vector(&vec![node; table.columns.len()]);
+    let buffers = fbb.create_vector(&body.buffers);
+    let mut batch = RecordBatchBuilder::new(&mut fbb);
+    batch.add_length(length(table.rows));
+    batch.add_nodes(nodes);
+    batch.add_buffers(buffers);
+    let header = batch.finish().as_union_value();
+    finish(fbb, MessageHeader::RecordBatch, header, body.bytes.len())
+}
+
+fn finish(
+    mut fbb: FlatBufferBuilder<'_>,
+    kind: MessageHeader,
+    header: WIPOffset<UnionWIPOffset>,
+    body: usize,
+) -> Vec<u8> {
+    let mut message = MessageBuilder::new(&mut fbb);
+    message.add_version(MetadataVersion::V5);
+    message.add_header_type(kind);
+    message.add_bodyLength(length(body));
+    message.add_header(header);
+    let message = message.finish();
+    fbb.finish(message, None);
+    fbb.finished_data().to_vec()
+}
+
+fn write_message(metadata: &[u8], out: &mut Vec<u8>) {
+    let padded = metadata.len().next_multiple_of(8);
+    let size = i32::try_from(padded).expect("schemas are small");
+    out.extend_from_slice(&CONTINUATION);
+    out.extend_from_slice(&size.to_le_bytes());
+    out.extend_from_slice(metadata);
+    out.resize(out.len() + padded - metadata.len(), 0);
+}
