@@ -164,7 +164,8 @@ fn eviction(lab: &Lab) -> Result<()> {
     let mut opened = 0;
     for _ in 0..40 {
         opened += fill(&scene, &agent)?;
-        if evicted(&agent.status()?)? > 0 {
+        // The oldest go first, and with them the batch that named the process.
+        if evicted(&agent.status()?)? >= 3 {
             break;
         }
     }

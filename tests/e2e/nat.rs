@@ -1,5 +1,5 @@
-//! Edges through NAT: exactly the connections that were made, joined by tokens, with the addresses
-//! in between.
+//! Family `connection`: edges through NAT are exactly the connections that were made, joined by
+//! tokens, with the addresses in between.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,7 +58,24 @@ pub(crate) const CASES: &[Case] = &[
         name: "nat::deferred_accept_does_not_hide_an_edge",
         needs: &[Need::Program("nginx"), Need::Program("curl")],
         alone: false,
-        run: deferred_accept,
+        run: |lab| deferred_accept(lab, &Settings::default()),
+    },
+    Case {
+        name: "nat::first_data_carries_the_waybill_where_the_operator_asks",
+        needs: &[Need::Program("nginx"), Need::Program("curl")],
+        alone: false,
+        // A listener that defers drops the handshake ACK, so only the data can bring it; and a
+        // server that may not answer cannot repair that.
+        run: |lab| {
+            let first_data = Settings::default().with("option.on_data", "true")?;
+            deferred_accept(lab, &first_data.with("option.answer", "false")?)
+        },
+    },
+    Case {
+        name: "nat::under_load_every_connection_is_counted",
+        needs: &[Need::Program("iperf3")],
+        alone: false,
+        run: under_load,
     },
     Case {
         name: "nat::servers_that_speak_first_are_joined",
@@ -267,8 +284,47 @@ fn long_ones(lab: &Lab) -> Result<()> {
     })
 }
 
-fn deferred_accept(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+fn under_load(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 2, 2, Nat::FullNat, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &[])?;
+    // A bulk transfer per backend keeps processors and queues busy all the time.
+    let mut bulk = Vec::new();
+    for (index, backend) in scene.site.backends.iter().enumerate() {
+        bulk.push(programs::iperf_server(backend, 5201)?);
+        let mut client = scene.site.clients[index].command("iperf3");
+        client.args([
+            "--client",
+            &scene.site.backend_ip(index, Family::V4).to_string(),
+        ]);
+        client.args(["--port", "5201", "--time", "60"]);
+        bulk.push(scene.site.clients[index].start("iperf3", client)?);
+    }
+    let mut total = 0;
+    for family in Family::BOTH {
+        total += send(&scene.site, family, 1000, &["--parallel", "8"])?;
+    }
+    for program in bulk.iter_mut().skip(1).step_by(2) {
+        ensure!(
+            program.ended()?.is_none(),
+            "the load ended before the connections"
+        );
+    }
+    drop(bulk);
+    let expected = expected(&scene.site, Nat::FullNat, &logged(&servers, total)?);
+    let port = format!(":{SERVICE_PORT}");
+    scene.settle_and_stop(|topology| {
+        // The bulk transfers are edges, too; they were cut off, so nobody knows their numbers.
+        let mut topology = topology.clone();
+        topology
+            .edges
+            .retain(|edge| edge.server_endpoint.ends_with(&port));
+        topology.check(&expected)
+    })
+}
+
+fn deferred_accept(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+    scene.start_with(settings, settings)?;
     let files = lab.directory().join("files");
     std::fs::create_dir(&files)?;
     std::fs::write(files.join("page"), "a page")?;

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use tests::lab::Lab;
-use tests::lab::counters;
+use tests::lab::counters::{self, Counters};
+use tests::lab::host::TOOL_DEADLINE;
 use tests::lab::needs::Need;
 use tests::lab::programs;
 use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::{Edge, Quantiles, Topology};
+use tests::lab::wait::wait_until;
 use tests::program::pattern::Header;
 
 use crate::case::{Case, SOON};
@@ -40,6 +43,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: abnormal,
+    },
+    Case {
+        name: "numbers::a_receiver_that_stops_reading_shows_as_zero_windows",
+        needs: &[],
+        alone: false,
+        run: zero_windows,
     },
     Case {
         name: "numbers::connections_older_than_the_agent_are_measured_from_its_start",
@@ -265,6 +274,31 @@ fn abnormal(lab: &Lab) -> Result<()> {
         ensure!(seen == [0, 3, 3, 0], "resets by the server: {seen:?}");
         let seen = resets(topology.edge(&shop, by_client)?)?;
         ensure!(seen == [3, 0, 0, 3], "resets by the client: {seen:?}");
+        Ok(())
+    })
+}
+
+fn zero_windows(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::full(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    let client = scene.site.clients[0].clone();
+    let endpoint = scene.site.backend(0, Family::V4);
+    let before = Counters::of(&scene.site.backends[0])?;
+    server.running.signal(Signal::SIGSTOP)?;
+    let mut sending = client.start_connect(endpoint, &["--up", "20000000"])?;
+    wait_until(SOON, "closed window", || {
+        let grown = Counters::of(&scene.site.backends[0])?.since(&before);
+        Ok((grown.value("TcpExt.TCPToZeroWindowAdv") > 0).then_some(()))
+    })?;
+    ensure!(
+        sending.ended()?.is_none(),
+        "the client did not have to wait"
+    );
+    server.running.signal(Signal::SIGCONT)?;
+    sending.succeed(TOOL_DEADLINE)?;
+    scene.settle_and_stop(|topology| {
+        let near = topology.edge(&shop(&client), endpoint)?.client_side()?;
+        ensure!(near.zero_windows > 0, "no zero window: {near:?}");
         Ok(())
     })
 }

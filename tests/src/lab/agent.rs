@@ -232,7 +232,7 @@ impl Agent {
     /// When there is no status, or it is not as the contract says.
     pub fn status(&self) -> Result<Status> {
         let outside = self.rootfs.join("run/status.json");
-        let inside = PathBuf::from(format!("/proc/{}/root/run/status.json", self.pid()?));
+        let inside = PathBuf::from(format!("/proc/{}/root", self.pid()?)).join("run/status.json");
         // A private mount may hide the file from outside the jail.
         let text =
             std::fs::read_to_string(&outside).or_else(|_| std::fs::read_to_string(inside))?;
