@@ -23,6 +23,8 @@ use super::transport::{Interrupt, Unanswered};
 
 /// How long a request that was cut off may take to notice.
 const GRACE: Duration = Duration::from_secs(1);
+/// What a drain without a deadline gets.
+const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The thread, as seen by whoever started it.
 #[derive(Debug)]
@@ -47,7 +49,8 @@ impl Running {
     /// False: it hangs in a name lookup or a connect that cannot be cut off, and is left to the end
     /// of the process; or it had died.
     pub(crate) fn end(self, deadline: Duration) -> bool {
-        let until = Instant::now() + deadline;
+        let now = Instant::now();
+        let until = now.checked_add(deadline).unwrap_or(now + DRAIN_MAX);
         // Closed: it has ended already. It takes one, so it cannot be full.
         let _sent = self.drain.try_send(until);
         if self.ended.recv_deadline(until) == Err(RecvTimeoutError::Timeout) {
