@@ -1,6 +1,6 @@
 //! The event loop: owns every map, ring and aggregate, and never blocks on disk or network.
 //!
-//! One closed enum, [`Wake`], lists all that can set it going.
+//! One closed enum, `Wake`, lists all that can set it going.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
@@ -83,6 +83,8 @@ pub fn now() -> Result<Now> {
 pub struct Parts {
     /// The kernel side; none when no family runs.
     pub loaded: Option<Loaded>,
+    /// Its records, mapped before the agent was confined.
+    pub records: Option<Records>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -115,7 +117,6 @@ impl std::fmt::Debug for Parts {
 
 struct EventLoop {
     parts: Parts,
-    records: Option<Records>,
     connections: Connections,
     sealer: Sealer,
     next_close: Instant,
@@ -129,7 +130,6 @@ struct EventLoop {
 /// # Errors
 /// The loop cannot wait any more; what was folded is drained all the same.
 pub fn run(parts: Parts) -> Result<spool::Drained> {
-    let records = parts.loaded.as_ref().map(Records::open).transpose()?;
     let start = now()?;
     let bounds = Bounds {
         connections: parts.limits.connections as usize,
@@ -144,7 +144,6 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         host_row_at: None,
         host_row_said: Vec::new(),
         evicted: 0,
-        records,
         parts,
     };
     event_loop.adopt()?;
@@ -167,7 +166,7 @@ impl EventLoop {
                 .context("register a descriptor")
         };
         register(self.parts.signals.as_raw_fd(), SIGNALS)?;
-        if let Some(records) = &self.records {
+        if let Some(records) = &self.parts.records {
             register(records.epoll_fd(), RECORDS)?;
         }
         let mut events = Events::with_capacity(8);
@@ -216,24 +215,20 @@ impl EventLoop {
 
     /// Empties the ring into the aggregates.
     fn drain_ring(&mut self) -> Result<()> {
-        let Some(records) = &mut self.records else {
-            return Ok(());
-        };
         let now = now()?;
-        loop {
+        while let Some(records) = &mut self.parts.records {
             let (events, invalid) = records.take()?;
-            self.parts.metrics.record_dropped_invalid_total.add(invalid);
-            self.parts
-                .metrics
-                .record_decoded_total
-                .add(events.len() as u64);
+            let metrics = &self.parts.metrics;
+            metrics.record_dropped_invalid_total.add(invalid);
+            metrics.record_decoded_total.add(events.len() as u64);
             if events.is_empty() && invalid == 0 {
-                return Ok(());
+                break;
             }
             for event in &events {
                 fold(&mut self.parts, &mut self.connections, event, now);
             }
         }
+        Ok(())
     }
 
     /// Takes over the connections that were there before.
@@ -362,6 +357,9 @@ impl EventLoop {
         metrics
             .aggregate_events_dropped_total
             .set(losses.events_dropped);
+        metrics
+            .process_identities_dropped_overflow_total
+            .set(self.parts.identities.overflowed());
         metrics.aggregate_connections.set(connections as u64);
         metrics.aggregate_edges.set(edges as u64);
         metrics
@@ -430,14 +428,11 @@ fn wakes(events: &Events) -> Vec<Wake> {
 
 fn fold(parts: &mut Parts, connections: &mut Connections, event: &Connection, now: Now) {
     let process = &event.process;
-    // `c_char` is signed on x86-64 and not on arm64; the bytes are the same.
-    let comm = process.comm.map(|byte| byte as u8);
-    let exe_name = process.exe.map(|byte| byte as u8);
     let observed = Observed {
         tgid: process.tgid,
         started_ns: process.start_ns,
-        comm: &comm,
-        exe_name: &exe_name,
+        comm: &process.comm,
+        exe_name: &process.exe,
         cgroup_id: process.cgroup_id,
         netns: event.netns,
     };

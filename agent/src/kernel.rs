@@ -139,10 +139,10 @@ pub fn paths_off(map: &MapHandle, now_ns: u64) -> Result<Vec<(String, String)>> 
         };
         let key = abi::wb_path_key::read_from_bytes(&key);
         let path = abi::wb_path::read_from_bytes(&value);
-        if let (Ok(key), Ok(path)) = (key, path) {
-            if path.off_until_ns > now_ns {
-                off.push(describe(&key, &path, now_ns));
-            }
+        if let (Ok(key), Ok(path)) = (key, path)
+            && path.off_until_ns > now_ns
+        {
+            off.push(describe(&key, &path, now_ns));
         }
     }
     off.sort();
@@ -185,10 +185,11 @@ mod tests {
 
     #[test]
     fn a_path_is_described_by_peer_reason_and_time_left() {
-        let mut key = abi::wb_path_key::default();
-        key.addr = std::net::Ipv4Addr::new(10, 0, 0, 7)
-            .to_ipv6_mapped()
-            .octets();
+        let peer = std::net::Ipv4Addr::new(10, 0, 0, 7);
+        let key = abi::wb_path_key {
+            addr: peer.to_ipv6_mapped().octets(),
+            ..Default::default()
+        };
         let path = abi::wb_path {
             off_until_ns: 61_000_000_000,
             reason: abi::WB_PATH_HANDSHAKE_LOST,

@@ -94,6 +94,8 @@ counters! {
     aggregate_connections_dropped_lost_total,
     /// Changes counted in the catch-all edge because of `limits.edges`.
     aggregate_edges_dropped_overflow_total,
+    /// Times a process had no place under `limits.processes` and was counted as the catch-all.
+    process_identities_dropped_overflow_total,
     /// Sightings beyond `limits.sightings_per_interval`.
     aggregate_sightings_dropped_total,
     /// Sightings left out by consistent sampling.

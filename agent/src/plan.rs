@@ -9,7 +9,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, TransportWish};
 use crate::host::{Fact, HostFacts};
 
 pub use crate::host::capability::{Capabilities, Capability};
@@ -271,9 +271,9 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     };
     let runs = matches!(connection, Family::Run(_));
     let (discovery, snapshot) = iterators(facts, runs);
-    let transport = transport(facts, runs);
+    let transport = transport(facts, config.agent.transport, runs);
     Plan {
-        jail: needs::decide(facts, &connection, transport.value),
+        jail: needs::decide(facts, &connection),
         mode,
         transport,
         refused: Vec::new(),
@@ -384,9 +384,12 @@ fn connection(config: &Config, sockops: &Result<(), String>) -> Choice<Connectio
     }
 }
 
-fn transport(facts: &HostFacts, runs: bool) -> Choice<Transport> {
+fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Transport> {
     if !runs {
         return Choice::new(Transport::RingBuffer, "no family needs it");
+    }
+    if wish == TransportWish::Perf && facts.perf_event_array.is_yes() {
+        return Choice::new(Transport::PerfBuffer, "agent.transport asks for it");
     }
     match facts.ring_buffer.is_yes() {
         true => Choice::new(

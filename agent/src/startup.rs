@@ -19,6 +19,7 @@ use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::process::{Identities, ProcSurroundings};
+use crate::records::Records;
 use crate::reports::VERSION;
 use crate::{host, log, plan, spool, upload};
 
@@ -46,6 +47,12 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
     let loaded = apply(&mut plan, &config);
+    // Mapping perf buffers takes CAP_PERFMON, which is dropped below; reading them does not.
+    let records = loaded
+        .as_ref()
+        .map(Records::open)
+        .transpose()
+        .or_exit(Exit::Runtime)?;
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "mount left out");
     }
@@ -88,6 +95,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         run_dir: RUN_DIR.into(),
         spool: threads,
         loaded,
+        records,
         signals,
         metrics,
     })

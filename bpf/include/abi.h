@@ -71,8 +71,8 @@ struct wb_process {
 	wb_u64 cgroup_id; /* cgroup2 inode number */
 	wb_u32 tgid;
 	wb_u32 reserved;
-	char comm[WB_COMM_LEN]; /* group leader's name */
-	char exe[WB_EXE_LEN]; /* last component of the executable's path */
+	wb_u8 comm[WB_COMM_LEN]; /* group leader's name */
+	wb_u8 exe[WB_EXE_LEN]; /* last component of the executable's path */
 };
 
 /* IPv4 is held IPv4-mapped. Ports in host byte order. */

@@ -296,10 +296,10 @@ proptest! {
         steps in proptest::collection::vec((0..20_u64, 0..1000_u64, 0..4_u8), 1..200),
     ) {
         let mut all = connections();
-        let mut bytes = std::collections::HashMap::<u64, u64>::new();
+        let mut bytes = HashMap::<u64, u64>::new();
         let mut truth = (0, 0, 0);
         let mut next_id = 1000;
-        let mut ids = std::collections::HashMap::<u64, u64>::new();
+        let mut ids = HashMap::<u64, u64>::new();
         let mut total = EdgeRowTotals::default();
         for (slot, more, step) in steps {
             let id = *ids.entry(slot).or_insert_with(|| { next_id += 1; next_id });

@@ -60,6 +60,17 @@ pub struct Agent {
     pub interval: Duration,
     /// Name to report; `None` takes the host's own.
     pub hostname: Option<String>,
+    /// How records come from the kernel.
+    pub transport: TransportWish,
+}
+
+/// What the operator wants records to come through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportWish {
+    /// The best that the kernel has.
+    Auto,
+    /// Perf buffers, although there may be a ring buffer.
+    Perf,
 }
 
 /// `[scope]`: which connections.

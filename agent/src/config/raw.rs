@@ -25,6 +25,7 @@ pub(super) struct RawAgent {
     pub(super) rootfs: Option<At<String>>,
     pub(super) interval: Option<At<String>>,
     pub(super) hostname: Option<At<String>>,
+    pub(super) transport: Option<At<String>>,
 }
 
 /// `[option]`
@@ -132,6 +133,7 @@ fn agent(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawAgent {
         rootfs: section.string(problems, "rootfs"),
         interval: section.string(problems, "interval"),
         hostname: section.string(problems, "hostname"),
+        transport: section.string(problems, "transport"),
     };
     section.finish(problems);
     raw

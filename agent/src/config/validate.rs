@@ -8,7 +8,7 @@ use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
     Agent, ByteSize, Config, ExId, Glob, Key, Limits, Log, MAX_KEYS, OptionKind, Prefix, Scope,
-    ServiceRule, Spool, WaybillOption, upload,
+    ServiceRule, Spool, TransportWish, WaybillOption, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -149,6 +149,16 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
         ),
         // Empty means the host's own name, so that the example can show the key.
         hostname: optional(raw.hostname, problems, hostname).filter(|name| !name.is_empty()),
+        transport: value(
+            raw.transport,
+            TransportWish::Auto,
+            problems,
+            |text| match text.as_str() {
+                "auto" => Ok(TransportWish::Auto),
+                "perf" => Ok(TransportWish::Perf),
+                _ => Err(Expected("\"auto\" or \"perf\"".into())),
+            },
+        ),
     }
 }
 

@@ -2,22 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::{
-    Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until,
-};
+use super::{Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Until};
 use crate::host::{Cgroup2, HostFacts};
 
 /// Mounts and capabilities for these choices on this host.
-pub(super) fn decide(
-    facts: &HostFacts,
-    connection: &Family<ConnectionVariant>,
-    transport: Transport,
-) -> JailNeeds {
+pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) -> JailNeeds {
     let mut mounts = always();
     let mut capabilities = Vec::new();
     if let Family::Run(choice) = connection {
         mounts.extend(for_loading(facts));
-        capabilities = kept(facts, choice.value, transport);
+        capabilities = kept(facts, choice.value);
     }
     mounts.extend(cgroup_tree(&facts.cgroup2));
     JailNeeds {
@@ -100,11 +94,7 @@ fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
 }
 
 /// Capabilities kept after loading; which ones really help was tried on this host.
-fn kept(
-    facts: &HostFacts,
-    variant: ConnectionVariant,
-    transport: Transport,
-) -> Vec<(Capability, String)> {
+fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, String)> {
     let mut kept: Vec<(Capability, String)> = Vec::new();
     let mut keep = |capabilities: &[Capability], why: &str| {
         for capability in capabilities {
@@ -127,10 +117,6 @@ fn kept(
             facts.least_for_query.capabilities(),
             "notice other sockops programs on the scope's cgroup",
         );
-    }
-    // Mapping the buffers comes after confinement, and is refused without (tried on 6.18).
-    if transport == Transport::PerfBuffer {
-        keep(&[Capability::PERFMON], "map the perf buffers");
     }
     kept
 }
