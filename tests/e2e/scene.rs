@@ -66,6 +66,16 @@ impl<'a> Scene<'a> {
         self.start_with(&Settings::default(), &Settings::default())
     }
 
+    /// Starts an agent with default settings on every backend and on no client.
+    pub(crate) fn start_on_backends(&mut self) -> Result<()> {
+        let settings = Settings::default().with("service", &rule(STOCK))?;
+        for host in &self.site.backends {
+            let agent = Agent::start_on(self.lab, host, Some(&self.collector), &settings)?;
+            self.agents.push(agent);
+        }
+        Ok(())
+    }
+
     /// Starts an agent on every client and backend with these settings.
     pub(crate) fn start_with(&mut self, clients: &Settings, backends: &Settings) -> Result<()> {
         for (hosts, settings, name) in [

@@ -111,8 +111,8 @@ fn real_programs(lab: &Lab) -> Result<()> {
     let _iperf = programs::iperf_server(&site.backends[0], 5201)?;
     let to = (site.backend_ip(0, Family::V4), 5201).into();
     let report = programs::iperf_client(&site.clients[0], to, &["--bytes", "2M"])?;
-    let received = report["end"]["sum_received"]["bytes"].as_u64();
-    ensure!(received >= Some(2_000_000), "iperf3 received {received:?}");
+    let sent = report["end"]["sum_sent"]["bytes"].as_u64();
+    ensure!(sent >= Some(2_000_000), "iperf3 sent {sent:?}");
     Ok(())
 }
 
