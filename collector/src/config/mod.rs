@@ -1,6 +1,6 @@
 //! What the program needs: every value present and checked. No globals.
 //!
-//! Two stages: [`raw`] is what was written, [`Config`] is what is needed. A mistake is reported
+//! Two stages: `raw` is what was written, [`Config`] is what is needed. A mistake is reported
 //! with the file, the path of the key and what was expected there.
 
 mod raw;
