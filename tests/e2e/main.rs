@@ -9,16 +9,17 @@ mod bad_batch;
 mod bad_config;
 mod bad_option;
 mod case;
+mod connection;
 mod demo;
 mod harm;
 mod jail;
 mod loss;
 mod nat;
-mod numbers;
 mod residue;
 mod scene;
 mod shapes;
 mod static_binary;
+mod upload;
 
 use std::process::ExitCode;
 
@@ -37,9 +38,10 @@ fn main() -> ExitCode {
     let cases = [
         shapes::CASES,
         nat::CASES,
-        numbers::CASES,
+        connection::CASES,
         harm::CASES,
         loss::CASES,
+        upload::CASES,
         residue::CASES,
         jail::CASES,
         bad_option::CASES,

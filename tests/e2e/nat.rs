@@ -1,5 +1,5 @@
-//! Family `connection`: edges through NAT are exactly the connections that were made, joined by
-//! tokens, with the addresses in between.
+//! Edges through NAT: exactly the connections that were made, joined by tokens, with the addresses
+//! in between.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,6 +76,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Need::Program("iperf3")],
         alone: false,
         run: under_load,
+    },
+    Case {
+        name: "nat::perf_buffers_carry_what_the_ring_buffer_does",
+        needs: &[],
+        alone: false,
+        run: perf_buffers,
     },
     Case {
         name: "nat::servers_that_speak_first_are_joined",
@@ -236,6 +242,20 @@ fn syncookies(lab: &Lab) -> Result<()> {
     let received = counters.value("TcpExt.SyncookiesRecv");
     ensure!(received >= 40, "only {received} connections came by cookie");
     Ok(())
+}
+
+fn perf_buffers(lab: &Lab) -> Result<()> {
+    let perf = Settings::default().with("agent.transport", "\"perf\"")?;
+    let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    scene.start_with(&perf, &perf)?;
+    let plan = scene.agent(&scene.site.clients[0])?.status()?.plan;
+    ensure!(
+        plan.iter()
+            .any(|(_, chosen)| chosen.contains("perf buffer")),
+        "the plan is {plan:?}"
+    );
+    let servers = start_servers(&scene.site, &[])?;
+    prove(&mut scene, Nat::FullNat, &servers, &[])
 }
 
 fn speaks_first(lab: &Lab) -> Result<()> {

@@ -30,7 +30,7 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a configuration says beyond a lab's defaults.
 #[derive(Clone, Debug, Default)]
-pub struct Settings(Vec<(String, Value)>);
+pub struct Settings(Vec<(String, Option<Value>)>);
 
 impl Settings {
     /// Sets `key` (`section.name`) to a value in TOML syntax, or adds an element to `[[section]]`.
@@ -41,8 +41,15 @@ impl Settings {
         let mut parsed: Table = toml::from_str(&format!("value = {value}"))
             .with_context(|| format!("setting {key} = {value}"))?;
         let value = parsed.remove("value").context("the key just written")?;
-        self.0.push((key.to_owned(), value));
+        self.0.push((key.to_owned(), Some(value)));
         Ok(self)
+    }
+
+    /// Removes `key` (`section.name`) from a lab's defaults.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.0.push((key.to_owned(), None));
+        self
     }
 
     fn apply(&self, config: &mut Table) -> Result<()> {
@@ -54,16 +61,17 @@ impl Settings {
                 entry
                     .as_array_mut()
                     .context("not a list")?
-                    .push(value.clone());
+                    .extend(value.clone());
                 continue;
             };
             let entry = config
                 .entry(section)
                 .or_insert_with(|| Value::Table(Table::new()));
-            entry
-                .as_table_mut()
-                .context("not a section")?
-                .insert(name.into(), value.clone());
+            let entry = entry.as_table_mut().context("not a section")?;
+            match value {
+                Some(value) => entry.insert(name.into(), value.clone()),
+                None => entry.remove(name),
+            };
         }
         Ok(())
     }
@@ -344,13 +352,17 @@ mod tests {
 
     #[test]
     fn settings_replace_values_and_add_rules() {
-        let mut table: Table = toml::from_str("[limits]\nedges = 5\n").unwrap();
+        let mut table: Table = toml::from_str("[limits]\nedges = 5\nprocesses = 4\n").unwrap();
         let settings = Settings::default()
             .with("limits.edges", "7")
             .and_then(|s| s.with("service", "{ name = 'a', match = { comm = 'curl' } }"))
             .unwrap();
-        settings.apply(&mut table).unwrap();
+        settings
+            .without("limits.processes")
+            .apply(&mut table)
+            .unwrap();
         assert_eq!(table["limits"]["edges"].as_integer(), Some(7));
+        assert!(table["limits"].get("processes").is_none());
         assert_eq!(table["service"][0]["name"].as_str(), Some("a"));
     }
 }

@@ -47,7 +47,7 @@ impl Binaries {
     pub fn copy_to(&self, directory: &Path) -> Result<Self> {
         let copy = |from: &Path| -> Result<PathBuf> {
             let to = directory.join(from.file_name().context("a binary has a name")?);
-            std::fs::copy(from, &to).with_context(|| format!("copy {}", from.display()))?;
+            copy_program(from, &to)?;
             Ok(to)
         };
         Ok(Self {
@@ -55,6 +55,23 @@ impl Binaries {
             collector: copy(&self.collector)?,
         })
     }
+}
+
+/// Copies an executable.
+///
+/// By `cp`, because this process must not hold it open for writing: any child forked meanwhile
+/// would hold it, too, and until then the copy cannot be executed.
+///
+/// # Errors
+/// Those of `cp`.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    command::run(
+        Command::new("cp")
+            .args(["--dereference", "--"])
+            .arg(from)
+            .arg(to),
+    )
+    .map(drop)
 }
 
 /// The workspace in which this crate was compiled.

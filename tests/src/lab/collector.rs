@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
 use serde_json::Value;
 
 use super::host::Host;
@@ -55,6 +58,7 @@ impl Collector {
         let config = format!(
             "[listen]\naddress = \"{ADDRESS}\"\n\
              cert_file = \"{shown}/server.pem\"\nkey_file = \"{shown}/server.key\"\n\
+             client_ca_file = \"{shown}/ca.pem\"\n\
              [auth]\ntoken_file = \"{shown}/tokens\"\n\
              [store]\npath = \"{shown}/collector.db\"\n{settings}\n"
         );
@@ -163,6 +167,15 @@ impl Collector {
         self.directory.join("agent-token")
     }
 
+    /// A client certificate and its key, signed by the lab's CA.
+    #[must_use]
+    pub fn client_files(&self) -> (PathBuf, PathBuf) {
+        (
+            self.directory.join("client.pem"),
+            self.directory.join("client.key"),
+        )
+    }
+
     /// Its store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
@@ -221,23 +234,35 @@ impl Collector {
     }
 }
 
-/// Writes a CA, a server certificate for [`ADDRESS`] and the agents' token file.
+/// Writes a CA, a server certificate for [`ADDRESS`], a client certificate and the agents' token.
 fn certify(directory: &Path) -> Result<()> {
     let mut ca = CertificateParams::new(Vec::new())?;
     // OpenSSL takes a certificate for self-signed when its names are those of its issuer.
     ca.distinguished_name.push(DnType::CommonName, "lab CA");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
-    let key = KeyPair::generate()?;
-    let names = vec![ADDRESS.ip().to_string(), "collector.lab".to_owned()];
-    let mut server = CertificateParams::new(names)?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "lab collector");
-    let server = server.signed_by(&key, &issuer)?;
     std::fs::write(directory.join("ca.pem"), issuer.pem())?;
-    std::fs::write(directory.join("server.pem"), server.pem())?;
-    write_secret(&directory.join("server.key"), &key.serialize_pem())?;
+    let address = ADDRESS.ip().to_string();
+    for (name, purpose, names) in [
+        (
+            "server",
+            ExtendedKeyUsagePurpose::ServerAuth,
+            vec![address, "collector.lab".to_owned()],
+        ),
+        (
+            "client",
+            ExtendedKeyUsagePurpose::ClientAuth,
+            vec!["agent.lab".to_owned()],
+        ),
+    ] {
+        let key = KeyPair::generate()?;
+        let mut leaf = CertificateParams::new(names)?;
+        leaf.distinguished_name.push(DnType::CommonName, name);
+        leaf.extended_key_usages.push(purpose);
+        let leaf = leaf.signed_by(&key, &issuer)?;
+        std::fs::write(directory.join(format!("{name}.pem")), leaf.pem())?;
+        write_secret(&directory.join(format!("{name}.key")), &key.serialize_pem())?;
+    }
     write_secret(&directory.join("agent-token"), TOKEN)
 }
 

@@ -20,7 +20,7 @@ pub mod site;
 pub mod topology;
 pub mod wait;
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -71,8 +71,8 @@ impl Lab {
             closed: false,
         };
         // A copy: the binary may be built anew while the lab runs.
-        std::fs::copy("/proc/self/exe", &launcher).context("copy the lab's own programs")?;
-        std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o755))?;
+        let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        binaries::copy_program(&own, &launcher).context("copy the lab's own programs")?;
         lab.launcher = launcher;
         lab.binaries = binaries.copy_to(&lab.directory)?;
         Ok(lab)

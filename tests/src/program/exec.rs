@@ -1,13 +1,21 @@
 //! Joins a host (network namespace, cgroup) and becomes the program that shall run there.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, CpuSet};
 use nix::sys::signal::{SigSet, Signal};
+
+use crate::lab::netns;
+use crate::lab::wait::wait_through;
+
+/// A forked process holds inherited files until it executes, which takes milliseconds.
+const BUSY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where and what to execute.
 #[derive(clap::Args)]
@@ -42,10 +50,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let procs = arguments.cgroup.join("cgroup.procs");
     std::fs::write(&procs, "0").with_context(|| format!("join {}", procs.display()))?;
-    let netns = super::super::lab::netns::path(&arguments.netns);
+    let netns = netns::path(&arguments.netns);
     let file = std::fs::File::open(&netns).with_context(|| format!("open {}", netns.display()))?;
     nix::sched::setns(file, CloneFlags::CLONE_NEWNET).context("join network namespace")?;
     let (program, rest) = arguments.command.split_first().context("no program")?;
-    let error = Command::new(program).args(rest).exec();
-    Err(error).with_context(|| format!("execute {}", program.display()))
+    // A binary just written is busy while a process forked in that moment still holds the file.
+    wait_through(BUSY_DEADLINE, "executable that is not busy", || {
+        let error = Command::new(program).args(rest).exec();
+        if error.kind() == ErrorKind::ExecutableFileBusy {
+            return Ok(None);
+        }
+        Err(error).with_context(|| format!("execute {}", program.display()))
+    })
 }

@@ -1,4 +1,4 @@
-//! Counters against what programs and the kernel themselves counted.
+//! Family `connection`: counters against what programs and the kernel themselves counted.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,37 +21,37 @@ use crate::scene::{Scene, shop};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
-        name: "numbers::bytes_and_segments_match_what_programs_sent",
+        name: "connection::bytes_and_segments_match_what_programs_sent",
         needs: &[],
         alone: false,
         run: bytes,
     },
     Case {
-        name: "numbers::retransmits_match_ss_behind_a_gateway_that_drops",
+        name: "connection::retransmits_match_ss_behind_a_gateway_that_drops",
         needs: &[],
         alone: false,
         run: retransmits,
     },
     Case {
-        name: "numbers::an_iperf3_transfer_is_counted_to_the_byte",
+        name: "connection::an_iperf3_transfer_is_counted_to_the_byte",
         needs: &[Need::Program("iperf3")],
         alone: false,
         run: iperf,
     },
     Case {
-        name: "numbers::refused_reset_and_failed_connections_are_told_apart",
+        name: "connection::refused_reset_and_failed_connections_are_told_apart",
         needs: &[],
         alone: false,
         run: abnormal,
     },
     Case {
-        name: "numbers::a_receiver_that_stops_reading_shows_as_zero_windows",
+        name: "connection::a_receiver_that_stops_reading_shows_as_zero_windows",
         needs: &[],
         alone: false,
         run: zero_windows,
     },
     Case {
-        name: "numbers::connections_older_than_the_agent_are_measured_from_its_start",
+        name: "connection::connections_older_than_the_agent_are_measured_from_its_start",
         needs: &[],
         alone: false,
         run: existing,
