@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
@@ -98,9 +97,9 @@ impl Records {
                 let taken = ring.consume_raw_n(CHUNK);
                 anyhow::ensure!(taken >= 0, "read the ring buffer: error {taken}");
             }
-            Source::Perf(buffer) => buffer
-                .poll(Duration::ZERO)
-                .context("read the perf buffers")?,
+            // Not poll(): asking a perf event whether it is readable makes it unreadable until
+            // its next wake-up (perf_poll() exchanges the flag), and mio has asked already.
+            Source::Perf(buffer) => buffer.consume().context("read the perf buffers")?,
         }
         let mut pending = self.pending.borrow_mut();
         Ok((
