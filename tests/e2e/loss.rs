@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use rusqlite::{Connection, OpenFlags};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
+use tests::lab::balance::{batches_balance, records_balance};
 use tests::lab::collector::Collector;
 use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
@@ -35,43 +36,6 @@ pub(crate) const CASES: &[Case] = &[
         run: kills,
     },
 ];
-
-/// Kernel side: what was attempted was decoded, refused or dropped.
-fn records_balance(status: &Status) -> Result<()> {
-    let attempted = status.counter("kernel_records_attempted_total")?;
-    let decoded = status.counter("record_decoded_total")?;
-    let invalid = status.counter("record_dropped_invalid_total")?;
-    let dropped = status.counter("kernel_records_dropped_total")?;
-    ensure!(
-        attempted == decoded + invalid + dropped,
-        "{attempted} attempted, {decoded} decoded, {invalid} invalid, {dropped} dropped"
-    );
-    Ok(())
-}
-
-/// Agent side: every batch sealed or found is acknowledged, still there, or counted as lost.
-fn batches_balance(status: &Status) -> Result<()> {
-    let sum =
-        |names: &[&str]| -> Result<u64> { names.iter().map(|name| status.counter(name)).sum() };
-    let came = sum(&["batch_sealed_total", "spool_found_total"])?;
-    let went = sum(&[
-        "upload_acked_total",
-        "upload_dropped_refused_total",
-        "spool_depth",
-        "spool_evicted_size_total",
-        "spool_evicted_age_total",
-        "spool_evicted_disk_total",
-        "spool_dropped_error_total",
-        "spool_quarantined_total",
-        "batch_dropped_full_total",
-    ])?;
-    ensure!(
-        came == went,
-        "{came} batches came, {went} are accounted for: {:?}",
-        status.counters
-    );
-    Ok(())
-}
 
 /// Waits until a check holds in the status of an agent, which writes it each interval.
 fn wait_status(agent: &Agent, mut check: impl FnMut(&Status) -> Result<()>) -> Result<()> {

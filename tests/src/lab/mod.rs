@@ -1,6 +1,7 @@
 //! A lab: network-namespace hosts on one machine, with agents, a collector and real programs.
 
 pub mod agent;
+pub mod balance;
 pub mod binaries;
 pub mod cgroup;
 pub mod collector;

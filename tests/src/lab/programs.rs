@@ -210,15 +210,21 @@ pub fn python() -> &'static str {
 /// # Errors
 /// When nothing does in time.
 pub fn wait_listening(host: &Host, port: u16) -> Result<()> {
-    let suffix = format!(":{port:04X}");
     wait_until(START_DEADLINE, &format!("listener on port {port}"), || {
-        let all = host.read("/proc/net/tcp")? + &host.read("/proc/net/tcp6")?;
-        let listening = all.lines().any(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            // Column 1 is the local address, column 3 the state; 0A is LISTEN.
-            words.get(1).is_some_and(|local| local.ends_with(&suffix))
-                && words.get(3) == Some(&"0A")
-        });
-        Ok(listening.then_some(()))
+        Ok(listens(host, port)?.then_some(()))
     })
+}
+
+/// Whether something in `host` listens on `port`.
+///
+/// # Errors
+/// When the host's sockets cannot be listed.
+pub fn listens(host: &Host, port: u16) -> Result<bool> {
+    let suffix = format!(":{port:04X}");
+    let all = host.read("/proc/net/tcp")? + &host.read("/proc/net/tcp6")?;
+    Ok(all.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // Column 1 is the local address, column 3 the state; 0A is LISTEN.
+        words.get(1).is_some_and(|local| local.ends_with(&suffix)) && words.get(3) == Some(&"0A")
+    }))
 }

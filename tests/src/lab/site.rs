@@ -99,6 +99,16 @@ impl Site {
         nat: Nat,
         middlebox: Middlebox,
     ) -> Result<Self> {
+        let site = Self::wire(lab, clients, backends, nat)?;
+        site.gateway.nft(&rules(nat, middlebox, backends))?;
+        Ok(site)
+    }
+
+    /// Builds the hosts and a gateway that routes; the rules for `nat` are the caller's.
+    ///
+    /// # Errors
+    /// Those of `ip`.
+    pub fn wire(lab: &Lab, clients: usize, backends: usize, nat: Nat) -> Result<Self> {
         let gateway = lab.host("gateway")?;
         let mut site = Self {
             clients: Vec::new(),
@@ -114,7 +124,6 @@ impl Site {
         }
         site.gateway.sysctl("net.ipv4.ip_forward", "1")?;
         site.gateway.sysctl("net.ipv6.conf.all.forwarding", "1")?;
-        site.gateway.nft(&rules(nat, middlebox, backends))?;
         Ok(site)
     }
 
