@@ -26,7 +26,9 @@ struct Claims {
 pub(super) fn link(rows: &mut Rows, links: &mut Links) {
     let mut claims: BTreeMap<Agreement, Claims> = BTreeMap::new();
     for (at, row) in rows.all.iter().enumerate() {
-        if row.rest > 0 {
+        // Where an agent's table was full, it counts connections without their addresses.
+        let named = !row.key.local.ip().is_unspecified() && !row.key.remote.ip().is_unspecified();
+        if row.rest > 0 && named {
             let claim = claims.entry(agreement(row)).or_default();
             match row.key.role {
                 Role::Client => claim.clients.push(at),

@@ -170,7 +170,7 @@ impl Parts {
         self.estimate = self.estimate.saturating_add(link.estimate());
         self.addresses = self.addresses.saturating_add(link.addresses);
         self.weight = self.weight.saturating_add(link.weight());
-        self.sampled |= link.sampled;
+        self.sampled |= link.sampled();
         self.same_namespace |= same_namespace;
         for via in &link.via {
             if self.via.len() < MAX_VIA {

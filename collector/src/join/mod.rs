@@ -66,8 +66,8 @@ pub struct Flow {
     pub remote: Endpoint,
     /// What was counted in the window; `None` when only sightings are known.
     pub counters: Option<Counters>,
-    /// Connections open at the end of the window.
-    pub open: u64,
+    /// Connections open at the begin of the window.
+    pub open_before: u64,
     /// Unix milliseconds from which it is known.
     pub first_ms: i64,
     /// Unix milliseconds up to which it was active.

@@ -38,8 +38,8 @@ pub(super) struct RowKey {
 pub(super) struct Row {
     pub(super) key: RowKey,
     pub(super) counters: Option<Counters>,
-    /// Connections open at the end of the window.
-    open: u64,
+    /// Connections open at the begin of the window.
+    open_before: u64,
     pub(super) seen_ms: (i64, i64),
     /// Tokens of this row that only this end has reported.
     pub(super) halves: u64,
@@ -71,7 +71,7 @@ impl Rows {
                     .get_or_insert_with(Counters::default)
                     .add(counters);
             }
-            row.open = row.open.saturating_add(flow.open);
+            row.open_before = row.open_before.saturating_add(flow.open_before);
             row.seen_ms.0 = row.seen_ms.0.min(flow.first_ms);
             row.seen_ms.1 = row.seen_ms.1.max(flow.last_ms);
         }
@@ -91,7 +91,7 @@ impl Row {
         Self {
             key,
             counters: None,
-            open: 0,
+            open_before: 0,
             seen_ms: (i64::MAX, i64::MIN),
             halves: 0,
             linked: false,
@@ -99,15 +99,16 @@ impl Row {
         }
     }
 
-    /// Connections known of: opened in the window, still open at its end, or one where older ones
-    /// were merely active.
+    /// Connections that lived in the window: open at its begin, opened in it, or at least one
+    /// where only its traffic shows.
     pub(super) fn connections(&self) -> u64 {
         let Some(counters) = &self.counters else {
             return 0;
         };
         // Failed and refused attempts are not connections, and they too count segments.
         let active = ESTABLISHED.iter().any(|at| counters.plain[*at] > 0);
-        counters.opened().max(self.open).max(u64::from(active))
+        let known = counters.opened().saturating_add(self.open_before);
+        known.max(u64::from(active))
     }
 }
 
@@ -141,10 +142,10 @@ pub(super) fn service(process: Option<&Process>) -> &str {
 pub(super) struct Link {
     /// Joined connections, each once.
     pub(super) tokens: u64,
-    /// What those sampled at both ends stand for.
+    /// What those in the sampled part stand for.
     weighted: u64,
-    /// True when a joined connection was sampled at a level above 0.
-    pub(super) sampled: bool,
+    /// The coarsest level at which its tokens were sampled.
+    level: u8,
     /// Connections without a token that both rows have left over.
     extra: u64,
     /// Connections joined because both sides name the same addresses.
@@ -155,6 +156,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// True when not every token was kept.
+    pub(super) fn sampled(&self) -> bool {
+        self.level > 0
+    }
+
     /// Connections by token evidence: exact when nothing was sampled.
     pub(super) fn estimate(&self) -> u64 {
         self.tokens.max(self.weighted)
@@ -182,10 +188,10 @@ impl Links {
         );
         let link = self.all.entry(pair).or_default();
         link.tokens += 1;
-        if let Some(level) = connection.level {
-            let stands_for = 1_u64 << level.min(MAX_LEVEL);
-            link.weighted = link.weighted.saturating_add(stands_for);
-            link.sampled |= level > 0;
+        let level = connection.level.min(MAX_LEVEL);
+        link.level = link.level.max(level);
+        if connection.sampled {
+            link.weighted = link.weighted.saturating_add(1 << level);
         }
         let seen = link.seen_ms.get_or_insert(connection.seen_ms);
         seen.0 = seen.0.min(connection.seen_ms.0);
@@ -199,24 +205,24 @@ impl Links {
 
     /// Gives connections without a token to linked rows that both have some left over.
     ///
-    /// Such connections are older than an agent, or their option was stripped. Where one row was
-    /// sampled, what is left over is noise, and the row is divided by its tokens alone.
+    /// Such connections are older than an agent, or their option was stripped, or their tokens
+    /// were not among the sampled ones.
     pub(super) fn match_rest(&mut self, rows: &mut Rows) {
-        let mut sampled = BTreeSet::new();
+        let mut levels: BTreeMap<usize, u8> = BTreeMap::new();
         let mut order = Vec::new();
-        for ((client, server), link) in &self.all {
-            for row in [*client, *server] {
-                let row_rest = &mut rows.all[row];
-                row_rest.linked = true;
-                row_rest.rest = row_rest.rest.saturating_sub(link.estimate());
-                if link.sampled {
-                    sampled.insert(row);
-                }
+        for (pair, link) in &mut self.all {
+            link.cap(
+                rows.all[pair.0].connections(),
+                rows.all[pair.1].connections(),
+            );
+            for row in [pair.0, pair.1] {
+                let level = levels.entry(row).or_default();
+                *level = link.level.max(*level);
+                let row = &mut rows.all[row];
+                row.linked = true;
+                row.rest = row.rest.saturating_sub(link.estimate());
             }
-            order.push((std::cmp::Reverse(link.estimate()), (*client, *server)));
-        }
-        for row in sampled {
-            rows.all[row].rest = 0;
+            order.push((std::cmp::Reverse(link.estimate()), *pair));
         }
         order.sort_unstable();
         for (_, (client, server)) in order {
@@ -227,7 +233,34 @@ impl Links {
                 link.extra = both;
             }
         }
+        for (row, level) in levels {
+            let row = &mut rows.all[row];
+            if row.rest <= noise(row.connections(), level) {
+                row.rest = 0;
+            }
+        }
     }
+}
+
+impl Link {
+    /// An estimate from samples is no more than what either side counted, where it counted.
+    fn cap(&mut self, client: u64, server: u64) {
+        if self.sampled() {
+            for counted in [client, server].into_iter().filter(|n| *n > 0) {
+                self.weighted = self.weighted.min(counted);
+            }
+        }
+    }
+}
+
+/// How far an estimate of `connections` from one in `2^level` tokens may be off by chance: four
+/// standard deviations of a binomial distribution; nothing without sampling.
+fn noise(connections: u64, level: u8) -> u64 {
+    if level == 0 {
+        return 0;
+    }
+    let variance = u128::from(connections) << level;
+    u64::try_from(4 * variance.isqrt()).unwrap_or(u64::MAX)
 }
 
 /// The addresses that one side saw where the other side has another one.

@@ -30,10 +30,11 @@ pub(super) struct Connection {
     pub(super) client: (usize, End),
     /// Flow and addresses of the server's end.
     pub(super) server: (usize, End),
-    /// The coarser level of its two ends, where the token belongs to the part sampled at it: it
-    /// stands for `2^level` connections. `None` when an end kept it for another reason, and then
-    /// it stands for itself.
-    pub(super) level: Option<u8>,
+    /// The coarser sampling level of its two ends.
+    pub(super) level: u8,
+    /// The token belongs to the part sampled at `level`, and so it stands for `2^level`
+    /// connections. Else an end kept it for another reason, and it stands for itself.
+    pub(super) sampled: bool,
     /// Begin and end of all reports of it.
     pub(super) seen_ms: (i64, i64),
 }
@@ -65,8 +66,18 @@ struct Token {
     read: BTreeMap<End, Seen>,
 }
 
-/// The client's end and the start of the connection: a port may be used again later.
-type ConnectionId = (End, i64);
+/// Starts this close are of one connection: clocks of the kernel and of the day drift apart, and
+/// the two tokens of a connection may have been converted at different moments. A port is used
+/// again after a second at the earliest (`tcp_tw_reuse`).
+const SAME_START_US: u64 = 500_000;
+
+/// A joined token, by the client's end.
+struct Joined {
+    start_us: i64,
+    /// The server wrote it.
+    answer: bool,
+    connection: Connection,
+}
 
 /// Pairs the sightings.
 pub(super) fn pair(input: &Input) -> Pairing {
@@ -84,33 +95,54 @@ pub(super) fn pair(input: &Input) -> Pairing {
     }
 
     let mut pairing = Pairing::default();
-    // A connection may carry a token in each direction; it is one connection all the same.
-    let mut connections: BTreeMap<ConnectionId, Option<Connection>> = BTreeMap::new();
+    let mut joined: BTreeMap<End, Vec<Joined>> = BTreeMap::new();
     for (token, ends) in &tokens {
         match (single(&ends.wrote), single(&ends.read)) {
             (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
                 pairing.halves.push(end.1.flow);
             }
-            (Ends::One(writer), Ends::One(reader)) => match connection(*token, writer, reader) {
-                Some((id, joined)) => {
-                    connections
-                        .entry(id)
-                        .and_modify(|known| agree(known, &joined))
-                        .or_insert(Some(joined));
-                }
+            (Ends::One(writer), Ends::One(reader)) => match join(*token, writer, reader) {
+                Some(one) => joined.entry(one.connection.client.1).or_default().push(one),
                 None => pairing.ambiguous += 1,
             },
             (Ends::None, Ends::None) => {}
             _ => pairing.ambiguous += 1,
         }
     }
-    for joined in connections.into_values() {
-        match joined {
-            Some(connection) => pairing.connections.push(connection),
-            None => pairing.ambiguous += 1,
-        }
+    for of_client in joined.into_values() {
+        pairing.merge_directions(of_client);
     }
     pairing
+}
+
+impl Pairing {
+    /// A connection may carry a token in each direction; it is one connection all the same.
+    fn merge_directions(&mut self, mut joined: Vec<Joined>) {
+        joined.sort_by_key(|one| one.start_us);
+        let (answers, own): (Vec<_>, Vec<_>) = joined.into_iter().partition(|one| one.answer);
+        let mut own = own.into_iter().peekable();
+        for answer in answers {
+            // Both are sorted: what begins too early for this answer does so for all that follow.
+            let early = |one: &Joined| one.start_us < answer.start_us && !same_start(one, &answer);
+            while let Some(earlier) = own.next_if(early) {
+                self.connections.push(earlier.connection);
+            }
+            match own.next_if(|one| same_start(one, &answer)) {
+                None => self.connections.push(answer.connection),
+                Some(one) if one.connection.server.1 == answer.connection.server.1 => {
+                    self.connections
+                        .push(one.connection.with(&answer.connection));
+                }
+                // Its two tokens lead to two servers.
+                Some(_) => self.ambiguous += 1,
+            }
+        }
+        self.connections.extend(own.map(|one| one.connection));
+    }
+}
+
+fn same_start(a: &Joined, b: &Joined) -> bool {
+    a.start_us.abs_diff(b.start_us) <= SAME_START_US
 }
 
 fn end(input: &Input, sighting: &Sighting) -> End {
@@ -175,41 +207,39 @@ fn single(ends: &BTreeMap<End, Seen>) -> Ends {
 }
 
 /// The connection of a writer and a reader; `None` when both claim the same role.
-fn connection(
-    token: u64,
-    writer: (End, Seen),
-    reader: (End, Seen),
-) -> Option<(ConnectionId, Connection)> {
+fn join(token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> {
     let (client, server) = match (writer.0.role, reader.0.role) {
         (Role::Client, Role::Server) => (writer, reader),
         (Role::Server, Role::Client) => (reader, writer),
         (Role::Client, Role::Client) | (Role::Server, Role::Server) => return None,
     };
     let level = client.1.level.max(server.1.level);
-    let joined = Connection {
-        client: (client.1.flow, client.0),
-        server: (server.1.flow, server.0),
-        level: wire::sample::keep(token, level).then_some(level),
-        seen_ms: (
-            client.1.first_ms.min(server.1.first_ms),
-            client.1.last_ms.max(server.1.last_ms),
-        ),
-    };
-    Some(((client.0, client.1.start_us), joined))
+    Some(Joined {
+        start_us: client.1.start_us,
+        answer: writer.0.role == Role::Server,
+        connection: Connection {
+            client: (client.1.flow, client.0),
+            server: (server.1.flow, server.0),
+            level,
+            sampled: wire::sample::keep(token, level),
+            seen_ms: (
+                client.1.first_ms.min(server.1.first_ms),
+                client.1.last_ms.max(server.1.last_ms),
+            ),
+        },
+    })
 }
 
-/// Folds a second token of the same connection into what is known; `None` once they contradict.
-fn agree(known: &mut Option<Connection>, other: &Connection) {
-    let Some(connection) = known else { return };
-    if connection.server.1 != other.server.1 {
-        *known = None;
-        return;
+impl Connection {
+    /// What both of its tokens say.
+    fn with(mut self, other: &Self) -> Self {
+        // Either token alone would have been enough: the one that stands for fewer is the surer.
+        let rank = |connection: &Self| (!connection.sampled, connection.level);
+        if rank(other) < rank(&self) {
+            (self.level, self.sampled) = (other.level, other.sampled);
+        }
+        self.seen_ms.0 = self.seen_ms.0.min(other.seen_ms.0);
+        self.seen_ms.1 = self.seen_ms.1.max(other.seen_ms.1);
+        self
     }
-    // Either token alone would have been enough: the one that stands for fewer is the surer.
-    connection.level = match (connection.level, other.level) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    connection.seen_ms.0 = connection.seen_ms.0.min(other.seen_ms.0);
-    connection.seen_ms.1 = connection.seen_ms.1.max(other.seen_ms.1);
 }

@@ -1,6 +1,6 @@
 //! Questions: the rows of a window, and what is known of the hosts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -9,6 +9,9 @@ use wire::{Endpoint, Part, ProcessRow, Role};
 use super::{Error, histogram, migrate};
 use crate::join::counters::COUNTERS;
 use crate::join::{Counters, Flow, HostId, Input, Process, Sighting};
+
+/// Most tokens that stand for the connections of one flow that are older than the window.
+const MAX_EARLIER_TOKENS: u64 = 64;
 
 /// A window of time, Unix milliseconds: after `from_ms`, up to and including `to_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,16 +180,17 @@ impl Loading<'_> {
         let Some(last) = self.last_sample(subject, to_ms)? else {
             return Ok(());
         };
-        let [opened, closed, ..] = last.counters.plain;
-        let open = opened.saturating_sub(closed);
-        let counters = if last.end_ms > from_ms {
+        let (counters, open_before) = if last.end_ms > from_ms {
             match self.last_sample(subject, from_ms)? {
-                Some(baseline) => last.counters.since(&baseline.counters),
-                None => last.counters,
+                Some(baseline) => {
+                    let open = open(&baseline.counters);
+                    (last.counters.since(&baseline.counters), open)
+                }
+                None => (last.counters, 0),
             }
-        } else if open > 0 && self.reported_in_window(flow)? {
+        } else if open(&last.counters) > 0 && self.reported_in_window(flow)? {
             // Nothing new, but the agent was there and still had the connection.
-            Counters::default()
+            (Counters::default(), open(&last.counters))
         } else {
             return Ok(());
         };
@@ -195,7 +199,7 @@ impl Loading<'_> {
         flow.counters
             .get_or_insert_with(Counters::default)
             .add(&counters);
-        flow.open = flow.open.saturating_add(open);
+        flow.open_before = flow.open_before.saturating_add(open_before);
         // A host's clock may have been wrong when it began to count.
         flow.first_ms = flow.first_ms.min(since_ms.min(last.end_ms));
         flow.last_ms = flow.last_ms.max(last.end_ms);
@@ -287,21 +291,56 @@ impl Loading<'_> {
     /// Sightings that overlap the window, and all others of their tokens: the other end's
     /// intervals do not end when this end's do.
     fn sightings(&mut self) -> Result<(), Error> {
-        let mut statement = self
-            .db
-            .prepare(
-                "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms
-                 FROM sighting WHERE token IN
-                     (SELECT token FROM sighting
-                      WHERE last_ms > ?1 AND (first_ms < ?2 OR last_ms <= ?2))",
-            )
-            .map_err(failed)?;
-        let mut rows = statement
-            .query([self.window.from_ms, self.window.to_ms])
-            .map_err(failed)?;
+        let Window { from_ms, to_ms } = self.window;
+        let mut seen = HashSet::new();
+        self.tokens(
+            "SELECT token FROM sighting
+             WHERE last_ms > ?1 AND (first_ms < ?2 OR last_ms <= ?2)",
+            [from_ms, to_ms],
+            &mut seen,
+        )?;
+        // A connection is sighted once, so those open since before the window are in it only by
+        // their counters. Which of the earlier tokens were theirs is not known: the latest ones
+        // stand for them.
+        let before: Vec<(i64, u64)> = self
+            .flows
+            .iter()
+            .map(|(id, at)| (*id, self.input.flows[*at].open_before))
+            .filter(|(_, open)| *open > 0)
+            .collect();
+        for (flow, open) in before {
+            let most = i64::try_from(open.min(MAX_EARLIER_TOKENS)).expect("it has a bound");
+            self.tokens(
+                "SELECT token FROM (SELECT token FROM sighting
+                     WHERE flow_id = ?1 AND last_ms <= ?2 ORDER BY last_ms DESC, token LIMIT ?3)",
+                [flow, from_ms, most],
+                &mut seen,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// All sightings of the tokens a query names, except of those seen before.
+    fn tokens<P: rusqlite::Params>(
+        &mut self,
+        tokens: &str,
+        parameters: P,
+        seen: &mut HashSet<u64>,
+    ) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms
+             FROM sighting WHERE token IN ({tokens})"
+        );
+        let mut statement = self.db.prepare_cached(&sql).map_err(failed)?;
+        let mut rows = statement.query(parameters).map_err(failed)?;
+        let mut new = HashSet::new();
         while let Some(row) = rows.next().map_err(failed)? {
-            self.take_row()?;
             let mut sighting = sighting(row)?;
+            if seen.contains(&sighting.token) {
+                continue;
+            }
+            self.take_row()?;
+            new.insert(sighting.token);
             let at = self.flow(row.get(0).map_err(failed)?)?;
             sighting.flow = at;
             let flow = &mut self.input.flows[at];
@@ -309,8 +348,14 @@ impl Loading<'_> {
             flow.last_ms = flow.last_ms.max(sighting.last_ms);
             self.input.sightings.push(sighting);
         }
+        seen.extend(new);
         Ok(())
     }
+}
+
+fn open(counters: &Counters) -> u64 {
+    let [opened, closed, ..] = counters.plain;
+    opened.saturating_sub(closed)
 }
 
 fn sample(row: &Row<'_>) -> Result<Sample, Error> {
@@ -356,7 +401,7 @@ fn flow(row: &Row<'_>) -> rusqlite::Result<(i64, u32, Flow)> {
             port: row.get(7)?,
         },
         counters: None,
-        open: 0,
+        open_before: 0,
         first_ms: i64::MAX,
         last_ms: i64::MIN,
     };

@@ -193,7 +193,7 @@ fn an_open_and_silent_connection_stays_in_the_picture_while_its_agent_reports() 
     put(&mut store, &batch(5, vec![]));
     let silent = flows(window(1, 9));
     assert_eq!(silent.len(), 1);
-    assert_eq!(silent[0].open, 1);
+    assert_eq!(silent[0].open_before, 1);
     assert!(silent[0].counters.as_ref().unwrap().is_zero());
     assert!(flows(window(5, 9)).is_empty());
 }

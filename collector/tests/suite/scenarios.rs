@@ -404,6 +404,45 @@ fn a_window_holds_what_happened_in_it() {
 }
 
 #[test]
+fn a_long_connection_keeps_its_edge_in_later_windows() {
+    let ((mut world, hosts), mut collector) = (full_nat_world(), Collector::new());
+    let [first, second] = full_nat(hosts, false, Carry::Client);
+    world.connect(&second, 2);
+    collector.take_all(&world.tick());
+    world.hold(&first);
+    collector.take_all(&world.tick());
+    // An interval in which it is silent, and one in which it is not.
+    collector.take_all(&world.tick());
+    world.traffic(&first, 777);
+    collector.take_all(&world.tick());
+
+    let store = collector.dir.path().join("collector.db");
+    let begin = i64::try_from(BEGIN_MS).expect("in range");
+    for (interval, bytes) in [(3, 0), (4, 777)] {
+        let asked = Asked {
+            from_ms: Some(begin + (interval - 1) * 10_000),
+            to_ms: Some(begin + interval * 10_000),
+        };
+        let topology = query::topology(&store, asked, 0, 1000).expect("topology");
+        assert_eq!(topology.edges.len(), 1, "interval {interval}");
+        assert!(topology.unjoined.is_empty());
+        let edge = &topology.edges[0];
+        assert_eq!(
+            ends(edge),
+            ("client/curl", "backend-1/python3", "10.2.0.2:8080")
+        );
+        assert_eq!(edge.connections, 1);
+        assert_token(edge, 1);
+        let client = edge.client_counters.as_ref().expect("set");
+        let server = edge.server_counters.as_ref().expect("set");
+        assert_eq!(
+            (client.opened, client.bytes_sent, server.bytes_received),
+            (0, bytes, bytes)
+        );
+    }
+}
+
+#[test]
 fn hostile_names_are_data() {
     let (mut world, mut collector) = (World::new(), Collector::new());
     let name = "a\x1b[31m/\u{202e}'; DROP TABLE flow; --";

@@ -193,7 +193,7 @@ fn a_loopback_edge_is_joined_within_its_namespace_only() {
             local,
             remote,
             counters: Some(counters),
-            open: 0,
+            open_before: 0,
             first_ms: 0,
             last_ms: 1,
         }
@@ -278,6 +278,89 @@ fn a_port_used_again_is_another_connection() {
         sighting.port = 30_000;
     }
     assert_eq!(model.join().edges[0].evidence[0].connections, 3);
+}
+
+#[test]
+fn two_tokens_of_one_connection_are_one_connection_although_clocks_drift() {
+    let talk = Talk {
+        client: 0,
+        server: 0,
+        path: Path::FullNat,
+        carry: Carry::Both,
+    };
+    let mut model = Model::of(&[talk; 2]);
+    for (at, sighting) in model.input.sightings.iter_mut().enumerate() {
+        // The same port twice, a second apart, and a start that wobbles.
+        sighting.port = 30_000;
+        let second = i64::try_from(at / 4).unwrap() * 1_000_000;
+        sighting.start_us = second + i64::try_from(at % 4).unwrap() * 1000;
+    }
+    assert_eq!(model.join().edges[0].evidence[0].connections, 2);
+}
+
+#[test]
+fn two_tokens_of_one_connection_that_lead_to_two_servers_are_ambiguous() {
+    let talk = Talk {
+        client: 0,
+        server: 0,
+        path: Path::FullNat,
+        carry: Carry::Client,
+    };
+    let mut model = Model::of(&[
+        talk,
+        Talk {
+            server: 1,
+            carry: Carry::Answer,
+            ..talk
+        },
+    ]);
+    for sighting in &mut model.input.sightings {
+        (sighting.port, sighting.start_us) = (30_000, 5);
+    }
+    let joined = model.join();
+    assert_eq!(joined.ambiguous_tokens, 1);
+    assert!(joined.edges.is_empty());
+}
+
+#[test]
+fn connections_counted_without_addresses_are_joined_with_nothing() {
+    let talk = Talk {
+        client: 0,
+        server: 0,
+        path: Path::Direct,
+        carry: Carry::Nothing,
+    };
+    let mut model = Model::of(&[talk]);
+    for flow in &mut model.input.flows {
+        (flow.local, flow.remote) = (endpoint("[::]:0"), endpoint("[::]:0"));
+    }
+    let joined = model.join();
+    assert!(joined.edges.is_empty());
+    assert_eq!(joined.unjoined.len(), 2);
+}
+
+#[test]
+fn sampling_noise_is_no_edge_but_a_backend_without_agent_is() {
+    for (opened, unjoined) in [(130, 0), (400, 1)] {
+        let talk = Talk {
+            client: 0,
+            server: 0,
+            path: Path::Snat,
+            carry: Carry::Client,
+        };
+        let mut model = Model::default();
+        for _ in 0..50 {
+            model.talk(talk, 1);
+        }
+        model.input.flows[0].counters.as_mut().unwrap().plain[0] = opened;
+        model.input.flows[1].counters.as_mut().unwrap().plain[0] = 100;
+        let joined = model.join();
+        assert_eq!(
+            joined.edges[0].connections,
+            100.max(opened * (1 - unjoined))
+        );
+        assert_eq!(joined.unjoined.len() as u64, unjoined);
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Model {
                 local,
                 remote: other,
                 counters: Some(Counters::default()),
-                open: 0,
+                open_before: 0,
                 first_ms: 0,
                 last_ms: 10,
             });

@@ -201,7 +201,7 @@ proptest! {
                 local: endpoint(&format!("127.0.0.{a}:80")),
                 remote: endpoint(&format!("127.0.0.{b}:80")),
                 counters: Some(counters),
-                open: n,
+                open_before: n,
                 first_ms: i64::MIN,
                 last_ms: i64::MAX,
             });

@@ -49,6 +49,7 @@ struct Host {
     closed_ms: u64,
     services: BTreeMap<String, u32>,
     edges: BTreeMap<Key, EdgeRow>,
+    reported: BTreeMap<Key, EdgeRow>,
     sightings: Vec<SightingRow>,
     events: Vec<EventRow>,
 }
@@ -80,6 +81,7 @@ impl World {
             closed_ms: self.now_ms,
             services: BTreeMap::new(),
             edges: BTreeMap::new(),
+            reported: BTreeMap::new(),
             sightings: Vec::new(),
             events: Vec::new(),
         });
@@ -136,6 +138,33 @@ impl World {
         }
     }
 
+    /// A connection that stays open.
+    pub(crate) fn hold(&mut self, talk: &Talk<'_>) {
+        self.connect(talk, 1);
+        for (host, role) in [(talk.client.0, Role::Client), (talk.server.0, Role::Server)] {
+            let edges = self.hosts[host].edges.values_mut();
+            for row in edges.filter(|row| row.role == role) {
+                row.closed -= 1;
+            }
+        }
+    }
+
+    /// Bytes on connections that are open, from client to server.
+    pub(crate) fn traffic(&mut self, talk: &Talk<'_>, bytes: u64) {
+        for host in [talk.client.0, talk.server.0] {
+            for row in self.hosts[host]
+                .edges
+                .values_mut()
+                .filter(|row| row.opened > row.closed)
+            {
+                match row.role {
+                    Role::Client => row.bytes_sent += bytes,
+                    Role::Server => row.bytes_received += bytes,
+                }
+            }
+        }
+    }
+
     /// Closes one host's interval.
     pub(crate) fn close(&mut self, host: usize) -> Batch {
         let now_ms = self.now_ms;
@@ -156,6 +185,7 @@ impl World {
         host.sequence = 0;
         host.started_ms = now_ms;
         host.edges.clear();
+        host.reported.clear();
         // Ids are given out anew, in another order.
         host.services = host.services.keys().rev().cloned().zip(1..).collect();
     }
@@ -230,6 +260,17 @@ impl Host {
         }
     }
 
+    /// The rows that are not as they were last reported.
+    fn changed(&mut self) -> Vec<EdgeRow> {
+        let changed = self
+            .edges
+            .iter()
+            .filter(|(key, row)| self.reported.get(key) != Some(row));
+        let rows = changed.map(|(_, row)| row.clone()).collect();
+        self.reported = self.edges.clone();
+        rows
+    }
+
     fn close(&mut self, now_ms: u64) -> Batch {
         self.sequence += 1;
         let batch = Batch {
@@ -240,7 +281,7 @@ impl Host {
                 start_ms: self.closed_ms,
                 end_ms: now_ms,
             },
-            edges: self.edges.values().cloned().collect(),
+            edges: self.changed(),
             sightings: std::mem::take(&mut self.sightings),
             processes: self.services.iter().map(process).collect(),
             hosts: vec![HostRow {
