@@ -13,16 +13,43 @@ use crate::{DecodeError, HISTOGRAM_BUCKETS, Limits};
 /// Name of the column whose first value is the table's bit string.
 const BITS: &str = "bits";
 
-/// One column: its name, and for human readers what its numbers are expected to be.
+/// One column of tokens: its name, and for human readers what its numbers are expected to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    pub(crate) note: &'static str,
+    name: &'static str,
+    note: &'static str,
+    half: Half,
 }
 
-/// Shorthand for a [`Column`].
+/// Which bits of a byte a token takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    Whole,
+    /// The higher four; another column has the lower ones.
+    High,
+    /// The lower four, in a column that was begun with the higher ones.
+    Low,
+}
+
+/// A token that needs more than four bits has this in its half byte and what is above it in
+/// [`LONG_BITS`] bits.
+const LONG: u8 = 15;
+const LONG_BITS: u32 = 7;
+
+/// A column of its own.
 pub(crate) const fn column(name: &'static str, note: &'static str) -> Column {
-    Column { name, note }
+    Column { name, note, half: Half::Whole }
+}
+
+/// A column that shares its tokens' bytes with [`second`] of the same name. Meant for numbers of few
+/// tokens that depend on each other.
+pub(crate) const fn first(name: &'static str, note: &'static str) -> Column {
+    Column { name, note, half: Half::High }
+}
+
+/// The other column of [`first`], which must come before it.
+pub(crate) const fn second(name: &'static str) -> Column {
+    Column { name, note: "", half: Half::Low }
 }
 
 /// Computes what a number is expected to be from its row and the column's numbers before it.
@@ -53,8 +80,8 @@ pub(crate) trait Codec {
     /// A column of texts, as many as the table has rows.
     fn texts(&mut self, name: &'static str, values: &mut Vec<String>) -> Result<(), DecodeError>;
 
-    /// Tells the compressor that the bytes from here on are of another kind.
-    fn turn(&mut self);
+    /// Tells the compressor that the next column is of another kind from these rows on.
+    fn turns(&mut self, rows: &[usize]);
 }
 
 /// Collects tables.
@@ -62,7 +89,7 @@ pub(crate) trait Codec {
 pub(crate) struct Writer {
     tables: Vec<(ArrowTable, BitWriter)>,
     current: usize,
-    turn: bool,
+    turns: Vec<usize>,
 }
 
 impl Writer {
@@ -72,7 +99,7 @@ impl Writer {
             table.columns.push(ArrowColumn {
                 name: BITS,
                 note: "bit string",
-                turn: true,
+                turns: vec![0],
                 values: Values::Blob(bits.finish()),
             });
             table
@@ -85,13 +112,21 @@ impl Writer {
     }
 
     fn push(&mut self, name: &'static str, note: &'static str, values: Values) {
-        let turn = std::mem::take(&mut self.turn);
-        self.tables[self.current].0.columns.push(ArrowColumn {
-            name,
-            note,
-            turn,
-            values,
-        });
+        let turns = std::mem::take(&mut self.turns);
+        self.tables[self.current].0.columns.push(ArrowColumn { name, note, turns, values });
+    }
+
+    /// Puts the lower halves into a column that has the higher ones.
+    fn merge(&mut self, name: &'static str, low: &[u8]) -> Result<(), DecodeError> {
+        let columns = &mut self.tables[self.current].0.columns;
+        let column = columns.iter_mut().find(|column| column.name == name);
+        let Some(ArrowColumn { values: Values::Bytes(bytes), .. }) = column else {
+            unreachable!("the first half of a column is written before the second");
+        };
+        for (byte, low) in bytes.iter_mut().zip(low) {
+            *byte |= low;
+        }
+        Ok(())
     }
 }
 
@@ -108,7 +143,7 @@ impl Codec for Writer {
                 };
                 self.tables.push((table, BitWriter::default()));
             }
-            self.turn = true;
+            self.turns = vec![0];
         }
         Ok(())
     }
@@ -125,10 +160,23 @@ impl Codec for Writer {
         expect: Expect<'_>,
     ) -> Result<(), DecodeError> {
         let bits = self.bits();
-        let tokens = (0..values.len())
-            .map(|row| number::write(values[row], expect(row, &values[..row]), bits))
-            .collect();
-        self.push(column.name, column.note, Values::Bytes(tokens));
+        let write = |row: usize| {
+            let coded = number::write(values[row], expect(row, &values[..row]));
+            let mut token = coded.token;
+            if column.half != Half::Whole && token >= LONG {
+                bits.put(u64::from(token - LONG), LONG_BITS);
+                token = LONG;
+            }
+            bits.put(coded.bits, coded.count);
+            token
+        };
+        let tokens: Vec<u8> = (0..values.len()).map(write).collect();
+        let value = match column.half {
+            Half::Whole => tokens,
+            Half::High => tokens.iter().map(|token| token << 4).collect(),
+            Half::Low => return self.merge(column.name, &tokens),
+        };
+        self.push(column.name, column.note, Values::Bytes(value));
         Ok(())
     }
 
@@ -150,8 +198,8 @@ impl Codec for Writer {
         Ok(())
     }
 
-    fn turn(&mut self) {
-        self.turn = true;
+    fn turns(&mut self, rows: &[usize]) {
+        self.turns.extend_from_slice(rows);
     }
 }
 
@@ -215,9 +263,17 @@ impl Codec for Reader<'_> {
         let tokens = table.bytes(column.name)?;
         values.clear();
         values.reserve_exact(tokens.len());
-        for (row, token) in tokens.iter().enumerate() {
+        for (row, byte) in tokens.iter().enumerate() {
+            let mut token = match column.half {
+                Half::Whole => *byte,
+                Half::High => byte >> 4,
+                Half::Low => byte & 15,
+            };
+            if column.half != Half::Whole && token == LONG {
+                token += narrow::<u8>(bits.take(LONG_BITS)?, "token")?;
+            }
             let expected = expect(row, values);
-            values.push(number::read(*token, expected, bits)?);
+            values.push(number::read(token, expected, bits)?);
         }
         Ok(())
     }
@@ -227,7 +283,7 @@ impl Codec for Reader<'_> {
         Ok(())
     }
 
-    fn turn(&mut self) {}
+    fn turns(&mut self, _rows: &[usize]) {}
 }
 
 fn malformed(what: String) -> DecodeError {

@@ -15,7 +15,8 @@ pub(crate) struct Dictionary {
 }
 
 /// All dictionaries that were ever used, the one for new batches last. None is ever removed.
-static DICTIONARIES: [Dictionary; 1] = [Dictionary { id: 0, bytes: &[] }];
+static DICTIONARIES: [Dictionary; 1] =
+    [Dictionary { id: 1, bytes: include_bytes!("../dictionaries/1.dictionary") }];
 
 /// Bytes that are worth a block of their own.
 const MIN_BLOCK: usize = 200;

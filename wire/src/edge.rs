@@ -1,29 +1,16 @@
 //! Family `edge`: counters of all connections between a process and a remote service.
 
 use crate::DecodeError;
-use crate::codec::{Codec, Column, column};
-use crate::histogram::{HistogramColumns, Names, Totals};
+use crate::codec::{Codec, Column, column, first, second};
+use crate::histogram::HistogramColumns;
 use crate::keys::{EndColumns, Ends, Keys};
 use crate::number::{Expected, bits};
-use crate::rate::{Rate, Spread};
+use crate::rate::{Mean, Rate, Spread};
 use crate::rows::{EdgeRow, Role};
 
-const RTT: Names = Names {
-    extra: "rtt_extra",
-    peak: "rtt_peak",
-    below: "rtt_below",
-    above: "rtt_above",
-    sum: "rtt_sum_us",
-    counts: "edge_rtt",
-};
-const CONNECT: Names = Names {
-    extra: "connect_latency_extra",
-    peak: "connect_latency_peak",
-    below: "connect_latency_below",
-    above: "connect_latency_above",
-    sum: "connect_latency_sum_us",
-    counts: "edge_connect_latency",
-};
+const SHARE: &str = "about the rate among the subject's, give or take a share";
+const ROOT: &str = "about the rate among the subject's, give or take its root";
+const LOSS: &str = "about the rate among the network's, give or take its root";
 
 /// Payload bytes of a full segment on most paths; only an expectation.
 const SEGMENT: u64 = 1448;
@@ -112,21 +99,14 @@ impl EdgeColumns {
         let live = column("live", "opened less closed");
         codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)?;
         let opened = &self.opened;
-        let mut rare = |name, values: &mut Vec<u64>, base: &[u64]| {
-            let note = "about the rate among the subject's, give or take its root";
-            rated(
-                codec,
-                column(name, note),
-                values,
-                Rate::new(base, subjects),
-                Spread::Root,
-            )
+        let mut rare = |column, values: &mut Vec<u64>, base: &[u64]| {
+            rated(codec, column, values, Rate::new(base, subjects), Spread::Root)
         };
-        rare("failed", &mut self.failed, opened)?;
-        rare("refused", &mut self.refused, &self.failed)?;
-        rare("reset_local", &mut self.reset_local, opened)?;
-        rare("reset_remote", &mut self.reset_remote, opened)?;
-        rare("zero_windows", &mut self.zero_windows, opened)
+        rare(first("failed_refused", ROOT), &mut self.failed, opened)?;
+        rare(second("failed_refused"), &mut self.refused, &self.failed)?;
+        rare(first("reset_local_remote", ROOT), &mut self.reset_local, opened)?;
+        rare(second("reset_local_remote"), &mut self.reset_remote, opened)?;
+        rare(column("zero_windows", ROOT), &mut self.zero_windows, opened)
     }
 
     /// Edges began when the agent did, or lately: the shorter distance counts. Returns the last
@@ -155,18 +135,17 @@ impl EdgeColumns {
 
     fn code_volume(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
         let (subjects, networks) = (&self.ends.subjects, &self.ends.networks);
-        let share = "about the rate among the subject's, give or take a share";
-        codec.turn();
-        for (name, values) in [
-            ("bytes_sent", &mut self.bytes_sent),
-            ("bytes_received", &mut self.bytes_received),
+        codec.turns(&[0]);
+        for (column, values) in [
+            (first("bytes_sent_received", SHARE), &mut self.bytes_sent),
+            (second("bytes_sent_received"), &mut self.bytes_received),
         ] {
             let rate = Rate::new(&self.opened, subjects);
-            rated(codec, column(name, share), values, rate, Spread::Share(2))?;
+            rated(codec, column, values, rate, Spread::Share(2))?;
         }
         let sent: Vec<_> = self.efforts(&self.bytes_sent, &self.bytes_received);
         let rate = Rate::new(&sent, subjects);
-        let segments = column("segments_sent", share);
+        let segments = column("segments_sent", SHARE);
         rated(
             codec,
             segments,
@@ -180,7 +159,7 @@ impl EdgeColumns {
             .map(|((to, from), segments)| scale(*segments, *to, *from))
             .collect();
         let rate = Rate::new(&answers, subjects);
-        let segments = column("segments_received", share);
+        let segments = column("segments_received", SHARE);
         rated(
             codec,
             segments,
@@ -188,23 +167,12 @@ impl EdgeColumns {
             rate,
             Spread::Share(6),
         )?;
-        let loss = "about the rate among the network's, give or take its root";
+        let losses = first("retransmits_out_of_order", LOSS);
         let rate = Rate::new(&self.segments_sent, networks);
-        rated(
-            codec,
-            column("retransmits", loss),
-            &mut self.retransmits,
-            rate,
-            Spread::Root,
-        )?;
+        rated(codec, losses, &mut self.retransmits, rate, Spread::Root)?;
+        let losses = second("retransmits_out_of_order");
         let rate = Rate::new(&self.segments_received, networks);
-        rated(
-            codec,
-            column("out_of_order", loss),
-            &mut self.out_of_order,
-            rate,
-            Spread::Root,
-        )
+        rated(codec, losses, &mut self.out_of_order, rate, Spread::Root)
     }
 
     /// Segments that so many bytes in both directions take, roughly.
@@ -218,28 +186,31 @@ impl EdgeColumns {
     }
 
     fn code_histograms(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
-        let group = self.ends.subjects.as_slice();
+        let (subjects, networks) = (&self.ends.subjects, &self.ends.networks);
+        codec.turns(&[0]);
+        let mut rate = Rate::new(&self.opened, subjects);
+        let extra = column("rtt_extra", "added to opened; about the rate among the subject's");
+        self.rtt.code_totals(codec, extra, &self.opened, &mut |row, before| {
+            rate.about(Spread::Share(1), row, before)
+        })?;
+        let mut mean = Mean::new(networks);
+        let peak = column("rtt_peak", "near the mean of the network's");
+        self.rtt.code_peaks(codec, peak, &mut |row, before| mean.near(row, before))?;
+        self.rtt.code_sides(codec, "rtt_below_above")?;
         let handshakes: Vec<_> = (0..self.opened.len())
             .map(|row| handshakes(self.ends.role(row, keys), self.opened[row]))
             .collect();
-        let by_opened = Totals {
-            certain: &self.opened,
-            group,
-        };
-        let by_handshakes = Totals {
-            certain: &handshakes,
-            group,
-        };
-        codec.turn();
-        self.rtt.code_places(codec, &RTT, &by_opened, None)?;
-        self.connect_latency
-            .code_places(codec, &CONNECT, &by_handshakes, Some(&self.rtt))?;
-        self.rtt.code_counts(codec, &RTT, None)?;
-        self.connect_latency
-            .code_counts(codec, &CONNECT, Some(&self.rtt))?;
+        let extra = column("connect_latency_extra", "added to a client's opened; near 0");
+        let connects = &mut self.connect_latency;
+        connects.code_totals(codec, extra, &handshakes, &mut |_, _| Expected::near(0))?;
+        let paths = &self.rtt.peak;
+        let peak = column("connect_latency_peak", "near rtt_peak");
+        connects.code_peaks(codec, peak, &mut |row, _| Expected::near(paths[row]))?;
+        connects.code_sides(codec, "connect_latency_below_above")?;
+        HistogramColumns::code_counts(&mut self.rtt, connects, codec, "edge_bucket")?;
         codec.table("edge", &mut self.opened.len())?;
-        self.rtt.code_sums(codec, &RTT)?;
-        self.connect_latency.code_sums(codec, &CONNECT)
+        self.rtt.code_sums(codec, "rtt_sum_us")?;
+        self.connect_latency.code_sums(codec, "connect_latency_sum_us")
     }
 
     /// The rows, after [`Self::code`].

@@ -5,9 +5,8 @@
 //! own; and the fullest bucket's count is what remains of the total.
 
 use crate::DecodeError;
-use crate::codec::{Codec, column, previous};
+use crate::codec::{Codec, Column, Expect, column, first, previous, second};
 use crate::number::{Expected, bits};
-use crate::rate::{Rate, Spread};
 use crate::rows::{HISTOGRAM_BUCKETS, Histogram};
 
 /// Columns of one histogram of each row.
@@ -15,24 +14,14 @@ use crate::rows::{HISTOGRAM_BUCKETS, Histogram};
 pub(crate) struct HistogramColumns {
     /// Number of values beyond what the row's connections make certain, wrapping.
     extra: Vec<u64>,
-    peak: Vec<u64>,
+    /// The fullest bucket.
+    pub(crate) peak: Vec<u64>,
     below: Vec<u64>,
     above: Vec<u64>,
     sum: Vec<u64>,
     /// Number of values, wrapping.
     totals: Vec<u64>,
     counts: Vec<[u64; HISTOGRAM_BUCKETS]>,
-}
-
-/// Names of the columns of one histogram.
-#[derive(Debug)]
-pub(crate) struct Names {
-    pub(crate) extra: &'static str,
-    pub(crate) peak: &'static str,
-    pub(crate) below: &'static str,
-    pub(crate) above: &'static str,
-    pub(crate) sum: &'static str,
-    pub(crate) counts: &'static str,
 }
 
 fn total(buckets: &[u64; HISTOGRAM_BUCKETS]) -> u64 {
@@ -47,15 +36,6 @@ fn shape(buckets: &[u64; HISTOGRAM_BUCKETS]) -> Option<(usize, usize, usize)> {
     let last = buckets.iter().rposition(|count| *count > 0)?;
     let peak = (first..=last).rev().max_by_key(|bucket| buckets[*bucket])?;
     Some((first, peak, last))
-}
-
-/// What the totals of a column of histograms are expected from.
-#[derive(Debug)]
-pub(crate) struct Totals<'a> {
-    /// Connections that make one value each, per row.
-    pub(crate) certain: &'a [u64],
-    /// Group of rows whose connections make further values at a similar rate.
-    pub(crate) group: &'a [usize],
 }
 
 impl HistogramColumns {
@@ -82,39 +62,42 @@ impl HistogramColumns {
         columns
     }
 
-    /// Totals and places; `like` is a histogram of the same path.
-    pub(crate) fn code_places(
+    /// The totals: what they are beyond `certain`.
+    pub(crate) fn code_totals(
         &mut self,
         codec: &mut impl Codec,
-        names: &Names,
-        totals: &Totals<'_>,
-        like: Option<&Self>,
+        column: Column,
+        certain: &[u64],
+        expect: Expect<'_>,
     ) -> Result<(), DecodeError> {
-        if like.is_some() {
-            let extra = column(names.extra, "near 0; added to the connections of a client");
-            codec.numbers(extra, &mut self.extra, &mut |_, _| Expected::near(0))?;
-        } else {
-            let extra = column(names.extra, "about a share of opened; added to it");
-            let mut rate = Rate::new(totals.certain, totals.group);
-            codec.numbers(extra, &mut self.extra, &mut |row, before| {
-                rate.about(Spread::Share(1), row, before)
-            })?;
-        }
-        codec.numbers(
-            column(names.peak, "near the path's"),
-            &mut self.peak,
-            &mut |row, before| {
-                Expected::near(like.map_or_else(|| previous(row, before), |like| like.peak[row]))
-            },
-        )?;
-        let below = column(names.below, "buckets in use below the peak");
-        codec.numbers(below, &mut self.below, &mut |_, _| Expected::ANY)?;
-        let above = column(names.above, "buckets in use above the peak");
-        codec.numbers(above, &mut self.above, &mut |_, _| Expected::ANY)?;
-        let certain = totals.certain.iter().zip(&self.extra);
-        self.totals = certain
-            .map(|(certain, extra)| certain.wrapping_add(*extra))
-            .collect();
+        codec.numbers(column, &mut self.extra, expect)?;
+        let totals = certain.iter().zip(&self.extra);
+        self.totals = totals.map(|(certain, extra)| certain.wrapping_add(*extra)).collect();
+        Ok(())
+    }
+
+    /// The places of the fullest buckets.
+    pub(crate) fn code_peaks(
+        &mut self,
+        codec: &mut impl Codec,
+        column: Column,
+        expect: Expect<'_>,
+    ) -> Result<(), DecodeError> {
+        codec.numbers(column, &mut self.peak, expect)
+    }
+
+    /// How many buckets are in use on both sides of the peaks.
+    pub(crate) fn code_sides(
+        &mut self,
+        codec: &mut impl Codec,
+        name: &'static str,
+    ) -> Result<(), DecodeError> {
+        let totals = &self.totals;
+        // The more values, the further the outermost ones are from the mode.
+        let mut wide = |row: usize, _: &[u64]| Expected::near(u64::from(bits(totals[row]) * 5 / 32));
+        let note = "high: below the peak, low: above; near 5/32 of the total's bits";
+        codec.numbers(first(name, note), &mut self.below, &mut wide)?;
+        codec.numbers(second(name), &mut self.above, &mut wide)?;
         self.check()
     }
 
@@ -129,39 +112,84 @@ impl HistogramColumns {
         Ok(())
     }
 
-    /// The table of counts beside the peaks. `like` was coded before.
+    /// The counts beside the peaks, in a table of their own: those of `path`, then those of another
+    /// histogram of the same path.
     pub(crate) fn code_counts(
-        &mut self,
+        path: &mut Self,
+        other: &mut Self,
         codec: &mut impl Codec,
-        names: &Names,
-        like: Option<&Self>,
+        table: &'static str,
     ) -> Result<(), DecodeError> {
-        let sides = self.sides();
-        self.counts.resize(self.peak.len(), [0; HISTOGRAM_BUCKETS]);
-        let mut counts: Vec<_> = sides
-            .iter()
-            .map(|side| self.counts[side.row][side.bucket])
-            .collect();
-        let mut rows = counts.len();
-        codec.table(names.counts, &mut rows)?;
-        if rows != sides.len() {
-            let what = format!("{rows} rows of {}, not {}", names.counts, sides.len());
+        let (sides, other_sides) = (path.sides(), other.sides());
+        let all = sides.len() + other_sides.len();
+        let mut counts = path.counts_of(&sides);
+        counts.extend(other.counts_of(&other_sides));
+        let mut rows = all;
+        codec.table(table, &mut rows)?;
+        if rows != all {
+            let what = format!("{rows} rows of {table}, not {all}");
             return Err(DecodeError::Malformed(what));
         }
         if rows > 0 {
-            let note = "in bits: like the path's other histogram, else falling from the peak";
-            let totals = &self.totals;
+            codec.turns(&turns(&sides, 0));
+            codec.turns(&turns(&other_sides, sides.len()));
+            let note = "in bits: falling from the peak; of the second histogram like the first";
             codec.numbers(column("count", note), &mut counts, &mut |index, before| {
-                let side = &sides[index];
-                Expected::Bits(match like {
-                    Some(like) => like.scaled(side, totals[side.row]),
-                    None if side.step == 1 => side.falling(totals[side.row]),
-                    None => side.falling(before[index - 1]),
+                // Counts are expected from those further in, or from the other histogram's.
+                if let Some(last) = index.checked_sub(1).and_then(|last| sides.get(last)) {
+                    path.counts[last.row][last.bucket] = before[index - 1];
+                }
+                if index == sides.len() {
+                    path.fill_peaks();
+                }
+                Expected::Bits(match sides.get(index) {
+                    Some(side) => path.falling(side),
+                    None => {
+                        let side = &other_sides[index - sides.len()];
+                        path.scaled(side, other.totals[side.row])
+                    }
                 })
             })?;
         }
-        self.fill(&sides, &counts);
+        let (counts, other_counts) = counts.split_at(sides.len());
+        path.fill(&sides, counts);
+        other.fill(&other_sides, other_counts);
         Ok(())
+    }
+
+    fn fill(&mut self, sides: &[Side], counts: &[u64]) {
+        for (side, count) in sides.iter().zip(counts) {
+            self.counts[side.row][side.bucket] = *count;
+        }
+        self.fill_peaks();
+    }
+
+    /// Counts fall like a parabola in bits from the mode to the last bucket in use.
+    fn falling(&self, side: &Side) -> u32 {
+        let inner = match side.inner {
+            Some(bucket) => self.counts[side.row][bucket],
+            None => self.totals[side.row],
+        };
+        let end = u32::try_from(side.steps + 1).expect("a bucket");
+        let step = u32::try_from(side.step).expect("a bucket");
+        let left = |step: u32| end * end - step * step;
+        ((bits(inner) + 1) * left(step) / left(step - 1)).clamp(1, u64::BITS)
+    }
+
+    /// The counts in those places; zeros before they are read.
+    fn counts_of(&mut self, sides: &[Side]) -> Vec<u64> {
+        self.counts.resize(self.peak.len(), [0; HISTOGRAM_BUCKETS]);
+        sides.iter().map(|side| self.counts[side.row][side.bucket]).collect()
+    }
+
+    /// The fullest bucket has what the others leave of the total.
+    fn fill_peaks(&mut self) {
+        for (row, peak) in self.peak.iter().enumerate() {
+            let buckets = &mut self.counts[row];
+            let peak = index(*peak);
+            buckets[peak] = 0;
+            buckets[peak] = self.totals[row].wrapping_sub(total(buckets));
+        }
     }
 
     /// Bits of a bucket's count in another histogram with that total.
@@ -173,39 +201,29 @@ impl HistogramColumns {
         bits(u64::try_from(count).unwrap_or(u64::MAX)).max(1)
     }
 
-    fn fill(&mut self, sides: &[Side], counts: &[u64]) {
-        for (side, count) in sides.iter().zip(counts) {
-            self.counts[side.row][side.bucket] = *count;
-        }
-        for (row, peak) in self.peak.iter().enumerate() {
-            let buckets = &mut self.counts[row];
-            let peak = index(*peak);
-            buckets[peak] = 0;
-            buckets[peak] = self.totals[row].wrapping_sub(total(buckets));
-        }
-    }
-
-    /// Buckets in use beside the peaks, outwards from them.
+    /// Buckets in use beside the peaks: those next to a peak first, and of equal distance those last
+    /// which are the last in use on their side.
     fn sides(&self) -> Vec<Side> {
         let mut list = Vec::new();
         for row in 0..self.peak.len() {
             let peak = index(self.peak[row]);
             let (below, above) = (index(self.below[row]), index(self.above[row]));
-            let down = (1..=below).map(|step| Side {
+            list.extend((1..=below).map(|step| Side {
                 row,
                 bucket: peak - step,
+                inner: (step > 1).then(|| peak - step + 1),
                 step,
                 steps: below,
-            });
-            list.extend(down);
-            let up = (1..=above).map(|step| Side {
+            }));
+            list.extend((1..=above).map(|step| Side {
                 row,
                 bucket: peak + step,
+                inner: (step > 1).then(|| peak + step - 1),
                 step,
                 steps: above,
-            });
-            list.extend(up);
+            }));
         }
+        list.sort_by_key(Side::kind);
         list
     }
 
@@ -213,10 +231,10 @@ impl HistogramColumns {
     pub(crate) fn code_sums(
         &mut self,
         codec: &mut impl Codec,
-        names: &Names,
+        name: &'static str,
     ) -> Result<(), DecodeError> {
         let counts = &self.counts;
-        let sum = column(names.sum, "about the sum that the counts suggest");
+        let sum = column(name, "about the sum that the counts suggest");
         codec.numbers(sum, &mut self.sum, &mut |row, _| expected_sum(&counts[row]))
     }
 
@@ -234,18 +252,27 @@ impl HistogramColumns {
 struct Side {
     row: usize,
     bucket: usize,
+    /// The one before, unless that is the peak.
+    inner: Option<usize>,
     step: usize,
     steps: usize,
 }
 
 impl Side {
-    /// Counts fall like a parabola in bits from the mode to the last bucket in use.
-    fn falling(&self, inner: u64) -> u32 {
-        let end = u32::try_from(self.steps + 1).expect("a bucket");
-        let step = u32::try_from(self.step).expect("a bucket");
-        let left = |step: u32| end * end - step * step;
-        ((bits(inner) + 1) * left(step) / left(step - 1)).clamp(1, u64::BITS)
+    /// Buckets of one kind have similar counts.
+    fn kind(&self) -> (usize, bool) {
+        (self.step, self.step == self.steps)
     }
+}
+
+/// Where in a sorted list another kind begins; those of many steps are too few to tell apart.
+fn turns(sides: &[Side], start: usize) -> Vec<usize> {
+    let kind = |side: &Side| (side.step.min(3), side.step < 3 && side.step == side.steps);
+    let mut turns = vec![start];
+    let changes = sides.windows(2).enumerate();
+    let changes = changes.filter(|(_, pair)| kind(&pair[0]) != kind(&pair[1]));
+    turns.extend(changes.map(|(index, _)| start + index + 1));
+    turns
 }
 
 fn index(bucket: u64) -> usize {

@@ -1,9 +1,9 @@
-//! What the rows of a batch belong to, each once: addresses, and subjects.
+//! What the rows of a batch belong to, each once: networks, and subjects.
 //!
-//! A subject is a process in a role at a service port; the families refer to it and to addresses by
-//! number. Rows are sorted by these numbers, so that neighbours are alike.
+//! A subject is a process in a role at a service port; the families refer to subjects and networks
+//! by number. Rows are sorted by these numbers, so that neighbours are alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::DecodeError;
 use crate::codec::{Codec, column, narrow, previous};
@@ -20,8 +20,35 @@ pub(crate) struct Ends {
     pub(crate) remote: Endpoint,
 }
 
-/// Process, role, network namespace, local address, service port.
-type Subject = (u32, Role, u32, [u8; 16], u16);
+/// A network and a host in it; 24 and 8 bits of IPv4, 64 and 64 bits of IPv6.
+type Address = (u128, u64);
+
+/// A process in a role, and where its service is. Sorted by role first, because servers measure no
+/// handshakes and the columns of these are then empty for half of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Subject {
+    role: Role,
+    process_id: u32,
+    netns: u32,
+    local: Address,
+    /// The local port of a server, the remote one of a client.
+    port: u16,
+}
+
+fn split(address: [u8; 16]) -> Address {
+    let address = u128::from_be_bytes(address);
+    let host_bits = if address >> 32 == 0xffff { 8 } else { 64 };
+    let network = address >> host_bits << host_bits;
+    (network, u64::try_from(address - network).expect("at most 64 bits"))
+}
+
+fn join(network: u128, host: u64) -> Result<[u8; 16], DecodeError> {
+    let address = (network | u128::from(host)).to_be_bytes();
+    if split(address) != (network, host) {
+        return Err(DecodeError::Malformed(format!("network {network:x} has no host {host:x}")));
+    }
+    Ok(address)
+}
 
 impl Ends {
     fn subject(&self) -> Subject {
@@ -29,13 +56,8 @@ impl Ends {
             Role::Client => self.remote.port,
             Role::Server => self.local.port,
         };
-        (
-            self.process_id,
-            self.role,
-            self.netns,
-            self.local.addr,
-            port,
-        )
+        let local = split(self.local.addr);
+        Subject { process_id: self.process_id, role: self.role, netns: self.netns, local, port }
     }
 
     fn other_port(&self) -> u16 {
@@ -47,7 +69,7 @@ impl Ends {
 
     /// The order of rows within a family.
     pub(crate) fn order(&self) -> impl Ord + use<> {
-        (self.subject(), self.remote.addr, self.other_port())
+        (self.subject(), split(self.remote.addr), self.other_port())
     }
 }
 
@@ -63,12 +85,10 @@ macro_rules! ends_of {
 }
 ends_of!(EdgeRow, SightingRow, EventRow);
 
-/// Addresses and subjects of a batch.
+/// Networks and subjects of a batch, sorted.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    addresses: Vec<u128>,
-    /// Number of the network of each address.
-    networks: Vec<usize>,
+    networks: Vec<u128>,
     subjects: Vec<Subject>,
 }
 
@@ -76,50 +96,40 @@ impl Keys {
     pub(crate) fn of(batch: &Batch) -> Self {
         let ends = batch.edges.iter().map(Ends::from);
         let ends = ends.chain(batch.sightings.iter().map(Ends::from));
-        let mut addresses = BTreeSet::new();
+        let mut networks = BTreeSet::new();
         let mut subjects = BTreeSet::new();
         for ends in ends.chain(batch.events.iter().map(Ends::from)) {
-            addresses.insert(u128::from_be_bytes(ends.local.addr));
-            addresses.insert(u128::from_be_bytes(ends.remote.addr));
+            networks.extend([split(ends.local.addr).0, split(ends.remote.addr).0]);
             subjects.insert(ends.subject());
         }
         Self {
-            addresses: addresses.into_iter().collect(),
-            networks: Vec::new(),
+            networks: networks.into_iter().collect(),
             subjects: subjects.into_iter().collect(),
         }
     }
 
-    /// The tables `address` and `subject`.
+    /// The tables `network` and `subject`.
     pub(crate) fn code(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
-        self.code_addresses(codec)?;
-        self.networks = networks(&self.addresses);
+        self.code_networks(codec)?;
         self.code_subjects(codec)
     }
 
-    fn code_addresses(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
-        let mut rows = self.addresses.len();
-        codec.table("address", &mut rows)?;
+    fn code_networks(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        let mut rows = self.networks.len();
+        codec.table("network", &mut rows)?;
         if rows == 0 {
             return Ok(());
         }
-        let (mut high, mut low): (Vec<_>, Vec<_>) = self
-            .addresses
-            .iter()
-            .map(|address| halves(*address))
-            .unzip();
-        let sorted = column("high", "at least the one before");
-        codec.numbers(sorted, &mut high, &mut |row, before| {
-            Expected::AtLeast(previous(row, before))
-        })?;
-        let sorted = column("low", "at least the one before");
-        codec.numbers(sorted, &mut low, &mut |row, before| {
-            Expected::AtLeast(previous(row, before))
-        })?;
-        let pairs = high.into_iter().zip(low);
-        self.addresses = pairs
-            .map(|(high, low)| u128::from(high) << 64 | u128::from(low))
-            .collect();
+        let (mut high, mut low): (Vec<_>, Vec<_>) =
+            self.networks.iter().map(|network| halves(*network)).unzip();
+        for (name, values) in [("high", &mut high), ("low", &mut low)] {
+            let sorted = column(name, "at least the one before");
+            codec.numbers(sorted, values, &mut |row, before| {
+                Expected::AtLeast(previous(row, before))
+            })?;
+        }
+        let whole = |(high, low)| u128::from(high) << 64 | u128::from(low);
+        self.networks = high.into_iter().zip(low).map(whole).collect();
         Ok(())
     }
 
@@ -130,87 +140,62 @@ impl Keys {
             return Ok(());
         }
         let list = std::mem::take(&mut self.subjects);
-        let mut processes = list.iter().map(|subject| u64::from(subject.0)).collect();
-        let mut roles = list.iter().map(|subject| subject.1 as u64).collect();
-        let mut netns = list.iter().map(|subject| u64::from(subject.2)).collect();
-        let mut locals = list.iter().map(|subject| self.address(subject.3)).collect();
-        let mut ports = list.iter().map(|subject| u64::from(subject.4)).collect();
-        codec.numbers(
-            column("process_id", "at least the one before"),
-            &mut processes,
-            &mut { |row, before| Expected::AtLeast(previous(row, before)) },
-        )?;
-        codec.numbers(
-            column("role", "0 client, 1 server"),
-            &mut roles,
-            &mut |_, _| Expected::ANY,
-        )?;
-        for (name, values) in [
-            ("netns", &mut netns),
-            ("local", &mut locals),
-            ("port", &mut ports),
-        ] {
-            codec.numbers(
-                column(name, "near the one before"),
-                values,
-                &mut |row, before| Expected::near(previous(row, before)),
-            )?;
+        let mut process = list.iter().map(|subject| u64::from(subject.process_id)).collect();
+        let mut roles = list.iter().map(|subject| subject.role as u64).collect();
+        let mut network = list.iter().map(|subject| self.network(subject.local.0)).collect();
+        let mut host = list.iter().map(|subject| subject.local.1).collect();
+        let mut netns = recency(list.iter().map(|subject| u64::from(subject.netns)));
+        let mut port = recency(list.iter().map(|subject| u64::from(subject.port)));
+        codec.numbers(column("role", "0 client, 1 server"), &mut roles, &mut |_, _| Expected::ANY)?;
+        let ids = column("process_id", "at least the one before of the same role");
+        codec.numbers(ids, &mut process, &mut |row, before| {
+            let same = row > 0 && roles[row] == roles[row - 1];
+            Expected::AtLeast(if same { before[row - 1] } else { 0 })
+        })?;
+        for (name, values) in [("local_network", &mut network), ("local_host", &mut host)] {
+            codec.numbers(column(name, "near the one before"), values, &mut |row, before| {
+                Expected::near(previous(row, before))
+            })?;
         }
+        for (name, values) in [("netns", &mut netns), ("port", &mut port)] {
+            codec.numbers(column(name, "recency"), values, &mut |_, _| Expected::ANY)?;
+        }
+        let (netns, port) = (from_recency(&netns), from_recency(&port));
         for row in 0..rows {
-            self.subjects.push((
-                narrow(processes[row], "process_id")?,
-                role(roles[row])?,
-                narrow(netns[row], "netns")?,
-                self.get(locals[row])?,
-                narrow(ports[row], "port")?,
-            ));
+            let network = self.find_network(network[row])?;
+            join(self.networks[network], host[row])?;
+            self.subjects.push(Subject {
+                process_id: narrow(process[row], "process_id")?,
+                role: role(roles[row])?,
+                netns: narrow(netns[row], "netns")?,
+                local: (self.networks[network], host[row]),
+                port: narrow(port[row], "port")?,
+            });
         }
         Ok(())
     }
 
-    /// The number of an address that [`Self::of`] saw.
-    fn address(&self, address: [u8; 16]) -> u64 {
-        let found = self.addresses.binary_search(&u128::from_be_bytes(address));
-        found.expect("the writer collected every address it refers to") as u64
+    /// The number of a network that [`Self::of`] saw.
+    fn network(&self, network: u128) -> u64 {
+        let found = self.networks.binary_search(&network);
+        found.expect("the writer collected every network it refers to") as u64
     }
 
-    fn get(&self, number: u64) -> Result<[u8; 16], DecodeError> {
-        let index = usize::try_from(number).ok();
-        let address = index.and_then(|index| self.addresses.get(index));
-        address
-            .map(|address| address.to_be_bytes())
-            .ok_or_else(|| missing("address", number))
+    fn find_network(&self, number: u64) -> Result<usize, DecodeError> {
+        find("network", number, self.networks.len())
     }
 }
 
-fn missing(what: &str, number: u64) -> DecodeError {
-    DecodeError::Malformed(format!("no {what} has the number {number}"))
+/// An index into a list of that length.
+fn find(what: &str, number: u64, length: usize) -> Result<usize, DecodeError> {
+    let index = usize::try_from(number).ok().filter(|index| *index < length);
+    index.ok_or_else(|| DecodeError::Malformed(format!("no {what} has the number {number}")))
 }
 
-fn halves(address: u128) -> (u64, u64) {
-    let bytes = address.to_be_bytes();
+fn halves(number: u128) -> (u64, u64) {
+    let bytes = number.to_be_bytes();
     let (halves, _) = bytes.as_chunks::<8>();
     (u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1]))
-}
-
-/// Numbers the networks of sorted addresses: 24 bits of IPv4, 64 bits of IPv6.
-fn networks(addresses: &[u128]) -> Vec<usize> {
-    let network = |address: u128| {
-        if address >> 32 == 0xffff {
-            address >> 8
-        } else {
-            address >> 64
-        }
-    };
-    let mut number = 0;
-    let mut last = None;
-    let mut list = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let found = network(*address);
-        number += usize::from(last.replace(found).is_some_and(|last| last != found));
-        list.push(number);
-    }
-    list
 }
 
 fn role(code: u64) -> Result<Role, DecodeError> {
@@ -221,11 +206,47 @@ fn role(code: u64) -> Result<Role, DecodeError> {
     }
 }
 
+/// Values that are remembered for [`recency`].
+const RECENT: usize = 64;
+
+/// Replaces each value by its place among the most recent ones, or, where it is not there, by the
+/// value itself plus the number of places. For values of at most 32 bits.
+fn recency(values: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut recent = VecDeque::new();
+    let code = |value| {
+        let place = recent.iter().position(|known| *known == value);
+        let code = place.map_or_else(|| value + recent.len() as u64, |place| place as u64);
+        remember(&mut recent, place, value);
+        code
+    };
+    values.map(code).collect()
+}
+
+fn from_recency(codes: &[u64]) -> Vec<u64> {
+    let mut recent = VecDeque::new();
+    let value = |code: &u64| {
+        let place = usize::try_from(*code).ok().filter(|place| *place < recent.len());
+        let value = place.map_or_else(|| *code - recent.len() as u64, |place| recent[place]);
+        remember(&mut recent, place, value);
+        value
+    };
+    codes.iter().map(value).collect()
+}
+
+fn remember(recent: &mut VecDeque<u64>, place: Option<usize>, value: u64) {
+    match place {
+        Some(place) => _ = recent.remove(place),
+        None => recent.truncate(RECENT - 1),
+    }
+    recent.push_front(value);
+}
+
 /// The columns by which the rows of a family refer to their ends.
 #[derive(Debug, Default)]
 pub(crate) struct EndColumns {
     subject: Vec<u64>,
-    remote: Vec<u64>,
+    network: Vec<u64>,
+    host: Vec<u64>,
     other_port: Vec<u64>,
     /// Number of the subject per row.
     pub(crate) subjects: Vec<usize>,
@@ -240,8 +261,10 @@ impl EndColumns {
         for ends in rows {
             let subject = keys.subjects.binary_search(&ends.subject());
             let subject = subject.expect("the writer collected every subject it refers to");
+            let (network, host) = split(ends.remote.addr);
             columns.subject.push(subject as u64);
-            columns.remote.push(keys.address(ends.remote.addr));
+            columns.network.push(keys.network(network));
+            columns.host.push(host);
             columns.other_port.push(u64::from(ends.other_port()));
         }
         columns
@@ -253,65 +276,55 @@ impl EndColumns {
             Expected::AtLeast(previous(row, before))
         })?;
         let subject = &self.subject;
-        let sorted = column("remote", "at least the one before of the same subject");
-        codec.numbers(sorted, &mut self.remote, &mut |row, before| {
-            let same = row > 0 && subject[row] == subject[row - 1];
-            Expected::AtLeast(if same { before[row - 1] } else { 0 })
+        let same = |row: usize| row > 0 && subject[row] == subject[row - 1];
+        let sorted = column("network", "at least the one before of the same subject");
+        codec.numbers(sorted, &mut self.network, &mut |row, before| {
+            Expected::AtLeast(if same(row) { before[row - 1] } else { 0 })
         })?;
-        let other = column(
-            "other_port",
-            "remote port of a server, local port of a client",
-        );
-        codec.numbers(other, &mut self.other_port, &mut |_, _| Expected::ANY)?;
-        self.check(keys)
-    }
-
-    /// Finds what the numbers refer to, so that they can be indexes from here on.
-    fn check(&mut self, keys: &Keys) -> Result<(), DecodeError> {
-        let found = |number: &u64, count: usize, what| {
-            let index = usize::try_from(*number).ok().filter(|index| *index < count);
-            index.ok_or_else(|| missing(what, *number))
+        let number = |(numbers, count, what): (&[u64], usize, &str)| {
+            numbers.iter().map(|number| find(what, *number, count)).collect::<Result<_, _>>()
         };
-        let subjects = self.subject.iter();
-        self.subjects = subjects
-            .map(|n| found(n, keys.subjects.len(), "subject"))
-            .collect::<Result<_, _>>()?;
-        let remotes = self
-            .remote
-            .iter()
-            .map(|n| found(n, keys.networks.len(), "address"));
-        self.networks = remotes
-            .map(|index| Ok(keys.networks[index?]))
-            .collect::<Result<_, DecodeError>>()?;
-        Ok(())
+        self.subjects = number((&self.subject, keys.subjects.len(), "subject"))?;
+        self.networks = number((&self.network, keys.networks.len(), "network"))?;
+        let networks = &self.networks;
+        let mut last_host = vec![0; keys.networks.len()];
+        let host = column("host", "at least the one before of the same subject and network; else \
+            of IPv6 near the network's last, of IPv4 anything");
+        codec.numbers(host, &mut self.host, &mut |row, before| {
+            let network = networks[row];
+            if row > 0 {
+                last_host[networks[row - 1]] = before[row - 1];
+                if same(row) && networks[row - 1] == network {
+                    return Expected::AtLeast(before[row - 1]);
+                }
+            }
+            let ipv4 = keys.networks[network] >> 32 == 0xffff;
+            if ipv4 { Expected::ANY } else { Expected::near(last_host[network]) }
+        })?;
+        let other = column("other_port", "remote port of a server, local port of a client");
+        codec.numbers(other, &mut self.other_port, &mut |_, _| Expected::ANY)
     }
 
     /// Role of one row, after [`Self::code`].
     pub(crate) fn role(&self, row: usize, keys: &Keys) -> Role {
-        keys.subjects[self.subjects[row]].1
+        keys.subjects[self.subjects[row]].role
     }
 
     /// Both ends of one row, after [`Self::code`].
     pub(crate) fn row(&self, row: usize, keys: &Keys) -> Result<Ends, DecodeError> {
-        let (process_id, role, netns, local, service) = keys.subjects[self.subjects[row]];
-        let remote = keys.get(self.remote[row])?;
+        let Subject { process_id, role, netns, local, port } = keys.subjects[self.subjects[row]];
+        let remote = join(keys.networks[self.networks[row]], self.host[row])?;
         let other = narrow(self.other_port[row], "port")?;
         let (local_port, remote_port) = match role {
-            Role::Client => (other, service),
-            Role::Server => (service, other),
+            Role::Client => (other, port),
+            Role::Server => (port, other),
         };
         Ok(Ends {
             process_id,
             role,
             netns,
-            local: Endpoint {
-                addr: local,
-                port: local_port,
-            },
-            remote: Endpoint {
-                addr: remote,
-                port: remote_port,
-            },
+            local: Endpoint { addr: join(local.0, local.1)?, port: local_port },
+            remote: Endpoint { addr: remote, port: remote_port },
         })
     }
 }

@@ -83,22 +83,8 @@ pub enum DecodeError {
 /// Where the rows of one batch take more than 2 GiB.
 #[must_use]
 pub fn encode(batch: &Batch) -> Vec<u8> {
-    let count = |rows: usize| u32::try_from(rows).expect("a batch has far fewer rows");
-    let rows = [
-        count(batch.edges.len()),
-        count(batch.sightings.len()),
-        count(batch.processes.len()),
-        count(batch.hosts.len()),
-        count(batch.events.len()),
-    ];
-    let mut writer = Writer::default();
-    Content::of(batch)
-        .code(&mut writer, rows)
-        .expect("a writer has no input to refuse");
-    let (mut raw, mut turns) = (Vec::new(), Vec::new());
-    for table in writer.finish() {
-        stream::write(&table, &mut raw, &mut turns);
-    }
+    let rows = row_counts(batch);
+    let (raw, turns) = arrow(batch, rows);
     let dictionary = Dictionary::newest();
     let head = Head {
         batch: batch.header.clone(),
@@ -107,6 +93,40 @@ pub fn encode(batch: &Batch) -> Vec<u8> {
         rows,
     };
     head.seal(&dictionary.compress(&raw, &turns))
+}
+
+/// The Arrow IPC streams of a batch before compression, one per table.
+///
+/// For tools that look inside, such as the trainer of dictionaries.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn arrow_streams(batch: &Batch) -> Vec<u8> {
+    arrow(batch, row_counts(batch)).0
+}
+
+fn row_counts(batch: &Batch) -> [u32; header::FAMILIES.len()] {
+    let count = |rows: usize| u32::try_from(rows).expect("a batch has far fewer rows");
+    [
+        count(batch.edges.len()),
+        count(batch.sightings.len()),
+        count(batch.processes.len()),
+        count(batch.hosts.len()),
+        count(batch.events.len()),
+    ]
+}
+
+/// The streams, and where their bytes change in kind.
+fn arrow(batch: &Batch, rows: [u32; header::FAMILIES.len()]) -> (Vec<u8>, Vec<usize>) {
+    let mut writer = Writer::default();
+    let coded = Content::of(batch).code(&mut writer, rows);
+    coded.expect("a writer has no input to refuse");
+    let (mut raw, mut turns) = (Vec::new(), Vec::new());
+    for table in writer.finish() {
+        stream::write(&table, &mut raw, &mut turns);
+    }
+    (raw, turns)
 }
 
 /// Opens a sealed batch.

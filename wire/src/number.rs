@@ -48,29 +48,41 @@ fn unzigzag(code: u64, base: u64) -> u64 {
     base.wrapping_add((code >> 1) ^ (code & 1).wrapping_neg())
 }
 
-/// Writes `value` and returns its token.
-pub(crate) fn write(value: u64, expected: Expected, out: &mut BitWriter) -> u8 {
+/// A number as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coded {
+    pub(crate) token: u8,
+    /// For the bit string: the lowest `count` bits of this.
+    pub(crate) bits: u64,
+    pub(crate) count: u32,
+}
+
+/// How `value` is written.
+pub(crate) fn write(value: u64, expected: Expected) -> Coded {
     match expected {
-        Expected::AtLeast(base) => write_code(value.wrapping_sub(base), 0, out),
-        Expected::About { base, noise } => write_code(zigzag(value, base), noise, out),
+        Expected::AtLeast(base) => write_code(value.wrapping_sub(base), 0),
+        Expected::About { base, noise } => write_code(zigzag(value, base), noise),
         Expected::Bits(expected) => {
             let length = bits(value);
-            out.put(value, length.saturating_sub(1));
             let token = zigzag(u64::from(length), u64::from(expected));
-            u8::try_from(token).expect("lengths are at most 64")
+            Coded {
+                token: u8::try_from(token).expect("lengths are at most 64"),
+                bits: value,
+                count: length.saturating_sub(1),
+            }
         }
     }
 }
 
-fn write_code(code: u64, noise: u32, out: &mut BitWriter) -> u8 {
+fn write_code(code: u64, noise: u32) -> Coded {
     let short = code >> noise;
     if short < DIRECT {
-        out.put(code, noise);
-        return u8::try_from(short).expect("a direct token");
+        let token = u8::try_from(short).expect("a direct token");
+        return Coded { token, bits: code, count: noise };
     }
     let length = bits(code);
-    out.put(code, length - 1);
-    u8::try_from(length - noise - DIRECT_BITS).expect("lengths are at most 64") + DIRECT_TOKENS
+    let token = u8::try_from(length - noise - DIRECT_BITS).expect("lengths are at most 64");
+    Coded { token: token + DIRECT_TOKENS, bits: code, count: length - 1 }
 }
 
 /// Reads the number that [`write`] wrote with the same expectation.
@@ -202,8 +214,11 @@ mod tests {
             ),
         ) {
             let mut out = BitWriter::default();
-            let tokens: Vec<_> =
-                numbers.iter().map(|(value, expected)| write(*value, *expected, &mut out)).collect();
+            let tokens: Vec<_> = numbers.iter().map(|(value, expected)| {
+                let coded = write(*value, *expected);
+                out.put(coded.bits, coded.count);
+                coded.token
+            }).collect();
             let bytes = out.finish();
             let mut input = BitReader::new(&bytes);
             for (token, (value, expected)) in tokens.iter().zip(&numbers) {
@@ -222,12 +237,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_as_expected_take_no_bits() {
-        let mut out = BitWriter::default();
-        assert_eq!(write(7, Expected::ANY, &mut out), 7);
-        assert_eq!(write(1000, Expected::near(1000), &mut out), 0);
-        assert_eq!(write(997, Expected::near(1000), &mut out), 5);
-        assert_eq!(write(0, Expected::Bits(3), &mut out), 5);
-        assert!(out.finish().is_empty());
+    fn small_differences_are_tokens_without_bits() {
+        let coded = |value, expected| {
+            let Coded { token, count, .. } = write(value, expected);
+            (token, count)
+        };
+        assert_eq!(coded(7, Expected::ANY), (7, 0));
+        assert_eq!(coded(1000, Expected::near(1000)), (0, 0));
+        assert_eq!(coded(997, Expected::near(1000)), (5, 0));
+        assert_eq!(coded(0, Expected::Bits(3)), (5, 0));
+        assert_eq!(coded(9, Expected::ANY), (8, 3));
+        assert_eq!(coded(u64::MAX, Expected::ANY), (68, 63));
     }
 }

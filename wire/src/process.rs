@@ -54,7 +54,7 @@ impl ProcessColumns {
         })?;
         let started = column("started_ms", "milliseconds before the end of the interval");
         codec.numbers(started, &mut self.age, &mut |_, _| Expected::ANY)?;
-        codec.turn();
+        codec.turns(&[0]);
         for (name, values) in [
             ("comm", &mut self.comm),
             ("exe", &mut self.exe),

@@ -42,6 +42,32 @@ impl Sums {
     }
 }
 
+/// Means of one column by group.
+#[derive(Debug)]
+pub(crate) struct Mean<'a> {
+    group: &'a [usize],
+    groups: Vec<(u64, u64)>,
+}
+
+impl<'a> Mean<'a> {
+    /// Per row: the number of the row's group.
+    pub(crate) fn new(group: &'a [usize]) -> Self {
+        let groups = group.iter().max().map_or(0, |last| last + 1);
+        Self { group, groups: vec![(0, 0); groups] }
+    }
+
+    /// The mean of the group's values before `row`, else the value before it, else 0.
+    pub(crate) fn near(&mut self, row: usize, before: &[u64]) -> Expected {
+        let Some(last) = row.checked_sub(1) else { return Expected::near(0) };
+        let (sum, count) = &mut self.groups[self.group[last]];
+        *sum = sum.saturating_add(before[last]);
+        *count += 1;
+        let (sum, count) = self.groups[self.group[row]];
+        let mean = sum.saturating_add(count / 2).checked_div(count);
+        Expected::near(mean.unwrap_or(before[last]))
+    }
+}
+
 /// Rates of one column, by group and overall.
 #[derive(Debug)]
 pub(crate) struct Rate<'a> {

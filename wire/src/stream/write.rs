@@ -27,8 +27,8 @@ pub(crate) enum Values {
 pub(crate) struct ArrowColumn {
     pub(crate) name: &'static str,
     pub(crate) note: &'static str,
-    /// Its bytes are of another kind than those before.
-    pub(crate) turn: bool,
+    /// Rows from which on its bytes are of another kind than those before.
+    pub(crate) turns: Vec<usize>,
     pub(crate) values: Values,
 }
 
@@ -63,11 +63,10 @@ struct Body {
 
 impl Body {
     fn push(&mut self, column: &ArrowColumn, rows: usize) {
-        if column.turn {
-            self.turns.push(self.bytes.len());
-        }
+        let start = self.bytes.len();
+        self.turns.extend(column.turns.iter().map(|row| start + row));
         // No validity bitmap: there are no nulls.
-        self.buffers.push(Buffer::new(length(self.bytes.len()), 0));
+        self.buffers.push(Buffer::new(0, 0));
         match &column.values {
             Values::Bytes(bytes) => self.append(bytes),
             Values::Text { offsets, data } => {

@@ -2,6 +2,7 @@
 //! wip
 mod compare;
 mod fleet;
+mod train;
 use fleet::{BENCH, Mix};
 use compare::otlp::Style;
 fn main() -> anyhow::Result<()> {
@@ -10,6 +11,23 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("rows") {
         let b = fleet::batch(std::env::args().nth(2).unwrap().parse().unwrap(), &BENCH, Mix{edges:1000,..Mix::default()});
         out.write_all(&compare::json::lines(&b))?;
+        return Ok(());
+    }
+    if std::env::args().nth(1).as_deref() == Some("train") { return train::train("wire/dictionaries/1.dictionary".as_ref()); }
+    if std::env::args().nth(1).as_deref() == Some("samples") {
+        use fleet::TRAINING;
+        std::fs::create_dir_all("/tmp/wx/samples")?;
+        let mut i = 0;
+        for seed in 0..40 {
+            for mix in [Mix{edges:20+seed as usize*30,..Mix::default()}, Mix::interval(30+seed as usize*30), Mix::interval(60+seed as usize*40)] {
+                i += 1;
+                std::fs::write(format!("/tmp/wx/samples/{i}"), wire::arrow_streams(&fleet::batch(50_000 + i, &TRAINING, mix)))?;
+            }
+        }
+        for s in 900..908u64 {
+            std::fs::write(format!("/tmp/wx/samples/bench-e{s}"), wire::arrow_streams(&fleet::batch(s, &BENCH, Mix{edges:1000,..Mix::default()})))?;
+            std::fs::write(format!("/tmp/wx/samples/bench-m{s}"), wire::arrow_streams(&fleet::batch(s, &BENCH, Mix::interval(1000))))?;
+        }
         return Ok(());
     }
     for (name, mix) in [("edge", Mix{edges:1000,..Mix::default()}), ("sight", Mix{sightings:1000,..Mix::default()}), ("proc", Mix{processes:1000,..Mix::default()}), ("event", Mix{events:1000,..Mix::default()}),("mix", Mix::interval(1000))] {

@@ -102,8 +102,13 @@ impl Site {
         let number = random.between(1, self.hosts);
         let last = number.to_be_bytes()[7];
         if addr[0] == 0xfd && number % 2 == 0 {
-            // Half of the IPv6 hosts are numbered by their network card, the others by hand.
-            addr[8..].copy_from_slice(&Random::new(number).bits().to_be_bytes());
+            // Half of the IPv6 hosts are numbered by their network card (EUI-64), the others by
+            // hand.
+            let card = Random::new(number).bits().to_be_bytes();
+            let vendor = [[0x52, 0x54, 0x00], [0xfa, 0x16, 0x3e]][usize::from(card[0] & 1)];
+            addr[8..11].copy_from_slice(&vendor);
+            addr[11..13].copy_from_slice(&[0xff, 0xfe]);
+            addr[13..].copy_from_slice(&card[1..4]);
         } else {
             addr[15] = last;
         }
