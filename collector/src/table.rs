@@ -118,32 +118,31 @@ struct Numbers {
 impl Numbers {
     fn of(edge: &Edge) -> Self {
         let (client, server) = (edge.client_counters.as_ref(), edge.server_counters.as_ref());
-        // As the client sees it where it reports, for it is the one that asked.
-        let bytes = client
-            .map(|c| (c.bytes_sent, c.bytes_received, c.apportioned))
-            .or(server.map(|s| (s.bytes_received, s.bytes_sent, s.apportioned)));
-        let retransmits =
-            [client, server]
-                .into_iter()
-                .flatten()
-                .fold((0_u64, false), |(n, divided), side| {
-                    (
-                        n.saturating_add(side.retransmits),
-                        divided || side.apportioned,
-                    )
-                });
-        let rtt = [client, server]
+        // The side that has the edge for itself knows; of two such, the one that asked.
+        let sides = [(client, true), (server, false)];
+        let mut sides: Vec<_> = sides
             .into_iter()
-            .flatten()
-            .map(|side| side.rtt_us)
-            .find(|rtt| rtt.p50.is_some());
+            .filter_map(|(side, is_client)| Some((side?, is_client)))
+            .collect();
+        sides.sort_by_key(|(side, _)| side.apportioned);
+        let bytes = sides.first().map(|(side, is_client)| {
+            let (out, back) = (side.bytes_sent, side.bytes_received);
+            let (sent, received) = if *is_client { (out, back) } else { (back, out) };
+            (sent, received, side.apportioned)
+        });
+        let retransmits = sides
+            .iter()
+            .fold(0, |n: u64, (side, _)| n.saturating_add(side.retransmits));
+        let divided = sides.iter().any(|(side, _)| side.apportioned);
+        let mut rtts = sides.iter().map(|(side, _)| side.rtt_us);
+        let rtt = rtts.find(|rtt| rtt.p50.is_some());
         let mark = |estimated: bool| if estimated { "~" } else { "" };
         Self {
             connections: format!("{}{}", mark(edge.sampled), edge.connections),
             bytes: bytes.map_or(String::from("-"), |(sent, received, divided)| {
                 format!("{}{}/{}", mark(divided), size(sent), size(received))
             }),
-            retransmits: format!("{}{}", mark(retransmits.1), retransmits.0),
+            retransmits: format!("{}{retransmits}", mark(divided)),
             rtt: rtt.map_or(String::from("-"), |Percentiles { p50, p95, .. }| {
                 format!("{}/{}", duration(p50), duration(p95))
             }),

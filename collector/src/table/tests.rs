@@ -74,7 +74,7 @@ fn shown(edges: Vec<Edge>) -> String {
 fn an_edge_reads_like_this() {
     let expected = "\
 CLIENT -> SERVER                                      CONNS  SENT/RECEIVED   RETR   RTT P50/P95 CONF
-web-1/curl -> db-1/postgres                             100    ~12K/9.1G    ~14  310us/12ms 0.99
+web-1/curl -> db-1/postgres                             100    9.1G/12K    ~14  310us/12ms 0.99
     at [fd02::1234:5678:9abc:def0]:8080, via vip [fd01::1234:5678:9abc:def0]:443,
     via nat fd02::1234:5678:9abc:1, token 100, 2 failed, 4 refused
 
