@@ -8,7 +8,8 @@
 //!                                              table, JSON <- topology::Topology <---+
 //! ```
 //!
-//! Read the modules in this order.
+//! To follow a batch, read `server`, `accept`, `store`, then for its way out `query`, `join`,
+//! `topology`, `table`.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +20,7 @@ pub mod exit;
 pub mod log;
 pub mod metrics;
 pub mod server;
-// Data, in flow order.
+// Data.
 pub mod accept;
 pub mod auth;
 pub mod fleet;
