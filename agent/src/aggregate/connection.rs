@@ -201,13 +201,7 @@ impl Connections {
         let lived_ns = event.time_ns.saturating_sub(event.start_ns);
         let long = lived_ns / 1_000_000 > now.unix_ms.saturating_sub(self.started_ms);
         self.count(&open, event);
-        let open = self.sight(
-            event,
-            open,
-            process_id,
-            long.then_some(Kept::LongLived),
-            now,
-        );
+        let open = self.sight(event, open, long.then_some(Kept::LongLived), now);
         self.open.insert(
             event.id,
             Open {
@@ -235,7 +229,7 @@ impl Connections {
                 _ => {}
             }
         });
-        self.sight(event, open, process_id, kind.map(|_| Kept::Abnormal), now);
+        self.sight(event, open, kind.map(|_| Kept::Abnormal), now);
         if let Some(kind) = kind {
             self.report(event, kind, process_id, now);
         }
@@ -344,23 +338,23 @@ impl Connections {
         });
     }
 
-    /// Keeps a sighting of each token of the connection once, if sampling or `always` says so.
+    /// Keeps a sighting of each token of the connection once, if sampling or `always` says so. Its
+    /// process is that of the edge: one that changes its name must not come apart from its edge.
     fn sight(
         &mut self,
         event: &Connection,
         mut open: Open,
-        process_id: u32,
         always: Option<Kept>,
         now: Now,
     ) -> Open {
         let answer = |flag| event.has(flag);
         if let (Some(token), false) = (event.token_sent, open.sent_seen) {
             let row = (token, Part::Wrote, answer(abi::WB_FLAG_ANSWER_SENT));
-            open.sent_seen = self.keep(event, row, open.edge, process_id, always, now);
+            open.sent_seen = self.keep(event, row, open.edge, always, now);
         }
         if let (Some(token), false) = (event.token_received, open.received_seen) {
             let row = (token, Part::Read, answer(abi::WB_FLAG_ANSWER_RECEIVED));
-            open.received_seen = self.keep(event, row, open.edge, process_id, always, now);
+            open.received_seen = self.keep(event, row, open.edge, always, now);
         }
         open
     }
@@ -370,7 +364,6 @@ impl Connections {
         event: &Connection,
         (token, part, answer): (u64, Part, bool),
         edge: EdgeKey,
-        process_id: u32,
         always: Option<Kept>,
         now: Now,
     ) -> bool {
@@ -400,7 +393,7 @@ impl Connections {
             role: event.role,
             kept,
             sample_level: self.level,
-            process_id,
+            process_id: edge.process_id,
             local: event.local,
             remote: event.remote,
             netns: event.netns,

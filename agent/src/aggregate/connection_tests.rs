@@ -136,6 +136,18 @@ fn refused_and_failed_attempts_are_told_apart() {
 }
 
 #[test]
+fn a_process_that_changes_its_name_keeps_its_edge_and_its_sightings() {
+    let mut all = connections();
+    let mut opened = event(What::Live, 1, 10);
+    opened.token_sent = None;
+    all.fold(&opened, 3, NOW);
+    all.fold(&event(What::Closed, 1, 20), 4, NOW);
+    let summary = all.close(NOW);
+    assert_eq!(only_edge(&summary).process_id, 3);
+    assert_eq!(summary.sightings[0].process_id, 3);
+}
+
+#[test]
 fn resets_are_counted_by_side() {
     let mut all = connections();
     for (id, flag) in [
