@@ -1,0 +1,158 @@
+//! Nothing is lost without being counted: in the kernel, on disk, and across `kill -9`.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings, Status};
+use tests::lab::balance::{batches_balance, records_balance};
+use tests::lab::site::Family;
+use tests::lab::topology::Topology;
+use tests::lab::wait::{wait_for, wait_until};
+
+use super::gateway::Gateway;
+use super::stage::{SHOP, Stage, node};
+use super::{Found, Run, SETTLE, mode_settings};
+
+/// Connections before and after each kill.
+const CONNECTIONS: u64 = 30;
+
+/// Connections that overflow the smallest ring while nobody empties it.
+const FLOOD: &str = "500";
+
+/// Runs the checks in every mode.
+pub(super) fn run(run: &mut Run) -> Result<()> {
+    for mode in run.order.modes.clone() {
+        run.check("connection", &format!("loss/flood/{mode}"), |run| {
+            run.need_connections()?;
+            in_lab(run, |lab| flood(lab, &mode_settings(&mode)?))
+        })?;
+        run.check("agent", &format!("loss/kill-restart-drain/{mode}"), |run| {
+            run.need_connections()?;
+            let joins = run.need_tokens().is_ok() && mode != "observe";
+            in_lab(run, |lab| kills(lab, &mode_settings(&mode)?, joins))
+        })?;
+    }
+    Ok(())
+}
+
+fn in_lab(run: &Run, work: impl FnOnce(&Lab) -> Result<Found>) -> Result<Found> {
+    let lab = Lab::new(&run.binaries)?;
+    match work(&lab) {
+        Ok(found) => lab.close().map(|()| found),
+        Err(error) => {
+            crate::say(&lab.evidence());
+            Err(error)
+        }
+    }
+}
+
+/// Waits until a check holds in the status of an agent, which writes it each interval.
+fn wait_status(agent: &Agent, mut check: impl FnMut(&Status) -> Result<()>) -> Result<()> {
+    agent.flush()?;
+    wait_for(SETTLE, "expected status", || check(&agent.status()?))
+}
+
+/// A stopped agent empties nothing: the ring overflows, and what it loses is counted.
+fn flood(lab: &Lab, settings: &Settings) -> Result<Found> {
+    let site = Gateway::Routes.build(lab)?;
+    let mut stage = Stage::set(lab, site, Gateway::Routes.nat())?;
+    let tiny = settings.clone().with("limits.ring_bytes", "'64KiB'")?;
+    stage.start_agents(lab, &tiny)?;
+    let agent = stage.agent(&stage.site.clients[0])?;
+    agent.running()?.signal(Signal::SIGSTOP)?;
+    let target = stage.site.target(Family::V4);
+    let seen = stage.site.clients[0].connect(target, &["--count", FLOOD]);
+    agent.running()?.signal(Signal::SIGCONT)?;
+    let failed = seen?
+        .into_iter()
+        .find(|connection| !connection.error.is_empty());
+    ensure!(failed.is_none(), "the flood itself failed: {failed:?}");
+    wait_status(agent, |status| {
+        let dropped = status.counter("kernel_records_dropped_total")?;
+        ensure!(dropped > 0, "nothing was dropped, so nothing was proven");
+        records_balance(status)?;
+        batches_balance(status)
+    })?;
+    for agent in &mut stage.agents {
+        agent.stop()?;
+    }
+    Ok(Found::ALL)
+}
+
+/// Waits until everything that happened so far is on disk: only that survives SIGKILL.
+fn all_stored(agents: &[Agent]) -> Result<()> {
+    for agent in agents {
+        // The first interval that ends from now on may have begun before the last connection
+        // ended; the one after it has not.
+        for _ in 0..2 {
+            let before = agent.status()?.written_ms;
+            wait_until(SETTLE, "end of an interval", || {
+                Ok((agent.status()?.written_ms > before).then_some(()))
+            })?;
+        }
+        wait_status(agent, |status| {
+            let sealed = status.counter("batch_sealed_total")?;
+            let stored = status.counter("spool_stored_total")?;
+            ensure!(sealed == stored, "{stored} of {sealed} batches stored");
+            records_balance(status)?;
+            batches_balance(status)
+        })?;
+    }
+    Ok(())
+}
+
+/// The collector is down, the agents are killed, new ones find their spool, and drain it.
+fn kills(lab: &Lab, settings: &Settings, joins: bool) -> Result<Found> {
+    let site = Gateway::Routes.build(lab)?;
+    let mut stage = Stage::set(lab, site, Gateway::Routes.nat())?;
+    stage.start_agents(lab, settings)?;
+    stage.send(Family::V4, CONNECTIONS)?;
+    all_stored(&stage.agents)?;
+    stage.collector.kill()?;
+    stage.send(Family::V4, CONNECTIONS)?;
+    all_stored(&stage.agents)?;
+    for agent in &mut stage.agents {
+        agent.kill()?;
+    }
+    for agent in &mut stage.agents {
+        agent.start()?;
+    }
+    stage.send(Family::V4, CONNECTIONS)?;
+    stage.collector.start()?;
+    // The drain of an agent that is told to end must bring the rest.
+    for agent in &mut stage.agents {
+        agent.stop()?;
+    }
+    let total = 3 * CONNECTIONS;
+    wait_for(SETTLE, "every connection", || {
+        counted(&stage, &stage.collector.topology()?, total, joins)
+    })?;
+    Ok(Found {
+        found: total,
+        expected: total,
+    })
+}
+
+fn counted(stage: &Stage, topology: &Topology, total: u64, joins: bool) -> Result<()> {
+    let client = node(&stage.site.clients[0], SHOP);
+    let endpoint = stage.site.backend(0, Family::V4);
+    let edge = topology.edge(&client, endpoint).or_else(|error| {
+        if joins {
+            Err(error)
+        } else {
+            topology.outward(&client, endpoint)
+        }
+    })?;
+    let opened = edge.client_side()?.opened;
+    ensure!(opened == total, "the client counted {opened} of {total}");
+    if joins {
+        let served = edge.server_side()?.opened;
+        ensure!(served == total, "the server counted {served} of {total}");
+        ensure!(
+            edge.connections == total,
+            "{} joined of {total}",
+            edge.connections
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! After any end of the agent nothing of it is left.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings};
+use tests::lab::cgroup;
+use tests::lab::command;
+use tests::lab::host::Host;
+use tests::lab::netns;
+use tests::lab::programs;
+use tests::lab::site::{Family, SERVICE_PORT};
+use tests::lab::wait::wait_for;
+
+use super::gateway::Gateway;
+use super::{Found, Run};
+use crate::fault::Leak;
+use crate::kernel::Objects;
+
+/// How long an emulated kernel may take to free what nobody holds any more.
+const FREE: Duration = Duration::from_secs(20);
+
+/// Runs the check for every way to end.
+pub(super) fn run(run: &mut Run) -> Result<()> {
+    let ends: [(&str, fn(&mut Agent) -> Result<()>); 2] =
+        [("orderly-end", Agent::stop), ("sigkill", Agent::kill)];
+    for (at, (name, end)) in ends.into_iter().enumerate() {
+        run.check("agent", &format!("residue/{name}/auto"), |run| {
+            let lab = Lab::new(&run.binaries)?;
+            ended(run, &lab, end, at == 0)?;
+            lab.close()?;
+            Ok(Found::ALL)
+        })?;
+    }
+    Ok(())
+}
+
+/// Everything that an agent could leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    /// Mount points of the guest.
+    mounts: BTreeSet<String>,
+    /// Network namespaces of the lab.
+    namespaces: BTreeSet<String>,
+    /// Directories of the lab's cgroup branch.
+    cgroups: BTreeSet<String>,
+    /// Programs that run for the sockets of the given hosts, by id.
+    attached: BTreeSet<u32>,
+    /// Queueing disciplines and filters of the given hosts.
+    traffic_control: String,
+    /// Processes in the lab's cgroups.
+    processes: BTreeSet<i32>,
+}
+
+impl State {
+    fn look(lab: &Lab, hosts: &[&Host]) -> Result<Self> {
+        let name = lab.name();
+        let branch = lab.tree().root.join(&name);
+        let mounts = fs::read_to_string("/proc/self/mountinfo").context("read mounts")?;
+        let mut state = Self {
+            mounts: mounts
+                .lines()
+                .filter_map(|line| line.split(' ').nth(4).map(str::to_owned))
+                .collect(),
+            namespaces: netns::list(&name).into_iter().collect(),
+            processes: cgroup::processes(&branch).into_iter().collect(),
+            ..Self::default()
+        };
+        directories(&branch, &mut state.cgroups);
+        for host in hosts {
+            let cgroup = File::open(host.cgroup()).context("open a host's cgroup")?;
+            // A kernel that cannot answer cannot have such programs.
+            state
+                .attached
+                .extend(bpf::query::sockops_programs(cgroup.as_fd()).unwrap_or_default());
+            state.traffic_control += &traffic_control(host)?;
+        }
+        Ok(state)
+    }
+}
+
+fn ended(run: &Run, lab: &Lab, end: fn(&mut Agent) -> Result<()>, first: bool) -> Result<()> {
+    let site = Gateway::Routes.build(lab)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    let hosts = [client, &site.backends[0]];
+    let mut agent = Agent::prepare(lab, client, None, &Settings::default())?;
+    let (before, objects) = (State::look(lab, &hosts)?, Objects::all());
+    agent.start()?;
+    let held = Objects::held_by(agent.pid()?)?;
+    let measures = run.need_connections().is_ok();
+    ensure!(
+        held.count() > 0 || !measures,
+        "a running agent holds no BPF object"
+    );
+    let seen = client.connect(site.target(Family::V4), &["--count", "10"])?;
+    ensure!(
+        seen.iter().all(|c| c.error.is_empty()),
+        "traffic failed: {seen:?}"
+    );
+    end(&mut agent)?;
+    let _leak = if first {
+        Leak::ordered(&run.order, client)?
+    } else {
+        None
+    };
+    wait_for(FREE, "kernel without residue", || {
+        let now = State::look(lab, &hosts)?;
+        ensure!(now == before, "before: {before:?} now: {now:?}");
+        let left = if run.here {
+            // Other programs of this machine come and go.
+            held.within(&Objects::all())
+        } else {
+            Objects::all().beyond(&objects)
+        };
+        ensure!(left.count() == 0, "left in the kernel: {left:?}");
+        Ok(())
+    })?;
+    // The next start finds its place free.
+    agent.start()?;
+    agent.stop()
+}
+
+fn directories(at: &Path, found: &mut BTreeSet<String>) {
+    found.insert(at.display().to_string());
+    for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            directories(&entry.path(), found);
+        }
+    }
+}
+
+/// Disciplines and filters as `tc` shows them; nothing where there is no `tc`.
+fn traffic_control(host: &Host) -> Result<String> {
+    if !command::exists("tc") {
+        return Ok(String::new());
+    }
+    let tc = |arguments: &[&str]| {
+        let mut command = host.command_beside("tc");
+        command::run(command.args(arguments))
+    };
+    let mut text = tc(&["qdisc", "show"])?;
+    for direction in ["ingress", "egress"] {
+        // A device without a hook has no filter.
+        text += &tc(&["filter", "show", "dev", "eth0", direction]).unwrap_or_default();
+    }
+    Ok(text)
+}
