@@ -66,7 +66,7 @@ fn flood(lab: &Lab, tiny: &Settings) -> Result<()> {
     // A stopped agent empties nothing: the ring must overflow however fast the machine is.
     agent.running()?.signal(Signal::SIGSTOP)?;
     let target = scene.site.target(Family::V4);
-    let seen = client.connect(target, &["--count", "500", "--parallel", "4"]);
+    let seen = client.connect(target, &["--count", "2000", "--parallel", "4"]);
     agent.running()?.signal(Signal::SIGCONT)?;
     let seen = seen?;
     ensure!(
@@ -87,7 +87,7 @@ fn flood(lab: &Lab, tiny: &Settings) -> Result<()> {
     );
     wait_status(agent, |status| {
         ensure!(
-            status.counter("kernel_records_attempted_total")? >= 2500,
+            status.counter("kernel_records_attempted_total")? >= 4000,
             "not all attempted"
         );
         records_balance(status)?;
@@ -100,7 +100,7 @@ fn flood(lab: &Lab, tiny: &Settings) -> Result<()> {
             "an ample ring dropped"
         );
         ensure!(
-            status.counter("record_decoded_total")? >= 2500,
+            status.counter("record_decoded_total")? >= 4000,
             "not all decoded"
         );
         records_balance(status)
