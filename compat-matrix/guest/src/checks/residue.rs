@@ -58,7 +58,7 @@ struct State {
 }
 
 impl State {
-    fn look(lab: &Lab, hosts: &[&Host]) -> Result<Self> {
+    fn look(lab: &Lab, hosts: &[&Host], here: bool) -> Result<Self> {
         let name = lab.name();
         let branch = lab.tree().root.join(&name);
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("read mounts")?;
@@ -66,6 +66,8 @@ impl State {
             mounts: mounts
                 .lines()
                 .filter_map(|line| line.split(' ').nth(4).map(str::to_owned))
+                // Other labs of a developer's machine come and go.
+                .filter(|point| !here || point.contains(&name))
                 .collect(),
             namespaces: netns::list(&name).into_iter().collect(),
             processes: cgroup::processes(&branch).into_iter().collect(),
@@ -90,7 +92,7 @@ fn ended(run: &Run, lab: &Lab, end: fn(&mut Agent) -> Result<()>, first: bool) -
     let client = &site.clients[0];
     let hosts = [client, &site.backends[0]];
     let mut agent = Agent::prepare(lab, client, None, &Settings::default())?;
-    let (before, objects) = (State::look(lab, &hosts)?, Objects::all());
+    let (before, objects) = (State::look(lab, &hosts, run.here)?, Objects::all());
     agent.start()?;
     let held = Objects::held_by(agent.pid()?)?;
     let measures = run.need_connections().is_ok();
@@ -110,7 +112,7 @@ fn ended(run: &Run, lab: &Lab, end: fn(&mut Agent) -> Result<()>, first: bool) -
         None
     };
     wait_for(FREE, "kernel without residue", || {
-        let now = State::look(lab, &hosts)?;
+        let now = State::look(lab, &hosts, run.here)?;
         ensure!(now == before, "before: {before:?} now: {now:?}");
         let left = if run.here {
             // Other programs of this machine come and go.
