@@ -1,0 +1,271 @@
+//! From what a guest said and how it ended to a verdict. Pure.
+//!
+//! Everything that can be wrong is a cell with a name; a kernel fails when one of its cells is
+//! red, and its report says which and why. What happens before a guest is ready says nothing
+//! about Waybill and makes no cell red.
+
+use serde::{Deserialize, Serialize};
+
+use crate::baseline;
+use crate::golden::{self, Golden};
+use crate::klog;
+use crate::machine::{End, Run};
+use crate::matrix::Tier;
+use crate::record::{Check, Record, Status, Verified};
+
+/// What a kernel is held to.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Name of the kernel.
+    pub id: String,
+    /// What a user calls it.
+    pub title: String,
+    /// Whether a failure stops a change.
+    pub tier: Tier,
+    /// Where it came from.
+    pub origin: String,
+    /// The mode that it must come out with.
+    pub verdict: Option<String>,
+    /// What it showed when somebody last looked.
+    pub golden: Option<Golden>,
+    /// What its verifier counted then.
+    pub baseline: Option<Vec<Verified>>,
+    /// Growth of a program that is let pass.
+    pub more_percent: u64,
+}
+
+/// A kernel's result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Name of the kernel.
+    pub id: String,
+    /// What a user calls it.
+    pub title: String,
+    /// Whether a failure stops a change.
+    pub tier: Tier,
+    /// Where it came from.
+    pub origin: String,
+    /// Whether it is as it must be.
+    pub status: Verdict,
+    /// Supported mode; `?` when that is unknown.
+    pub mode: String,
+    /// Edges that were found, and that should have been.
+    pub edges: (u64, u64),
+    /// Every check, and what the runner itself looked at.
+    pub cells: Vec<Check>,
+    /// What happened before the guest was ready, when it never was.
+    pub infrastructure: Option<String>,
+    /// How long the guest ran.
+    pub seconds: f64,
+    /// How often it was started.
+    pub attempts: u32,
+    /// What the guest said.
+    pub record: Record,
+}
+
+/// Whether a kernel is as it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every cell is green or skipped as expected.
+    Pass,
+    /// At least one cell is red.
+    Fail,
+    /// The guest never was ready: nothing is known.
+    Infrastructure,
+}
+
+impl Verdict {
+    /// As it is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "FAIL",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
+}
+
+impl Outcome {
+    /// A kernel that was never started, and why.
+    #[must_use]
+    pub fn never_started(held: &Held, why: String) -> Self {
+        Self {
+            id: held.id.clone(),
+            title: held.title.clone(),
+            tier: held.tier,
+            origin: held.origin.clone(),
+            status: Verdict::Infrastructure,
+            mode: "?".into(),
+            edges: (0, 0),
+            cells: Vec::new(),
+            infrastructure: Some(why),
+            seconds: 0.0,
+            attempts: 0,
+            record: Record::default(),
+        }
+    }
+
+    /// The cells that are red.
+    pub fn red(&self) -> impl Iterator<Item = &Check> {
+        self.cells.iter().filter(|cell| cell.status == Status::Fail)
+    }
+
+    /// The kernel's release, or `?`.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        self.record.release.as_deref().unwrap_or("?")
+    }
+}
+
+/// True when a run is worth one more attempt: whatever ended it, it was not the product.
+#[must_use]
+pub fn died_before_ready(run: &Run) -> bool {
+    run.record.release.is_none()
+}
+
+/// Judges a guest that ended.
+#[must_use]
+pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
+    if died_before_ready(&run) {
+        let why = before_ready(&run);
+        return Outcome {
+            seconds: run.seconds,
+            attempts,
+            record: run.record,
+            ..Outcome::never_started(held, why)
+        };
+    }
+    let mut cells = run.record.checks.clone();
+    cells.push(ended(&run));
+    cells.push(log(&run));
+    cells.push(mode(held, &run.record));
+    cells.extend(golden(held, &run.record));
+    cells.extend(verifier(held, &run.record));
+    let edges = cells
+        .iter()
+        .filter(|cell| cell.name.starts_with("edges/") && cell.status != Status::Skip)
+        .fold((0, 0), |sum, cell| {
+            (sum.0 + cell.found, sum.1 + cell.expected)
+        });
+    let failed = cells.iter().any(|cell| cell.status == Status::Fail);
+    Outcome {
+        status: if failed { Verdict::Fail } else { Verdict::Pass },
+        mode: golden::mode(&run.record),
+        edges,
+        cells,
+        infrastructure: None,
+        seconds: run.seconds,
+        attempts,
+        record: run.record,
+        ..Outcome::never_started(held, String::new())
+    }
+}
+
+/// In words, what kept a guest from being ready.
+fn before_ready(run: &Run) -> String {
+    let what = if klog::out_of_memory(&run.log) {
+        "the guest has too little memory for its file system".to_owned()
+    } else if let Some(broken) = klog::first_break(&run.log) {
+        format!(
+            "the kernel did not come up ({}: {})",
+            broken.kind, broken.line
+        )
+    } else {
+        match run.end {
+            End::Deadline => "the guest was not ready before its deadline".to_owned(),
+            End::Emulator => format!("the emulator failed: {}", run.emulator.trim()),
+            End::Itself => "the guest ended before it was ready".to_owned(),
+        }
+    };
+    if run.log.trim().is_empty() {
+        return format!("{what}; the kernel wrote no log");
+    }
+    format!("{what}; its log ends with:\n{}", klog::tail(&run.log, 5))
+}
+
+/// A cell of the runner's own.
+fn cell(name: &str, reason: String) -> Check {
+    Check {
+        family: "kernel".into(),
+        name: name.into(),
+        status: if reason.is_empty() {
+            Status::Pass
+        } else {
+            Status::Fail
+        },
+        reason,
+        found: 0,
+        expected: 0,
+        seconds: 0.0,
+    }
+}
+
+fn ended(run: &Run) -> Check {
+    let reason = match (run.end, run.record.done) {
+        (_, Some(true)) => String::new(),
+        (_, Some(false)) => "the guest did not come to the end of its checks".into(),
+        (End::Deadline, None) => "the guest was not done before its deadline".into(),
+        (_, None) => {
+            let last = run
+                .record
+                .checks
+                .last()
+                .map_or("it was ready", |check| &check.name);
+            format!("the guest ended without being done, after {last}")
+        }
+    };
+    let reason = if run.record.strange > 0 && reason.is_empty() {
+        format!(
+            "{} lines on the port for results are none",
+            run.record.strange
+        )
+    } else {
+        reason
+    };
+    cell("run/end", reason)
+}
+
+fn log(run: &Run) -> Check {
+    let reason = klog::first_break(&run.log)
+        .map(|broken| format!("{}: {}", broken.kind, broken.line))
+        .unwrap_or_default();
+    cell("run/kernel-log", reason)
+}
+
+fn mode(held: &Held, record: &Record) -> Check {
+    let mode = golden::mode(record);
+    let reason = match &held.verdict {
+        _ if mode == "?" => "the agent's report is missing".into(),
+        Some(wanted) if *wanted != mode => format!("mode {mode}, and it must be {wanted}"),
+        _ => String::new(),
+    };
+    cell("run/mode", reason)
+}
+
+fn golden(held: &Held, record: &Record) -> Option<Check> {
+    let golden = held.golden.as_ref()?;
+    let failed: Vec<&str> = record
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+        .map(|check| check.name.as_str())
+        .collect();
+    let lines = golden.difference(&Golden::of(record), &failed);
+    Some(cell("golden", lines.join("\n")))
+}
+
+fn verifier(held: &Held, record: &Record) -> Vec<Check> {
+    let Some(baseline) = &held.baseline else {
+        return Vec::new();
+    };
+    let worse = baseline::regressions(baseline, &record.verifier, held.more_percent);
+    if worse.is_empty() {
+        return vec![cell("verifier", String::new())];
+    }
+    worse
+        .into_iter()
+        .map(|(program, words)| cell(&format!("verifier/{program}"), words))
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! What a kernel's log says about the kernel's own health. Pure.
+
+/// What a kernel writes when something in it broke, and what a reader calls that.
+const BROKEN: [(&str, &str); 14] = [
+    ("Kernel panic", "panic"),
+    ("Oops:", "oops"),
+    ("BUG: ", "bug"),
+    ("kernel BUG at", "bug"),
+    ("general protection fault", "oops"),
+    ("double fault", "oops"),
+    ("WARNING: CPU", "warning"),
+    ("WARNING: at ", "warning"),
+    ("soft lockup", "soft lockup"),
+    ("rcu: INFO:", "RCU stall"),
+    ("rcu_sched self-detected stall", "RCU stall"),
+    ("detected stalls on CPUs", "RCU stall"),
+    ("blocked for more than", "hung task"),
+    ("list_add corruption", "corruption"),
+];
+
+/// A place in a log where the kernel says that it broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// What it is called.
+    pub kind: &'static str,
+    /// The line.
+    pub line: String,
+}
+
+/// The first place where the kernel broke.
+#[must_use]
+pub fn first_break(log: &str) -> Option<Break> {
+    log.lines().find_map(|line| {
+        let kind = BROKEN
+            .iter()
+            .find(|(text, _)| line.contains(text))
+            .map(|(_, kind)| *kind)?;
+        Some(Break {
+            kind,
+            line: line.trim().to_owned(),
+        })
+    })
+}
+
+/// True when the guest had too little memory for what it was given.
+#[must_use]
+pub fn out_of_memory(log: &str) -> bool {
+    [
+        "Out of memory",
+        "System is deadlocked on memory",
+        "Initramfs unpacking failed: write error",
+    ]
+    .iter()
+    .any(|text| log.contains(text))
+}
+
+/// The last lines that hold something, as evidence.
+#[must_use]
+pub fn tail(log: &str, lines: usize) -> String {
+    let all: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first_break, out_of_memory, tail};
+
+    #[test]
+    fn the_ways_in_which_kernels_break_are_told_apart() {
+        let cases = [
+            ("[ 1.0] Kernel panic - not syncing: VFS", "panic"),
+            ("[ 1.0] Oops: 0002 [#1] SMP", "oops"),
+            ("[ 1.0] BUG: kernel NULL pointer dereference", "bug"),
+            ("[ 1.0] WARNING: CPU: 0 PID: 7 at kernel/x.c:1", "warning"),
+            ("[ 1.0] watchdog: BUG: soft lockup - CPU#0 stuck", "bug"),
+            (
+                "[ 1.0] rcu: INFO: rcu_preempt self-detected stall",
+                "RCU stall",
+            ),
+        ];
+        for (line, kind) in cases {
+            let log = format!("[ 0.0] fine\n{line}\n");
+            assert_eq!(first_break(&log).expect(line).kind, kind);
+        }
+        let fine = "[ 0.0] debug: BUG_ON is compiled in\n[0.1] Run /init as init process\n";
+        assert_eq!(first_break(fine), None);
+    }
+
+    #[test]
+    fn too_little_memory_is_no_other_fault() {
+        assert!(out_of_memory("[1] Out of memory: Killed process 60 (init)"));
+        assert!(!out_of_memory("[1] Memory: 100K/200K available"));
+    }
+
+    #[test]
+    fn the_tail_is_what_was_said_last() {
+        assert_eq!(tail("a\r\nb\n\n c\n", 2), "b\nc");
+        assert_eq!(tail("", 2), "");
+    }
+}
