@@ -123,6 +123,7 @@ struct EventLoop {
     host_row_at: Option<Instant>,
     host_row_said: Vec<(String, String)>,
     evicted: u64,
+    batches_lost: u64,
 }
 
 /// Runs until SIGTERM or SIGINT, then drains.
@@ -144,6 +145,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         host_row_at: None,
         host_row_said: Vec::new(),
         evicted: 0,
+        batches_lost: 0,
         parts,
     };
     event_loop.adopt()?;
@@ -257,6 +259,7 @@ impl EventLoop {
         let now = now()?;
         let paths_off = self.report_kernel(now);
         self.report_aggregate();
+        self.repair_names();
         let summary = self.connections.close(now);
         let processes = self.parts.identities.take_rows(now.unix_ms);
         let hosts = self.host_rows(&paths_off);
@@ -365,6 +368,15 @@ impl EventLoop {
         metrics
             .aggregate_sample_level
             .set(u64::from(self.connections.sample_level()));
+    }
+
+    /// A batch that was lost may have carried the names of processes that are still in use.
+    fn repair_names(&mut self) {
+        let lost = self.parts.metrics.batches_lost();
+        if lost != self.batches_lost {
+            self.batches_lost = lost;
+            self.parts.identities.resend();
+        }
     }
 
     /// The host row when it is due, or when something an operator must know changed.

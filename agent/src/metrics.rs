@@ -47,6 +47,25 @@ macro_rules! counters {
     };
 }
 
+impl Metrics {
+    /// Batches that were sealed and will never arrive.
+    #[must_use]
+    pub fn batches_lost(&self) -> u64 {
+        [
+            &self.batch_dropped_full_total,
+            &self.spool_dropped_error_total,
+            &self.spool_evicted_size_total,
+            &self.spool_evicted_age_total,
+            &self.spool_evicted_disk_total,
+            &self.spool_quarantined_total,
+            &self.upload_dropped_refused_total,
+        ]
+        .map(Counter::get)
+        .iter()
+        .sum()
+    }
+}
+
 counters! {
     /// Records the kernel programs tried to send.
     kernel_records_attempted_total,

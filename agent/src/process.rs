@@ -214,6 +214,14 @@ impl Identities {
         rows
     }
 
+    /// Sends every row again with the next batch: one that carried some of them was lost.
+    pub fn resend(&mut self) {
+        self.catch_all_sent_ms = None;
+        for identity in self.by_key.values_mut() {
+            identity.changed = true;
+        }
+    }
+
     /// Forgets what was not seen for long; ids are never given twice.
     fn make_room(&mut self, now_ms: u64) -> bool {
         if now_ms.saturating_sub(self.searched_ms) < SEARCH_EVERY_MS {

@@ -25,6 +25,15 @@ pub enum Error {
         #[source]
         source: Option<pem::Error>,
     },
+    /// The key of the configuration that named the file.
+    #[error("{key}")]
+    Key {
+        /// Its path.
+        key: &'static str,
+        /// What is wrong with the file.
+        #[source]
+        source: Box<Error>,
+    },
     /// Certificate and key do not go together, or are of an unknown kind.
     #[error("{}: cannot be used for TLS", .file.display())]
     Unusable {
@@ -51,6 +60,14 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When a file is missing or cannot be used.
 pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
+    let named = |key| {
+        move |error| Error::Key {
+            key,
+            source: Box::new(error),
+        }
+    };
+    let chain = certificates(&listen.cert_file).map_err(named("listen.cert_file"))?;
+    let key = private_key(&listen.key_file).map_err(named("listen.key_file"))?;
     let provider = provider();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -59,7 +76,7 @@ pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
         None => builder.with_no_client_auth(),
         Some(file) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(file)? {
+            for certificate in certificates(file).map_err(named("listen.client_ca_file"))? {
                 roots.add(certificate).map_err(|e| unusable(file, e))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
@@ -70,10 +87,7 @@ pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
         }
     };
     let mut config = builder
-        .with_single_cert(
-            certificates(&listen.cert_file)?,
-            private_key(&listen.key_file)?,
-        )
+        .with_single_cert(chain, key)
         .map_err(|e| unusable(&listen.cert_file, e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -78,6 +78,17 @@ fn processes_of_one_program_share_an_identity_and_cost_one_look() {
 }
 
 #[test]
+fn every_row_is_sent_again_when_a_batch_was_lost() {
+    let mut host = host("/usr/sbin/nginx", "/system.slice/nginx.service");
+    let mut identities = identities(10, Vec::new());
+    identities.resolve(&observed(7, b"nginx"), &mut host, 0);
+    assert_eq!(identities.take_rows(1).len(), 1);
+    assert!(identities.take_rows(2).is_empty());
+    identities.resend();
+    assert_eq!(identities.take_rows(3).len(), 1);
+}
+
+#[test]
 fn rows_are_sent_once_then_on_change_and_again_while_in_use() {
     let mut host = host("/usr/sbin/nginx", "/a");
     let mut identities = identities(10, Vec::new());

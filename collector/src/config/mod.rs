@@ -45,6 +45,8 @@ pub enum Error {
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The file it came from, for messages about what it names.
+    pub file: PathBuf,
     /// Where to listen.
     pub listen: Listen,
     /// Bearer tokens, one per line; `None` when only certificates are taken.
@@ -147,13 +149,13 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Error> {
         let key = format!("{} (line {at})", error.path());
         wrong(&key, error.inner().message().to_owned())
     })?;
-    validate(raw).map_err(|(key, message)| wrong(key, message))
+    validate(file, raw).map_err(|(key, message)| wrong(key, message))
 }
 
 /// A key path and what was expected there.
 type Mistake = (&'static str, String);
 
-fn validate(raw: raw::File) -> Result<Config, Mistake> {
+fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
     let listen = Listen {
         address: or(
             raw.listen.address,
@@ -189,6 +191,7 @@ fn validate(raw: raw::File) -> Result<Config, Mistake> {
         ));
     }
     Ok(Config {
+        file: file.to_owned(),
         listen,
         token_file,
         store,

@@ -49,14 +49,18 @@ impl Secrets {
     /// # Errors
     /// When one of them cannot be used.
     pub fn load(config: &Config) -> Result<Self, Failure> {
+        let named = || config.file.display().to_string();
         let tokens = match &config.token_file {
-            Some(file) => Tokens::load(file).map_err(Failure::usage)?,
+            Some(file) => Tokens::load(file)
+                .context("auth.token_file")
+                .with_context(named)
+                .map_err(Failure::usage)?,
             None => Tokens::default(),
         };
-        Ok(Self {
-            tls: tls::server_config(&config.listen).map_err(Failure::usage)?,
-            tokens,
-        })
+        let tls = tls::server_config(&config.listen)
+            .with_context(named)
+            .map_err(Failure::usage)?;
+        Ok(Self { tls, tokens })
     }
 }
 
