@@ -15,6 +15,7 @@ mod doctor;
 mod fmt;
 mod idle;
 mod licences;
+mod matrix;
 mod rootfs;
 mod stage;
 mod test;
@@ -58,6 +59,8 @@ enum Command {
     Rootfs(rootfs::Args),
     /// Measure what the project promises
     Bench(bench::Args),
+    /// Try real kernels under QEMU, with the agent that ships
+    Matrix(matrix::Args),
     /// Remove what a killed demo or test left behind
     CleanLab,
 }
@@ -85,6 +88,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::CleanLab => clean_lab::run(),
     }
 }
