@@ -98,9 +98,10 @@ struct Run {
     /// File for the result (default: standard output)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Folder of waybill-agent, waybill-collector and matrix-guest (default: beside this program)
+    /// Folder of waybill-agent, waybill-collector and matrix-guest; can be given several times
+    /// (default: those in WAYBILL_BIN_DIR, else beside this program)
     #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    programs: Vec<PathBuf>,
     /// QEMU (default: a sound one of this machine, else one from packages)
     #[arg(long, value_name = "FILE")]
     qemu: Option<PathBuf>,
@@ -333,11 +334,7 @@ impl Place {
 
     /// The archive that every guest gets.
     fn shared(&self, store: &Store<'_>, args: &Run) -> Result<Vec<u8>> {
-        let beside = || -> Result<PathBuf> {
-            let own = std::env::current_exe().context("find this program")?;
-            Ok(own.parent().context("find this program")?.to_owned())
-        };
-        let programs = args.programs.clone().map_or_else(beside, Ok)?;
+        let programs = programs(&args.programs)?;
         let tools = &self.payload.tools;
         let tools = Bundle::get(store, &tools.suite, &tools.packages)?;
         let scratch = self.cache.path(&format!("scratch-{}", std::process::id()));
@@ -468,6 +465,18 @@ fn bless_one(folder: &Path, outcome: &Outcome) -> Result<()> {
         folder.join(format!("verifier/{id}.csv")),
         baseline::text(&outcome.record.verifier),
     )
+}
+
+/// Folders in which built programs are looked for.
+fn programs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    if let Some(folders) = std::env::var_os("WAYBILL_BIN_DIR") {
+        return Ok(std::env::split_paths(&folders).collect());
+    }
+    let own = std::env::current_exe().context("find this program")?;
+    Ok(vec![own.parent().context("find this program")?.to_owned()])
 }
 
 /// What the command line says beyond the matrix.

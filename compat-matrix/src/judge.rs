@@ -146,8 +146,10 @@ pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
     let edges = cells
         .iter()
         .filter(|cell| cell.name.starts_with("edges/") && cell.status != Status::Skip)
-        .fold((0, 0), |sum, cell| {
-            (sum.0 + cell.found, sum.1 + cell.expected)
+        .fold((0, 0), |(found, expected), cell| {
+            // A check that did not get as far as counting has still not found its edge.
+            let least = u64::from(cell.status == Status::Fail);
+            (found + cell.found, expected + cell.expected.max(least))
         });
     let failed = cells.iter().any(|cell| cell.status == Status::Fail);
     Outcome {

@@ -33,13 +33,13 @@ const FILES: [(&str, &str); 4] = [
 
 /// Puts together what is the same for all kernels.
 ///
-/// `programs` is the folder of built binaries; `scratch` is used while this runs.
+/// `programs` are the folders of built binaries, the first that has one counts; `scratch` is used while this runs.
 ///
 /// # Errors
 /// When a program is not built, or a file cannot be read.
 pub fn shared(
     payload: &Payload,
-    programs: &Path,
+    programs: &[PathBuf],
     tools: &Bundle,
     scratch: &Path,
 ) -> Result<Initramfs> {
@@ -75,27 +75,40 @@ pub fn shared(
     Ok(system)
 }
 
-fn program(folder: &Path, name: &str) -> Result<Vec<u8>> {
-    let path = folder.join(name);
-    fs::read(&path).with_context(|| {
+/// The folder that has a program.
+fn folder<'a>(folders: &'a [PathBuf], name: &str) -> Result<&'a Path> {
+    let found = folders.iter().find(|folder| folder.join(name).exists());
+    found.map(PathBuf::as_path).with_context(|| {
+        let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
         format!(
-            "read {}: build the programs first, or name their folder with --programs",
-            path.display()
+            "{name} is not in {}: build it first, or name its folder with --programs",
+            folders.join(" or ")
         )
     })
 }
 
+fn program(folders: &[PathBuf], name: &str) -> Result<Vec<u8>> {
+    let path = folder(folders, name)?.join(name);
+    fs::read(&path).with_context(|| format!("read {}", path.display()))
+}
+
 /// The root directory as it is shipped, and the agent in it among the programs.
-fn agent(system: &mut Initramfs, payload: &Payload, programs: &Path, scratch: &Path) -> Result<()> {
+fn agent(
+    system: &mut Initramfs,
+    payload: &Payload,
+    programs: &[PathBuf],
+    scratch: &Path,
+) -> Result<()> {
     let jail = scratch.join("rootfs");
     if jail.exists() {
         fs::remove_dir_all(&jail)?;
     }
+    let name = &payload.programs.agent;
+    let programs = folder(programs, name)?;
     let manifest = Manifest::current()?;
     rootfs::assemble(&manifest, programs, &jail, SystemTime::UNIX_EPOCH)?;
     system.tree(&jail, "payload/rootfs")?;
-    let name = &payload.programs.agent;
-    // A link would make a second copy of 24 MB unnecessary, but labs copy what they start.
+    // One copy, in a guest whose files all are in memory.
     system.symlink(
         &format!("payload/bin/{name}"),
         &format!("/payload/rootfs/usr/bin/{name}"),
