@@ -1,6 +1,7 @@
 //! Deliberate faults, so that the runner's own tests can see a check turn red.
 
 use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -104,18 +105,22 @@ fn leak(what: &str, cgroup: &Path) -> Result<()> {
     }
 }
 
-/// Deletes what one connection over IPv4 left in the collector's store: a client's sighting.
+/// Deletes what one connection to `target` left in the collector's store: a client's sighting.
 ///
 /// # Errors
 /// When there is none to delete.
-pub(crate) fn lose_row(store: &Path) -> Result<()> {
+pub(crate) fn lose_row(store: &Path, target: SocketAddr) -> Result<()> {
+    let address = match target.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
     let store = Connection::open(store).context("open the collector's store")?;
     let deleted = store
         .execute(
             "DELETE FROM sighting WHERE (token, flow_id, part, port) IN (
                SELECT token, flow_id, part, port FROM sighting JOIN flow ON flow.id = flow_id
-               WHERE role = 0 AND substr(local_addr, 1, 12) = X'00000000000000000000FFFF' LIMIT 1)",
-            [],
+               WHERE role = 0 AND remote_addr = ?1 AND remote_port = ?2 LIMIT 1)",
+            (address.octets(), target.port()),
         )
         .context("delete a row")?;
     anyhow::ensure!(deleted == 1, "there was no row to lose");

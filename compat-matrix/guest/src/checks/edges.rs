@@ -1,16 +1,16 @@
 //! Edges through every kind of gateway are exactly the connections that were made.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
 use tests::lab::needs::Skip;
-use tests::lab::site::Family;
+use tests::lab::site::{Family, Site};
 use tests::lab::topology::Expected;
 
 use super::gateway::Gateway;
-use super::stage::{Stage, found};
+use super::stage::{self, Stage};
 use super::{Found, Incomplete, Run, mode_settings};
 use crate::order::Fault;
 use crate::report::Line;
@@ -19,151 +19,213 @@ use crate::{fault, kernel};
 /// Connections per shape and IP version.
 const CONNECTIONS: u64 = 40;
 
-/// One combination of gateway and settings.
-struct Shape {
-    name: &'static str,
-    gateway: Gateway,
-    /// Records through perf buffers, as on kernels without a ring.
-    perf: bool,
-    /// Part of every mode, not only of `auto`.
-    every_mode: bool,
-}
-
-const SHAPES: [Shape; 4] = [
+/// Shapes that share a lab: its gateway is changed between them.
+const SHAPES: [Shape; 3] = [
     Shape {
         name: "fullnat-nft",
         gateway: Gateway::Nft,
-        perf: false,
-        every_mode: true,
     },
     Shape {
         name: "fullnat-iptables",
         gateway: Gateway::Iptables,
-        perf: false,
-        every_mode: true,
     },
     Shape {
         name: "nat-ipvs",
         gateway: Gateway::Ipvs,
-        perf: false,
-        every_mode: true,
-    },
-    Shape {
-        name: "routed-perf",
-        gateway: Gateway::Routes,
-        perf: true,
-        every_mode: false,
     },
 ];
 
+/// Records through perf buffers, as on kernels without a ring; needs agents of its own.
+const PERF: [Shape; 1] = [Shape {
+    name: "routed-perf",
+    gateway: Gateway::Routes,
+}];
+
+/// A gateway and its name in results.
+#[derive(Clone, Copy)]
+struct Shape {
+    name: &'static str,
+    gateway: Gateway,
+}
+
+/// What was sent through one shape with one IP version.
+struct Sent {
+    shape: Shape,
+    family: Family,
+    expected: Result<Vec<Expected>>,
+    took: Duration,
+}
+
 /// Runs every shape in every mode.
 pub(super) fn run(run: &mut Run) -> Result<()> {
-    let mut first = true;
-    for mode in run.order.modes.clone() {
-        for shape in SHAPES
-            .iter()
-            .filter(|shape| shape.every_mode || mode == "auto")
-        {
-            let begin = Instant::now();
-            let results = match walk(run, shape, &mode, first) {
-                Ok(results) => results,
-                Err(error) => both(&error),
-            };
-            // Both IP versions share the lab, and so its time.
-            let took = begin.elapsed() / 2;
-            for (family, result) in Family::BOTH.into_iter().zip(results) {
-                let name = format!("edges/{}-{}/{mode}", shape.name, version(family));
-                run.put("connection", &name, took, result)?;
-            }
-            first = false;
+    for (at, mode) in run.order.modes.clone().iter().enumerate() {
+        let settings = mode_settings(mode)?;
+        group(run, &SHAPES, 2, mode, &settings, at == 0)?;
+        if mode == "auto" {
+            let perf = settings.with("agent.transport", "'perf'")?;
+            group(run, &PERF, 1, mode, &perf, false)?;
         }
     }
     Ok(())
 }
 
-/// One reason for both IP versions.
-fn both(error: &Error) -> [Result<Found>; 2] {
-    let again = || match error.downcast_ref::<Skip>() {
-        Some(skip) => Err(skip.clone().into()),
-        None => Err(anyhow!("{error:#}")),
-    };
-    [again(), again()]
-}
-
-const fn version(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "v4",
-        Family::V6 => "v6",
-    }
-}
-
-/// Builds the shape, sends through it, and compares.
-fn walk(run: &mut Run, shape: &Shape, mode: &str, first: bool) -> Result<[Result<Found>; 2]> {
-    run.need_tokens()?;
-    if mode == "observe" {
-        return Err(Skip("without the option no edge is seen through a gateway".into()).into());
-    }
-    let mut settings = mode_settings(mode)?;
-    if shape.perf {
-        settings = settings.with("agent.transport", "'perf'")?;
-    }
-    let lab = Lab::new(&run.binaries)?;
-    let results = on_lab(run, &lab, shape, &settings, first).map_err(|error| {
-        let evidence = lab.evidence();
-        if !error.is::<Skip>() && !evidence.is_empty() {
-            crate::say(&evidence);
-        }
-        error
-    })?;
-    lab.close()?;
-    Ok(results)
-}
-
-fn on_lab(
+/// Runs the shapes of one lab and reports each with each IP version.
+fn group(
     run: &mut Run,
-    lab: &Lab,
-    shape: &Shape,
+    shapes: &[Shape],
+    backends: usize,
+    mode: &str,
     settings: &Settings,
     first: bool,
-) -> Result<[Result<Found>; 2]> {
-    let site = shape.gateway.build(lab)?;
-    let rewritten = Family::BOTH.map(|family| shape.gateway.rewrite(&site, family));
-    if let [Err(error), Err(_)] = &rewritten {
-        return Ok(both(error));
+) -> Result<()> {
+    let name = |shape: &Shape, family| {
+        let version = match family {
+            Family::V4 => "v4",
+            Family::V6 => "v6",
+        };
+        format!("edges/{}-{version}/{mode}", shape.name)
+    };
+    let begin = Instant::now();
+    match in_lab(run, shapes, backends, mode, settings, first) {
+        Ok(results) => {
+            let sending: Duration = results.iter().map(|(sent, _)| sent.took).sum();
+            let rest = begin.elapsed().saturating_sub(sending);
+            // What all share, lab and agents, is shared out.
+            let share = rest / u32::try_from(results.len().max(1)).unwrap_or(1);
+            for (sent, result) in results {
+                let name = name(&sent.shape, sent.family);
+                run.put("connection", &name, sent.took + share, result)?;
+            }
+        }
+        Err(error) => {
+            for shape in shapes {
+                for family in Family::BOTH {
+                    let took = begin.elapsed() / u32::try_from(2 * shapes.len()).unwrap_or(1);
+                    run.put("connection", &name(shape, family), took, Err(again(&error)))?;
+                }
+            }
+        }
     }
-    let mut stage = Stage::set(lab, site, shape.gateway.nat())?;
+    Ok(())
+}
+
+/// The same reason once more, for everything that it keeps from running.
+fn again(error: &Error) -> Error {
+    match error.downcast_ref::<Skip>() {
+        Some(skip) => skip.clone().into(),
+        None => anyhow!("{error:#}"),
+    }
+}
+
+type Results = Vec<(Sent, Result<Found>)>;
+
+fn in_lab(
+    run: &mut Run,
+    shapes: &[Shape],
+    backends: usize,
+    mode: &str,
+    settings: &Settings,
+    first: bool,
+) -> Result<Results> {
+    run.need_tokens()?;
+    if mode == "observe" {
+        let reason = "without the option no edge is seen through a gateway";
+        return Err(Skip(reason.into()).into());
+    }
+    let lab = Lab::new(&run.binaries)?;
+    let results = walk(run, &lab, shapes, backends, settings, first);
+    let red = |results: &Results| results.iter().any(|(_, result)| is_red(result));
+    if results
+        .as_ref()
+        .map_or_else(|error| !error.is::<Skip>(), red)
+    {
+        crate::say(&lab.evidence());
+    }
+    lab.close()?;
+    results
+}
+
+fn is_red(result: &Result<Found>) -> bool {
+    matches!(result, Err(error) if !error.is::<Skip>())
+}
+
+fn walk(
+    run: &mut Run,
+    lab: &Lab,
+    shapes: &[Shape],
+    backends: usize,
+    settings: &Settings,
+    first: bool,
+) -> Result<Results> {
+    let site = Site::wire(lab, 1, backends, Gateway::Routes.nat())?;
+    let mut stage = Stage::set(lab, site)?;
     knows(lab, &stage, settings)?;
     stage.start_agents(lab, settings)?;
-    promised(run, &stage, shape)?;
-    let mut sent = Vec::new();
-    for (family, rewritten) in Family::BOTH.into_iter().zip(rewritten) {
-        let begins = first && family == Family::V4;
-        if begins && run.order.has(Fault::DeadAgent) {
-            stage.agents[0].kill()?;
-        }
-        sent.push(rewritten.and_then(|()| pass(&stage, family)));
-        if begins && run.order.has(Fault::DeadAgent) {
-            stage.agents[0].start()?;
+    promised(run, &stage)?;
+    let mut sent: Vec<Sent> = Vec::new();
+    for shape in shapes {
+        for family in Family::BOTH {
+            let begins = first && !sent.iter().any(|sent| sent.expected.is_ok());
+            let begin = Instant::now();
+            let expected = through(run, &mut stage, shape.gateway, family, begins);
+            sent.push(Sent {
+                shape: *shape,
+                family,
+                expected,
+                took: begin.elapsed(),
+            });
         }
     }
     if first {
         note_run_times(run)?;
-        if run.order.has(Fault::LostRow) {
-            fault::lose_row(&stage.collector.store())?;
+        let begun = sent.iter().find(|sent| sent.expected.is_ok());
+        if let (Some(begun), true) = (begun, run.order.has(Fault::LostRow)) {
+            let target = begun.shape.gateway.target(&stage.site, begun.family);
+            fault::lose_row(&stage.collector.store(), target)?;
         }
     }
-    for agent in &mut stage.agents {
+    for agent in &stage.agents {
         run.note_memory(agent.pid()?);
-        agent.stop()?;
     }
-    let judged = Family::BOTH.into_iter().zip(sent);
-    let results: Vec<Result<Found>> = judged
-        .map(|(family, sent)| judge(&stage, family, &sent?))
-        .collect();
-    results.try_into().map_err(|_| anyhow!("two IP versions"))
+    stage.stop_agents()?;
+    Ok(sent
+        .into_iter()
+        .map(|mut sent| {
+            let expected = std::mem::replace(&mut sent.expected, Ok(Vec::new()));
+            let result = expected.and_then(|expected| judge(&stage, &sent, &expected));
+            (sent, result)
+        })
+        .collect())
 }
 
-/// Whether this agent knows the mode at all.
+/// Sends through one gateway and waits until the edges are there.
+fn through(
+    run: &Run,
+    stage: &mut Stage,
+    gateway: Gateway,
+    family: Family,
+    begins: bool,
+) -> Result<Vec<Expected>> {
+    gateway.apply(&stage.site, family)?;
+    let dead = begins && run.order.has(Fault::DeadAgent);
+    if dead {
+        stage.agents[0].kill()?;
+    }
+    let route = stage.serve(gateway)?;
+    let expected = route.send(family, CONNECTIONS)?;
+    // What is wrong after the wait is found again, and told, when all agents have ended.
+    route
+        .settle(family, |topology| topology.check(&expected))
+        .ok();
+    drop(route);
+    if dead {
+        stage.agents[0].start()?;
+    }
+    gateway.remove(&stage.site, family)?;
+    Ok(expected)
+}
+
+/// Whether this agent knows the settings at all.
 fn knows(lab: &Lab, stage: &Stage, settings: &Settings) -> Result<()> {
     let host = lab.host("settings")?;
     let agent = Agent::prepare(lab, &host, Some(&stage.collector), settings)?;
@@ -176,40 +238,27 @@ fn knows(lab: &Lab, stage: &Stage, settings: &Settings) -> Result<()> {
 }
 
 /// Whether the running agents do what `doctor` promised.
-fn promised(run: &Run, stage: &Stage, shape: &Shape) -> Result<()> {
+fn promised(run: &Run, stage: &Stage) -> Result<()> {
     let mode = run.planned("mode").split(':').next().unwrap_or_default();
     for agent in &stage.agents {
         let status = agent.status()?;
-        let plan = &status.plan;
         ensure!(
             status.mode == mode,
-            "doctor promised mode {mode}, the agent on {} runs {}: {plan:?}",
+            "doctor promised mode {mode}, the agent on {} runs {}: {:?}",
             agent.host.name(),
-            status.mode
+            status.mode,
+            status.plan
         );
-        let transport = plan.iter().find(|(name, _)| name == "transport");
-        let perf = transport.is_some_and(|(_, how)| how.starts_with("perf"));
-        ensure!(perf || !shape.perf, "perf buffers were asked for: {plan:?}");
     }
     Ok(())
 }
 
-/// Sends through one IP version and waits until the edges are there.
-///
-/// What is wrong after the wait is found again, and told, by [`judge`].
-fn pass(stage: &Stage, family: Family) -> Result<Vec<Expected>> {
-    let expected = stage.send(family, CONNECTIONS)?;
-    stage
-        .settle(family, |topology| topology.check(&expected))
-        .ok();
-    Ok(expected)
-}
-
 /// Compares once more when all agents have ended: nothing may come later, and nothing go.
-fn judge(stage: &Stage, family: Family, expected: &[Expected]) -> Result<Found> {
-    let topology = stage.topology(family).context("ask for the topology")?;
+fn judge(stage: &Stage, sent: &Sent, expected: &[Expected]) -> Result<Found> {
+    let topology =
+        stage::topology(stage, sent.shape.gateway, sent.family).context("ask for the topology")?;
     let count = Found {
-        found: found(&topology, expected),
+        found: stage::found(&topology, expected),
         expected: expected.len() as u64,
     };
     match topology.check(expected) {
@@ -223,9 +272,10 @@ fn judge(stage: &Stage, family: Family, expected: &[Expected]) -> Result<Found> 
     }
 }
 
-/// What the programs cost under the traffic of the first shape.
+/// What the programs cost under the traffic of the first lab.
 fn note_run_times(run: &mut Run) -> Result<()> {
-    for time in kernel::run_times().into_iter().filter(|time| time.runs > 0) {
+    let times = kernel::run_times().into_iter();
+    for time in times.filter(|time| time.runs > 0) {
         run.report.line(&Line::Stats {
             program: time.program,
             runs: time.runs,

@@ -1,12 +1,12 @@
 //! Gateways as administrators make them: nft, iptables, IPVS, or routes alone.
 
-use std::process::Command;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result};
-use tests::lab::Lab;
+use anyhow::{Context, Error, Result};
 use tests::lab::command;
 use tests::lab::needs::Skip;
-use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site, vip};
+use tests::lab::site::{Family, Nat, Site, vip};
 
 /// How the gateway rewrites addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,102 +31,175 @@ impl Gateway {
         }
     }
 
-    /// Backends behind it.
-    const fn backends(self) -> usize {
+    /// Port on which the backends behind it serve: its own, so that edges tell whose they are.
+    pub(super) const fn service_port(self) -> u16 {
         match self {
-            // Choosing among several takes a match that few kernels load.
-            Self::Iptables | Self::Routes => 1,
-            Self::Ipvs | Self::Nft => 2,
+            Self::Iptables => 8081,
+            Self::Ipvs => 8082,
+            Self::Nft => 8083,
+            Self::Routes => 8084,
         }
     }
 
-    /// Builds one client, the gateway and its backends; rules that differ by IP version come
-    /// with [`Gateway::rewrite`].
-    ///
-    /// # Errors
-    /// A skip when the kernel lacks what the gateway needs.
-    pub(super) fn build(self, lab: &Lab) -> Result<Site> {
-        let backends = self.backends();
-        match self {
-            Self::Nft => Site::build(lab, 1, backends, self.nat(), Middlebox::Plain)
-                .map_err(|error| missing("nft", &error)),
-            _ => Site::wire(lab, 1, backends, self.nat()),
+    /// Where clients connect to.
+    pub(super) fn target(self, site: &Site, family: Family) -> SocketAddr {
+        if self.nat().virtual_address() {
+            SocketAddr::new(vip(family).ip(), self.service_port() - 8000)
+        } else {
+            self.backend(site, 0, family)
         }
+    }
+
+    /// Where a backend serves.
+    pub(super) fn backend(self, site: &Site, backend: usize, family: Family) -> SocketAddr {
+        SocketAddr::new(site.backend_ip(backend, family), self.service_port())
     }
 
     /// Makes the gateway rewrite one IP version.
     ///
     /// # Errors
     /// A skip when the kernel lacks what it takes.
-    pub(super) fn rewrite(self, site: &Site, family: Family) -> Result<()> {
+    pub(super) fn apply(self, site: &Site, family: Family) -> Result<()> {
+        let (name, applied) = match self {
+            Self::Iptables => ("iptables", self.iptables(site, family)),
+            Self::Ipvs => ("IPVS", self.ipvs(site, family)),
+            Self::Nft => ("nft", self.nft(site, family)),
+            Self::Routes => return Ok(()),
+        };
+        // A part that only this gateway needs says nothing about the agent.
+        applied.map_err(|error| Skip(format!("no {name} here: {}", causes(&error))).into())
+    }
+
+    /// Takes back what [`Gateway::apply`] did, so that the next one works alone.
+    ///
+    /// # Errors
+    /// Those of the tools.
+    pub(super) fn remove(self, site: &Site, family: Family) -> Result<()> {
         match self {
-            Self::Nft | Self::Routes => Ok(()),
-            Self::Iptables => iptables(site, family).map_err(|error| missing("iptables", &error)),
-            Self::Ipvs => ipvs(site, family).map_err(|error| missing("IPVS", &error)),
+            Self::Iptables => tool(
+                site,
+                "xtables-legacy-multi",
+                &[filter(family), "-t", "nat", "-F"],
+            ),
+            Self::Ipvs => tool(
+                site,
+                "ipvsadm",
+                &["-D", "-t", &self.target(site, family).to_string()],
+            ),
+            Self::Nft => site
+                .gateway
+                .nft(&format!("delete table {} matrix\n", word(family))),
+            Self::Routes => Ok(()),
         }
     }
+
+    fn nft(self, site: &Site, family: Family) -> Result<()> {
+        let (word, to) = (word(family), self.target(site, family));
+        let choices: Vec<String> = (0..site.backends.len())
+            .map(|backend| format!("{backend} : {}", site.backend_ip(backend, family)))
+            .collect();
+        let mut rules = format!("table {word} matrix {{\n");
+        writeln!(
+            rules,
+            "chain virtual {{ type nat hook prerouting priority -100; policy accept;\n\
+             {word} daddr {} tcp dport {} dnat to numgen inc mod {} map {{ {} }} : {}\n}}",
+            to.ip(),
+            to.port(),
+            choices.len(),
+            choices.join(", "),
+            self.service_port(),
+        )?;
+        writeln!(
+            rules,
+            "chain hide {{ type nat hook postrouting priority 100; policy accept;\n\
+             oifname \"backend*\" masquerade\n}}\n}}"
+        )?;
+        site.gateway.nft(&rules)
+    }
+
+    /// To one backend: choosing among several takes a match that few kernels load.
+    fn iptables(self, site: &Site, family: Family) -> Result<()> {
+        let to = self.target(site, family);
+        let (address, port) = (to.ip().to_string(), to.port().to_string());
+        let backend = self.backend(site, 0, family).to_string();
+        let rules: [&[&str]; 2] = [
+            &[
+                "-A",
+                "PREROUTING",
+                "-d",
+                &address,
+                "-p",
+                "tcp",
+                "--dport",
+                &port,
+                "-j",
+                "DNAT",
+                "--to-destination",
+                &backend,
+            ],
+            &["-A", "POSTROUTING", "-o", "backend+", "-j", "MASQUERADE"],
+        ];
+        for rule in rules {
+            // By the program that holds both, whatever links to it a system has.
+            let rule = [&[filter(family), "-w", "-t", "nat"], rule].concat();
+            tool(site, "xtables-legacy-multi", &rule)?;
+        }
+        Ok(())
+    }
+
+    fn ipvs(self, site: &Site, family: Family) -> Result<()> {
+        let to = self.target(site, family);
+        let prefix = match to.ip() {
+            IpAddr::V4(_) => "32",
+            IpAddr::V6(_) => "128",
+        };
+        let local = format!("address add {}/{prefix} dev lo\n", to.ip());
+        site.gateway.ip(&local)?;
+        let service = to.to_string();
+        tool(site, "ipvsadm", &["-A", "-t", &service, "-s", "rr"])?;
+        for backend in 0..site.backends.len() {
+            let real = self.backend(site, backend, family).to_string();
+            tool(site, "ipvsadm", &["-a", "-t", &service, "-r", &real, "-m"])?;
+        }
+        Ok(())
+    }
 }
 
-/// The kernel lacks a part that only this gateway needs, which says nothing about the agent.
-fn missing(what: &str, error: &anyhow::Error) -> anyhow::Error {
-    Skip(format!("no {what} here: {error:#}")).into()
+/// Runs a tool in the gateway.
+fn tool(site: &Site, name: &str, arguments: &[&str]) -> Result<()> {
+    let mut run = site.gateway.command_beside(name);
+    // Without the launcher's own words, which would fill the reason.
+    let output = command::finish(run.args(arguments), "").with_context(|| name.to_owned())?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    anyhow::ensure!(
+        output.status.success(),
+        "{name} {}: {}",
+        arguments.join(" "),
+        said.lines().next().unwrap_or("no reason given")
+    );
+    Ok(())
 }
 
-fn iptables(site: &Site, family: Family) -> Result<()> {
-    let tool = match family {
+/// The causes on one line.
+fn causes(error: &Error) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+const fn filter(family: Family) -> &'static str {
+    match family {
         Family::V4 => "iptables",
         Family::V6 => "ip6tables",
-    };
-    let to = vip(family);
-    let (address, port) = (to.ip().to_string(), to.port().to_string());
-    let backend = match family {
-        Family::V4 => format!("{}:{SERVICE_PORT}", site.backend_ip(0, family)),
-        Family::V6 => format!("[{}]:{SERVICE_PORT}", site.backend_ip(0, family)),
-    };
-    let rules: [&[&str]; 2] = [
-        &[
-            "-A",
-            "PREROUTING",
-            "-d",
-            &address,
-            "-p",
-            "tcp",
-            "--dport",
-            &port,
-            "-j",
-            "DNAT",
-            "--to-destination",
-            &backend,
-        ],
-        &["-A", "POSTROUTING", "-o", "backend+", "-j", "MASQUERADE"],
-    ];
-    for rule in rules {
-        // By the program that holds both, whatever links to it a system has.
-        let mut add = site.gateway.command_beside("xtables-legacy-multi");
-        add.args([tool, "-w", "-t", "nat"]).args(rule);
-        command::run(&mut add)?;
     }
-    Ok(())
 }
 
-fn ipvs(site: &Site, family: Family) -> Result<()> {
-    let to = vip(family);
-    let prefix = if family == Family::V4 {
-        "32"
-    } else {
-        "128 nodad"
-    };
-    site.gateway
-        .ip(&format!("address add {}/{prefix} dev lo\n", to.ip()))?;
-    let service = to.to_string();
-    let run = |arguments: &[&str]| -> Result<()> {
-        let mut add: Command = site.gateway.command_beside("ipvsadm");
-        command::run(add.args(arguments)).map(drop)
-    };
-    run(&["-A", "-t", &service, "-s", "rr"]).context("add the virtual service")?;
-    for backend in 0..site.backends.len() {
-        let real = site.backend(backend, family).to_string();
-        run(&["-a", "-t", &service, "-r", &real, "-m"]).context("add a backend")?;
+const fn word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
     }
-    Ok(())
 }

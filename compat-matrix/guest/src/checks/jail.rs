@@ -28,24 +28,20 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     run.check("agent", "jail/shipped-rootfs/auto", |run| {
         compare(&run.payload.join("rootfs")).context("the shipped root directory")
     })?;
-    for (name, work) in [
-        (
-            "jail/root-directory/auto",
-            sees as fn(&Agent) -> Result<Found>,
-        ),
-        ("jail/privileges/auto", privileges),
-    ] {
-        run.check("agent", name, |run| {
-            let lab = Lab::new(&run.binaries)?;
-            let host = lab.host("host")?;
-            let mut agent = Agent::start_on(&lab, &host, None, &Settings::default())?;
-            let found = work(&agent)?;
-            agent.stop()?;
-            lab.close()?;
-            Ok(found)
-        })?;
-    }
-    Ok(())
+    let mut scene = None;
+    run.check("agent", "jail/root-directory/auto", |run| {
+        let lab = Lab::new(&run.binaries)?;
+        let host = lab.host("host")?;
+        let agent = Agent::start_on(&lab, &host, None, &Settings::default())?;
+        let (agent, _) = scene.insert((agent, lab));
+        sees(agent)
+    })?;
+    run.check("agent", "jail/privileges/auto", |_| {
+        let (mut agent, lab) = scene.context("there is no agent")?;
+        let found = privileges(&agent)?;
+        agent.stop()?;
+        lab.close().map(|()| found)
+    })
 }
 
 /// Compares a directory with the manifest.

@@ -1,11 +1,11 @@
 //! Nothing is lost without being counted: in the kernel, on disk, and across `kill -9`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
 use tests::lab::balance::{batches_balance, records_balance};
-use tests::lab::site::Family;
+use tests::lab::site::{Family, Site};
 use tests::lab::topology::Topology;
 use tests::lab::wait::{wait_for, wait_until};
 
@@ -17,33 +17,39 @@ use super::{Found, Run, SETTLE, mode_settings};
 const CONNECTIONS: u64 = 30;
 
 /// Connections that overflow the smallest ring while nobody empties it.
-const FLOOD: &str = "500";
+const FLOOD: &str = "400";
 
 /// Runs the checks in every mode.
 pub(super) fn run(run: &mut Run) -> Result<()> {
     for mode in run.order.modes.clone() {
-        run.check("connection", &format!("loss/flood/{mode}"), |run| {
-            run.need_connections()?;
-            in_lab(run, |lab| flood(lab, &mode_settings(&mode)?))
-        })?;
+        // Both in one lab: the second finds what the first left, and no other agents start.
+        let mut kept = None;
         run.check("agent", &format!("loss/kill-restart-drain/{mode}"), |run| {
             run.need_connections()?;
             let joins = run.need_tokens().is_ok() && mode != "observe";
-            in_lab(run, |lab| kills(lab, &mode_settings(&mode)?, joins))
+            let lab = Lab::new(&run.binaries)?;
+            // Dropped in this order: programs before the lab that they are in.
+            let (stage, lab) = kept.insert((site(&lab, &mode_settings(&mode)?)?, lab));
+            kills(stage, joins).inspect_err(|_| crate::say(&lab.evidence()))
+        })?;
+        run.check("connection", &format!("loss/flood/{mode}"), |run| {
+            run.need_connections()?;
+            let (mut stage, lab) = kept.context("there is no lab to flood")?;
+            let found = flood(&mut stage).inspect_err(|_| crate::say(&lab.evidence()))?;
+            drop(stage);
+            lab.close().map(|()| found)
         })?;
     }
     Ok(())
 }
 
-fn in_lab(run: &Run, work: impl FnOnce(&Lab) -> Result<Found>) -> Result<Found> {
-    let lab = Lab::new(&run.binaries)?;
-    match work(&lab) {
-        Ok(found) => lab.close().map(|()| found),
-        Err(error) => {
-            crate::say(&lab.evidence());
-            Err(error)
-        }
-    }
+/// A site whose agents have the smallest ring.
+fn site(lab: &Lab, settings: &Settings) -> Result<Stage> {
+    let site = Site::wire(lab, 1, 1, Gateway::Routes.nat())?;
+    let mut stage = Stage::set(lab, site)?;
+    let tiny = settings.clone().with("limits.ring_bytes", "'64KiB'")?;
+    stage.start_agents(lab, &tiny)?;
+    Ok(stage)
 }
 
 /// Waits until a check holds in the status of an agent, which writes it each interval.
@@ -53,14 +59,12 @@ fn wait_status(agent: &Agent, mut check: impl FnMut(&Status) -> Result<()>) -> R
 }
 
 /// A stopped agent empties nothing: the ring overflows, and what it loses is counted.
-fn flood(lab: &Lab, settings: &Settings) -> Result<Found> {
-    let site = Gateway::Routes.build(lab)?;
-    let mut stage = Stage::set(lab, site, Gateway::Routes.nat())?;
-    let tiny = settings.clone().with("limits.ring_bytes", "'64KiB'")?;
-    stage.start_agents(lab, &tiny)?;
-    let agent = stage.agent(&stage.site.clients[0])?;
+fn flood(stage: &mut Stage) -> Result<Found> {
+    let servers = stage.serve(Gateway::Routes)?;
+    // The client's is the first.
+    let agent = &stage.agents[0];
     agent.running()?.signal(Signal::SIGSTOP)?;
-    let target = stage.site.target(Family::V4);
+    let target = Gateway::Routes.target(&stage.site, Family::V4);
     let seen = stage.site.clients[0].connect(target, &["--count", FLOOD]);
     agent.running()?.signal(Signal::SIGCONT)?;
     let failed = seen?
@@ -73,9 +77,8 @@ fn flood(lab: &Lab, settings: &Settings) -> Result<Found> {
         records_balance(status)?;
         batches_balance(status)
     })?;
-    for agent in &mut stage.agents {
-        agent.stop()?;
-    }
+    drop(servers);
+    stage.stop_agents()?;
     Ok(Found::ALL)
 }
 
@@ -101,15 +104,16 @@ fn all_stored(agents: &[Agent]) -> Result<()> {
     Ok(())
 }
 
-/// The collector is down, the agents are killed, new ones find their spool, and drain it.
-fn kills(lab: &Lab, settings: &Settings, joins: bool) -> Result<Found> {
-    let site = Gateway::Routes.build(lab)?;
-    let mut stage = Stage::set(lab, site, Gateway::Routes.nat())?;
-    stage.start_agents(lab, settings)?;
-    stage.send(Family::V4, CONNECTIONS)?;
+/// The collector is down, the agents are killed, new ones find their spool, and send it.
+fn kills(stage: &mut Stage, joins: bool) -> Result<Found> {
+    let send = |stage: &Stage| -> Result<()> {
+        let route = stage.serve(Gateway::Routes)?;
+        route.send(Family::V4, CONNECTIONS).map(drop)
+    };
+    send(stage)?;
     all_stored(&stage.agents)?;
     stage.collector.kill()?;
-    stage.send(Family::V4, CONNECTIONS)?;
+    send(stage)?;
     all_stored(&stage.agents)?;
     for agent in &mut stage.agents {
         agent.kill()?;
@@ -117,15 +121,14 @@ fn kills(lab: &Lab, settings: &Settings, joins: bool) -> Result<Found> {
     for agent in &mut stage.agents {
         agent.start()?;
     }
-    stage.send(Family::V4, CONNECTIONS)?;
+    send(stage)?;
     stage.collector.start()?;
-    // The drain of an agent that is told to end must bring the rest.
-    for agent in &mut stage.agents {
-        agent.stop()?;
+    for agent in &stage.agents {
+        agent.flush()?;
     }
     let total = 3 * CONNECTIONS;
     wait_for(SETTLE, "every connection", || {
-        counted(&stage, &stage.collector.topology()?, total, joins)
+        counted(stage, &stage.collector.topology()?, total, joins)
     })?;
     Ok(Found {
         found: total,
@@ -135,7 +138,7 @@ fn kills(lab: &Lab, settings: &Settings, joins: bool) -> Result<Found> {
 
 fn counted(stage: &Stage, topology: &Topology, total: u64, joins: bool) -> Result<()> {
     let client = node(&stage.site.clients[0], SHOP);
-    let endpoint = stage.site.backend(0, Family::V4);
+    let endpoint = Gateway::Routes.backend(&stage.site, 0, Family::V4);
     let edge = topology.edge(&client, endpoint).or_else(|error| {
         if joins {
             Err(error)

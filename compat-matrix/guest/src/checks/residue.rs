@@ -14,7 +14,7 @@ use tests::lab::command;
 use tests::lab::host::Host;
 use tests::lab::netns;
 use tests::lab::programs;
-use tests::lab::site::{Family, SERVICE_PORT};
+use tests::lab::site::{Family, Site};
 use tests::lab::wait::wait_for;
 
 use super::gateway::Gateway;
@@ -27,17 +27,21 @@ const FREE: Duration = Duration::from_secs(20);
 
 /// Runs the check for every way to end.
 pub(super) fn run(run: &mut Run) -> Result<()> {
-    let ends: [(&str, fn(&mut Agent) -> Result<()>); 2] =
-        [("orderly-end", Agent::stop), ("sigkill", Agent::kill)];
-    for (at, (name, end)) in ends.into_iter().enumerate() {
-        run.check("agent", &format!("residue/{name}/auto"), |run| {
-            let lab = Lab::new(&run.binaries)?;
-            ended(run, &lab, end, at == 0)?;
-            lab.close()?;
-            Ok(Found::ALL)
-        })?;
-    }
-    Ok(())
+    let mut scene = None;
+    run.check("agent", "residue/orderly-end/auto", |run| {
+        let lab = Lab::new(&run.binaries)?;
+        let site = Site::wire(&lab, 1, 1, Gateway::Routes.nat())?;
+        let client = &site.clients[0];
+        let agent = Agent::prepare(&lab, client, None, &Settings::default())?;
+        let (agent, site, lab) = scene.insert((agent, site, lab));
+        ended(run, lab, site, agent, Agent::stop, true)
+    })?;
+    // The second start also shows that the first left its place free.
+    run.check("agent", "residue/sigkill/auto", |run| {
+        let (mut agent, site, lab) = scene.context("there is no lab")?;
+        ended(run, &lab, &site, &mut agent, Agent::kill, false)?;
+        lab.close().map(|()| Found::ALL)
+    })
 }
 
 /// Everything that an agent could leave.
@@ -86,12 +90,17 @@ impl State {
     }
 }
 
-fn ended(run: &Run, lab: &Lab, end: fn(&mut Agent) -> Result<()>, first: bool) -> Result<()> {
-    let site = Gateway::Routes.build(lab)?;
-    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+fn ended(
+    run: &Run,
+    lab: &Lab,
+    site: &Site,
+    agent: &mut Agent,
+    end: fn(&mut Agent) -> Result<()>,
+    first: bool,
+) -> Result<Found> {
     let client = &site.clients[0];
+    let _server = programs::serve(&site.backends[0], Gateway::Routes.service_port(), &[])?;
     let hosts = [client, &site.backends[0]];
-    let mut agent = Agent::prepare(lab, client, None, &Settings::default())?;
     let (before, objects) = (State::look(lab, &hosts, run.here)?, Objects::all());
     agent.start()?;
     let held = Objects::held_by(agent.pid()?)?;
@@ -100,12 +109,13 @@ fn ended(run: &Run, lab: &Lab, end: fn(&mut Agent) -> Result<()>, first: bool) -
         held.count() > 0 || !measures,
         "a running agent holds no BPF object"
     );
-    let seen = client.connect(site.target(Family::V4), &["--count", "10"])?;
+    let target = Gateway::Routes.target(site, Family::V4);
+    let seen = client.connect(target, &["--count", "10"])?;
     ensure!(
-        seen.iter().all(|c| c.error.is_empty()),
+        seen.iter().all(|connection| connection.error.is_empty()),
         "traffic failed: {seen:?}"
     );
-    end(&mut agent)?;
+    end(agent)?;
     let _leak = if first {
         Leak::ordered(&run.order, client)?
     } else {
@@ -123,9 +133,7 @@ fn ended(run: &Run, lab: &Lab, end: fn(&mut Agent) -> Result<()>, first: bool) -
         ensure!(left.count() == 0, "left in the kernel: {left:?}");
         Ok(())
     })?;
-    // The next start finds its place free.
-    agent.start()?;
-    agent.stop()
+    Ok(Found::ALL)
 }
 
 fn directories(at: &Path, found: &mut BTreeSet<String>) {

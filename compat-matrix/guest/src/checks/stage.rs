@@ -1,18 +1,19 @@
-//! A site with gateway, collector, agents and servers, and exact traffic through it.
+//! A site with collector, agents and servers, and exact traffic through it.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
 use tests::lab::collector::Collector;
 use tests::lab::host::Host;
 use tests::lab::programs::{self, Server};
-use tests::lab::site::{Family, Nat, SERVICE_PORT, Site};
+use tests::lab::site::{Family, Site};
 use tests::lab::topology::{Expected, Topology, nat, vip};
 use tests::lab::wait::{wait_for, wait_until};
 
 use super::SETTLE;
+use super::gateway::Gateway;
 
 /// Service name of the clients' programs.
 pub(super) const SHOP: &str = "shop";
@@ -20,34 +21,26 @@ pub(super) const SHOP: &str = "shop";
 /// Service name of the backends' programs.
 pub(super) const STOCK: &str = "stock";
 
-/// Everything of one shape.
+/// Everything that outlives one gateway.
 pub(super) struct Stage {
-    // Dropped in this order: programs before the lab that they are in.
+    // Dropped in this order: programs before the network that they are in.
+    /// The client's first.
     pub(super) agents: Vec<Agent>,
-    pub(super) servers: Vec<Server>,
     pub(super) collector: Collector,
     pub(super) site: Site,
-    pub(super) nat: Nat,
 }
 
 impl Stage {
-    /// A collector and servers for a site; no agent yet.
-    pub(super) fn set(lab: &Lab, site: Site, nat: Nat) -> Result<Self> {
-        let servers = site
-            .backends
-            .iter()
-            .map(|host| programs::serve(host, SERVICE_PORT, &[]))
-            .collect::<Result<_>>()?;
+    /// A collector for a site; no agent yet.
+    pub(super) fn set(lab: &Lab, site: Site) -> Result<Self> {
         Ok(Self {
             agents: Vec::new(),
-            servers,
             collector: Collector::start_in(lab)?,
             site,
-            nat,
         })
     }
 
-    /// Starts an agent on every client and backend.
+    /// Starts an agent on the client and every backend.
     pub(super) fn start_agents(&mut self, lab: &Lab, settings: &Settings) -> Result<()> {
         for (hosts, name) in [(&self.site.clients, SHOP), (&self.site.backends, STOCK)] {
             for host in hosts {
@@ -59,12 +52,39 @@ impl Stage {
         Ok(())
     }
 
+    /// Lets every agent drain and end.
+    pub(super) fn stop_agents(&mut self) -> Result<()> {
+        self.agents.iter_mut().try_for_each(Agent::stop)
+    }
+
+    /// Servers for one gateway.
+    pub(super) fn serve(&self, gateway: Gateway) -> Result<Route<'_>> {
+        let port = gateway.service_port();
+        let hosts = self.site.backends.iter();
+        Ok(Route {
+            stage: self,
+            gateway,
+            servers: hosts
+                .map(|host| programs::serve(host, port, &[]))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The way through one gateway, with the servers at its end.
+pub(super) struct Route<'a> {
+    stage: &'a Stage,
+    gateway: Gateway,
+    servers: Vec<Server>,
+}
+
+impl Route<'_> {
     /// Opens `count` connections one after the other and returns the edges that they must become.
     pub(super) fn send(&self, family: Family, count: u64) -> Result<Vec<Expected>> {
+        let site = &self.stage.site;
         let before = self.served(family)?;
-        let count_text = count.to_string();
-        let target = self.site.target(family);
-        let seen = self.site.clients[0].connect(target, &["--count", &count_text])?;
+        let target = self.gateway.target(site, family);
+        let seen = site.clients[0].connect(target, &["--count", &count.to_string()])?;
         let failed = seen.iter().find(|connection| !connection.error.is_empty());
         ensure!(failed.is_none(), "traffic to {target} failed: {failed:?}");
         let served = wait_until(SETTLE, "log of every connection", || {
@@ -87,40 +107,29 @@ impl Stage {
     fn served(&self, family: Family) -> Result<BTreeMap<usize, u64>> {
         let mut served = BTreeMap::new();
         for (backend, server) in self.servers.iter().enumerate() {
-            let of_family = server
-                .served()?
-                .into_iter()
-                .filter(|entry| entry.peer.is_ipv6() == (family == Family::V6));
+            let all = server.served()?.into_iter();
+            let of_family = all.filter(|entry| entry.peer.is_ipv6() == (family == Family::V6));
             served.insert(backend, of_family.count() as u64);
         }
         Ok(served)
     }
 
     fn expected(&self, family: Family, backend: usize, connections: u64) -> Expected {
+        let site = &self.stage.site;
         let mut via = Vec::new();
-        if self.nat.virtual_address() {
-            via.push(vip(self.site.target(family)));
+        if self.gateway.nat().virtual_address() {
+            via.push(vip(self.gateway.target(site, family)));
         }
-        if self.nat.hides_client() {
-            via.push(nat(self.site.gateway_ip(backend, family)));
+        if self.gateway.nat().hides_client() {
+            via.push(nat(site.gateway_ip(backend, family)));
         }
         Expected {
-            client: node(&self.site.clients[0], SHOP),
-            server: node(&self.site.backends[backend], STOCK),
-            endpoint: self.site.backend(backend, family),
+            client: node(&site.clients[0], SHOP),
+            server: node(&site.backends[backend], STOCK),
+            endpoint: self.gateway.backend(site, backend, family),
             connections,
             via,
         }
-    }
-
-    /// The topology without the edges of the other IP version.
-    pub(super) fn topology(&self, family: Family) -> Result<Topology> {
-        let mut topology = self.collector.topology()?;
-        let six = family == Family::V6;
-        topology
-            .edges
-            .retain(|edge| edge.server_endpoint.starts_with('[') == six);
-        Ok(topology)
     }
 
     /// Lets every agent report now, and waits until the topology passes `check`.
@@ -129,31 +138,36 @@ impl Stage {
         family: Family,
         mut check: impl FnMut(&Topology) -> Result<()>,
     ) -> Result<()> {
-        for agent in &self.agents {
+        for agent in &self.stage.agents {
             // An agent that a fault killed says nothing; its edges will be missing.
             agent.flush().ok();
         }
         wait_for(SETTLE, "expected topology", || {
-            check(&self.topology(family)?)
+            check(&topology(self.stage, self.gateway, family)?)
         })
     }
+}
 
-    /// The agent of a host.
-    ///
-    /// # Errors
-    /// When none was started there.
-    pub(super) fn agent(&self, host: &Host) -> Result<&Agent> {
-        let mut agents = self.agents.iter();
-        agents
-            .find(|agent| agent.host.name() == host.name())
-            .with_context(|| format!("no agent on {}", host.name()))
-    }
+/// The edges through one gateway with one IP version.
+pub(super) fn topology(stage: &Stage, gateway: Gateway, family: Family) -> Result<Topology> {
+    let mut topology = stage.collector.topology()?;
+    let port = format!(":{}", gateway.service_port());
+    topology.edges.retain(|edge| {
+        let to = &edge.server_endpoint;
+        to.ends_with(&port) && to.starts_with('[') == (family == Family::V6)
+    });
+    // Of the others, those of this gateway explain what is missing.
+    let target = gateway.target(&stage.site, family).to_string();
+    let seen = &mut topology.unjoined;
+    seen.retain(|edge| edge.server_endpoint == target || edge.server_endpoint.ends_with(&port));
+    Ok(topology)
 }
 
 /// How many of the expected edges are there, with exact counts.
 pub(super) fn found(topology: &Topology, expected: &[Expected]) -> u64 {
     let there = |want: &&Expected| {
-        topology.edges.iter().any(|edge| {
+        let mut edges = topology.edges.iter();
+        edges.any(|edge| {
             edge.client == want.client
                 && edge.server == want.server
                 && edge.server_endpoint == want.endpoint.to_string()
@@ -164,7 +178,7 @@ pub(super) fn found(topology: &Topology, expected: &[Expected]) -> u64 {
 }
 
 /// A service rule that names every program of a host.
-pub(super) fn rule(name: &str) -> String {
+fn rule(name: &str) -> String {
     format!("{{ name = '{name}', match = {{ comm = '*' }} }}")
 }
 
