@@ -139,7 +139,7 @@ pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
     }
     let mut cells = run.record.checks.clone();
     cells.push(ended(&run));
-    cells.push(log(&run));
+    cells.push(log(held, &run));
     cells.push(mode(held, &run.record));
     cells.extend(golden(held, &run.record));
     cells.extend(verifier(held, &run.record));
@@ -229,8 +229,8 @@ fn ended(run: &Run) -> Check {
     cell("run/end", reason)
 }
 
-fn log(run: &Run) -> Check {
-    let reason = klog::first_break(&run.log)
+fn log(held: &Held, run: &Run) -> Check {
+    let reason = klog::first_break(klog::since_ready(&run.log, &held.id))
         .map(|broken| format!("{}: {}", broken.kind, broken.line))
         .unwrap_or_default();
     cell("run/kernel-log", reason)

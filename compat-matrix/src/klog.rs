@@ -27,6 +27,17 @@ pub struct Break {
     pub line: String,
 }
 
+/// What the guest writes to its console when it is ready.
+const READY: &str = "checks for ";
+
+/// What was logged since the guest was ready: a warning before that is the kernel's own affair.
+/// Everything, where the console does not tell.
+#[must_use]
+pub fn since_ready<'a>(log: &'a str, id: &str) -> &'a str {
+    let line = format!("{READY}{id}");
+    log.find(&line).map_or(log, |at| &log[at + line.len()..])
+}
+
 /// The first place where the kernel broke.
 #[must_use]
 pub fn first_break(log: &str) -> Option<Break> {
@@ -67,7 +78,7 @@ pub fn tail(log: &str, lines: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_break, out_of_memory, tail};
+    use super::{first_break, out_of_memory, since_ready, tail};
 
     #[test]
     fn the_ways_in_which_kernels_break_are_told_apart() {
@@ -88,6 +99,13 @@ mod tests {
         }
         let fine = "[ 0.0] debug: BUG_ON is compiled in\n[0.1] Run /init as init process\n";
         assert_eq!(first_break(fine), None);
+    }
+
+    #[test]
+    fn what_was_logged_before_the_guest_was_ready_is_left_out() {
+        let log = "WARNING: CPU: 0\r\nchecks for a\r\nfine\r\n";
+        assert_eq!(first_break(since_ready(log, "a")), None);
+        assert!(first_break(since_ready(log, "b")).is_some());
     }
 
     #[test]
