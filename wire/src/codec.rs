@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 
+use crate::alike;
 use crate::number::{self, BitReader, BitWriter, Expected};
 use crate::stream::{ArrowColumn, ArrowTable, ReadTable, Values};
 use crate::{DecodeError, HISTOGRAM_BUCKETS, Limits};
 
-/// Name of the column whose first value is the table's bit string.
+/// Name of the table with the other tables' bit strings.
 const BITS: &str = "bits";
 
 /// One column of tokens: its name, and for human readers what its numbers are expected to be.
@@ -38,18 +39,30 @@ const LONG_BITS: u32 = 7;
 
 /// A column of its own.
 pub(crate) const fn column(name: &'static str, note: &'static str) -> Column {
-    Column { name, note, half: Half::Whole }
+    Column {
+        name,
+        note,
+        half: Half::Whole,
+    }
 }
 
 /// A column that shares its tokens' bytes with [`second`] of the same name. Meant for numbers of few
 /// tokens that depend on each other.
 pub(crate) const fn first(name: &'static str, note: &'static str) -> Column {
-    Column { name, note, half: Half::High }
+    Column {
+        name,
+        note,
+        half: Half::High,
+    }
 }
 
 /// The other column of [`first`], which must come before it.
 pub(crate) const fn second(name: &'static str) -> Column {
-    Column { name, note: "", half: Half::Low }
+    Column {
+        name,
+        note: "",
+        half: Half::Low,
+    }
 }
 
 /// Computes what a number is expected to be from its row and the column's numbers before it.
@@ -93,18 +106,31 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// All tables in the order in which they began.
+    /// All tables in the order in which they began, and the one of their bit strings.
     pub(crate) fn finish(self) -> Vec<ArrowTable> {
-        let finish = |(mut table, bits): (ArrowTable, BitWriter)| {
-            table.columns.push(ArrowColumn {
-                name: BITS,
-                note: "bit string",
-                turns: vec![0],
-                values: Values::Blob(bits.finish()),
-            });
-            table
+        let (mut tables, bits): (Vec<_>, Vec<_>) = self.tables.into_iter().unzip();
+        if tables.is_empty() {
+            return tables;
+        }
+        let bits: Vec<_> = bits.into_iter().map(BitWriter::finish).collect();
+        let names = Values::texts(tables.iter().map(|table: &ArrowTable| table.name));
+        let bits = Values::blobs(bits.iter().map(Vec::as_slice));
+        for table in &mut tables {
+            alike::arrange(&mut table.columns);
+        }
+        let column = |name, values| ArrowColumn {
+            name,
+            note: "",
+            turns: Vec::new(),
+            values,
         };
-        self.tables.into_iter().map(finish).collect()
+        let columns = vec![column("table", names), column("bits", bits)];
+        tables.push(ArrowTable {
+            name: BITS,
+            rows: tables.len(),
+            columns,
+        });
+        tables
     }
 
     fn bits(&mut self) -> &mut BitWriter {
@@ -113,14 +139,23 @@ impl Writer {
 
     fn push(&mut self, name: &'static str, note: &'static str, values: Values) {
         let turns = std::mem::take(&mut self.turns);
-        self.tables[self.current].0.columns.push(ArrowColumn { name, note, turns, values });
+        self.tables[self.current].0.columns.push(ArrowColumn {
+            name,
+            note,
+            turns,
+            values,
+        });
     }
 
     /// Puts the lower halves into a column that has the higher ones.
     fn merge(&mut self, name: &'static str, low: &[u8]) -> Result<(), DecodeError> {
         let columns = &mut self.tables[self.current].0.columns;
         let column = columns.iter_mut().find(|column| column.name == name);
-        let Some(ArrowColumn { values: Values::Bytes(bytes), .. }) = column else {
+        let Some(ArrowColumn {
+            values: Values::Bytes(bytes),
+            ..
+        }) = column
+        else {
             unreachable!("the first half of a column is written before the second");
         };
         for (byte, low) in bytes.iter_mut().zip(low) {
@@ -143,7 +178,6 @@ impl Codec for Writer {
                 };
                 self.tables.push((table, BitWriter::default()));
             }
-            self.turns = vec![0];
         }
         Ok(())
     }
@@ -181,20 +215,8 @@ impl Codec for Writer {
     }
 
     fn texts(&mut self, name: &'static str, values: &mut Vec<String>) -> Result<(), DecodeError> {
-        let mut ends = vec![0];
-        let mut data = Vec::new();
-        for value in values {
-            data.extend_from_slice(value.as_bytes());
-            ends.push(i32::try_from(data.len()).expect("texts of one batch are below 2 GiB"));
-        }
-        self.push(
-            name,
-            "text",
-            Values::Text {
-                offsets: ends,
-                data,
-            },
-        );
+        let texts = Values::texts(values.iter().map(String::as_str));
+        self.push(name, "text", texts);
         Ok(())
     }
 
@@ -215,7 +237,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn open(mut raw: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         // The longest helper table has a row per histogram bucket.
         let most = limits.max_rows.saturating_mul(2 * HISTOGRAM_BUCKETS);
-        let mut tables = HashMap::new();
+        let mut tables: HashMap<_, (ReadTable<'a>, BitReader<'a>)> = HashMap::new();
         while !raw.is_empty() {
             let table = ReadTable::read(&mut raw)?;
             if table.rows > most {
@@ -224,9 +246,15 @@ impl<'a> Reader<'a> {
                     limit: most,
                 });
             }
-            let bits = BitReader::new(table.blob(BITS)?);
-            if let Some((twice, _)) = tables.insert(table.name, (table, bits)) {
+            if let Some((twice, _)) = tables.insert(table.name, (table, BitReader::new(&[]))) {
                 return Err(malformed(format!("table {} comes twice", twice.name)));
+            }
+        }
+        if let Some((bits, _)) = tables.remove(BITS) {
+            for (name, string) in bits.texts("table")?.iter().zip(bits.blobs("bits")?) {
+                if let Some((_, reader)) = tables.get_mut(name.as_str()) {
+                    *reader = BitReader::new(string);
+                }
             }
         }
         Ok(Self {

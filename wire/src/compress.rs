@@ -1,8 +1,15 @@
 //! zstd with the format's dictionaries, and a bound on what comes out.
+//!
+//! A batch is several zstd frames one after the other, which any zstd tool unpacks as one. Each kind
+//! of bytes gets its own: zstd guesses the cost of symbols from the block before, and that guess is
+//! poor where the kind changes.
 
-use std::io::Write;
+use std::ops::Range;
+use std::sync::LazyLock;
 
-use zstd::stream::write::Encoder;
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::dict::EncoderDictionary;
+use zstd::zstd_safe::{CParameter, Strategy};
 
 use crate::DecodeError;
 
@@ -15,14 +22,37 @@ pub(crate) struct Dictionary {
 }
 
 /// All dictionaries that were ever used, the one for new batches last. None is ever removed.
-static DICTIONARIES: [Dictionary; 1] =
-    [Dictionary { id: 1, bytes: include_bytes!("../dictionaries/1.dictionary") }];
+static DICTIONARIES: [Dictionary; 1] = [Dictionary {
+    id: 1,
+    bytes: include_bytes!("../dictionaries/1.dictionary"),
+}];
 
-/// Bytes that are worth a block of their own.
-const MIN_BLOCK: usize = 200;
+/// The newest dictionary, digested once: that takes longer than compressing a batch.
+static DIGESTED: LazyLock<EncoderDictionary<'static>> =
+    LazyLock::new(|| EncoderDictionary::copy(Dictionary::newest().bytes, TEXT_LEVEL));
 
-/// The highest level before zstd's "ultra" ones, which want much more memory.
-const LEVEL: i32 = 19;
+/// What bytes are like from some place on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Schemas and texts: long matches among themselves and in the dictionary.
+    Text,
+    /// Tokens of a few kinds: small numbers without an order.
+    Tokens,
+    /// Bits that no compressor shortens.
+    Noise,
+}
+
+/// Fewer bytes are not worth a frame of their own.
+const MIN_FRAME: usize = 300;
+
+/// Fewer bytes are not even worth a frame after noise.
+const MIN_TAIL: usize = 16;
+
+const TEXT_LEVEL: i32 = 19;
+const TOKEN_LEVEL: i32 = 9;
+/// Short matches among tokens are chance, and cost more than the tokens themselves.
+const TOKEN_MATCH: u32 = 7;
+const NOISE_LEVEL: i32 = 1;
 
 impl Dictionary {
     /// The one for new batches.
@@ -36,45 +66,72 @@ impl Dictionary {
         found.ok_or_else(|| DecodeError::Unsupported(format!("dictionary {id}")))
     }
 
-    /// One frame, with a new block at each of `turns`, so that bytes of different kinds do not
-    /// share one statistic.
-    pub(crate) fn compress(&self, raw: &[u8], turns: &[usize]) -> Vec<u8> {
-        self.try_compress(raw, turns)
-            .expect("zstd compresses into memory unless that is exhausted")
-    }
-
-    fn try_compress(&self, raw: &[u8], turns: &[usize]) -> std::io::Result<Vec<u8>> {
-        let mut encoder = Encoder::with_dictionary(Vec::new(), LEVEL, self.bytes)?;
-        encoder.set_pledged_src_size(Some(raw.len() as u64))?;
-        encoder.include_contentsize(true)?;
-        // The head has both.
-        encoder.include_checksum(false)?;
-        encoder.include_dictid(false)?;
-        let mut done = 0;
-        for turn in turns.iter().filter(|turn| **turn < raw.len()) {
-            if turn - done >= MIN_BLOCK {
-                encoder.write_all(&raw[done..*turn])?;
-                encoder.flush()?;
-                done = *turn;
-            }
-        }
-        encoder.write_all(&raw[done..])?;
-        encoder.finish()
-    }
-
     /// Exactly `raw` bytes, for which the caller has checked that they may be allocated.
     pub(crate) fn decompress(&self, compressed: &[u8], raw: usize) -> Result<Vec<u8>, DecodeError> {
         let malformed = |what: String| DecodeError::Malformed(format!("decompression: {what}"));
-        let mut decoder = zstd::bulk::Decompressor::with_dictionary(self.bytes)
-            .map_err(|error| malformed(error.to_string()))?;
+        let failed = |error: std::io::Error| malformed(error.to_string());
+        let mut decoder = Decompressor::with_dictionary(self.bytes).map_err(failed)?;
         let mut out = Vec::with_capacity(raw);
         let length = decoder
             .decompress_to_buffer(compressed, &mut out)
-            .map_err(|error| malformed(error.to_string()))?;
+            .map_err(failed)?;
         if length == raw {
             Ok(out)
         } else {
             Err(malformed(format!("{length} bytes, not {raw}")))
         }
     }
+}
+
+/// Compresses with the newest dictionary; `kinds` says from where on the bytes are of which kind.
+pub(crate) fn compress(raw: &[u8], kinds: &[(usize, Kind)]) -> Vec<u8> {
+    try_compress(raw, kinds).expect("zstd compresses into memory unless that is exhausted")
+}
+
+fn try_compress(raw: &[u8], kinds: &[(usize, Kind)]) -> std::io::Result<Vec<u8>> {
+    let mut text = Compressor::with_prepared_dictionary(&DIGESTED)?;
+    let mut tokens = Compressor::new(TOKEN_LEVEL)?;
+    tokens.set_parameter(CParameter::Strategy(Strategy::ZSTD_btopt))?;
+    tokens.set_parameter(CParameter::MinMatch(TOKEN_MATCH))?;
+    tokens.set_parameter(CParameter::TargetLength(999))?;
+    let mut noise = Compressor::new(NOISE_LEVEL)?;
+    for compressor in [&mut text, &mut tokens, &mut noise] {
+        // The head of the batch says both.
+        compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
+        compressor.set_parameter(CParameter::DictIdFlag(false))?;
+    }
+    let mut out = Vec::new();
+    for (range, kind) in frames(raw.len(), kinds) {
+        let compressor = match kind {
+            Kind::Text => &mut text,
+            Kind::Tokens => &mut tokens,
+            Kind::Noise => &mut noise,
+        };
+        out.extend(compressor.compress(&raw[range])?);
+    }
+    Ok(out)
+}
+
+/// One range per frame: texts with what is between them, and everything else that is long enough.
+fn frames(length: usize, kinds: &[(usize, Kind)]) -> Vec<(Range<usize>, Kind)> {
+    let mut frames: Vec<(Range<usize>, Kind)> = Vec::new();
+    let ends = kinds
+        .iter()
+        .skip(1)
+        .map(|(start, _)| *start)
+        .chain([length]);
+    for ((start, kind), end) in kinds.iter().zip(ends) {
+        match frames.last_mut() {
+            Some((range, last))
+                if end - start < MIN_TAIL
+                    || *last != Kind::Noise
+                        && (end - start < MIN_FRAME
+                            || (*kind, *last) == (Kind::Text, Kind::Text)) =>
+            {
+                range.end = end;
+            }
+            _ => frames.push((*start..end, *kind)),
+        }
+    }
+    frames
 }

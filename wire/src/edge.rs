@@ -72,41 +72,14 @@ impl EdgeColumns {
         }
     }
 
-    /// The table `edge` and those of its histograms.
+    /// The table `edge` and that of its histograms.
     pub(crate) fn code(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
         self.ends.code(codec, keys)?;
-        self.code_connections(codec)?;
-        self.code_volume(codec)?;
-        self.code_histograms(codec, keys)
-    }
-
-    fn code_connections(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
         let last = self.code_since(codec)?;
-        let subjects = &self.ends.subjects;
-        let ages = self
-            .since
-            .iter()
-            .map(|since| last.saturating_sub(*since).saturating_add(1));
-        let ages: Vec<_> = ages.collect();
-        let mut rate = Rate::new(&ages, subjects);
-        let opened = column(
-            "opened",
-            "in bits: like its rate over the age among the subject's",
-        );
-        codec.numbers(opened, &mut self.opened, &mut |row, before| {
-            Expected::Bits(bits(rate.value(row, before)))
-        })?;
-        let live = column("live", "opened less closed");
-        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)?;
-        let opened = &self.opened;
-        let mut rare = |column, values: &mut Vec<u64>, base: &[u64]| {
-            rated(codec, column, values, Rate::new(base, subjects), Spread::Root)
-        };
-        rare(first("failed_refused", ROOT), &mut self.failed, opened)?;
-        rare(second("failed_refused"), &mut self.refused, &self.failed)?;
-        rare(first("reset_local_remote", ROOT), &mut self.reset_local, opened)?;
-        rare(second("reset_local_remote"), &mut self.reset_remote, opened)?;
-        rare(column("zero_windows", ROOT), &mut self.zero_windows, opened)
+        self.code_opened(codec, last)?;
+        self.code_volume(codec)?;
+        self.code_troubles(codec)?;
+        self.code_histograms(codec, keys)
     }
 
     /// Edges began when the agent did, or lately: the shorter distance counts. Returns the last
@@ -133,46 +106,116 @@ impl EdgeColumns {
         Ok(last)
     }
 
+    fn code_opened(&mut self, codec: &mut impl Codec, last: u64) -> Result<(), DecodeError> {
+        let age = |since: &u64| last.saturating_sub(*since).saturating_add(1);
+        let ages: Vec<_> = self.since.iter().map(age).collect();
+        let mut rate = Rate::new(&ages, self.ends.services());
+        let opened = column(
+            "opened",
+            "in bits: like the rate over age among the subject's",
+        );
+        codec.numbers(opened, &mut self.opened, &mut |row, before| {
+            Expected::Bits(bits(rate.value(row, before)))
+        })
+    }
+
     fn code_volume(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
-        let (subjects, networks) = (&self.ends.subjects, &self.ends.networks);
-        codec.turns(&[0]);
-        for (column, values) in [
-            (first("bytes_sent_received", SHARE), &mut self.bytes_sent),
-            (second("bytes_sent_received"), &mut self.bytes_received),
-        ] {
-            let rate = Rate::new(&self.opened, subjects);
-            rated(codec, column, values, rate, Spread::Share(2))?;
-        }
-        let sent: Vec<_> = self.efforts(&self.bytes_sent, &self.bytes_received);
-        let rate = Rate::new(&sent, subjects);
-        let segments = column("segments_sent", SHARE);
+        let groups = self.ends.services();
+        let (rate, sent) = (
+            Rate::new(&self.opened, groups),
+            first("bytes_sent_received", SHARE),
+        );
+        rated(codec, sent, &mut self.bytes_sent, rate, Spread::Share(2))?;
+        // Requests are answered, so bytes sent tell of the number of requests.
+        let pairs = self.opened.iter().zip(&self.bytes_sent);
+        let means: Vec<_> = pairs
+            .map(|(opened, sent)| geometric_mean(*opened, *sent))
+            .collect();
+        let (rate, received) = (Rate::new(&means, groups), second("bytes_sent_received"));
         rated(
             codec,
-            segments,
+            received,
+            &mut self.bytes_received,
+            rate,
+            Spread::Share(2),
+        )?;
+        let sent: Vec<_> = self.efforts(&self.bytes_sent, &self.bytes_received);
+        let (rate, column) = (Rate::new(&sent, groups), column("segments_sent", SHARE));
+        rated(
+            codec,
+            column,
             &mut self.segments_sent,
             rate,
             Spread::Share(6),
         )?;
         let received: Vec<_> = self.efforts(&self.bytes_received, &self.bytes_sent);
         let scaled = received.iter().zip(&sent).zip(&self.segments_sent);
-        let answers: Vec<_> = scaled
-            .map(|((to, from), segments)| scale(*segments, *to, *from))
-            .collect();
-        let rate = Rate::new(&answers, subjects);
-        let segments = column("segments_received", SHARE);
+        let answers = scaled.map(|((to, from), segments)| scale(*segments, *to, *from));
+        let answers: Vec<_> = answers.collect();
+        let (rate, column) = (
+            Rate::new(&answers, groups),
+            self::column("segments_received", SHARE),
+        );
         rated(
             codec,
-            segments,
+            column,
             &mut self.segments_received,
             rate,
             Spread::Share(6),
+        )
+    }
+
+    fn code_troubles(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        let (services, networks) = (self.ends.services(), self.ends.all_networks());
+        let mut rare = |column, values: &mut Vec<u64>, base: &[u64], groups| {
+            rated(codec, column, values, Rate::new(base, groups), Spread::Root)
+        };
+        let opened = &self.opened;
+        rare(
+            first("failed_refused", ROOT),
+            &mut self.failed,
+            opened,
+            services,
         )?;
-        let losses = first("retransmits_out_of_order", LOSS);
-        let rate = Rate::new(&self.segments_sent, networks);
-        rated(codec, losses, &mut self.retransmits, rate, Spread::Root)?;
-        let losses = second("retransmits_out_of_order");
-        let rate = Rate::new(&self.segments_received, networks);
-        rated(codec, losses, &mut self.out_of_order, rate, Spread::Root)
+        rare(
+            second("failed_refused"),
+            &mut self.refused,
+            &self.failed,
+            services,
+        )?;
+        rare(
+            first("reset_local_remote", ROOT),
+            &mut self.reset_local,
+            opened,
+            services,
+        )?;
+        rare(
+            second("reset_local_remote"),
+            &mut self.reset_remote,
+            opened,
+            services,
+        )?;
+        let name = "retransmits_out_of_order";
+        rare(
+            first(name, LOSS),
+            &mut self.retransmits,
+            &self.segments_sent,
+            networks,
+        )?;
+        rare(
+            second(name),
+            &mut self.out_of_order,
+            &self.segments_received,
+            networks,
+        )?;
+        rare(
+            column("zero_windows", ROOT),
+            &mut self.zero_windows,
+            opened,
+            services,
+        )?;
+        let live = column("live", "opened less closed");
+        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)
     }
 
     /// Segments that so many bytes in both directions take, roughly.
@@ -186,31 +229,39 @@ impl EdgeColumns {
     }
 
     fn code_histograms(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
-        let (subjects, networks) = (&self.ends.subjects, &self.ends.networks);
-        codec.turns(&[0]);
-        let mut rate = Rate::new(&self.opened, subjects);
-        let extra = column("rtt_extra", "added to opened; about the rate among the subject's");
-        self.rtt.code_totals(codec, extra, &self.opened, &mut |row, before| {
-            rate.about(Spread::Share(1), row, before)
-        })?;
+        let (groups, networks) = (self.ends.services(), &self.ends.networks);
+        let mut rate = Rate::new(&self.opened, groups);
+        let extra = column(
+            "rtt_extra",
+            "added to opened; about the rate among the subject's",
+        );
+        self.rtt
+            .code_totals(codec, extra, &self.opened, &mut |row, before| {
+                rate.about(Spread::Share(1), row, before)
+            })?;
         let mut mean = Mean::new(networks);
         let peak = column("rtt_peak", "near the mean of the network's");
-        self.rtt.code_peaks(codec, peak, &mut |row, before| mean.near(row, before))?;
-        self.rtt.code_sides(codec, "rtt_below_above")?;
-        let handshakes: Vec<_> = (0..self.opened.len())
-            .map(|row| handshakes(self.ends.role(row, keys), self.opened[row]))
-            .collect();
-        let extra = column("connect_latency_extra", "added to a client's opened; near 0");
-        let connects = &mut self.connect_latency;
-        connects.code_totals(codec, extra, &handshakes, &mut |_, _| Expected::near(0))?;
-        let paths = &self.rtt.peak;
+        self.rtt
+            .code_peaks(codec, peak, &mut |row, before| mean.near(row, before))?;
+        let (paths, connects) = (&self.rtt.peak, &mut self.connect_latency);
         let peak = column("connect_latency_peak", "near rtt_peak");
         connects.code_peaks(codec, peak, &mut |row, _| Expected::near(paths[row]))?;
+        let opened = self.opened.iter().enumerate();
+        let handshakes: Vec<_> = opened
+            .map(|(row, opened)| handshakes(self.ends.role(row, keys), *opened))
+            .collect();
+        let extra = column(
+            "connect_latency_extra",
+            "added to a client's opened; near 0",
+        );
+        connects.code_totals(codec, extra, &handshakes, &mut |_, _| Expected::near(0))?;
+        self.rtt.code_sides(codec, "rtt_below_above")?;
         connects.code_sides(codec, "connect_latency_below_above")?;
         HistogramColumns::code_counts(&mut self.rtt, connects, codec, "edge_bucket")?;
         codec.table("edge", &mut self.opened.len())?;
         self.rtt.code_sums(codec, "rtt_sum_us")?;
-        self.connect_latency.code_sums(codec, "connect_latency_sum_us")
+        self.connect_latency
+            .code_sums(codec, "connect_latency_sum_us")
     }
 
     /// The rows, after [`Self::code`].
@@ -257,6 +308,11 @@ fn handshakes(role: Role, opened: u64) -> u64 {
         Role::Client => opened,
         Role::Server => 0,
     }
+}
+
+fn geometric_mean(one: u64, other: u64) -> u64 {
+    let mean = (u128::from(one) * u128::from(other)).isqrt();
+    u64::try_from(mean).expect("a mean of two numbers is no larger than both")
 }
 
 /// `value * to / from`.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::DecodeError;
-use crate::codec::{Codec, column, narrow, previous};
+use crate::codec::{Codec, column, first, narrow, previous, second};
 use crate::number::Expected;
+use crate::rate::Groups;
 use crate::rows::{Batch, EdgeRow, Endpoint, EventRow, Role, SightingRow};
 
 /// The part of a row that says whose connection it is.
@@ -39,13 +40,18 @@ fn split(address: [u8; 16]) -> Address {
     let address = u128::from_be_bytes(address);
     let host_bits = if address >> 32 == 0xffff { 8 } else { 64 };
     let network = address >> host_bits << host_bits;
-    (network, u64::try_from(address - network).expect("at most 64 bits"))
+    (
+        network,
+        u64::try_from(address - network).expect("at most 64 bits"),
+    )
 }
 
 fn join(network: u128, host: u64) -> Result<[u8; 16], DecodeError> {
     let address = (network | u128::from(host)).to_be_bytes();
     if split(address) != (network, host) {
-        return Err(DecodeError::Malformed(format!("network {network:x} has no host {host:x}")));
+        return Err(DecodeError::Malformed(format!(
+            "network {network:x} has no host {host:x}"
+        )));
     }
     Ok(address)
 }
@@ -57,7 +63,13 @@ impl Ends {
             Role::Server => self.local.port,
         };
         let local = split(self.local.addr);
-        Subject { process_id: self.process_id, role: self.role, netns: self.netns, local, port }
+        Subject {
+            process_id: self.process_id,
+            role: self.role,
+            netns: self.netns,
+            local,
+            port,
+        }
     }
 
     fn other_port(&self) -> u16 {
@@ -90,6 +102,8 @@ ends_of!(EdgeRow, SightingRow, EventRow);
 pub(crate) struct Keys {
     networks: Vec<u128>,
     subjects: Vec<Subject>,
+    /// Number of the process in its role per subject.
+    processes: Vec<usize>,
 }
 
 impl Keys {
@@ -105,13 +119,22 @@ impl Keys {
         Self {
             networks: networks.into_iter().collect(),
             subjects: subjects.into_iter().collect(),
+            processes: Vec::new(),
         }
     }
 
     /// The tables `network` and `subject`.
     pub(crate) fn code(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
         self.code_networks(codec)?;
-        self.code_subjects(codec)
+        self.code_subjects(codec)?;
+        let mut number = 0;
+        let mut last = None;
+        for subject in &self.subjects {
+            let process = (subject.role, subject.process_id);
+            number += usize::from(last.replace(process).is_some_and(|last| last != process));
+            self.processes.push(number);
+        }
+        Ok(())
     }
 
     fn code_networks(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
@@ -140,22 +163,34 @@ impl Keys {
             return Ok(());
         }
         let list = std::mem::take(&mut self.subjects);
-        let mut process = list.iter().map(|subject| u64::from(subject.process_id)).collect();
+        let mut process = list
+            .iter()
+            .map(|subject| u64::from(subject.process_id))
+            .collect();
         let mut roles = list.iter().map(|subject| subject.role as u64).collect();
-        let mut network = list.iter().map(|subject| self.network(subject.local.0)).collect();
+        let mut network = list
+            .iter()
+            .map(|subject| self.network(subject.local.0))
+            .collect();
         let mut host = list.iter().map(|subject| subject.local.1).collect();
         let mut netns = recency(list.iter().map(|subject| u64::from(subject.netns)));
         let mut port = recency(list.iter().map(|subject| u64::from(subject.port)));
-        codec.numbers(column("role", "0 client, 1 server"), &mut roles, &mut |_, _| Expected::ANY)?;
+        codec.numbers(
+            column("role", "0 client, 1 server"),
+            &mut roles,
+            &mut |_, _| Expected::ANY,
+        )?;
         let ids = column("process_id", "at least the one before of the same role");
         codec.numbers(ids, &mut process, &mut |row, before| {
             let same = row > 0 && roles[row] == roles[row - 1];
             Expected::AtLeast(if same { before[row - 1] } else { 0 })
         })?;
         for (name, values) in [("local_network", &mut network), ("local_host", &mut host)] {
-            codec.numbers(column(name, "near the one before"), values, &mut |row, before| {
-                Expected::near(previous(row, before))
-            })?;
+            codec.numbers(
+                column(name, "near the one before"),
+                values,
+                &mut |row, before| Expected::near(previous(row, before)),
+            )?;
         }
         for (name, values) in [("netns", &mut netns), ("port", &mut port)] {
             codec.numbers(column(name, "recency"), values, &mut |_, _| Expected::ANY)?;
@@ -225,7 +260,9 @@ fn recency(values: impl Iterator<Item = u64>) -> Vec<u64> {
 fn from_recency(codes: &[u64]) -> Vec<u64> {
     let mut recent = VecDeque::new();
     let value = |code: &u64| {
-        let place = usize::try_from(*code).ok().filter(|place| *place < recent.len());
+        let place = usize::try_from(*code)
+            .ok()
+            .filter(|place| *place < recent.len());
         let value = place.map_or_else(|| *code - recent.len() as u64, |place| recent[place]);
         remember(&mut recent, place, value);
         value
@@ -252,6 +289,8 @@ pub(crate) struct EndColumns {
     pub(crate) subjects: Vec<usize>,
     /// Number of the remote address's network per row.
     pub(crate) networks: Vec<usize>,
+    /// Number of the process in its role per row.
+    pub(crate) processes: Vec<usize>,
 }
 
 impl EndColumns {
@@ -271,38 +310,78 @@ impl EndColumns {
     }
 
     pub(crate) fn code(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
-        let sorted = column("subject", "at least the one before");
+        let note = "high: subject, at least the one before; low: network, at least the one before of \
+            the same subject";
+        let sorted = first("subject_network", note);
         codec.numbers(sorted, &mut self.subject, &mut |row, before| {
             Expected::AtLeast(previous(row, before))
         })?;
         let subject = &self.subject;
         let same = |row: usize| row > 0 && subject[row] == subject[row - 1];
-        let sorted = column("network", "at least the one before of the same subject");
+        let sorted = second("subject_network");
         codec.numbers(sorted, &mut self.network, &mut |row, before| {
             Expected::AtLeast(if same(row) { before[row - 1] } else { 0 })
         })?;
         let number = |(numbers, count, what): (&[u64], usize, &str)| {
-            numbers.iter().map(|number| find(what, *number, count)).collect::<Result<_, _>>()
+            numbers
+                .iter()
+                .map(|number| find(what, *number, count))
+                .collect::<Result<_, _>>()
         };
         self.subjects = number((&self.subject, keys.subjects.len(), "subject"))?;
         self.networks = number((&self.network, keys.networks.len(), "network"))?;
-        let networks = &self.networks;
+        self.processes = self
+            .subjects
+            .iter()
+            .map(|subject| keys.processes[*subject])
+            .collect();
+        let other = column(
+            "other_port",
+            "remote port of a server, local port of a client",
+        );
+        codec.numbers(other, &mut self.other_port, &mut |_, _| Expected::ANY)?;
+        self.code_hosts(codec, keys)
+    }
+
+    fn code_hosts(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
+        let (subjects, networks) = (&self.subjects, &self.networks);
         let mut last_host = vec![0; keys.networks.len()];
-        let host = column("host", "at least the one before of the same subject and network; else \
-            of IPv6 near the network's last, of IPv4 anything");
+        let host = column(
+            "host",
+            "at least the one before of the same subject and network; else \
+            of IPv6 near the network's last, of IPv4 anything",
+        );
         codec.numbers(host, &mut self.host, &mut |row, before| {
             let network = networks[row];
             if row > 0 {
                 last_host[networks[row - 1]] = before[row - 1];
-                if same(row) && networks[row - 1] == network {
+                if subjects[row - 1] == subjects[row] && networks[row - 1] == network {
                     return Expected::AtLeast(before[row - 1]);
                 }
             }
             let ipv4 = keys.networks[network] >> 32 == 0xffff;
-            if ipv4 { Expected::ANY } else { Expected::near(last_host[network]) }
-        })?;
-        let other = column("other_port", "remote port of a server, local port of a client");
-        codec.numbers(other, &mut self.other_port, &mut |_, _| Expected::ANY)
+            if ipv4 {
+                Expected::ANY
+            } else {
+                Expected::near(last_host[network])
+            }
+        })
+    }
+
+    /// Rows of one subject behave alike, and those of one process still somewhat.
+    pub(crate) fn services(&self) -> Groups<'_> {
+        Groups {
+            fine: &self.subjects,
+            coarse: Some(&self.processes),
+        }
+    }
+
+    /// Rows of one network share its losses.
+    pub(crate) fn all_networks(&self) -> Groups<'_> {
+        Groups {
+            fine: &self.networks,
+            coarse: None,
+        }
     }
 
     /// Role of one row, after [`Self::code`].
@@ -312,7 +391,13 @@ impl EndColumns {
 
     /// Both ends of one row, after [`Self::code`].
     pub(crate) fn row(&self, row: usize, keys: &Keys) -> Result<Ends, DecodeError> {
-        let Subject { process_id, role, netns, local, port } = keys.subjects[self.subjects[row]];
+        let Subject {
+            process_id,
+            role,
+            netns,
+            local,
+            port,
+        } = keys.subjects[self.subjects[row]];
         let remote = join(keys.networks[self.networks[row]], self.host[row])?;
         let other = narrow(self.other_port[row], "port")?;
         let (local_port, remote_port) = match role {
@@ -323,8 +408,14 @@ impl EndColumns {
             process_id,
             role,
             netns,
-            local: Endpoint { addr: join(local.0, local.1)?, port: local_port },
-            remote: Endpoint { addr: remote, port: remote_port },
+            local: Endpoint {
+                addr: join(local.0, local.1)?,
+                port: local_port,
+            },
+            remote: Endpoint {
+                addr: remote,
+                port: remote_port,
+            },
         })
     }
 }

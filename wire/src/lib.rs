@@ -2,6 +2,7 @@
 //!
 //! Pure: no file descriptor, no clock, no global. `FORMAT.md` is the byte-level description.
 
+mod alike;
 mod checksum;
 mod codec;
 mod compress;
@@ -22,7 +23,7 @@ mod sighting;
 mod stream;
 
 use codec::{Reader, Writer};
-use compress::Dictionary;
+use compress::{Dictionary, Kind};
 use content::Content;
 use header::Head;
 pub use header::{FORMAT_VERSION, MAGIC, SCHEMA_MAJOR, SCHEMA_MINOR};
@@ -84,15 +85,14 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode(batch: &Batch) -> Vec<u8> {
     let rows = row_counts(batch);
-    let (raw, turns) = arrow(batch, rows);
-    let dictionary = Dictionary::newest();
+    let (raw, kinds) = arrow(batch, rows);
     let head = Head {
         batch: batch.header.clone(),
-        dictionary: dictionary.id,
+        dictionary: Dictionary::newest().id,
         raw: u32::try_from(raw.len()).expect("a batch is far below 4 GiB"),
         rows,
     };
-    head.seal(&dictionary.compress(&raw, &turns))
+    head.seal(&compress::compress(&raw, &kinds))
 }
 
 /// The Arrow IPC streams of a batch before compression, one per table.
@@ -118,15 +118,15 @@ fn row_counts(batch: &Batch) -> [u32; header::FAMILIES.len()] {
 }
 
 /// The streams, and where their bytes change in kind.
-fn arrow(batch: &Batch, rows: [u32; header::FAMILIES.len()]) -> (Vec<u8>, Vec<usize>) {
+fn arrow(batch: &Batch, rows: [u32; header::FAMILIES.len()]) -> (Vec<u8>, Vec<(usize, Kind)>) {
     let mut writer = Writer::default();
     let coded = Content::of(batch).code(&mut writer, rows);
     coded.expect("a writer has no input to refuse");
-    let (mut raw, mut turns) = (Vec::new(), Vec::new());
+    let (mut raw, mut kinds) = (Vec::new(), Vec::new());
     for table in writer.finish() {
-        stream::write(&table, &mut raw, &mut turns);
+        stream::write(&table, &mut raw, &mut kinds);
     }
-    (raw, turns)
+    (raw, kinds)
 }
 
 /// Opens a sealed batch.

@@ -78,11 +78,19 @@ fn write_code(code: u64, noise: u32) -> Coded {
     let short = code >> noise;
     if short < DIRECT {
         let token = u8::try_from(short).expect("a direct token");
-        return Coded { token, bits: code, count: noise };
+        return Coded {
+            token,
+            bits: code,
+            count: noise,
+        };
     }
     let length = bits(code);
     let token = u8::try_from(length - noise - DIRECT_BITS).expect("lengths are at most 64");
-    Coded { token: token + DIRECT_TOKENS, bits: code, count: length - 1 }
+    Coded {
+        token: token + DIRECT_TOKENS,
+        bits: code,
+        count: length - 1,
+    }
 }
 
 /// Reads the number that [`write`] wrote with the same expectation.

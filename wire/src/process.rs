@@ -54,7 +54,6 @@ impl ProcessColumns {
         })?;
         let started = column("started_ms", "milliseconds before the end of the interval");
         codec.numbers(started, &mut self.age, &mut |_, _| Expected::ANY)?;
-        codec.turns(&[0]);
         for (name, values) in [
             ("comm", &mut self.comm),
             ("exe", &mut self.exe),

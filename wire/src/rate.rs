@@ -53,12 +53,17 @@ impl<'a> Mean<'a> {
     /// Per row: the number of the row's group.
     pub(crate) fn new(group: &'a [usize]) -> Self {
         let groups = group.iter().max().map_or(0, |last| last + 1);
-        Self { group, groups: vec![(0, 0); groups] }
+        Self {
+            group,
+            groups: vec![(0, 0); groups],
+        }
     }
 
     /// The mean of the group's values before `row`, else the value before it, else 0.
     pub(crate) fn near(&mut self, row: usize, before: &[u64]) -> Expected {
-        let Some(last) = row.checked_sub(1) else { return Expected::near(0) };
+        let Some(last) = row.checked_sub(1) else {
+            return Expected::near(0);
+        };
         let (sum, count) = &mut self.groups[self.group[last]];
         *sum = sum.saturating_add(before[last]);
         *count += 1;
@@ -68,36 +73,60 @@ impl<'a> Mean<'a> {
     }
 }
 
+/// Numbers of the groups that rows belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Groups<'a> {
+    pub(crate) fine: &'a [usize],
+    /// Groups of groups.
+    pub(crate) coarse: Option<&'a [usize]>,
+}
+
 /// Rates of one column, by group and overall.
 #[derive(Debug)]
 pub(crate) struct Rate<'a> {
     base: &'a [u64],
-    group: &'a [usize],
-    groups: Vec<Sums>,
+    groups: Groups<'a>,
+    fine: Vec<Sums>,
+    coarse: Vec<Sums>,
     all: Sums,
 }
 
 impl<'a> Rate<'a> {
-    /// Per row: the counter to expect from, and the number of the row's group.
-    pub(crate) fn new(base: &'a [u64], group: &'a [usize]) -> Self {
-        let groups = group.iter().max().map_or(0, |last| last + 1);
+    /// Per row: the counter to expect from, and the row's groups.
+    pub(crate) fn new(base: &'a [u64], groups: Groups<'a>) -> Self {
+        let sums = |numbers: &[usize]| {
+            vec![Sums::default(); numbers.iter().max().map_or(0, |last| last + 1)]
+        };
+        let coarse = groups.coarse.map(sums).unwrap_or_default();
         Self {
             base,
-            group,
-            groups: vec![Sums::default(); groups],
+            groups,
+            fine: sums(groups.fine),
+            coarse,
             all: Sums::default(),
         }
     }
 
-    /// The value to expect in `row`, after the values of all rows before it.
+    /// The value to expect in `row`, after the values of all rows before it: by the rate in both of
+    /// its groups, so that the finer one counts twice, else by the overall one, else 0.
     pub(crate) fn value(&mut self, row: usize, before: &[u64]) -> u64 {
         if let Some(last) = row.checked_sub(1) {
-            self.groups[self.group[last]].learn(before[last], self.base[last]);
-            self.all.learn(before[last], self.base[last]);
+            let (counted, base) = (before[last], self.base[last]);
+            self.fine[self.groups.fine[last]].learn(counted, base);
+            if let Some(coarse) = self.groups.coarse {
+                self.coarse[coarse[last]].learn(counted, base);
+            }
+            self.all.learn(counted, base);
+        }
+        let mut sums = self.fine[self.groups.fine[row]];
+        if let Some(coarse) = self.groups.coarse {
+            let Sums { counted, base } = self.coarse[coarse[row]];
+            sums.learn(counted, base);
         }
         let base = self.base[row];
-        let group = self.groups[self.group[row]].expect(base);
-        group.or_else(|| self.all.expect(base)).unwrap_or(0)
+        sums.expect(base)
+            .or_else(|| self.all.expect(base))
+            .unwrap_or(0)
     }
 
     /// The same as an expectation.

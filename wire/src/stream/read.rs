@@ -84,13 +84,13 @@ impl<'a> ReadTable<'a> {
         spans.iter().map(text).collect()
     }
 
-    /// The first value of the Binary column of that name.
-    pub(crate) fn blob(&self, name: &str) -> Result<&'a [u8], DecodeError> {
-        let first = match self.columns.get(name) {
-            Some(Cut::Blob(spans)) => spans.iter().next().flatten(),
-            _ => None,
+    /// The Binary column of that name.
+    pub(crate) fn blobs(&self, name: &str) -> Result<Vec<&'a [u8]>, DecodeError> {
+        let Some(Cut::Blob(spans)) = self.columns.get(name) else {
+            return Err(malformed(format!("{} has no blob {name}", self.name)));
         };
-        first.ok_or_else(|| malformed(format!("{} has no blob {name}", self.name)))
+        let blob = |span: Option<&'a [u8]>| span.ok_or_else(|| malformed("broken blob"));
+        spans.iter().map(blob).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use arrow_schema::{DataType, Field, Schema};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
 use super::{CONTINUATION, END, KEY};
+use crate::compress::Kind;
 
 /// The values of one Arrow column.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(crate) enum Values {
     Bytes(Vec<u8>),
     /// Utf8.
     Text { offsets: Vec<i32>, data: Vec<u8> },
-    /// Binary, all of it in the first row.
-    Blob(Vec<u8>),
+    /// Binary.
+    Blob { offsets: Vec<i32>, data: Vec<u8> },
 }
 
 /// One Arrow column.
@@ -27,7 +28,7 @@ pub(crate) enum Values {
 pub(crate) struct ArrowColumn {
     pub(crate) name: &'static str,
     pub(crate) note: &'static str,
-    /// Rows from which on its bytes are of another kind than those before.
+    /// Rows from which on its tokens differ from those before.
     pub(crate) turns: Vec<usize>,
     pub(crate) values: Values,
 }
@@ -40,17 +41,45 @@ pub(crate) struct ArrowTable {
     pub(crate) columns: Vec<ArrowColumn>,
 }
 
-/// Appends a table as a complete Arrow IPC stream, and to `turns` where its bytes change in kind.
-pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, turns: &mut Vec<usize>) {
+impl Values {
+    /// Utf8.
+    pub(crate) fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+        let (offsets, data) = join(values.map(str::as_bytes));
+        Self::Text { offsets, data }
+    }
+
+    /// Binary.
+    pub(crate) fn blobs<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (offsets, data) = join(values);
+        Self::Blob { offsets, data }
+    }
+}
+
+fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> (Vec<i32>, Vec<u8>) {
+    let (mut offsets, mut data) = (vec![0], Vec::new());
+    for value in values {
+        data.extend_from_slice(value);
+        offsets.push(i32::try_from(data.len()).expect("a column of one batch is below 2 GiB"));
+    }
+    (offsets, data)
+}
+
+/// Appends a table as a complete Arrow IPC stream, and to `kinds` where its bytes change in kind.
+pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, kinds: &mut Vec<(usize, Kind)>) {
     let mut body = Body::default();
     for column in &table.columns {
-        body.push(column, table.rows);
+        body.push(column);
     }
-    turns.push(out.len());
+    kinds.push((out.len(), Kind::Text));
     write_message(&schema_message(table), out);
     write_message(&batch_message(table, &body), out);
-    turns.extend(body.turns.iter().map(|turn| out.len() + turn));
+    kinds.extend(
+        body.kinds
+            .iter()
+            .map(|(start, kind)| (out.len() + start, *kind)),
+    );
     out.extend_from_slice(&body.bytes);
+    kinds.push((out.len(), Kind::Text));
     out.extend_from_slice(&END);
 }
 
@@ -58,32 +87,40 @@ pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, turns: &mut Vec<usize
 struct Body {
     bytes: Vec<u8>,
     buffers: Vec<Buffer>,
-    turns: Vec<usize>,
+    kinds: Vec<(usize, Kind)>,
 }
 
 impl Body {
-    fn push(&mut self, column: &ArrowColumn, rows: usize) {
-        let start = self.bytes.len();
-        self.turns.extend(column.turns.iter().map(|row| start + row));
+    fn push(&mut self, column: &ArrowColumn) {
         // No validity bitmap: there are no nulls.
         self.buffers.push(Buffer::new(0, 0));
+        let start = self.bytes.len();
         match &column.values {
-            Values::Bytes(bytes) => self.append(bytes),
+            Values::Bytes(bytes) => {
+                let turns = column.turns.iter();
+                self.kinds
+                    .extend(turns.map(|row| (start + row, Kind::Tokens)));
+                self.append(bytes);
+            }
             Values::Text { offsets, data } => {
-                self.append_offsets(offsets.iter().copied());
+                self.kinds.push((start, Kind::Text));
+                self.append_offsets(offsets);
                 self.append(data);
             }
-            Values::Blob(data) => {
-                let end = i32::try_from(data.len()).expect("a table is below 2 GiB");
-                self.append_offsets(std::iter::once(0).chain(std::iter::repeat_n(end, rows)));
-                self.turns.push(self.bytes.len());
+            Values::Blob { offsets, data } => {
+                self.kinds.push((start, Kind::Text));
+                self.append_offsets(offsets);
+                self.kinds.push((self.bytes.len(), Kind::Noise));
                 self.append(data);
             }
         }
     }
 
-    fn append_offsets(&mut self, offsets: impl Iterator<Item = i32>) {
-        let bytes: Vec<u8> = offsets.flat_map(i32::to_le_bytes).collect();
+    fn append_offsets(&mut self, offsets: &[i32]) {
+        let bytes: Vec<u8> = offsets
+            .iter()
+            .flat_map(|offset| offset.to_le_bytes())
+            .collect();
         self.append(&bytes);
     }
 
@@ -107,7 +144,7 @@ fn schema_message(table: &ArrowTable) -> Vec<u8> {
             let kind = match column.values {
                 Values::Bytes(_) => DataType::UInt8,
                 Values::Text { .. } => DataType::Utf8,
-                Values::Blob(_) => DataType::Binary,
+                Values::Blob { .. } => DataType::Binary,
             };
             Field::new(column.name, kind, false).with_metadata(note(column.note))
         })
