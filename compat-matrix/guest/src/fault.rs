@@ -1,6 +1,7 @@
 //! Deliberate faults, so that the runner's own tests can see a check turn red.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -45,7 +46,7 @@ impl Leak {
             .context("start the leak")?;
         let mut ready = child.stdout.take().context("standard output is piped")?;
         let mut said = [0; 1];
-        std::io::Read::read_exact(&mut ready, &mut said).context("the leak failed")?;
+        ready.read_exact(&mut said).context("the leak failed")?;
         Ok(Some(Self(child)))
     }
 }
@@ -99,7 +100,9 @@ fn leak(what: &str, cgroup: &Path) -> Result<()> {
             links.push(program.attach_cgroup(cgroup.as_raw_fd())?);
         }
     }
-    std::io::Write::write_all(&mut std::io::stdout(), b"!")?;
+    let mut out = std::io::stdout();
+    out.write_all(b"!")?;
+    out.flush()?;
     loop {
         nix::unistd::pause();
     }

@@ -255,8 +255,8 @@ fn promised(run: &Run, stage: &Stage) -> Result<()> {
 
 /// Compares once more when all agents have ended: nothing may come later, and nothing go.
 fn judge(stage: &Stage, sent: &Sent, expected: &[Expected]) -> Result<Found> {
-    let topology =
-        stage::topology(stage, sent.shape.gateway, sent.family).context("ask for the topology")?;
+    let all = stage.collector.topology().context("ask for the topology")?;
+    let topology = stage::through(&all, stage, sent.shape.gateway, sent.family);
     let count = Found {
         found: stage::found(&topology, expected),
         expected: expected.len() as u64,

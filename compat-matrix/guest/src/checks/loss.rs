@@ -10,7 +10,7 @@ use tests::lab::topology::Topology;
 use tests::lab::wait::{wait_for, wait_until};
 
 use super::gateway::Gateway;
-use super::stage::{SHOP, Stage, node};
+use super::stage::{Picture, SHOP, Stage, node};
 use super::{Found, Run, SETTLE, mode_settings};
 
 /// Connections before and after each kill.
@@ -127,8 +127,9 @@ fn kills(stage: &mut Stage, joins: bool) -> Result<Found> {
         agent.flush()?;
     }
     let total = 3 * CONNECTIONS;
+    let mut picture = Picture::default();
     wait_for(SETTLE, "every connection", || {
-        counted(stage, &stage.collector.topology()?, total, joins)
+        counted(stage, picture.look(&stage.collector)?, total, joins)
     })?;
     Ok(Found {
         found: total,
