@@ -132,7 +132,7 @@ fn in_lab(
         let reason = "without the option no edge is seen through a gateway";
         return Err(Skip(reason.into()).into());
     }
-    let lab = Lab::new(&run.binaries)?;
+    let lab = run.lab()?;
     let results = walk(run, &lab, shapes, backends, settings, first);
     let red = |results: &Results| results.iter().any(|(_, result)| is_red(result));
     if results

@@ -31,7 +31,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         run.check("connection", &format!("harm/counters/{mode}"), |run| {
             run.need_connections()?;
             let settings = mode_settings(&mode)?;
-            let lab = Lab::new(&run.binaries)?;
+            let lab = run.lab()?;
             let harmless = harmless(&lab, &settings);
             if harmless.is_err() {
                 crate::say(&lab.evidence());

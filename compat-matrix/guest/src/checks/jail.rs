@@ -8,7 +8,6 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, ensure};
 use caps::Capability;
 use rootfs::Manifest;
-use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
 
 use super::{Found, Run};
@@ -30,7 +29,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     })?;
     let mut scene = None;
     run.check("agent", "jail/root-directory/auto", |run| {
-        let lab = Lab::new(&run.binaries)?;
+        let lab = run.lab()?;
         let host = lab.host("host")?;
         let agent = Agent::start_on(&lab, &host, None, &Settings::default())?;
         let (agent, _) = scene.insert((agent, lab));

@@ -27,7 +27,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         run.check("agent", &format!("loss/kill-restart-drain/{mode}"), |run| {
             run.need_connections()?;
             let joins = run.need_tokens().is_ok() && mode != "observe";
-            let lab = Lab::new(&run.binaries)?;
+            let lab = run.lab()?;
             // Dropped in this order: programs before the lab that they are in.
             let (stage, lab) = kept.insert((site(&lab, &mode_settings(&mode)?)?, lab));
             kills(stage, joins).inspect_err(|_| crate::say(&lab.evidence()))

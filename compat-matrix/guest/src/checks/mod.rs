@@ -17,6 +17,7 @@ use serde_json::Value;
 use tests::lab::agent::Settings;
 use tests::lab::binaries::Binaries;
 use tests::lab::needs::Skip;
+use tests::lab::{End, Lab};
 
 use crate::order::{Check, Order};
 use crate::report::{Checked, Line, Report, Status};
@@ -38,6 +39,8 @@ struct Run {
     here: bool,
     /// What the shipped agent says about this kernel.
     doctor: Value,
+    /// Why no lab can be built on this kernel, if that is so.
+    labless: Option<String>,
     /// The most memory that any agent ever used, KiB.
     peak_kib: u64,
 }
@@ -78,6 +81,7 @@ pub(crate) fn run(payload: &Path, here: bool) -> Result<()> {
         },
         here,
         doctor: Value::Null,
+        labless: None,
         peak_kib: 0,
     };
     // Every other check reads what the agent promises on this kernel.
@@ -85,6 +89,12 @@ pub(crate) fn run(payload: &Path, here: bool) -> Result<()> {
     match examined {
         Ok(doctor) => run.doctor = doctor,
         Err(error) => run.put("agent", "doctor/report", Duration::ZERO, Err(error))?,
+    }
+    if run.order.checks.iter().any(|check| *check != Check::Doctor) {
+        run.labless = try_lab(&run.binaries).err().map(|error| {
+            say(&format!("no labs: {error:#}"));
+            error.to_string()
+        });
     }
     for check in run.order.checks.clone() {
         match check {
@@ -167,6 +177,17 @@ impl Run {
         whole.chars().take(MAX_REASON).collect()
     }
 
+    /// A fresh lab.
+    ///
+    /// # Errors
+    /// A skip on kernels where none can be built, which says nothing about the agent.
+    fn lab(&self) -> Result<Lab> {
+        match &self.labless {
+            Some(reason) => Err(Skip(format!("no labs here: {reason}")).into()),
+            None => Lab::new(&self.binaries),
+        }
+    }
+
     /// What the agent decided for one row of its plan, such as `mode`.
     fn planned(&self, name: &str) -> &str {
         row(&self.doctor["plan"], name).unwrap_or("")
@@ -204,6 +225,22 @@ impl Run {
         let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
         self.peak_kib = self.peak_kib.max(peak.unwrap_or(0));
     }
+}
+
+/// Builds the smallest lab: two hosts and a link, by which hosts are joined everywhere.
+fn try_lab(binaries: &Binaries) -> Result<()> {
+    let lab = Lab::new(binaries)?;
+    let (one, other) = (lab.host("one")?, lab.host("other")?);
+    let end = |host, addresses| End {
+        host,
+        device: "eth0",
+        addresses,
+    };
+    lab.link(
+        &end(&one, &["10.0.0.1/30", "fd00::1/64"]),
+        &end(&other, &["10.0.0.2/30", "fd00::2/64"]),
+    )?;
+    lab.close()
 }
 
 /// One row of a plan in JSON: `[["name", "decision"], ...]`.

@@ -29,7 +29,7 @@ const FREE: Duration = Duration::from_secs(20);
 pub(super) fn run(run: &mut Run) -> Result<()> {
     let mut scene = None;
     run.check("agent", "residue/orderly-end/auto", |run| {
-        let lab = Lab::new(&run.binaries)?;
+        let lab = run.lab()?;
         let site = Site::wire(&lab, 1, 1, Gateway::Routes.nat())?;
         let client = &site.clients[0];
         let agent = Agent::prepare(&lab, client, None, &Settings::default())?;
