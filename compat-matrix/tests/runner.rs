@@ -1,6 +1,8 @@
 //! The runner itself, with machines that only pretend: a shell script writes what a guest and its
 //! kernel would, so that every end is seen, and each injected fault turns exactly its cells red.
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

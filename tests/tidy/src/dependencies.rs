@@ -8,10 +8,12 @@ use crate::{File, Finding, Tree};
 const REGISTER: &str = "docs/decisions/dependencies.md";
 
 /// Which of our crates may use which.
-const KNOWS: [(&str, &[&str]); 5] = [
+const KNOWS: [(&str, &[&str]); 7] = [
     ("agent", &["bpf", "wire"]),
     ("bpf", &[]),
     ("collector", &["wire"]),
+    ("compat-matrix", &["rootfs"]),
+    ("matrix-guest", &["bpf", "rootfs", "tests"]),
     ("tidy", &[]),
     ("wire", &[]),
 ];
