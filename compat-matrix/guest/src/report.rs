@@ -149,7 +149,7 @@ impl Report {
         let text = serde_json::to_string(line).context("a result as JSON")?;
         // A line of its own, whatever the kernel wrote to the console in between.
         let begin = if self.prefix.is_empty() { "" } else { "\n" };
-        write!(self.out, "{begin}{}{text}\n", self.prefix).context("write a result")?;
+        writeln!(self.out, "{begin}{}{text}", self.prefix).context("write a result")?;
         self.out.flush().context("write a result")
     }
 }

@@ -256,7 +256,8 @@ fn alive(agent: &mut Running, rootfs: &Path) -> Result<Status> {
         if let Some(status) = agent.ended()? {
             bail!("ended with {status}: {}", agent.errors()?.trim());
         }
-        let inside = PathBuf::from(format!("/proc/{pid}/root/run/status.json"));
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let inside = root.join("run/status.json");
         let text = fs::read_to_string(&file).or_else(|_| fs::read_to_string(inside));
         let status: Option<Status> = text.ok().and_then(|text| serde_json::from_str(&text).ok());
         let Some(status) = status.filter(|status| status.pid == pid) else {

@@ -48,6 +48,16 @@ struct Shape {
     gateway: Gateway,
 }
 
+/// Shapes with the same agents in one lab.
+struct Group<'a> {
+    shapes: &'a [Shape],
+    backends: usize,
+    mode: &'a str,
+    settings: Settings,
+    /// The first of all: here the ordered faults are.
+    first: bool,
+}
+
 /// What was sent through one shape with one IP version.
 struct Sent {
     shape: Shape,
@@ -60,24 +70,32 @@ struct Sent {
 pub(super) fn run(run: &mut Run) -> Result<()> {
     for (at, mode) in run.order.modes.clone().iter().enumerate() {
         let settings = mode_settings(mode)?;
-        group(run, &SHAPES, 2, mode, &settings, at == 0)?;
+        let perf = settings.clone().with("agent.transport", "'perf'")?;
+        let turning = Group {
+            shapes: &SHAPES,
+            backends: 2,
+            mode,
+            settings,
+            first: at == 0,
+        };
+        report(run, &turning)?;
         if mode == "auto" {
-            let perf = settings.with("agent.transport", "'perf'")?;
-            group(run, &PERF, 1, mode, &perf, false)?;
+            let perf = Group {
+                shapes: &PERF,
+                backends: 1,
+                mode,
+                settings: perf,
+                first: false,
+            };
+            report(run, &perf)?;
         }
     }
     Ok(())
 }
 
 /// Runs the shapes of one lab and reports each with each IP version.
-fn group(
-    run: &mut Run,
-    shapes: &[Shape],
-    backends: usize,
-    mode: &str,
-    settings: &Settings,
-    first: bool,
-) -> Result<()> {
+fn report(run: &mut Run, group: &Group<'_>) -> Result<()> {
+    let (shapes, mode) = (group.shapes, group.mode);
     let name = |shape: &Shape, family| {
         let version = match family {
             Family::V4 => "v4",
@@ -86,7 +104,7 @@ fn group(
         format!("edges/{}-{version}/{mode}", shape.name)
     };
     let begin = Instant::now();
-    match in_lab(run, shapes, backends, mode, settings, first) {
+    match in_lab(run, group) {
         Ok(results) => {
             let sending: Duration = results.iter().map(|(sent, _)| sent.took).sum();
             let rest = begin.elapsed().saturating_sub(sending);
@@ -119,21 +137,14 @@ fn again(error: &Error) -> Error {
 
 type Results = Vec<(Sent, Result<Found>)>;
 
-fn in_lab(
-    run: &mut Run,
-    shapes: &[Shape],
-    backends: usize,
-    mode: &str,
-    settings: &Settings,
-    first: bool,
-) -> Result<Results> {
+fn in_lab(run: &mut Run, group: &Group<'_>) -> Result<Results> {
     run.need_tokens()?;
-    if mode == "observe" {
+    if group.mode == "observe" {
         let reason = "without the option no edge is seen through a gateway";
         return Err(Skip(reason.into()).into());
     }
     let lab = run.lab()?;
-    let results = walk(run, &lab, shapes, backends, settings, first);
+    let results = walk(run, &lab, group);
     let red = |results: &Results| results.iter().any(|(_, result)| is_red(result));
     if results
         .as_ref()
@@ -149,23 +160,18 @@ fn is_red(result: &Result<Found>) -> bool {
     matches!(result, Err(error) if !error.is::<Skip>())
 }
 
-fn walk(
-    run: &mut Run,
-    lab: &Lab,
-    shapes: &[Shape],
-    backends: usize,
-    settings: &Settings,
-    first: bool,
-) -> Result<Results> {
-    let site = Site::wire(lab, 1, backends, Gateway::Routes.nat())?;
+fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
+    let site = Site::wire(lab, 1, group.backends, Gateway::Routes.nat())?;
     let mut stage = Stage::set(lab, site)?;
-    knows(lab, &stage, settings)?;
-    stage.start_agents(lab, settings)?;
+    if group.mode != "auto" {
+        knows(lab, &stage, &group.settings)?;
+    }
+    stage.start_agents(lab, &group.settings)?;
     promised(run, &stage)?;
     let mut sent: Vec<Sent> = Vec::new();
-    for shape in shapes {
+    for shape in group.shapes {
         for family in Family::BOTH {
-            let begins = first && !sent.iter().any(|sent| sent.expected.is_ok());
+            let begins = group.first && !sent.iter().any(|sent| sent.expected.is_ok());
             let begin = Instant::now();
             let expected = through(run, &mut stage, shape.gateway, family, begins);
             sent.push(Sent {
@@ -176,7 +182,7 @@ fn walk(
             });
         }
     }
-    if first {
+    if group.first {
         note_run_times(run)?;
         let begun = sent.iter().find(|sent| sent.expected.is_ok());
         if let (Some(begun), true) = (begun, run.order.has(Fault::LostRow)) {
@@ -242,12 +248,12 @@ fn promised(run: &Run, stage: &Stage) -> Result<()> {
     let mode = run.planned("mode").split(':').next().unwrap_or_default();
     for agent in &stage.agents {
         let status = agent.status()?;
+        let why = status.plan.iter().find(|(name, _)| name == "mode");
         ensure!(
             status.mode == mode,
-            "doctor promised mode {mode}, the agent on {} runs {}: {:?}",
+            "doctor promised mode {mode}, the agent on {} runs {}",
             agent.host.name(),
-            status.mode,
-            status.plan
+            why.map_or(&status.mode, |(_, why)| why)
         );
     }
     Ok(())
