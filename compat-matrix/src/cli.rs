@@ -307,14 +307,17 @@ impl Place {
                 bootable,
             });
         }
+        let image = jobs.iter().find_map(|job| job.bootable.as_ref().ok());
+        let image = image.map(|bootable| bootable.image.as_path());
+        let accelerator = runner::accelerator(args.kvm, &qemu, image, &self.runs())?;
+        if args.kvm && accelerator == Accelerator::Tcg {
+            let words = "no kernel boots on the host's CPU here; translating";
+            self.progress.say("QEMU", words);
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runner = Runner {
             qemu: &qemu,
-            accelerator: if args.kvm {
-                Accelerator::Kvm
-            } else {
-                Accelerator::Tcg
-            },
+            accelerator,
             payload: &payload,
             defaults: &self.matrix.defaults,
             checks: if args.checks.is_empty() {

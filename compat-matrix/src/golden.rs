@@ -146,11 +146,24 @@ pub fn plan(record: &Record) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The supported mode: what the agent would do, or `unsupported` where connections are not
-/// measured at all; `?` without a report.
+/// The mode that the agent's report promises; `?` without a report.
+#[must_use]
+pub fn promised(record: &Record) -> String {
+    of_plan(&plan(record))
+}
+
+/// The supported mode: what an agent did when it ran, else what its report promises.
 #[must_use]
 pub fn mode(record: &Record) -> String {
-    let plan = plan(record);
+    match &record.running {
+        Some(running) if !running.plan.is_empty() => of_plan(&running.plan),
+        Some(running) => running.mode.clone(),
+        None => promised(record),
+    }
+}
+
+/// The mode in a plan, or `unsupported` where connections are not measured at all.
+fn of_plan(plan: &[(String, String)]) -> String {
     let row = |name: &str| {
         plan.iter()
             .find(|(key, _)| key == name)
@@ -167,7 +180,7 @@ pub fn mode(record: &Record) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Golden, mode};
+    use super::{Golden, mode, promised};
     use crate::record::Record;
 
     fn record(header_options: &str, connection: &str) -> Record {
@@ -219,5 +232,17 @@ mod tests {
         assert_eq!(mode(&record("no", "skipped: no BTF")), "unsupported");
         assert_eq!(mode(&record("yes", "raw tracepoints: all")), "sockops");
         assert_eq!(mode(&Record::default()), "?");
+    }
+
+    #[test]
+    fn what_an_agent_did_counts_more_than_what_its_report_promised() {
+        let mut record = record("yes", "raw tracepoints: all");
+        let skipped = "skipped: the kernel refuses the programs";
+        record.line(
+            &json!({"type": "running", "mode": "observe", "plan": [["connection", skipped]]})
+                .to_string(),
+        );
+        assert_eq!(mode(&record), "unsupported");
+        assert_eq!(promised(&record), "sockops");
     }
 }

@@ -128,7 +128,7 @@ pub fn died_before_ready(run: &Run) -> bool {
 /// Judges a guest that ended.
 #[must_use]
 pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
-    if died_before_ready(&run) {
+    if died_before_ready(&run) || incomplete(&run) {
         let why = before_ready(&run);
         return Outcome {
             seconds: run.seconds,
@@ -165,9 +165,17 @@ pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
     }
 }
 
+/// True when not even the last file of the guest's file system was there: a kernel with too little
+/// memory for all of it goes on with what it has.
+fn incomplete(run: &Run) -> bool {
+    run.record.checks.iter().any(|check| {
+        check.status == Status::Fail && check.reason.starts_with("read /payload/guest.json")
+    })
+}
+
 /// In words, what kept a guest from being ready.
 fn before_ready(run: &Run) -> String {
-    let what = if klog::out_of_memory(&run.log) {
+    let what = if incomplete(run) || klog::out_of_memory(&run.log) {
         "the guest has too little memory for its file system".to_owned()
     } else if let Some(broken) = klog::first_break(&run.log) {
         format!(
@@ -238,8 +246,12 @@ fn log(held: &Held, run: &Run) -> Check {
 
 fn mode(held: &Held, record: &Record) -> Check {
     let mode = golden::mode(record);
+    let promised = golden::promised(record);
     let reason = match &held.verdict {
-        _ if mode == "?" => "the agent's report is missing".into(),
+        _ if promised == "?" => "the agent's report is missing".into(),
+        _ if promised != mode => {
+            format!("the agent's report promises {promised}, and the agent runs {mode}")
+        }
         Some(wanted) if *wanted != mode => format!("mode {mode}, and it must be {wanted}"),
         _ => String::new(),
     };

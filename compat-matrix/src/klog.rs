@@ -1,15 +1,15 @@
 //! What a kernel's log says about the kernel's own health. Pure.
 
 /// What a kernel writes when something in it broke, and what a reader calls that.
-const BROKEN: [(&str, &str); 14] = [
+const BROKEN: [(&str, &str); 13] = [
     ("Kernel panic", "panic"),
     ("Oops:", "oops"),
     ("BUG: ", "bug"),
     ("kernel BUG at", "bug"),
     ("general protection fault", "oops"),
     ("double fault", "oops"),
-    ("WARNING: CPU", "warning"),
-    ("WARNING: at ", "warning"),
+    // Behind the time: programs write to the console, too.
+    ("] WARNING: ", "warning"),
     ("soft lockup", "soft lockup"),
     ("rcu: INFO:", "RCU stall"),
     ("rcu_sched self-detected stall", "RCU stall"),
@@ -87,6 +87,10 @@ mod tests {
             ("[ 1.0] Oops: 0002 [#1] SMP", "oops"),
             ("[ 1.0] BUG: kernel NULL pointer dereference", "bug"),
             ("[ 1.0] WARNING: CPU: 0 PID: 7 at kernel/x.c:1", "warning"),
+            (
+                "[ 1.0] WARNING: net/ipv4/tcp.c:9 at tcp_x+0x1, CPU#0: a/7",
+                "warning",
+            ),
             ("[ 1.0] watchdog: BUG: soft lockup - CPU#0 stuck", "bug"),
             (
                 "[ 1.0] rcu: INFO: rcu_preempt self-detected stall",
@@ -97,13 +101,13 @@ mod tests {
             let log = format!("[ 0.0] fine\n{line}\n");
             assert_eq!(first_break(&log).expect(line).kind, kind);
         }
-        let fine = "[ 0.0] debug: BUG_ON is compiled in\n[0.1] Run /init as init process\n";
+        let fine = "WARNING: from a program\n[ 0.0] debug: BUG_ON is compiled in\n[0.1] Run /init as init process\n";
         assert_eq!(first_break(fine), None);
     }
 
     #[test]
     fn what_was_logged_before_the_guest_was_ready_is_left_out() {
-        let log = "WARNING: CPU: 0\r\nchecks for a\r\nfine\r\n";
+        let log = "[ 0.1] WARNING: CPU: 0\r\nchecks for a\r\nfine\r\n";
         assert_eq!(first_break(since_ready(log, "a")), None);
         assert!(first_break(since_ready(log, "b")).is_some());
     }

@@ -17,7 +17,7 @@ const MOST: usize = 10_000;
 enum Line {
     Ready { release: String },
     Doctor { doctor: Value },
-    Running { mode: String },
+    Running(Running),
     Check(Check),
     Verifier(Verified),
     Measure { name: String, value: u64 },
@@ -87,6 +87,16 @@ pub struct Verified {
     pub ms: f64,
 }
 
+/// What an agent says of itself when it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// Mode in force.
+    pub mode: String,
+    /// What it does, or why it does not, with what the kernel refused.
+    #[serde(default)]
+    pub plan: Vec<(String, String)>,
+}
+
 /// Run time of one program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
@@ -106,8 +116,8 @@ pub struct Record {
     pub release: Option<String>,
     /// The agent's own report.
     pub doctor: Option<Value>,
-    /// The mode that a running agent was in.
-    pub running: Option<String>,
+    /// What an agent said of itself when it ran.
+    pub running: Option<Running>,
     /// Checks in their order.
     pub checks: Vec<Check>,
     /// What the verifier counted.
@@ -168,7 +178,7 @@ impl Record {
                 return News::Ready(release);
             }
             Line::Doctor { doctor } => self.doctor = Some(doctor),
-            Line::Running { mode } => self.running = Some(mode),
+            Line::Running(running) => self.running = Some(running),
             Line::Check(check) => {
                 self.checks.push(check.clone());
                 return News::Check(check);

@@ -2,13 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
+use crate::initramfs::Initramfs;
 use crate::judge::{self, Held, Outcome, Verdict};
 use crate::kernel::Bootable;
 use crate::machine::{self, Run};
@@ -17,6 +21,12 @@ use crate::payload;
 use crate::qemu::{Accelerator, Guest, Qemu};
 use crate::record::{News, Status};
 use crate::say::Progress;
+
+/// Guests with less memory get a compressed archive.
+const SMALL_MIB: u32 = 320;
+
+/// A kernel that says nothing within this time does not boot on the host's CPU.
+const TRIAL: Duration = Duration::from_secs(10);
 
 /// One guest that shall run.
 #[derive(Debug)]
@@ -115,7 +125,7 @@ impl Runner<'_> {
             image: bootable.image.clone(),
             initrd: initrd.clone(),
             command_line: format!("{} {}", self.defaults.command_line, job.kernel.command_line),
-            memory_mib: job.kernel.memory_mib.unwrap_or(self.defaults.memory_mib),
+            memory_mib: self.memory(&job.kernel),
             console: console.clone(),
             accelerator: self.accelerator,
         };
@@ -136,6 +146,10 @@ impl Runner<'_> {
         Ok(outcome)
     }
 
+    fn memory(&self, kernel: &Kernel) -> u32 {
+        kernel.memory_mib.unwrap_or(self.defaults.memory_mib)
+    }
+
     fn write_initrd(&self, job: &Job, bootable: &Bootable, to: &PathBuf) -> Result<()> {
         // The guest gives up before it is killed, so that it can say so.
         let order = json!({
@@ -147,6 +161,12 @@ impl Runner<'_> {
         });
         let mut bytes = self.payload.to_vec();
         payload::own(bootable, &order.to_string())?.write(&mut bytes)?;
+        if self.memory(&job.kernel) < SMALL_MIB {
+            // The archive and what comes out of it are in memory at the same time.
+            let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+            packed.write_all(&bytes)?;
+            bytes = packed.finish()?;
+        }
         fs::write(to, bytes).with_context(|| format!("write {}", to.display()))
     }
 
@@ -181,6 +201,44 @@ pub fn attempts(held: &Held, run: &mut dyn FnMut(u32) -> Result<Run>) -> Result<
         return Ok(judge::judge(held, first, 1));
     }
     Ok(judge::judge(held, run(2)?, 2))
+}
+
+/// How CPUs are had: the host's own where it is asked for and a kernel begins to talk on it.
+///
+/// That `/dev/kvm` is there says nothing: hosts that are guests themselves often have one on which
+/// common kernels do not get as far as their first line.
+///
+/// # Errors
+/// When the trial's files cannot be written.
+pub fn accelerator(
+    wanted: bool,
+    qemu: &Qemu,
+    image: Option<&Path>,
+    folder: &Path,
+) -> Result<Accelerator> {
+    let Some(image) = image.filter(|_| wanted) else {
+        return Ok(Accelerator::Tcg);
+    };
+    fs::create_dir_all(folder)?;
+    let initrd = folder.join("trial.cpio");
+    let mut bytes = Vec::new();
+    Initramfs::default().write(&mut bytes)?;
+    fs::write(&initrd, bytes)?;
+    let console = folder.join("trial.log");
+    let guest = Guest {
+        image: image.to_owned(),
+        initrd,
+        command_line: "console=ttyS0 panic=-1".into(),
+        memory_mib: 256,
+        console: console.clone(),
+        accelerator: Accelerator::Kvm,
+    };
+    let run = machine::run(qemu.guest(&guest), &console, TRIAL, &mut |_| ())?;
+    Ok(if run.log.contains("Linux version") {
+        Accelerator::Kvm
+    } else {
+        Accelerator::Tcg
+    })
 }
 
 /// Name of the file with a kernel's last outcome.

@@ -46,3 +46,53 @@ pub fn text(matrix: &Matrix, golden: &dyn Fn(&str) -> Option<Golden>) -> String 
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::text;
+    use crate::baseline;
+    use crate::golden::Golden;
+    use crate::matrix::{MATRIX, Matrix};
+
+    fn folder() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    fn blessed(id: &str) -> Option<Golden> {
+        let path = folder().join(format!("expected/{id}.toml"));
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(Golden::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn the_document_says_what_was_blessed() {
+        let matrix = Matrix::parse(MATRIX).unwrap();
+        let document = std::fs::read_to_string(folder().join("SUPPORT.md")).unwrap();
+        assert_eq!(
+            document,
+            text(&matrix, &blessed),
+            "run `cargo xtask matrix bless`"
+        );
+    }
+
+    #[test]
+    fn everything_blessed_is_of_a_kernel_of_the_matrix_and_of_its_verdict() {
+        let matrix = Matrix::parse(MATRIX).unwrap();
+        for file in folder().join("expected").read_dir().unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let id = name.strip_suffix(".toml").expect("a golden");
+            let kernel = matrix.kernel(id).expect("in the matrix");
+            let golden = blessed(id).expect("a golden");
+            assert_eq!(
+                kernel.verdict.as_deref(),
+                Some(golden.mode.as_str()),
+                "{id}"
+            );
+            let programs = folder().join(format!("verifier/{id}.csv"));
+            let programs = baseline::parse(&std::fs::read_to_string(programs).unwrap()).unwrap();
+            assert!(!programs.is_empty(), "{id}");
+        }
+    }
+}

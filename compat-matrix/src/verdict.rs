@@ -55,6 +55,9 @@ pub fn page(outcome: &Outcome, folder: &str) -> String {
                 Verdict::Pass => "Everything that was checked is as it must be.\n",
                 _ => "Something is NOT as it must be; see below.\n",
             };
+            if outcome.edges.1 == 0 {
+                text += "No traffic could be shown; the mode is what the agent says of itself.\n";
+            }
             text += &missing(outcome);
             text += &checks(outcome);
         }
@@ -80,8 +83,14 @@ fn missing(outcome: &Outcome) -> String {
         text += "\nWhat this kernel does not have:\n";
         text += &absent.concat();
     }
-    text += "\nWhat the agent chooses, and why:\n";
-    for (name, value) in golden::plan(&outcome.record) {
+    text += "\nWhat the agent does, and why:\n";
+    let running = outcome
+        .record
+        .running
+        .as_ref()
+        .map(|running| running.plan.clone());
+    let plan = running.filter(|plan| !plan.is_empty());
+    for (name, value) in plan.unwrap_or_else(|| golden::plan(&outcome.record)) {
         text += &format!("  {name}: {value}\n");
     }
     if lacks_types(outcome) {

@@ -53,16 +53,17 @@ fn machine(folder: &Path, script: &str, deadline: Duration) -> Run {
 
 /// A machine that writes these lines and this log, and ends.
 fn says(folder: &Path, lines: &[&str], log: &str) -> Run {
-    std::fs::write(folder.join("lines"), lines.join("\n") + "\n").unwrap();
-    std::fs::write(folder.join("log"), log).unwrap();
+    std::fs::write(folder.join("lines"), lines.join("\n") + "\n").expect("a temporary folder");
+    std::fs::write(folder.join("log"), log).expect("a temporary folder");
     let place = folder.display();
     let script = format!("cat '{place}/log' >\"$1\"; cat '{place}/lines'");
     machine(folder, &script, Duration::from_secs(20))
 }
 
 fn outcome(held: &Held, lines: &[&str], log: &str) -> Outcome {
-    let folder = tempfile::tempdir().unwrap();
-    runner::attempts(held, &mut |_| Ok(says(folder.path(), lines, log))).unwrap()
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    runner::attempts(held, &mut |_| Ok(says(folder.path(), lines, log)))
+        .expect("a temporary folder")
 }
 
 fn red(outcome: &Outcome) -> Vec<&str> {
@@ -128,6 +129,32 @@ fn a_guest_with_too_little_memory_is_told_apart() {
     let log = "[ 1.2] Initramfs unpacking failed: write error\n[ 1.3] Kernel panic - x\n";
     let why = outcome(&held(), &[], log).infrastructure.unwrap();
     assert!(why.starts_with("the guest has too little memory"), "{why}");
+}
+
+#[test]
+fn a_guest_whose_files_are_not_all_there_is_infrastructure_as_well() {
+    let cut = r#"{"type":"check","family":"guest","name":"guest/run","status":"fail","reason":"read /payload/guest.json: No such file","found":0,"expected":0,"seconds":0.0}"#;
+    let outcome = outcome(&held(), &[GOOD[0], cut], LOG);
+    assert_eq!(
+        (red(&outcome).len(), outcome.status),
+        (0, Verdict::Infrastructure)
+    );
+    let why = outcome.infrastructure.unwrap();
+    assert!(why.starts_with("the guest has too little memory"), "{why}");
+}
+
+#[test]
+fn an_agent_that_does_less_than_its_report_promises_is_red() {
+    let mut lines = GOOD.to_vec();
+    lines.insert(
+        2,
+        r#"{"type":"running","mode":"observe","plan":[["connection","skipped: refused"]]}"#,
+    );
+    let outcome = outcome(&held(), &lines, LOG);
+    assert_eq!(
+        (outcome.mode.as_str(), red(&outcome)),
+        ("unsupported", vec!["run/mode"])
+    );
 }
 
 #[test]
