@@ -1,12 +1,17 @@
 //! The command line.
 
+mod arguments;
+mod bless;
+
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+
+use arguments::{Cli, Command, Part, Run, Selection};
 
 use crate::baseline;
 use crate::bundle::Bundle;
@@ -21,7 +26,6 @@ use crate::qemu::{Accelerator, Qemu};
 use crate::report::{self, Format};
 use crate::runner::{self, Job, Runner};
 use crate::say::Progress;
-use crate::support;
 use crate::verdict;
 
 /// Exit code of a wrong command line, and of what cannot even begin.
@@ -32,101 +36,6 @@ const FAILED: u8 = 1;
 
 /// Exit code when nothing failed and something has no result.
 const NO_RESULT: u8 = 3;
-
-/// Does Waybill work on this kernel?
-///
-/// Exit codes: 0 as it must be, 1 a kernel failed, 2 usage, 3 no result (a guest never was ready).
-#[derive(Parser)]
-#[command(name = "compat-matrix", version, disable_help_subcommand = true)]
-struct Cli {
-    /// Folder of matrix.toml, expected/ and verifier/ (default: ./compat-matrix where there is
-    /// one, else what this program was built with)
-    #[arg(long, global = true, value_name = "DIR")]
-    matrix: Option<PathBuf>,
-    /// Folder for everything that can be made again
-    #[arg(long, global = true, value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Debian mirror (default: that of this machine's apt)
-    #[arg(long, global = true, value_name = "URI")]
-    mirror: Option<String>,
-    /// Ask no mirror; what is not in the cache is missing
-    #[arg(long, global = true)]
-    offline: bool,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Boot kernels, run the shipped agent in them, and say what is not as it must be
-    Run(Run),
-    /// The kernels of the matrix
-    List,
-    /// Fill the cache with what the next run needs
-    Fetch(Selection),
-    /// Take what the last run showed as what must be: expected/, verifier/, SUPPORT.md
-    Bless(Selection),
-    /// The page about a kernel of the last run
-    Verdict(Selection),
-}
-
-#[derive(Args)]
-struct Selection {
-    /// An id of the matrix, or files: .deb or .rpm (several with commas), a folder, a bzImage
-    #[arg(long, value_name = "ID|FILE")]
-    kernel: Vec<String>,
-    /// Without --kernel: which part of the matrix
-    #[arg(long, value_enum, default_value = "required")]
-    suite: Part,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
-    /// What stops a change.
-    Required,
-    /// Everything.
-    All,
-}
-
-#[derive(Args)]
-struct Run {
-    #[command(flatten)]
-    selection: Selection,
-    /// Form of the result
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-    /// File for the result (default: standard output)
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Folder of waybill-agent, waybill-collector and matrix-guest; can be given several times
-    /// (default: those in WAYBILL_BIN_DIR, else beside this program)
-    #[arg(long, value_name = "DIR")]
-    programs: Vec<PathBuf>,
-    /// QEMU (default: a sound one of this machine, else one from packages)
-    #[arg(long, value_name = "FILE")]
-    qemu: Option<PathBuf>,
-    /// Use the host's CPU; many hosts in clouds cannot boot common kernels so
-    #[arg(long)]
-    kvm: bool,
-    /// Guests at a time (default: one per core)
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
-    /// Only these checks (default: those of matrix.toml)
-    #[arg(long = "check", value_name = "NAME")]
-    checks: Vec<String>,
-    /// Force these injection modes instead of letting the agent choose
-    #[arg(long = "mode", value_name = "MODE")]
-    modes: Vec<String>,
-    /// Memory of the guests
-    #[arg(long, value_name = "MIB")]
-    memory: Option<u32>,
-    /// Added to the kernels' command lines
-    #[arg(long, value_name = "WORDS")]
-    append: Option<String>,
-    /// Break something on purpose, to see the right cell turn red
-    #[arg(long = "fault", value_name = "NAME")]
-    faults: Vec<String>,
-}
 
 /// Runs the program.
 ///
@@ -279,7 +188,7 @@ impl Place {
         let store = self.store(self.network);
         let mut kernels = self.selected(&args.selection)?;
         for kernel in &mut kernels {
-            adjust(kernel, args);
+            arguments::adjust(kernel, args);
         }
         let qemu = Qemu::find(args.qemu.as_deref(), &store, &self.payload.qemu)?;
         self.progress.say("QEMU", &qemu.version);
@@ -337,7 +246,7 @@ impl Place {
 
     /// The archive that every guest gets.
     fn shared(&self, store: &Store<'_>, args: &Run) -> Result<Vec<u8>> {
-        let programs = programs(&args.programs)?;
+        let programs = arguments::programs(&args.programs)?;
         let tools = &self.payload.tools;
         let tools = Bundle::get(store, &tools.suite, &tools.packages)?;
         let scratch = self.cache.path(&format!("scratch-{}", std::process::id()));
@@ -410,25 +319,6 @@ impl Place {
         Ok(code)
     }
 
-    fn bless(&self, selection: &Selection) -> Result<u8> {
-        let folder = self.folder.as_ref().context(
-            "blessing needs the source tree: name the folder of matrix.toml with --matrix",
-        )?;
-        for kernel in self.selected(selection)? {
-            let outcome = runner::last(&self.runs(), &kernel.id)?;
-            bless_one(folder, &outcome)?;
-            self.progress.say(&kernel.id, "blessed");
-        }
-        let golden = |id: &str| {
-            let text = fs::read_to_string(folder.join(format!("expected/{id}.toml"))).ok()?;
-            Golden::parse(&text).ok()
-        };
-        let path = folder.join("SUPPORT.md");
-        fs::write(&path, support::text(&self.matrix, &golden))
-            .with_context(|| format!("write {}", path.display()))?;
-        Ok(0)
-    }
-
     fn verdict(&self, selection: &Selection) -> Result<u8> {
         let mut outcomes = Vec::new();
         for kernel in self.selected(selection)? {
@@ -438,60 +328,6 @@ impl Place {
             outcomes.push(outcome);
         }
         Ok(code(&outcomes, true))
-    }
-}
-
-/// Takes an outcome as what must be; one that failed for another reason than its golden is not.
-fn bless_one(folder: &Path, outcome: &Outcome) -> Result<()> {
-    if outcome.infrastructure.is_some() {
-        bail!(
-            "{}: nothing is known of it, so there is nothing to bless",
-            outcome.id
-        );
-    }
-    let is_compared = |name: &str| name == "golden" || name.starts_with("verifier");
-    if let Some(red) = outcome.red().find(|cell| !is_compared(&cell.name)) {
-        bail!("{}: {} failed: {}", outcome.id, red.name, red.reason);
-    }
-    let write = |path: PathBuf, text: String| {
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
-    };
-    for below in ["expected", "verifier"] {
-        fs::create_dir_all(folder.join(below))?;
-    }
-    let id = &outcome.id;
-    write(
-        folder.join(format!("expected/{id}.toml")),
-        Golden::of(&outcome.record).text()?,
-    )?;
-    write(
-        folder.join(format!("verifier/{id}.csv")),
-        baseline::text(&outcome.record.verifier),
-    )
-}
-
-/// Folders in which built programs are looked for.
-fn programs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    if !given.is_empty() {
-        return Ok(given.to_vec());
-    }
-    if let Some(folders) = std::env::var_os("WAYBILL_BIN_DIR") {
-        return Ok(std::env::split_paths(&folders).collect());
-    }
-    let own = std::env::current_exe().context("find this program")?;
-    Ok(vec![own.parent().context("find this program")?.to_owned()])
-}
-
-/// What the command line says beyond the matrix.
-fn adjust(kernel: &mut Kernel, args: &Run) {
-    if let Some(memory) = args.memory {
-        kernel.memory_mib = Some(memory);
-    }
-    if let Some(words) = &args.append {
-        kernel.command_line = format!("{} {words}", kernel.command_line);
-    }
-    if !args.modes.is_empty() {
-        kernel.modes = Some(args.modes.clone());
     }
 }
 

@@ -1,0 +1,129 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::matrix::Kernel;
+use crate::report::Format;
+
+/// Does Waybill work on this kernel?
+///
+/// Exit codes: 0 as it must be, 1 a kernel failed, 2 usage, 3 no result (a guest never was ready).
+#[derive(Parser)]
+#[command(name = "compat-matrix", version, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    /// Folder of matrix.toml, expected/ and verifier/ (default: ./compat-matrix where there is
+    /// one, else what this program was built with)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) matrix: Option<PathBuf>,
+    /// Folder for everything that can be made again
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Debian mirror (default: that of this machine's apt)
+    #[arg(long, global = true, value_name = "URI")]
+    pub(super) mirror: Option<String>,
+    /// Ask no mirror; what is not in the cache is missing
+    #[arg(long, global = true)]
+    pub(super) offline: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Boot kernels, run the shipped agent in them, and say what is not as it must be
+    Run(Run),
+    /// The kernels of the matrix
+    List,
+    /// Fill the cache with what the next run needs
+    Fetch(Selection),
+    /// Take what the last run showed as what must be: expected/, verifier/, SUPPORT.md
+    Bless(Selection),
+    /// The page about a kernel of the last run
+    Verdict(Selection),
+}
+
+#[derive(Args)]
+pub(super) struct Selection {
+    /// An id of the matrix, or files: .deb or .rpm (several with commas), a folder, a bzImage
+    #[arg(long, value_name = "ID|FILE")]
+    pub(super) kernel: Vec<String>,
+    /// Without --kernel: which part of the matrix
+    #[arg(long, value_enum, default_value = "required")]
+    pub(super) suite: Part,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Part {
+    /// What stops a change.
+    Required,
+    /// Everything.
+    All,
+}
+
+#[derive(Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// Form of the result
+    #[arg(long, value_enum, default_value = "table")]
+    pub(super) format: Format,
+    /// File for the result (default: standard output)
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Folder of waybill-agent, waybill-collector and matrix-guest; can be given several times
+    /// (default: those in WAYBILL_BIN_DIR, else beside this program)
+    #[arg(long, value_name = "DIR")]
+    pub(super) programs: Vec<PathBuf>,
+    /// QEMU (default: a sound one of this machine, else one from packages)
+    #[arg(long, value_name = "FILE")]
+    pub(super) qemu: Option<PathBuf>,
+    /// Use the host's CPU; many hosts in clouds cannot boot common kernels so
+    #[arg(long)]
+    pub(super) kvm: bool,
+    /// Guests at a time (default: one per core)
+    #[arg(long, value_name = "N")]
+    pub(super) jobs: Option<usize>,
+    /// Only these checks (default: those of matrix.toml)
+    #[arg(long = "check", value_name = "NAME")]
+    pub(super) checks: Vec<String>,
+    /// Force these injection modes instead of letting the agent choose
+    #[arg(long = "mode", value_name = "MODE")]
+    pub(super) modes: Vec<String>,
+    /// Memory of the guests
+    #[arg(long, value_name = "MIB")]
+    pub(super) memory: Option<u32>,
+    /// Added to the kernels' command lines
+    #[arg(long, value_name = "WORDS")]
+    pub(super) append: Option<String>,
+    /// Break something on purpose, to see the right cell turn red
+    #[arg(long = "fault", value_name = "NAME")]
+    pub(super) faults: Vec<String>,
+}
+
+/// Folders in which built programs are looked for.
+pub(super) fn programs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    if let Some(folders) = std::env::var_os("WAYBILL_BIN_DIR") {
+        return Ok(std::env::split_paths(&folders).collect());
+    }
+    let own = std::env::current_exe().context("find this program")?;
+    Ok(vec![own.parent().context("find this program")?.to_owned()])
+}
+
+/// What the command line says beyond the matrix.
+pub(super) fn adjust(kernel: &mut Kernel, args: &Run) {
+    if let Some(memory) = args.memory {
+        kernel.memory_mib = Some(memory);
+    }
+    if let Some(words) = &args.append {
+        kernel.command_line = format!("{} {words}", kernel.command_line);
+    }
+    if !args.modes.is_empty() {
+        kernel.modes = Some(args.modes.clone());
+    }
+}
