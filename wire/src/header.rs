@@ -86,7 +86,8 @@ impl Head {
         let (content, sum) = bytes
             .split_last_chunk::<CHECKSUM>()
             .ok_or_else(|| malformed("is truncated"))?;
-        if crc32(content) != u32::from_le_bytes(*sum) {
+        // A fuzzer would never get past it, and what is behind must hold by itself.
+        if !cfg!(fuzzing) && crc32(content) != u32::from_le_bytes(*sum) {
             return Err(malformed("checksum does not match"));
         }
         if major != SCHEMA_MAJOR {

@@ -2,6 +2,8 @@
 //!
 //! Pure: no file descriptor, no clock, no global. `FORMAT.md` is the byte-level description.
 
+#![forbid(unsafe_code)]
+
 mod alike;
 mod checksum;
 mod codec;

@@ -1,53 +1,106 @@
 #![forbid(unsafe_code)]
-//! wip
+//! Measures the batch format against others on the same rows, trains its dictionaries and blesses
+//! its golden files.
+//!
+//! `cargo xtask bench wire` runs it without a command; it then exits with 1 while a goal is missed.
+
+mod bless;
 mod compare;
+mod cost;
 mod fleet;
+mod measure;
+mod report;
 mod train;
-use fleet::{BENCH, Mix};
-use compare::otlp::Style;
-fn main() -> anyhow::Result<()> {
-    let out = &mut std::io::stdout();
-    use std::io::Write;
-    if std::env::args().nth(1).as_deref() == Some("rows") {
-        let b = fleet::batch(std::env::args().nth(2).unwrap().parse().unwrap(), &BENCH, Mix{edges:1000,..Mix::default()});
-        out.write_all(&compare::json::lines(&b))?;
-        return Ok(());
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(about, long_about = None)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// How the comparison is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Number of hosts, each with rows of its own.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    hosts: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compares the formats; the default.
+    Compare,
+    /// Trains the dictionary of that number and writes it below `wire/dictionaries`.
+    Train {
+        /// A new number, or that of a dictionary which no release has used.
+        id: u16,
+    },
+    /// Writes the golden files below `wire/golden` anew.
+    Bless,
+    /// Writes the rows of one host as JSON lines.
+    Rows {
+        /// Which host.
+        #[arg(default_value_t = 1)]
+        seed: u64,
+        /// Number of rows.
+        #[arg(default_value_t = 1000)]
+        rows: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let out = &mut io::stdout().lock();
+    let result = run(&arguments, out);
+    let closed = |error: &anyhow::Error| {
+        let io = error.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match result {
+        // Whoever read the output has seen enough.
+        Err(error) if closed(&error) => Ok(ExitCode::SUCCESS),
+        other => other,
     }
-    if std::env::args().nth(1).as_deref() == Some("train") { return train::train("wire/dictionaries/1.dictionary".as_ref()); }
-    if std::env::args().nth(1).as_deref() == Some("samples") {
-        use fleet::TRAINING;
-        std::fs::create_dir_all("/tmp/wx/samples")?;
-        let mut i = 0;
-        for seed in 0..40 {
-            for mix in [Mix{edges:20+seed as usize*30,..Mix::default()}, Mix::interval(30+seed as usize*30), Mix::interval(60+seed as usize*40)] {
-                i += 1;
-                std::fs::write(format!("/tmp/wx/samples/{i}"), wire::arrow_streams(&fleet::batch(50_000 + i, &TRAINING, mix)))?;
+}
+
+fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
+    match &arguments.command {
+        None | Some(Command::Compare) => {
+            let report = measure::measure(arguments.hosts)?;
+            match arguments.format {
+                Format::Table => report::table(&report, out)?,
+                Format::Json => report::json(&report, out)?,
+            }
+            if report.goals().iter().any(|goal| !goal.is_met()) {
+                return Ok(ExitCode::FAILURE);
             }
         }
-        for s in 900..908u64 {
-            std::fs::write(format!("/tmp/wx/samples/bench-e{s}"), wire::arrow_streams(&fleet::batch(s, &BENCH, Mix{edges:1000,..Mix::default()})))?;
-            std::fs::write(format!("/tmp/wx/samples/bench-m{s}"), wire::arrow_streams(&fleet::batch(s, &BENCH, Mix::interval(1000))))?;
+        Some(Command::Train { id }) => train::train(*id, &wire_folder()?, out)?,
+        Some(Command::Bless) => bless::bless(&wire_folder()?, out)?,
+        Some(Command::Rows { seed, rows }) => {
+            let batch = fleet::batch(*seed, &fleet::BENCH, fleet::Mix::interval(*rows));
+            out.write_all(&compare::json::lines(&batch))?;
         }
-        return Ok(());
     }
-    for (name, mix) in [("edge", Mix{edges:1000,..Mix::default()}), ("sight", Mix{sightings:1000,..Mix::default()}), ("proc", Mix{processes:1000,..Mix::default()}), ("event", Mix{events:1000,..Mix::default()}),("mix", Mix::interval(1000))] {
-        let seeds = 900..908u64;
-        let mut t = [0usize; 7];
-        for s in seeds.clone() {
-            let b = fleet::batch(s, &BENCH, mix);
-            let plain = compare::otlp::requests(&b, Style::Plain);
-            let lean = compare::otlp::requests(&b, Style::Lean);
-            t[0] += plain.iter().map(Vec::len).sum::<usize>();
-            t[1] += compare::zstd_len(&plain)?;
-            t[2] += lean.iter().map(Vec::len).sum::<usize>();
-            t[3] += compare::zstd_len(&lean)?;
-            t[4] += compare::zstd_len(&[compare::json::lines(&b)])?;
-            t[5] += compare::parquet::len(&b)?;
-            t[6] += wire::encode(&b).len();
-        }
-        let n = 8.0 * 1000.0;
-        let f = |i: usize| t[i] as f64 / n;
-        writeln!(out, "{name:6} otlp {:.0} z {:.1}  lean {:.0} z {:.1} json {:.1} parquet {:.1} ours {:.2}   raw/ours {:.1} z/ours {:.2}  lean {:.1} {:.2}", f(0),f(1),f(2),f(3),f(4),f(5),f(6), f(0)/f(6), f(1)/f(6), f(2)/f(6), f(3)/f(6))?;
-    }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The source folder of the crate `wire`.
+fn wire_folder() -> Result<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../wire");
+    folder
+        .canonicalize()
+        .with_context(|| format!("find {}", folder.display()))
 }

@@ -22,9 +22,14 @@ pub(crate) fn lines(batch: &Batch) -> Vec<u8> {
 }
 
 fn histogram(histogram: &Histogram) -> Value {
-    let filled = histogram.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
-    let buckets: Map<_, _> =
-        filled.map(|(bucket, count)| (bucket.to_string(), json!(count))).collect();
+    let filled = histogram
+        .buckets
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0);
+    let buckets: Map<_, _> = filled
+        .map(|(bucket, count)| (bucket.to_string(), json!(count)))
+        .collect();
     json!({ "buckets": buckets, "sum_us": histogram.sum_us })
 }
 

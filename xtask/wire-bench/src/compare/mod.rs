@@ -10,10 +10,12 @@ use anyhow::{Context, Result};
 pub(crate) const ZSTD_LEVEL: i32 = 3;
 
 /// Bytes after zstd at its default level, each part compressed as one request of its own.
-pub(crate) fn zstd_len(parts: &[Vec<u8>]) -> Result<usize> {
+pub(crate) fn zstd_len(parts: &[Vec<u8>]) -> Result<u64> {
     let mut sum = 0;
     for part in parts {
-        sum += zstd::bulk::compress(part, ZSTD_LEVEL).context("compress with zstd")?.len();
+        sum += zstd::bulk::compress(part, ZSTD_LEVEL)
+            .context("compress with zstd")?
+            .len() as u64;
     }
     Ok(sum)
 }

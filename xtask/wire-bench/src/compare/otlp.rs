@@ -35,19 +35,41 @@ type Counter = (&'static str, &'static str, fn(&EdgeRow) -> u64);
 type Distribution = (&'static str, fn(&EdgeRow) -> &wire::Histogram);
 
 const COUNTERS: [Counter; 13] = [
-    ("waybill.connection.opened", "{connection}", |row| row.opened),
-    ("waybill.connection.closed", "{connection}", |row| row.closed),
-    ("waybill.connection.failed", "{connection}", |row| row.failed),
-    ("waybill.connection.refused", "{connection}", |row| row.refused),
-    ("waybill.connection.reset_local", "{connection}", |row| row.reset_local),
-    ("waybill.connection.reset_remote", "{connection}", |row| row.reset_remote),
+    ("waybill.connection.opened", "{connection}", |row| {
+        row.opened
+    }),
+    ("waybill.connection.closed", "{connection}", |row| {
+        row.closed
+    }),
+    ("waybill.connection.failed", "{connection}", |row| {
+        row.failed
+    }),
+    ("waybill.connection.refused", "{connection}", |row| {
+        row.refused
+    }),
+    ("waybill.connection.reset_local", "{connection}", |row| {
+        row.reset_local
+    }),
+    ("waybill.connection.reset_remote", "{connection}", |row| {
+        row.reset_remote
+    }),
     ("waybill.tcp.bytes_sent", "By", |row| row.bytes_sent),
     ("waybill.tcp.bytes_received", "By", |row| row.bytes_received),
-    ("waybill.tcp.segments_sent", "{segment}", |row| row.segments_sent),
-    ("waybill.tcp.segments_received", "{segment}", |row| row.segments_received),
-    ("waybill.tcp.retransmits", "{segment}", |row| row.retransmits),
-    ("waybill.tcp.out_of_order", "{segment}", |row| row.out_of_order),
-    ("waybill.tcp.zero_windows", "{segment}", |row| row.zero_windows),
+    ("waybill.tcp.segments_sent", "{segment}", |row| {
+        row.segments_sent
+    }),
+    ("waybill.tcp.segments_received", "{segment}", |row| {
+        row.segments_received
+    }),
+    ("waybill.tcp.retransmits", "{segment}", |row| {
+        row.retransmits
+    }),
+    ("waybill.tcp.out_of_order", "{segment}", |row| {
+        row.out_of_order
+    }),
+    ("waybill.tcp.zero_windows", "{segment}", |row| {
+        row.zero_windows
+    }),
 ];
 
 const DISTRIBUTIONS: [Distribution; 2] = [
@@ -63,7 +85,11 @@ pub(crate) fn requests(batch: &Batch, style: Style) -> Vec<Vec<u8>> {
     }
     let records = log_records(batch);
     if !records.is_empty() {
-        let logs = ScopeLogs { scope: scope(), log_records: records, ..ScopeLogs::default() };
+        let logs = ScopeLogs {
+            scope: scope(),
+            log_records: records,
+            ..ScopeLogs::default()
+        };
         let resource_logs = vec![ResourceLogs {
             resource: resource(batch),
             scope_logs: vec![logs],
@@ -89,7 +115,10 @@ fn resource(batch: &Batch) -> Option<Resource> {
         text("service.instance.id", &hex(&header.boot)),
         text("service.name", "waybill-agent"),
     ];
-    Some(Resource { attributes, ..Resource::default() })
+    Some(Resource {
+        attributes,
+        ..Resource::default()
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -121,7 +150,10 @@ fn role(role: Role) -> KeyValue {
 }
 
 fn endpoint(list: &mut Vec<KeyValue>, side: &str, endpoint: &Endpoint) {
-    list.push(text(&format!("network.{side}.address"), &endpoint.ip().to_string()));
+    list.push(text(
+        &format!("network.{side}.address"),
+        &endpoint.ip().to_string(),
+    ));
     if endpoint.port != 0 {
         list.push(number(&format!("network.{side}.port"), endpoint.port));
     }
@@ -139,7 +171,10 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
     let end = batch.header.end_ms * 1_000_000;
     let mut metrics = Vec::new();
     for (name, unit, value) in COUNTERS {
-        let rows = batch.edges.iter().filter(|row| style == Style::Plain || value(row) > 0);
+        let rows = batch
+            .edges
+            .iter()
+            .filter(|row| style == Style::Plain || value(row) > 0);
         let data_points = rows
             .map(|row| NumberDataPoint {
                 attributes: key(row),
@@ -149,8 +184,11 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
                 ..NumberDataPoint::default()
             })
             .collect();
-        let sum =
-            Sum { data_points, aggregation_temporality: CUMULATIVE, is_monotonic: true };
+        let sum = Sum {
+            data_points,
+            aggregation_temporality: CUMULATIVE,
+            is_monotonic: true,
+        };
         metrics.push(metric(name, unit, Data::Sum(sum)));
     }
     for (name, histogram) in DISTRIBUTIONS {
@@ -162,13 +200,19 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
                 aggregation_temporality: CUMULATIVE,
             }),
             Style::Lean => Data::ExponentialHistogram(ExponentialHistogram {
-                data_points: rows.map(|row| exponential(row, histogram(row), end)).collect(),
+                data_points: rows
+                    .map(|row| exponential(row, histogram(row), end))
+                    .collect(),
                 aggregation_temporality: CUMULATIVE,
             }),
         };
-        metrics.push(metric(name, "us", data));
+        metrics.push(metric(name, "s", data));
     }
-    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() }];
+    let scope_metrics = vec![ScopeMetrics {
+        scope: scope(),
+        metrics,
+        ..ScopeMetrics::default()
+    }];
     let resource_metrics = vec![ResourceMetrics {
         resource: resource(batch),
         scope_metrics,
@@ -186,21 +230,27 @@ fn metric(name: &str, unit: &str, data: Data) -> Metric {
     }
 }
 
+/// OpenTelemetry measures durations in seconds.
 #[expect(clippy::cast_precision_loss, reason = "OTLP sums are doubles")]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
 fn explicit(row: &EdgeRow, histogram: &wire::Histogram, end: u64) -> HistogramDataPoint {
     HistogramDataPoint {
         attributes: key(row),
         start_time_unix_nano: row.since_ms * 1_000_000,
         time_unix_nano: end,
         count: histogram.count(),
-        sum: Some(histogram.sum_us as f64),
+        sum: Some(seconds(histogram.sum_us)),
         bucket_counts: histogram.buckets.to_vec(),
-        explicit_bounds: (1..histogram.buckets.len()).map(|i| (1u64 << i) as f64).collect(),
+        explicit_bounds: (1..histogram.buckets.len())
+            .map(|i| seconds(1 << i))
+            .collect(),
         ..HistogramDataPoint::default()
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "OTLP sums are doubles")]
 fn exponential(
     row: &EdgeRow,
     histogram: &wire::Histogram,
@@ -214,8 +264,10 @@ fn exponential(
         start_time_unix_nano: row.since_ms * 1_000_000,
         time_unix_nano: end,
         count: histogram.count(),
-        sum: Some(histogram.sum_us as f64),
+        sum: Some(seconds(histogram.sum_us)),
         positive: Some(Buckets {
+            // Powers of two of a microsecond are not powers of two of a second; the nearest scale
+            // would need the same number of buckets.
             offset: i32::try_from(first).expect("32 buckets"),
             bucket_counts: histogram.buckets[first..=last].to_vec(),
         }),
@@ -236,10 +288,14 @@ fn log_records(batch: &Batch) -> Vec<LogRecord> {
         .sightings
         .iter()
         .map(|row| record("waybill.sighting", row.start_us * 1000, sighting(row)));
-    let events =
-        batch.events.iter().map(|row| record("waybill.event", row.time_us * 1000, event(row)));
-    let processes =
-        batch.processes.iter().map(|row| record("waybill.process", end, process(row)));
+    let events = batch
+        .events
+        .iter()
+        .map(|row| record("waybill.event", row.time_us * 1000, event(row)));
+    let processes = batch
+        .processes
+        .iter()
+        .map(|row| record("waybill.process", end, process(row)));
     let hosts = batch.hosts.iter().map(|row| {
         let mut list = vec![
             text("host.name", &row.hostname),
@@ -254,7 +310,11 @@ fn log_records(batch: &Batch) -> Vec<LogRecord> {
         list.extend(counters.map(|(name, value)| number(&format!("waybill.{name}"), *value)));
         record("waybill.host", end, list)
     });
-    sightings.chain(events).chain(processes).chain(hosts).collect()
+    sightings
+        .chain(events)
+        .chain(processes)
+        .chain(hosts)
+        .collect()
 }
 
 fn sighting(row: &SightingRow) -> Vec<KeyValue> {
@@ -307,6 +367,10 @@ fn process(row: &ProcessRow) -> Vec<KeyValue> {
         let value = pair.value.as_ref().and_then(|value| value.value.as_ref());
         value != Some(&Value::StringValue(String::new()))
     });
-    list.extend(row.tags.iter().map(|(key, value)| text(&format!("waybill.tag.{key}"), value)));
+    list.extend(
+        row.tags
+            .iter()
+            .map(|(key, value)| text(&format!("waybill.tag.{key}"), value)),
+    );
     list
 }

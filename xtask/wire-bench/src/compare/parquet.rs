@@ -20,8 +20,13 @@ type Columns = Vec<(&'static str, ArrayRef)>;
 /// Bytes of all files.
 pub(crate) fn len(batch: &Batch) -> Result<usize> {
     let mut sum = 0;
-    for columns in [edges(batch)?, sightings(batch)?, processes(batch), hosts(batch), events(batch)?]
-    {
+    for columns in [
+        edges(batch)?,
+        sightings(batch)?,
+        processes(batch),
+        hosts(batch),
+        events(batch)?,
+    ] {
         if columns.iter().any(|(_, column)| !column.is_empty()) {
             sum += file_len(columns)?;
         }
@@ -111,7 +116,10 @@ fn edges(batch: &Batch) -> Result<Columns> {
         ("out_of_order", u64s(rows, |row| row.out_of_order)),
         ("zero_windows", u64s(rows, |row| row.zero_windows)),
         ("connect_latency", buckets(rows, |row| &row.connect_latency)),
-        ("connect_latency_sum_us", u64s(rows, |row| row.connect_latency.sum_us)),
+        (
+            "connect_latency_sum_us",
+            u64s(rows, |row| row.connect_latency.sum_us),
+        ),
         ("rtt", buckets(rows, |row| &row.rtt)),
         ("rtt_sum_us", u64s(rows, |row| row.rtt.sum_us)),
     ])
@@ -122,7 +130,14 @@ fn sightings(batch: &Batch) -> Result<Columns> {
     Ok(vec![
         ("token", u64s(rows, |row| row.token)),
         ("part", u8s(rows, |row| row.part as u8)),
-        ("answer", Arc::new(rows.iter().map(|row| Some(row.answer)).collect::<BooleanArray>())),
+        (
+            "answer",
+            Arc::new(
+                rows.iter()
+                    .map(|row| Some(row.answer))
+                    .collect::<BooleanArray>(),
+            ),
+        ),
         ("role", u8s(rows, |row| row.role as u8)),
         ("kept", u8s(rows, |row| row.kept as u8)),
         ("sample_level", u8s(rows, |row| row.sample_level)),
@@ -153,13 +168,19 @@ fn processes(batch: &Batch) -> Columns {
 }
 
 fn pairs(pairs: &[(String, String)]) -> Vec<String> {
-    pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()
+    pairs
+        .iter()
+        .flat_map(|(key, value)| [key.clone(), value.clone()])
+        .collect()
 }
 
 fn hosts(batch: &Batch) -> Columns {
     let rows = &batch.hosts;
     let counters = |row: &wire::HostRow| {
-        row.counters.iter().flat_map(|(name, value)| [name.clone(), value.to_string()]).collect()
+        row.counters
+            .iter()
+            .flat_map(|(name, value)| [name.clone(), value.to_string()])
+            .collect()
     };
     vec![
         ("hostname", texts(rows, |row| &row.hostname)),

@@ -11,8 +11,9 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeR
     let (role, local, remote, site) = process.pair(random);
     let style = &process.style;
     let whole_ms = host.now_ms - host.agent_started_ms;
-    let age_ms = if random.chance(0.35) {
-        // Found when the agent started, which takes some milliseconds.
+    // Found when the agent started, which takes some milliseconds; or begun since.
+    let found = random.chance(0.35);
+    let age_ms = if found {
         whole_ms - random.below(60)
     } else {
         let log = float(10_000).ln() + random.unit() * (float(whole_ms) / 10_000.0).ln().max(0.1);
@@ -21,7 +22,15 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeR
     let seconds = float(age_ms) / 1000.0;
     let rate = random.around(style.rate, 0.9);
     let opened = random.poisson(rate * seconds).max(1);
-    let live = random.poisson(rate * style.lifetime_s.min(seconds)).min(opened);
+    let live = random
+        .poisson(rate * style.lifetime_s.min(seconds))
+        .min(opened);
+    // The handshakes of connections that were open then were not seen.
+    let unseen = if found {
+        random.poisson(rate * style.lifetime_s).min(opened)
+    } else {
+        0
+    };
     let mut row = EdgeRow {
         process_id: process.row.process_id,
         role,
@@ -47,7 +56,13 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeR
     };
     ends(random, &mut row, process);
     volume(random, &mut row, process, &site);
-    times(random, &mut row, &site, seconds, style.lifetime_s);
+    times(
+        random,
+        &mut row,
+        &site,
+        seconds.min(style.lifetime_s),
+        opened - unseen,
+    );
     row
 }
 
@@ -64,9 +79,14 @@ fn ends(random: &mut Random, row: &mut EdgeRow, process: &Process) {
 fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site) {
     let style = &process.style;
     let calls = float(row.opened) * random.around(style.requests, 0.3);
-    let (request, response) =
-        (random.around(style.request_bytes, 0.25), random.around(style.response_bytes, 0.25));
-    let (asked, answered) = (total(random, calls, request), total(random, calls, response));
+    let (request, response) = (
+        random.around(style.request_bytes, 0.25),
+        random.around(style.response_bytes, 0.25),
+    );
+    let (asked, answered) = (
+        total(random, calls, request),
+        total(random, calls, response),
+    );
     // Data segments carry full payloads but for the last one of each message.
     let asked_segments = asked / site.mss + calls * 0.7;
     let answered_segments = answered / site.mss + calls * 0.7;
@@ -76,8 +96,11 @@ fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site
     let both = float(row.opened) * 2.0 + float(row.closed);
     let client = (asked, asked_segments + answered_acks + both);
     let server = (answered, answered_segments + asked_acks + both);
-    let (sent, received) =
-        if row.role == Role::Client { (client, server) } else { (server, client) };
+    let (sent, received) = if row.role == Role::Client {
+        (client, server)
+    } else {
+        (server, client)
+    };
     row.bytes_sent = count(sent.0);
     row.bytes_received = count(received.0);
     row.retransmits = random.poisson(sent.1 * site.loss);
@@ -89,19 +112,20 @@ fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site
     }
 }
 
-fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, seconds: f64, lifetime_s: f64) {
+fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, lives_s: f64, handshakes: u64) {
     let rtt = random.around(site.rtt_us, 0.2);
     let sigma = random.around(0.35, 0.3);
     // One value per connection, and one more per report that it lives through.
-    let reports = random.around(lifetime_s.min(seconds) / 10.0, 0.3);
+    let reports = random.around(lives_s / 10.0, 0.3);
     let samples = row.opened + random.poisson(float(row.opened) * reports);
     row.rtt = durations(random, samples, rtt, sigma);
     if row.role == Role::Client {
-        // Found at start means that no handshake was seen.
-        let seen = if seconds > 1.0 && random.chance(0.05) { row.opened / 2 } else { row.opened };
-        row.connect_latency = durations(random, seen, rtt * 1.15, sigma * 0.8);
         // A lost SYN is sent again after one second.
-        for _ in 0..random.poisson(float(seen) * site.loss).min(50) {
+        let late = random
+            .poisson(float(handshakes) * site.loss)
+            .min(handshakes);
+        row.connect_latency = durations(random, handshakes - late, rtt * 1.15, sigma * 0.8);
+        for _ in 0..late {
             row.connect_latency.record(1_000_000 + count(rtt));
         }
     }

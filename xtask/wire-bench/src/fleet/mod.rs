@@ -11,6 +11,5 @@ mod rows;
 mod topology;
 mod traffic;
 
-pub(crate) use names::{Names, BENCH, TRAINING};
-pub(crate) use random::Random;
+pub(crate) use names::{BENCH, TRAINING};
 pub(crate) use rows::{Mix, batch};

@@ -103,7 +103,10 @@ pub(crate) fn count(value: f64) -> u64 {
     value.round() as u64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "only sizes of distributions are computed with it")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "only sizes of distributions are computed with it"
+)]
 pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }

@@ -1,5 +1,7 @@
 //! A batch of all families in the proportion of an interval.
 
+use std::collections::BTreeSet;
+
 use wire::{
     Batch, BatchHeader, EdgeRow, EventKind, EventRow, HostRow, Kept, Part, ProcessRow, Role,
     SightingRow, sample,
@@ -26,14 +28,24 @@ impl Mix {
     pub(crate) fn interval(rows: usize) -> Self {
         let (sightings, processes, events) = (rows * 43 / 100, rows * 4 / 100, rows * 4 / 100);
         let edges = rows - sightings - processes - events - 1;
-        Self { edges, sightings, processes, hosts: 1, events }
+        Self {
+            edges,
+            sightings,
+            processes,
+            hosts: 1,
+            events,
+        }
     }
 }
 
 /// The batch of one host; the same seed gives the same rows.
 pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
     let random = &mut Random::new(seed);
-    let host = Host::any(random, names, mix.edges.max(mix.processes).max(mix.sightings));
+    let host = Host::any(
+        random,
+        names,
+        mix.edges.max(mix.processes).max(mix.sightings),
+    );
     let mut batch = Batch {
         header: BatchHeader {
             host: random.id(),
@@ -44,26 +56,43 @@ pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
         },
         ..Batch::default()
     };
-    // A few processes have most of the edges.
-    let mut keys = std::collections::BTreeSet::new();
+    let edges = edges(random, &host, mix.edges.max(mix.sightings).max(mix.events));
+    let level = sample::level_for(4 * mix.sightings as u64, mix.sightings as u64 + 1);
+    batch.sightings = (0..mix.sightings)
+        .map(|_| sighting(random, &host, &edges, level))
+        .collect();
+    batch.events = (0..mix.events)
+        .map(|_| event(random, &host, &edges))
+        .collect();
+    batch.processes = processes(random, &host, mix.processes);
+    batch.hosts = (0..mix.hosts)
+        .map(|_| host_row(random, &host, &edges))
+        .collect();
+    batch.edges = edges;
+    batch.edges.truncate(mix.edges);
+    batch
+}
+
+/// That many edges, each pair of ends once.
+fn edges(random: &mut Random, host: &Host, wanted: usize) -> Vec<EdgeRow> {
+    let mut keys = BTreeSet::new();
     let mut edges = Vec::new();
-    while edges.len() < mix.edges.max(mix.sightings).max(mix.events) {
+    let mut tries = 0;
+    while edges.len() < wanted {
+        tries += 1;
+        assert!(
+            tries < 1000 * wanted,
+            "the host has too few peers for {wanted} edges"
+        );
+        // A few processes have most of the edges.
         let skewed = random.unit().powi(2) * float(host.processes.len() as u64);
         let process = &host.processes[usize::try_from(count(skewed.floor())).expect("an index")];
-        let row = edge(random, &host, process);
-        if keys.insert((row.process_id, row.role, row.local, row.remote)) || keys.len() > 4000 {
+        let row = edge(random, host, process);
+        if keys.insert((row.process_id, row.role, row.local, row.remote)) {
             edges.push(row);
         }
     }
-    let level = sample::level_for(4 * mix.sightings as u64, mix.sightings as u64 + 1);
-    batch.sightings =
-        (0..mix.sightings).map(|_| sighting(random, &host, &edges, level)).collect();
-    batch.events = (0..mix.events).map(|_| event(random, &host, &edges)).collect();
-    batch.processes = processes(random, &host, mix.processes);
-    batch.hosts = (0..mix.hosts).map(|_| host_row(random, &host, &edges)).collect();
-    edges.truncate(mix.edges);
-    batch.edges = edges;
-    batch
+    edges
 }
 
 fn ephemeral(random: &mut Random, even: bool) -> u16 {
@@ -84,7 +113,11 @@ fn ports(random: &mut Random, edge: &EdgeRow) -> (wire::Endpoint, wire::Endpoint
 fn sighting(random: &mut Random, host: &Host, edges: &[EdgeRow], level: u8) -> SightingRow {
     // The busier an edge, the more of its connections are seen.
     let (first, second) = (random.pick(edges), random.pick(edges));
-    let edge = if first.opened > second.opened { first } else { second };
+    let edge = if first.opened > second.opened {
+        first
+    } else {
+        second
+    };
     let (local, remote) = ports(random, edge);
     let kept = match random.below(20) {
         0..=11 => Kept::Sampled,
@@ -131,7 +164,13 @@ fn event(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> EventRow {
     ]);
     let established = !matches!(kind, EventKind::Failed | EventKind::Refused);
     let share = random.unit() / float(edge.opened);
-    let part = |bytes: u64| if established { count(float(bytes) * share) } else { 0 };
+    let part = |bytes: u64| {
+        if established {
+            count(float(bytes) * share)
+        } else {
+            0
+        }
+    };
     EventRow {
         kind,
         time_us: host.now_ms * 1000 - random.below(10_000_000),
@@ -159,7 +198,11 @@ fn event(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> EventRow {
 }
 
 fn processes(random: &mut Random, host: &Host, wanted: usize) -> Vec<ProcessRow> {
-    let mut rows: Vec<_> = host.processes.iter().map(|process| process.row.clone()).collect();
+    let mut rows: Vec<_> = host
+        .processes
+        .iter()
+        .map(|process| process.row.clone())
+        .collect();
     let mut id = rows.last().map_or(0, |row| row.process_id);
     while rows.len() < wanted {
         let mut row = random.pick(&rows).clone();
@@ -185,7 +228,10 @@ fn host_row(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> HostRow {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let opened: u64 = edges.iter().map(|edge| edge.opened).sum();
     let counters = [
-        ("batch_sealed_total", (host.now_ms - host.agent_started_ms) / 10_000),
+        (
+            "batch_sealed_total",
+            (host.now_ms - host.agent_started_ms) / 10_000,
+        ),
         ("decode_records_total", opened * 3 + random.below(10_000)),
         ("decode_dropped_short_total", 0),
         ("kernel_dropped_ring_full_total", random.poisson(0.5)),
@@ -193,8 +239,14 @@ fn host_row(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> HostRow {
         ("kernel_options_written_total", opened / 2),
         ("option_bad_mac_total", 0),
         ("spool_dropped_full_total", 0),
-        ("spool_stored_total", (host.now_ms - host.agent_started_ms) / 10_000),
-        ("upload_attempts_total", (host.now_ms - host.agent_started_ms) / 9_990),
+        (
+            "spool_stored_total",
+            (host.now_ms - host.agent_started_ms) / 10_000,
+        ),
+        (
+            "upload_attempts_total",
+            (host.now_ms - host.agent_started_ms) / 9_990,
+        ),
         ("upload_bytes_total", opened * 30),
         ("upload_dropped_refused_total", 0),
     ];
@@ -204,7 +256,10 @@ fn host_row(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> HostRow {
         agent: String::from("0.1.0"),
         mode: String::from("sockops"),
         plan: vec![
-            pair("connection", "sockops: header-option helpers are there, cgroup2 is mountable"),
+            pair(
+                "connection",
+                "sockops: header-option helpers are there, cgroup2 is mountable",
+            ),
             pair("records", "ring buffer"),
         ],
         facts: vec![
@@ -215,7 +270,10 @@ fn host_row(random: &mut Random, host: &Host, edges: &[EdgeRow]) -> HostRow {
             pair("selinux", "enforcing"),
         ],
         paths_off: Vec::new(),
-        counters: counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        counters: counters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect(),
         started_ms: host.agent_started_ms,
     }
 }

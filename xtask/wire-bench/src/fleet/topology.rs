@@ -68,7 +68,11 @@ impl Style {
             request_bytes: random.around(request, 0.7),
             response_bytes: random.around(response, 0.9),
             lifetime_s: random.around(lifetime, 0.5),
-            resets: if random.chance(0.15) { random.unit() * 0.3 } else { 0.0005 },
+            resets: if random.chance(0.15) {
+                random.unit() * 0.3
+            } else {
+                0.0005
+            },
             failures: random.around(0.0008, 1.5).min(0.5),
             slow_reader: random.chance(0.1),
         }
@@ -79,7 +83,10 @@ impl Site {
     fn any(random: &mut Random, names: &Names) -> Self {
         let mut prefix = [0; 16];
         if random.chance(0.08) {
-            let (high, low) = (random.below(4).to_be_bytes(), random.below(64).to_be_bytes());
+            let (high, low) = (
+                random.below(4).to_be_bytes(),
+                random.below(64).to_be_bytes(),
+            );
             prefix[..6].copy_from_slice(&[0xfd, 0x12, 0x6a, names.network, high[7], low[7]]);
         } else {
             prefix[10..].copy_from_slice(&[0xff, 0xff, 10, names.network, 0, 0]);
@@ -101,9 +108,9 @@ impl Site {
         let mut addr = self.prefix;
         let number = random.between(1, self.hosts);
         let last = number.to_be_bytes()[7];
-        if addr[0] == 0xfd && number % 2 == 0 {
-            // Half of the IPv6 hosts are numbered by their network card (EUI-64), the others by
-            // hand.
+        if addr[0] == 0xfd && addr[5].is_multiple_of(2) {
+            // Half of the IPv6 networks number hosts by their network card (EUI-64), the others
+            // by hand.
             let card = Random::new(number).bits().to_be_bytes();
             let vendor = [[0x52, 0x54, 0x00], [0xfa, 0x16, 0x3e]][usize::from(card[0] & 1)];
             addr[8..11].copy_from_slice(&vendor);
@@ -120,7 +127,9 @@ impl Host {
     pub(crate) fn any(random: &mut Random, names: &Names, rows: usize) -> Self {
         let now_ms = 1_700_000_000_000 + random.below(90 * 86_400_000);
         let uptime_s = random.around(4.0 * 86_400.0, 1.2).min(200.0 * 86_400.0);
-        let sites: Vec<_> = (0..random.between(4, 14)).map(|_| Site::any(random, names)).collect();
+        // Who has more peers has them in more places.
+        let places = random.between(4, 14) + rows as u64 / 500;
+        let sites: Vec<_> = (0..places).map(|_| Site::any(random, names)).collect();
         let mut host = Self {
             hostname: format!("{}-{:04}", random.pick(names.sites), random.below(3000)),
             kernel: names.kernels[random.index(names.kernels.len())],
@@ -151,7 +160,12 @@ impl Host {
         let service = *random.pick(names.services);
         let contained = unit.is_empty() || random.chance(0.2);
         let container: String = if contained {
-            random.id().iter().chain(&random.id()).map(|byte| format!("{byte:02x}")).collect()
+            random
+                .id()
+                .iter()
+                .chain(&random.id())
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
         } else {
             String::new()
         };
@@ -165,9 +179,15 @@ impl Host {
         }
         let tags = if random.chance(0.7) {
             vec![
-                (names.tag_keys[0].to_owned(), (*random.pick(names.teams)).to_owned()),
+                (
+                    names.tag_keys[0].to_owned(),
+                    (*random.pick(names.teams)).to_owned(),
+                ),
                 (names.tag_keys[1].to_owned(), String::from("prod")),
-                (names.tag_keys[2].to_owned(), format!("{}", random.between(1, 3))),
+                (
+                    names.tag_keys[2].to_owned(),
+                    format!("{}", random.between(1, 3)),
+                ),
             ]
         } else {
             Vec::new()
@@ -185,8 +205,16 @@ impl Host {
                 format!("/system.slice/{unit}")
             },
             container,
-            unit: if contained { String::new() } else { unit.to_owned() },
-            service: if random.chance(0.6) { service.to_owned() } else { comm.to_owned() },
+            unit: if contained {
+                String::new()
+            } else {
+                unit.to_owned()
+            },
+            service: if random.chance(0.6) {
+                service.to_owned()
+            } else {
+                comm.to_owned()
+            },
             tags,
         };
         let upstreams = (0..random.between(1, 5)).map(|_| random.pick(names.programs).3);
@@ -196,7 +224,9 @@ impl Host {
             addr,
             port,
             upstreams: upstreams.collect::<Vec<_>>(),
-            peers: (0..random.between(1, 5)).map(|_| random.pick(sites).clone()).collect(),
+            peers: (0..random.between(1, 5))
+                .map(|_| random.pick(sites).clone())
+                .collect(),
             style: Style::any(random),
         }
     }

@@ -39,14 +39,24 @@ pub(crate) fn durations(
         let (start, end) = (2f64.powi(exponent), 2f64.powi(exponent + 1));
         let upto = normal_below((end / median_us).ln() / sigma);
         let mass = upto - std::mem::replace(&mut below, upto);
-        let share = if mass_left > 1e-12 { (mass / mass_left).clamp(0.0, 1.0) } else { 0.0 };
+        let share = if mass_left > 1e-12 {
+            (mass / mass_left).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
         let hits = random.binomial(left, share);
         mass_left -= mass;
         left -= hits;
         histogram.buckets[bucket] = hits;
         if hits > 0 {
             // The mean inside a bucket leans towards the mode.
-            let lean = if end < median_us { 0.6 } else if start > median_us { 0.4 } else { 0.5 };
+            let lean = if end < median_us {
+                0.6
+            } else if start > median_us {
+                0.4
+            } else {
+                0.5
+            };
             let spread = (end - start) / (12.0 * float(hits)).sqrt();
             let mean = start + (end - start) * lean + spread * random.normal();
             histogram.sum_us += count(mean * float(hits));

@@ -1,0 +1,190 @@
+//! Sizes of the same rows in each format.
+
+use anyhow::{Context, Result, ensure};
+use wire::{Batch, Limits};
+
+use crate::compare::{self, json, otlp, parquet};
+use crate::cost::Cost;
+use crate::fleet::{self, BENCH, Mix};
+
+/// Batch sizes that are compared; the goals are for [`GOAL_ROWS`].
+const SIZES: [usize; 3] = [100, 1000, 5000];
+const GOAL_ROWS: usize = 1000;
+
+/// What a comparison found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) hosts: u64,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) cost: Cost,
+}
+
+/// One kind of rows in one batch size, summed over all hosts.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) name: &'static str,
+    /// Rows per batch.
+    pub(crate) rows: usize,
+    pub(crate) bytes: Sizes,
+    /// The host whose batch gained least over plain OTLP, and over the same compressed.
+    pub(crate) worst: [f64; 2],
+}
+
+/// Bytes of the same rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
+    pub(crate) otlp: u64,
+    pub(crate) otlp_zstd: u64,
+    pub(crate) lean_otlp: u64,
+    pub(crate) lean_otlp_zstd: u64,
+    pub(crate) json_zstd: u64,
+    pub(crate) parquet_zstd: u64,
+    pub(crate) waybill: u64,
+}
+
+/// How much smaller than another format the batch has to be.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) rows: &'static str,
+    pub(crate) against: &'static str,
+    pub(crate) wanted: f64,
+    pub(crate) found: f64,
+}
+
+impl Goal {
+    pub(crate) fn is_met(&self) -> bool {
+        self.found >= self.wanted
+    }
+}
+
+/// `other / own`.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ratios are shown with one digit"
+)]
+pub(crate) fn ratio(other: u64, own: u64) -> f64 {
+    other as f64 / own as f64
+}
+
+impl Report {
+    /// The goals of the project, for batches of 1,000 rows.
+    pub(crate) fn goals(&self) -> Vec<Goal> {
+        let line = |name| {
+            self.lines
+                .iter()
+                .find(|line| line.name == name && line.rows == GOAL_ROWS)
+        };
+        let mut goals = Vec::new();
+        for (rows, plain, compressed) in [("edge", 120.0, 4.0), ("mix", 50.0, 3.0)] {
+            let Some(line) = line(rows) else { continue };
+            let sizes = &line.bytes;
+            goals.push(Goal {
+                rows,
+                against: "OTLP",
+                wanted: plain,
+                found: ratio(sizes.otlp, sizes.waybill),
+            });
+            goals.push(Goal {
+                rows,
+                against: "OTLP + zstd-3",
+                wanted: compressed,
+                found: ratio(sizes.otlp_zstd, sizes.waybill),
+            });
+        }
+        goals
+    }
+}
+
+/// Compares the formats on the rows of that many hosts.
+pub(crate) fn measure(hosts: u64) -> Result<Report> {
+    let mut lines = Vec::new();
+    for rows in SIZES {
+        for (name, mix) in kinds(rows) {
+            lines.push(line(name, rows, mix, hosts)?);
+        }
+    }
+    Ok(Report {
+        hosts,
+        lines,
+        cost: Cost::measure(GOAL_ROWS)?,
+    })
+}
+
+/// Each family alone, and all of them as in an interval. A host has one row of its own.
+fn kinds(rows: usize) -> [(&'static str, Mix); 5] {
+    [
+        (
+            "edge",
+            Mix {
+                edges: rows,
+                ..Mix::default()
+            },
+        ),
+        (
+            "sighting",
+            Mix {
+                sightings: rows,
+                ..Mix::default()
+            },
+        ),
+        (
+            "process",
+            Mix {
+                processes: rows,
+                ..Mix::default()
+            },
+        ),
+        (
+            "event",
+            Mix {
+                events: rows,
+                ..Mix::default()
+            },
+        ),
+        ("mix", Mix::interval(rows)),
+    ]
+}
+
+fn line(name: &'static str, rows: usize, mix: Mix, hosts: u64) -> Result<Line> {
+    let mut sum = Sizes::default();
+    let mut worst = [f64::INFINITY; 2];
+    for seed in 1..=hosts {
+        let sizes = sizes(&fleet::batch(seed, &BENCH, mix))?;
+        worst[0] = worst[0].min(ratio(sizes.otlp, sizes.waybill));
+        worst[1] = worst[1].min(ratio(sizes.otlp_zstd, sizes.waybill));
+        sum.otlp += sizes.otlp;
+        sum.otlp_zstd += sizes.otlp_zstd;
+        sum.lean_otlp += sizes.lean_otlp;
+        sum.lean_otlp_zstd += sizes.lean_otlp_zstd;
+        sum.json_zstd += sizes.json_zstd;
+        sum.parquet_zstd += sizes.parquet_zstd;
+        sum.waybill += sizes.waybill;
+    }
+    Ok(Line {
+        name,
+        rows,
+        bytes: sum,
+        worst,
+    })
+}
+
+fn sizes(batch: &Batch) -> Result<Sizes> {
+    let plain = otlp::requests(batch, otlp::Style::Plain);
+    let lean = otlp::requests(batch, otlp::Style::Lean);
+    let length = |parts: &[Vec<u8>]| parts.iter().map(|part| part.len() as u64).sum();
+    let sealed = wire::encode(batch);
+    let opened = wire::decode(&sealed, &Limits::default()).context("open an own batch")?;
+    ensure!(
+        opened.row_count() == batch.row_count(),
+        "rows are missing after opening"
+    );
+    Ok(Sizes {
+        otlp: length(&plain),
+        otlp_zstd: compare::zstd_len(&plain)?,
+        lean_otlp: length(&lean),
+        lean_otlp_zstd: compare::zstd_len(&lean)?,
+        json_zstd: compare::zstd_len(&[json::lines(batch)])?,
+        parquet_zstd: parquet::len(batch)? as u64,
+        waybill: sealed.len() as u64,
+    })
+}
