@@ -205,6 +205,8 @@ fn modules(problems: &mut Vec<String>) {
             problems.push(format!("module {name}: {error:#}"));
         }
     }
+    // What is loaded need not stay in memory as a file, too.
+    fs::remove_dir_all("/modules").ok();
 }
 
 #[cfg(test)]

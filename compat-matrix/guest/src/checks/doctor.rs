@@ -17,7 +17,7 @@ use tests::lab::command;
 use tests::lab::process::Running;
 use tests::lab::wait::wait_until;
 
-use super::{Found, Incomplete, Run};
+use super::{Found, Incomplete, Run, memory};
 use crate::kernel;
 use crate::report::Line;
 
@@ -102,8 +102,9 @@ impl Installed {
         write_secret(&key, &format!("{FLEET_KEY}\n"))?;
         let text = format!(
             "[agent]\nrootfs = {:?}\ninterval = \"1s\"\n[scope]\ncgroup = {scope:?}\n\
-             [[key]]\nepoch = 1\nsecret_file = {key:?}\n",
-            self.rootfs
+             [[key]]\nepoch = 1\nsecret_file = {key:?}\n{}",
+            self.rootfs,
+            limits()
         );
         fs::write(&self.config, text).context("write the configuration")
     }
@@ -127,6 +128,15 @@ impl Drop for Installed {
             fs::remove_dir_all(&self.directory).ok();
         }
     }
+}
+
+/// The limits of a small machine as a section of the configuration.
+fn limits() -> String {
+    let limits = memory::limits().iter();
+    let lines: String = limits
+        .map(|(key, value)| format!("{} = {value}\n", key.trim_start_matches("limits.")))
+        .collect();
+    format!("[limits]\n{lines}")
 }
 
 /// Copies a directory with its modes; files are linked where they can be, to save memory.
@@ -207,7 +217,7 @@ fn starts(run: &mut Run) -> Result<Found> {
     fs::create_dir_all(said.parent().context("a file is in a directory")?)?;
     let mut agent = Running::start(installed.command("run"), &said)?;
     let status = alive(&mut agent, &installed.rootfs)?;
-    run.note_memory(agent.pid().as_raw());
+    run.peak.note(agent.pid().as_raw());
     run.report.line(&Line::Running {
         mode: status.mode.clone(),
         plan: status.plan.clone(),

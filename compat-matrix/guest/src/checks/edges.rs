@@ -191,7 +191,7 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
         }
     }
     for agent in &stage.agents {
-        run.note_memory(agent.pid()?);
+        run.peak.note(agent.pid()?);
     }
     stage.stop_agents()?;
     Ok(sent

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, ensure};
 use caps::Capability;
 use rootfs::Manifest;
-use tests::lab::agent::{Agent, Settings};
+use tests::lab::agent::Agent;
 
-use super::{Found, Run};
+use super::{Found, Run, mode_settings};
 
 /// Places where the agent mounts or keeps something: their content is not the manifest's.
 const MOUNTED: [&str; 6] = [
@@ -31,11 +31,12 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     run.check("agent", "jail/root-directory/auto", |run| {
         let lab = run.lab()?;
         let host = lab.host("host")?;
-        let agent = Agent::start_on(&lab, &host, None, &Settings::default())?;
+        let agent = Agent::start_on(&lab, &host, None, &mode_settings("auto")?)?;
         let (agent, _) = scene.insert((agent, lab));
         sees(agent)
     })?;
-    run.check("agent", "jail/privileges/auto", |_| {
+    run.check("agent", "jail/privileges/auto", |run| {
+        run.need_labs()?;
         let (mut agent, lab) = scene.context("there is no agent")?;
         let found = privileges(&agent)?;
         agent.stop()?;

@@ -34,6 +34,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         })?;
         run.check("connection", &format!("loss/flood/{mode}"), |run| {
             run.need_connections()?;
+            run.need_labs()?;
             let (mut stage, lab) = kept.context("there is no lab to flood")?;
             let found = flood(&mut stage).inspect_err(|_| crate::say(&lab.evidence()))?;
             drop(stage);

@@ -6,6 +6,7 @@ mod gateway;
 mod harm;
 mod jail;
 mod loss;
+mod memory;
 mod residue;
 mod stage;
 
@@ -41,8 +42,8 @@ struct Run {
     doctor: Value,
     /// Why no lab can be built on this kernel, if that is so.
     labless: Option<String>,
-    /// The most memory that any agent ever used, KiB.
-    peak_kib: u64,
+    /// The most memory that any agent ever used.
+    peak: memory::Used,
 }
 
 /// What a check found of what it expected.
@@ -82,7 +83,7 @@ pub(crate) fn run(payload: &Path, here: bool) -> Result<()> {
         here,
         doctor: Value::Null,
         labless: None,
-        peak_kib: 0,
+        peak: memory::Used::default(),
     };
     // Every other check reads what the agent promises on this kernel.
     let examined = doctor::examine(&run);
@@ -90,7 +91,11 @@ pub(crate) fn run(payload: &Path, here: bool) -> Result<()> {
         Ok(doctor) => run.doctor = doctor,
         Err(error) => run.put("agent", "doctor/report", Duration::ZERO, Err(error))?,
     }
-    if run.order.checks.iter().any(|check| *check != Check::Doctor) {
+    run.labless = memory::too_small();
+    if run.labless.is_some() && !here {
+        // Nobody will start it, and here every file takes memory.
+        std::fs::remove_file(&run.binaries.collector).ok();
+    } else if run.order.checks.iter().any(|check| *check != Check::Doctor) {
         run.labless = try_lab(&run.binaries).err().map(|error| {
             say(&format!("no labs: {error:#}"));
             error.to_string()
@@ -106,12 +111,8 @@ pub(crate) fn run(payload: &Path, here: bool) -> Result<()> {
             Check::Residue => residue::run(&mut run)?,
         }
     }
-    if run.peak_kib > 0 {
-        let value = run.peak_kib;
-        run.report.line(&Line::Measure {
-            name: "agent_peak_rss_kb",
-            value,
-        })?;
+    for (name, value) in run.peak.measures() {
+        run.report.line(&Line::Measure { name, value })?;
     }
     run.report.line(&Line::Done { complete: true })
 }
@@ -182,9 +183,18 @@ impl Run {
     /// # Errors
     /// A skip on kernels where none can be built, which says nothing about the agent.
     fn lab(&self) -> Result<Lab> {
+        self.need_labs()?;
+        Lab::new(&self.binaries)
+    }
+
+    /// Whether labs can be built.
+    ///
+    /// # Errors
+    /// A skip with the reason why not.
+    fn need_labs(&self) -> Result<()> {
         match &self.labless {
             Some(reason) => Err(Skip(format!("no labs here: {reason}")).into()),
-            None => Lab::new(&self.binaries),
+            None => Ok(()),
         }
     }
 
@@ -216,14 +226,6 @@ impl Run {
             Some(reason) => Err(Skip(format!("no tokens: {reason}")).into()),
             None => Ok(()),
         }
-    }
-
-    /// Remembers the memory that an agent used at most.
-    fn note_memory(&mut self, process: i32) {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-        self.peak_kib = self.peak_kib.max(peak.unwrap_or(0));
     }
 }
 
@@ -282,9 +284,13 @@ fn found_of(error: &Error) -> Found {
 
 /// Settings of one mode: what the operator would write to force it.
 fn mode_settings(mode: &str) -> Result<Settings> {
+    let mut settings = Settings::default();
+    for (key, value) in memory::limits() {
+        settings = settings.with(key, value)?;
+    }
     match mode {
-        "auto" => Ok(Settings::default()),
-        "observe" => Settings::default().with("option.enabled", "false"),
-        other => Settings::default().with("option.mode", &format!("'{other}'")),
+        "auto" => Ok(settings),
+        "observe" => settings.with("option.enabled", "false"),
+        other => settings.with("option.mode", &format!("'{other}'")),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
-use tests::lab::agent::{Agent, Settings};
+use tests::lab::agent::Agent;
 use tests::lab::cgroup;
 use tests::lab::command;
 use tests::lab::host::Host;
@@ -18,7 +18,7 @@ use tests::lab::site::{Family, Site};
 use tests::lab::wait::wait_for;
 
 use super::gateway::Gateway;
-use super::{Found, Run};
+use super::{Found, Run, mode_settings};
 use crate::fault::Leak;
 use crate::kernel::Objects;
 
@@ -32,12 +32,13 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         let lab = run.lab()?;
         let site = Site::wire(&lab, 1, 1, Gateway::Routes.nat())?;
         let client = &site.clients[0];
-        let agent = Agent::prepare(&lab, client, None, &Settings::default())?;
+        let agent = Agent::prepare(&lab, client, None, &mode_settings("auto")?)?;
         let (agent, site, lab) = scene.insert((agent, site, lab));
         ended(run, lab, site, agent, Agent::stop, true)
     })?;
     // The second start also shows that the first left its place free.
     run.check("agent", "residue/sigkill/auto", |run| {
+        run.need_labs()?;
         let (mut agent, site, lab) = scene.context("there is no lab")?;
         ended(run, &lab, &site, &mut agent, Agent::kill, false)?;
         lab.close().map(|()| Found::ALL)
