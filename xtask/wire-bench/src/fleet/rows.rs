@@ -44,7 +44,10 @@ pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
     let host = Host::any(
         random,
         names,
-        mix.edges.max(mix.processes).max(mix.sightings),
+        mix.edges
+            .max(mix.processes)
+            .max(mix.sightings)
+            .max(mix.events),
     );
     let mut batch = Batch {
         header: BatchHeader {
