@@ -32,6 +32,8 @@ pub struct Held {
     pub baseline: Option<Vec<Verified>>,
     /// Growth of a program that is let pass.
     pub more_percent: u64,
+    /// Whether the agent's report was asked for.
+    pub report: bool,
 }
 
 /// A kernel's result.
@@ -140,7 +142,7 @@ pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
     let mut cells = run.record.checks.clone();
     cells.push(ended(&run));
     cells.push(log(held, &run));
-    cells.push(mode(held, &run.record));
+    cells.extend(held.report.then(|| mode(held, &run.record)));
     cells.extend(golden(held, &run.record));
     cells.extend(verifier(held, &run.record));
     let edges = cells

@@ -171,6 +171,7 @@ mod tests {
             golden: None,
             baseline: None,
             more_percent: 10,
+            report: true,
         };
         let mut record = Record::default();
         record.line("{\"type\":\"ready\",\"release\":\"4.14.67\"}");

@@ -40,6 +40,7 @@ fn held() -> Held {
         golden: None,
         baseline: None,
         more_percent: 10,
+        report: true,
     }
 }
 

@@ -31,6 +31,9 @@ use crate::verdict;
 /// Exit code of a wrong command line, and of what cannot even begin.
 pub const USAGE: u8 = 2;
 
+/// The family of checks with the agent's report.
+const REPORT: &str = "doctor";
+
 /// Exit code when a kernel is not as it must be.
 const FAILED: u8 = 1;
 
@@ -181,6 +184,7 @@ impl Place {
             golden: golden.as_deref().map(Golden::parse).transpose()?,
             baseline: programs.as_deref().map(baseline::parse).transpose()?,
             more_percent: self.matrix.verifier.more_instructions_percent,
+            report: true,
         })
     }
 
@@ -210,6 +214,8 @@ impl Place {
             if adjusted {
                 held.verdict = None;
             }
+            let named = |name: &String| name == REPORT;
+            held.report = args.checks.is_empty() || args.checks.iter().any(named);
             jobs.push(Job {
                 kernel,
                 held,

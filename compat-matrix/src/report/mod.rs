@@ -126,6 +126,7 @@ mod tests {
             golden: None,
             baseline: None,
             more_percent: 10,
+            report: true,
         };
         let check = |name: &str, status, reason: &str| Check {
             family: "connection".into(),
