@@ -1,5 +1,7 @@
 //! Any rows survive sealing and opening, and no bytes at all make a reader panic.
 
+#![forbid(unsafe_code)]
+
 mod support;
 
 use proptest::prelude::*;

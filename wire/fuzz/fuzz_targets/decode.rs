@@ -1,5 +1,6 @@
 //! Any bytes are a batch or an error; what is a batch can be sealed and opened again.
 #![no_main]
+#![forbid(unsafe_code)]
 
 use libfuzzer_sys::fuzz_target;
 use wire::{Limits, decode, encode};
