@@ -1,0 +1,55 @@
+//! Golden batches: every later version opens them, and today's writes the same bytes.
+//!
+//! A change of the bytes is a change of the format: `cargo run --release -p wire-bench -- bless`
+//! writes new files, and the schema version in `wire/src/header.rs` says that it was meant.
+
+#![forbid(unsafe_code)]
+
+use wire::{Batch, Limits, decode, encode};
+
+const GOLDEN: [(&str, &[u8], &str); 4] = [
+    (
+        "empty",
+        include_bytes!("../golden/empty.bin"),
+        include_str!("../golden/empty.txt"),
+    ),
+    (
+        "edges",
+        include_bytes!("../golden/edges.bin"),
+        include_str!("../golden/edges.txt"),
+    ),
+    (
+        "host",
+        include_bytes!("../golden/host.bin"),
+        include_str!("../golden/host.txt"),
+    ),
+    (
+        "interval",
+        include_bytes!("../golden/interval.bin"),
+        include_str!("../golden/interval.txt"),
+    ),
+];
+
+fn opened(name: &str, bytes: &[u8]) -> Batch {
+    decode(bytes, &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn golden_batches_hold_the_rows_that_were_sealed() {
+    for (name, bytes, rows) in GOLDEN {
+        assert!(
+            format!("{:#?}\n", opened(name, bytes)) == rows,
+            "{name} opens to other rows"
+        );
+    }
+}
+
+#[test]
+fn the_same_rows_seal_to_the_same_bytes() {
+    for (name, bytes, _) in GOLDEN {
+        assert!(
+            encode(&opened(name, bytes)) == bytes,
+            "{name} seals to other bytes"
+        );
+    }
+}
