@@ -1,6 +1,7 @@
 //! After any end of the agent nothing of it is left.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -91,6 +92,34 @@ impl State {
     }
 }
 
+impl State {
+    /// What is different now, kind by kind: everything else would hide it.
+    fn changes(&self, now: &Self) -> String {
+        let sets = [
+            changed("mounts", &self.mounts, &now.mounts),
+            changed("namespaces", &self.namespaces, &now.namespaces),
+            changed("cgroups", &self.cgroups, &now.cgroups),
+            changed("attached programs", &self.attached, &now.attached),
+            changed("processes", &self.processes, &now.processes),
+        ];
+        let mut all: Vec<String> = sets.into_iter().flatten().collect();
+        if self.traffic_control != now.traffic_control {
+            all.push(format!(
+                "traffic control: {:?} before, {:?} now",
+                self.traffic_control, now.traffic_control
+            ));
+        }
+        all.join("; ")
+    }
+}
+
+/// What a set gained and lost, if anything.
+fn changed<T: Ord + Debug>(what: &str, before: &BTreeSet<T>, now: &BTreeSet<T>) -> Option<String> {
+    let more: Vec<_> = now.difference(before).collect();
+    let less: Vec<_> = before.difference(now).collect();
+    (now != before).then(|| format!("{what}: {more:?} left, {less:?} gone"))
+}
+
 fn ended(
     run: &Run,
     lab: &Lab,
@@ -124,7 +153,7 @@ fn ended(
     };
     wait_for(FREE, "kernel without residue", || {
         let now = State::look(lab, &hosts, run.here)?;
-        ensure!(now == before, "before: {before:?} now: {now:?}");
+        ensure!(now == before, "{}", before.changes(&now));
         let left = if run.here {
             // Other programs of this machine come and go.
             held.within(&Objects::all())
