@@ -228,6 +228,11 @@ fn ended(run: &Run) -> Check {
             format!("the guest ended without being done, after {last}")
         }
     };
+    let reason = if !reason.is_empty() && klog::out_of_memory(&run.log) {
+        format!("{reason}: it ran out of memory, give it more with --memory")
+    } else {
+        reason
+    };
     let reason = if run.record.strange > 0 && reason.is_empty() {
         format!(
             "{} lines on the port for results are none",

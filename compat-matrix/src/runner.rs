@@ -124,7 +124,7 @@ impl Runner<'_> {
         let guest = Guest {
             image: bootable.image.clone(),
             initrd: initrd.clone(),
-            command_line: format!("{} {}", self.defaults.command_line, job.kernel.command_line),
+            command_line: self.command_line(&job.kernel),
             memory_mib: self.memory(&job.kernel),
             console: console.clone(),
             accelerator: self.accelerator,
@@ -144,6 +144,14 @@ impl Runner<'_> {
         // As large as a guest's memory, and made again by every run.
         fs::remove_file(initrd).ok();
         Ok(outcome)
+    }
+
+    fn command_line(&self, kernel: &Kernel) -> String {
+        // Otherwise the kernel gives its first file system half of the memory.
+        let small = self.memory(kernel) < SMALL_MIB;
+        let whole = if small { " rootfstype=ramfs" } else { "" };
+        let common = &self.defaults.command_line;
+        format!("{common}{whole} {}", kernel.command_line)
     }
 
     fn memory(&self, kernel: &Kernel) -> u32 {

@@ -199,6 +199,15 @@ fn a_guest_that_ends_without_being_done_is_red_and_the_last_check_is_named() {
 }
 
 #[test]
+fn a_guest_that_ran_out_of_memory_is_told_so() {
+    let log = format!("{LOG}[ 9.0] Out of memory: Killed process 60 (matrix-guest)\n");
+    let outcome = outcome(&held(), &GOOD[..6], &log);
+    assert_eq!(red(&outcome), ["run/end"]);
+    let reason = &outcome.red().next().unwrap().reason;
+    assert!(reason.contains("give it more with --memory"), "{reason}");
+}
+
+#[test]
 fn a_guest_that_says_that_it_is_incomplete_is_red() {
     let lines = with("done", r#"{"type":"done","complete":false}"#);
     assert_eq!(red(&outcome(&held(), &lines, LOG)), ["run/end"]);
