@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::alike;
 use crate::number::{self, BitReader, BitWriter, Expected};
 use crate::stream::{ArrowColumn, ArrowTable, ReadTable, Values};
-use crate::{DecodeError, HISTOGRAM_BUCKETS, Limits};
+use crate::{DecodeError, Limits};
 
 /// Name of the table with the other tables' bit strings.
 const BITS: &str = "bits";
@@ -225,6 +225,12 @@ impl Codec for Writer {
     }
 }
 
+/// Rows of a helper table per row of the families: counts of histograms beside their peaks, mostly.
+const ROWS_PER_ROW: usize = 8;
+
+/// More than any version of this format will have.
+const MAX_TABLES: usize = 64;
+
 /// Gives tables back.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -235,8 +241,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Cuts the decompressed bytes into tables.
     pub(crate) fn open(mut raw: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
-        // The longest helper table has a row per histogram bucket.
-        let most = limits.max_rows.saturating_mul(2 * HISTOGRAM_BUCKETS);
+        let most = limits.max_rows.saturating_mul(ROWS_PER_ROW);
         let mut tables: HashMap<_, (ReadTable<'a>, BitReader<'a>)> = HashMap::new();
         while !raw.is_empty() {
             let table = ReadTable::read(&mut raw)?;
@@ -245,6 +250,9 @@ impl<'a> Reader<'a> {
                     what: "table rows",
                     limit: most,
                 });
+            }
+            if tables.len() == MAX_TABLES {
+                return Err(malformed(String::from("too many tables")));
             }
             if let Some((twice, _)) = tables.insert(table.name, (table, BitReader::new(&[]))) {
                 return Err(malformed(format!("table {} comes twice", twice.name)));

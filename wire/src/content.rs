@@ -43,7 +43,13 @@ impl Content {
         rows: [u32; FAMILIES.len()],
     ) -> Result<(), DecodeError> {
         let [edges, sightings, processes, hosts, events] = rows;
-        self.keys.code(codec)?;
+        let ends = [edges, sightings, events]
+            .iter()
+            .copied()
+            .map(u64::from)
+            .sum::<u64>();
+        self.keys
+            .code(codec, usize::try_from(ends).unwrap_or(usize::MAX / 2))?;
         if begin("edge", edges, codec)? {
             self.edges.code(codec, &self.keys)?;
         }

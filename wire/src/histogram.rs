@@ -123,16 +123,17 @@ impl HistogramColumns {
         codec: &mut impl Codec,
         table: &'static str,
     ) -> Result<(), DecodeError> {
-        let (sides, other_sides) = (path.sides(), other.sides());
-        let all = sides.len() + other_sides.len();
-        let mut counts = path.counts_of(&sides);
-        counts.extend(other.counts_of(&other_sides));
+        let all = path.side_count() + other.side_count();
         let mut rows = all;
         codec.table(table, &mut rows)?;
+        // Before anything is allocated for them.
         if rows != all {
             let what = format!("{rows} rows of {table}, not {all}");
             return Err(DecodeError::Malformed(what));
         }
+        let (sides, other_sides) = (path.sides(), other.sides());
+        let mut counts = path.counts_of(&sides);
+        counts.extend(other.counts_of(&other_sides));
         if rows > 0 {
             codec.turns(&turns(&sides, 0));
             codec.turns(&turns(&other_sides, sides.len()));
@@ -140,7 +141,7 @@ impl HistogramColumns {
             codec.numbers(column("count", note), &mut counts, &mut |index, before| {
                 // Counts are expected from those further in, or from the other histogram's.
                 if let Some(last) = index.checked_sub(1).and_then(|last| sides.get(last)) {
-                    path.counts[last.row][last.bucket] = last.count(before[index - 1]);
+                    path.counts[last.row][last.bucket()] = last.count(before[index - 1]);
                 }
                 if index == sides.len() {
                     path.fill_peaks();
@@ -162,19 +163,18 @@ impl HistogramColumns {
 
     fn fill(&mut self, sides: &[Side], counts: &[u64]) {
         for (side, count) in sides.iter().zip(counts) {
-            self.counts[side.row][side.bucket] = side.count(*count);
+            self.counts[side.row][side.bucket()] = side.count(*count);
         }
         self.fill_peaks();
     }
 
     /// Counts fall like a parabola in bits from the mode to the last bucket in use.
     fn falling(&self, side: &Side) -> u32 {
-        let inner = match side.inner {
-            Some(bucket) => self.counts[side.row][bucket],
-            None => self.totals[side.row],
+        let inner = match side.step {
+            1 => self.totals[side.row],
+            _ => self.counts[side.row][side.inner()],
         };
-        let end = u32::try_from(side.steps + 1).expect("a bucket");
-        let step = u32::try_from(side.step).expect("a bucket");
+        let (step, end) = (u32::from(side.step), u32::from(side.steps) + 1);
         let left = |step: u32| end * end - step * step;
         let falling = (bits(inner) + 1) * left(step) / left(step - 1);
         // The mode leans towards the longer side.
@@ -183,8 +183,7 @@ impl HistogramColumns {
         } else {
             0
         };
-        let longer = u32::try_from(longer).expect("a bucket");
-        (falling + longer).clamp(1, u64::BITS)
+        (falling + u32::from(longer)).clamp(1, u64::BITS)
     }
 
     /// The counts in those places; zeros before they are read.
@@ -192,7 +191,7 @@ impl HistogramColumns {
         self.counts.resize(self.peak.len(), [0; HISTOGRAM_BUCKETS]);
         sides
             .iter()
-            .map(|side| side.code(self.counts[side.row][side.bucket]))
+            .map(|side| side.code(self.counts[side.row][side.bucket()]))
             .collect()
     }
 
@@ -208,11 +207,19 @@ impl HistogramColumns {
 
     /// Bits of a bucket's count in another histogram with that total.
     fn scaled(&self, side: &Side, total: u64) -> u32 {
-        let count = u128::from(self.counts[side.row][side.bucket]) * u128::from(total);
+        let count = u128::from(self.counts[side.row][side.bucket()]) * u128::from(total);
         let count = count
             .checked_div(u128::from(self.totals[side.row]))
             .unwrap_or(0);
         bits(u64::try_from(count).unwrap_or(u64::MAX)).max(1)
+    }
+
+    /// Number of [`Self::sides`].
+    fn side_count(&self) -> usize {
+        let steps = self.below.iter().zip(&self.above);
+        steps
+            .map(|(below, above)| index(*below) + index(*above))
+            .sum()
     }
 
     /// Buckets in use beside the peaks: those next to a peak first, and of equal distance those last
@@ -222,22 +229,21 @@ impl HistogramColumns {
         for row in 0..self.peak.len() {
             let peak = index(self.peak[row]);
             let (below, above) = (index(self.below[row]), index(self.above[row]));
-            list.extend((1..=below).map(|step| Side {
-                row,
-                bucket: peak - step,
-                inner: (step > 1).then(|| peak - step + 1),
-                step,
-                steps: below,
-                other_steps: above,
-            }));
-            list.extend((1..=above).map(|step| Side {
-                row,
-                bucket: peak + step,
-                inner: (step > 1).then(|| peak + step - 1),
-                step,
-                steps: above,
-                other_steps: below,
-            }));
+            let side = |below, step, steps, other_steps| {
+                let bucket = if below { peak - step } else { peak + step };
+                let [bucket, step, steps, other_steps] = [bucket, step, steps, other_steps]
+                    .map(|bucket| u8::try_from(bucket).expect("checked to be a bucket"));
+                Side {
+                    row,
+                    below,
+                    bucket,
+                    step,
+                    steps,
+                    other_steps,
+                }
+            };
+            list.extend((1..=below).map(|step| side(true, step, below, above)));
+            list.extend((1..=above).map(|step| side(false, step, above, below)));
         }
         list.sort_by_key(Side::kind);
         list
@@ -263,20 +269,33 @@ impl HistogramColumns {
     }
 }
 
-/// A bucket beside the peak of a row: the `step`th of `steps` on its side.
+/// A bucket beside the peak of a row: the `step`th of `steps` on its side. Small, because a batch has
+/// several per row.
 #[derive(Debug)]
 struct Side {
     row: usize,
-    bucket: usize,
-    /// The one before, unless that is the peak.
-    inner: Option<usize>,
-    step: usize,
-    steps: usize,
+    below: bool,
+    bucket: u8,
+    step: u8,
+    steps: u8,
     /// Steps on the other side of the peak.
-    other_steps: usize,
+    other_steps: u8,
 }
 
 impl Side {
+    fn bucket(&self) -> usize {
+        usize::from(self.bucket)
+    }
+
+    /// The bucket next to it, towards the peak.
+    fn inner(&self) -> usize {
+        if self.below {
+            self.bucket() + 1
+        } else {
+            self.bucket() - 1
+        }
+    }
+
     /// What is written for a count: the last bucket in use has at least one value.
     fn code(&self, count: u64) -> u64 {
         count.wrapping_sub(u64::from(self.step == self.steps))
@@ -288,7 +307,7 @@ impl Side {
     }
 
     /// Buckets of one kind have similar counts.
-    fn kind(&self) -> (usize, bool) {
+    fn kind(&self) -> (u8, bool) {
         (self.step, self.step == self.steps)
     }
 }

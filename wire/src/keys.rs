@@ -123,10 +123,10 @@ impl Keys {
         }
     }
 
-    /// The tables `network` and `subject`.
-    pub(crate) fn code(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
-        self.code_networks(codec)?;
-        self.code_subjects(codec)?;
+    /// The tables `network` and `subject`, for that many rows that refer to them.
+    pub(crate) fn code(&mut self, codec: &mut impl Codec, rows: usize) -> Result<(), DecodeError> {
+        self.code_networks(codec, 2 * rows)?;
+        self.code_subjects(codec, rows)?;
         let mut number = 0;
         let mut last = None;
         for subject in &self.subjects {
@@ -137,9 +137,10 @@ impl Keys {
         Ok(())
     }
 
-    fn code_networks(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+    fn code_networks(&mut self, codec: &mut impl Codec, most: usize) -> Result<(), DecodeError> {
         let mut rows = self.networks.len();
         codec.table("network", &mut rows)?;
+        check_used("network", rows, most)?;
         if rows == 0 {
             return Ok(());
         }
@@ -156,9 +157,10 @@ impl Keys {
         Ok(())
     }
 
-    fn code_subjects(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+    fn code_subjects(&mut self, codec: &mut impl Codec, most: usize) -> Result<(), DecodeError> {
         let mut rows = self.subjects.len();
         codec.table("subject", &mut rows)?;
+        check_used("subject", rows, most)?;
         if rows == 0 {
             return Ok(());
         }
@@ -219,6 +221,16 @@ impl Keys {
     fn find_network(&self, number: u64) -> Result<usize, DecodeError> {
         find("network", number, self.networks.len())
     }
+}
+
+/// Every row of a table of keys is referred to by a row of a family.
+fn check_used(what: &str, rows: usize, most: usize) -> Result<(), DecodeError> {
+    if rows > most {
+        return Err(DecodeError::Malformed(format!(
+            "{rows} rows of {what} for at most {most}"
+        )));
+    }
+    Ok(())
 }
 
 /// An index into a list of that length.

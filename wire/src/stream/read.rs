@@ -3,10 +3,24 @@
 
 use std::collections::HashMap;
 
-use arrow_ipc::{Message, MessageHeader, MetadataVersion, RecordBatch, Type, root_as_message};
+use arrow_ipc::{
+    Message, MessageHeader, MetadataVersion, RecordBatch, Type, root_as_message_with_opts,
+};
+use flatbuffers::VerifierOptions;
 
 use super::{CONTINUATION, END, KEY};
 use crate::DecodeError;
+
+/// More than any version of this format will have.
+const MAX_COLUMNS: usize = 256;
+
+/// Bounds of what a hostile message can make the verifier do; the largest real one is far below.
+const VERIFIER: VerifierOptions = VerifierOptions {
+    max_depth: 16,
+    max_tables: 8 * MAX_COLUMNS,
+    max_apparent_size: 1 << 20,
+    ignore_missing_null_terminator: false,
+};
 
 /// One table as it lies in the decompressed bytes.
 #[derive(Debug)]
@@ -128,7 +142,7 @@ fn read_message<'a>(input: &mut &'a [u8], kind: MessageHeader) -> Result<Message
     let size = size
         .and_then(|size| usize::try_from(size).ok())
         .unwrap_or(usize::MAX);
-    let message = root_as_message(cut(input, size)?)
+    let message = root_as_message_with_opts(&VERIFIER, cut(input, size)?)
         .map_err(|error| malformed(format!("message metadata: {error}")))?;
     if message.version() != MetadataVersion::V5 || message.header_type() != kind {
         return Err(malformed("unexpected message"));
@@ -148,8 +162,12 @@ fn read_schema<'a>(input: &mut &'a [u8]) -> Result<(&'a str, Kinds<'a>), DecodeE
         .find(|pair| pair.key() == Some(KEY))
         .and_then(|pair| pair.value());
     let name = name.ok_or_else(|| malformed("table without a name"))?;
+    let fields = schema.fields();
+    if fields.is_some_and(|fields| fields.len() > MAX_COLUMNS) {
+        return Err(malformed("table with too many columns"));
+    }
     let mut kinds = Vec::new();
-    for field in schema.fields().into_iter().flatten() {
+    for field in fields.into_iter().flatten() {
         let name = field
             .name()
             .ok_or_else(|| malformed("column without a name"))?;
