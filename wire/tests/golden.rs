@@ -31,7 +31,7 @@ const GOLDEN: [(&str, &[u8], &str); 4] = [
 ];
 
 fn opened(name: &str, bytes: &[u8]) -> Batch {
-    decode(bytes, &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    decode(bytes, &Limits::default()).expect(name)
 }
 
 #[test]
