@@ -43,7 +43,7 @@ enum Command {
     },
     /// Writes the golden files below `wire/golden` anew.
     Bless,
-    /// Writes the rows of one host as JSON lines.
+    /// Writes the rows of one host as JSON lines, or as the batch they are sealed into.
     Rows {
         /// Which host.
         #[arg(default_value_t = 1)]
@@ -51,6 +51,9 @@ enum Command {
         /// Number of rows.
         #[arg(default_value_t = 1000)]
         rows: usize,
+        /// The sealed batch instead.
+        #[arg(long)]
+        sealed: bool,
     },
 }
 
@@ -89,9 +92,14 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
         }
         Some(Command::Train { id }) => train::train(*id, &wire_folder()?, out)?,
         Some(Command::Bless) => bless::bless(&wire_folder()?, out)?,
-        Some(Command::Rows { seed, rows }) => {
+        Some(Command::Rows { seed, rows, sealed }) => {
             let batch = fleet::batch(*seed, &fleet::BENCH, fleet::Mix::interval(*rows));
-            out.write_all(&compare::json::lines(&batch))?;
+            let bytes = if *sealed {
+                wire::encode(&batch)
+            } else {
+                compare::json::lines(&batch)
+            };
+            out.write_all(&bytes)?;
         }
     }
     Ok(ExitCode::SUCCESS)
