@@ -92,6 +92,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_of_a_package_is_unpacked_whatever_compressed_it() {
+        let mut archive = crate::initramfs::Initramfs::default();
+        archive.file("lib/modules/1/vmlinuz", 0o755, b"kernel".to_vec());
+        archive.file("usr/share/doc/x", 0o644, b"text".to_vec());
+        let mut plain = Vec::new();
+        archive.write(&mut plain).unwrap();
+        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, &plain).unwrap();
+        for payload in [plain, zstd, gzip.finish().unwrap()] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut bytes = super::MAGIC.to_vec();
+            bytes.resize(usize::try_from(LEAD).unwrap(), 0);
+            bytes.extend(header(1, b"12345678"));
+            bytes.extend(header(1, b"names"));
+            bytes.extend(payload);
+            let package = folder.path().join("kernel.rpm");
+            std::fs::write(&package, bytes).unwrap();
+            let wanted = |path: &std::path::Path| path.starts_with("lib");
+            crate::package::unpack(&package, folder.path(), &wanted).unwrap();
+            let kernel = std::fs::read(folder.path().join("lib/modules/1/vmlinuz")).unwrap();
+            assert_eq!(kernel, b"kernel");
+            assert!(!folder.path().join("usr").exists());
+        }
+    }
+
+    #[test]
     fn a_damaged_package_is_refused() {
         assert!(payload(&mut Cursor::new(vec![0; 500])).is_err());
         assert!(payload(&mut Cursor::new(vec![0; 50])).is_err());
