@@ -11,6 +11,7 @@ const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_raw_bytes: 4 << 20, max_
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(batch) = decode(bytes, &LIMITS) {
         let again = decode(&encode(&batch), &Limits::default()).expect("what was read is valid");
-        assert_eq!(batch, again);
+        // Sealing sorts the rows, which a foreign writer need not have done.
+        assert_eq!(encode(&batch), encode(&again));
     }
 });
