@@ -285,7 +285,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
 
 /// The first thing without which no connection can be followed, in an operator's words.
 fn missing_for_connection(facts: &HostFacts) -> Option<String> {
-    let needed: [(&Fact, &str); 6] = [
+    let needed: [(&Fact, &str); 7] = [
         (&facts.bpf, "BPF programs cannot be loaded"),
         (
             &facts.btf,
@@ -294,6 +294,10 @@ fn missing_for_connection(facts: &HostFacts) -> Option<String> {
         (
             &facts.raw_tracepoint,
             "the kernel has no raw tracepoint programs",
+        ),
+        (
+            &facts.kernel_memory,
+            "the kernel does not let programs read its memory (lockdown)",
         ),
         (
             &facts.state_tracepoint,

@@ -98,6 +98,27 @@ pub(super) fn raw_tracepoint(bpf: &Fact) -> Fact {
     })
 }
 
+/// Whether tracing programs may read kernel memory: `lockdown=confidentiality` takes the helpers
+/// away (security_locked_down(LOCKDOWN_BPF_READ_KERNEL), 5.5), and so does nothing else.
+pub(super) fn kernel_memory(bpf: &Fact) -> Fact {
+    let raw_tracepoint = raw_tracepoint(bpf);
+    if !raw_tracepoint.is_yes() {
+        return raw_tracepoint;
+    }
+    let helper = |number| {
+        ask(bpf, "programs that read its memory", || {
+            ProgramType::RawTracepoint.is_helper_supported(number)
+        })
+    };
+    // Before 5.5 there is only the older one, for kernel and user memory alike.
+    let newer = helper(libbpf_sys::BPF_FUNC_probe_read_kernel);
+    if newer.is_yes() {
+        return newer;
+    }
+    let older = helper(libbpf_sys::BPF_FUNC_probe_read);
+    if older.is_yes() { older } else { newer }
+}
+
 pub(super) fn sockops(bpf: &Fact) -> Fact {
     ask(bpf, "a sockops program", || {
         ProgramType::SockOps.is_supported()

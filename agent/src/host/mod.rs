@@ -99,6 +99,8 @@ pub struct HostFacts {
     pub btf: Fact,
     /// Program type `raw_tracepoint`.
     pub raw_tracepoint: Fact,
+    /// Programs may read kernel memory.
+    pub kernel_memory: Fact,
     /// Tracepoint `inet_sock_set_state`.
     pub state_tracepoint: Fact,
     /// Program type `sock_ops`.
@@ -170,6 +172,7 @@ impl HostFacts {
             ("file_iterator", self.file_iterator.to_string()),
             ("header_options", self.header_options.to_string()),
             ("kernel", self.kernel.clone()),
+            ("kernel_memory", self.kernel_memory.to_string()),
             (
                 "least_for_executables",
                 self.least_for_executables.to_string(),
@@ -219,6 +222,7 @@ pub fn probe(config: &Config) -> HostFacts {
         clocks: clock::clocks(),
         capabilities: kernel::effective_capabilities(),
         raw_tracepoint: bpf::raw_tracepoint(&bpf),
+        kernel_memory: bpf::kernel_memory(&bpf),
         state_tracepoint: bpf::tracepoint(&btf, "inet_sock_set_state"),
         sockops: bpf::sockops(&bpf),
         header_options: bpf::header_options(&bpf),

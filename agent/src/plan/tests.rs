@@ -16,6 +16,7 @@ fn capable_host() -> HostFacts {
         bpf: Fact::Yes,
         btf: Fact::Yes,
         raw_tracepoint: Fact::Yes,
+        kernel_memory: Fact::Yes,
         state_tracepoint: Fact::Yes,
         sockops: Fact::Yes,
         header_options: Fact::Yes,
@@ -90,10 +91,11 @@ fn a_capable_host_gets_everything() {
 
 #[test]
 fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
-    let takes: [(&str, Take); 8] = [
+    let takes: [(&str, Take); 9] = [
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| facts.btf = lacking()),
         ("raw tracepoint", |facts| facts.raw_tracepoint = lacking()),
+        ("read its memory", |facts| facts.kernel_memory = lacking()),
         ("socket's state", |facts| facts.state_tracepoint = lacking()),
         ("evict", |facts| facts.lru_hash = lacking()),
         ("prefixes", |facts| facts.lpm_trie = lacking()),
