@@ -1,4 +1,5 @@
-//! Who else is attached to a cgroup: `bpf(BPF_PROG_QUERY)`, for which libbpf-rs has no wrapper.
+//! What the kernel says of programs, where libbpf-rs has no wrapper: who else is attached to a
+//! cgroup (`BPF_PROG_QUERY`), and how often one did not run (`BPF_OBJ_GET_INFO_BY_FD`).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -34,4 +35,27 @@ pub fn sockops_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
         return Err(io::Error::from_raw_os_error(-status));
     }
     Ok(ids.into_iter().take(count as usize).collect())
+}
+
+/// How often a program was not run because it was running on the same CPU already; 0 where the
+/// kernel does not count it (before 5.12).
+///
+/// # Errors
+/// What the kernel answers: `EPERM` without `CAP_BPF` where bpf(2) is for the privileged only.
+pub fn missed_runs(program: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+    #[expect(
+        unsafe_code,
+        reason = "libbpf-rs asks by id only, which takes CAP_SYS_ADMIN"
+    )]
+    // SAFETY: `info` is plain data of `length` bytes, all zero is valid for the kernel (it asks
+    // for no arrays), and both outlive the call.
+    let status = unsafe {
+        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
+    };
+    if status < 0 {
+        return Err(io::Error::from_raw_os_error(-status));
+    }
+    Ok(info.recursion_misses)
 }

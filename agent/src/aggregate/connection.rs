@@ -154,8 +154,11 @@ impl Connections {
                 self.close_connection(event, process_id, now);
             }
             What::Closed => self.fail(event, process_id, now),
-            // Its socket is gone; the sweep forgets it if no close arrives.
-            What::Stale => {}
+            What::Stale if event.has(abi::WB_FLAG_ESTABLISHED) => {
+                self.lose_end(event, process_id, now);
+            }
+            // Whether it failed is not known; the table that it left counts it.
+            What::Stale => self.losses.connections_lost += 1,
         }
     }
 
@@ -233,6 +236,19 @@ impl Connections {
         if let Some(kind) = kind {
             self.report(event, kind, process_id, now);
         }
+    }
+
+    /// Its end was not seen, nor its last numbers, but it was there and is gone.
+    fn lose_end(&mut self, event: &Connection, process_id: u32, now: Now) {
+        let open = self.opened(event, process_id, now);
+        if self.open.remove(&event.id).is_some() {
+            self.edges
+                .entry(open.edge)
+                .and_modify(|edge| edge.open -= 1);
+        }
+        self.change(open.edge, |row| row.closed += 1);
+        self.sight(event, open, None, now);
+        self.losses.connections_lost += 1;
     }
 
     fn fail(&mut self, event: &Connection, process_id: u32, now: Now) {

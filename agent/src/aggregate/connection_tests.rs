@@ -186,6 +186,22 @@ fn a_connection_whose_close_was_lost_is_closed_by_the_sweep_and_counted() {
 }
 
 #[test]
+fn a_connection_whose_end_was_missed_is_there_once_without_its_numbers() {
+    let mut all = connections();
+    all.fold(&event(What::Live, 1, 10), 3, NOW);
+    for id in [1, 2] {
+        let mut missed = event(What::Stale, id, 0);
+        missed.flags |= abi::WB_FLAG_ESTABLISHED;
+        all.fold(&missed, 3, NOW);
+    }
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.closed), (2, 2));
+    assert_eq!(all.losses().connections_lost, 2);
+    assert_eq!(all.sizes().0, 0);
+}
+
+#[test]
 fn a_full_table_of_edges_counts_in_the_catch_all() {
     let mut all = connections();
     for id in 0..60_u64 {

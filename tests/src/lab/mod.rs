@@ -165,6 +165,7 @@ impl Lab {
             .map(|hosts| hosts.clone())
             .unwrap_or_default()
         {
+            text += &counters(&host);
             let Ok(entries) = std::fs::read_dir(host.directory()) else {
                 continue;
             };
@@ -203,6 +204,28 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// What the last agent of a host counted, without what is zero; empty where none ever ran.
+fn counters(host: &Host) -> String {
+    let path = host.directory().join("rootfs/run/status.json");
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return String::new();
+    };
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let counted = status["counters"].as_object().into_iter().flatten();
+    let counted: Vec<String> = counted
+        .filter(|(_, value)| value.as_u64() != Some(0))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!(
+        "--- {} counted, at {} ms\n{}\n--- {} has no option for\n{}\n",
+        host.name(),
+        status["written_ms"],
+        counted.join(" "),
+        host.name(),
+        status["paths_off"]
+    )
 }
 
 /// Last lines of each program that [`Lab::evidence`] shows.

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the tables say of a connection, and what happens when the kernel did not tell its end:
+ * a program is not run while it is running on the same CPU, and that is not rare where
+ * tracepoints can be preempted.
+ */
+#ifndef WB_LIFE_BPF_H
+#define WB_LIFE_BPF_H
+
+#include "maps.bpf.h"
+#include "sock.bpf.h"
+
+struct wb_seen {
+	u64 sock;
+	u64 change; /* old and new state */
+};
+
+/* state_seen: the last change of state that wb_conn_state has handled on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct wb_seen);
+} state_seen SEC(".maps");
+
+static __always_inline void state_is_seen(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct wb_seen *seen = bpf_map_lookup_elem(&state_seen, &zero);
+
+	if (seen) {
+		seen->sock = ctx->args[0];
+		seen->change = ctx->args[1] << 32 | (u32)ctx->args[2];
+	}
+}
+
+static __always_inline bool was_state_seen(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct wb_seen *seen = bpf_map_lookup_elem(&state_seen, &zero);
+
+	return seen && seen->sock == ctx->args[0] &&
+	       seen->change == (ctx->args[1] << 32 | (u32)ctx->args[2]);
+}
+
+/* What is known without the socket. */
+static __always_inline void fill_identity(struct wb_connection_record *record,
+					  struct wb_connection *conn)
+{
+	record->id = conn->id;
+	record->start_ns = conn->start_ns;
+	record->established_ns = conn->established_ns;
+	record->token_sent = conn->token_sent;
+	record->token_received = conn->token_received;
+	record->process = conn->process;
+	record->flags = conn->flags | conn->cloned | (conn->accepted ? WB_FLAG_ACCEPTED : 0);
+	record->role = conn->role;
+}
+
+/* True when an established connection still is the one that the socket has. */
+static __always_inline bool is_connection_of(struct wb_connection *conn, struct sock *sk)
+{
+	struct wb_tuple now = {};
+
+	sock_tuple(sk, &now);
+	return now.local_port == conn->tuple.local_port &&
+	       now.remote_port == conn->tuple.remote_port &&
+	       !__builtin_memcmp(now.remote, conn->tuple.remote, sizeof(now.remote));
+}
+
+/*
+ * The socket's memory is another connection's by now, so this one's CLOSE was missed. It is
+ * reported with what is known, that is, without its numbers.
+ */
+static __always_inline void give_up(void *ctx, u64 key, struct wb_connection *conn)
+{
+	struct wb_connection_record record = {};
+
+	fill_identity(&record, conn);
+	record.tuple = conn->tuple;
+	record.what = WB_WHAT_STALE;
+	record.state = TCP_CLOSE;
+	if (bpf_map_delete_elem(&connections, &key))
+		return;
+	count(WB_COUNT_CONNECTIONS_DELETED);
+	emit(ctx, &record);
+}
+
+#endif /* WB_LIFE_BPF_H */
