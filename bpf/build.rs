@@ -14,6 +14,7 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "src/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF"],
     ),
+    ("trial.o", "src/trial.bpf.c", &[]),
 ];
 
 /// Lets the agent read records without unsafe; a struct with padding then does not compile.

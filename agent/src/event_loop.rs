@@ -31,6 +31,11 @@ use crate::status::Status;
 
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
+const DEVICES: Token = Token(2);
+/// A burst of news about devices is answered once.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// Filters are looked for this often although no device changed: somebody may have removed them.
+const FILTERS_EVERY: Duration = Duration::from_secs(30);
 /// The ring is looked at this often although it wakes nobody while it is nearly empty.
 const TICK: Duration = Duration::from_secs(1);
 /// The host row is sent at least this often.
@@ -122,6 +127,9 @@ struct EventLoop {
     next_close: Instant,
     host_row_at: Option<Instant>,
     host_row_said: Vec<(String, String)>,
+    beat_at: Instant,
+    followed_at: Instant,
+    devices_changed: bool,
     evicted: u64,
     batches_lost: u64,
 }
@@ -144,6 +152,9 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         next_close: Instant::now() + parts.interval,
         host_row_at: None,
         host_row_said: Vec::new(),
+        beat_at: Instant::now(),
+        followed_at: Instant::now(),
+        devices_changed: false,
         evicted: 0,
         batches_lost: 0,
         parts,
@@ -171,6 +182,14 @@ impl EventLoop {
         if let Some(records) = &self.parts.records {
             register(records.epoll_fd(), RECORDS)?;
         }
+        let filters = self
+            .parts
+            .loaded
+            .as_ref()
+            .and_then(|all| all.filters.as_ref());
+        if let Some(filters) = filters {
+            register(filters.news_fd().as_raw_fd(), DEVICES)?;
+        }
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
@@ -192,6 +211,7 @@ impl EventLoop {
             Wake::Records => self.drain_ring()?,
             Wake::Deadline => {
                 self.drain_ring()?;
+                self.tend_filters();
                 if Instant::now() >= self.next_close {
                     self.close()?;
                 }
@@ -199,6 +219,34 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    /// Packet filters: the sign of life without which they sleep, and devices that come and go.
+    fn tend_filters(&mut self) {
+        let Some(loaded) = &mut self.parts.loaded else {
+            return;
+        };
+        let Some(filters) = &mut loaded.filters else {
+            return;
+        };
+        self.devices_changed |= filters.has_news();
+        if self.beat_at.elapsed() >= TICK {
+            self.beat_at = Instant::now();
+            if let Err(error) = loader::beat(&loaded.maps.heartbeat) {
+                warn!(error = format!("{error:#}").as_str(); "no heartbeat: filters fall asleep");
+            }
+        }
+        let since = self.followed_at.elapsed();
+        if (self.devices_changed && since >= FOLLOW_PAUSE) || since >= FILTERS_EVERY {
+            self.devices_changed = false;
+            self.followed_at = Instant::now();
+            if let Err(error) = filters.follow() {
+                warn!(error = format!("{error:#}").as_str(); "devices not followed");
+            }
+        }
+        let (attached, refused) = filters.sizes();
+        self.parts.metrics.clone_devices.set(attached as u64);
+        self.parts.metrics.clone_devices_refused.set(refused as u64);
     }
 
     fn take_signals(&mut self) -> Result<bool> {
@@ -324,9 +372,23 @@ impl EventLoop {
             Ok(counters) => counters.publish(&self.parts.metrics),
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }
-        let keep = loader::is_shared(&loaded.cgroup, loaded.sockops_id).map(u8::from);
-        if keep.is_some_and(|keep| keep != loaded.settings.keep_cb_flags) {
-            loaded.settings.keep_cb_flags = keep.unwrap_or(1);
+        match loader::missed_runs(&loaded.object) {
+            Ok(missed) => self
+                .parts
+                .metrics
+                .kernel_programs_dropped_runs_total
+                .set(missed),
+            Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
+        }
+        let mut settings = loaded.settings;
+        if let Some(shared) = loader::is_shared(&loaded.cgroup, loaded.sockops_id) {
+            settings.keep_cb_flags = u8::from(shared);
+        }
+        if loaded.filters.is_some() {
+            settings.clone = loader::clone_flags();
+        }
+        if settings != loaded.settings {
+            loaded.settings = settings;
             if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
                 warn!(error = format!("{error:#}").as_str(); "settings not changed");
             }

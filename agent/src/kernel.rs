@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 
 use crate::event::{self, Connection, RECORD_BYTES};
 use crate::loader::{Loaded, read_iterator};
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 
 /// Paths named in one report; the rest is given as a number.
 const PATHS_SHOWN: usize = 64;
@@ -97,10 +97,48 @@ impl Counters {
                 &metrics.option_path_failures_total,
             ),
         ];
-        for (counter, metric) in pairs {
+        for (counter, metric) in pairs.into_iter().chain(of_clones(metrics)) {
             metric.set(self.get(counter));
         }
     }
+}
+
+/// What packet filters count, and where it goes.
+fn of_clones(metrics: &Metrics) -> [(u32, &Counter); 11] {
+    [
+        (
+            abi::WB_COUNT_CLONE_REDIRECT_FAILED,
+            &metrics.clone_failed_redirect_total,
+        ),
+        (
+            abi::WB_COUNT_CLONE_REWRITE_FAILED,
+            &metrics.clone_failed_rewrite_total,
+        ),
+        (
+            abi::WB_COUNT_CLONE_UNSEEN,
+            &metrics.clone_failed_unseen_total,
+        ),
+        (
+            abi::WB_COUNT_CLONE_OVERWRITTEN,
+            &metrics.clone_overwritten_total,
+        ),
+        (abi::WB_COUNT_CLONE_UNSENT, &metrics.clone_unsent_total),
+        (abi::WB_COUNT_CLONE_ASLEEP, &metrics.clone_asleep_total),
+        (abi::WB_COUNT_CLONE_SIGNED, &metrics.clone_signed_total),
+        (abi::WB_COUNT_CLONE_ARRIVED, &metrics.clone_arrived_total),
+        (
+            abi::WB_COUNT_CLONE_ARRIVALS_FAILED,
+            &metrics.clone_arrivals_dropped_refused_total,
+        ),
+        (
+            abi::WB_COUNT_CLONE_TAKEN_OFF,
+            &metrics.clone_taken_off_total,
+        ),
+        (
+            abi::WB_COUNT_CLONE_NONLINEAR,
+            &metrics.clone_nonlinear_total,
+        ),
+    ]
 }
 
 /// Every connection that is open now.

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -16,15 +16,29 @@ use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder,
 use zerocopy::IntoBytes;
 
 use crate::config::Config;
+use crate::filters::{Filters, Programs};
 use crate::jail::CGROUP_DIR;
-use crate::plan::{ConnectionVariant, Family, Plan, Transport};
+use crate::plan::{ConnectionVariant, Family, Mode, Plan, Transport};
 
 /// Without this one there is no family.
 const REQUIRED: &str = "wb_conn_state";
+/// Runs behind it and does what it missed.
+const AGAIN: &str = "wb_conn_state_again";
 /// Writes and reads the option.
 const SOCKOPS: &str = "wb_conn_option";
+/// Packet filters that write and read the option, by device: Ethernet, ports, tunnels.
+const OUT: &str = "wb_clone_out";
+const IN: &str = "wb_clone_in";
+const IN_PORT: &str = "wb_clone_in_pt";
+const OUT_IP: &str = "wb_clone_out_ip";
+const IN_IP: &str = "wb_clone_in_ip";
 /// Each of these costs only itself, dearest first, with what is lost without it.
 const OPTIONAL: &[(&str, &str)] = &[
+    // Attached right behind the required one.
+    (
+        AGAIN,
+        "changes of state that come while another is handled are missed",
+    ),
     (SOCKOPS, "the option is neither written nor read"),
     (
         "wb_conn_rst_in",
@@ -55,6 +69,14 @@ const OPTIONAL: &[(&str, &str)] = &[
         "accepted connections belong to the process that listens",
     ),
     ("wb_conn_window", "zero windows are not counted"),
+    (OUT, "the option is not written"),
+    (IN, "the option is not read"),
+    (
+        IN_PORT,
+        "the option is not carried on ports of bridges and switches",
+    ),
+    (OUT_IP, "the option is not carried by tunnels"),
+    (IN_IP, "the option is not carried by tunnels"),
 ];
 /// First time off for a peer whose path loses the option.
 const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
@@ -76,6 +98,8 @@ pub struct Loaded {
     pub maps: Maps,
     /// The scope's cgroup; its sock_ops programs are looked at again and again.
     pub cgroup: File,
+    /// Packet filters on devices, in mode `tc-clone`.
+    pub filters: Option<Filters>,
     /// Id of our own among them.
     pub sockops_id: Option<u32>,
     /// What the kernel was told, to be changed while running.
@@ -101,6 +125,8 @@ pub struct Maps {
     pub records: MapHandle,
     /// Connections.
     pub connections: MapHandle,
+    /// The agent's sign of life.
+    pub heartbeat: MapHandle,
 }
 
 /// Loads and attaches what the plan says; `None` when the plan runs no family.
@@ -116,7 +142,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     let wanted = wanted(plan, choice.value);
     let (object, loaded, mut refused) = load(plan.transport.value, config, &wanted)?;
     let cgroup = open_scope(config).context("open the scope's cgroup")?;
-    let mut settings = settings(config, &cgroup)?;
+    let mut settings = settings(config, plan, &cgroup)?;
     let maps = Maps::of(&object)?;
     fill(&object, config)?;
 
@@ -130,7 +156,15 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     // Not knowing, keep: a flag too many costs time, a flag too few costs the other program.
     settings.keep_cb_flags = u8::from(is_shared(&cgroup, sockops_id).unwrap_or(true));
     write_settings(&maps.config, &settings)?;
-    for name in loaded.iter().filter(|name| !is_iterator(name)) {
+    let filters = match choice.value == ConnectionVariant::RawTracepointAndFilters {
+        true => attach_filters(&object, &loaded, &maps, &mut refused),
+        false => None,
+    };
+    if filters.is_some() {
+        settings.clone = clone_flags();
+        write_settings(&maps.config, &settings)?;
+    }
+    for name in loaded.iter().filter(|name| is_attached_alone(name)) {
         match attach(&object, name, &cgroup) {
             Ok(link) => links.push(link),
             Err(error) if name.as_str() == REQUIRED => return Err(error),
@@ -164,6 +198,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         adopted,
         maps,
         cgroup,
+        filters,
         sockops_id,
         settings,
         transport: plan.transport.value,
@@ -183,6 +218,7 @@ impl Maps {
             config: handle("config")?,
             records: handle("records")?,
             connections: handle("connections")?,
+            heartbeat: handle("heartbeat")?,
         })
     }
 }
@@ -216,6 +252,30 @@ pub fn is_shared(cgroup: &File, own: Option<u32>) -> Option<bool> {
     Some(ids.iter().any(|id| Some(*id) != own))
 }
 
+/// Runs of our programs that the kernel left out, as far as nothing made up for them.
+///
+/// # Errors
+/// The kernel refuses to tell.
+pub fn missed_runs(object: &Object) -> Result<u64> {
+    let again = object
+        .progs()
+        .any(|program| program.name() == AGAIN && is_loaded(&program));
+    let mut missed = 0;
+    for program in object.progs().filter(is_loaded) {
+        // What the first program misses is the reason for the second.
+        if again && program.name() == REQUIRED {
+            continue;
+        }
+        missed += bpf::query::missed_runs(program.as_fd())
+            .with_context(|| format!("ask for {}", program.name().display()))?;
+    }
+    Ok(missed)
+}
+
+fn is_loaded(program: &libbpf_rs::Program<'_>) -> bool {
+    program.as_fd().as_raw_fd() >= 0
+}
+
 /// Id of our sock_ops program, if it was loaded.
 fn sockops_id(object: &Object) -> Option<u32> {
     let program = object.progs().find(|program| program.name() == SOCKOPS)?;
@@ -227,6 +287,9 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
         .iter()
         .filter(|(name, _)| match *name {
             SOCKOPS => variant == ConnectionVariant::RawTracepointAndSockops,
+            OUT | IN | IN_PORT | OUT_IP | IN_IP => {
+                variant == ConnectionVariant::RawTracepointAndFilters
+            }
             "wb_conn_live" => plan.snapshot.value,
             "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value,
             _ => true,
@@ -300,8 +363,79 @@ fn open(transport: Transport, config: &Config, names: &[&str]) -> Result<OpenObj
     Ok(object)
 }
 
-fn is_iterator(name: &str) -> bool {
-    matches!(name, "wb_conn_live" | "wb_conn_listen" | "wb_conn_adopt")
+/// Iterators and packet filters are attached to something.
+fn is_attached_alone(name: &str) -> bool {
+    !matches!(
+        name,
+        "wb_conn_live" | "wb_conn_listen" | "wb_conn_adopt" | OUT | IN | IN_PORT | OUT_IP | IN_IP
+    )
+}
+
+/// Attaches the packet filters that were loaded to every device; without them nothing is written.
+fn attach_filters(
+    object: &Object,
+    loaded: &[String],
+    maps: &Maps,
+    refused: &mut Vec<(String, String)>,
+) -> Option<Filters> {
+    let open = || -> Result<Filters> {
+        let descriptor = |name: &str| -> Result<Option<OwnedFd>> {
+            if !loaded.iter().any(|loaded| loaded == name) {
+                return Ok(None);
+            }
+            let descriptor = program(object, name)?.as_fd().try_clone_to_owned();
+            descriptor.map(Some).context("keep a program")
+        };
+        let needed = |name| descriptor(name)?.with_context(|| format!("{name} is not loaded"));
+        beat(&maps.heartbeat)?;
+        let mut filters = Filters::open(Programs {
+            out: needed(OUT)?,
+            arriving: needed(IN)?,
+            port: descriptor(IN_PORT)?,
+            raw_ip: descriptor(OUT_IP)?.zip(descriptor(IN_IP)?),
+        })?;
+        filters.follow()?;
+        let reason = filters.refusal().unwrap_or_default();
+        anyhow::ensure!(
+            filters.sizes().0 > 0 || reason.is_empty(),
+            "every device refuses packet filters, as {reason}"
+        );
+        Ok(filters)
+    };
+    match open() {
+        Ok(filters) => Some(filters),
+        Err(error) => {
+            refused.push((OUT.into(), format!("cannot attach: {error:#}")));
+            None
+        }
+    }
+}
+
+/// The agent's sign of life, without which packet filters do nothing.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn beat(map: &MapHandle) -> Result<()> {
+    let now = crate::host::clock::monotonic_ns();
+    map.update(&0_u32.to_ne_bytes(), &now.to_ne_bytes(), MapFlags::ANY)
+        .context("write the heartbeat into the kernel")
+}
+
+/// What packet filters are told of this host: whether what arrives may be for another one.
+#[must_use]
+pub fn clone_flags() -> u8 {
+    let forwards = |path: &str| {
+        let text = std::fs::read_to_string(path);
+        // Without the file there is no such protocol; what cannot be read may be on.
+        text.map_or_else(
+            |error| error.kind() != std::io::ErrorKind::NotFound,
+            |text| text.trim() != "0",
+        )
+    };
+    let routes = forwards("/proc/sys/net/ipv4/ip_forward")
+        || forwards("/proc/sys/net/ipv6/conf/all/forwarding");
+    let drop = if routes { 0 } else { abi::WB_CLONE_DROP };
+    u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
 }
 
 fn program<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::ProgramMut<'object>> {
@@ -340,7 +474,7 @@ fn open_scope(config: &Config) -> Result<File> {
     File::open(&path).with_context(|| format!("open cgroup {}", config.scope.cgroup))
 }
 
-fn settings(config: &Config, cgroup: &File) -> Result<abi::wb_config> {
+fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_config> {
     let level = config
         .scope
         .cgroup
@@ -361,11 +495,11 @@ fn settings(config: &Config, cgroup: &File) -> Result<abi::wb_config> {
         write_epoch: writer.map_or(0, |key| key.epoch),
         option_exid: config.option.exid.get(),
         option_kind: config.option.kind.get(),
-        option_write: u8::from(config.option.enabled && writer.is_some()),
+        option_write: u8::from(plan.mode.value != Mode::Observe && writer.is_some()),
         option_on_data: u8::from(config.option.on_data),
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
-        reserved: 0,
+        clone: 0,
     })
 }
 

@@ -77,6 +77,8 @@ counters! {
     kernel_connections_deleted_total,
     /// Connections the kernel's table refused.
     kernel_connections_dropped_refused_total,
+    /// Runs of programs that the kernel left out as one was running on that CPU: unseen events.
+    kernel_programs_dropped_runs_total,
     /// Connections the kernel's full table evicted: inserted, not deleted and not there.
     kernel_connections_dropped_evicted_total,
     /// Options written into a segment.
@@ -99,6 +101,32 @@ counters! {
     option_store_failed_total,
     /// Signs that a path drops or strips the option.
     option_path_failures_total,
+    /// Copies that the kernel did not send.
+    clone_failed_redirect_total,
+    /// Copies that could not be rewritten, and so were dropped.
+    clone_failed_rewrite_total,
+    /// Copies that did not come back to our filter: another one took them.
+    clone_failed_unseen_total,
+    /// Connections that lost their place to another before a segment could be copied.
+    clone_overwritten_total,
+    /// Connections that ended before a segment could be copied.
+    clone_unsent_total,
+    /// Segments left alone because the agent gave no sign of life.
+    clone_asleep_total,
+    /// Connections signed by TCP MD5 or AO, which get no copy.
+    clone_signed_total,
+    /// Options read by packet filters, whoever they were for.
+    clone_arrived_total,
+    /// Options read by packet filters for which the table had no place.
+    clone_arrivals_dropped_refused_total,
+    /// Copies that were read and taken off the wire.
+    clone_taken_off_total,
+    /// Segments whose header was out of a filter's reach.
+    clone_nonlinear_total,
+    /// Devices with packet filters now.
+    clone_devices,
+    /// Devices that refuse packet filters now.
+    clone_devices_refused,
     /// Records decoded.
     record_decoded_total,
     /// Records that were too short or of an unknown kind.

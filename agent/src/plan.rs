@@ -3,6 +3,7 @@
 //! Called once by `startup.rs` (and by `doctor`); `loader.rs` and `jail.rs` carry it out.
 //! Every choice has a reason in an operator's words, because `doctor` prints it.
 
+mod carrier;
 mod needs;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,8 @@ use crate::host::{Fact, HostFacts};
 
 pub use crate::host::capability::{Capabilities, Capability};
 
-/// The program that writes and reads the option.
-const OPTION_PROGRAM: &str = "wb_conn_option";
+/// The programs that write the option, one per mode.
+const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
 
 /// How this host's connections get their waybill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Mode {
     Observe,
     /// The kernel's TCP stack writes the option on the handshake ACK.
     Sockops,
+    /// A packet filter copies the handshake ACK, and the copy carries the option.
+    TcClone,
 }
 
 impl Mode {
@@ -33,6 +36,7 @@ impl Mode {
         match self {
             Self::Observe => "observe",
             Self::Sockops => "sockops",
+            Self::TcClone => "tc-clone",
         }
     }
 }
@@ -94,6 +98,8 @@ pub enum ConnectionVariant {
     RawTracepoint,
     /// The same, and a sockops program on the scope's cgroup that writes and reads the option.
     RawTracepointAndSockops,
+    /// The same, and packet filters on devices that write and read the option.
+    RawTracepointAndFilters,
 }
 
 impl ConnectionVariant {
@@ -103,6 +109,7 @@ impl ConnectionVariant {
         match self {
             Self::RawTracepoint => "raw tracepoints",
             Self::RawTracepointAndSockops => "raw tracepoints and sockops",
+            Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
         }
     }
 }
@@ -202,10 +209,10 @@ pub enum Until {
 impl Plan {
     /// Takes note of programs that the kernel refused in spite of the facts: name and loss.
     ///
-    /// Without the sockops program no option is written.
+    /// Without the program of its mode no option is written.
     pub fn degrade(&mut self, refused: &[(String, String)]) {
         for (program, loss) in refused {
-            if program == OPTION_PROGRAM {
+            if OPTION_PROGRAMS.contains(&program.as_str()) {
                 self.mode = Choice::new(Mode::Observe, loss);
             }
             self.refused
@@ -263,11 +270,11 @@ impl Plan {
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let missing = missing_for_connection(facts);
-    let sockops = sockops(facts);
-    let mode = mode(config, missing.as_deref(), &sockops);
+    let carrier = carrier::choose(facts, config);
+    let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
         Some(reason) => Family::Skip { reason },
-        None => Family::Run(connection(config, &sockops)),
+        None => Family::Run(carrier::variant(config, &mode, &carrier)),
     };
     let runs = matches!(connection, Family::Run(_));
     let (discovery, snapshot) = iterators(facts, runs);
@@ -327,64 +334,6 @@ fn missing_for_connection(facts: &HostFacts) -> Option<String> {
     match &facts.scope {
         Fact::No { why } => Some(format!("the scope's cgroup is out of reach: {why}")),
         Fact::Yes | Fact::Unknown { .. } => None,
-    }
-}
-
-/// Whether the kernel's TCP stack can write the option, and if not, why.
-fn sockops(facts: &HostFacts) -> Result<(), String> {
-    let needed: [(&Fact, &str); 2] = [
-        (&facts.sockops, "the kernel has no sockops programs"),
-        (
-            &facts.header_options,
-            "sockops programs of this kernel cannot write TCP options",
-        ),
-    ];
-    match needed.into_iter().find(|(fact, _)| !fact.is_yes()) {
-        Some((fact, what)) => Err(format!("{what}: {}", fact.why())),
-        None => Ok(()),
-    }
-}
-
-fn mode(config: &Config, missing: Option<&str>, sockops: &Result<(), String>) -> Choice<Mode> {
-    let observe = |reason: String| Choice::new(Mode::Observe, reason);
-    if !config.option.enabled {
-        return observe("switched off by [option] enabled = false".into());
-    }
-    if config.keys.is_empty() {
-        return observe("there is no fleet key to sign the option with".into());
-    }
-    match (missing, sockops) {
-        (Some(missing), _) => observe(missing.to_owned()),
-        (None, Err(why)) => observe(format!(
-            "{why}; writing it by copies of packets (tc-clone) is not part of this version"
-        )),
-        (None, Ok(())) => Choice::new(
-            Mode::Sockops,
-            "the kernel's TCP stack writes the option on the handshake ACK",
-        ),
-    }
-}
-
-fn connection(config: &Config, sockops: &Result<(), String>) -> Choice<ConnectionVariant> {
-    if config.keys.is_empty() {
-        return Choice::new(
-            ConnectionVariant::RawTracepoint,
-            "connections are measured; without a fleet key no option is read",
-        );
-    }
-    match sockops {
-        Ok(()) if config.option.enabled => Choice::new(
-            ConnectionVariant::RawTracepointAndSockops,
-            "connections are measured, the option is written and read",
-        ),
-        Ok(()) => Choice::new(
-            ConnectionVariant::RawTracepointAndSockops,
-            "connections are measured, the option is only read",
-        ),
-        Err(why) => Choice::new(
-            ConnectionVariant::RawTracepoint,
-            format!("connections are measured, the option is not read: {why}"),
-        ),
     }
 }
 

@@ -140,7 +140,9 @@ struct wb_connection {
 	wb_u8 own_cb_flags; /* sock_ops flags that we set and nobody had set before */
 	wb_u32 accepted; /* process is the one that called accept; not in flags, because it is set
 			  * without the socket's lock */
-	wb_u32 reserved;
+	wb_u32 cloned; /* flags that a packet filter sets, without the socket's lock */
+	wb_u32 first_sent; /* mode tc-clone: own first sequence number, network byte order */
+	wb_u32 first_received; /* mode tc-clone: the peer's, network byte order */
 };
 
 enum wb_write_state {
@@ -199,6 +201,48 @@ struct wb_key {
 	wb_u32 valid;
 };
 
+/* Slots of the handshakes array: a power of two. */
+#define WB_HANDSHAKE_SLOTS 65536
+
+/* Value of the handshakes array: a segment that is to be copied. Network byte order. */
+struct wb_handshake {
+	wb_u64 sock; /* key of the connection; 0 = free */
+	wb_u32 seq;
+	wb_u32 ack; /* 0 = any */
+};
+
+/* Key of the arrivals map: the segment that carried the option. Network byte order. */
+struct wb_arrival_key {
+	wb_u32 seq;
+	wb_u32 ack; /* 0 with answers: theirs may be any in the window */
+};
+
+struct wb_arrival {
+	wb_u64 token;
+	wb_u32 ack; /* network byte order */
+	wb_u32 flags; /* of the option */
+};
+
+enum wb_cloning_state {
+	WB_CLONING_IDLE = 0,
+	WB_CLONING_STARTED = 1, /* the copy is on its way back to the filter */
+	WB_CLONING_FAILED = 2, /* it came, and could not be rewritten */
+	WB_CLONING_DONE = 3,
+};
+
+/* What a filter's first run hands to the run for the copy, on the same CPU. */
+struct wb_cloning {
+	wb_u32 state; /* enum wb_cloning_state */
+	wb_u32 mark; /* of the original */
+	wb_u32 seq; /* network byte order */
+	wb_u16 network; /* offset of the IP header */
+	wb_u16 transport; /* offset of the TCP header */
+	wb_u16 header; /* bytes of the TCP header */
+	wb_u8 is_v6;
+	wb_u8 reserved[5];
+	wb_u8 option[WB_OPTION_LEN];
+};
+
 /* One entry; in an array map because kernels before 5.2 have no global data. */
 struct wb_config {
 	wb_u64 scope_cgroup_id; /* 0 = every cgroup */
@@ -212,8 +256,12 @@ struct wb_config {
 	wb_u8 option_on_data;
 	wb_u8 option_answer;
 	wb_u8 keep_cb_flags; /* another sock_ops program is attached: never clear a flag */
-	wb_u8 reserved;
+	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
 };
+
+/* wb_config.clone */
+#define WB_CLONE_ON 1
+#define WB_CLONE_DROP 2 /* no copy that arrives can be for another machine: none is passed on */
 
 /* Index of the counters array (per CPU). */
 enum wb_counter {
@@ -232,14 +280,26 @@ enum wb_counter {
 	WB_COUNT_OPTION_PATH_OFF = 12, /* destination in the negative cache */
 	WB_COUNT_OPTION_STORE_FAILED = 13,
 	WB_COUNT_PATH_FAILURES = 14,
-	WB_COUNT_MAX = 15,
+	WB_COUNT_CLONE_REDIRECT_FAILED = 15, /* the kernel did not send the copy */
+	WB_COUNT_CLONE_REWRITE_FAILED = 16, /* the copy could not be rewritten and was dropped */
+	WB_COUNT_CLONE_UNSEEN = 17, /* the copy did not come back to the filter */
+	WB_COUNT_CLONE_OVERWRITTEN = 18, /* a waiting handshake lost its slot to another */
+	WB_COUNT_CLONE_UNSENT = 19, /* the connection ended before a segment could be copied */
+	WB_COUNT_CLONE_ASLEEP = 20, /* the agent's heartbeat was too old */
+	WB_COUNT_CLONE_SIGNED = 21, /* connections with TCP MD5 or AO: a copy would be a forgery */
+	WB_COUNT_CLONE_ARRIVED = 22, /* options that a filter read */
+	WB_COUNT_CLONE_ARRIVALS_FAILED = 23, /* insert refused */
+	WB_COUNT_CLONE_TAKEN_OFF = 24, /* copies that were read and dropped */
+	WB_COUNT_CLONE_NONLINEAR = 25, /* segments whose header was out of reach */
+	WB_COUNT_MAX = 26,
 };
 
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");
 _Static_assert(sizeof(struct wb_tuple) == 40, "wb_tuple");
 _Static_assert(sizeof(struct wb_numbers) == 48, "wb_numbers");
 _Static_assert(sizeof(struct wb_connection_record) == 224, "wb_connection_record");
-_Static_assert(sizeof(struct wb_connection) == 176, "wb_connection");
+_Static_assert(sizeof(struct wb_connection) == 184, "wb_connection");
+_Static_assert(sizeof(struct wb_cloning) == 40, "wb_cloning");
 _Static_assert(sizeof(struct wb_config) == 40, "wb_config");
 
 #endif /* WB_ABI_H */

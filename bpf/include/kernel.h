@@ -34,6 +34,10 @@ enum {
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
 };
+enum {
+	TC_ACT_UNSPEC = -1, /* on to the next filter */
+	TC_ACT_SHOT = 2,
+};
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
@@ -65,6 +69,27 @@ enum {
 
 struct bpf_sock;
 struct bpf_perf_event_data;
+
+/* Context of packet filters, include/uapi/linux/bpf.h: the verifier rewrites each access. */
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol; /* network byte order */
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+};
 
 /* Context of sock_ops programs, include/uapi/linux/bpf.h: the verifier rewrites each access. */
 struct bpf_sock_ops {
@@ -154,6 +179,12 @@ enum {
 #define TCP_FLAG_FIN 0x01
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_RST 0x04
+#define TCP_FLAG_ACK 0x10
+/* Network byte order as it is read from a packet on a little-endian machine. */
+#define ETH_P_IP_BE __builtin_bswap16(0x0800)
+#define ETH_P_IPV6_BE __builtin_bswap16(0x86dd)
+#define ETH_P_8021Q_BE __builtin_bswap16(0x8100)
+#define ETH_P_8021AD_BE __builtin_bswap16(0x88a8)
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -224,6 +255,10 @@ struct tcp_sack_block {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	struct tcp_sack_block duplicate_sack[1];
+	u32 rcv_nxt;
+	u32 snd_nxt;
+	void *md5sig_info; /* with CONFIG_TCP_MD5SIG */
+	void *ao_info; /* since 6.7 with CONFIG_TCP_AO, commit 4954f17ddefc */
 	u32 srtt_us; /* eighths of a microsecond */
 	struct minmax rtt_min;
 	u64 bytes_received;

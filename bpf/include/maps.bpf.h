@@ -61,6 +61,45 @@ struct {
 	__type(value, struct wb_key);
 } keys SEC(".maps");
 
+/*
+ * handshakes: segments that wait to be copied, slot = hash of the sequence number. An array,
+ * because its lookup is inlined: every packet that leaves makes one. A collision overwrites
+ * (counted); whether a slot is still true is asked of the connection's entry.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WB_HANDSHAKE_SLOTS);
+	__type(key, u32);
+	__type(value, struct wb_handshake);
+} handshakes SEC(".maps");
+
+/*
+ * arrivals: options that filters read, until a connection asks for its own. LRU: options of
+ * forwarded connections are never asked for.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct wb_arrival_key);
+	__type(value, struct wb_arrival);
+} arrivals SEC(".maps");
+
+/* cloning: from a filter's run for the original to its run for the copy, on the same CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct wb_cloning);
+} cloning SEC(".maps");
+
+/* heartbeat: CLOCK_MONOTONIC nanoseconds of the agent's last sign of life; filters outlive it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} heartbeat SEC(".maps");
+
 static __always_inline u64 random_u64(void)
 {
 	return ((u64)bpf_get_prandom_u32() << 32) | bpf_get_prandom_u32();

@@ -21,6 +21,13 @@ struct wb_option {
 };
 _Static_assert(sizeof(struct wb_option) == WB_OPTION_LEN, "wb_option");
 
+static __always_inline u64 new_token(void)
+{
+	u64 token = random_u64();
+
+	return token ? token : 1;
+}
+
 /* The MAC covers token, flags and key epoch; the first three bytes of the sum are sent. */
 static __always_inline u64 option_mac(struct wb_key *key, struct wb_option *option)
 {

@@ -13,6 +13,7 @@
 #ifndef WB_OPTION_SOCKOPS_BPF_H
 #define WB_OPTION_SOCKOPS_BPF_H
 
+#include "life.bpf.h"
 #include "option.bpf.h"
 #include "path.bpf.h"
 #include "sock.bpf.h"
@@ -99,13 +100,6 @@ static __always_inline bool may_write(struct bpf_sock_ops *ctx, struct tcp_sock 
 	return 1;
 }
 
-static __always_inline u64 new_token(void)
-{
-	u64 token = random_u64();
-
-	return token ? token : 1;
-}
-
 /* Reads the option of the segment at hand. 0 = none or not valid. */
 static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_config *cfg, u8 *flags)
 {
@@ -162,7 +156,13 @@ static __always_inline u32 handshake_payload(struct bpf_sock_ops *ctx)
 static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
 					       struct wb_config *cfg)
 {
-	struct wb_connection *conn = connection_of((u64)tp, WB_ROLE_CLIENT);
+	u64 key = (u64)tp;
+	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
+
+	/* Comes right after SYN_SENT, whose entry is young. */
+	if (old && old->flags & WB_FLAG_ESTABLISHED)
+		give_up(ctx, key, old);
+	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
 	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
 
 	if (!conn)
@@ -178,7 +178,13 @@ static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct 
 static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
 						struct wb_config *cfg)
 {
-	struct wb_connection *conn = connection_of((u64)tp, WB_ROLE_SERVER);
+	u64 key = (u64)tp;
+	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
+
+	/* Nothing comes before it in the life of an accepted socket. */
+	if (old)
+		give_up(ctx, key, old);
+	struct wb_connection *conn = connection_of(key, WB_ROLE_SERVER);
 	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
 	struct wb_path_key path = {};
 

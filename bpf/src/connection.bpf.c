@@ -8,9 +8,11 @@
 #include "abi.h"
 #include "compat.bpf.h"
 #include "emit.bpf.h"
+#include "life.bpf.h"
 #include "maps.bpf.h"
 #include "sock.bpf.h"
 
+#include "option_clone.bpf.h"
 #include "option_sockops.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -24,14 +26,7 @@ static __always_inline bool aborts_from(u8 state)
 static __always_inline void fill_record(struct wb_connection_record *record,
 					struct wb_connection *conn, struct sock *sk)
 {
-	record->id = conn->id;
-	record->start_ns = conn->start_ns;
-	record->established_ns = conn->established_ns;
-	record->token_sent = conn->token_sent;
-	record->token_received = conn->token_received;
-	record->process = conn->process;
-	record->flags = conn->flags | (conn->accepted ? WB_FLAG_ACCEPTED : 0);
-	record->role = conn->role;
+	fill_identity(record, conn);
 	sock_tuple(sk, &record->tuple);
 	sock_numbers(sk, &record->numbers);
 	record->numbers.zero_windows = conn->zero_windows;
@@ -85,13 +80,17 @@ static __always_inline void remember_listener(struct sock *sk, struct task_struc
 	bpf_map_update_elem(&listeners, &key, &listener, how);
 }
 
-static __always_inline void on_connect(struct sock *sk)
+static __always_inline void on_connect(void *ctx, struct sock *sk, bool again)
 {
 	u64 key = (u64)sk;
+	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
 
-	/* The address may be that of a socket whose CLOSE was missed. */
-	if (!bpf_map_delete_elem(&connections, &key))
-		count(WB_COUNT_CONNECTIONS_DELETED);
+	if (old) {
+		/* Entered just now by the first program, though it seemed to be missed. */
+		if (again && !(old->flags & WB_FLAG_ESTABLISHED))
+			return;
+		give_up(ctx, key, old);
+	}
 	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
 
 	if (conn) {
@@ -102,12 +101,19 @@ static __always_inline void on_connect(struct sock *sk)
 	}
 }
 
-static __always_inline void on_established(struct sock *sk, int old_state, struct wb_config *cfg)
+static __always_inline void on_established(void *ctx, struct sock *sk, int old_state,
+					   struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
 	u8 role = old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT : WB_ROLE_SERVER;
-	struct wb_connection *conn = connection_of(key, role);
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 
+	if (conn && conn->flags & WB_FLAG_ESTABLISHED) {
+		if (is_connection_of(conn, sk))
+			return;
+		give_up(ctx, key, conn);
+	}
+	conn = connection_of(key, role);
 	if (!conn)
 		return;
 	sock_tuple(sk, &conn->tuple);
@@ -115,9 +121,12 @@ static __always_inline void on_established(struct sock *sk, int old_state, struc
 	conn->flags |= WB_FLAG_ESTABLISHED;
 	if (role == WB_ROLE_SERVER)
 		ask_listener(conn, cfg);
+	if (cfg->clone)
+		clone_established(sk, conn, cfg);
 }
 
-static __always_inline void on_close(void *ctx, struct sock *sk, int old_state)
+static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
+				     struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
@@ -126,6 +135,8 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state)
 		return;
 	struct wb_connection_record record = {};
 
+	if (cfg->clone)
+		clone_closed(key, conn);
 	fill_record(&record, conn, sk);
 	record.what = WB_WHAT_CLOSED;
 	record.state = TCP_CLOSE;
@@ -145,8 +156,7 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state)
  * sock:inet_sock_set_state, stable since 4.16 (commit 563e0bb0dc74). Runs under the socket lock,
  * in process context for connect and listen, mostly in softirq otherwise.
  */
-SEC("raw_tp/inet_sock_set_state")
-int wb_conn_state(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline void on_state(struct bpf_raw_tracepoint_args *ctx, bool again)
 {
 	struct sock *sk = (struct sock *)ctx->args[0];
 	int old_state = (int)ctx->args[1];
@@ -154,21 +164,42 @@ int wb_conn_state(struct bpf_raw_tracepoint_args *ctx)
 	struct wb_config *cfg = configuration();
 
 	if (!cfg || !sock_is_tcp(sk))
-		return 0;
+		return;
 	if (new_state == TCP_CLOSE) {
-		on_close(ctx, sk, old_state);
-		return 0;
+		on_close(ctx, sk, old_state, cfg);
+		return;
 	}
 	if (new_state != TCP_SYN_SENT && new_state != TCP_ESTABLISHED && new_state != TCP_LISTEN)
-		return 0;
+		return;
 	if (!sock_in_scope(sk, cfg))
-		return 0;
+		return;
 	if (new_state == TCP_LISTEN)
 		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
 	else if (new_state == TCP_SYN_SENT)
-		on_connect(sk);
+		on_connect(ctx, sk, again);
 	else
-		on_established(sk, old_state, cfg);
+		on_established(ctx, sk, old_state, cfg);
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int wb_conn_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	state_is_seen(ctx);
+	on_state(ctx, 0);
+	return 0;
+}
+
+/*
+ * The same for what the first one missed: the kernel does not run a program that is running on
+ * this CPU already (__bpf_trace_run), be it interrupted by a softirq or, where tracepoints can be
+ * preempted (7.0), scheduled away. Attached after it, so it runs right behind it, and common
+ * changes of state cost it one look at what the first one has noted.
+ */
+SEC("raw_tp/inet_sock_set_state")
+int wb_conn_state_again(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (!was_state_seen(ctx))
+		on_state(ctx, 1);
 	return 0;
 }
 
@@ -353,6 +384,9 @@ int wb_conn_live(struct bpf_iter__bpf_map_elem *ctx)
 	struct sock *sk = (struct sock *)*key;
 	struct wb_connection conn = *value;
 	struct wb_connection_record record = {};
+	u64 sock = *key;
+
+	clone_peek(&conn);
 
 	fill_record(&record, &conn, sk);
 	record.state = BPF_CORE_READ(sk, __sk_common.skc_state);
@@ -361,6 +395,14 @@ int wb_conn_live(struct bpf_iter__bpf_map_elem *ctx)
 	    (record.tuple.local_port != conn.tuple.local_port ||
 	     record.tuple.remote_port != conn.tuple.remote_port || record.state == TCP_CLOSE))
 		record.what = WB_WHAT_STALE;
+	/* Told once; one that is closing just now is told by its close. */
+	if (record.what == WB_WHAT_STALE) {
+		if (bpf_map_delete_elem(&connections, &sock))
+			return 0;
+		count(WB_COUNT_CONNECTIONS_DELETED);
+		record.tuple = conn.tuple;
+		__builtin_memset(&record.numbers, 0, sizeof(record.numbers));
+	}
 	record.header.kind = WB_RECORD_CONNECTION;
 	record.header.size = sizeof(record);
 	record.header.ktime_ns = bpf_ktime_get_ns();

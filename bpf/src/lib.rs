@@ -24,3 +24,6 @@ pub const CONNECTION_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/con
 
 /// Family `connection` with a perf buffer.
 pub const CONNECTION_PERF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/connection.perf.o"));
+
+/// A packet filter that does nothing, for trials.
+pub const TRIAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trial.o"));

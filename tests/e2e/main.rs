@@ -9,6 +9,7 @@ mod bad_batch;
 mod bad_config;
 mod bad_option;
 mod case;
+mod clone;
 mod connection;
 mod demo;
 mod harm;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let cases = [
         shapes::CASES,
         nat::CASES,
+        clone::CASES,
         connection::CASES,
         harm::CASES,
         loss::CASES,

@@ -130,15 +130,15 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Who sent what to whom: connections per client and backend, both counted from 0.
-type Sent = BTreeMap<(usize, usize), u64>;
+pub(crate) type Sent = BTreeMap<(usize, usize), u64>;
 
 /// Pattern bytes by which the backends' logs tell one client from another.
-fn mark(client: usize) -> u64 {
+pub(crate) fn mark(client: usize) -> u64 {
     100 + client as u64
 }
 
 /// Opens `count` connections from every client to every target of the shape.
-fn send(site: &Site, family: Family, count: u64, more: &[&str]) -> Result<u64> {
+pub(crate) fn send(site: &Site, family: Family, count: u64, more: &[&str]) -> Result<u64> {
     let mut opened = 0;
     for (index, client) in site.clients.iter().enumerate() {
         let (count, up) = (count.to_string(), mark(index).to_string());
@@ -152,7 +152,7 @@ fn send(site: &Site, family: Family, count: u64, more: &[&str]) -> Result<u64> {
 }
 
 /// What the backends logged, after `total` connections, by family.
-fn logged(servers: &[Server], total: u64) -> Result<[Sent; 2]> {
+pub(crate) fn logged(servers: &[Server], total: u64) -> Result<[Sent; 2]> {
     let all = || -> Result<Vec<_>> { servers.iter().map(Server::served).collect() };
     let served = tests::lab::wait::wait_until(SOON, "log of every connection", || {
         let served = all()?;
@@ -174,7 +174,7 @@ fn logged(servers: &[Server], total: u64) -> Result<[Sent; 2]> {
 }
 
 /// The edges that must be there for what was sent through a shape.
-fn expected(site: &Site, shape: Nat, sent: &[Sent; 2]) -> Vec<Expected> {
+pub(crate) fn expected(site: &Site, shape: Nat, sent: &[Sent; 2]) -> Vec<Expected> {
     let mut edges = Vec::new();
     for (family, sent) in Family::BOTH.into_iter().zip(sent) {
         for (&(client, backend), &connections) in sent {
@@ -197,7 +197,7 @@ fn expected(site: &Site, shape: Nat, sent: &[Sent; 2]) -> Vec<Expected> {
     edges
 }
 
-fn start_servers(site: &Site, options: &[&str]) -> Result<Vec<Server>> {
+pub(crate) fn start_servers(site: &Site, options: &[&str]) -> Result<Vec<Server>> {
     site.backends
         .iter()
         .map(|host| programs::serve(host, SERVICE_PORT, options))
@@ -205,7 +205,12 @@ fn start_servers(site: &Site, options: &[&str]) -> Result<Vec<Server>> {
 }
 
 /// Sends both families through a shape and demands exactly the right edges.
-fn prove(scene: &mut Scene<'_>, shape: Nat, servers: &[Server], more: &[&str]) -> Result<()> {
+pub(crate) fn prove(
+    scene: &mut Scene<'_>,
+    shape: Nat,
+    servers: &[Server],
+    more: &[&str],
+) -> Result<()> {
     let mut total = 0;
     for family in Family::BOTH {
         total += send(&scene.site, family, 20, more)?;

@@ -83,8 +83,10 @@ pub struct Scope {
 /// `[option]`: the waybill TCP option.
 #[derive(Clone, Debug)]
 pub struct WaybillOption {
-    /// Off: nothing is written and nothing is read.
+    /// Off: nothing is written.
     pub enabled: bool,
+    /// How it is written.
+    pub mode: ModeWish,
     /// TCP option kind.
     pub kind: OptionKind,
     /// Experiment identifier.
@@ -97,6 +99,19 @@ pub struct WaybillOption {
     pub destinations: Vec<Prefix>,
     /// Write it on loopback connections too.
     pub loopback: bool,
+}
+
+/// How the operator wants the option to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeWish {
+    /// The best that the kernel has.
+    Auto,
+    /// Not at all.
+    Observe,
+    /// By the kernel's TCP stack, or not at all.
+    Sockops,
+    /// By copies of packets, although the kernel's TCP stack may be able to.
+    TcClone,
 }
 
 impl WaybillOption {

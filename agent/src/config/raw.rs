@@ -32,6 +32,7 @@ pub(super) struct RawAgent {
 #[derive(Debug, Default)]
 pub(super) struct RawOption {
     pub(super) enabled: Option<At<bool>>,
+    pub(super) mode: Option<At<String>>,
     pub(super) kind: Option<At<i64>>,
     pub(super) exid: Option<At<i64>>,
     pub(super) on_data: Option<At<bool>>,
@@ -155,6 +156,7 @@ fn option(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawOption 
     let mut section = root.section(problems, "option");
     let raw = RawOption {
         enabled: section.boolean(problems, "enabled"),
+        mode: section.string(problems, "mode"),
         kind: section.integer(problems, "kind"),
         exid: section.integer(problems, "exid"),
         on_data: section.boolean(problems, "on_data"),

@@ -110,7 +110,7 @@ fn defaults_are_those_of_the_design() {
 }
 
 /// Each wrong value, and what its message must contain: line, key and what was expected.
-const WRONG: [(&str, &str); 48] = [
+const WRONG: [(&str, &str); 49] = [
     (
         "[agent]\nrootfs = \"opt\"",
         "/a.toml:2: agent.rootfs: expected an absolute path",
@@ -173,6 +173,10 @@ const WRONG: [(&str, &str); 48] = [
         "option.exid: expected a 16-bit experiment identifier",
     ),
     ("[option]\nexid = 0xF989", "0xF989 belongs to TCP Fast Open"),
+    (
+        "[option]\nmode = \"tc\"",
+        "option.mode: expected \"auto\", \"sockops\", \"tc-clone\" or \"observe\", found \"tc\"",
+    ),
     (
         "[option]\non_data = \"no\"",
         "option.on_data: expected true or false",

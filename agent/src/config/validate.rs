@@ -7,8 +7,8 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, Key, Limits, Log, MAX_KEYS, OptionKind, Prefix, Scope,
-    ServiceRule, Spool, TransportWish, WaybillOption, upload,
+    Agent, ByteSize, Config, ExId, Glob, Key, Limits, Log, MAX_KEYS, ModeWish, OptionKind, Prefix,
+    Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -213,6 +213,17 @@ fn option(raw: RawOption, problems: &mut Problems<'_>) -> WaybillOption {
     };
     WaybillOption {
         enabled: raw.enabled.is_none_or(|enabled| enabled.value),
+        mode: value(raw.mode, ModeWish::Auto, problems, |text| {
+            match text.as_str() {
+                "auto" => Ok(ModeWish::Auto),
+                "observe" => Ok(ModeWish::Observe),
+                "sockops" => Ok(ModeWish::Sockops),
+                "tc-clone" => Ok(ModeWish::TcClone),
+                _ => Err(Expected(
+                    "\"auto\", \"sockops\", \"tc-clone\" or \"observe\"".into(),
+                )),
+            }
+        }),
         kind: value(
             raw.kind,
             OptionKind::DEFAULT,

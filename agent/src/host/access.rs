@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::capability::Capability;
-use super::{bpf, kernel};
-use crate::jail;
+use super::{Fact, bpf, kernel};
+use crate::{filters, jail};
 
 /// Processes on which reading is tried: several, because users and modules differ.
 const MAX_PROCESSES: usize = 32;
@@ -77,6 +77,53 @@ pub(super) fn query(scope: Option<&File>) -> Least {
     }
 }
 
+/// Attaching packet filters, tried on the loopback device of a network namespace made for it:
+/// whether the kernel knows `clsact`, and what is needed to attach a loaded program to it.
+pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
+    const SETS: [&[Capability]; 3] = [
+        &[Capability::NET_ADMIN],
+        &[Capability::NET_ADMIN, Capability::BPF],
+        &[Capability::NET_ADMIN, Capability::SYS_ADMIN],
+    ];
+    let assumed = |why: &str| Least::new(SETS[0], format!("assumed, {why}"));
+    if !supported.is_yes() {
+        let why = "there are no packet filters";
+        return (Fact::unknown(why), assumed(why));
+    }
+    let program = match bpf::trial_filter() {
+        Ok((_, program)) => program,
+        Err(error) => {
+            let why = format!("a packet filter cannot be loaded: {error:#}");
+            return (Fact::no(why), assumed("there are no packet filters"));
+        }
+    };
+    let own = kernel::effective_capabilities();
+    let mut refusal = String::new();
+    for set in SETS {
+        if !set.iter().all(|capability| own.has(*capability)) {
+            continue;
+        }
+        match jail::in_spare_network(set, || filters::try_on_loopback(program.as_fd())) {
+            Ok(Ok(())) => return (Fact::Yes, Least::new(set, how(&refusal))),
+            Ok(Err(error)) => refusal = error.to_string(),
+            Err(error) => {
+                let why = format!("it could not be tried: {error:#}");
+                return (Fact::unknown(&why), assumed(&why));
+            }
+        }
+    }
+    match refusal.is_empty() {
+        true => {
+            let why = "not permitted: attaching needs CAP_NET_ADMIN";
+            (Fact::unknown(why), assumed(why))
+        }
+        false => (
+            Fact::no(format!("the kernel refuses filters on clsact: {refusal}")),
+            assumed("it does not work with any set that was tried"),
+        ),
+    }
+}
+
 /// Reading whose executable another process runs.
 pub(super) fn executables() -> Least {
     const SETS: [&[Capability]; 3] = [
@@ -117,6 +164,13 @@ fn processes() -> impl Iterator<Item = PathBuf> {
         })
 }
 
+fn how(refusal: &str) -> String {
+    match refusal.is_empty() {
+        true => "tried".to_owned(),
+        false => format!("tried; with less: {refusal}"),
+    }
+}
+
 /// The first set with which `ask` succeeds; the last resort is to keep nothing.
 fn least(sets: &[&'static [Capability]], ask: impl Fn() -> io::Result<()> + Sync) -> Least {
     let own = kernel::effective_capabilities();
@@ -127,12 +181,7 @@ fn least(sets: &[&'static [Capability]], ask: impl Fn() -> io::Result<()> + Sync
         }
         match jail::with_only(set, &ask) {
             Ok(Ok(())) => {
-                let how = if refusal.is_empty() {
-                    "tried".to_owned()
-                } else {
-                    format!("tried; with less: {refusal}")
-                };
-                return Least::new(set, how);
+                return Least::new(set, how(&refusal));
             }
             Ok(Err(error)) => refusal = error.to_string(),
             Err(error) => return Least::new(&[], format!("could not be tried: {error:#}")),

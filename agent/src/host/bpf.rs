@@ -17,6 +17,18 @@ const HEADER_OPTION_HELPERS: [(u32, &str); 3] = [
     (libbpf_sys::BPF_FUNC_reserve_hdr_opt, "bpf_reserve_hdr_opt"),
 ];
 
+/// Numbers of the helpers that copy a packet and change the copy.
+const FILTER_HELPERS: [(u32, &str); 8] = [
+    (libbpf_sys::BPF_FUNC_clone_redirect, "bpf_clone_redirect"),
+    (libbpf_sys::BPF_FUNC_skb_change_tail, "bpf_skb_change_tail"),
+    (libbpf_sys::BPF_FUNC_skb_load_bytes, "bpf_skb_load_bytes"),
+    (libbpf_sys::BPF_FUNC_skb_store_bytes, "bpf_skb_store_bytes"),
+    (libbpf_sys::BPF_FUNC_l3_csum_replace, "bpf_l3_csum_replace"),
+    (libbpf_sys::BPF_FUNC_l4_csum_replace, "bpf_l4_csum_replace"),
+    (libbpf_sys::BPF_FUNC_csum_diff, "bpf_csum_diff"),
+    (libbpf_sys::BPF_FUNC_ktime_get_ns, "bpf_ktime_get_ns"),
+];
+
 /// A sock_ops program of someone else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
@@ -140,6 +152,41 @@ pub(super) fn header_options(bpf: &Fact) -> Fact {
         }
     }
     Fact::Yes
+}
+
+/// Whether packet filters can copy a packet and change the copy.
+pub(super) fn packet_filters(bpf: &Fact) -> Fact {
+    let filter = ask(bpf, "a packet filter program", || {
+        ProgramType::SchedCls.is_supported()
+    });
+    if !filter.is_yes() {
+        return filter;
+    }
+    for (helper, name) in FILTER_HELPERS {
+        let has = ask(bpf, name, || {
+            ProgramType::SchedCls.is_helper_supported(helper)
+        });
+        if !has.is_yes() {
+            return has;
+        }
+    }
+    Fact::Yes
+}
+
+/// A packet filter that does nothing.
+pub(super) fn trial_filter() -> libbpf_rs::Result<(libbpf_rs::Object, std::os::fd::OwnedFd)> {
+    let object = libbpf_rs::ObjectBuilder::default()
+        .name("wb_trial")?
+        .open_memory(::bpf::TRIAL)?
+        .load()?;
+    let program = object
+        .progs()
+        .next()
+        .map(|program| program.as_fd().try_clone_to_owned());
+    match program {
+        Some(descriptor) => Ok((object, descriptor?)),
+        None => Err(std::io::Error::from(std::io::ErrorKind::NotFound).into()),
+    }
 }
 
 pub(super) fn lru_hash(bpf: &Fact) -> Fact {

@@ -27,6 +27,12 @@ pub fn unix_ms() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME) / 1_000_000
 }
 
+/// Nanoseconds of CLOCK_MONOTONIC, as programs in the kernel read it.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
 /// Milliseconds that only grow, for rates and deadlines.
 #[must_use]
 pub fn monotonic_ms() -> u64 {

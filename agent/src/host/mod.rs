@@ -107,6 +107,10 @@ pub struct HostFacts {
     pub sockops: Fact,
     /// Helpers that load, store and reserve TCP options in `sock_ops`.
     pub header_options: Fact,
+    /// Packet filters, and their helpers that copy a packet and change the copy.
+    pub packet_filters: Fact,
+    /// Queueing discipline `clsact`, which packet filters hang on.
+    pub clsact: Fact,
     /// Map type LRU hash.
     pub lru_hash: Fact,
     /// Map type longest-prefix trie.
@@ -135,6 +139,8 @@ pub struct HostFacts {
     pub least_for_maps: Least,
     /// Least capabilities with which programs on a cgroup can be listed.
     pub least_for_query: Least,
+    /// Least capabilities with which packet filters can be attached.
+    pub least_for_filters: Least,
     /// Least capabilities with which `/proc/<pid>/exe` of other processes can be read.
     pub least_for_executables: Least,
 
@@ -169,6 +175,7 @@ impl HostFacts {
             ("capabilities", self.capabilities.to_string()),
             ("cgroup_hierarchy", self.hierarchy.name().into()),
             ("cgroup2", self.cgroup2.to_string()),
+            ("clsact", self.clsact.to_string()),
             ("file_iterator", self.file_iterator.to_string()),
             ("header_options", self.header_options.to_string()),
             ("kernel", self.kernel.clone()),
@@ -177,6 +184,7 @@ impl HostFacts {
                 "least_for_executables",
                 self.least_for_executables.to_string(),
             ),
+            ("least_for_filters", self.least_for_filters.to_string()),
             ("least_for_maps", self.least_for_maps.to_string()),
             ("least_for_query", self.least_for_query.to_string()),
             ("lockdown", text(&self.lockdown)),
@@ -185,6 +193,7 @@ impl HostFacts {
             ("lsm", text(&self.lsm)),
             ("map_iterator", self.map_iterator.to_string()),
             ("memlock", text(&self.memlock)),
+            ("packet_filters", self.packet_filters.to_string()),
             ("perf_event_array", self.perf_event_array.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
@@ -214,6 +223,8 @@ pub fn probe(config: &Config) -> HostFacts {
     let scope = cgroup::scope(&cgroup2, &config.scope.cgroup);
     let bpf = bpf::allowed();
     let btf = bpf::kernel_types();
+    let packet_filters = bpf::packet_filters(&bpf);
+    let (clsact, least_for_filters) = access::filters(&packet_filters);
     let neighbours = scope.as_ref().ok().and_then(bpf::neighbours);
     HostFacts {
         hostname: kernel::hostname(),
@@ -226,6 +237,9 @@ pub fn probe(config: &Config) -> HostFacts {
         state_tracepoint: bpf::tracepoint(&btf, "inet_sock_set_state"),
         sockops: bpf::sockops(&bpf),
         header_options: bpf::header_options(&bpf),
+        packet_filters,
+        clsact,
+        least_for_filters,
         lru_hash: bpf::lru_hash(&bpf),
         lpm_trie: bpf::lpm_trie(&bpf),
         ring_buffer: bpf::ring_buffer(&bpf),

@@ -101,6 +101,27 @@ pub fn with_only<T: Send>(keep: &[Capability], ask: impl FnOnce() -> T + Send) -
     })
 }
 
+/// Runs `ask` on a thread that has only these of the process's effective capabilities and a network
+/// namespace of its own, with nothing in it but a loopback device; both are gone afterwards.
+///
+/// # Errors
+/// The namespace or the thread cannot be made.
+pub fn in_spare_network<T: Send>(keep: &[Capability], ask: impl FnOnce() -> T + Send) -> Result<T> {
+    let kept = to_caps(keep.iter().copied().collect());
+    std::thread::scope(|scope| {
+        let trial = std::thread::Builder::new()
+            .name("trial".into())
+            .spawn_scoped(scope, || {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+                    .context("make a network namespace")?;
+                caps::set(None, CapSet::Effective, &kept).context("set its capabilities")?;
+                Ok::<T, anyhow::Error>(ask())
+            });
+        let outcome = trial.context("start a thread")?.join();
+        outcome.map_err(|_| anyhow!("the trial panicked"))?
+    })
+}
+
 fn to_caps(capabilities: Capabilities) -> CapsHashSet {
     caps::all()
         .into_iter()

@@ -118,5 +118,11 @@ fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, Strin
             "notice other sockops programs on the scope's cgroup",
         );
     }
+    if variant == ConnectionVariant::RawTracepointAndFilters {
+        keep(
+            facts.least_for_filters.capabilities(),
+            "attach packet filters to devices that come later, and remove them at the end",
+        );
+    }
     kept
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Capability, ConnectionVariant, Family, Mode, Plan, Source, Transport, decide};
-use crate::config::{Config, Key, Secret};
+use crate::config::{Config, Key, ModeWish, Secret};
 use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least};
 
 fn capable_host() -> HostFacts {
@@ -20,6 +20,8 @@ fn capable_host() -> HostFacts {
         state_tracepoint: Fact::Yes,
         sockops: Fact::Yes,
         header_options: Fact::Yes,
+        packet_filters: Fact::Yes,
+        clsact: Fact::Yes,
         lru_hash: Fact::Yes,
         lpm_trie: Fact::Yes,
         ring_buffer: Fact::Yes,
@@ -35,6 +37,7 @@ fn capable_host() -> HostFacts {
         neighbours: Some(Vec::new()),
         least_for_maps: Least::new(&[], "tried"),
         least_for_query: Least::new(&[Capability::NET_ADMIN], "tried"),
+        least_for_filters: Least::new(&[Capability::NET_ADMIN], "tried"),
         least_for_executables: Least::new(&[Capability::SYS_PTRACE], "tried"),
         unprivileged_bpf_disabled: Some("2".into()),
         lockdown: Some("none".into()),
@@ -121,20 +124,88 @@ fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason
 }
 
 #[test]
-fn without_header_options_connections_are_still_measured() {
+fn without_header_options_copies_carry_the_option() {
     for plan in [
         plan_without(|facts| facts.header_options = lacking()),
         plan_without(|facts| facts.sockops = Fact::unknown("not permitted")),
     ] {
-        assert_eq!(plan.mode.value, Mode::Observe);
+        assert_eq!(plan.mode.value, Mode::TcClone);
         assert!(
-            plan.mode.reason.contains("tc-clone"),
+            plan.mode.reason.contains("sockops programs"),
             "{}",
             plan.mode.reason
         );
+        assert_eq!(
+            variant(&plan),
+            Some(ConnectionVariant::RawTracepointAndFilters)
+        );
+        let (_, why) = plan
+            .jail
+            .capabilities
+            .iter()
+            .find(|(one, _)| *one == Capability::NET_ADMIN)
+            .unwrap();
+        assert!(why.contains("packet filters"), "{why}");
+    }
+}
+
+#[test]
+fn without_header_options_and_filters_connections_are_still_measured() {
+    let takes: [Take; 2] = [
+        |facts| facts.packet_filters = lacking(),
+        |facts| facts.clsact = lacking(),
+    ];
+    for take in takes {
+        let plan = plan_without(|facts| {
+            facts.header_options = Fact::no("no such helper");
+            take(facts);
+        });
+        assert_eq!(plan.mode.value, Mode::Observe);
+        for words in ["no such helper", "tc-clone", "tried and refused"] {
+            assert!(
+                plan.mode.reason.contains(words),
+                "{words}: {}",
+                plan.mode.reason
+            );
+        }
         assert_eq!(variant(&plan), Some(ConnectionVariant::RawTracepoint));
         assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
     }
+}
+
+#[test]
+fn filters_that_could_not_be_tried_are_left_to_the_loader() {
+    let plan = plan_without(|facts| {
+        facts.header_options = lacking();
+        facts.clsact = Fact::unknown("no network namespaces");
+    });
+    assert_eq!(plan.mode.value, Mode::TcClone);
+}
+
+#[test]
+fn the_operators_wish_is_taken_or_refused_and_never_replaced() {
+    let wished = |wish, change: Take| {
+        let mut facts = capable_host();
+        change(&mut facts);
+        let mut config = config();
+        config.option.mode = wish;
+        decide(&facts, &config)
+    };
+    let plan = wished(ModeWish::TcClone, |_| {});
+    assert_eq!(plan.mode.value, Mode::TcClone);
+    assert!(plan.mode.reason.contains("option.mode asks for it"));
+    let plan = wished(ModeWish::TcClone, |facts| facts.clsact = lacking());
+    assert_eq!(plan.mode.value, Mode::Observe);
+    let plan = wished(ModeWish::Sockops, |facts| facts.header_options = lacking());
+    assert_eq!(plan.mode.value, Mode::Observe);
+    assert!(plan.mode.reason.contains("asks for nothing else"));
+    let plan = wished(ModeWish::Observe, |_| {});
+    assert_eq!(plan.mode.value, Mode::Observe);
+    assert_eq!(
+        variant(&plan),
+        Some(ConnectionVariant::RawTracepointAndSockops),
+        "what others write is still read"
+    );
 }
 
 #[test]
@@ -284,6 +355,14 @@ fn a_refused_option_program_means_that_nothing_is_written() {
     )]);
     assert_eq!(plan.mode.value, Mode::Sockops);
     plan.degrade(&[("wb_conn_option".into(), "neither written nor read".into())]);
+    assert_eq!(plan.mode.value, Mode::Observe);
+    let mut plan = plan_without(|facts| facts.header_options = lacking());
+    plan.degrade(&[("wb_clone_in".into(), "the option is not read".into())]);
+    assert_eq!(plan.mode.value, Mode::TcClone);
+    plan.degrade(&[
+        ("wb_conn_window".into(), "zero windows".into()),
+        ("wb_clone_out".into(), "cannot attach".into()),
+    ]);
     assert_eq!(plan.mode.value, Mode::Observe);
     let rows = plan.rows();
     assert!(

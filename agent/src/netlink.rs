@@ -1,0 +1,272 @@
+//! rtnetlink, as little of it as packet filters need: requests, dumps, and news of devices.
+//!
+//! libbpf could attach filters, too, but asks bpf(2) for each program's name, which takes a
+//! capability that the running agent need not have; and it cannot list what others attached.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+
+/// `linux/netlink.h`
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_DUMP: u16 = 0x300;
+/// Fail when it is there already.
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
+/// Make it.
+pub(crate) const NLM_F_CREATE: u16 = 0x400;
+const NLA_TYPE_MASK: u16 = 0x3fff;
+const NLA_F_NESTED: u16 = 0x8000;
+/// `linux/rtnetlink.h`
+const RTMGRP_LINK: u32 = 1;
+
+const HEADER: usize = 16;
+/// The kernel makes dump messages of at most 32 KiB, and one message never larger than that.
+const RECEIVE_BYTES: usize = 64 << 10;
+/// The kernel answers while it is asked; waiting for longer means that it never will.
+const ANSWER_S: i64 = 5;
+
+/// The body of a request: a fixed struct, then attributes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Body(Vec<u8>);
+
+impl Body {
+    /// Begins with a fixed struct.
+    pub(crate) fn new(fixed: &[u8]) -> Self {
+        Self(fixed.to_vec())
+    }
+
+    /// Adds an attribute.
+    pub(crate) fn with(mut self, kind: u16, value: &[u8]) -> Self {
+        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+        self.0.extend(length.to_ne_bytes());
+        self.0.extend(kind.to_ne_bytes());
+        self.0.extend(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
+    /// Adds an attribute made of attributes.
+    pub(crate) fn with_nested(self, kind: u16, inner: &Self) -> Self {
+        self.with(kind | NLA_F_NESTED, &inner.0)
+    }
+}
+
+/// Kind and value of each attribute; what is torn ends the list.
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The text of an attribute, without the zero at its end.
+pub(crate) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(value.get(..end.unwrap_or(value.len())).unwrap_or_default())
+        .into_owned()
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at + 2)?;
+    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// A socket for requests.
+#[derive(Debug)]
+pub(crate) struct Route {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+impl Route {
+    /// Opens one in the network namespace of the calling thread.
+    pub(crate) fn open() -> io::Result<Self> {
+        let socket = netlink(SockFlag::empty())?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_S, 0))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
+    }
+
+    /// Asks for one change and waits for the answer.
+    pub(crate) fn request(&mut self, kind: u16, flags: u16, body: &Body) -> io::Result<()> {
+        self.send(kind, flags | NLM_F_ACK, body)?;
+        self.receive(|_, _| ())
+    }
+
+    /// Asks for a list and gives each entry's body to `each`.
+    pub(crate) fn dump(
+        &mut self,
+        kind: u16,
+        body: &Body,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.send(kind, NLM_F_DUMP, body)?;
+        // An entry's kind is that of "new", two below "get".
+        self.receive(|found, entry| {
+            if found + 2 == kind {
+                each(entry);
+            }
+        })
+    }
+
+    fn send(&mut self, kind: u16, flags: u16, body: &Body) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let length = u32::try_from(HEADER + body.0.len()).map_err(io::Error::other)?;
+        let mut message = Vec::with_capacity(HEADER + body.0.len());
+        message.extend(length.to_ne_bytes());
+        message.extend(kind.to_ne_bytes());
+        message.extend((flags | NLM_F_REQUEST).to_ne_bytes());
+        message.extend(self.sequence.to_ne_bytes());
+        message.extend(0_u32.to_ne_bytes());
+        message.extend(&body.0);
+        send(self.socket.as_raw_fd(), &message, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// Takes what belongs to the last request, to its end.
+    fn receive(&self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        let mut buffer = vec![0; RECEIVE_BYTES];
+        loop {
+            let length = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            let mut left = buffer.get(..length).unwrap_or_default();
+            while let Some((kind, sequence, body, rest)) = split(left) {
+                left = rest;
+                // The answer to a request that was given up.
+                if sequence != self.sequence {
+                    continue;
+                }
+                match kind {
+                    NLMSG_DONE => return Ok(()),
+                    NLMSG_ERROR => return result(body),
+                    _ => each(kind, body),
+                }
+            }
+        }
+    }
+}
+
+/// The first message: kind, sequence number, body, and what follows.
+fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
+    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
+    let body = bytes.get(HEADER..length)?;
+    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((u16_at(bytes, 4)?, u32_at(bytes, 8)?, body, rest))
+}
+
+/// The error of an answer, 0 for none.
+fn result(body: &[u8]) -> io::Result<()> {
+    match u32_at(body, 0) {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(
+            error.cast_signed().wrapping_neg(),
+        )),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn netlink(flags: SockFlag) -> io::Result<OwnedFd> {
+    Ok(socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        flags | SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )?)
+}
+
+/// Becomes readable when a device comes, goes or changes.
+#[derive(Debug)]
+pub(crate) struct DeviceNews {
+    socket: OwnedFd,
+}
+
+impl DeviceNews {
+    /// Begins to listen in the network namespace of the calling thread.
+    pub(crate) fn open() -> io::Result<Self> {
+        let socket = netlink(SockFlag::SOCK_NONBLOCK)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_LINK))?;
+        Ok(Self { socket })
+    }
+
+    /// Whether there was news since the last call; news that was lost is news, too.
+    pub(crate) fn take(&self) -> bool {
+        let mut buffer = [0; 4096];
+        let mut any = false;
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(_) | Err(Errno::ENOBUFS) => any = true,
+                Err(Errno::EINTR) => {}
+                Err(_) => return any,
+            }
+        }
+    }
+}
+
+impl AsFd for DeviceNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_come_out_as_they_went_in() {
+        let inner = Body::default().with(6, &7_u32.to_ne_bytes());
+        let body = Body::new(&[1, 2, 3, 4])
+            .with(1, b"bpf\0")
+            .with(7, b"odd")
+            .with_nested(2, &inner);
+        let found: Vec<(u16, &[u8])> = attributes(&body.0[4..]).collect();
+        assert_eq!(found[0], (1, &b"bpf\0"[..]));
+        assert_eq!(text(found[0].1), "bpf");
+        assert_eq!(found[1], (7, &b"odd"[..]));
+        assert_eq!(found[2].0, 2, "the flag for nesting is no part of the kind");
+        assert_eq!(
+            attributes(found[2].1).next(),
+            Some((6, &7_u32.to_ne_bytes()[..]))
+        );
+    }
+
+    #[test]
+    fn torn_attributes_and_messages_end_the_list() {
+        let body = Body::default().with(1, b"whole");
+        for cut in 0..body.0.len() - 3 {
+            assert_eq!(attributes(&body.0[..cut]).count(), 0, "{cut}");
+        }
+        assert!(split(&[0; 15]).is_none());
+        assert!(split(&[0xff; 16]).is_none());
+    }
+
+    #[test]
+    fn the_kernels_error_numbers_are_negative() {
+        let refused = result(&(-17_i32).to_ne_bytes()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(result(&0_i32.to_ne_bytes()).is_ok());
+        assert!(result(&[]).is_err());
+    }
+}

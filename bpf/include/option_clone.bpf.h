@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Injection mode `tc-clone`: a packet filter copies the segment that ends the handshake, and only
+ * the copy carries the option. The original leaves as it was.
+ *
+ * Packets and sockets are joined by sequence numbers: at ESTABLISHED the socket knows the two
+ * numbers that the segment will have, and neither address translation nor namespaces, bridges or
+ * tunnels on this host change them (decision 0011).
+ *
+ * Rules, each one measured to be needed:
+ * - Never a copy of SYN, FIN or RST, and never one that is not an exact, synchronous duplicate in
+ *   sequence, acknowledgement and window: a gateway that calls it invalid resets the connection.
+ * - Everything that says "copy this" is cleared before the copy is made: where the mark gets lost
+ *   the copy comes back as an ordinary packet.
+ * - No loop, no call, masked offsets and zeroed structs, because the verifiers of 4.14 and 4.19
+ *   forgive nothing; helpers of 4.14 only.
+ */
+#ifndef WB_OPTION_CLONE_BPF_H
+#define WB_OPTION_CLONE_BPF_H
+
+#include "option.bpf.h"
+#include "sock.bpf.h"
+
+/* Upper half of the mark of a copy on its way back to the filter; the lower one is kept. */
+#define WB_CLONE_MARK 0x57420000U
+#define WB_CLONE_MARK_MASK 0xffff0000U
+/* An agent that gave no sign of life for this long is dead: its filters do nothing. */
+#define WB_ASLEEP_NS (10ULL * 1000000000ULL)
+/* An answer acknowledges no more than this beyond our first byte. */
+#define WB_ANSWER_WINDOW (1U << 20)
+#define WB_TCP_HEADER_MAX 60
+#define WB_ETHERNET_HEADER 14
+#define WB_RAW_IP 0
+/* include/linux/netdevice.h: the queue took the packet in spite of congestion. */
+#define WB_XMIT_CN 2
+
+/* What the filters need of a TCP segment. Numbers in network byte order. */
+struct wb_segment {
+	u32 seq;
+	u32 ack;
+	u32 network; /* offset of the IP header */
+	u32 transport; /* offset of the TCP header */
+	u32 header; /* bytes of the TCP header */
+	u32 payload;
+	u8 flags;
+	u8 is_v6;
+};
+
+static __always_inline bool agent_is_alive(void)
+{
+	u32 zero = 0;
+	u64 *last = bpf_map_lookup_elem(&heartbeat, &zero);
+
+	return last && bpf_ktime_get_ns() - *last < WB_ASLEEP_NS;
+}
+
+static __always_inline u32 handshake_slot(u32 seq)
+{
+	return ((seq * 0x9e3779b1U) >> 16) & (WB_HANDSHAKE_SLOTS - 1);
+}
+
+static __always_inline void arrival_key_of(struct wb_arrival_key *key, struct wb_connection *conn)
+{
+	key->seq = conn->first_received;
+	key->ack = conn->role == WB_ROLE_SERVER ? conn->first_sent : 0;
+}
+
+/* The option that came for a connection, or NULL. */
+static __always_inline struct wb_arrival *arrival_of(struct wb_arrival_key *key,
+						     struct wb_connection *conn)
+{
+	if (!conn->first_received || conn->token_received)
+		return NULL;
+	arrival_key_of(key, conn);
+	struct wb_arrival *found = bpf_map_lookup_elem(&arrivals, key);
+
+	if (!found)
+		return NULL;
+	u32 distance = __builtin_bswap32(found->ack) - __builtin_bswap32(conn->first_sent);
+
+	return distance < WB_ANSWER_WINDOW ? found : NULL;
+}
+
+static __always_inline u32 arrival_flags(struct wb_arrival *arrival)
+{
+	u32 flags = 0;
+
+	if (arrival->flags & WB_OPTION_ANSWER)
+		flags |= WB_FLAG_ANSWER_RECEIVED;
+	if (arrival->flags & WB_OPTION_BARE)
+		flags |= WB_FLAG_BARE_RECEIVED;
+	return flags;
+}
+
+/* Takes what came for a connection; true when there was something. */
+static __always_inline bool claim_arrival(struct wb_connection *conn)
+{
+	struct wb_arrival_key key = {};
+	struct wb_arrival *arrival = arrival_of(&key, conn);
+
+	if (!arrival)
+		return 0;
+	conn->token_received = arrival->token;
+	conn->flags |= arrival_flags(arrival);
+	bpf_map_delete_elem(&arrivals, &key);
+	count(WB_COUNT_OPTION_READ);
+	return 1;
+}
+
+/* For a snapshot: shows in a copy of the entry what its connection would take. */
+static __always_inline void clone_peek(struct wb_connection *conn)
+{
+	struct wb_arrival_key key = {};
+	struct wb_arrival *arrival = arrival_of(&key, conn);
+
+	if (!arrival)
+		return;
+	conn->token_received = arrival->token;
+	conn->flags |= arrival_flags(arrival);
+}
+
+/* A changed segment of a signed connection would be a forgery, and is logged as one. */
+static __always_inline bool sock_is_signed(struct tcp_sock *tp)
+{
+	if (bpf_core_field_exists(tp->md5sig_info) && BPF_CORE_READ(tp, md5sig_info))
+		return 1;
+	return bpf_core_field_exists(tp->ao_info) && BPF_CORE_READ(tp, ao_info);
+}
+
+/* Whether the option may be sent to the peer; each refusal is counted. */
+static __always_inline bool clone_allowed(struct wb_connection *conn, struct tcp_sock *tp,
+					  struct wb_config *cfg)
+{
+	struct wb_prefix prefix = {};
+
+	if (!cfg->option_write || (conn->role == WB_ROLE_SERVER && !cfg->option_answer))
+		return 0;
+	prefix.length = 128;
+	__builtin_memcpy(prefix.addr, conn->tuple.remote, sizeof(prefix.addr));
+	u32 *allowed = bpf_map_lookup_elem(&destinations, &prefix);
+
+	if (!allowed || !*allowed) {
+		count(WB_COUNT_OPTION_NOT_ALLOWED);
+		return 0;
+	}
+	if (sock_is_signed(tp)) {
+		count(WB_COUNT_CLONE_SIGNED);
+		return 0;
+	}
+	return 1;
+}
+
+/*
+ * At ESTABLISHED, under the socket's lock, before its next segment leaves: notes the numbers of
+ * the segment that is to be copied. A client's is its handshake ACK, alone or with first data. A
+ * server that got no option copies its first segment, whatever that acknowledges.
+ */
+static __always_inline void clone_established(struct sock *sk, struct wb_connection *conn,
+					      struct wb_config *cfg)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	conn->first_sent = __builtin_bswap32(BPF_CORE_READ(tp, snd_nxt));
+	conn->first_received = __builtin_bswap32(BPF_CORE_READ(tp, rcv_nxt));
+	if (conn->role == WB_ROLE_SERVER && claim_arrival(conn))
+		return;
+	if (!clone_allowed(conn, tp, cfg))
+		return;
+	u32 index = handshake_slot(conn->first_sent);
+	struct wb_handshake *slot = bpf_map_lookup_elem(&handshakes, &index);
+
+	if (!slot)
+		return;
+	if (slot->sock)
+		count(WB_COUNT_CLONE_OVERWRITTEN);
+	conn->token_sent = new_token();
+	conn->write_state = WB_WRITE_WANTED;
+	slot->seq = conn->first_sent;
+	slot->ack = conn->role == WB_ROLE_CLIENT ? conn->first_received : 0;
+	slot->sock = (u64)sk;
+}
+
+/* At CLOSE: the last chance for what came late, and the end of what still waits. */
+static __always_inline void clone_closed(u64 key, struct wb_connection *conn)
+{
+	claim_arrival(conn);
+	if (conn->write_state != WB_WRITE_WANTED)
+		return;
+	u32 index = handshake_slot(conn->first_sent);
+	struct wb_handshake *slot = bpf_map_lookup_elem(&handshakes, &index);
+
+	if (slot && slot->sock == key) {
+		slot->sock = 0;
+		count(WB_COUNT_CLONE_UNSENT);
+	}
+}
+
+/*
+ * Finds IP and TCP header by direct access. IP options, extension headers and fragments are left
+ * alone: TCP of this host makes none on a handshake. Every offset is a constant on its path.
+ */
+static __always_inline bool segment_of(struct __sk_buff *skb, u32 link, struct wb_segment *segment)
+{
+	u8 *data = (u8 *)(long)skb->data;
+	u8 *end = (u8 *)(long)skb->data_end;
+	u16 protocol = skb->protocol;
+
+	segment->network = link;
+	if (link) {
+		if (data + WB_ETHERNET_HEADER > end)
+			return 0;
+		protocol = *(u16 *)(data + 12);
+		if (protocol == ETH_P_8021Q_BE || protocol == ETH_P_8021AD_BE) {
+			if (data + WB_ETHERNET_HEADER + 4 > end)
+				return 0;
+			protocol = *(u16 *)(data + 16);
+			segment->network = WB_ETHERNET_HEADER + 4;
+			if (protocol == ETH_P_8021Q_BE) {
+				if (data + WB_ETHERNET_HEADER + 8 > end)
+					return 0;
+				protocol = *(u16 *)(data + 20);
+				segment->network = WB_ETHERNET_HEADER + 8;
+			}
+		}
+	}
+	u8 *ip = data + segment->network;
+	u8 *tcp;
+	u32 length;
+
+	if (protocol == ETH_P_IP_BE) {
+		tcp = ip + 20;
+		if (tcp + 20 > end)
+			goto out_of_reach;
+		/* 0x3fff: more fragments, or an offset. */
+		if (ip[0] != 0x45 || ip[9] != IPPROTO_TCP ||
+		    (*(u16 *)(ip + 6) & __builtin_bswap16(0x3fff)))
+			return 0;
+		segment->is_v6 = 0;
+		segment->transport = segment->network + 20;
+		length = __builtin_bswap16(*(u16 *)(ip + 2)) - 20;
+	} else if (protocol == ETH_P_IPV6_BE) {
+		tcp = ip + 40;
+		if (tcp + 20 > end)
+			goto out_of_reach;
+		if (ip[6] != IPPROTO_TCP)
+			return 0;
+		segment->is_v6 = 1;
+		segment->transport = segment->network + 40;
+		length = __builtin_bswap16(*(u16 *)(ip + 4));
+	} else {
+		return 0;
+	}
+	segment->seq = *(u32 *)(tcp + 4);
+	segment->ack = *(u32 *)(tcp + 8);
+	segment->header = (tcp[12] >> 4) * 4;
+	segment->flags = tcp[13];
+	segment->payload = length - segment->header;
+	return 1;
+
+out_of_reach:
+	/* A short packet is none of ours; a long one has its header in another page. */
+	if (skb->len >= segment->network + 60)
+		count(WB_COUNT_CLONE_NONLINEAR);
+	return 0;
+}
+
+/* A plain store is split by clang, and the verifier refuses half of a field. */
+static __always_inline void set_mark(struct __sk_buff *skb, u32 mark)
+{
+	asm volatile("*(u32 *)(%0 + 8) = %1" : : "r"(skb), "r"(mark) : "memory");
+}
+
+static __always_inline u16 fold_sum(u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* True when the device will complete the checksum: then a replacement without pseudo header does
+ * nothing (inet_proto_csum_replace4). Leaves the sum spoilt: it is made anew. */
+static __always_inline int sum_is_partial(struct __sk_buff *skb, u32 at)
+{
+	u16 before = 0;
+	u16 after = 0;
+
+	if (bpf_skb_load_bytes(skb, at, &before, 2) ||
+	    bpf_l4_csum_replace(skb, at, 0, __builtin_bswap16(1), 2) ||
+	    bpf_skb_load_bytes(skb, at, &after, 2))
+		return -1;
+	return before == after;
+}
+
+/* Sum of the pseudo header for a segment of `length` bytes; negative on failure. */
+static __always_inline long pseudo_sum(struct __sk_buff *skb, struct wb_cloning *work, u32 length)
+{
+	u32 words[10] = {};
+
+	if (work->is_v6) {
+		if (bpf_skb_load_bytes(skb, work->network + 8, words, 32))
+			return -1;
+		words[8] = __builtin_bswap32(length);
+		words[9] = __builtin_bswap32(IPPROTO_TCP);
+	} else {
+		if (bpf_skb_load_bytes(skb, work->network + 12, words, 8))
+			return -1;
+		words[2] = __builtin_bswap32(length);
+		words[3] = __builtin_bswap32(IPPROTO_TCP);
+	}
+	return bpf_csum_diff(NULL, 0, words, sizeof(words), 0);
+}
+
+#define WB_LOAD_WORD(i)                                                                            \
+	if ((i)*4 < length && bpf_skb_load_bytes(skb, at + (i)*4, &words[i], 4))                   \
+		return -1
+
+/* Adds a TCP header of `length` bytes, 36 to 60, to `sum`; negative on failure. */
+static __always_inline long header_sum(struct __sk_buff *skb, u32 at, u32 length, u32 sum)
+{
+	u32 words[15] = {};
+
+	WB_LOAD_WORD(0);
+	WB_LOAD_WORD(1);
+	WB_LOAD_WORD(2);
+	WB_LOAD_WORD(3);
+	WB_LOAD_WORD(4);
+	WB_LOAD_WORD(5);
+	WB_LOAD_WORD(6);
+	WB_LOAD_WORD(7);
+	WB_LOAD_WORD(8);
+	WB_LOAD_WORD(9);
+	WB_LOAD_WORD(10);
+	WB_LOAD_WORD(11);
+	WB_LOAD_WORD(12);
+	WB_LOAD_WORD(13);
+	WB_LOAD_WORD(14);
+	return bpf_csum_diff(NULL, 0, words, sizeof(words), sum);
+}
+
+/* Writes the new length into the IP header. */
+static __always_inline long set_ip_length(struct __sk_buff *skb, struct wb_cloning *work,
+					  u32 segment)
+{
+	u16 before = 0;
+	u16 after = __builtin_bswap16(work->is_v6 ? segment : segment + 20);
+	u32 at = work->network + (work->is_v6 ? 4 : 2);
+
+	if (!work->is_v6 &&
+	    (bpf_skb_load_bytes(skb, at, &before, 2) ||
+	     bpf_l3_csum_replace(skb, work->network + 10, before, after, 2)))
+		return -1;
+	return bpf_skb_store_bytes(skb, at, &after, 2, 0);
+}
+
+/*
+ * Makes the copy a pure ACK that ends with the option. bpf_skb_change_tail() gives it memory of
+ * its own, so the original's bytes are never touched; what fails half-way never leaves.
+ */
+static __always_inline long make_copy(struct __sk_buff *skb, struct wb_cloning *work)
+{
+	u32 at = work->transport;
+	u32 old = work->header;
+	u32 length = old + WB_OPTION_LEN;
+	u32 seq = 0;
+	u16 zero = 0;
+	u8 control[2];
+
+	if (bpf_skb_load_bytes(skb, at + 4, &seq, 4) || seq != work->seq)
+		return -1;
+	int partial = sum_is_partial(skb, at + 16);
+
+	if (partial < 0 || bpf_skb_change_tail(skb, at + length, 0))
+		return -1;
+	control[0] = (length / 4) << 4;
+	control[1] = TCP_FLAG_ACK;
+	if (bpf_skb_store_bytes(skb, at + old, work->option, WB_OPTION_LEN, 0) ||
+	    bpf_skb_store_bytes(skb, at + 12, control, 2, 0) ||
+	    bpf_skb_store_bytes(skb, at + 16, &zero, 2, 0) || set_ip_length(skb, work, length))
+		return -1;
+	long sum = pseudo_sum(skb, work, length);
+
+	if (sum < 0)
+		return -1;
+	u16 check = fold_sum(sum);
+
+	if (!partial) {
+		sum = header_sum(skb, at, length, sum);
+		if (sum < 0)
+			return -1;
+		check = ~fold_sum(sum);
+	}
+	return bpf_skb_store_bytes(skb, at + 16, &check, 2, 0);
+}
+
+/* What became of a copy. */
+static __always_inline void account(struct wb_connection *conn, u32 state, long error, u8 flags)
+{
+	if (state == WB_CLONING_FAILED) {
+		count(WB_COUNT_CLONE_REWRITE_FAILED);
+	} else if (error && error != WB_XMIT_CN) {
+		count(WB_COUNT_CLONE_REDIRECT_FAILED);
+	} else if (state != WB_CLONING_DONE) {
+		count(WB_COUNT_CLONE_UNSEEN);
+	} else {
+		count(WB_COUNT_OPTION_WRITTEN);
+		conn->cloned = WB_FLAG_TOKEN_SENT |
+			       (flags & WB_OPTION_ANSWER ? WB_FLAG_ANSWER_SENT : 0);
+	}
+}
+
+/* Copies a segment that a connection waits for. */
+static __always_inline void send_copy(struct __sk_buff *skb, struct wb_segment *segment,
+				      struct wb_handshake *slot)
+{
+	u64 key = slot->sock;
+	u32 zero = 0;
+	struct wb_config *cfg = configuration();
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+	struct wb_cloning *work = bpf_map_lookup_elem(&cloning, &zero);
+	u8 flags = WB_OPTION_CLONE;
+
+	if (!cfg || !conn || !work || conn->first_sent != segment->seq ||
+	    conn->write_state != WB_WRITE_WANTED)
+		return;
+	if (!agent_is_alive()) {
+		count(WB_COUNT_CLONE_ASLEEP);
+		return;
+	}
+	slot->sock = 0;
+	conn->write_state = WB_WRITE_OFF;
+	if (conn->role == WB_ROLE_SERVER) {
+		/* It came late, but it came: no answer is needed. */
+		if (claim_arrival(conn))
+			return;
+		flags |= WB_OPTION_ANSWER;
+	}
+	if (segment->header < 20 || segment->header + WB_OPTION_LEN > WB_TCP_HEADER_MAX) {
+		count(WB_COUNT_OPTION_NO_ROOM);
+		return;
+	}
+	if (!option_build((struct wb_option *)work->option, cfg, conn->token_sent, flags)) {
+		count(WB_COUNT_OPTION_STORE_FAILED);
+		return;
+	}
+	u32 mark = skb->mark;
+
+	work->mark = mark;
+	work->seq = segment->seq;
+	work->network = segment->network;
+	work->transport = segment->transport;
+	work->header = segment->header;
+	work->is_v6 = segment->is_v6;
+	work->state = WB_CLONING_STARTED;
+	set_mark(skb, WB_CLONE_MARK | (mark & ~WB_CLONE_MARK_MASK));
+	long error = bpf_clone_redirect(skb, skb->ifindex, 0);
+
+	set_mark(skb, mark);
+	u32 state = work->state;
+
+	work->state = WB_CLONING_IDLE;
+	account(conn, state, error, flags);
+}
+
+/* The run for a copy. */
+static __always_inline int finish_copy(struct __sk_buff *skb, struct wb_cloning *work)
+{
+	set_mark(skb, work->mark);
+	work->state = WB_CLONING_FAILED;
+	if (make_copy(skb, work))
+		return TC_ACT_SHOT;
+	work->state = WB_CLONING_DONE;
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int clone_out(struct __sk_buff *skb, u32 link)
+{
+	struct wb_segment segment = {};
+	u8 wanted = TCP_FLAG_ACK | TCP_FLAG_SYN | TCP_FLAG_FIN | TCP_FLAG_RST;
+
+	if ((skb->mark & WB_CLONE_MARK_MASK) == WB_CLONE_MARK) {
+		u32 zero = 0;
+		struct wb_cloning *work = bpf_map_lookup_elem(&cloning, &zero);
+
+		if (work && work->state == WB_CLONING_STARTED)
+			return finish_copy(skb, work);
+	}
+	if (!segment_of(skb, link, &segment) || (segment.flags & wanted) != TCP_FLAG_ACK)
+		return TC_ACT_UNSPEC;
+	u32 index = handshake_slot(segment.seq);
+	struct wb_handshake *slot = bpf_map_lookup_elem(&handshakes, &index);
+
+	if (slot && slot->seq == segment.seq && slot->sock &&
+	    (!slot->ack || slot->ack == segment.ack))
+		send_copy(skb, &segment, slot);
+	return TC_ACT_UNSPEC;
+}
+
+/* Keeps an option for the connection that will ask for it. */
+static __always_inline void note_arrival(struct wb_segment *segment, u64 token, u8 flags)
+{
+	struct wb_arrival_key key = {};
+	struct wb_arrival arrival = {};
+
+	key.seq = segment->seq;
+	key.ack = flags & WB_OPTION_ANSWER ? 0 : segment->ack;
+	/* The same packet passes several devices, and networks repeat packets. */
+	if (bpf_map_lookup_elem(&arrivals, &key))
+		return;
+	arrival.token = token;
+	arrival.ack = segment->ack;
+	arrival.flags = flags;
+	count(WB_COUNT_CLONE_ARRIVED);
+	if (bpf_map_update_elem(&arrivals, &key, &arrival, BPF_ANY))
+		count(WB_COUNT_CLONE_ARRIVALS_FAILED);
+}
+
+/* Our option is the last of a header that has it, whoever wrote it. */
+static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_drop)
+{
+	struct wb_segment segment = {};
+	struct wb_option option = {};
+	u8 wanted = TCP_FLAG_ACK | TCP_FLAG_SYN | TCP_FLAG_RST;
+
+	if (!segment_of(skb, link, &segment) || segment.header < 20 + WB_OPTION_LEN ||
+	    (segment.flags & wanted) != TCP_FLAG_ACK)
+		return TC_ACT_UNSPEC;
+	struct wb_config *cfg = configuration();
+
+	if (!cfg || bpf_skb_load_bytes(skb, segment.transport + segment.header - WB_OPTION_LEN,
+				       &option, sizeof(option)))
+		return TC_ACT_UNSPEC;
+	if (option.kind != cfg->option_kind || option.length != WB_OPTION_LEN ||
+	    option.exid[0] != (u8)(cfg->option_exid >> 8) ||
+	    option.exid[1] != (u8)cfg->option_exid)
+		return TC_ACT_UNSPEC;
+	if (!agent_is_alive()) {
+		count(WB_COUNT_CLONE_ASLEEP);
+		return TC_ACT_UNSPEC;
+	}
+	u64 token = option_verify(&option);
+
+	if (!token)
+		return TC_ACT_UNSPEC;
+	note_arrival(&segment, token, option.flags);
+	if (may_drop && (cfg->clone & WB_CLONE_DROP) && (option.flags & WB_OPTION_CLONE) &&
+	    segment.flags == TCP_FLAG_ACK && !segment.payload) {
+		count(WB_COUNT_CLONE_TAKEN_OFF);
+		return TC_ACT_SHOT;
+	}
+	return TC_ACT_UNSPEC;
+}
+
+/* Devices whose packets begin with an Ethernet header, with or without VLAN tags behind it. */
+SEC("tc")
+int wb_clone_out(struct __sk_buff *skb)
+{
+	return clone_out(skb, WB_ETHERNET_HEADER);
+}
+
+SEC("tc")
+int wb_clone_in(struct __sk_buff *skb)
+{
+	return clone_in(skb, WB_ETHERNET_HEADER, 1);
+}
+
+/* Devices that pass packets on without this host's routing: a copy may be for someone else. */
+SEC("tc")
+int wb_clone_in_pt(struct __sk_buff *skb)
+{
+	return clone_in(skb, WB_ETHERNET_HEADER, 0);
+}
+
+/* Devices whose packets begin with the IP header: tunnels. */
+SEC("tc")
+int wb_clone_out_ip(struct __sk_buff *skb)
+{
+	return clone_out(skb, WB_RAW_IP);
+}
+
+SEC("tc")
+int wb_clone_in_ip(struct __sk_buff *skb)
+{
+	return clone_in(skb, WB_RAW_IP, 1);
+}
+
+#endif /* WB_OPTION_CLONE_BPF_H */
