@@ -10,8 +10,11 @@ use crate::baseline;
 use crate::golden::{self, Golden};
 use crate::klog;
 use crate::machine::{End, Run};
-use crate::matrix::Tier;
+use crate::matrix::{INFRASTRUCTURE, Tier};
 use crate::record::{Check, Record, Status, Verified};
+
+/// The cell of a kernel that must break: how it did.
+const BOOT: &str = "run/boot";
 
 /// What a kernel is held to.
 #[derive(Clone, Debug)]
@@ -132,6 +135,11 @@ pub fn died_before_ready(run: &Run) -> bool {
 pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
     if died_before_ready(&run) || incomplete(&run) {
         let why = before_ready(&run);
+        // Only what the kernel says itself: a failing emulator is what no entry is about.
+        let wanted = held.verdict.as_deref() == Some(INFRASTRUCTURE);
+        if wanted && klog::first_break(&run.log).is_some() {
+            return broke_as_it_must(held, run, attempts, why);
+        }
         return Outcome {
             seconds: run.seconds,
             attempts,
@@ -167,6 +175,24 @@ pub fn judge(held: &Held, run: Run, attempts: u32) -> Outcome {
     }
 }
 
+/// A kernel of which the matrix says that it breaks before anything of Waybill runs.
+fn broke_as_it_must(held: &Held, run: Run, attempts: u32, why: String) -> Outcome {
+    let boot = Check {
+        status: Status::Pass,
+        ..cell(BOOT, why)
+    };
+    Outcome {
+        status: Verdict::Pass,
+        mode: INFRASTRUCTURE.into(),
+        cells: vec![boot],
+        infrastructure: None,
+        seconds: run.seconds,
+        attempts,
+        record: run.record,
+        ..Outcome::never_started(held, String::new())
+    }
+}
+
 /// True when not even the last file of the guest's file system was there: a kernel with too little
 /// memory for all of it goes on with what it has.
 fn incomplete(run: &Run) -> bool {
@@ -177,24 +203,28 @@ fn incomplete(run: &Run) -> bool {
 
 /// In words, what kept a guest from being ready.
 fn before_ready(run: &Run) -> String {
-    let what = if incomplete(run) || klog::out_of_memory(&run.log) {
-        "the guest has too little memory for its file system".to_owned()
-    } else if let Some(broken) = klog::first_break(&run.log) {
-        format!(
-            "the kernel did not come up ({}: {})",
-            broken.kind, broken.line
-        )
-    } else {
-        match run.end {
+    let broken = klog::first_break(&run.log);
+    let what = match &broken {
+        _ if incomplete(run) || klog::out_of_memory(&run.log) => {
+            "the guest has too little memory for its file system".to_owned()
+        }
+        Some(broken) => format!("the kernel did not come up ({})", broken.kind),
+        None => match run.end {
             End::Deadline => "the guest was not ready before its deadline".to_owned(),
             End::Emulator => format!("the emulator failed: {}", run.emulator.trim()),
             End::Itself => "the guest ended before it was ready".to_owned(),
-        }
+        },
     };
     if run.log.trim().is_empty() {
         return format!("{what}; the kernel wrote no log");
     }
-    format!("{what}; its log ends with:\n{}", klog::tail(&run.log, 5))
+    match broken {
+        Some(broken) => format!(
+            "{what}; its log up to there:\n{}",
+            klog::leading_to(&run.log, &broken, 8)
+        ),
+        None => format!("{what}; its log ends with:\n{}", klog::tail(&run.log, 5)),
+    }
 }
 
 /// A cell of the runner's own.
@@ -289,4 +319,54 @@ fn verifier(held: &Held, record: &Record) -> Vec<Check> {
         .into_iter()
         .map(|(program, words)| cell(&format!("verifier/{program}"), words))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Held, Outcome, Verdict, judge};
+    use crate::machine::{End, Run};
+    use crate::matrix::{INFRASTRUCTURE, Tier};
+    use crate::record::Record;
+
+    /// The outcome of a guest that wrote this log and was never ready.
+    fn never_ready(verdict: &str, log: &str) -> Outcome {
+        let held = Held {
+            id: "x".into(),
+            title: "x".into(),
+            tier: Tier::BestEffort,
+            origin: "x".into(),
+            verdict: Some(verdict.into()),
+            golden: None,
+            baseline: None,
+            more_percent: 10,
+            report: true,
+        };
+        let run = Run {
+            record: Record::default(),
+            log: log.into(),
+            emulator: String::new(),
+            end: End::Itself,
+            seconds: 1.0,
+            ready_seconds: None,
+        };
+        judge(&held, run, 2)
+    }
+
+    const PANIC: &str = "[ 1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\n";
+
+    #[test]
+    fn a_kernel_that_must_break_is_as_it_must_be_when_it_says_how_it_broke() {
+        let outcome = never_ready(INFRASTRUCTURE, PANIC);
+        assert_eq!(outcome.status, Verdict::Pass);
+        assert_eq!(outcome.mode, INFRASTRUCTURE);
+        assert!(outcome.cells[0].reason.contains("Unable to mount root fs"));
+    }
+
+    #[test]
+    fn a_kernel_that_must_break_and_of_which_nothing_is_known_is_no_pass() {
+        let outcome = never_ready(INFRASTRUCTURE, "[ 1.2] still fine\n");
+        assert_eq!(outcome.status, Verdict::Infrastructure);
+        let other = never_ready("sockops", PANIC);
+        assert_eq!(other.status, Verdict::Infrastructure);
+    }
 }

@@ -68,17 +68,33 @@ pub fn out_of_memory(log: &str) -> bool {
 /// The last lines that hold something, as evidence.
 #[must_use]
 pub fn tail(log: &str, lines: usize) -> String {
-    let all: Vec<&str> = log
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
+    let all = lines_of(log);
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// The lines that lead to the place where the kernel broke, and that place.
+#[must_use]
+pub fn leading_to(log: &str, broken: &Break, lines: usize) -> String {
+    let all = lines_of(log);
+    let at = all.iter().position(|line| *line == broken.line);
+    let end = at.map_or(all.len(), |at| at + 1);
+    all[end.saturating_sub(lines)..end].join("\n")
+}
+
+/// The lines that hold more than their time.
+fn lines_of(log: &str) -> Vec<&str> {
+    log.lines()
+        .map(str::trim)
+        .filter(|line| {
+            let said = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            !said.map_or(*line, |(_, said)| said).trim().is_empty()
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{first_break, out_of_memory, since_ready, tail};
+    use super::{first_break, leading_to, out_of_memory, since_ready, tail};
 
     #[test]
     fn the_ways_in_which_kernels_break_are_told_apart() {
@@ -122,5 +138,16 @@ mod tests {
     fn the_tail_is_what_was_said_last() {
         assert_eq!(tail("a\r\nb\n\n c\n", 2), "b\nc");
         assert_eq!(tail("", 2), "");
+    }
+
+    #[test]
+    fn what_led_to_a_break_is_shown_and_not_the_trace_behind_it() {
+        let log =
+            "[ 1.0] a\n[ 1.1] no root device\n[ 1.1]\n[ 1.2] Kernel panic - x\n[ 1.3] trace\n";
+        let broken = first_break(log).expect("a break");
+        assert_eq!(
+            leading_to(log, &broken, 2),
+            "[ 1.1] no root device\n[ 1.2] Kernel panic - x"
+        );
     }
 }

@@ -24,6 +24,7 @@ pub mod initramfs;
 pub mod judge;
 pub mod kernel;
 pub mod klog;
+pub mod lacks;
 pub mod machine;
 pub mod matrix;
 pub mod mirror;

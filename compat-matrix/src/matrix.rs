@@ -9,6 +9,18 @@ pub const MATRIX: &str = include_str!("../matrix.toml");
 /// The payload that this program was built with.
 const PAYLOAD: &str = include_str!("../payload.toml");
 
+/// A kernel that breaks before anything of Waybill runs: there is no verdict on Waybill.
+pub const INFRASTRUCTURE: &str = "infrastructure";
+
+/// What a kernel can be expected to come out with.
+const VERDICTS: [&str; 5] = [
+    "sockops",
+    "tc-clone",
+    "observe",
+    "unsupported",
+    INFRASTRUCTURE,
+];
+
 /// All kernels that Waybill is held to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +74,12 @@ pub struct Kernel {
     /// Pattern of the package's name.
     #[serde(default)]
     pub package: Option<String>,
+    /// Name of a source package of the suite, to be built, instead of one with a kernel.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// What it is built with: names of fragments in `kernels/`, the last one its own.
+    #[serde(default)]
+    pub config: Vec<String>,
     /// Packages, a folder or an image instead of a suite.
     #[serde(default)]
     pub files: Vec<std::path::PathBuf>,
@@ -142,6 +160,8 @@ impl Kernel {
             tier: Tier::BestEffort,
             suite: None,
             package: None,
+            source: None,
+            config: Vec::new(),
             files,
             verdict: None,
             command_line: String::new(),
@@ -152,25 +172,35 @@ impl Kernel {
     }
 
     fn check(&self) -> Result<()> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         ensure!(
-            !self.id.is_empty() && self.id.chars().all(is_plain) && !self.id.starts_with('.'),
+            is_name(&self.id),
             "an id is of letters, digits, '-', '.' and '_': it names files"
         );
+        let packages = [&self.package, &self.source].into_iter().flatten().count();
         ensure!(
-            self.suite.is_some() == self.package.is_some()
+            packages == usize::from(self.suite.is_some())
                 && self.suite.is_some() == self.files.is_empty(),
-            "give suite and package, or files"
+            "give suite and package, suite and source, or files"
+        );
+        ensure!(
+            self.source.is_some() != self.config.is_empty()
+                && self.config.iter().all(|name| is_name(name)),
+            "source and config belong together; a config is a name in kernels/"
         );
         if let Some(verdict) = &self.verdict {
-            let known = ["sockops", "tc-clone", "observe", "unsupported"];
             ensure!(
-                known.contains(&verdict.as_str()),
+                VERDICTS.contains(&verdict.as_str()),
                 "no verdict is {verdict:?}"
             );
         }
         Ok(())
     }
+}
+
+/// True for what can name a file.
+fn is_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('.')
 }
 
 /// What is put into every guest, and what the host needs to start one.
@@ -262,10 +292,14 @@ mod tests {
             let text = format!("{head}\n[[kernel]]\ntitle = \"x\"\ntier = \"required\"\n{entry}");
             format!("{:#}", Matrix::parse(&text).expect_err(entry))
         };
-        assert!(refused("id = \"a\"").contains("give suite and package, or files"));
+        assert!(refused("id = \"a\"").contains("give suite and package, suite"));
         let both = "id = \"a\"\nsuite = \"sid\"\npackage = \"x\"\nfiles = [\"y\"]";
-        assert!(refused(both).contains("give suite and package, or files"));
+        assert!(refused(both).contains("give suite and package, suite"));
         assert!(refused("id = \"../a\"\nfiles = [\"y\"]").contains("names files"));
+        let source = "id = \"a\"\nsuite = \"sid\"\nsource = \"x\"";
+        assert!(refused(source).contains("belong together"));
+        assert!(refused(&format!("{source}\nconfig = [\"../x\"]")).contains("belong together"));
+        assert!(refused(&format!("{source}\npackage = \"y\"")).contains("give suite"));
         let verdict = "id = \"a\"\nfiles = [\"y\"]\nverdict = \"fine\"";
         assert!(refused(verdict).contains("no verdict"));
     }

@@ -2,6 +2,8 @@
 
 use crate::golden;
 use crate::judge::{Outcome, Verdict};
+use crate::lacks;
+use crate::matrix::INFRASTRUCTURE;
 use crate::record::Status;
 
 /// What each mode means to a user.
@@ -29,22 +31,36 @@ const MODES: [(&str, &str); 4] = [
 
 /// How to make what a kernel without type information needs.
 const PACK: &str = "\
-The kernel has no BTF (type information), which the agent's programs are fitted to it by. It needs
-a BTF pack for exactly this release. From the debug package of the same kernel:
-    pahole --btf_encode_detached=RELEASE.btf vmlinux        # 5 to 10 s; vmlinux with DWARF
-    xz RELEASE.btf                                          # about 600 KB
-Kernels that are built with CONFIG_DEBUG_INFO_BTF=y need none.";
+Which BTF pack it needs, and how to make it:
+  One for exactly RELEASE, from a vmlinux of it with debug information: Debian has it in
+  linux-image-RELEASE-dbg, Ubuntu in linux-image-RELEASE-dbgsym, RHEL and its relatives in
+  kernel-debuginfo; whoever builds kernels sets CONFIG_DEBUG_INFO=y.
+    pahole --btf_encode_detached=RELEASE.btf vmlinux        # 5 to 10 s, 2 to 5 MB
+    xz RELEASE.btf                                          # about 500 KB
+  A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs none.
+  This version of the agent cannot load packs; until one can, connections are not measured here.
+";
 
 /// The page.
 #[must_use]
 pub fn page(outcome: &Outcome, folder: &str) -> String {
-    let mut text = format!("Waybill on {} ({})\n", outcome.release(), outcome.title);
+    let mut text = match &outcome.record.release {
+        Some(release) => format!("Waybill on {release} ({})\n", outcome.title),
+        None => format!("Waybill on {}\n", outcome.title),
+    };
     text += &format!("from {}\n\n", outcome.origin);
     match (&outcome.infrastructure, outcome.status) {
         (Some(why), _) => {
             text += &format!(
                 "No verdict: the test did not begin, so nothing is known about Waybill here.\n\
                  {why}\n"
+            );
+        }
+        (None, _) if outcome.mode == INFRASTRUCTURE => {
+            let how = outcome.cells.first().map_or("", |cell| &cell.reason);
+            text += &format!(
+                "No verdict, as it must be here: nothing of Waybill ran, so nothing is known of \
+                 it.\n{how}\n"
             );
         }
         (None, status) => {
@@ -55,7 +71,7 @@ pub fn page(outcome: &Outcome, folder: &str) -> String {
                 Verdict::Pass => "Everything that was checked is as it must be.\n",
                 _ => "Something is NOT as it must be; see below.\n",
             };
-            if outcome.edges.1 == 0 {
+            if outcome.edges.1 == 0 && outcome.mode != "unsupported" {
                 text += "No traffic could be shown; the mode is what the agent says of itself.\n";
             }
             text += &missing(outcome);
@@ -66,22 +82,15 @@ pub fn page(outcome: &Outcome, folder: &str) -> String {
     text
 }
 
-/// What the kernel lacks, in the agent's own words.
+/// What the kernel lacks, what that takes away, and what the agent makes of it.
 fn missing(outcome: &Outcome) -> String {
     let mut text = String::new();
-    let doctor = outcome.record.doctor.as_ref();
-    let facts = doctor.and_then(|doctor| doctor["facts"].as_object());
-    let absent: Vec<String> = facts
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name, value.as_str()?)))
-        .filter(|(_, value)| value.starts_with("no") && *value != "none")
-        .filter(|(name, _)| !name.starts_with("least_for"))
-        .map(|(name, value)| format!("  {name}: {value}\n"))
-        .collect();
-    if !absent.is_empty() {
-        text += "\nWhat this kernel does not have:\n";
-        text += &absent.concat();
+    let lacks = lacks::of(&outcome.record);
+    if !lacks.is_empty() {
+        text += "\nWhat is missing here, and why it matters:\n";
+    }
+    for lack in &lacks {
+        text += &format!("  {}: {}\n    {}\n", lack.what, lack.answer, lack.loss);
     }
     text += "\nWhat the agent does, and why:\n";
     let running = outcome
@@ -94,37 +103,52 @@ fn missing(outcome: &Outcome) -> String {
         text += &format!("  {name}: {value}\n");
     }
     if lacks_types(outcome) {
-        text += &format!("\n{}\n", PACK.replace("RELEASE", outcome.release()));
+        text += &format!("\n{}", PACK.replace("RELEASE", outcome.release()));
     }
     text
 }
 
 /// Whether the agent says that the kernel has no type information.
 fn lacks_types(outcome: &Outcome) -> bool {
-    let doctor = outcome.record.doctor.as_ref();
-    let fact = doctor.and_then(|doctor| doctor["facts"]["btf"].as_str());
-    fact.is_some_and(|fact| fact.starts_with("no"))
+    lacks::of(&outcome.record)
+        .iter()
+        .any(|lack| lack.fact == "btf")
+}
+
+/// What could not be shown, the same reason once.
+fn skipped(outcome: &Outcome) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    let skips = outcome.cells.iter().filter(|c| c.status == Status::Skip);
+    for cell in skips {
+        match reasons
+            .iter_mut()
+            .find(|(reason, _)| *reason == cell.reason)
+        {
+            Some((_, names)) => names.push(&cell.name),
+            None => reasons.push((&cell.reason, vec![&cell.name])),
+        }
+    }
+    let mut text = String::new();
+    for (reason, names) in reasons {
+        let reason = reason.replace('\n', "\n    ");
+        text += &format!("  {reason}:\n    {}\n", names.join(", "));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("\nWhat could not be shown:\n{text}")
 }
 
 fn checks(outcome: &Outcome) -> String {
     let mut text = String::new();
-    for (status, title) in [
-        (Status::Fail, "What failed"),
-        (Status::Skip, "What could not be shown"),
-    ] {
-        let cells: Vec<_> = outcome
-            .cells
-            .iter()
-            .filter(|cell| cell.status == status)
-            .collect();
-        if cells.is_empty() {
-            continue;
-        }
-        text += &format!("\n{title}:\n");
-        for cell in cells {
-            text += &format!("  {}: {}\n", cell.name, cell.reason.replace('\n', "\n    "));
-        }
+    let failed: Vec<String> = outcome
+        .red()
+        .map(|cell| format!("  {}: {}\n", cell.name, cell.reason.replace('\n', "\n    ")))
+        .collect();
+    if !failed.is_empty() {
+        text += &format!("\nWhat failed:\n{}", failed.concat());
     }
+    text += &skipped(outcome);
     let passed = outcome
         .cells
         .iter()
@@ -142,11 +166,16 @@ fn checks(outcome: &Outcome) -> String {
 }
 
 fn send(outcome: &Outcome, folder: &str) -> String {
-    if outcome.status == Verdict::Pass {
-        return format!("The kernel's log and all results are in {folder}.\n");
-    }
+    let why = match outcome.status {
+        Verdict::Pass if lacks_types(outcome) => {
+            "To have a pack for this kernel made part of Waybill, send us the pack, or say where \
+             its debug\npackage is, with these two files"
+        }
+        Verdict::Pass => return format!("The kernel's log and all results are in {folder}.\n"),
+        _ => "To report this, send us these two files",
+    };
     format!(
-        "To report this, send these two files; they hold the kernel's log and the results, and\n\
+        "{why}; they hold the kernel's log and the results, and\n\
          nothing of your machine but the names of the files you gave:\n\
          \x20 {folder}/console.log\n  {folder}/outcome.json\n"
     )
@@ -197,9 +226,11 @@ mod tests {
         );
         for words in [
             "Supported mode: unsupported",
-            "btf: no: not built in",
+            "type information (BTF): not built in",
             skipped,
             "btf_encode_detached=4.14.67.btf",
+            "linux-image-4.14.67-dbg",
+            "send us the pack",
         ] {
             assert!(page.contains(words), "{words}\n{page}");
         }
@@ -211,7 +242,7 @@ mod tests {
         let page = page(&outcome("yes", "raw tracepoints", "sockops"), "runs/mine");
         assert!(page.contains("Everything that was checked"), "{page}");
         assert!(
-            !page.contains("BTF pack") && !page.contains("send these"),
+            !page.contains("BTF pack") && !page.contains("send us"),
             "{page}"
         );
     }

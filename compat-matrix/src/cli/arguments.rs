@@ -37,7 +37,8 @@ pub(super) enum Command {
     Run(Run),
     /// The kernels of the matrix
     List,
-    /// Fill the cache with what the next run needs
+    /// Fill the cache with what the next run needs: downloads it, and builds kernels that are
+    /// given as source
     Fetch(Selection),
     /// Take what the last run showed as what must be: expected/, verifier/, SUPPORT.md
     Bless(Selection),
@@ -126,4 +127,35 @@ pub(super) fn adjust(kernel: &mut Kernel, args: &Run) {
     if !args.modes.is_empty() {
         kernel.modes = Some(args.modes.clone());
     }
+}
+
+/// Where a kernel is from, and what is unusual about how it is booted.
+pub(super) fn as_booted(origin: &str, kernel: &Kernel) -> String {
+    let words = kernel.command_line.trim();
+    let words = (!words.is_empty()).then(|| format!(", booted with {words}"));
+    let memory = kernel
+        .memory_mib
+        .map(|mib| format!(", with {mib} MiB of memory"));
+    [Some(origin.to_owned()), words, memory]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A name for files that a user gave, by which results are kept.
+pub(super) fn id_of(files: &[PathBuf]) -> String {
+    let first = files.first().and_then(|file| file.file_name());
+    let name = first.map_or_else(|| "kernel".into(), |name| name.to_string_lossy());
+    let name = name.trim_end_matches(".deb").trim_end_matches(".rpm");
+    let plain: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("own-{plain}")
 }

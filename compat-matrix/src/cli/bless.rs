@@ -10,6 +10,7 @@ use super::arguments::Selection;
 use crate::baseline;
 use crate::golden::Golden;
 use crate::judge::Outcome;
+use crate::matrix::INFRASTRUCTURE;
 use crate::runner;
 use crate::support;
 
@@ -19,6 +20,10 @@ impl Place {
             "blessing needs the source tree: name the folder of matrix.toml with --matrix",
         )?;
         for kernel in self.selected(selection)? {
+            if kernel.verdict.as_deref() == Some(INFRASTRUCTURE) {
+                // It shows how a kernel breaks, and nothing of Waybill.
+                continue;
+            }
             let outcome = runner::last(&self.runs(), &kernel.id)?;
             bless_one(folder, &outcome)?;
             self.progress.say(&kernel.id, "blessed");

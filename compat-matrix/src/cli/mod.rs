@@ -125,6 +125,7 @@ impl Place {
             wanted: &self.payload.modules.wanted,
             mirror: self.mirror.as_ref().ok(),
             network,
+            configs: self.folder.as_ref().map(|folder| folder.join("kernels")),
         }
     }
 
@@ -159,7 +160,7 @@ impl Place {
                 ids.join(", ")
             );
         }
-        Ok(Kernel::of_files(id_of(&files), files))
+        Ok(Kernel::of_files(arguments::id_of(&files), files))
     }
 
     fn held(&self, kernel: &Kernel, origin: String) -> Result<Held> {
@@ -205,7 +206,7 @@ impl Place {
             let origin = bootable
                 .as_ref()
                 .map_or(String::new(), |b| b.origin.clone());
-            let mut held = self.held(&kernel, origin)?;
+            let mut held = self.held(&kernel, arguments::as_booted(&origin, &kernel))?;
             if !whole {
                 // A part of the checks, or another machine, cannot look like the whole.
                 held.golden = None;
@@ -309,7 +310,8 @@ impl Place {
         for kernel in self.selected(selection)? {
             match store.get(&kernel) {
                 Ok(ready) => {
-                    let words = format!("{} ({})", ready.release, ready.origin);
+                    let image = ready.image.display();
+                    let words = format!("{} ({}): {image}", ready.release, ready.origin);
                     self.progress.say(&kernel.id, &words);
                 }
                 Err(error) => {
@@ -335,24 +337,6 @@ impl Place {
         }
         Ok(code(&outcomes, true))
     }
-}
-
-/// A name for files that a user gave, by which results are kept.
-fn id_of(files: &[PathBuf]) -> String {
-    let first = files.first().and_then(|file| file.file_name());
-    let name = first.map_or_else(|| "kernel".into(), |name| name.to_string_lossy());
-    let name = name.trim_end_matches(".deb").trim_end_matches(".rpm");
-    let plain: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    format!("own-{plain}")
 }
 
 /// The exit code: a best-effort kernel counts when it was asked for by name.

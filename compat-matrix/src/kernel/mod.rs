@@ -1,6 +1,8 @@
 //! From wherever a kernel comes to what a guest needs: an image and modules in loading order.
 
+mod config;
 mod files;
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use files::Found;
 use serde::{Deserialize, Serialize};
+use source::Recipe;
 
 use crate::apt::{self, Package, Suite};
 use crate::cache::{self, Cache};
@@ -46,6 +49,8 @@ pub struct Store<'a> {
     pub mirror: Option<&'a Mirror>,
     /// Whether mirrors are asked.
     pub network: Network,
+    /// Folder with fragments of kernel configurations; none without a source tree.
+    pub configs: Option<PathBuf>,
 }
 
 /// Whether mirrors are asked.
@@ -74,30 +79,49 @@ impl Store<'_> {
     /// # Errors
     /// When it cannot be had, or what was had is no kernel.
     pub fn get(&self, kernel: &Kernel) -> Result<Bootable> {
-        match (&kernel.suite, &kernel.package) {
-            (Some(suite), Some(pattern)) => {
-                let pattern = pattern.as_str();
-                let key = format!("{suite}/{pattern}");
-                let packages =
-                    self.packages(suite, &key, pattern, &|suite| suite.newest_kernel(pattern))?;
-                let origin = packages
-                    .iter()
-                    .map(|p| format!("{} {}", p.name, p.version))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                let files: Vec<_> = packages.iter().map(|p| apt::place(self.cache, p)).collect();
-                self.of_files(&files, origin)
-            }
-            _ => {
-                let origin = kernel
-                    .files
-                    .iter()
-                    .map(|path| path.display().to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                self.of_files(&kernel.files, origin)
-            }
+        let Some(suite) = &kernel.suite else {
+            let named: Vec<_> = kernel
+                .files
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            return self.of_files(&kernel.files, named.join(", "));
+        };
+        let pattern = kernel.source.as_ref().or(kernel.package.as_ref());
+        let pattern = pattern.context("a suite without a package")?.as_str();
+        let key = format!("{suite}/{pattern}");
+        let packages =
+            self.packages(suite, &key, pattern, &|suite| suite.newest_kernel(pattern))?;
+        let named: Vec<_> = packages
+            .iter()
+            .map(|p| format!("{} {}", p.name, p.version))
+            .collect();
+        let origin = named.join(", ");
+        if kernel.source.is_some() {
+            return self.of_source(kernel, &packages, &origin);
         }
+        let files: Vec<_> = packages.iter().map(|p| apt::place(self.cache, p)).collect();
+        self.of_files(&files, origin)
+    }
+
+    /// A kernel built of a source package.
+    fn of_source(&self, kernel: &Kernel, packages: &[Package], origin: &str) -> Result<Bootable> {
+        let [package] = packages else {
+            bail!("{origin}: not one package");
+        };
+        let folder = self.configs.as_deref().context(
+            "this kernel is built from source, and how is in the source tree: name the folder of \
+             matrix.toml with --matrix",
+        )?;
+        let recipe = Recipe {
+            package: &apt::place(self.cache, package),
+            sha256: &package.sha256,
+            names: &kernel.config,
+            folder,
+        };
+        let image = recipe.image(self.cache, self.progress)?;
+        let configs = kernel.config.join(" and ");
+        self.of_files(&[image], format!("{origin}, built with {configs}"))
     }
 
     /// Packages of a suite, all of them in the cache: remembered ones, or the newest.

@@ -1,0 +1,147 @@
+//! What the agent did not find on a kernel, and what that takes from a user. Pure.
+
+use crate::record::Record;
+
+/// A fact of the agent's report, what it is about, and what is lost without it.
+const FACTS: [(&str, &str, &str); 15] = [
+    (
+        "bpf",
+        "BPF programs",
+        "nothing can be loaded, so no connection is measured",
+    ),
+    (
+        "btf",
+        "type information (BTF)",
+        "the agent's programs are fitted to a kernel by it; without it no connection is measured",
+    ),
+    (
+        "raw_tracepoint",
+        "raw tracepoint programs",
+        "connections are followed by them; without them none is measured",
+    ),
+    (
+        "kernel_memory",
+        "reading the kernel's memory from programs",
+        "what is measured is read there; lockdown=confidentiality forbids it for every program, \
+         and lockdown=integrity does not",
+    ),
+    (
+        "state_tracepoint",
+        "the tracepoint for changes of a socket's state",
+        "connections are followed by it; without it none is measured",
+    ),
+    (
+        "lru_hash",
+        "hash tables that evict the oldest entry",
+        "open connections are kept in one; without it none is measured",
+    ),
+    (
+        "lpm_trie",
+        "tables of address prefixes",
+        "allowed destinations are kept in one; without it no connection is measured",
+    ),
+    (
+        "cgroup2",
+        "the cgroup2 tree",
+        "what the agent measures is a branch of it, and the option is written by a program on it",
+    ),
+    (
+        "scope",
+        "the cgroup of the scope",
+        "it says which connections are measured, and the option is written by a program on it",
+    ),
+    (
+        "sockops",
+        "programs in the TCP stack (sockops)",
+        "no option is written or read: through a gateway, connections are joined by address only",
+    ),
+    (
+        "header_options",
+        "TCP options written by programs",
+        "no option is written or read: through a gateway, connections are joined by address only",
+    ),
+    (
+        "ring_buffer",
+        "ring buffers",
+        "records go through perf buffers, one for each CPU; nothing else is lost",
+    ),
+    (
+        "file_iterator",
+        "the list of open files for programs",
+        "sockets that are older than the agent are not found at its start",
+    ),
+    (
+        "map_iterator",
+        "reading a table by a program",
+        "an open connection is reported when it ends, not at each interval",
+    ),
+    (
+        "tracefs",
+        "tracefs",
+        "the tracepoints that tell who accepted a connection are not found",
+    ),
+];
+
+/// One thing that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// Name of the fact.
+    pub fact: &'static str,
+    /// In a user's words.
+    pub what: &'static str,
+    /// What the agent was answered.
+    pub answer: String,
+    /// What is lost.
+    pub loss: &'static str,
+}
+
+/// Everything that is not there, the worst first.
+#[must_use]
+pub fn of(record: &Record) -> Vec<Lack> {
+    let doctor = record.doctor.as_ref();
+    let value = |fact: &str| doctor.and_then(|doctor| doctor["facts"][fact].as_str());
+    FACTS
+        .iter()
+        .filter_map(|(fact, what, loss)| {
+            let answer = answer(value(fact)?)?;
+            Some(Lack {
+                fact,
+                what,
+                answer: answer.to_owned(),
+                loss,
+            })
+        })
+        .collect()
+}
+
+/// The reason in a fact that says no.
+fn answer(value: &str) -> Option<&str> {
+    ["no: ", "missing: "]
+        .iter()
+        .find_map(|no| value.strip_prefix(no))
+        .or_else(|| matches!(value, "no" | "none").then_some("the agent gives no reason"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::of;
+    use crate::record::Record;
+
+    #[test]
+    fn what_is_missing_is_told_with_its_reason_and_what_is_there_is_not() {
+        let mut record = Record::default();
+        let facts = json!({"btf": "no: ENOENT", "cgroup2": "missing: not built in",
+            "bpf": "yes", "sockops": "unknown: not asked", "least_for_maps": "none (tried)"});
+        record.line(&json!({"type": "doctor", "doctor": {"facts": facts}}).to_string());
+        let lacks = of(&record);
+        let told: Vec<_> = lacks.iter().map(|l| (l.fact, l.answer.as_str())).collect();
+        assert_eq!(told, [("btf", "ENOENT"), ("cgroup2", "not built in")]);
+    }
+
+    #[test]
+    fn without_a_report_nothing_is_known_to_be_missing() {
+        assert_eq!(of(&Record::default()), []);
+    }
+}
