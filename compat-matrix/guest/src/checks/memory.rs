@@ -14,11 +14,10 @@ fn total() -> u64 {
     number(&text, "MemTotal:").unwrap_or(u64::MAX)
 }
 
-/// Why no lab fits into this machine, if that is so.
+/// Why no lab fits into this machine, if that is so; without what differs between two boots.
 pub(super) fn too_small() -> Option<String> {
-    let total = total();
-    let reason = "holds one agent, not a lab of several with a collector";
-    (total < TINY_KIB).then(|| format!("{} MiB of memory {reason}", total / 1024))
+    let reason = "of memory hold one agent, not a lab of several with a collector";
+    (total() < TINY_KIB).then(|| format!("less than {} MiB {reason}", TINY_KIB >> 10))
 }
 
 /// Limits that an operator would set on a small machine; none on others.
