@@ -17,6 +17,9 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("trial.o", "src/trial.bpf.c", &[]),
 ];
 
+/// Breaks the programs in one way, for the matrix to show that it notices: `cargo xtask faults`.
+const FAULT: &str = "WAYBILL_BPF_FAULT";
+
 /// Lets the agent read records without unsafe; a struct with padding then does not compile.
 #[derive(Debug)]
 struct ZeroCopy;
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
         println!("cargo:rerun-if-changed={folder}");
     }
     println!("cargo:rerun-if-env-changed=CLANG");
+    println!("cargo:rerun-if-env-changed={FAULT}");
     for (object, source, defines) in OBJECTS {
         compile(source, defines, &out.join(object))?;
     }
@@ -67,6 +71,7 @@ fn compile(source: &str, defines: &[&str], object: &Path) -> Result<()> {
         ])
         .arg(format!("-D__TARGET_ARCH_{}", target_arch()?))
         .args(["-I", "include", "-I", &libbpf])
+        .args(std::env::var(FAULT).map(|name| format!("-DWB_FAULT_{name}")))
         .args(defines)
         .args(["-c", source, "-o"])
         .arg(object)

@@ -63,6 +63,9 @@ static __always_inline bool option_build(struct wb_option *option, struct wb_con
 		return 0;
 	option->kind = cfg->option_kind;
 	option->length = WB_OPTION_LEN;
+#ifdef WB_FAULT_OPTION_LENGTH
+	option->length = WB_OPTION_LEN - 4;
+#endif
 	option->exid[0] = cfg->option_exid >> 8;
 	option->exid[1] = cfg->option_exid;
 	__builtin_memcpy(option->token, &token_be, 8);

@@ -385,6 +385,11 @@ int wb_conn_option(struct bpf_sock_ops *ctx)
 
 	if (!sk || !cfg)
 		return 1;
+#ifdef WB_FAULT_VERIFIER
+	/* A helper of 6.1: older kernels refuse the program. */
+	if (!bpf_ktime_get_tai_ns())
+		return 1;
+#endif
 	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
 
 	if (!tp)

@@ -12,6 +12,7 @@ mod clean_lab;
 mod demo;
 mod deps;
 mod doctor;
+mod faults;
 mod fmt;
 mod idle;
 mod licences;
@@ -61,6 +62,8 @@ enum Command {
     Bench(bench::Args),
     /// Try real kernels under QEMU, with the agent that ships
     Matrix(matrix::Args),
+    /// Break the agent on purpose, and see the matrix notice
+    Faults(faults::Args),
     /// Remove what a killed demo or test left behind
     CleanLab,
 }
@@ -89,6 +92,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::CleanLab => clean_lab::run(),
     }
 }

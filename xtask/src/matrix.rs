@@ -1,10 +1,13 @@
 //! `cargo xtask matrix`: builds what is shipped and what tries it, then becomes the matrix.
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
+use crate::test::Tally;
 use crate::{child, deps, rootfs, workspace};
 
 /// Options of `matrix`.
@@ -25,24 +28,82 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Standard output belongs to the matrix: it may be read by a program (--format json).
     deps::run_aside()?;
     child::run(&mut child::cargo(&["build", "-p", "compat-matrix"]))?;
-    let mut matrix = Command::new(workspace::binaries("debug")?.join("compat-matrix"));
+    let mut matrix = Command::new(program()?);
     matrix
         .current_dir(workspace::root())
         .args(words(&args.args));
     if runs(&args.args) {
-        let profile = rootfs::build_agent(true)?;
-        // Guests translate what they run, so what tries the agent is optimised as well. Apart
-        // from the agent, which must be built as the documents say.
-        child::run(&mut child::cargo(&[
-            "build",
-            "--release",
-            "-p",
-            "matrix-guest",
-        ]))?;
-        matrix.env("WAYBILL_BIN_DIR", workspace::binaries(profile)?);
+        matrix.env("WAYBILL_BIN_DIR", build()?);
     }
     // Ctrl-C must reach the guests' own parent, so nothing may stand between.
     child::become_program(&mut matrix)
+}
+
+/// The matrix's own program.
+///
+/// # Errors
+/// When cargo does not say where it builds.
+pub(crate) fn program() -> Result<PathBuf> {
+    Ok(workspace::binaries("debug")?.join("compat-matrix"))
+}
+
+/// Builds the matrix, and what it puts into a guest; returns the folder of these programs.
+///
+/// # Errors
+/// When a build fails.
+pub(crate) fn build() -> Result<PathBuf> {
+    child::run(&mut child::cargo(&["build", "-p", "compat-matrix"]))?;
+    let profile = rootfs::build_agent(true)?;
+    // Guests translate what they run, so what tries the agent is optimised as well. Apart from
+    // the agent, which must be built as the documents say.
+    let guest = ["build", "--release", "-p", "matrix-guest"];
+    child::run(&mut child::cargo(&guest))?;
+    workspace::binaries(profile)
+}
+
+/// Runs the required kernels and counts: every cell is a test, and a kernel that could not be
+/// had or never was ready is one that could not run here.
+///
+/// # Errors
+/// When a build fails, or the matrix leaves no result.
+pub(crate) fn tally(total: &mut Tally) -> Result<()> {
+    let programs = build()?;
+    let output = workspace::root().join("target/compat-matrix/required.json");
+    std::fs::remove_file(&output).ok();
+    let mut matrix = Command::new(program()?);
+    matrix
+        .current_dir(workspace::root())
+        .args(["run", "--format", "json", "--output"])
+        .arg(&output)
+        .env("WAYBILL_BIN_DIR", programs)
+        .stdin(Stdio::null());
+    let status = matrix.status().context("start the matrix")?;
+    let text = std::fs::read_to_string(&output)
+        .with_context(|| format!("the matrix left no result ({status})"))?;
+    let outcomes: Value = serde_json::from_str(&text).context("read the matrix's result")?;
+    for outcome in outcomes.as_array().into_iter().flatten() {
+        count(outcome, total);
+    }
+    Ok(())
+}
+
+/// Counts one kernel's outcome.
+fn count(outcome: &Value, total: &mut Tally) {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let id = text(&outcome["id"]);
+    if let Some(why) = outcome["infrastructure"].as_str() {
+        total.skip(&format!("kernels::{id}: {why}"));
+        return;
+    }
+    let cells = outcome["cells"].as_array();
+    for cell in cells.into_iter().flatten() {
+        let name = format!("kernels::{id}::{}", text(&cell["name"]));
+        match cell["status"].as_str() {
+            Some("pass") => total.passed += 1,
+            Some("skip") => total.skip(&format!("{name}: {}", text(&cell["reason"]))),
+            _ => total.fail(&format!("{name}: {}", text(&cell["reason"]))),
+        }
+    }
 }
 
 /// What the matrix is asked to do: `run` unless something else is said.
@@ -64,7 +125,7 @@ fn runs(args: &[OsString]) -> bool {
 mod tests {
     use std::ffi::OsString;
 
-    use super::{runs, words};
+    use super::{Tally, count, runs, words};
 
     fn given(line: &str) -> Vec<OsString> {
         line.split_whitespace().map(OsString::from).collect()
@@ -78,6 +139,24 @@ mod tests {
             given("run --suite all --format json")
         );
         assert!(runs(&given("--kernel x.rpm")));
+    }
+
+    #[test]
+    fn cells_are_counted_and_a_kernel_without_a_result_is_skipped() {
+        let outcome = serde_json::json!({"id": "k", "infrastructure": null, "cells": [
+            {"name": "edges/a", "status": "pass", "reason": ""},
+            {"name": "edges/b", "status": "fail", "reason": "38 of 40"},
+            {"name": "edges/c", "status": "skip", "reason": "no IPVS"},
+        ]});
+        let mut total = Tally::default();
+        count(&outcome, &mut total);
+        count(
+            &serde_json::json!({"id": "l", "infrastructure": "no mirror"}),
+            &mut total,
+        );
+        assert_eq!((total.passed, total.failed, total.skipped), (1, 1, 2));
+        assert_eq!(total.failures, ["kernels::k::edges/b: 38 of 40"]);
+        assert_eq!(total.skips[1], "kernels::l: no mirror");
     }
 
     #[test]

@@ -10,17 +10,17 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::stage::{say, stage};
-use crate::{child, deps, workspace};
+use crate::{child, deps, matrix, workspace};
 use programs::Program;
-use tally::Tally;
+pub(crate) use tally::Tally;
 
 /// Options of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run only the tests whose name contains this
     filter: Option<String>,
-    /// Run only these: everything but end to end (`unit`), or agent and collector in network
-    /// namespaces (`e2e`)
+    /// Run only these: everything but end to end (`unit`), agent and collector in network
+    /// namespaces (`e2e`), or the required kernels of the matrix (`kernels`)
     #[arg(long, value_enum)]
     only: Option<Part>,
 }
@@ -32,6 +32,15 @@ enum Part {
     Unit,
     /// The trials of crate `tests`: the shipped programs, real networks, real clients.
     E2e,
+    /// The shipped programs on real kernels under QEMU.
+    Kernels,
+}
+
+impl Args {
+    /// Whether a part is wanted.
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 /// Runs the tests; the last line of standard output is `N passed, N failed, N skipped`.
@@ -73,17 +82,21 @@ fn run_stages(args: &Args, total: &mut Tally) -> Result<()> {
         programs::build()
     })?;
     let (e2e, unit): (Vec<_>, Vec<_>) = programs.into_iter().partition(Program::is_end_to_end);
-    if args.only != Some(Part::E2e) {
+    if args.wants(Part::Unit) {
         for program in &unit {
             run_one(&program.name, &mut program.command(), args, total)?;
         }
     }
-    if args.only != Some(Part::Unit) {
+    if args.wants(Part::E2e) {
         for program in &e2e {
             let mut command = program.command();
             command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
             run_one(&program.name, &mut command, args, total)?;
         }
+    }
+    // A name is one of a test program, which a kernel has not.
+    if args.wants(Part::Kernels) && args.filter.is_none() {
+        stage("kernels", || matrix::tally(total))?;
     }
     Ok(())
 }

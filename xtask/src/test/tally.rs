@@ -31,6 +31,12 @@ impl Tally {
         self.failures.push(what.to_owned());
     }
 
+    /// Counts a test that could not run here: `name: reason`.
+    pub(crate) fn skip(&mut self, what: &str) {
+        self.skipped += 1;
+        self.skips.push(what.to_owned());
+    }
+
     /// Adds the results of another run.
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
