@@ -1,24 +1,150 @@
-//! Mode `tc-clone`: copies carry the option, originals stay as they were, and filters leave no
-//! trace.
+//! Mode `tc-clone`: copies carry the option, originals stay as they were.
 
 use anyhow::{Result, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::Settings;
+use tests::lab::needs::Need;
 use tests::lab::site::{Middlebox, Nat};
 
 use crate::case::Case;
-use crate::nat::{prove, start_servers};
+use crate::harm::{self, Agents};
+use crate::nat::{self, Written, prove, start_servers};
 use crate::scene::Scene;
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "clone::copies_are_read_from_copies_through_snat",
-    needs: &[],
-    alone: false,
-    run: |lab| pair(lab, Nat::Snat, "tc-clone", "tc-clone"),
-}];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "clone::copies_are_read_from_copies_when_routed",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::Direct, CLONE, CLONE),
+    },
+    Case {
+        name: "clone::copies_are_read_from_copies_through_snat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::Snat, CLONE, CLONE),
+    },
+    Case {
+        name: "clone::copies_are_read_from_copies_through_dnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::Dnat, CLONE, CLONE),
+    },
+    Case {
+        name: "clone::copies_are_read_from_copies_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::FullNat, CLONE, CLONE),
+    },
+    Case {
+        name: "clone::copies_are_read_by_the_tcp_stack_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::FullNat, CLONE, SOCKOPS),
+    },
+    Case {
+        name: "clone::what_the_tcp_stack_writes_is_read_by_filters_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::FullNat, SOCKOPS, CLONE),
+    },
+    Case {
+        name: "clone::the_answer_joins_when_only_the_server_copies",
+        needs: &[],
+        alone: false,
+        run: |lab| one_writer(lab, CLONE, CLONE, Written::ByServer),
+    },
+    Case {
+        name: "clone::the_answer_of_a_copying_server_is_read_by_the_tcp_stack",
+        needs: &[],
+        alone: false,
+        run: |lab| one_writer(lab, SOCKOPS, CLONE, Written::ByServer),
+    },
+    Case {
+        name: "clone::the_answer_that_the_tcp_stack_writes_is_read_by_filters",
+        needs: &[],
+        alone: false,
+        run: |lab| one_writer(lab, CLONE, SOCKOPS, Written::ByServer),
+    },
+    Case {
+        name: "clone::copies_join_when_only_the_client_writes",
+        needs: &[],
+        alone: false,
+        run: |lab| one_writer(lab, CLONE, CLONE, Written::ByClient),
+    },
+    Case {
+        name: "clone::listeners_older_than_the_agent_are_joined",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::older_listeners(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::forced_syncookies_do_not_hide_an_edge",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::syncookies(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::deferred_accept_does_not_hide_an_edge",
+        needs: &[Need::Program("nginx"), Need::Program("curl")],
+        alone: false,
+        run: |lab| nat::deferred_accept(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::servers_that_speak_first_are_joined",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::speaks_first(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::five_thousand_short_connections_are_all_counted",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::short_ones(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::long_connections_are_joined_while_they_are_open",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::long_ones(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::under_load_every_connection_is_counted",
+        needs: &[Need::Program("iperf3")],
+        alone: false,
+        run: |lab| nat::under_load(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::plain_gateway_traffic_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| harm::unchanged(lab, Middlebox::Plain, Agents::Both, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::traffic_through_a_gateway_that_drops_the_option_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| harm::unchanged(lab, Middlebox::DropsOption, Agents::Both, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::traffic_through_a_gateway_that_strips_the_option_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| harm::unchanged(lab, Middlebox::StripsOption, Agents::Both, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::answers_of_servers_alone_leave_traffic_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| harm::unchanged(lab, Middlebox::Plain, Agents::OnBackends, &mode(CLONE)?),
+    },
+];
+
+pub(crate) const CLONE: &str = "tc-clone";
+const SOCKOPS: &str = "sockops";
 
 /// Settings that force a mode.
-fn mode(name: &str) -> Result<Settings> {
+pub(crate) fn mode(name: &str) -> Result<Settings> {
     Settings::default().with("option.mode", &format!("\"{name}\""))
 }
 
@@ -40,4 +166,8 @@ fn pair(lab: &Lab, shape: Nat, clients: &str, backends: &str) -> Result<()> {
         "packets that conntrack calls invalid"
     );
     Ok(())
+}
+
+fn one_writer(lab: &Lab, clients: &str, backends: &str, writer: Written) -> Result<()> {
+    nat::one_writer(lab, &mode(clients)?, &mode(backends)?, writer)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tests::lab::Lab;
+use tests::lab::agent::Settings;
 use tests::lab::counters::{Counters, HARM};
 use tests::lab::frames::{Capture, Frames};
 use tests::lab::needs::Need;
@@ -15,7 +16,7 @@ use tests::lab::wait::wait_for;
 use crate::case::Case;
 use crate::scene::{SETTLE, Scene};
 
-const NEEDS: &[Need] = &[
+pub(crate) const NEEDS: &[Need] = &[
     Need::Program("tcpdump"),
     Need::Program("nginx"),
     Need::Program("curl"),
@@ -33,31 +34,59 @@ pub(crate) const CASES: &[Case] = &[
         name: "harm::plain_gateway_traffic_is_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| unchanged(lab, Middlebox::Plain, Agents::Both),
+        run: |lab| unchanged(lab, Middlebox::Plain, Agents::Both, &Settings::default()),
     },
     Case {
         name: "harm::traffic_through_a_gateway_that_drops_the_option_is_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| unchanged(lab, Middlebox::DropsOption, Agents::Both),
+        run: |lab| {
+            unchanged(
+                lab,
+                Middlebox::DropsOption,
+                Agents::Both,
+                &Settings::default(),
+            )
+        },
     },
     Case {
         name: "harm::traffic_through_a_gateway_that_strips_the_option_is_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| unchanged(lab, Middlebox::StripsOption, Agents::Both),
+        run: |lab| {
+            unchanged(
+                lab,
+                Middlebox::StripsOption,
+                Agents::Both,
+                &Settings::default(),
+            )
+        },
     },
     Case {
         name: "harm::answers_of_servers_alone_leave_traffic_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| unchanged(lab, Middlebox::Plain, Agents::OnBackends),
+        run: |lab| {
+            unchanged(
+                lab,
+                Middlebox::Plain,
+                Agents::OnBackends,
+                &Settings::default(),
+            )
+        },
     },
     Case {
         name: "harm::answers_that_a_gateway_drops_leave_traffic_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| unchanged(lab, Middlebox::DropsOption, Agents::OnBackends),
+        run: |lab| {
+            unchanged(
+                lab,
+                Middlebox::DropsOption,
+                Agents::OnBackends,
+                &Settings::default(),
+            )
+        },
     },
     Case {
         name: "harm::the_option_goes_off_for_a_path_that_drops_it_and_operators_see_that",
@@ -176,18 +205,23 @@ fn control(lab: &Lab) -> Result<()> {
 
 /// Which hosts have agents in the second round.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Agents {
+pub(crate) enum Agents {
     Both,
     OnBackends,
 }
 
-fn unchanged(lab: &Lab, middlebox: Middlebox, agents: Agents) -> Result<()> {
+pub(crate) fn unchanged(
+    lab: &Lab,
+    middlebox: Middlebox,
+    agents: Agents,
+    settings: &Settings,
+) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Snat, middlebox)?;
     let (server, _nginx) = prepare(lab, &scene.site)?;
     let without = round(&scene.site, &server)?;
     match agents {
-        Agents::Both => scene.start_agents()?,
-        Agents::OnBackends => scene.start_on_backends()?,
+        Agents::Both => scene.start_with(settings, settings)?,
+        Agents::OnBackends => scene.start_on_backends(settings)?,
     }
     let with = round(&scene.site, &server)?;
     compare(&without, &with)?;

@@ -46,13 +46,13 @@ pub(crate) const CASES: &[Case] = &[
         name: "nat::listeners_older_than_the_agent_are_joined",
         needs: &[],
         alone: false,
-        run: older_listeners,
+        run: |lab| older_listeners(lab, &Settings::default()),
     },
     Case {
         name: "nat::forced_syncookies_do_not_hide_an_edge",
         needs: &[],
         alone: false,
-        run: syncookies,
+        run: |lab| syncookies(lab, &Settings::default()),
     },
     Case {
         name: "nat::deferred_accept_does_not_hide_an_edge",
@@ -75,7 +75,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "nat::under_load_every_connection_is_counted",
         needs: &[Need::Program("iperf3")],
         alone: false,
-        run: under_load,
+        run: |lab| under_load(lab, &Settings::default()),
     },
     Case {
         name: "nat::perf_buffers_carry_what_the_ring_buffer_does",
@@ -87,31 +87,27 @@ pub(crate) const CASES: &[Case] = &[
         name: "nat::servers_that_speak_first_are_joined",
         needs: &[],
         alone: false,
-        run: speaks_first,
+        run: |lab| speaks_first(lab, &Settings::default()),
     },
     Case {
         name: "nat::five_thousand_short_connections_are_all_counted",
         needs: &[],
         alone: false,
-        run: short_ones,
+        run: |lab| short_ones(lab, &Settings::default()),
     },
     Case {
         name: "nat::long_connections_are_joined_while_they_are_open",
         needs: &[],
         alone: false,
-        run: long_ones,
+        run: |lab| long_ones(lab, &Settings::default()),
     },
     Case {
         name: "nat::the_answer_joins_when_only_the_server_writes",
         needs: &[],
         alone: false,
         run: |lab| {
-            one_writer(
-                lab,
-                "option.destinations",
-                "option.on_data",
-                Written::ByServer,
-            )
+            let default = Settings::default();
+            one_writer(lab, &default, &default, Written::ByServer)
         },
     },
     Case {
@@ -119,12 +115,8 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: |lab| {
-            one_writer(
-                lab,
-                "option.on_data",
-                "option.destinations",
-                Written::ByClient,
-            )
+            let default = Settings::default();
+            one_writer(lab, &default, &default, Written::ByClient)
         },
     },
 ];
@@ -230,15 +222,15 @@ fn shape(lab: &Lab, shape: Nat) -> Result<()> {
     Ok(())
 }
 
-fn older_listeners(lab: &Lab) -> Result<()> {
+pub(crate) fn older_listeners(lab: &Lab, settings: &Settings) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
     let servers = start_servers(&scene.site, &[])?;
-    scene.start_agents()?;
+    scene.start_with(settings, settings)?;
     prove(&mut scene, Nat::FullNat, &servers, &[])
 }
 
-fn syncookies(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+pub(crate) fn syncookies(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 1), Nat::FullNat, Middlebox::Plain, settings)?;
     // 2 sends cookies even when the queue has room; per namespace.
     scene.site.backends[0].sysctl("net.ipv4.tcp_syncookies", "2")?;
     let servers = start_servers(&scene.site, &[])?;
@@ -263,22 +255,22 @@ fn perf_buffers(lab: &Lab) -> Result<()> {
     prove(&mut scene, Nat::FullNat, &servers, &[])
 }
 
-fn speaks_first(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+pub(crate) fn speaks_first(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &["--greet", "70"])?;
     prove(&mut scene, Nat::FullNat, &servers, &["--greet", "70"])
 }
 
-fn short_ones(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+pub(crate) fn short_ones(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     let total = send(&scene.site, Family::V4, 5000, &["--down", "20"])?;
     let expected = expected(&scene.site, Nat::FullNat, &logged(&servers, total)?);
     scene.settle_and_stop(|topology| topology.check(&expected))
 }
 
-fn long_ones(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+pub(crate) fn long_ones(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     let mut session = Session::start(&scene.site.clients[0], Duration::from_secs(10))?;
     let mut open = Vec::new();
@@ -309,8 +301,8 @@ fn long_ones(lab: &Lab) -> Result<()> {
     })
 }
 
-fn under_load(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 2, 2, Nat::FullNat, Middlebox::Plain)?;
+pub(crate) fn under_load(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (2, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     // A bulk transfer per backend keeps processors and queues busy all the time.
     let mut bulk = Vec::new();
@@ -347,7 +339,7 @@ fn under_load(lab: &Lab) -> Result<()> {
     })
 }
 
-fn deferred_accept(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn deferred_accept(lab: &Lab, settings: &Settings) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
     scene.start_with(settings, settings)?;
     let files = lab.directory().join("files");
@@ -376,23 +368,24 @@ fn deferred_accept(lab: &Lab, settings: &Settings) -> Result<()> {
 
 /// Which end has an agent that may write.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
+pub(crate) enum Written {
     ByClient,
     ByServer,
 }
 
-fn one_writer(lab: &Lab, client: &str, backend: &str, writer: Written) -> Result<()> {
+pub(crate) fn one_writer(
+    lab: &Lab,
+    client: &Settings,
+    backend: &Settings,
+    writer: Written,
+) -> Result<()> {
     // An agent without destinations reads but never writes.
-    let setting = |key: &str| {
-        let value = if key == "option.destinations" {
-            "[]"
-        } else {
-            "false"
-        };
-        Settings::default().with(key, value)
-    };
+    let silent = |settings: &Settings| settings.clone().with("option.destinations", "[]");
     let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
-    scene.start_with(&setting(client)?, &setting(backend)?)?;
+    match writer {
+        Written::ByClient => scene.start_with(client, &silent(backend)?)?,
+        Written::ByServer => scene.start_with(&silent(client)?, backend)?,
+    }
     let servers = start_servers(&scene.site, &[])?;
     let mut total = 0;
     for family in Family::BOTH {

@@ -61,14 +61,27 @@ impl<'a> Scene<'a> {
         Ok(scene)
     }
 
+    /// Site, collector, and an agent with these settings on every client and backend.
+    pub(crate) fn with(
+        lab: &'a Lab,
+        (clients, backends): (usize, usize),
+        nat: Nat,
+        middlebox: Middlebox,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let mut scene = Self::bare(lab, clients, backends, nat, middlebox)?;
+        scene.start_with(settings, settings)?;
+        Ok(scene)
+    }
+
     /// Starts an agent with default settings on every client and backend.
     pub(crate) fn start_agents(&mut self) -> Result<()> {
         self.start_with(&Settings::default(), &Settings::default())
     }
 
     /// Starts an agent with default settings on every backend and on no client.
-    pub(crate) fn start_on_backends(&mut self) -> Result<()> {
-        let settings = Settings::default().with("service", &rule(STOCK))?;
+    pub(crate) fn start_on_backends(&mut self, settings: &Settings) -> Result<()> {
+        let settings = settings.clone().with("service", &rule(STOCK))?;
         for host in &self.site.backends {
             let agent = Agent::start_on(self.lab, host, Some(&self.collector), &settings)?;
             self.agents.push(agent);
