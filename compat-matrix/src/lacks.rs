@@ -3,7 +3,7 @@
 use crate::record::Record;
 
 /// A fact of the agent's report, what it is about, and what is lost without it.
-const FACTS: [(&str, &str, &str); 15] = [
+const FACTS: [(&str, &str, &str); 17] = [
     (
         "bpf",
         "BPF programs",
@@ -53,12 +53,22 @@ const FACTS: [(&str, &str, &str); 15] = [
     (
         "sockops",
         "programs in the TCP stack (sockops)",
-        "no option is written or read: through a gateway, connections are joined by address only",
+        "the TCP stack cannot write the option; packet filters can, where the kernel has those",
     ),
     (
         "header_options",
         "TCP options written by programs",
-        "no option is written or read: through a gateway, connections are joined by address only",
+        "the TCP stack cannot write the option; packet filters can, where the kernel has those",
+    ),
+    (
+        "packet_filters",
+        "packet filters that copy",
+        "needed where the TCP stack cannot write the option, and for nothing else",
+    ),
+    (
+        "clsact",
+        "a place for packet filters at a device (clsact)",
+        "needed where the TCP stack cannot write the option, and for nothing else",
     ),
     (
         "ring_buffer",

@@ -6,6 +6,12 @@ use crate::lacks;
 use crate::matrix::INFRASTRUCTURE;
 use crate::record::Status;
 
+/// The row of a plan about connections.
+const CONNECTION: &str = "connection";
+
+/// The mode in which no connection is measured.
+const UNSUPPORTED: &str = "unsupported";
+
 /// What each mode means to a user.
 const MODES: [(&str, &str); 4] = [
     (
@@ -24,7 +30,7 @@ const MODES: [(&str, &str); 4] = [
          they are joined by address where that is possible, and not by a token",
     ),
     (
-        "unsupported",
+        UNSUPPORTED,
         "none: the agent runs, reports the host and says why it measures no connection",
     ),
 ];
@@ -32,12 +38,15 @@ const MODES: [(&str, &str); 4] = [
 /// How to make what a kernel without type information needs.
 const PACK: &str = "\
 Which BTF pack it needs, and how to make it:
-  One for exactly RELEASE, from a vmlinux of it with debug information: Debian has it in
-  linux-image-RELEASE-dbg, Ubuntu in linux-image-RELEASE-dbgsym, RHEL and its relatives in
-  kernel-debuginfo; whoever builds kernels sets CONFIG_DEBUG_INFO=y.
-    pahole --btf_encode_detached=RELEASE.btf vmlinux        # 5 to 10 s, 2 to 5 MB
-    xz RELEASE.btf                                          # about 500 KB
-  A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs none.
+  One for exactly this kernel, RELEASE, from its vmlinux with debug information. That is in
+    Debian                    linux-image-RELEASE-dbg
+    Ubuntu                    linux-image-unsigned-RELEASE-dbgsym
+    RHEL and its relatives    kernel-debuginfo-RELEASE
+    a kernel of your own      the folder it was built in, with CONFIG_DEBUG_INFO=y
+  Then, in 10 seconds:
+    pahole --btf_encode_detached=RELEASE.btf vmlinux
+    xz RELEASE.btf
+  It has about 500 KB. A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs none.
   This version of the agent cannot load packs; until one can, connections are not measured here.
 ";
 
@@ -68,10 +77,13 @@ pub fn page(outcome: &Outcome, folder: &str) -> String {
             let words = MODES.iter().find(|(mode, _)| *mode == outcome.mode);
             text += &words.map_or(String::new(), |(_, words)| format!("  {words}\n"));
             text += match status {
+                Verdict::Pass if outcome.mode == UNSUPPORTED => {
+                    "What could be checked is as it must be; nothing could of connections.\n"
+                }
                 Verdict::Pass => "Everything that was checked is as it must be.\n",
                 _ => "Something is NOT as it must be; see below.\n",
             };
-            if outcome.edges.1 == 0 && outcome.mode != "unsupported" {
+            if outcome.edges.1 == 0 && outcome.mode != UNSUPPORTED {
                 text += "No traffic could be shown; the mode is what the agent says of itself.\n";
             }
             text += &missing(outcome);
@@ -93,19 +105,34 @@ fn missing(outcome: &Outcome) -> String {
         text += &format!("  {}: {}\n    {}\n", lack.what, lack.answer, lack.loss);
     }
     text += "\nWhat the agent does, and why:\n";
-    let running = outcome
-        .record
-        .running
-        .as_ref()
-        .map(|running| running.plan.clone());
-    let plan = running.filter(|plan| !plan.is_empty());
-    for (name, value) in plan.unwrap_or_else(|| golden::plan(&outcome.record)) {
-        text += &format!("  {name}: {value}\n");
+    let plan = decisions(outcome);
+    let skipped = unmeasured(&plan).map(str::to_owned);
+    for (name, value) in plan {
+        // What follows from that no connection is measured says nothing more.
+        let reason = value.split_once(": ").map(|(_, reason)| reason);
+        let follows = skipped.as_deref() == reason || reason == Some("no family needs it");
+        if name == CONNECTION || skipped.is_none() || !follows {
+            text += &format!("  {name}: {value}\n");
+        }
     }
     if lacks_types(outcome) {
         text += &format!("\n{}", PACK.replace("RELEASE", outcome.release()));
     }
     text
+}
+
+/// What the agent decided, when it ran if it did.
+fn decisions(outcome: &Outcome) -> Vec<(String, String)> {
+    let running = outcome.record.running.as_ref();
+    let plan = running.map(|running| running.plan.clone());
+    plan.filter(|plan| !plan.is_empty())
+        .unwrap_or_else(|| golden::plan(&outcome.record))
+}
+
+/// Why no connection is measured, if that is so.
+fn unmeasured(plan: &[(String, String)]) -> Option<&str> {
+    let (_, decision) = plan.iter().find(|(name, _)| name == CONNECTION)?;
+    decision.strip_prefix("skipped: ")
 }
 
 /// Whether the agent says that the kernel has no type information.
@@ -128,9 +155,15 @@ fn skipped(outcome: &Outcome) -> String {
             None => reasons.push((&cell.reason, vec![&cell.name])),
         }
     }
+    let plan = decisions(outcome);
+    let unmeasured = unmeasured(&plan);
     let mut text = String::new();
     for (reason, names) in reasons {
-        let reason = reason.replace('\n', "\n    ");
+        let reason = if unmeasured == Some(reason) {
+            "no connection is measured, as said above".to_owned()
+        } else {
+            reason.replace('\n', "\n    ")
+        };
         text += &format!("  {reason}:\n    {}\n", names.join(", "));
     }
     if text.is_empty() {
@@ -154,8 +187,11 @@ fn checks(outcome: &Outcome) -> String {
         .iter()
         .filter(|cell| cell.status == Status::Pass)
         .count();
-    let (found, expected) = outcome.edges;
-    text += &format!("\n{passed} checks passed; {found} of {expected} edges were found.\n");
+    let edges = match outcome.edges {
+        (_, 0) => String::new(),
+        (found, expected) => format!("; {found} of {expected} edges were found"),
+    };
+    text += &format!("\n{passed} checks passed{edges}.\n");
     if let Some(kilobytes) = outcome.record.measures.get("agent_peak_rss_kb") {
         text += &format!(
             "The agent's memory at its peak: {} MiB.\n",
@@ -168,15 +204,15 @@ fn checks(outcome: &Outcome) -> String {
 fn send(outcome: &Outcome, folder: &str) -> String {
     let why = match outcome.status {
         Verdict::Pass if lacks_types(outcome) => {
-            "To have a pack for this kernel made part of Waybill, send us the pack, or say where \
-             its debug\npackage is, with these two files"
+            "To have this kernel's pack made part of Waybill, send us the pack, or say where its\n\
+             debug package is, and with it"
         }
         Verdict::Pass => return format!("The kernel's log and all results are in {folder}.\n"),
-        _ => "To report this, send us these two files",
+        _ => "To report this, send us",
     };
     format!(
-        "{why}; they hold the kernel's log and the results, and\n\
-         nothing of your machine but the names of the files you gave:\n\
+        "{why} these two files; they hold the kernel's log and the results,\n\
+         and nothing of your machine but the names of the files you gave:\n\
          \x20 {folder}/console.log\n  {folder}/outcome.json\n"
     )
 }
@@ -230,6 +266,7 @@ mod tests {
             skipped,
             "btf_encode_detached=4.14.67.btf",
             "linux-image-4.14.67-dbg",
+            "nothing could of connections",
             "send us the pack",
         ] {
             assert!(page.contains(words), "{words}\n{page}");
