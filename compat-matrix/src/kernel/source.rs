@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::config::Config;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Removed};
 use crate::compress;
 use crate::package;
 use crate::say::Progress;
@@ -24,6 +24,9 @@ const TOOLS: [&str; 5] = ["make", "gcc", "flex", "bison", "bc"];
 
 /// Makes type information.
 const PAHOLE: &str = "pahole";
+
+/// What of a kernel without type information a pack for it is made of.
+const TYPES: &str = "types.btf";
 
 /// How often a build says how far it is.
 const TICK: Duration = Duration::from_secs(10);
@@ -65,21 +68,37 @@ impl Recipe<'_> {
     pub(super) fn image(&self, cache: &Cache, progress: &Progress) -> Result<PathBuf> {
         let config = self.config()?;
         let name = self.names.last().context("no fragment is named")?;
+        let text = config.text();
         // The name is in the kernel's release.
-        let key = cache::key([self.sha256, config.text().as_str(), name.as_str()]);
+        let mut parts = vec![self.sha256, &text, name];
+        if Build::keeps_types(&config) {
+            parts.push(TYPES);
+        }
+        let key = cache::key(parts);
+        // One build of it at a time; the others wait for it and take what came out.
+        let tree = cache.path(&format!("trees/{key}"));
+        fs::create_dir_all(&tree).with_context(|| format!("make {}", tree.display()))?;
+        let lock = File::create(tree.with_extension("lock")).context("lock the build")?;
+        lock.lock().context("lock the build")?;
+        // It stays when this program is killed, and the next one goes on with it.
+        let _guard = Removed(tree.clone());
         let built = cache.folder("built", &key, |into| {
             tools(&config)?;
             let source = self.source(cache, progress)?;
             let build = Build {
                 source: &source,
-                // Beside what is kept, and gone with it when the build fails.
-                tree: into.join("tree"),
+                tree,
                 name,
                 config: &config,
                 progress,
             };
             build.run(into)
         })?;
+        let types = built.join(TYPES);
+        if types.exists() {
+            let words = format!("its type information, for a pack: {}", types.display());
+            progress.say(name, &words);
+        }
         Ok(built.join("bzImage"))
     }
 
@@ -132,7 +151,6 @@ struct Build<'a> {
 impl Build<'_> {
     /// Configures and builds, and keeps image and configuration.
     fn run(&self, into: &Path) -> Result<()> {
-        fs::create_dir_all(&self.tree)?;
         let asked = self.tree.join("asked.config");
         fs::write(&asked, self.config.text())?;
         let mut all_else_off = self.make(&["allnoconfig"]);
@@ -154,8 +172,19 @@ impl Build<'_> {
         )
         .context("keep the kernel's image")?;
         fs::copy(made, into.join("config"))?;
-        fs::remove_dir_all(&self.tree)?;
+        if Self::keeps_types(self.config) {
+            let mut encode = Command::new(PAHOLE);
+            let option = format!("--btf_encode_detached={}", into.join(TYPES).display());
+            encode.arg(option).arg(self.tree.join("vmlinux"));
+            self.follow(&mut encode)?;
+        }
         Ok(())
+    }
+
+    /// Whether what a BTF pack is made of is kept: of a kernel that could have type information
+    /// and has not.
+    fn keeps_types(config: &Config) -> bool {
+        config.has("CONFIG_DEBUG_INFO") && !config.has("CONFIG_DEBUG_INFO_BTF")
     }
 
     /// `make` as on every machine, whatever this one has set, and out of the way of other work.
@@ -191,7 +220,7 @@ impl Build<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("start make")?;
+            .context("start a step of the build")?;
         let lines = stream::lines(child.stdout.take().context("read what make says")?)?;
         let errors = stream::whole(child.stderr.take().context("read what make says")?)?;
         let (mut done, mut said, mut last) = (0, Instant::now(), VecDeque::new());
@@ -234,7 +263,8 @@ fn tail(errors: &str) -> String {
 fn tools(config: &Config) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = env::split_paths(&path).collect();
-    let types = config.has("CONFIG_DEBUG_INFO_BTF");
+    // Both the kernel's own and that of a pack are made of debug information.
+    let types = config.has("CONFIG_DEBUG_INFO");
     let missing: Vec<&str> = TOOLS
         .into_iter()
         .chain(types.then_some(PAHOLE))
