@@ -206,6 +206,9 @@ fn is_planned(run: &Run, program: &str) -> bool {
         "wb_conn_option" => run.planned("connection").contains("sockops"),
         "wb_conn_live" => run.planned("snapshot").starts_with("on"),
         "wb_conn_listen" | "wb_conn_adopt" => run.planned("discovery").starts_with("on"),
+        filter if filter.starts_with("wb_clone_") => {
+            run.planned("connection").contains("packet filters")
+        }
         _ => true,
     }
 }
