@@ -306,9 +306,12 @@ fn is_needed(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
 
-    use super::is_needed;
+    use super::{Build, Config, Progress, Recipe, is_needed};
+    use crate::matrix::{MATRIX, Matrix};
 
     #[test]
     fn of_the_source_what_this_machine_never_runs_stays_packed() {
@@ -330,5 +333,49 @@ mod tests {
         ] {
             assert!(!needed(path), "{path}");
         }
+    }
+
+    #[test]
+    fn the_matrix_names_every_fragment_there_is_and_no_other() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+        let mut named = BTreeSet::new();
+        for kernel in Matrix::parse(MATRIX).unwrap().kernels {
+            let recipe = Recipe {
+                package: Path::new(""),
+                sha256: "",
+                names: &kernel.config,
+                folder: &folder,
+            };
+            recipe.config().unwrap();
+            named.extend(kernel.config);
+        }
+        let there: BTreeSet<String> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|name| name.trim_end_matches(".config").to_owned())
+            .collect();
+        assert_eq!(named, there);
+    }
+
+    #[test]
+    fn a_step_that_fails_is_told_with_what_it_said_last() {
+        let build = Build {
+            source: Path::new("."),
+            tree: PathBuf::new(),
+            name: "x",
+            config: &Config::default(),
+            progress: &Progress::new(Box::new(std::io::sink())),
+        };
+        let mut step = Command::new("sh");
+        step.args([
+            "-c",
+            "echo CC tcp.o; echo tcp.c:1: no such thing >&2; exit 1",
+        ]);
+        let error = build.follow(&mut step).unwrap_err().to_string();
+        assert!(
+            error.contains("CC tcp.o\ntcp.c:1: no such thing"),
+            "{error}"
+        );
+        build.follow(&mut Command::new("true")).unwrap();
     }
 }
