@@ -12,6 +12,7 @@ mod case;
 mod clone;
 mod connection;
 mod demo;
+mod filters;
 mod harm;
 mod jail;
 mod loss;
@@ -21,6 +22,7 @@ mod scene;
 mod shapes;
 mod static_binary;
 mod upload;
+mod userland;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         shapes::CASES,
         nat::CASES,
         clone::CASES,
+        filters::CASES,
         connection::CASES,
         harm::CASES,
         loss::CASES,
@@ -52,6 +55,12 @@ fn main() -> ExitCode {
         static_binary::CASES,
         demo::CASES,
     ];
-    let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
+    let userlands: &[case::Case] = if userland::wanted() {
+        userland::CASES
+    } else {
+        &[]
+    };
+    let cases = cases.into_iter().chain([userlands]);
+    let trials = cases.flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -21,6 +21,7 @@ mod rootfs;
 mod stage;
 mod test;
 mod tidy;
+mod userland;
 mod workspace;
 
 use std::io::{ErrorKind, Write};
@@ -62,6 +63,8 @@ enum Command {
     Bench(bench::Args),
     /// Try real kernels under QEMU, with the agent that ships
     Matrix(matrix::Args),
+    /// Try the agent in the file systems of several Debian releases
+    Userland,
     /// Break the agent on purpose, and see the matrix notice
     Faults(faults::Args),
     /// Remove what a killed demo or test left behind
@@ -92,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Userland => userland::run(),
         Command::Faults(args) => faults::run(&args),
         Command::CleanLab => clean_lab::run(),
     }

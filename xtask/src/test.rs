@@ -4,6 +4,7 @@ mod programs;
 mod tally;
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -37,6 +38,14 @@ enum Part {
 }
 
 impl Args {
+    /// The trials of `userland` alone.
+    pub(crate) fn userland() -> Self {
+        Self {
+            filter: Some("userland::".into()),
+            only: Some(Part::E2e),
+        }
+    }
+
     /// Whether a part is wanted.
     fn wants(&self, part: Part) -> bool {
         self.only.is_none_or(|only| only == part)
@@ -49,9 +58,17 @@ impl Args {
 /// Only when nothing can be written: whatever else goes wrong is counted as a failed test and
 /// told before that line.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    run_with(args, &[])
+}
+
+/// The same with these paths in the environment of the trials.
+///
+/// # Errors
+/// As of [`run`].
+pub(crate) fn run_with(args: &Args, given: &[(&str, &Path)]) -> Result<ExitCode> {
     let started = Instant::now();
     let mut total = Tally::default();
-    if let Err(error) = run_stages(args, &mut total) {
+    if let Err(error) = run_stages(args, given, &mut total) {
         total.fail(&format!("{error:#}"));
     }
     if total.is_empty() {
@@ -74,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-fn run_stages(args: &Args, total: &mut Tally) -> Result<()> {
+fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result<()> {
     stage("tools of this machine", deps::run)?;
     let programs = stage("build", || {
         // End-to-end trials start the shipped programs, so these are built as well.
@@ -91,6 +108,7 @@ fn run_stages(args: &Args, total: &mut Tally) -> Result<()> {
         for program in &e2e {
             let mut command = program.command();
             command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
+            command.envs(given.iter().copied());
             run_one(&program.name, &mut command, args, total)?;
         }
     }

@@ -42,6 +42,14 @@ pub struct Frames {
     pub resets: u64,
     /// Options 253 in full, kind and length included, in order of appearance.
     pub options: Vec<Vec<u8>>,
+    /// Frames with option 253 whose next frame of the same kind is the same without it: same
+    /// addresses, identification, sequence, acknowledgement, window and other options.
+    pub twins: u64,
+    /// Frames captured whole whose TCP checksum is wrong; on the sending host a device that
+    /// completes checksums makes all of them so.
+    pub wrong_sums: u64,
+    /// What the frame without the option must look like.
+    awaited: Vec<Vec<u8>>,
 }
 
 impl Capture {
@@ -153,6 +161,17 @@ impl Frames {
         if tcp[13] & 0x04 != 0 {
             self.resets += 1;
         }
+        if frame.len() == length as usize && !sum_is_right(frame) {
+            self.wrong_sums += 1;
+        }
+        if let Some((plain, had_option)) = without_option(frame) {
+            if had_option {
+                self.awaited.push(plain);
+            } else if let Some(at) = self.awaited.iter().position(|awaited| *awaited == plain) {
+                self.awaited.swap_remove(at);
+                self.twins += 1;
+            }
+        }
         for option in options(tcp).filter(|option| option[0] == OPTION) {
             *(if payload > 0 {
                 &mut self.option_data
@@ -188,6 +207,57 @@ fn tcp_header(frame: &[u8]) -> Option<(&[u8], usize)> {
         frame.get(begin..begin + header)?,
         segment.checked_sub(header)?,
     ))
+}
+
+/// A frame's headers without option 253 at their end, without what must differ then (lengths,
+/// checksums) and without what a copy leaves out (payload, PSH); and whether it was there.
+fn without_option(frame: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (tcp, _) = tcp_header(frame)?;
+    let begin = tcp.as_ptr().addr() - frame.as_ptr().addr();
+    let mut plain = frame.get(..begin + tcp.len())?.to_vec();
+    let last = tcp.len().checked_sub(16).and_then(|at| tcp.get(at..));
+    let had_option = tcp.len() >= 36 && last.is_some_and(|last| last[..2] == [OPTION, 16]);
+    if had_option {
+        plain.truncate(plain.len() - 16);
+    }
+    if u16_at(frame, 12)? == 0x0800 {
+        plain[16..18].fill(0);
+        plain[24..26].fill(0);
+    } else {
+        plain[18..20].fill(0);
+    }
+    plain[begin + 12] = 0;
+    plain[begin + 13] &= !0x08;
+    plain[begin + 16..begin + 18].fill(0);
+    Some((plain, had_option))
+}
+
+/// Whether the TCP checksum of a whole frame is right; true for frames without TCP.
+fn sum_is_right(frame: &[u8]) -> bool {
+    let sum = || -> Option<u64> {
+        let (tcp, payload) = tcp_header(frame)?;
+        let begin = tcp.as_ptr().addr() - frame.as_ptr().addr();
+        let addresses = if u16_at(frame, 12)? == 0x0800 {
+            frame.get(26..34)?
+        } else {
+            frame.get(22..54)?
+        };
+        let length = tcp.len() + payload;
+        let segment = frame.get(begin..begin + length)?;
+        let words = |bytes: &[u8]| -> u64 {
+            bytes
+                .chunks(2)
+                .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)))
+                .sum()
+        };
+        Some(words(addresses) + length as u64 + 6 + words(segment))
+    };
+    sum().is_none_or(|mut sum| {
+        while sum > 0xFFFF {
+            sum = (sum >> 16) + (sum & 0xFFFF);
+        }
+        sum == 0xFFFF
+    })
 }
 
 /// The options in a TCP header, each with kind and length; ends at the first broken one.
@@ -242,6 +312,28 @@ mod tests {
         );
         assert_eq!((frames.data[&154], frames.empty[&74]), (1, 1));
         assert_eq!(frames.options[0].len(), 16);
+    }
+
+    #[test]
+    fn a_copy_is_the_twin_of_its_original_and_of_nothing_else() {
+        let option = [&[253, 16][..], &[9; 14]].concat();
+        let mut frames = Frames::default();
+        frames.add(&frame(&option, 0), 70);
+        frames.add(&frame(&[1, 1, 1, 1], 0), 58);
+        assert_eq!(frames.twins, 0, "another option");
+        frames.add(&frame(&[], 0), 54);
+        frames.add(&frame(&[], 0), 54);
+        assert_eq!(frames.twins, 1, "one twin each");
+    }
+
+    #[test]
+    fn a_checksum_is_right_or_wrong() {
+        let mut whole = frame(&[], 4);
+        assert!(!sum_is_right(&whole));
+        // Version 4, protocol and length, header without sum, four sevens.
+        let sum = 24 + 6 + 0x5000 + 0x0707 * 2;
+        whole[50..52].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+        assert!(sum_is_right(&whole));
     }
 
     #[test]

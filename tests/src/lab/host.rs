@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -35,6 +35,7 @@ struct Inner {
     launcher: PathBuf,
     programs: AtomicU32,
     one_cpu: AtomicBool,
+    userland: OnceLock<PathBuf>,
 }
 
 /// Where a host's parts are; made by the lab.
@@ -69,6 +70,7 @@ impl Host {
             launcher,
             programs,
             one_cpu,
+            userland: OnceLock::new(),
         }))
     }
 
@@ -111,7 +113,34 @@ impl Host {
     /// A command that runs `program` in this host's network but outside its measured cgroup.
     #[must_use]
     pub fn command_beside(&self, program: impl AsRef<OsStr>) -> Command {
-        self.command_in(&self.0.agents, program.as_ref())
+        let program = program.as_ref();
+        let Some(root) = self.0.userland.get() else {
+            return self.command_in(&self.0.agents, program);
+        };
+        let mut command = self.command_in(&self.0.agents, self.0.launcher.as_os_str());
+        command.args([MARKER, "userland", "--root"]).arg(root);
+        command.arg("--upper").arg(self.userland_changes());
+        command.arg("--keep").arg(self.directory_of_lab());
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// Makes what runs beside this host see `root` as its file system from now on, and the lab's
+    /// directory in it; `root` itself is not changed.
+    pub fn use_userland(&self, root: &Path) {
+        self.0.userland.get_or_init(|| root.to_owned());
+    }
+
+    /// Directory with what was changed in the userland.
+    #[must_use]
+    pub fn userland_changes(&self) -> PathBuf {
+        self.0.directory.join("userland")
+    }
+
+    /// Everything that programs of the lab are given or write.
+    fn directory_of_lab(&self) -> &Path {
+        let own = self.0.directory.as_path();
+        own.parent().unwrap_or(own)
     }
 
     /// Makes everything started from now on run on the first processor.

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod pattern;
 pub mod serve;
 pub mod talk;
+pub mod userland;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Program {
     Connect(connect::Arguments),
     /// Open, use and end connections as told on standard input.
     Talk(talk::Arguments),
+    /// Enter the file system of a distribution, then become another program.
+    Userland(userland::Arguments),
 }
 
 /// Runs a lab program if this process was started as one, and returns its exit code.
@@ -57,6 +60,7 @@ pub fn dispatch() -> Option<ExitCode> {
     };
     let result = match parsed.program {
         Program::Exec(arguments) => exec::run(&arguments),
+        Program::Userland(arguments) => userland::run(&arguments),
         Program::Serve(arguments) => serve::run(&arguments),
         Program::Connect(arguments) => connect::run(&arguments, &mut std::io::stdout()),
         Program::Talk(arguments) => talk::run(
