@@ -14,7 +14,7 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "src/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF"],
     ),
-    ("trial.o", "src/trial.bpf.c", &[]),
+    ("trial.o", "src/trial.c", &[]),
 ];
 
 /// Breaks the programs in one way, for the matrix to show that it notices: `cargo xtask faults`.

@@ -44,6 +44,8 @@ pub enum Command {
         #[command(subcommand)]
         command: SpoolCommand,
     },
+    /// Remove packet filters that a killed agent left on the devices of this network namespace
+    Clean,
     /// Print the version
     Version(FormatArgs),
 }
@@ -121,6 +123,7 @@ mod tests {
             "spool ls --config /a --limit 3",
             "spool stat --format json",
             "version --format json",
+            "clean",
         ] {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::CheckConfig(args) => reports::check_config(&args, &mut out),
         Command::Spool { command } => reports::spool(&command, &mut out),
+        Command::Clean => reports::clean(&mut out),
         Command::Version(args) => reports::version(&args, &mut out),
     };
     match done {

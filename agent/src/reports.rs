@@ -1,4 +1,4 @@
-//! The short commands: `check-config`, `spool` and `version`.
+//! The short commands: `check-config`, `clean`, `spool` and `version`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{Format, FormatArgs, ReportArgs, SpoolCommand};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::spool::{self, Entry, Reader, Stat};
-use crate::startup;
+use crate::{filters, startup};
 
 /// This agent's version, as in its package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -21,6 +21,19 @@ pub(crate) fn print_json(out: &mut dyn Write, value: &impl Serialize) -> anyhow:
     text.push(b'\n');
     out.write_all(&text).context("print the report")?;
     out.flush().context("print the report")
+}
+
+/// `clean`.
+///
+/// # Errors
+/// A running agent has the filters, the kernel refuses, or the output cannot be written.
+pub fn clean(out: &mut dyn Write) -> Result<(), Failure> {
+    let swept = filters::clean().or_exit(Exit::Runtime)?;
+    let done = match swept {
+        0 => writeln!(out, "no packet filters were left"),
+        devices => writeln!(out, "removed packet filters from {devices} device(s)"),
+    };
+    done.context("print the report").or_exit(Exit::Runtime)
 }
 
 /// `version`.

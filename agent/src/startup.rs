@@ -17,11 +17,11 @@ use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::reports::VERSION;
-use crate::{host, log, plan, spool, upload};
+use crate::{filters, host, log, plan, spool, upload};
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
@@ -153,6 +153,12 @@ fn announce(config: &Config, plan: &Plan) {
 /// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
 /// the host, and why.
 fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
+    // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
+    if plan.mode.value != Mode::TcClone
+        && let Err(error) = filters::clean()
+    {
+        ::log::debug!(error = format!("{error:#}").as_str(); "filters not looked for");
+    }
     match loader::apply(plan, config) {
         Ok(loaded) => {
             let refused = loaded.iter().flat_map(|loaded| &loaded.refused);

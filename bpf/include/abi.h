@@ -201,8 +201,9 @@ struct wb_key {
 	wb_u32 valid;
 };
 
-/* Slots of the handshakes array: a power of two. */
-#define WB_HANDSHAKE_SLOTS 65536
+/* Slots of the handshakes array: a power of two, and few enough for struct wb_waiting to get
+ * memory that the kernel maps by large pages (bpf_map_area_alloc: up to 32 KiB). */
+#define WB_HANDSHAKE_SLOTS 16384
 
 /* Value of the handshakes array: a segment that is to be copied. Network byte order. */
 struct wb_handshake {

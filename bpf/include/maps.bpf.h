@@ -61,10 +61,25 @@ struct {
 	__type(value, struct wb_key);
 } keys SEC(".maps");
 
+/* A byte for each slot, because a byte can be written without its neighbours. */
+struct wb_waiting {
+	u8 slot[WB_HANDSHAKE_SLOTS];
+};
+
 /*
- * handshakes: segments that wait to be copied, slot = hash of the sequence number. An array,
- * because its lookup is inlined: every packet that leaves makes one. A collision overwrites
- * (counted); whether a slot is still true is asked of the connection's entry.
+ * waiting: which slots of handshakes are taken. Every packet that leaves looks here and nowhere
+ * else, so it is small enough to stay in the cache.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct wb_waiting);
+} waiting SEC(".maps");
+
+/*
+ * handshakes: segments that wait to be copied, slot = hash of the sequence number. A collision
+ * overwrites (counted); whether a slot is still true is asked of the connection's entry.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

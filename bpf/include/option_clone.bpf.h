@@ -19,6 +19,7 @@
 #define WB_OPTION_CLONE_BPF_H
 
 #include "option.bpf.h"
+#include "segment.bpf.h"
 #include "sock.bpf.h"
 
 /* Upper half of the mark of a copy on its way back to the filter; the lower one is kept. */
@@ -28,23 +29,8 @@
 #define WB_ASLEEP_NS (10ULL * 1000000000ULL)
 /* An answer acknowledges no more than this beyond our first byte. */
 #define WB_ANSWER_WINDOW (1U << 20)
-#define WB_TCP_HEADER_MAX 60
-#define WB_ETHERNET_HEADER 14
-#define WB_RAW_IP 0
 /* include/linux/netdevice.h: the queue took the packet in spite of congestion. */
 #define WB_XMIT_CN 2
-
-/* What the filters need of a TCP segment. Numbers in network byte order. */
-struct wb_segment {
-	u32 seq;
-	u32 ack;
-	u32 network; /* offset of the IP header */
-	u32 transport; /* offset of the TCP header */
-	u32 header; /* bytes of the TCP header */
-	u32 payload;
-	u8 flags;
-	u8 is_v6;
-};
 
 static __always_inline bool agent_is_alive(void)
 {
@@ -56,7 +42,28 @@ static __always_inline bool agent_is_alive(void)
 
 static __always_inline u32 handshake_slot(u32 seq)
 {
-	return ((seq * 0x9e3779b1U) >> 16) & (WB_HANDSHAKE_SLOTS - 1);
+	u32 slot = (seq * 0x9e3779b1U) >> 16;
+
+	/* Where the verifier can see it: a mask that clang knows to be without effect is dropped. */
+	asm volatile("%0 &= %1" : "+r"(slot) : "i"(WB_HANDSHAKE_SLOTS - 1));
+	return slot;
+}
+
+/* The byte that says whether a slot is taken. */
+static __always_inline u8 *slot_is_taken(u32 slot)
+{
+	u32 zero = 0;
+	struct wb_waiting *all = bpf_map_lookup_elem(&waiting, &zero);
+
+	return all ? &all->slot[slot] : NULL;
+}
+
+static __always_inline void take_slot(u32 slot, u8 taken)
+{
+	u8 *byte = slot_is_taken(slot);
+
+	if (byte)
+		*byte = taken;
 }
 
 static __always_inline void arrival_key_of(struct wb_arrival_key *key, struct wb_connection *conn)
@@ -178,6 +185,7 @@ static __always_inline void clone_established(struct sock *sk, struct wb_connect
 	slot->seq = conn->first_sent;
 	slot->ack = conn->role == WB_ROLE_CLIENT ? conn->first_received : 0;
 	slot->sock = (u64)sk;
+	take_slot(index, 1);
 }
 
 /* At CLOSE: the last chance for what came late, and the end of what still waits. */
@@ -191,204 +199,9 @@ static __always_inline void clone_closed(u64 key, struct wb_connection *conn)
 
 	if (slot && slot->sock == key) {
 		slot->sock = 0;
+		take_slot(index, 0);
 		count(WB_COUNT_CLONE_UNSENT);
 	}
-}
-
-/*
- * Finds IP and TCP header by direct access. IP options, extension headers and fragments are left
- * alone: TCP of this host makes none on a handshake. Every offset is a constant on its path.
- */
-static __always_inline bool segment_of(struct __sk_buff *skb, u32 link, struct wb_segment *segment)
-{
-	u8 *data = (u8 *)(long)skb->data;
-	u8 *end = (u8 *)(long)skb->data_end;
-	u16 protocol = skb->protocol;
-
-	segment->network = link;
-	if (link) {
-		if (data + WB_ETHERNET_HEADER > end)
-			return 0;
-		protocol = *(u16 *)(data + 12);
-		if (protocol == ETH_P_8021Q_BE || protocol == ETH_P_8021AD_BE) {
-			if (data + WB_ETHERNET_HEADER + 4 > end)
-				return 0;
-			protocol = *(u16 *)(data + 16);
-			segment->network = WB_ETHERNET_HEADER + 4;
-			if (protocol == ETH_P_8021Q_BE) {
-				if (data + WB_ETHERNET_HEADER + 8 > end)
-					return 0;
-				protocol = *(u16 *)(data + 20);
-				segment->network = WB_ETHERNET_HEADER + 8;
-			}
-		}
-	}
-	u8 *ip = data + segment->network;
-	u8 *tcp;
-	u32 length;
-
-	if (protocol == ETH_P_IP_BE) {
-		tcp = ip + 20;
-		if (tcp + 20 > end)
-			goto out_of_reach;
-		/* 0x3fff: more fragments, or an offset. */
-		if (ip[0] != 0x45 || ip[9] != IPPROTO_TCP ||
-		    (*(u16 *)(ip + 6) & __builtin_bswap16(0x3fff)))
-			return 0;
-		segment->is_v6 = 0;
-		segment->transport = segment->network + 20;
-		length = __builtin_bswap16(*(u16 *)(ip + 2)) - 20;
-	} else if (protocol == ETH_P_IPV6_BE) {
-		tcp = ip + 40;
-		if (tcp + 20 > end)
-			goto out_of_reach;
-		if (ip[6] != IPPROTO_TCP)
-			return 0;
-		segment->is_v6 = 1;
-		segment->transport = segment->network + 40;
-		length = __builtin_bswap16(*(u16 *)(ip + 4));
-	} else {
-		return 0;
-	}
-	segment->seq = *(u32 *)(tcp + 4);
-	segment->ack = *(u32 *)(tcp + 8);
-	segment->header = (tcp[12] >> 4) * 4;
-	segment->flags = tcp[13];
-	segment->payload = length - segment->header;
-	return 1;
-
-out_of_reach:
-	/* A short packet is none of ours; a long one has its header in another page. */
-	if (skb->len >= segment->network + 60)
-		count(WB_COUNT_CLONE_NONLINEAR);
-	return 0;
-}
-
-/* A plain store is split by clang, and the verifier refuses half of a field. */
-static __always_inline void set_mark(struct __sk_buff *skb, u32 mark)
-{
-	asm volatile("*(u32 *)(%0 + 8) = %1" : : "r"(skb), "r"(mark) : "memory");
-}
-
-static __always_inline u16 fold_sum(u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
-/* True when the device will complete the checksum: then a replacement without pseudo header does
- * nothing (inet_proto_csum_replace4). Leaves the sum spoilt: it is made anew. */
-static __always_inline int sum_is_partial(struct __sk_buff *skb, u32 at)
-{
-	u16 before = 0;
-	u16 after = 0;
-
-	if (bpf_skb_load_bytes(skb, at, &before, 2) ||
-	    bpf_l4_csum_replace(skb, at, 0, __builtin_bswap16(1), 2) ||
-	    bpf_skb_load_bytes(skb, at, &after, 2))
-		return -1;
-	return before == after;
-}
-
-/* Sum of the pseudo header for a segment of `length` bytes; negative on failure. */
-static __always_inline long pseudo_sum(struct __sk_buff *skb, struct wb_cloning *work, u32 length)
-{
-	u32 words[10] = {};
-
-	if (work->is_v6) {
-		if (bpf_skb_load_bytes(skb, work->network + 8, words, 32))
-			return -1;
-		words[8] = __builtin_bswap32(length);
-		words[9] = __builtin_bswap32(IPPROTO_TCP);
-	} else {
-		if (bpf_skb_load_bytes(skb, work->network + 12, words, 8))
-			return -1;
-		words[2] = __builtin_bswap32(length);
-		words[3] = __builtin_bswap32(IPPROTO_TCP);
-	}
-	return bpf_csum_diff(NULL, 0, words, sizeof(words), 0);
-}
-
-#define WB_LOAD_WORD(i)                                                                            \
-	if ((i)*4 < length && bpf_skb_load_bytes(skb, at + (i)*4, &words[i], 4))                   \
-		return -1
-
-/* Adds a TCP header of `length` bytes, 36 to 60, to `sum`; negative on failure. */
-static __always_inline long header_sum(struct __sk_buff *skb, u32 at, u32 length, u32 sum)
-{
-	u32 words[15] = {};
-
-	WB_LOAD_WORD(0);
-	WB_LOAD_WORD(1);
-	WB_LOAD_WORD(2);
-	WB_LOAD_WORD(3);
-	WB_LOAD_WORD(4);
-	WB_LOAD_WORD(5);
-	WB_LOAD_WORD(6);
-	WB_LOAD_WORD(7);
-	WB_LOAD_WORD(8);
-	WB_LOAD_WORD(9);
-	WB_LOAD_WORD(10);
-	WB_LOAD_WORD(11);
-	WB_LOAD_WORD(12);
-	WB_LOAD_WORD(13);
-	WB_LOAD_WORD(14);
-	return bpf_csum_diff(NULL, 0, words, sizeof(words), sum);
-}
-
-/* Writes the new length into the IP header. */
-static __always_inline long set_ip_length(struct __sk_buff *skb, struct wb_cloning *work,
-					  u32 segment)
-{
-	u16 before = 0;
-	u16 after = __builtin_bswap16(work->is_v6 ? segment : segment + 20);
-	u32 at = work->network + (work->is_v6 ? 4 : 2);
-
-	if (!work->is_v6 &&
-	    (bpf_skb_load_bytes(skb, at, &before, 2) ||
-	     bpf_l3_csum_replace(skb, work->network + 10, before, after, 2)))
-		return -1;
-	return bpf_skb_store_bytes(skb, at, &after, 2, 0);
-}
-
-/*
- * Makes the copy a pure ACK that ends with the option. bpf_skb_change_tail() gives it memory of
- * its own, so the original's bytes are never touched; what fails half-way never leaves.
- */
-static __always_inline long make_copy(struct __sk_buff *skb, struct wb_cloning *work)
-{
-	u32 at = work->transport;
-	u32 old = work->header;
-	u32 length = old + WB_OPTION_LEN;
-	u32 seq = 0;
-	u16 zero = 0;
-	u8 control[2];
-
-	if (bpf_skb_load_bytes(skb, at + 4, &seq, 4) || seq != work->seq)
-		return -1;
-	int partial = sum_is_partial(skb, at + 16);
-
-	if (partial < 0 || bpf_skb_change_tail(skb, at + length, 0))
-		return -1;
-	control[0] = (length / 4) << 4;
-	control[1] = TCP_FLAG_ACK;
-	if (bpf_skb_store_bytes(skb, at + old, work->option, WB_OPTION_LEN, 0) ||
-	    bpf_skb_store_bytes(skb, at + 12, control, 2, 0) ||
-	    bpf_skb_store_bytes(skb, at + 16, &zero, 2, 0) || set_ip_length(skb, work, length))
-		return -1;
-	long sum = pseudo_sum(skb, work, length);
-
-	if (sum < 0)
-		return -1;
-	u16 check = fold_sum(sum);
-
-	if (!partial) {
-		sum = header_sum(skb, at, length, sum);
-		if (sum < 0)
-			return -1;
-		check = ~fold_sum(sum);
-	}
-	return bpf_skb_store_bytes(skb, at + 16, &check, 2, 0);
 }
 
 /* What became of a copy. */
@@ -402,8 +215,8 @@ static __always_inline void account(struct wb_connection *conn, u32 state, long 
 		count(WB_COUNT_CLONE_UNSEEN);
 	} else {
 		count(WB_COUNT_OPTION_WRITTEN);
-		conn->cloned = WB_FLAG_TOKEN_SENT |
-			       (flags & WB_OPTION_ANSWER ? WB_FLAG_ANSWER_SENT : 0);
+		conn->cloned =
+			WB_FLAG_TOKEN_SENT | (flags & WB_OPTION_ANSWER ? WB_FLAG_ANSWER_SENT : 0);
 	}
 }
 
@@ -426,6 +239,7 @@ static __always_inline void send_copy(struct __sk_buff *skb, struct wb_segment *
 		return;
 	}
 	slot->sock = 0;
+	take_slot(handshake_slot(segment->seq), 0);
 	conn->write_state = WB_WRITE_OFF;
 	if (conn->role == WB_ROLE_SERVER) {
 		/* It came late, but it came: no answer is needed. */
@@ -486,6 +300,10 @@ static __always_inline int clone_out(struct __sk_buff *skb, u32 link)
 	if (!segment_of(skb, link, &segment) || (segment.flags & wanted) != TCP_FLAG_ACK)
 		return TC_ACT_UNSPEC;
 	u32 index = handshake_slot(segment.seq);
+	u8 *taken = slot_is_taken(index);
+
+	if (!taken || !*taken)
+		return TC_ACT_UNSPEC;
 	struct wb_handshake *slot = bpf_map_lookup_elem(&handshakes, &index);
 
 	if (slot && slot->seq == segment.seq && slot->sock &&
@@ -529,8 +347,7 @@ static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_dr
 				       &option, sizeof(option)))
 		return TC_ACT_UNSPEC;
 	if (option.kind != cfg->option_kind || option.length != WB_OPTION_LEN ||
-	    option.exid[0] != (u8)(cfg->option_exid >> 8) ||
-	    option.exid[1] != (u8)cfg->option_exid)
+	    option.exid[0] != (u8)(cfg->option_exid >> 8) || option.exid[1] != (u8)cfg->option_exid)
 		return TC_ACT_UNSPEC;
 	if (!agent_is_alive()) {
 		count(WB_COUNT_CLONE_ASLEEP);

@@ -23,13 +23,13 @@ pub(crate) const CASES: &[Case] = &[
         name: "residue::nothing_is_left_after_an_orderly_end",
         needs: NEEDS,
         alone: false,
-        run: |lab| ended(lab, |agent| agent.stop()),
+        run: |lab| ended(lab, &Settings::default(), |agent| agent.stop()),
     },
     Case {
         name: "residue::nothing_is_left_after_sigkill",
         needs: NEEDS,
         alone: false,
-        run: |lab| ended(lab, |agent| agent.kill()),
+        run: |lab| ended(lab, &Settings::default(), |agent| agent.kill()),
     },
     Case {
         name: "residue::nothing_is_left_after_a_failed_start",
@@ -51,11 +51,15 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-fn ended(lab: &Lab, end: fn(&mut Agent) -> Result<()>) -> Result<()> {
+pub(crate) fn ended(
+    lab: &Lab,
+    settings: &Settings,
+    end: fn(&mut Agent) -> Result<()>,
+) -> Result<()> {
     let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
     let client = &site.clients[0];
-    let mut agent = Agent::prepare(lab, client, None, &Settings::default())?;
+    let mut agent = Agent::prepare(lab, client, None, settings)?;
     let hosts = [client, &site.backends[0]];
     let before = Residue::snapshot(lab, &hosts)?;
     agent.start()?;

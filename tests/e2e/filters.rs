@@ -1,0 +1,491 @@
+//! Packet filters of mode `tc-clone` on devices: what they leave, beside whom they run, and how
+//! they follow.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings, Status};
+use tests::lab::command;
+use tests::lab::frames::Capture;
+use tests::lab::host::Host;
+use tests::lab::needs::Need;
+use tests::lab::programs;
+use tests::lab::residue::{Residue, list};
+use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
+use tests::lab::wait::wait_for;
+
+use crate::case::{Case, SOON};
+use crate::clone::{CLONE, mode};
+use crate::nat::{prove, start_servers};
+use crate::residue::ended;
+use crate::scene::Scene;
+
+const NEEDS: &[Need] = &[Need::Program("bpftool"), Need::Program("tc")];
+const WITH_NEIGHBOUR: &[Need] = &[
+    Need::Program("bpftool"),
+    Need::Program("tc"),
+    Need::Program("clang-19"),
+];
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "filters::nothing_is_left_after_an_orderly_end",
+        needs: NEEDS,
+        alone: false,
+        run: |lab| ended(lab, &mode(CLONE)?, |agent| agent.stop()),
+    },
+    Case {
+        name: "filters::of_a_killed_agent_fall_asleep_and_go_with_the_next_start",
+        needs: NEEDS,
+        alone: false,
+        run: killed,
+    },
+    Case {
+        name: "filters::of_a_killed_agent_go_with_clean_and_with_a_start_in_another_mode",
+        needs: NEEDS,
+        alone: false,
+        run: killed_and_replaced,
+    },
+    Case {
+        name: "filters::of_others_stay_with_their_qdisc",
+        needs: WITH_NEIGHBOUR,
+        alone: false,
+        run: foreign,
+    },
+    Case {
+        name: "filters::that_end_the_chain_before_ours_cost_the_waybill_and_no_connection",
+        needs: WITH_NEIGHBOUR,
+        alone: false,
+        run: blocked,
+    },
+    Case {
+        name: "filters::follow_devices_that_come_and_go",
+        needs: NEEDS,
+        alone: false,
+        run: follow,
+    },
+    Case {
+        name: "filters::a_second_agent_in_the_same_network_leaves_them_to_the_first",
+        needs: NEEDS,
+        alone: false,
+        run: second_agent,
+    },
+    Case {
+        name: "filters::copies_are_twins_of_their_originals_with_right_checksums",
+        needs: &[Need::Program("tcpdump"), Need::Program("python3")],
+        alone: false,
+        run: twins,
+    },
+    Case {
+        name: "filters::a_gateway_that_drops_what_it_calls_invalid_loses_nothing",
+        needs: &[],
+        alone: false,
+        run: strict_gateway,
+    },
+    Case {
+        name: "filters::the_common_packet_leaves_early",
+        needs: &[Need::Program("bpftool"), Need::Program("iperf3")],
+        alone: true,
+        run: cost,
+    },
+];
+
+/// Key and value that force the mode under test.
+fn settings() -> Result<Settings> {
+    mode(CLONE)
+}
+
+/// What `tc` shows of a device's filters.
+fn shown(host: &Host, device: &str) -> Result<String> {
+    let mut text = String::new();
+    for direction in ["ingress", "egress"] {
+        let mut tc = host.command_beside("tc");
+        tc.args(["filter", "show", "dev", device, direction]);
+        text += &command::run(&mut tc)?;
+    }
+    Ok(text)
+}
+
+fn tc(host: &Host, arguments: &str) -> Result<()> {
+    let mut tc = host.command_beside("tc");
+    command::run(tc.args(arguments.split(' '))).map(drop)
+}
+
+/// Waits until a check holds in what an agent says of itself.
+fn wait_status(agent: &Agent, mut check: impl FnMut(&Status) -> Result<()>) -> Result<()> {
+    wait_for(SOON, "expected status", || {
+        agent.flush()?;
+        check(&agent.status()?)
+    })
+}
+
+/// Connects a few times; none may fail.
+fn talk(site: &Site, count: u32) -> Result<()> {
+    for family in Family::BOTH {
+        let count = count.to_string();
+        let seen = site.clients[0].connect(site.target(family), &["--count", &count])?;
+        ensure!(seen.iter().all(|c| c.error.is_empty()), "{seen:?}");
+    }
+    Ok(())
+}
+
+/// Counts packets with the option that reach the host's own stack.
+fn count_options(host: &Host) -> Result<()> {
+    host.nft(
+        "table inet reached { counter options { }\n\
+         chain in { type filter hook input priority 0; policy accept;\n\
+         tcp option 253 exists counter name options\n }\n}\n",
+    )
+}
+
+fn options_reached(host: &Host) -> Result<u64> {
+    let mut list = host.command_beside("nft");
+    list.args(["-j", "list", "counter", "inet", "reached", "options"]);
+    let listed: serde_json::Value = serde_json::from_str(&command::run(&mut list)?)?;
+    listed["nftables"]
+        .as_array()
+        .and_then(|all| all.iter().find_map(|e| e["counter"]["packets"].as_u64()))
+        .context("no counter")
+}
+
+fn killed(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let (client, backend) = (&site.clients[0], &site.backends[0]);
+    count_options(backend)?;
+    let before = Residue::snapshot(lab, &[client, backend])?;
+    let mut writer = Agent::start_on(lab, client, None, &settings()?)?;
+    let mut reader = Agent::prepare(lab, backend, None, &settings()?)?;
+    reader.start()?;
+    talk(&site, 10)?;
+    ensure!(site.options_seen()? >= 20, "no copies were made");
+    ensure!(
+        options_reached(backend)? == 0,
+        "copies reached the stack although a filter takes them off"
+    );
+    reader.kill()?;
+    ensure!(
+        shown(backend, "eth0")?.contains("wb_clone_in"),
+        "the kernel removed the filters itself, so nothing is proven"
+    );
+    // Its filter takes copies off until it misses the heartbeat.
+    wait_for(Duration::from_secs(14), "sleep of the filters", || {
+        talk(&site, 1)?;
+        ensure!(options_reached(backend)? > 0, "copies are still taken off");
+        Ok(())
+    })?;
+    reader.start()?;
+    let text = shown(backend, "eth0")?;
+    ensure!(text.matches("handle 0x5742").count() == 2, "{text}");
+    let reached = options_reached(backend)?;
+    talk(&site, 5)?;
+    ensure!(options_reached(backend)? == reached, "they still sleep");
+    reader.stop()?;
+    writer.stop()?;
+    before.wait_same(lab, &[client, backend])
+}
+
+fn killed_and_replaced(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let client = &site.clients[0];
+    let before = Residue::snapshot(lab, &[client])?;
+    Agent::start_on(lab, client, None, &settings()?)?.kill()?;
+    ensure!(
+        shown(client, "eth0")?.contains("wb_clone_"),
+        "nothing was left, so nothing is proven"
+    );
+    let mut clean = client.command_beside(&lab.binaries().agent);
+    let said = command::run(clean.arg("clean"))?;
+    ensure!(said.contains("from 1 device"), "{said}");
+    before.wait_same(lab, &[client])?;
+    let said = command::run(&mut clean)?;
+    ensure!(said.contains("no packet filters"), "{said}");
+    std::fs::remove_dir_all(client.directory().join("rootfs"))?;
+    Agent::start_on(lab, client, None, &settings()?)?.kill()?;
+    std::fs::remove_dir_all(client.directory().join("rootfs"))?;
+    let mut other = Agent::start_on(lab, client, None, &mode("sockops")?)?;
+    ensure!(
+        !shown(client, "eth0")?.contains("wb_clone_"),
+        "filters of the killed agent are still there"
+    );
+    other.stop()?;
+    before.wait_same(lab, &[client])
+}
+
+/// Filters as another tool might have them: one looks on, the other ends the chain.
+const NEIGHBOUR: &str = r#"
+#define SEC(name) __attribute__((section(name), used))
+SEC("look") int neighbour_look(void *ctx) { return -1; }
+SEC("pass") int neighbour_pass(void *ctx) { return 0; }
+char LICENSE[] SEC("license") = "GPL";
+"#;
+
+/// Attaches one of them: `egress protocol all pref 7 handle 7`, and its section.
+fn neighbour(lab: &Lab, host: &Host, place: &str, section: &str) -> Result<()> {
+    let source = lab.directory().join("neighbour.c");
+    let object = source.with_extension("o");
+    std::fs::write(&source, NEIGHBOUR)?;
+    let mut clang = Command::new("clang-19");
+    clang.args(["-O2", "-target", "bpf", "-c"]).arg(&source);
+    command::run(clang.arg("-o").arg(&object))?;
+    let object = object.display();
+    let filter = format!("filter add dev eth0 {place} bpf da obj {object} sec {section}");
+    tc(host, &filter)
+}
+
+fn foreign(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    // There before the agent, and added while it runs on a qdisc that the agent made.
+    tc(client, "qdisc add dev eth0 clsact")?;
+    neighbour(lab, client, "egress protocol all pref 7 handle 7", "look")?;
+    let before = Residue::snapshot(lab, &[client])?;
+    let mut agent = Agent::prepare(lab, client, None, &settings()?)?;
+    agent.start()?;
+    talk(&site, 5)?;
+    ensure!(site.options_seen()? >= 10, "no copies beside the neighbour");
+    ensure!(
+        shown(client, "eth0")?.contains("wb_clone_out"),
+        "no filter of ours"
+    );
+    agent.stop()?;
+    before.wait_same(lab, &[client])?;
+    tc(client, "qdisc del dev eth0 clsact")?;
+    agent.start()?;
+    neighbour(lab, client, "ingress protocol all pref 7 handle 7", "look")?;
+    agent.stop()?;
+    let text = shown(client, "eth0")?;
+    ensure!(
+        text.contains("look") && !text.contains("wb_clone_"),
+        "the neighbour is gone or ours are not: {text}"
+    );
+    Ok(())
+}
+
+fn blocked(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    tc(client, "qdisc add dev eth0 clsact")?;
+    // Accepts everything: nothing behind it in the chain ever runs.
+    neighbour(lab, client, "egress protocol ip pref 1 handle 7", "pass")?;
+    let agent = Agent::start_on(lab, client, None, &settings()?)?;
+    talk(&site, 10)?;
+    wait_status(&agent, |status| {
+        let unsent = status.counter("clone_unsent_total")?;
+        ensure!(unsent == 10, "{unsent} of the 10 IPv4 connections unsent");
+        let written = status.counter("option_written_total")?;
+        ensure!(
+            written == 10,
+            "{written} of the 10 IPv6 connections written"
+        );
+        Ok(())
+    })
+}
+
+fn follow(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let client = &site.clients[0];
+    let mut agent = Agent::start_on(lab, client, None, &settings()?)?;
+    let devices = |wanted: u64| {
+        wait_status(&agent, |status| {
+            let now = status.counter("clone_devices")?;
+            ensure!(now == wanted, "{now} devices instead of {wanted}");
+            let refused = status.counter("clone_devices_refused")?;
+            ensure!(refused == 0, "{refused} devices refused");
+            Ok(())
+        })
+    };
+    devices(1)?;
+    client.ip(
+        "link add one type veth peer name two\nlink set one up\nlink set two up\n\
+         link add bridge0 type bridge\nlink set bridge0 up\n\
+         tuntap add dev raw0 mode tun\nlink set raw0 up\n",
+    )?;
+    devices(5)?;
+    ensure!(shown(client, "one")?.contains("wb_clone_in "), "plain");
+    ensure!(shown(client, "raw0")?.contains("wb_clone_out_ip"), "tunnel");
+    client.ip("link set one master bridge0\n")?;
+    wait_for(SOON, "filter for a port", || {
+        let text = shown(client, "one")?;
+        ensure!(text.contains("wb_clone_in_pt"), "{text}");
+        Ok(())
+    })?;
+    client.ip("link del one\n")?;
+    devices(3)?;
+    // Somebody else removes what hangs on a device; it comes back with the next look.
+    tc(client, "qdisc del dev eth0 clsact")?;
+    client.ip("link set raw0 down\nlink set raw0 up\n")?;
+    wait_for(SOON, "filters that were removed", || {
+        let text = shown(client, "eth0")?;
+        ensure!(text.contains("wb_clone_out"), "{text}");
+        Ok(())
+    })?;
+    agent.stop()?;
+    let text = shown(client, "bridge0")? + &shown(client, "raw0")? + &shown(client, "eth0")?;
+    ensure!(text.is_empty(), "left: {text}");
+    Ok(())
+}
+
+fn second_agent(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    let first = Agent::start_on(lab, client, None, &settings()?)?;
+    // Another root directory, or the second would not even start.
+    std::fs::rename(
+        client.directory().join("rootfs"),
+        client.directory().join("first"),
+    )?;
+    let mut second = Agent::start_on(lab, client, None, &settings()?)?;
+    let status = second.status()?;
+    ensure!(status.mode == "observe", "the second writes, too");
+    let plan = format!("{:?}", status.plan);
+    ensure!(plan.contains("another agent"), "{plan}");
+    second.stop()?;
+    talk(&site, 5)?;
+    ensure!(site.options_seen()? == 10, "the first one's filters");
+    ensure!(
+        shown(client, "eth0")?.contains("wb_clone_out"),
+        "the second removed the first one's filters"
+    );
+    drop(first);
+    Ok(())
+}
+
+fn twins(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    let mut agent = Agent::prepare(lab, client, None, &settings()?)?;
+    agent.start()?;
+    for offload in ["on", "off"] {
+        set_checksum_offload(client, offload)?;
+        set_checksum_offload(&site.backends[0], offload)?;
+        let capture = Capture::start(client, "eth0")?;
+        talk(&site, 20)?;
+        // First data together with the handshake ACK: the copy is its header alone.
+        let late = ["--count", "10", "--up", "20000"];
+        client.connect(site.target(Family::V4), &late)?;
+        let frames = capture.stop()?;
+        ensure!(
+            frames.option_empty == 50 && frames.option_data == 0,
+            "offload {offload}: {} copies, {} options on data",
+            frames.option_empty,
+            frames.option_data
+        );
+        ensure!(
+            frames.twins == 50,
+            "offload {offload}: {} of 50 copies are twins",
+            frames.twins
+        );
+        ensure!(
+            offload == "on" || frames.wrong_sums == 0,
+            "{} wrong checksums",
+            frames.wrong_sums
+        );
+    }
+    let backend = tests::lab::counters::Counters::of(&site.backends[0])?;
+    ensure!(backend.value("Tcp.InCsumErrors") == 0, "checksum errors");
+    ensure!(backend.value("Tcp.InErrs") == 0, "broken segments");
+    Ok(())
+}
+
+/// `ethtool --offload eth0 tx`, for which the lab has no program: through the device's own peer.
+fn set_checksum_offload(host: &Host, state: &str) -> Result<()> {
+    let script = host.directory().join("offload.py");
+    std::fs::write(&script, include_str!("offload.py"))?;
+    let mut python = host.command_beside(programs::python());
+    command::run(python.arg(&script).args(["eth0", state])).map(drop)
+}
+
+fn strict_gateway(lab: &Lab) -> Result<()> {
+    for liberal in ["0", "1"] {
+        let lab = Lab::new(lab.binaries())?;
+        let mut scene = Scene::bare(&lab, 2, 2, Nat::FullNat, Middlebox::Plain)?;
+        scene.site.gateway.nft(
+            "table inet strict { counter lost { }\n\
+             chain pass { type filter hook forward priority 0; policy accept;\n\
+             ct state invalid counter name lost drop\n }\n\
+             chain in { type filter hook input priority 0; policy accept;\n\
+             ct state invalid counter name lost drop\n }\n}\n",
+        )?;
+        scene
+            .site
+            .gateway
+            .sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", liberal)?;
+        for host in scene.site.clients.iter().chain(&scene.site.backends) {
+            host.sysctl("net.ipv4.conf.all.rp_filter", "1")?;
+        }
+        let settings = settings()?;
+        scene.start_with(&settings, &settings)?;
+        let servers = start_servers(&scene.site, &[])?;
+        prove(&mut scene, Nat::FullNat, &servers, &[])?;
+        ensure!(
+            scene.site.conntrack_invalid()? == 0,
+            "liberal {liberal}: packets that conntrack calls invalid"
+        );
+        drop(scene);
+        lab.close()?;
+    }
+    Ok(())
+}
+
+/// Nanoseconds per run that a filter may take on average while data flows. Measured are 170 with
+/// the cache full of 64 KiB segments, 55 of which an empty program takes, too; in a loop it is 5.
+const COMMON_NS: u64 = 500;
+
+/// Counts the time that programs take, for as long as it lives.
+struct Stopwatch {
+    before: String,
+}
+
+impl Stopwatch {
+    const SETTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+    fn start() -> Result<Self> {
+        let before = std::fs::read_to_string(Self::SETTING)?;
+        std::fs::write(Self::SETTING, "1")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        std::fs::write(Self::SETTING, self.before.trim()).ok();
+    }
+}
+
+fn cost(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::iperf_server(&site.backends[0], 5201)?;
+    let agent = Agent::start_on(lab, &site.clients[0], None, &settings()?)?;
+    let endpoint = std::net::SocketAddr::new(site.backend_ip(0, Family::V4), 5201);
+    let watch = Stopwatch::start()?;
+    programs::iperf_client(&site.clients[0], endpoint, &["--bytes", "200M"])?;
+    drop(watch);
+    let held = std::fs::read_dir(format!("/proc/{}/fdinfo", agent.pid()?))?
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+        .filter_map(|text| {
+            text.lines()
+                .find_map(|l| l.strip_prefix("prog_id:\t")?.parse().ok())
+        })
+        .collect::<std::collections::BTreeSet<u64>>();
+    for name in ["wb_clone_out", "wb_clone_in"] {
+        let programs = list("prog")?;
+        let program = programs
+            .iter()
+            .find(|p| p["name"] == name && p["id"].as_u64().is_some_and(|id| held.contains(&id)))
+            .with_context(|| format!("{name} is not held by the agent"))?;
+        let number = |key: &str| program[key].as_u64().unwrap_or(0);
+        let (runs, spent) = (number("run_cnt"), number("run_time_ns"));
+        ensure!(runs > 500, "{name} ran {runs} times only: {program}");
+        let each = spent / runs;
+        ensure!(each < COMMON_NS, "{name}: {each} ns in each of {runs} runs");
+    }
+    Ok(())
+}
