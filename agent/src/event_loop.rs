@@ -193,7 +193,12 @@ impl EventLoop {
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
-            match poll.poll(&mut events, Some(left.min(TICK))) {
+            let most = if self.devices_changed {
+                FOLLOW_PAUSE
+            } else {
+                TICK
+            };
+            match poll.poll(&mut events, Some(left.min(most))) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 other => other.context("wait for events")?,
             }
@@ -384,8 +389,8 @@ impl EventLoop {
         if let Some(shared) = loader::is_shared(&loaded.cgroup, loaded.sockops_id) {
             settings.keep_cb_flags = u8::from(shared);
         }
-        if loaded.filters.is_some() {
-            settings.clone = loader::clone_flags();
+        if let Some(filters) = &loaded.filters {
+            settings.clone = loader::clone_flags(filters);
         }
         if settings != loaded.settings {
             loaded.settings = settings;

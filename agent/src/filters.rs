@@ -113,6 +113,7 @@ pub struct Filters {
     attached: BTreeMap<u32, Attached>,
     /// Devices that the kernel refused, with its reason.
     refused: BTreeMap<u32, String>,
+    forwards: bool,
     _lock: UnixDatagram,
 }
 
@@ -131,6 +132,7 @@ impl Filters {
             programs,
             attached: BTreeMap::new(),
             refused: BTreeMap::new(),
+            forwards: forwards(),
             _lock: lock,
         })
     }
@@ -153,6 +155,12 @@ impl Filters {
         (self.attached.len(), self.refused.len())
     }
 
+    /// Whether what arrives may be for another machine, as the last look at the devices found.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.forwards
+    }
+
     /// Why the first device that refused did so.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
@@ -166,6 +174,7 @@ impl Filters {
     /// Devices cannot be listed.
     pub fn follow(&mut self) -> Result<()> {
         let devices = devices(&mut self.route).context("list the devices")?;
+        self.forwards = forwards();
         let wanted = device::choose(&devices, |index| self.attached.contains_key(&index));
         let there: BTreeSet<u32> = devices.iter().map(|device| device.index).collect();
         self.refused.retain(|index, _| wanted.contains_key(index));
@@ -275,6 +284,24 @@ fn lock() -> Result<UnixDatagram> {
     let name = SocketAddr::from_abstract_name(LOCK).context("name the lock")?;
     UnixDatagram::bind_addr(&name)
         .context("another agent has packet filters in this network namespace")
+}
+
+/// Whether any device forwards, by IPv4 or IPv6: each device has a switch of its own.
+fn forwards() -> bool {
+    ["/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"]
+        .into_iter()
+        .any(|family| match std::fs::read_dir(family) {
+            Ok(devices) => devices.flatten().any(|device| {
+                let switch = std::fs::read_to_string(device.path().join("forwarding"));
+                // A device that went away does not forward; what cannot be read may.
+                switch.map_or_else(
+                    |error| error.kind() != io::ErrorKind::NotFound,
+                    |switch| switch.trim() != "0",
+                )
+            }),
+            // Without the directory there is no such protocol.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
 }
 
 fn devices(route: &mut Route) -> io::Result<Vec<Device>> {

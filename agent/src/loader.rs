@@ -160,8 +160,8 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         true => attach_filters(&object, &loaded, &maps, &mut refused),
         false => None,
     };
-    if filters.is_some() {
-        settings.clone = clone_flags();
+    if let Some(filters) = &filters {
+        settings.clone = clone_flags(filters);
         write_settings(&maps.config, &settings)?;
     }
     for name in loaded.iter().filter(|name| is_attached_alone(name)) {
@@ -421,20 +421,14 @@ pub fn beat(map: &MapHandle) -> Result<()> {
         .context("write the heartbeat into the kernel")
 }
 
-/// What packet filters are told of this host: whether what arrives may be for another one.
+/// What packet filters are told of this host.
 #[must_use]
-pub fn clone_flags() -> u8 {
-    let forwards = |path: &str| {
-        let text = std::fs::read_to_string(path);
-        // Without the file there is no such protocol; what cannot be read may be on.
-        text.map_or_else(
-            |error| error.kind() != std::io::ErrorKind::NotFound,
-            |text| text.trim() != "0",
-        )
+pub fn clone_flags(filters: &Filters) -> u8 {
+    let drop = if filters.forwards() {
+        0
+    } else {
+        abi::WB_CLONE_DROP
     };
-    let routes = forwards("/proc/sys/net/ipv4/ip_forward")
-        || forwards("/proc/sys/net/ipv6/conf/all/forwarding");
-    let drop = if routes { 0 } else { abi::WB_CLONE_DROP };
     u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
 }
 

@@ -204,8 +204,29 @@ static __always_inline void clone_closed(u64 key, struct wb_connection *conn)
 	}
 }
 
-/* What became of a copy. */
-static __always_inline void account(struct wb_connection *conn, u32 state, long error, u8 flags)
+/*
+ * Keeps an option for the connection that will ask for it. False when it is there already: the
+ * same packet passes several devices, and networks repeat packets.
+ */
+static __always_inline bool note_arrival(struct wb_arrival_key *key, struct wb_segment *segment,
+					 u64 token, u8 flags)
+{
+	struct wb_arrival arrival = {};
+
+	key->seq = segment->seq;
+	key->ack = flags & WB_OPTION_ANSWER ? 0 : segment->ack;
+	if (bpf_map_lookup_elem(&arrivals, key))
+		return 0;
+	arrival.token = token;
+	arrival.ack = segment->ack;
+	arrival.flags = flags;
+	if (bpf_map_update_elem(&arrivals, key, &arrival, BPF_ANY))
+		count(WB_COUNT_CLONE_ARRIVALS_FAILED);
+	return 1;
+}
+
+/* Counts what became of a copy; true when it left. */
+static __always_inline bool account(struct wb_connection *conn, u32 state, long error, u8 flags)
 {
 	if (state == WB_CLONING_FAILED) {
 		count(WB_COUNT_CLONE_REWRITE_FAILED);
@@ -217,7 +238,9 @@ static __always_inline void account(struct wb_connection *conn, u32 state, long 
 		count(WB_COUNT_OPTION_WRITTEN);
 		conn->cloned =
 			WB_FLAG_TOKEN_SENT | (flags & WB_OPTION_ANSWER ? WB_FLAG_ANSWER_SENT : 0);
+		return 1;
 	}
+	return 0;
 }
 
 /* Copies a segment that a connection waits for. */
@@ -255,8 +278,11 @@ static __always_inline void send_copy(struct __sk_buff *skb, struct wb_segment *
 		count(WB_COUNT_OPTION_STORE_FAILED);
 		return;
 	}
+	struct wb_arrival_key key_here = {};
 	u32 mark = skb->mark;
 
+	/* The peer may be on this host, in a container that no reader of ours sees. */
+	note_arrival(&key_here, segment, conn->token_sent, flags);
 	work->mark = mark;
 	work->seq = segment->seq;
 	work->network = segment->network;
@@ -271,7 +297,8 @@ static __always_inline void send_copy(struct __sk_buff *skb, struct wb_segment *
 	u32 state = work->state;
 
 	work->state = WB_CLONING_IDLE;
-	account(conn, state, error, flags);
+	if (!account(conn, state, error, flags))
+		bpf_map_delete_elem(&arrivals, &key_here);
 }
 
 /* The run for a copy. */
@@ -312,25 +339,6 @@ static __always_inline int clone_out(struct __sk_buff *skb, u32 link)
 	return TC_ACT_UNSPEC;
 }
 
-/* Keeps an option for the connection that will ask for it. */
-static __always_inline void note_arrival(struct wb_segment *segment, u64 token, u8 flags)
-{
-	struct wb_arrival_key key = {};
-	struct wb_arrival arrival = {};
-
-	key.seq = segment->seq;
-	key.ack = flags & WB_OPTION_ANSWER ? 0 : segment->ack;
-	/* The same packet passes several devices, and networks repeat packets. */
-	if (bpf_map_lookup_elem(&arrivals, &key))
-		return;
-	arrival.token = token;
-	arrival.ack = segment->ack;
-	arrival.flags = flags;
-	count(WB_COUNT_CLONE_ARRIVED);
-	if (bpf_map_update_elem(&arrivals, &key, &arrival, BPF_ANY))
-		count(WB_COUNT_CLONE_ARRIVALS_FAILED);
-}
-
 /* Our option is the last of a header that has it, whoever wrote it. */
 static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_drop)
 {
@@ -357,7 +365,10 @@ static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_dr
 
 	if (!token)
 		return TC_ACT_UNSPEC;
-	note_arrival(&segment, token, option.flags);
+	struct wb_arrival_key key = {};
+
+	if (note_arrival(&key, &segment, token, option.flags))
+		count(WB_COUNT_CLONE_ARRIVED);
 	if (may_drop && (cfg->clone & WB_CLONE_DROP) && (option.flags & WB_OPTION_CLONE) &&
 	    segment.flags == TCP_FLAG_ACK && !segment.payload) {
 		count(WB_COUNT_CLONE_TAKEN_OFF);

@@ -11,6 +11,7 @@ mod bad_option;
 mod case;
 mod clone;
 mod connection;
+mod containers;
 mod demo;
 mod filters;
 mod harm;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         nat::CASES,
         clone::CASES,
         filters::CASES,
+        containers::CASES,
         connection::CASES,
         harm::CASES,
         loss::CASES,
