@@ -48,6 +48,8 @@ pub struct Defaults {
     pub checks: Vec<String>,
     /// Injection modes to force, or `auto`.
     pub modes: Vec<String>,
+    /// Modes, or pairs of them (`client+server`), in which edges are shown and no more.
+    pub edge_modes: Vec<String>,
 }
 
 /// When a program counts as grown.

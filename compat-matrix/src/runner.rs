@@ -165,6 +165,11 @@ impl Runner<'_> {
             "checks": self.checks,
             "faults": self.faults,
             "modes": job.kernel.modes.as_ref().unwrap_or(&self.defaults.modes),
+            // Who asks for modes gets these and no others.
+            "edge_modes": match job.kernel.modes {
+                Some(_) => &[],
+                None => self.defaults.edge_modes.as_slice(),
+            },
             "timeout_s": self.defaults.timeout_s.saturating_sub(20).max(10),
         });
         let mut bytes = self.payload.to_vec();

@@ -18,6 +18,10 @@ pub(crate) struct Order {
     /// Modes of the agent; `auto` lets the agent choose.
     #[serde(default = "auto")]
     pub(crate) modes: Vec<String>,
+    /// Modes in which edges are shown through one gateway, and no more; `a+b` is a client's and
+    /// a server's.
+    #[serde(default)]
+    pub(crate) edge_modes: Vec<String>,
     /// Seconds that all checks together may take.
     #[serde(default = "five_minutes")]
     pub(crate) timeout_s: u64,

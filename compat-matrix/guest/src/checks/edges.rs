@@ -35,6 +35,9 @@ const SHAPES: [Shape; 3] = [
     },
 ];
 
+/// The gateway through which forced modes show that they work.
+const FORCED: [Shape; 1] = [SHAPES[0]];
+
 /// Records through perf buffers, as on kernels without a ring; needs agents of its own.
 const PERF: [Shape; 1] = [Shape {
     name: "routed-perf",
@@ -53,7 +56,8 @@ struct Group<'a> {
     shapes: &'a [Shape],
     backends: usize,
     mode: &'a str,
-    settings: Settings,
+    /// The client's, and the backends'.
+    settings: [Settings; 2],
     /// The first of all: here the ordered faults are.
     first: bool,
 }
@@ -69,8 +73,9 @@ struct Sent {
 /// Runs every shape in every mode.
 pub(super) fn run(run: &mut Run) -> Result<()> {
     for (at, mode) in run.order.modes.clone().iter().enumerate() {
-        let settings = mode_settings(mode)?;
-        let perf = settings.clone().with("agent.transport", "'perf'")?;
+        let settings = pair_settings(mode)?;
+        let [ring, _] = &settings;
+        let perf = ring.clone().with("agent.transport", "'perf'")?;
         let turning = Group {
             shapes: &SHAPES,
             backends: 2,
@@ -84,13 +89,29 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
                 shapes: &PERF,
                 backends: 1,
                 mode,
-                settings: perf,
+                settings: [perf.clone(), perf],
                 first: false,
             };
             report(run, &perf)?;
         }
     }
+    for mode in &run.order.edge_modes.clone() {
+        let forced = Group {
+            shapes: &FORCED,
+            backends: 1,
+            mode,
+            settings: pair_settings(mode)?,
+            first: false,
+        };
+        report(run, &forced)?;
+    }
     Ok(())
+}
+
+/// Settings of the client's and of the backends' agents for `mode` or `mode+mode`.
+fn pair_settings(mode: &str) -> Result<[Settings; 2]> {
+    let (client, server) = mode.split_once('+').unwrap_or((mode, mode));
+    Ok([mode_settings(client)?, mode_settings(server)?])
 }
 
 /// Runs the shapes of one lab and reports each with each IP version.
@@ -139,7 +160,7 @@ type Results = Vec<(Sent, Result<Found>)>;
 
 fn in_lab(run: &mut Run, group: &Group<'_>) -> Result<Results> {
     run.need_tokens()?;
-    if group.mode == "observe" {
+    if group.mode.split('+').any(|mode| mode == "observe") {
         let reason = "without the option no edge is seen through a gateway";
         return Err(Skip(reason.into()).into());
     }
@@ -164,10 +185,12 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
     let site = Site::wire(lab, 1, group.backends, Gateway::Routes.nat())?;
     let mut stage = Stage::set(lab, site)?;
     if group.mode != "auto" {
-        knows(lab, &stage, &group.settings)?;
+        for settings in &group.settings {
+            knows(lab, &stage, settings)?;
+        }
     }
     stage.start_agents(lab, &group.settings)?;
-    promised(run, &stage)?;
+    promised(run, &stage, group.mode)?;
     let mut sent: Vec<Sent> = Vec::new();
     for shape in group.shapes {
         for family in Family::BOTH {
@@ -244,16 +267,28 @@ fn knows(lab: &Lab, stage: &Stage, settings: &Settings) -> Result<()> {
 }
 
 /// Whether the running agents do what `doctor` promised.
-fn promised(run: &Run, stage: &Stage) -> Result<()> {
-    let mode = run.planned("mode").split(':').next().unwrap_or_default();
-    for agent in &stage.agents {
+///
+/// # Errors
+/// When one does less; a skip where a forced mode is more than this kernel can do.
+fn promised(run: &Run, stage: &Stage, asked: &str) -> Result<()> {
+    let chosen = run.planned("mode").split(':').next().unwrap_or_default();
+    let (client, server) = asked.split_once('+').unwrap_or((asked, asked));
+    for (at, agent) in stage.agents.iter().enumerate() {
         let status = agent.status()?;
         let why = status.plan.iter().find(|(name, _)| name == "mode");
+        let why = why.map_or(&status.mode, |(_, why)| why);
+        // The client's is the first.
+        let mode = match if at == 0 { client } else { server } {
+            "auto" => chosen,
+            forced if status.mode != forced => {
+                return Err(Skip(format!("{forced} cannot be forced here: {why}")).into());
+            }
+            forced => forced,
+        };
         ensure!(
             status.mode == mode,
-            "doctor promised mode {mode}, the agent on {} runs {}",
+            "doctor promised mode {mode}, the agent on {} runs {why}",
             agent.host.name(),
-            why.map_or(&status.mode, |(_, why)| why)
         );
     }
     Ok(())

@@ -70,7 +70,7 @@ fn harmless(lab: &Lab, settings: &Settings) -> Result<()> {
         without = round(&stage, watched)?;
     }
     drop(servers);
-    stage.start_agents(lab, settings)?;
+    stage.start_agents(lab, &[settings.clone(), settings.clone()])?;
     let servers = stage.serve(Gateway::Routes)?;
     let mut with = round(&stage, watched)?;
     for _ in 1..ATTEMPTS {

@@ -49,7 +49,7 @@ fn site(lab: &Lab, settings: &Settings) -> Result<Stage> {
     let site = Site::wire(lab, 1, 1, Gateway::Routes.nat())?;
     let mut stage = Stage::set(lab, site)?;
     let tiny = settings.clone().with("limits.ring_bytes", "'64KiB'")?;
-    stage.start_agents(lab, &tiny)?;
+    stage.start_agents(lab, &[tiny.clone(), tiny])?;
     Ok(stage)
 }
 

@@ -42,8 +42,10 @@ impl Stage {
     }
 
     /// Starts an agent on the client and every backend.
-    pub(super) fn start_agents(&mut self, lab: &Lab, settings: &Settings) -> Result<()> {
-        for (hosts, name) in [(&self.site.clients, SHOP), (&self.site.backends, STOCK)] {
+    /// Clients' settings come first.
+    pub(super) fn start_agents(&mut self, lab: &Lab, settings: &[Settings; 2]) -> Result<()> {
+        let sides = [(&self.site.clients, SHOP), (&self.site.backends, STOCK)];
+        for ((hosts, name), settings) in sides.into_iter().zip(settings) {
             for host in hosts {
                 let settings = settings.clone().with("service", &rule(name))?;
                 let agent = Agent::start_on(lab, host, Some(&self.collector), &settings)?;
