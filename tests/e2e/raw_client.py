@@ -1,10 +1,12 @@
 """TCP handshakes by hand, each with its own options on the handshake ACK.
 
-Usage: raw_client.py LOCAL REMOTE PORT HEX...    (IPv4; needs CAP_NET_RAW)
+Usage: raw_client.py LOCAL REMOTE PORT [late|twice|last] HEX...    (IPv4; needs CAP_NET_RAW)
 
 The kernel does not know these connections and would reset them: whoever starts this drops its
 RST segments. For each HEX (the options' bytes, padded here to words) one line is printed:
 "ok" when the server took the connection and acknowledged 24 bytes of data, else what went wrong.
+With "late" the options come on a second handshake ACK, with "twice" on both, with "last" on one
+that arrives after the data.
 """
 
 import random
@@ -66,15 +68,19 @@ class Connection:
                     return found
         return None
 
-    def run(self, options):
+    def run(self, options, when=""):
         self.send(SYN, b"\2\4\5\xb4")
         answer = self.receive(lambda flags, _, __: flags & (SYN | RST))
         if not answer or answer[0] & RST:
             return "no SYN-ACK: %r" % (answer,)
         self.sequence += 1
         self.acknowledged = (answer[1] + 1) % (1 << 32)
-        self.send(ACK, options)
+        self.send(ACK, b"" if when in ("late", "last") else options)
+        if when in ("late", "twice"):
+            self.send(ACK, options)
         self.send(ACK | PSH, b"", REQUEST)
+        if when == "last":
+            self.send(ACK, options)
         self.sequence += len(REQUEST)
         wanted = self.sequence % (1 << 32)
         answer = self.receive(lambda flags, _, ack: flags & RST or ack == wanted)
@@ -94,9 +100,11 @@ def main():
     local, remote, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
     raw.bind((local, 0))
-    for options in sys.argv[4:]:
+    words = sys.argv[4:]
+    when = words.pop(0) if words[0] in ("late", "twice", "last") else ""
+    for options in words:
         connection = Connection(raw, local, remote, port)
-        print(connection.run(bytes.fromhex(options)), flush=True)
+        print(connection.run(bytes.fromhex(options), when), flush=True)
 
 
 main()
