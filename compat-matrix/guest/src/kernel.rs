@@ -131,6 +131,9 @@ pub(crate) struct Verified {
 /// The kernel's log level that asks for the numbers of the verifier alone (BPF_LOG_STATS).
 const NUMBERS_ONLY: u32 = 4;
 
+/// The level at which the verifier says what it walked through, and so why it refuses.
+const WORDS: u32 = 1;
+
 /// What libbpf said since it was last asked; bounded by the size of one load's log.
 static SAID: Mutex<String> = Mutex::new(String::new());
 
@@ -156,13 +159,26 @@ pub(crate) fn programs(object: &[u8]) -> Result<Vec<String>> {
 /// # Errors
 /// The kernel refuses it; with the last words of its verifier.
 pub(crate) fn verify(object: &[u8], wanted: &str) -> Result<Verified> {
+    let (loaded, said) = load_heard(object, wanted, NUMBERS_ONLY);
+    if let Err(error) = loaded {
+        // Numbers do not say why; what it walked through does.
+        let (_, said) = load_heard(object, wanted, WORDS);
+        return Err(match last_words(&said) {
+            words if words.is_empty() => error,
+            words => anyhow!("{error:#}: {words}"),
+        });
+    }
+    read_numbers(&said).with_context(|| format!("no numbers of the verifier for {wanted}"))
+}
+
+/// Loads one program, and what libbpf and the verifier said meanwhile.
+fn load_heard(object: &[u8], wanted: &str, level: u32) -> (Result<()>, String) {
     SAID.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let before = set_print(Some((PrintLevel::Debug, listen)));
-    let loaded = load_alone(object, wanted);
+    let loaded = load_alone(object, wanted, level);
     set_print(before);
     let said = SAID.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    loaded.map_err(|error| anyhow!("{error:#}: {}", last_words(&said)))?;
-    read_numbers(&said).with_context(|| format!("no numbers of the verifier for {wanted}"))
+    (loaded, said)
 }
 
 fn open(object: &[u8]) -> Result<libbpf_rs::OpenObject> {
@@ -171,13 +187,13 @@ fn open(object: &[u8]) -> Result<libbpf_rs::OpenObject> {
     builder.open_memory(object).context("open the programs")
 }
 
-fn load_alone(object: &[u8], wanted: &str) -> Result<()> {
+fn load_alone(object: &[u8], wanted: &str, level: u32) -> Result<()> {
     let mut object = open(object)?;
     for mut program in object.progs_mut() {
         let this = program.name() == wanted;
         program.set_autoload(this);
         if this {
-            program.set_log_level(NUMBERS_ONLY);
+            program.set_log_level(level);
         }
     }
     for mut map in object.maps_mut() {
@@ -214,9 +230,17 @@ fn read_numbers(said: &str) -> Option<Verified> {
 
 /// The last lines of a verifier's log, for a reason on one line.
 fn last_words(said: &str) -> String {
+    let idle = [
+        "processed ",
+        "verification time ",
+        "stack depth ",
+        "libbpf: ",
+    ];
     let useful = |line: &&str| {
         let line = line.trim();
-        !line.is_empty() && !line.contains("-- END PROG") && !line.starts_with("processed ")
+        !line.is_empty()
+            && !line.contains("-- END PROG")
+            && !idle.iter().any(|begin| line.starts_with(begin))
     };
     let lines: Vec<&str> = said.lines().filter(useful).collect();
     let last = &lines[lines.len().saturating_sub(4)..];
@@ -228,7 +252,20 @@ fn last_words(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verified, read_numbers};
+    use super::{Verified, last_words, read_numbers};
+
+    #[test]
+    fn the_last_words_are_those_of_the_verifier_and_not_the_numbers_behind_them() {
+        let said = "libbpf: prog 'a': BPF program load failed: -EACCES\n0: r0 = 1\n\
+                    R2 invalid mem access 'scalar'\nverification time 12 usec\n\
+                    processed 9 insns (limit 1000000)\n-- END PROG LOAD LOG --\n\
+                    libbpf: prog 'a': failed to load: -EACCES\n";
+        assert_eq!(
+            last_words(said),
+            "0: r0 = 1 | R2 invalid mem access 'scalar'"
+        );
+        assert_eq!(last_words("libbpf: failed to load\n"), "");
+    }
 
     #[test]
     fn the_numbers_of_the_verifier_are_read_from_its_log() {
