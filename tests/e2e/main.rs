@@ -21,6 +21,7 @@ mod nat;
 mod residue;
 mod scene;
 mod shapes;
+mod soak;
 mod static_binary;
 mod upload;
 mod userland;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         clone::CASES,
         filters::CASES,
         containers::CASES,
+        soak::CASES,
         connection::CASES,
         harm::CASES,
         loss::CASES,
