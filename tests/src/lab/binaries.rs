@@ -105,6 +105,13 @@ fn cargo_build() -> Result<PathBuf> {
     if directory.ends_with("release") {
         build.arg("--release");
     }
+    // As if called by hand: some build scripts watch these, and would run anew each time.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            build.env_remove(&*name);
+        }
+    }
     command::run(&mut build).context("build agent and collector")?;
     Ok(directory)
 }
