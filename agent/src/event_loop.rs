@@ -159,12 +159,17 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         batches_lost: 0,
         parts,
     };
+    event_loop.tend_filters();
     event_loop.adopt()?;
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close()?;
     event_loop.parts.spool.kick();
     let ended = event_loop.wait();
     event_loop.close()?;
+    // Before the drain, which may take its time: filters would outlive a drain that is killed.
+    if let Some(loaded) = &mut event_loop.parts.loaded {
+        loaded.filters = None;
+    }
     let drained = event_loop.parts.spool.drain(DRAIN);
     info!(stored = drained.stored, left = drained.left; "drained");
     ended.map(|()| drained)

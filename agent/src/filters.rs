@@ -177,6 +177,7 @@ impl Filters {
         self.forwards = forwards();
         let wanted = device::choose(&devices, |index| self.attached.contains_key(&index));
         let there: BTreeSet<u32> = devices.iter().map(|device| device.index).collect();
+        let holders = filter_holders(&mut self.route).context("list the queueing disciplines")?;
         self.refused.retain(|index, _| wanted.contains_key(index));
         let stale: Vec<u32> = self
             .attached
@@ -195,19 +196,19 @@ impl Filters {
             }
         }
         for (index, (name, shape)) in wanted {
-            self.attach(index, name, shape);
+            self.attach(index, name, shape, holders.get(&index));
         }
         Ok(())
     }
 
     /// Attaches both directions; a device that refuses is remembered and said once.
-    fn attach(&mut self, index: u32, name: String, shape: Shape) {
+    fn attach(&mut self, index: u32, name: String, shape: Shape, holder: Option<&String>) {
         let Some(programs) = self.programs.of(shape) else {
             self.refused
                 .insert(index, format!("{name}: the kernel refused its programs"));
             return;
         };
-        match attach(&mut self.route, index, programs) {
+        match attach(&mut self.route, index, holder, programs) {
             Ok(changed) => {
                 if changed {
                     info!(device = name.as_str(), shape:? = shape; "filters attached");
@@ -321,14 +322,17 @@ fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
         .collect()
 }
 
-/// Devices that have a `clsact`.
-fn clsact_devices(route: &mut Route) -> io::Result<BTreeSet<u32>> {
-    let mut found = BTreeSet::new();
+/// Kind of the queueing discipline that holds a device's filters: `clsact`, or the older `ingress`.
+fn filter_holders(route: &mut Route) -> io::Result<BTreeMap<u32, String>> {
+    let mut found = BTreeMap::new();
     route.dump(RTM_GETQDISC, &Body::new(&tcmsg(0, 0, 0, 0)), |entry| {
-        let kind =
-            attributes(entry.get(20..).unwrap_or_default()).find(|(kind, _)| *kind == TCA_KIND);
-        if kind.is_some_and(|(_, value)| text(value) == "clsact") {
-            found.extend(u32_at(entry, 4));
+        let kind = attributes(entry.get(20..).unwrap_or_default())
+            .find(|(kind, _)| *kind == TCA_KIND)
+            .map(|(_, value)| text(value));
+        if let (Some(index), Some(TC_H_CLSACT), Some(kind)) =
+            (u32_at(entry, 4), u32_at(entry, 12), kind)
+        {
+            found.insert(index, kind);
         }
     })?;
     Ok(found)
@@ -368,9 +372,22 @@ fn listed(entry: &[u8], parent: u32) -> Option<Listed> {
 fn attach(
     route: &mut Route,
     index: u32,
+    holder: Option<&String>,
     [(out_name, out), (in_name, arriving)]: [(&str, BorrowedFd<'_>); 2],
 ) -> io::Result<bool> {
-    let made = make_clsact(route, index)?;
+    let made = match holder.map(String::as_str) {
+        None => {
+            make_clsact(route, index)?;
+            true
+        }
+        Some("clsact") => false,
+        // A filter for what leaves would be taken, and would see what arrives.
+        Some(other) => {
+            return Err(io::Error::other(format!(
+                "its queueing discipline {other} has no place for filters of what leaves"
+            )));
+        }
+    };
     let there = if made {
         Vec::new()
     } else {
@@ -392,14 +409,10 @@ fn attach(
     Ok(changed)
 }
 
-/// True when it was not there.
-fn make_clsact(route: &mut Route, index: u32) -> io::Result<bool> {
+/// Fails when something is there already.
+fn make_clsact(route: &mut Route, index: u32) -> io::Result<()> {
     let body = Body::new(&tcmsg(index, CLSACT_HANDLE, TC_H_CLSACT, 0)).with(TCA_KIND, b"clsact\0");
-    match route.request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &body) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
+    route.request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &body)
 }
 
 fn add(
@@ -459,7 +472,8 @@ fn detach(route: &mut Route, index: u32) -> io::Result<()> {
 /// Removes our filters from every device; the number of devices that had any.
 fn sweep(route: &mut Route) -> io::Result<usize> {
     let mut swept = 0;
-    for index in clsact_devices(route)? {
+    let holders = filter_holders(route)?;
+    for (index, _) in holders.into_iter().filter(|(_, kind)| kind == "clsact") {
         if filters(route, index)?.iter().any(|one| one.ours) {
             detach(route, index)?;
             swept += 1;

@@ -317,7 +317,8 @@ static __always_inline int clone_out(struct __sk_buff *skb, u32 link)
 	struct wb_segment segment = {};
 	u8 wanted = TCP_FLAG_ACK | TCP_FLAG_SYN | TCP_FLAG_FIN | TCP_FLAG_RST;
 
-	if ((skb->mark & WB_CLONE_MARK_MASK) == WB_CLONE_MARK) {
+	/* volatile: the verifiers before 4.20 refuse the load of its upper half that clang may make. */
+	if ((*(volatile u32 *)&skb->mark & WB_CLONE_MARK_MASK) == WB_CLONE_MARK) {
 		u32 zero = 0;
 		struct wb_cloning *work = bpf_map_lookup_elem(&cloning, &zero);
 

@@ -61,6 +61,18 @@ pub(crate) const CASES: &[Case] = &[
         run: blocked,
     },
     Case {
+        name: "filters::that_take_the_copy_cost_the_waybill_and_no_connection",
+        needs: WITH_NEIGHBOUR,
+        alone: false,
+        run: taken,
+    },
+    Case {
+        name: "filters::have_no_place_beside_the_older_qdisc_and_say_so",
+        needs: NEEDS,
+        alone: false,
+        run: older_qdisc,
+    },
+    Case {
         name: "filters::follow_devices_that_come_and_go",
         needs: NEEDS,
         alone: false,
@@ -214,11 +226,14 @@ fn killed_and_replaced(lab: &Lab) -> Result<()> {
     before.wait_same(lab, &[client])
 }
 
-/// Filters as another tool might have them: one looks on, the other ends the chain.
+/// Filters as another tool might have them: one looks on, one ends the chain, and one drops the
+/// copies before our own filter can change them.
 const NEIGHBOUR: &str = r#"
 #define SEC(name) __attribute__((section(name), used))
 SEC("look") int neighbour_look(void *ctx) { return -1; }
 SEC("pass") int neighbour_pass(void *ctx) { return 0; }
+/* The mark is the third word of a filter's context. */
+SEC("take") int neighbour_take(unsigned int *ctx) { return ctx[2] >> 16 == 0x5742 ? 2 : -1; }
 char LICENSE[] SEC("license") = "GPL";
 "#;
 
@@ -284,6 +299,45 @@ fn blocked(lab: &Lab) -> Result<()> {
         );
         Ok(())
     })
+}
+
+fn taken(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    tc(client, "qdisc add dev eth0 clsact")?;
+    neighbour(lab, client, "egress protocol ip pref 1 handle 7", "take")?;
+    let agent = Agent::start_on(lab, client, None, &settings()?)?;
+    talk(&site, 10)?;
+    wait_status(&agent, |status| {
+        let counters = ["clone_failed_redirect_total", "clone_failed_unseen_total"];
+        let failed = counters.map(|name| status.counter(name));
+        let failed: u64 = failed.into_iter().sum::<Result<u64>>()?;
+        ensure!(failed == 10, "{failed} of the 10 IPv4 copies failed");
+        let written = status.counter("option_written_total")?;
+        ensure!(written == 10, "{written} of the 10 IPv6 copies written");
+        Ok(())
+    })
+}
+
+fn older_qdisc(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    tc(client, "qdisc add dev eth0 ingress")?;
+    let before = Residue::snapshot(lab, &[client])?;
+    let mut agent = Agent::prepare(lab, client, None, &settings()?)?;
+    agent.start()?;
+    let status = agent.status()?;
+    let plan = format!("{:?}", status.plan);
+    ensure!(
+        status.mode == "observe" && plan.contains("queueing discipline ingress"),
+        "{}: {plan}",
+        status.mode
+    );
+    talk(&site, 5)?;
+    agent.stop()?;
+    before.wait_same(lab, &[client])
 }
 
 fn follow(lab: &Lab) -> Result<()> {
