@@ -159,6 +159,11 @@ impl Layout {
 
 fn cgroups(layout: Layout, problems: &mut Vec<String>) {
     const TREE: &str = "/sys/fs/cgroup";
+    // The kernel makes this place, and nobody else can.
+    if !Path::new(TREE).exists() {
+        problems.push("the kernel has no cgroups".into());
+        return;
+    }
     match layout {
         Layout::None => {}
         Layout::V2 => optional("cgroup2", TREE, "cgroup2", None, problems),

@@ -231,6 +231,11 @@ impl Run {
 
 /// Builds the smallest lab: two hosts and a link, by which hosts are joined everywhere.
 fn try_lab(binaries: &Binaries) -> Result<()> {
+    let kinds = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    ensure!(
+        kinds.contains("cgroup2"),
+        "the kernel has no cgroup2, in which a lab's hosts are branches"
+    );
     let lab = Lab::new(binaries)?;
     let (one, other) = (lab.host("one")?, lab.host("other")?);
     let end = |host, addresses| End {
