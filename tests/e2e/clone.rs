@@ -7,8 +7,11 @@ use tests::lab::needs::Need;
 use tests::lab::site::{Middlebox, Nat};
 
 use crate::case::Case;
+use crate::connection;
 use crate::harm::{self, Agents};
+use crate::loss;
 use crate::nat::{self, Written, prove, start_servers};
+use crate::residue;
 use crate::scene::Scene;
 
 pub(crate) const CASES: &[Case] = &[
@@ -118,25 +121,95 @@ pub(crate) const CASES: &[Case] = &[
         name: "clone::plain_gateway_traffic_is_unchanged",
         needs: harm::NEEDS,
         alone: true,
-        run: |lab| harm::unchanged(lab, Middlebox::Plain, Agents::Both, &mode(CLONE)?),
+        run: |lab| unchanged(lab, Middlebox::Plain, Agents::Both, [CLONE, CLONE]),
+    },
+    Case {
+        name: "clone::traffic_from_copies_to_the_tcp_stack_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| unchanged(lab, Middlebox::Plain, Agents::Both, [CLONE, SOCKOPS]),
+    },
+    Case {
+        name: "clone::traffic_from_the_tcp_stack_to_filters_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| unchanged(lab, Middlebox::Plain, Agents::Both, [SOCKOPS, CLONE]),
     },
     Case {
         name: "clone::traffic_through_a_gateway_that_drops_the_option_is_unchanged",
         needs: harm::NEEDS,
         alone: true,
-        run: |lab| harm::unchanged(lab, Middlebox::DropsOption, Agents::Both, &mode(CLONE)?),
+        run: |lab| unchanged(lab, Middlebox::DropsOption, Agents::Both, [CLONE, CLONE]),
     },
     Case {
         name: "clone::traffic_through_a_gateway_that_strips_the_option_is_unchanged",
         needs: harm::NEEDS,
         alone: true,
-        run: |lab| harm::unchanged(lab, Middlebox::StripsOption, Agents::Both, &mode(CLONE)?),
+        run: |lab| unchanged(lab, Middlebox::StripsOption, Agents::Both, [CLONE, CLONE]),
     },
     Case {
         name: "clone::answers_of_servers_alone_leave_traffic_unchanged",
         needs: harm::NEEDS,
         alone: true,
-        run: |lab| harm::unchanged(lab, Middlebox::Plain, Agents::OnBackends, &mode(CLONE)?),
+        run: |lab| unchanged(lab, Middlebox::Plain, Agents::OnBackends, [CLONE, CLONE]),
+    },
+    Case {
+        name: "clone::bytes_and_segments_match_what_programs_sent",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::bytes(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::retransmits_match_ss_behind_a_gateway_that_drops",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::retransmits(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::refused_reset_and_failed_connections_are_told_apart",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::abnormal(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::a_receiver_that_stops_reading_shows_as_zero_windows",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::zero_windows(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::connections_older_than_the_agent_are_measured_from_its_start",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::existing(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::a_flood_over_a_tiny_ring_loses_only_what_is_counted",
+        needs: &[],
+        alone: false,
+        run: |lab| {
+            let settings = mode(CLONE)?;
+            let tiny = settings.clone().with("limits.ring_bytes", "'64KiB'")?;
+            loss::flood(lab, &settings, &tiny)
+        },
+    },
+    Case {
+        name: "clone::a_full_spool_evicts_and_counts_while_the_collector_is_down",
+        needs: &[],
+        alone: false,
+        run: |lab| loss::eviction(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::killed_agent_and_killed_collector_lose_and_double_nothing",
+        needs: &[],
+        alone: false,
+        run: |lab| loss::kills(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "clone::nothing_is_left_after_a_failed_start",
+        needs: &[Need::Program("bpftool"), Need::Program("tc")],
+        alone: false,
+        run: |lab| residue::failed_starts(lab, &mode(CLONE)?),
     },
 ];
 
@@ -166,6 +239,11 @@ fn pair(lab: &Lab, shape: Nat, clients: &str, backends: &str) -> Result<()> {
         "packets that conntrack calls invalid"
     );
     Ok(())
+}
+
+fn unchanged(lab: &Lab, middlebox: Middlebox, agents: Agents, modes: [&str; 2]) -> Result<()> {
+    let [clients, backends] = modes;
+    harm::unchanged(lab, middlebox, agents, [&mode(clients)?, &mode(backends)?])
 }
 
 fn one_writer(lab: &Lab, clients: &str, backends: &str, writer: Written) -> Result<()> {

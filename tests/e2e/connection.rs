@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tests::lab::Lab;
+use tests::lab::agent::Settings;
 use tests::lab::counters::{self, Counters};
 use tests::lab::host::TOOL_DEADLINE;
 use tests::lab::needs::Need;
@@ -24,13 +25,13 @@ pub(crate) const CASES: &[Case] = &[
         name: "connection::bytes_and_segments_match_what_programs_sent",
         needs: &[],
         alone: false,
-        run: bytes,
+        run: |lab| bytes(lab, &Settings::default()),
     },
     Case {
         name: "connection::retransmits_match_ss_behind_a_gateway_that_drops",
         needs: &[],
         alone: false,
-        run: retransmits,
+        run: |lab| retransmits(lab, &Settings::default()),
     },
     Case {
         name: "connection::an_iperf3_transfer_is_counted_to_the_byte",
@@ -42,19 +43,19 @@ pub(crate) const CASES: &[Case] = &[
         name: "connection::refused_reset_and_failed_connections_are_told_apart",
         needs: &[],
         alone: false,
-        run: abnormal,
+        run: |lab| abnormal(lab, &Settings::default()),
     },
     Case {
         name: "connection::a_receiver_that_stops_reading_shows_as_zero_windows",
         needs: &[],
         alone: false,
-        run: zero_windows,
+        run: |lab| zero_windows(lab, &Settings::default()),
     },
     Case {
         name: "connection::connections_older_than_the_agent_are_measured_from_its_start",
         needs: &[],
         alone: false,
-        run: existing,
+        run: |lab| existing(lab, &Settings::default()),
     },
 ];
 
@@ -62,8 +63,8 @@ fn present(quantiles: Option<&Quantiles>) -> bool {
     quantiles.is_some_and(|q| q.p50.is_some_and(|median| median > 0.0))
 }
 
-fn bytes(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
+pub(crate) fn bytes(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 1), Nat::Snat, Middlebox::Plain, settings)?;
     let server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &["--greet", "33"])?;
     let endpoint = scene.site.backend(0, Family::V4);
     let client = scene.site.clients[0].clone();
@@ -122,8 +123,14 @@ fn bytes(lab: &Lab) -> Result<()> {
     })
 }
 
-fn retransmits(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::FullNat, Middlebox::DropsEveryNth(20))?;
+pub(crate) fn retransmits(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(
+        lab,
+        (1, 1),
+        Nat::FullNat,
+        Middlebox::DropsEveryNth(20),
+        settings,
+    )?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
     let mut session = Session::start(&client, Duration::from_secs(30))?;
@@ -209,8 +216,8 @@ fn iperf(lab: &Lab) -> Result<()> {
     })
 }
 
-fn abnormal(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+pub(crate) fn abnormal(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 1), Nat::Direct, Middlebox::Plain, settings)?;
     let client = scene.site.clients[0].clone();
     let at = |port| SocketAddr::new(scene.site.backend_ip(0, Family::V4), port);
     let (refused, by_server, by_client, lost) = (at(9), at(8081), at(8082), at(8083));
@@ -278,8 +285,8 @@ fn abnormal(lab: &Lab) -> Result<()> {
     })
 }
 
-fn zero_windows(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+pub(crate) fn zero_windows(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 1), Nat::Direct, Middlebox::Plain, settings)?;
     let server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
     let endpoint = scene.site.backend(0, Family::V4);
@@ -303,7 +310,7 @@ fn zero_windows(lab: &Lab) -> Result<()> {
     })
 }
 
-fn existing(lab: &Lab) -> Result<()> {
+pub(crate) fn existing(lab: &Lab, settings: &Settings) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
@@ -311,7 +318,7 @@ fn existing(lab: &Lab) -> Result<()> {
     let endpoint = scene.site.backend(0, Family::V4);
     let connection = session.open(endpoint)?;
     session.exchange(&connection, 100_000, 100_000)?;
-    scene.start_agents()?;
+    scene.start_with(settings, settings)?;
     session.exchange(&connection, 7000, 9000)?;
     let sent = 7000 + Header::LENGTH as u64;
     scene.settle(|topology| {

@@ -34,59 +34,31 @@ pub(crate) const CASES: &[Case] = &[
         name: "harm::plain_gateway_traffic_is_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| unchanged(lab, Middlebox::Plain, Agents::Both, &Settings::default()),
+        run: |lab| usual(lab, Middlebox::Plain, Agents::Both),
     },
     Case {
         name: "harm::traffic_through_a_gateway_that_drops_the_option_is_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| {
-            unchanged(
-                lab,
-                Middlebox::DropsOption,
-                Agents::Both,
-                &Settings::default(),
-            )
-        },
+        run: |lab| usual(lab, Middlebox::DropsOption, Agents::Both),
     },
     Case {
         name: "harm::traffic_through_a_gateway_that_strips_the_option_is_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| {
-            unchanged(
-                lab,
-                Middlebox::StripsOption,
-                Agents::Both,
-                &Settings::default(),
-            )
-        },
+        run: |lab| usual(lab, Middlebox::StripsOption, Agents::Both),
     },
     Case {
         name: "harm::answers_of_servers_alone_leave_traffic_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| {
-            unchanged(
-                lab,
-                Middlebox::Plain,
-                Agents::OnBackends,
-                &Settings::default(),
-            )
-        },
+        run: |lab| usual(lab, Middlebox::Plain, Agents::OnBackends),
     },
     Case {
         name: "harm::answers_that_a_gateway_drops_leave_traffic_unchanged",
         needs: NEEDS,
         alone: true,
-        run: |lab| {
-            unchanged(
-                lab,
-                Middlebox::DropsOption,
-                Agents::OnBackends,
-                &Settings::default(),
-            )
-        },
+        run: |lab| usual(lab, Middlebox::DropsOption, Agents::OnBackends),
     },
     Case {
         name: "harm::the_option_goes_off_for_a_path_that_drops_it_and_operators_see_that",
@@ -210,18 +182,24 @@ pub(crate) enum Agents {
     OnBackends,
 }
 
+fn usual(lab: &Lab, middlebox: Middlebox, agents: Agents) -> Result<()> {
+    let settings = Settings::default();
+    unchanged(lab, middlebox, agents, [&settings, &settings])
+}
+
+/// Demands that agents with these settings, of clients and of backends, change nothing.
 pub(crate) fn unchanged(
     lab: &Lab,
     middlebox: Middlebox,
     agents: Agents,
-    settings: &Settings,
+    [clients, backends]: [&Settings; 2],
 ) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Snat, middlebox)?;
     let (server, _nginx) = prepare(lab, &scene.site)?;
     let without = round(&scene.site, &server)?;
     match agents {
-        Agents::Both => scene.start_with(settings, settings)?,
-        Agents::OnBackends => scene.start_on_backends(settings)?,
+        Agents::Both => scene.start_with(clients, backends)?,
+        Agents::OnBackends => scene.start_on_backends(backends)?,
     }
     let with = round(&scene.site, &server)?;
     compare(&without, &with)?;

@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
         run: |lab| {
             flood(
                 lab,
+                &Settings::default(),
                 &Settings::default().with("limits.ring_bytes", "'64KiB'")?,
             )
         },
@@ -34,20 +35,21 @@ pub(crate) const CASES: &[Case] = &[
         alone: false,
         run: |lab| {
             let tiny = Settings::default().with("limits.ring_bytes", "'64KiB'")?;
-            flood(lab, &tiny.with("agent.transport", "'perf'")?)
+            let perf = tiny.with("agent.transport", "'perf'")?;
+            flood(lab, &Settings::default(), &perf)
         },
     },
     Case {
         name: "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
         needs: &[],
         alone: false,
-        run: eviction,
+        run: |lab| eviction(lab, &Settings::default()),
     },
     Case {
         name: "loss::killed_agent_and_killed_collector_lose_and_double_nothing",
         needs: &[],
         alone: false,
-        run: kills,
+        run: |lab| kills(lab, &Settings::default()),
     },
 ];
 
@@ -57,9 +59,9 @@ fn wait_status(agent: &Agent, mut check: impl FnMut(&Status) -> Result<()>) -> R
     wait_for(SETTLE, "expected status", || check(&agent.status()?))
 }
 
-fn flood(lab: &Lab, tiny: &Settings) -> Result<()> {
+pub(crate) fn flood(lab: &Lab, settings: &Settings, tiny: &Settings) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
-    scene.start_with(tiny, &Settings::default())?;
+    scene.start_with(tiny, settings)?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
     let agent = scene.agent(&client)?;
@@ -126,11 +128,12 @@ fn fill(scene: &Scene<'_>, agent: &Agent) -> Result<u64> {
     Ok(RESETS)
 }
 
-fn eviction(lab: &Lab) -> Result<()> {
+pub(crate) fn eviction(lab: &Lab, settings: &Settings) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     scene.collector.kill()?;
-    let small = Settings::default()
+    let small = settings
+        .clone()
         .with("spool.max_bytes", "'1MiB'")?
         .with("limits.sightings_per_interval", "60000")?
         .with("limits.events_per_interval", "60000")?
@@ -258,8 +261,8 @@ fn all_stored(agents: &[Agent]) -> Result<()> {
     Ok(())
 }
 
-fn kills(lab: &Lab) -> Result<()> {
-    let mut scene = Scene::full(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
+pub(crate) fn kills(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::with(lab, (1, 1), Nat::Snat, Middlebox::Plain, settings)?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
     let endpoint = scene.site.backend(0, Family::V4);

@@ -35,7 +35,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "residue::nothing_is_left_after_a_failed_start",
         needs: NEEDS,
         alone: false,
-        run: failed_starts,
+        run: |lab| failed_starts(lab, &Settings::default()),
     },
     Case {
         name: "residue::a_scope_that_does_not_exist_costs_the_family_and_leaves_nothing",
@@ -90,7 +90,7 @@ fn refuses(agent: &mut Agent) -> Result<(i32, String)> {
     ))
 }
 
-fn failed_starts(lab: &Lab) -> Result<()> {
+pub(crate) fn failed_starts(lab: &Lab, settings: &Settings) -> Result<()> {
     let broken = lab.directory().join("broken");
     let shown = |name: &str| format!("'{}'", broken.join(name).display());
     let programs = lab
@@ -116,7 +116,7 @@ fn failed_starts(lab: &Lab) -> Result<()> {
     ];
     for (name, key, value, exit) in failures {
         let host = lab.host(name)?;
-        let settings = Settings::default().with(key, &value)?;
+        let settings = settings.clone().with(key, &value)?;
         let mut agent = Agent::prepare(lab, &host, None, &settings)?;
         let before = Residue::snapshot(lab, &[&host])?;
         let (code, said) = refuses(&mut agent)?;
