@@ -72,6 +72,16 @@ fn a_kernel_that_panics_at_boot_says_nothing_about_the_product() {
 
 #[test]
 #[ignore = "boots a real kernel"]
+fn a_kernel_of_which_the_matrix_says_that_it_panics_is_as_it_must_be() {
+    let (code, outcome) = run(&["--kernel", "panic"]);
+    assert_eq!((code, red(&outcome).len()), (Some(0), 0));
+    assert_eq!(outcome["mode"], "infrastructure");
+    let words = outcome["cells"][0]["reason"].as_str().unwrap_or_default();
+    assert!(words.contains("Kernel panic"), "{words}");
+}
+
+#[test]
+#[ignore = "boots a real kernel"]
 fn a_kernel_with_too_little_memory_is_told_so() {
     let (code, outcome) = run(&["--kernel", KERNEL, "--memory", "72", "--check", "doctor"]);
     assert_eq!(
