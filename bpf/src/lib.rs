@@ -3,6 +3,7 @@
 //! The only crate that may hold unsafe code: the generated types, and the one system call
 //! (`query`) that no library offers.
 
+pub mod pack;
 pub mod query;
 
 /// Records, keys, values and counters: generated from `include/abi.h`.
@@ -24,6 +25,12 @@ pub const CONNECTION_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/con
 
 /// Family `connection` with a perf buffer.
 pub const CONNECTION_PERF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/connection.perf.o"));
+
+/// Every object that is fitted to a kernel by its types, by file name.
+pub const OBJECTS: [(&str, &[u8]); 2] = [
+    ("connection.ring.o", CONNECTION_RING),
+    ("connection.perf.o", CONNECTION_PERF),
+];
 
 /// A packet filter that does nothing, for trials.
 pub const TRIAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trial.o"));

@@ -63,6 +63,13 @@ enum Command {
     Bench(bench::Args),
     /// Try real kernels under QEMU, with the agent that ships
     Matrix(matrix::Args),
+    /// Make a BTF pack for a kernel that has no type information
+    #[command(disable_help_flag = true)]
+    Btf {
+        /// Passed on; `cargo xtask btf --help` lists all
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
     /// Try the agent in the file systems of several Debian releases
     Userland,
     /// Break the agent on purpose, and see the matrix notice
@@ -95,6 +102,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Btf { args } => {
+            let mut make = child::cargo(&["run", "--quiet", "-p", "btf-pack", "--"]);
+            child::become_program(make.args(args))
+        }
         Command::Userland => userland::run(),
         Command::Faults(args) => faults::run(&args),
         Command::CleanLab => clean_lab::run(),
