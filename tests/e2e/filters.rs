@@ -9,7 +9,7 @@ use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
 use tests::lab::command;
 use tests::lab::frames::Capture;
-use tests::lab::host::Host;
+use tests::lab::host::{Host, TOOL_DEADLINE};
 use tests::lab::needs::Need;
 use tests::lab::programs;
 use tests::lab::residue::{Residue, list};
@@ -414,27 +414,29 @@ fn twins(lab: &Lab) -> Result<()> {
     let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
     let client = &site.clients[0];
-    let mut agent = Agent::prepare(lab, client, None, &settings()?)?;
-    agent.start()?;
+    let _http = programs::python_http(&site.backends[0], 8090, lab.directory())?;
+    let _agent = Agent::start_on(lab, client, None, &settings()?)?;
     for offload in ["on", "off"] {
         set_checksum_offload(client, offload)?;
         set_checksum_offload(&site.backends[0], offload)?;
         let capture = Capture::start(client, "eth0")?;
         talk(&site, 20)?;
         // First data together with the handshake ACK: the copy is its header alone.
-        let late = ["--count", "10", "--up", "20000"];
-        client.connect(site.target(Family::V4), &late)?;
+        for family in Family::BOTH {
+            eager(client, site.backend_ip(0, family), 10)?;
+        }
         let frames = capture.stop()?;
         ensure!(
-            frames.option_empty == 50 && frames.option_data == 0,
+            frames.option_empty == 60 && frames.option_data == 0,
             "offload {offload}: {} copies, {} options on data",
             frames.option_empty,
             frames.option_data
         );
         ensure!(
-            frames.twins == 50,
-            "offload {offload}: {} of 50 copies are twins",
-            frames.twins
+            (frames.twins, frames.twins_with_data) == (60, 20),
+            "offload {offload}: {} of 60 copies are twins, {} of 20 of data",
+            frames.twins,
+            frames.twins_with_data
         );
         ensure!(
             offload == "on" || frames.wrong_sums == 0,
@@ -445,6 +447,18 @@ fn twins(lab: &Lab) -> Result<()> {
     let backend = tests::lab::counters::Counters::of(&site.backends[0])?;
     ensure!(backend.value("Tcp.InCsumErrors") == 0, "checksum errors");
     ensure!(backend.value("Tcp.InErrs") == 0, "broken segments");
+    Ok(())
+}
+
+/// Connections whose first data is their handshake's ACK.
+fn eager(client: &Host, to: std::net::IpAddr, count: u32) -> Result<()> {
+    let script = client.directory().join("eager.py");
+    std::fs::write(&script, include_str!("eager.py"))?;
+    let mut python = client.command(programs::python());
+    python.arg(&script);
+    python.args([to.to_string(), "8090".into(), count.to_string()]);
+    let said = client.start("eager", python)?.succeed(TOOL_DEADLINE)?;
+    ensure!(said.trim() == "ok", "{said}");
     Ok(())
 }
 

@@ -45,6 +45,8 @@ pub struct Frames {
     /// Frames with option 253 whose next frame of the same kind is the same without it: same
     /// addresses, identification, sequence, acknowledgement, window and other options.
     pub twins: u64,
+    /// The part of those that has payload, which the frame with the option has not.
+    pub twins_with_data: u64,
     /// Frames captured whole whose TCP checksum is wrong; on the sending host a device that
     /// completes checksums makes all of them so.
     pub wrong_sums: u64,
@@ -170,6 +172,7 @@ impl Frames {
             } else if let Some(at) = self.awaited.iter().position(|awaited| *awaited == plain) {
                 self.awaited.swap_remove(at);
                 self.twins += 1;
+                self.twins_with_data += u64::from(payload > 0);
             }
         }
         for option in options(tcp).filter(|option| option[0] == OPTION) {
