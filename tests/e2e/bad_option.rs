@@ -74,7 +74,7 @@ impl Reader {
 }
 
 /// Flags of a plain waybill of key epoch 1: version 1, epoch 1.
-const FLAGS: u8 = 1 << 6 | 1 << 4;
+pub(crate) const FLAGS: u8 = 1 << 6 | 1 << 4;
 
 /// The counters that tell what became of an option.
 const COUNTERS: [&str; 4] = [
@@ -93,7 +93,7 @@ const UNKNOWN_EPOCH: Fate = [0, 0, 0, 1];
 const IGNORED: Fate = [0, 0, 0, 0];
 
 /// A complete option, its MAC right for `token`, `flags` and `epoch`.
-fn option(token: u64, flags: u8, epoch: u64) -> Result<[u8; 16]> {
+pub(crate) fn option(token: u64, flags: u8, epoch: u64) -> Result<[u8; 16]> {
     let half = |text: &str| -> Result<u64> {
         // The key's bytes in order are little-endian words.
         Ok(u64::from_str_radix(text, 16)?.swap_bytes())

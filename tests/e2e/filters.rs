@@ -1,6 +1,7 @@
 //! Packet filters of mode `tc-clone` on devices: what they leave, beside whom they run, and how
 //! they follow.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use tests::lab::host::{Host, TOOL_DEADLINE};
 use tests::lab::needs::Need;
 use tests::lab::programs;
 use tests::lab::residue::{Residue, list};
+use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
+use crate::bad_option;
 use crate::case::{Case, SOON};
 use crate::clone::{CLONE, mode};
 use crate::nat::{prove, start_servers};
@@ -89,6 +92,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Need::Program("tcpdump"), Need::Program("python3")],
         alone: false,
         run: twins,
+    },
+    Case {
+        name: "filters::see_through_vlan_tags",
+        needs: &[Need::Program("bpftool"), Need::Program("python3")],
+        alone: false,
+        run: tags,
     },
     Case {
         name: "filters::a_gateway_that_drops_what_it_calls_invalid_loses_nothing",
@@ -470,6 +479,69 @@ fn set_checksum_offload(host: &Host, state: &str) -> Result<()> {
     command::run(python.arg(&script).args(["eth0", state])).map(drop)
 }
 
+/// Id of the program of this name that an agent holds.
+fn held_program(agent: &Agent, name: &str) -> Result<u64> {
+    let files = std::fs::read_dir(format!("/proc/{}/fdinfo", agent.pid()?))?;
+    let held: BTreeSet<u64> = files
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+        .filter_map(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("prog_id:"))?;
+            line.trim().parse().ok()
+        })
+        .collect();
+    list("prog")?
+        .iter()
+        .filter(|program| program["name"] == name)
+        .filter_map(|program| program["id"].as_u64())
+        .find(|id| held.contains(id))
+        .with_context(|| format!("{name} is not held by the agent"))
+}
+
+/// No device of the lab can tag frames, so they are given to the loaded filters by hand.
+fn tags(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let backend = &site.backends[0];
+    let _server = programs::serve(backend, SERVICE_PORT, &[])?;
+    let agent = Agent::start_on(lab, backend, None, &settings()?)?;
+    let script = backend.directory().join("tagged.py");
+    std::fs::write(&script, include_str!("tagged.py"))?;
+    let mut python = backend.command_beside(programs::python());
+    python.arg(&script).arg("eth0");
+    for name in ["wb_clone_out", "wb_clone_in"] {
+        python.arg(held_program(&agent, name)?.to_string());
+    }
+    let option = bad_option::option(77, bad_option::FLAGS | 1, 1)?;
+    python.arg(option.map(|byte| format!("{byte:02x}")).concat());
+    let variants = ["none", "8100:5", "88a8:7", "88a8:7,8100:5", "8100:7,8100:5"];
+    python.args(variants).args(variants);
+    let mut running = backend.start("tagged", python)?;
+    running.wait_for_output("ready", SOON)?;
+    let mut session = Session::start(&site.clients[0], TOOL_DEADLINE)?;
+    let mut expected = String::from("ready\n");
+    // A server that waits for its client's first word has a segment to announce.
+    for family in Family::BOTH {
+        for tags in variants {
+            session.open(site.backend(0, family))?;
+            expected += "ok\n";
+            wait_for(SOON, "verdict about tags", || {
+                let said = running.output()?;
+                ensure!(said == expected, "{family:?} {tags}: {said}");
+                Ok(())
+            })?;
+        }
+    }
+    wait_status(&agent, |status| {
+        let arrived = status.counter("clone_arrived_total")?;
+        ensure!(arrived == 10, "{arrived} of 10 options arrived");
+        let taken = status.counter("clone_taken_off_total")?;
+        ensure!(taken == 10, "{taken} of 10 copies taken off");
+        Ok(())
+    })
+}
+
 fn strict_gateway(lab: &Lab) -> Result<()> {
     for liberal in ["0", "1"] {
         let lab = Lab::new(lab.binaries())?;
@@ -535,20 +607,13 @@ fn cost(lab: &Lab) -> Result<()> {
     let watch = Stopwatch::start()?;
     programs::iperf_client(&site.clients[0], endpoint, &["--bytes", "200M"])?;
     drop(watch);
-    let held = std::fs::read_dir(format!("/proc/{}/fdinfo", agent.pid()?))?
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
-        .filter_map(|text| {
-            text.lines()
-                .find_map(|l| l.strip_prefix("prog_id:\t")?.parse().ok())
-        })
-        .collect::<std::collections::BTreeSet<u64>>();
     for name in ["wb_clone_out", "wb_clone_in"] {
+        let id = held_program(&agent, name)?;
         let programs = list("prog")?;
         let program = programs
             .iter()
-            .find(|p| p["name"] == name && p["id"].as_u64().is_some_and(|id| held.contains(&id)))
-            .with_context(|| format!("{name} is not held by the agent"))?;
+            .find(|program| program["id"].as_u64() == Some(id))
+            .with_context(|| format!("{name} is gone"))?;
         let number = |key: &str| program[key].as_u64().unwrap_or(0);
         let (runs, spent) = (number("run_cnt"), number("run_time_ns"));
         ensure!(runs > 500, "{name} ran {runs} times only: {program}");
