@@ -43,10 +43,11 @@ Which BTF pack it needs, and how to make it:
     Ubuntu                    linux-image-unsigned-RELEASE-dbgsym
     RHEL and its relatives    kernel-debuginfo-RELEASE
     a kernel of your own      the folder it was built in, with CONFIG_DEBUG_INFO=y
-  Then, in 10 seconds:
+  Then, in a source tree of Waybill and in 10 seconds:
+    cargo xtask btf --from vmlinux
+  It has about 2 KB. Without a source tree, pahole makes the types that we make a pack of:
     pahole --btf_encode_detached=RELEASE.btf vmlinux
-    xz RELEASE.btf
-  It has about 500 KB. A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs none.
+  A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs no pack.
   This version of the agent cannot load packs; until one can, connections are not measured here.
 ";
 
@@ -204,7 +205,7 @@ fn checks(outcome: &Outcome) -> String {
 fn send(outcome: &Outcome, folder: &str) -> String {
     let why = match outcome.status {
         Verdict::Pass if lacks_types(outcome) => {
-            "To have this kernel's pack made part of Waybill, send us the pack, or say where its\n\
+            "To have this kernel's pack made part of Waybill, send us pack or types, or say where its\n\
              debug package is, and with it"
         }
         Verdict::Pass => return format!("The kernel's log and all results are in {folder}.\n"),
@@ -267,7 +268,8 @@ mod tests {
             "btf_encode_detached=4.14.67.btf",
             "linux-image-4.14.67-dbg",
             "nothing could of connections",
-            "send us the pack",
+            "send us pack or types",
+            "cargo xtask btf --from vmlinux",
         ] {
             assert!(page.contains(words), "{words}\n{page}");
         }

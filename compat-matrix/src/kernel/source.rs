@@ -25,8 +25,8 @@ const TOOLS: [&str; 5] = ["make", "gcc", "flex", "bison", "bc"];
 /// Makes type information.
 const PAHOLE: &str = "pahole";
 
-/// What of a kernel without type information a pack for it is made of.
-const TYPES: &str = "types.btf";
+/// A kernel without type information as a file that has it: what a pack is made of.
+const TYPES: &str = "vmlinux";
 
 /// How often a build says how far it is.
 const TICK: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ impl Recipe<'_> {
         })?;
         let types = built.join(TYPES);
         if types.exists() {
-            let words = format!("its type information, for a pack: {}", types.display());
+            let words = format!("with types, for a BTF pack: {}", types.display());
             progress.say(name, &words);
         }
         Ok(built.join("bzImage"))
@@ -173,10 +173,12 @@ impl Build<'_> {
         .context("keep the kernel's image")?;
         fs::copy(made, into.join("config"))?;
         if Self::keeps_types(self.config) {
-            let mut encode = Command::new(PAHOLE);
-            let option = format!("--btf_encode_detached={}", into.join(TYPES).display());
-            encode.arg(option).arg(self.tree.join("vmlinux"));
-            self.follow(&mut encode)?;
+            let whole = self.tree.join("vmlinux");
+            self.follow(Command::new(PAHOLE).arg("-J").arg(&whole))?;
+            // A fifth is left: its names and types, and the id of this build.
+            let mut strip = Command::new("strip");
+            strip.arg("-g").arg("-o").arg(into.join(TYPES)).arg(&whole);
+            self.follow(&mut strip)?;
         }
         Ok(())
     }
