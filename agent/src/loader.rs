@@ -4,6 +4,8 @@
 //! outcome of each is kept for `doctor`. Everything attached hangs on a file descriptor of this
 //! process, so the kernel detaches it when the process ends, however it ends.
 
+mod types;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -140,7 +142,13 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     // libbpf reads the CPU list once and keeps it; later the path may be out of sight.
     libbpf_rs::num_possible_cpus().context("count the CPUs")?;
     let wanted = wanted(plan, choice.value);
-    let (object, loaded, mut refused) = load(plan.transport.value, config, &wanted)?;
+    let types = types::file(&plan.types)?;
+    let fitting = Fitting {
+        transport: plan.transport.value,
+        types: types.as_deref(),
+        config,
+    };
+    let (object, loaded, mut refused) = load(&fitting, &wanted)?;
     let cgroup = open_scope(config).context("open the scope's cgroup")?;
     let mut settings = settings(config, plan, &cgroup)?;
     let maps = Maps::of(&object)?;
@@ -298,17 +306,21 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
         .collect()
 }
 
+/// What an object is opened for.
+struct Fitting<'a> {
+    transport: Transport,
+    /// A file of the kernel's types, where it has none itself.
+    types: Option<&'a Path>,
+    config: &'a Config,
+}
+
 type Accepted = (Object, Vec<String>, Vec<(String, String)>);
 
 /// Loads everything wanted; when the kernel refuses, finds out which programs it takes.
-fn load(
-    transport: Transport,
-    config: &Config,
-    wanted: &[(&'static str, &'static str)],
-) -> Result<Accepted> {
+fn load(fitting: &Fitting<'_>, wanted: &[(&'static str, &'static str)]) -> Result<Accepted> {
     let mut names = vec![REQUIRED];
     names.extend(wanted.iter().map(|(name, _)| *name));
-    if let Ok(object) = open(transport, config, &names)?.load() {
+    if let Ok(object) = open(fitting, &names)?.load() {
         return Ok((
             object,
             names.into_iter().map(String::from).collect(),
@@ -317,16 +329,16 @@ fn load(
     }
     let mut accepted = vec![REQUIRED];
     let mut refused = Vec::new();
-    open(transport, config, &accepted)?
+    open(fitting, &accepted)?
         .load()
         .context("the kernel refuses the programs that follow connections")?;
     for (name, loss) in wanted {
-        match open(transport, config, &[REQUIRED, name])?.load() {
+        match open(fitting, &[REQUIRED, name])?.load() {
             Ok(_) => accepted.push(name),
             Err(error) => refused.push(((*name).to_owned(), format!("{loss} ({error:#})"))),
         }
     }
-    let object = open(transport, config, &accepted)?
+    let object = open(fitting, &accepted)?
         .load()
         .context("the kernel refuses programs together that it takes one by one")?;
     Ok((
@@ -336,14 +348,22 @@ fn load(
     ))
 }
 
-fn open(transport: Transport, config: &Config, names: &[&str]) -> Result<OpenObject> {
+fn open(fitting: &Fitting<'_>, names: &[&str]) -> Result<OpenObject> {
+    let Fitting {
+        transport, config, ..
+    } = *fitting;
     let bytes = match transport {
         Transport::PerfBuffer => bpf::CONNECTION_PERF,
         Transport::RingBuffer => bpf::CONNECTION_RING,
     };
-    let mut object = ObjectBuilder::default()
-        .name("waybill")
-        .context("name the object")?
+    let mut builder = ObjectBuilder::default();
+    builder.name("waybill").context("name the object")?;
+    if let Some(types) = fitting.types {
+        builder
+            .btf_custom_path(types)
+            .context("name the BTF pack")?;
+    }
+    let mut object = builder
         .open_memory(bytes)
         .context("open the connection programs")?;
     for mut program in object.progs_mut() {

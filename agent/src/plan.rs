@@ -11,7 +11,7 @@ mod tests;
 use std::path::PathBuf;
 
 use crate::config::{Config, TransportWish};
-use crate::host::{Fact, HostFacts};
+use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
 
@@ -114,9 +114,20 @@ impl ConnectionVariant {
     }
 }
 
+/// What the programs are fitted to the kernel by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Types {
+    /// The kernel's own type information.
+    Kernel,
+    /// A pack, by the name of its file.
+    Pack(String),
+}
+
 /// What the agent does on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// Type information.
+    pub types: Types,
     /// Injection mode.
     pub mode: Choice<Mode>,
     /// Record transport.
@@ -259,7 +270,12 @@ impl Plan {
             ("discovery", on(&self.discovery)),
             ("snapshot", on(&self.snapshot)),
         ];
+        let types = match &self.types {
+            Types::Kernel => None,
+            Types::Pack(name) => Some(("types", format!("{name}: the kernel has none"))),
+        };
         rows.into_iter()
+            .chain(types)
             .map(|(name, decision)| (name.to_owned(), decision))
             .chain(self.refused.iter().cloned())
             .collect()
@@ -280,6 +296,10 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let (discovery, snapshot) = iterators(facts, runs);
     let transport = transport(facts, config.agent.transport, runs);
     Plan {
+        types: match &facts.btf_pack {
+            Pack::Found(name) => Types::Pack(name.clone()),
+            Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
+        },
         jail: needs::decide(facts, &connection),
         mode,
         transport,
@@ -292,12 +312,13 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
 
 /// The first thing without which no connection can be followed, in an operator's words.
 fn missing_for_connection(facts: &HostFacts) -> Option<String> {
-    let needed: [(&Fact, &str); 7] = [
+    if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
+        return Some(format!(
+            "the kernel does not describe its structures (BTF), and {why}"
+        ));
+    }
+    let needed: [(&Fact, &str); 6] = [
         (&facts.bpf, "BPF programs cannot be loaded"),
-        (
-            &facts.btf,
-            "the kernel does not describe its structures (BTF)",
-        ),
         (
             &facts.raw_tracepoint,
             "the kernel has no raw tracepoint programs",

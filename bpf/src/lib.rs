@@ -32,5 +32,5 @@ pub const OBJECTS: [(&str, &[u8]); 2] = [
     ("connection.perf.o", CONNECTION_PERF),
 ];
 
-/// A packet filter that does nothing, for trials.
+/// Programs that do nothing, for trials; each is loaded alone.
 pub const TRIAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trial.o"));

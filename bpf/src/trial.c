@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A packet filter that does nothing, to find out whether one can be attached at all. */
+/* Programs that do nothing, each to find out whether one like it can be attached at all. */
 #include "kernel.h"
 
 #include <bpf/bpf_helpers.h>
@@ -11,4 +11,11 @@ int wb_trial_filter(struct __sk_buff *skb)
 {
 	(void)skb;
 	return TC_ACT_UNSPEC;
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int wb_trial_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	(void)ctx;
+	return 0;
 }

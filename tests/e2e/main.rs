@@ -23,6 +23,7 @@ mod scene;
 mod shapes;
 mod soak;
 mod static_binary;
+mod types;
 mod upload;
 mod userland;
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         bad_batch::CASES,
         bad_config::CASES,
         static_binary::CASES,
+        types::CASES,
         demo::CASES,
     ];
     let userlands: &[case::Case] = if userland::wanted() {

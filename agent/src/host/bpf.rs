@@ -175,18 +175,28 @@ pub(super) fn packet_filters(bpf: &Fact) -> Fact {
 
 /// A packet filter that does nothing.
 pub(super) fn trial_filter() -> libbpf_rs::Result<(libbpf_rs::Object, std::os::fd::OwnedFd)> {
-    let object = libbpf_rs::ObjectBuilder::default()
-        .name("wb_trial")?
-        .open_memory(::bpf::TRIAL)?
-        .load()?;
+    const NAME: &str = "wb_trial_filter";
+    let object = trial(NAME)?;
     let program = object
         .progs()
-        .next()
+        .find(|program| program.name() == NAME)
         .map(|program| program.as_fd().try_clone_to_owned());
     match program {
         Some(descriptor) => Ok((object, descriptor?)),
         None => Err(std::io::Error::from(std::io::ErrorKind::NotFound).into()),
     }
+}
+
+/// One program that does nothing, loaded.
+fn trial(name: &str) -> libbpf_rs::Result<libbpf_rs::Object> {
+    let mut object = libbpf_rs::ObjectBuilder::default()
+        .name("wb_trial")?
+        .open_memory(::bpf::TRIAL)?;
+    for mut program in object.progs_mut() {
+        let wanted = program.name() == name;
+        program.set_autoload(wanted);
+    }
+    object.load()
 }
 
 pub(super) fn lru_hash(bpf: &Fact) -> Fact {
@@ -209,9 +219,24 @@ pub(super) fn perf_event_array(bpf: &Fact) -> Fact {
     })
 }
 
-/// Whether a tracepoint exists: the kernel has a type `btf_trace_<name>` for each.
-pub(super) fn tracepoint(btf: &Result<Btf<'static>, Fact>, name: &str) -> Fact {
-    has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name)
+/// Whether the tracepoint for changes of a socket's state exists: the kernel has a type
+/// `btf_trace_<name>` for each, and one without types lets a program be attached to it, or not.
+pub(super) fn state_tracepoint(btf: &Result<Btf<'static>, Fact>, raw_tracepoint: &Fact) -> Fact {
+    const NAME: &str = "inet_sock_set_state";
+    if btf.is_err() && raw_tracepoint.is_yes() {
+        let attached = trial("wb_trial_state").and_then(|object| {
+            let mut programs = object.progs_mut();
+            match programs.find(|program| program.name() == "wb_trial_state") {
+                Some(program) => program.attach().map(drop),
+                None => Err(std::io::Error::from(std::io::ErrorKind::NotFound).into()),
+            }
+        });
+        return match attached {
+            Ok(()) => Fact::Yes,
+            Err(error) => Fact::no(format!("nothing can be attached to {NAME}: {error:#}")),
+        };
+    }
+    has_type::<Typedef<'_>>(btf, &format!("btf_trace_{NAME}"), "no tracepoint", NAME)
 }
 
 /// Whether an iterator over `target` exists: the kernel has a function `bpf_iter_<target>` for

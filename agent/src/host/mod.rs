@@ -11,6 +11,7 @@ mod cgroup;
 pub mod clock;
 mod kernel;
 pub mod mounts;
+mod types;
 
 use crate::config::Config;
 
@@ -19,6 +20,7 @@ pub use bpf::Neighbour;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
 pub use clock::Clocks;
+pub use types::Pack;
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct HostFacts {
     pub bpf: Fact,
     /// The kernel describes its own structures.
     pub btf: Fact,
+    /// What does so in its place.
+    pub btf_pack: Pack,
     /// Program type `raw_tracepoint`.
     pub raw_tracepoint: Fact,
     /// Programs may read kernel memory.
@@ -172,6 +176,7 @@ impl HostFacts {
             ("arch", self.arch.clone()),
             ("bpf", self.bpf.to_string()),
             ("btf", self.btf.to_string()),
+            ("btf_pack", self.btf_pack.to_string()),
             ("capabilities", self.capabilities.to_string()),
             ("cgroup_hierarchy", self.hierarchy.name().into()),
             ("cgroup2", self.cgroup2.to_string()),
@@ -226,15 +231,21 @@ pub fn probe(config: &Config) -> HostFacts {
     let packet_filters = bpf::packet_filters(&bpf);
     let (clsact, least_for_filters) = access::filters(&packet_filters);
     let neighbours = scope.as_ref().ok().and_then(bpf::neighbours);
+    let release = kernel::release();
+    let raw_tracepoint = bpf::raw_tracepoint(&bpf);
     HostFacts {
         hostname: kernel::hostname(),
-        kernel: kernel::release(),
+        btf_pack: match &btf {
+            Ok(_) => Pack::NotNeeded,
+            Err(_) => types::pack(&config.agent.rootfs, &release),
+        },
+        kernel: release,
         arch: std::env::consts::ARCH.to_owned(),
         clocks: clock::clocks(),
         capabilities: kernel::effective_capabilities(),
-        raw_tracepoint: bpf::raw_tracepoint(&bpf),
         kernel_memory: bpf::kernel_memory(&bpf),
-        state_tracepoint: bpf::tracepoint(&btf, "inet_sock_set_state"),
+        state_tracepoint: bpf::state_tracepoint(&btf, &raw_tracepoint),
+        raw_tracepoint,
         sockops: bpf::sockops(&bpf),
         header_options: bpf::header_options(&bpf),
         packet_filters,

@@ -47,11 +47,16 @@ pub(super) fn choose(facts: &HostFacts, config: &Config) -> Carrier {
 
 /// Whether the kernel's TCP stack can write the option, and if not, why.
 fn sockops(facts: &HostFacts) -> Result<(), String> {
-    let needed: [(&Fact, &str); 2] = [
+    let needed: [(&Fact, &str); 3] = [
         (&facts.sockops, "the kernel has no sockops programs"),
         (
             &facts.header_options,
             "sockops programs of this kernel cannot write TCP options",
+        ),
+        // bpf_skc_to_tcp_sock() returns a pointer that only the kernel's own types describe.
+        (
+            &facts.btf,
+            "sockops programs find their connection by the kernel's own types",
         ),
     ];
     match needed.into_iter().find(|(fact, _)| !fact.is_yes()) {

@@ -58,12 +58,15 @@ fn always() -> Vec<JailMount> {
 }
 
 fn for_loading(facts: &HostFacts) -> Vec<JailMount> {
-    let mut mounts = vec![bind(
-        "sys/kernel/btf",
-        Until::Loaded,
-        false,
-        "layout of kernel structures",
-    )];
+    let mut mounts = Vec::new();
+    if facts.btf.is_yes() {
+        mounts.push(bind(
+            "sys/kernel/btf",
+            Until::Loaded,
+            false,
+            "layout of kernel structures",
+        ));
+    }
     if facts.tracefs.is_yes() {
         mounts.push(JailMount {
             target: "sys/kernel/tracing",

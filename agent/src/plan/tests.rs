@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Capability, ConnectionVariant, Family, Mode, Plan, Source, Transport, decide};
+use super::{Capability, ConnectionVariant, Family, Mode, Plan, Source, Transport, Types, decide};
 use crate::config::{Config, Key, ModeWish, Secret};
-use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least};
+use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack};
 
 fn capable_host() -> HostFacts {
     HostFacts {
@@ -15,6 +15,7 @@ fn capable_host() -> HostFacts {
         capabilities: Capabilities::default(),
         bpf: Fact::Yes,
         btf: Fact::Yes,
+        btf_pack: Pack::NotNeeded,
         raw_tracepoint: Fact::Yes,
         kernel_memory: Fact::Yes,
         state_tracepoint: Fact::Yes,
@@ -96,7 +97,12 @@ fn a_capable_host_gets_everything() {
 fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
     let takes: [(&str, Take); 9] = [
         ("cannot be loaded", |facts| facts.bpf = lacking()),
-        ("BTF", |facts| facts.btf = lacking()),
+        ("BTF", |facts| {
+            facts.btf = lacking();
+            facts.btf_pack = Pack::Missing {
+                why: "tried and refused".into(),
+            };
+        }),
         ("raw tracepoint", |facts| facts.raw_tracepoint = lacking()),
         ("read its memory", |facts| facts.kernel_memory = lacking()),
         ("socket's state", |facts| facts.state_tracepoint = lacking()),
@@ -391,4 +397,26 @@ fn a_family_that_the_kernel_refuses_leaves_no_capability_behind() {
     assert_eq!(plan.mode.value, Mode::Observe);
     assert!(plan.jail.capabilities.is_empty());
     assert!(plan.rows()[0].1.contains("the verifier says no"));
+}
+
+#[test]
+fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
+    let plan = plan_without(|facts| {
+        facts.btf = lacking();
+        facts.btf_pack = Pack::Found("ab.4.19.btf.zst".into());
+        facts.file_iterator = lacking();
+        facts.map_iterator = lacking();
+    });
+    assert_eq!(plan.types, Types::Pack("ab.4.19.btf.zst".into()));
+    assert_eq!(plan.mode.value, Mode::TcClone, "{}", plan.mode.reason);
+    assert!(
+        plan.mode.reason.contains("own types"),
+        "{}",
+        plan.mode.reason
+    );
+    assert!(!plan.discovery.value && !plan.snapshot.value);
+    let rows = plan.rows();
+    assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
+    let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);
+    assert!(!bound("sys/kernel/btf"), "there is nothing to bind");
 }

@@ -36,6 +36,7 @@ struct Inner {
     programs: AtomicU32,
     one_cpu: AtomicBool,
     userland: OnceLock<PathBuf>,
+    hidden: OnceLock<Vec<PathBuf>>,
 }
 
 /// Where a host's parts are; made by the lab.
@@ -71,6 +72,7 @@ impl Host {
             programs,
             one_cpu,
             userland: OnceLock::new(),
+            hidden: OnceLock::new(),
         }))
     }
 
@@ -125,6 +127,12 @@ impl Host {
         command
     }
 
+    /// Makes these directories look empty to what runs beside this host from now on; once.
+    pub fn hide(&self, folders: &[&Path]) {
+        let folders = folders.iter().map(|folder| folder.to_path_buf()).collect();
+        self.0.hidden.get_or_init(|| folders);
+    }
+
     /// Makes what runs beside this host see `root` as its file system from now on, and the lab's
     /// directory in it; `root` itself is not changed.
     pub fn use_userland(&self, root: &Path) {
@@ -154,6 +162,11 @@ impl Host {
         let mut command = Command::new(&self.0.launcher);
         command.args([MARKER, "exec", "--netns", &self.0.netns, "--cgroup"]);
         command.arg(cgroup);
+        if cgroup == self.0.agents {
+            for folder in self.0.hidden.get().into_iter().flatten() {
+                command.arg("--hide").arg(folder);
+            }
+        }
         if self.0.one_cpu.load(Ordering::Relaxed) {
             command.args(["--cpu", "0"]);
         }

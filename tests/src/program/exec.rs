@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, CpuSet};
 use nix::sys::signal::{SigSet, Signal};
 
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// Directory of the cgroup to join.
     #[arg(long)]
     cgroup: PathBuf,
+    /// Directory that shall look empty to the program.
+    #[arg(long)]
+    hide: Vec<PathBuf>,
     /// Run on this processor only.
     #[arg(long)]
     cpu: Option<usize>,
@@ -48,6 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         set.set(cpu).context("processor number")?;
         nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).context("pin")?;
     }
+    if !arguments.hide.is_empty() {
+        hide(&arguments.hide)?;
+    }
     let procs = arguments.cgroup.join("cgroup.procs");
     std::fs::write(&procs, "0").with_context(|| format!("join {}", procs.display()))?;
     let netns = netns::path(&arguments.netns);
@@ -62,4 +69,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
         Err(error).with_context(|| format!("execute {}", program.display()))
     })
+}
+
+/// Mounts something empty over directories, in a mount namespace of this process's own.
+fn hide(folders: &[PathBuf]) -> Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("make mounts private")?;
+    for folder in folders {
+        let empty = Some("tmpfs");
+        mount(empty, folder, empty, MsFlags::MS_RDONLY, None::<&str>)
+            .with_context(|| format!("hide {}", folder.display()))?;
+    }
+    Ok(())
 }

@@ -1,0 +1,101 @@
+//! Kernels without type information: hidden from the agent here, and a pack in its place.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use bpf::pack;
+use btf_pack::Order;
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings};
+use tests::lab::host::Host;
+use tests::lab::needs::Need;
+use tests::lab::site::{Middlebox, Nat};
+
+use crate::case::Case;
+use crate::nat;
+use crate::scene::{SHOP, STOCK, Scene, rule};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "types::a_pack_stands_in_for_types_that_the_kernel_lacks",
+        needs: &[Need::Program("bpftool")],
+        alone: false,
+        run: with_a_pack,
+    },
+    Case {
+        name: "types::without_a_pack_the_agent_says_which_one_it_would_take",
+        needs: &[],
+        alone: false,
+        run: without_a_pack,
+    },
+];
+
+/// Where a kernel shows its types.
+const TYPES: &str = "/sys/kernel/btf";
+
+fn release() -> Result<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(text.trim().to_owned())
+}
+
+fn build_id() -> Option<String> {
+    pack::build_id(&std::fs::read("/sys/kernel/notes").ok()?)
+}
+
+/// An agent that sees no types, with the pack of this kernel in its root directory.
+fn start(lab: &Lab, scene: &mut Scene<'_>, host: &Host, name: &str) -> Result<()> {
+    host.hide(&[Path::new(TYPES)]);
+    let settings = Settings::default().with("service", &rule(name))?;
+    let mut agent = Agent::prepare(lab, host, Some(&scene.collector), &settings)?;
+    btf_pack::make(&Order {
+        from: Path::new(TYPES).join("vmlinux"),
+        release: Some(release()?),
+        build_id: build_id(),
+        arch: std::env::consts::ARCH.to_owned(),
+        out: agent.rootfs().join(pack::FOLDER),
+    })?;
+    agent.start()?;
+    let status = agent.status()?;
+    let row = status.plan.iter().find(|(name, _)| name == "types");
+    let (_, types) = row.context("the plan names no pack")?;
+    ensure!(types.contains(&release()?), "{types}");
+    ensure!(status.mode == "tc-clone", "{:?}", status.plan);
+    scene.agents.push(agent);
+    Ok(())
+}
+
+fn with_a_pack(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
+    let named = |hosts: &[Host], name: &'static str| {
+        hosts
+            .iter()
+            .map(|host| (host.clone(), name))
+            .collect::<Vec<_>>()
+    };
+    let hosts = [
+        named(&scene.site.clients, SHOP),
+        named(&scene.site.backends, STOCK),
+    ];
+    for (host, name) in hosts.concat() {
+        start(lab, &mut scene, &host, name)?;
+    }
+    let servers = nat::start_servers(&scene.site, &[])?;
+    nat::prove(&mut scene, Nat::FullNat, &servers, &[])
+}
+
+fn without_a_pack(lab: &Lab) -> Result<()> {
+    let host = lab.host("bare")?;
+    host.hide(&[Path::new(TYPES)]);
+    let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
+    agent.start()?;
+    let status = agent.status()?;
+    let row = status.plan.iter().find(|(name, _)| name == "connection");
+    let (_, connection) = row.context("a plan without the family")?;
+    ensure!(
+        connection.starts_with("skipped: ") && connection.contains("no BTF packs are installed"),
+        "{connection}"
+    );
+    let wanted = format!("{}.btf.zst", release()?);
+    ensure!(connection.contains(&wanted), "{connection}");
+    agent.stop()
+}
