@@ -65,9 +65,11 @@ fn edges(lab: &Lab, release: &str) -> Result<()> {
             mode.starts_with(&running),
             "doctor says {mode}, the agent runs {running}"
         );
-        let seen = format!("/proc/{}/root/etc/os-release", agent.pid()?);
+        let own = Path::new("/proc")
+            .join(agent.pid()?.to_string())
+            .join("root");
         ensure!(
-            !Path::new(&seen).exists(),
+            !own.join("etc/os-release").exists(),
             "the agent still sees the release's files"
         );
     }
