@@ -129,6 +129,7 @@ struct EventLoop {
     host_row_said: Vec<(String, String)>,
     beat_at: Instant,
     followed_at: Instant,
+    checked_at: Instant,
     devices_changed: bool,
     evicted: u64,
     batches_lost: u64,
@@ -154,6 +155,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         host_row_said: Vec::new(),
         beat_at: Instant::now(),
         followed_at: Instant::now(),
+        checked_at: Instant::now(),
         devices_changed: false,
         evicted: 0,
         batches_lost: 0,
@@ -239,18 +241,21 @@ impl EventLoop {
         let Some(filters) = &mut loaded.filters else {
             return;
         };
-        self.devices_changed |= filters.has_news();
+        self.devices_changed = filters.has_news();
         if self.beat_at.elapsed() >= TICK {
             self.beat_at = Instant::now();
             if let Err(error) = loader::beat(&loaded.maps.heartbeat) {
                 warn!(error = format!("{error:#}").as_str(); "no heartbeat: filters fall asleep");
             }
         }
-        let since = self.followed_at.elapsed();
-        if (self.devices_changed && since >= FOLLOW_PAUSE) || since >= FILTERS_EVERY {
+        let all = self.checked_at.elapsed() >= FILTERS_EVERY;
+        if all {
+            self.checked_at = Instant::now();
+        }
+        if all || (self.devices_changed && self.followed_at.elapsed() >= FOLLOW_PAUSE) {
             self.devices_changed = false;
             self.followed_at = Instant::now();
-            if let Err(error) = filters.follow() {
+            if let Err(error) = filters.follow(all) {
                 warn!(error = format!("{error:#}").as_str(); "devices not followed");
             }
         }

@@ -17,7 +17,9 @@ use anyhow::{Context as _, Result};
 use log::{info, warn};
 use nix::errno::Errno;
 
-use crate::netlink::{Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, Route, attributes, text, u32_at};
+use crate::netlink::{
+    Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, News, Route, attributes, text, u32_at,
+};
 use device::{Device, Shape};
 
 /// `linux/rtnetlink.h`
@@ -114,6 +116,7 @@ pub struct Filters {
     /// Devices that the kernel refused, with its reason.
     refused: BTreeMap<u32, String>,
     forwards: bool,
+    pending: News,
     _lock: UnixDatagram,
 }
 
@@ -133,6 +136,7 @@ impl Filters {
             attached: BTreeMap::new(),
             refused: BTreeMap::new(),
             forwards: forwards(),
+            pending: News::default(),
             _lock: lock,
         })
     }
@@ -143,10 +147,11 @@ impl Filters {
         self.news.as_fd()
     }
 
-    /// Whether devices changed since the last call.
-    #[must_use]
-    pub fn has_news(&self) -> bool {
-        self.news.take()
+    /// Takes note of what happened to devices; true when [`Filters::follow`] has something to do.
+    pub fn has_news(&mut self) -> bool {
+        let news = self.news.take();
+        self.pending.merge(news);
+        !self.pending.is_empty()
     }
 
     /// Devices with filters, and devices that refused them.
@@ -167,14 +172,18 @@ impl Filters {
         self.refused.values().next().map(String::as_str)
     }
 
-    /// Attaches where filters are missing, also where somebody removed them, and forgets devices
-    /// that are gone.
+    /// Attaches to devices that are new or lost something, and forgets those that are gone; with
+    /// `all`, looks again at every device and at whether this host forwards.
     ///
     /// # Errors
     /// Devices cannot be listed.
-    pub fn follow(&mut self) -> Result<()> {
+    pub fn follow(&mut self, all: bool) -> Result<()> {
+        let news = std::mem::take(&mut self.pending);
+        let all = all || news.lost;
+        if all {
+            self.forwards = forwards();
+        }
         let devices = devices(&mut self.route).context("list the devices")?;
-        self.forwards = forwards();
         let wanted = device::choose(&devices, |index| self.attached.contains_key(&index));
         let there: BTreeSet<u32> = devices.iter().map(|device| device.index).collect();
         let holders = filter_holders(&mut self.route).context("list the queueing disciplines")?;
@@ -196,6 +205,9 @@ impl Filters {
             }
         }
         for (index, (name, shape)) in wanted {
+            if !all && self.attached.contains_key(&index) && !news.stripped.contains(&index) {
+                continue;
+            }
             self.attach(index, name, shape, holders.get(&index));
         }
         Ok(())

@@ -414,7 +414,7 @@ fn attach_filters(
             port: descriptor(IN_PORT)?,
             raw_ip: descriptor(OUT_IP)?.zip(descriptor(IN_IP)?),
         })?;
-        filters.follow()?;
+        filters.follow(true)?;
         let reason = filters.refusal().unwrap_or_default();
         anyhow::ensure!(
             filters.sizes().0 > 0 || reason.is_empty(),

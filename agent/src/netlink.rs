@@ -3,6 +3,7 @@
 //! libbpf could attach filters, too, but asks bpf(2) for each program's name, which takes a
 //! capability that the running agent need not have; and it cannot list what others attached.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -27,6 +28,11 @@ const NLA_TYPE_MASK: u16 = 0x3fff;
 const NLA_F_NESTED: u16 = 0x8000;
 /// `linux/rtnetlink.h`
 const RTMGRP_LINK: u32 = 1;
+const RTMGRP_TC: u32 = 8;
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_DELQDISC: u16 = 37;
+const RTM_DELTFILTER: u16 = 45;
 
 const HEADER: usize = 16;
 /// The kernel makes dump messages of at most 32 KiB, and one message never larger than that.
@@ -93,6 +99,7 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 pub(crate) struct Route {
     socket: OwnedFd,
     sequence: u32,
+    buffer: Vec<u8>,
 }
 
 impl Route {
@@ -104,6 +111,7 @@ impl Route {
         Ok(Self {
             socket,
             sequence: 0,
+            buffer: vec![0; RECEIVE_BYTES],
         })
     }
 
@@ -144,14 +152,14 @@ impl Route {
     }
 
     /// Takes what belongs to the last request, to its end.
-    fn receive(&self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
-        let mut buffer = vec![0; RECEIVE_BYTES];
+    fn receive(&mut self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
         loop {
-            let length = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            let socket = self.socket.as_raw_fd();
+            let length = match recv(socket, &mut self.buffer, MsgFlags::empty()) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
-            let mut left = buffer.get(..length).unwrap_or_default();
+            let mut left = self.buffer.get(..length).unwrap_or_default();
             while let Some((kind, sequence, body, rest)) = split(left) {
                 left = rest;
                 // The answer to a request that was given up.
@@ -196,7 +204,44 @@ fn netlink(flags: SockFlag) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Becomes readable when a device comes, goes or changes.
+/// What happened to devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Some came, went or changed.
+    pub(crate) devices: bool,
+    /// From these, something was removed that filters hang on.
+    pub(crate) stripped: BTreeSet<u32>,
+    /// More happened than the kernel could keep.
+    pub(crate) lost: bool,
+}
+
+impl News {
+    /// Nothing happened.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds what one or more messages say.
+    fn read(&mut self, mut messages: &[u8]) {
+        while let Some((kind, _, body, rest)) = split(messages) {
+            messages = rest;
+            match kind {
+                RTM_NEWLINK | RTM_DELLINK => self.devices = true,
+                RTM_DELQDISC | RTM_DELTFILTER => self.stripped.extend(u32_at(body, 4)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Adds later news.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.devices |= later.devices;
+        self.lost |= later.lost;
+        self.stripped.extend(later.stripped);
+    }
+}
+
+/// Becomes readable when something happens to devices.
 #[derive(Debug)]
 pub(crate) struct DeviceNews {
     socket: OwnedFd,
@@ -206,19 +251,21 @@ impl DeviceNews {
     /// Begins to listen in the network namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
         let socket = netlink(SockFlag::SOCK_NONBLOCK)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_LINK))?;
+        let groups = RTMGRP_LINK | RTMGRP_TC;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self { socket })
     }
 
-    /// Whether there was news since the last call; news that was lost is news, too.
-    pub(crate) fn take(&self) -> bool {
-        let mut buffer = [0; 4096];
-        let mut any = false;
+    /// What happened since the last call.
+    pub(crate) fn take(&self) -> News {
+        let mut buffer = [0; 16 << 10];
+        let mut news = News::default();
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(_) | Err(Errno::ENOBUFS) => any = true,
+                Ok(length) => news.read(buffer.get(..length).unwrap_or_default()),
+                Err(Errno::ENOBUFS) => news.lost = true,
                 Err(Errno::EINTR) => {}
-                Err(_) => return any,
+                Err(_) => return news,
             }
         }
     }
@@ -260,6 +307,29 @@ mod tests {
         }
         assert!(split(&[0; 15]).is_none());
         assert!(split(&[0xff; 16]).is_none());
+    }
+
+    #[test]
+    fn news_name_the_devices_that_lost_something() {
+        let message = |kind: u16, index: u32| {
+            let mut message = 36_u32.to_ne_bytes().to_vec();
+            message.extend(kind.to_ne_bytes());
+            message.extend([0; 10]);
+            message.extend(0_u32.to_ne_bytes());
+            message.extend(index.to_ne_bytes());
+            message.resize(36, 0);
+            message
+        };
+        let mut news = News::default();
+        news.read(&[message(RTM_DELTFILTER, 7), message(36, 8)].concat());
+        assert!(!news.devices && !news.is_empty());
+        assert_eq!(news.stripped, BTreeSet::from([7]));
+        let mut later = News::default();
+        later.read(&message(RTM_NEWLINK, 9)[..35]);
+        assert!(later.is_empty(), "a torn message says nothing");
+        later.read(&message(RTM_NEWLINK, 9));
+        news.merge(later);
+        assert!(news.devices);
     }
 
     #[test]
