@@ -126,6 +126,25 @@ static __always_inline void clone_peek(struct wb_connection *conn)
 	conn->flags |= arrival_flags(arrival);
 }
 
+/*
+ * Keeps an option for the connection that will ask for it. False when it is there already: the
+ * same packet passes several devices, and networks repeat packets.
+ */
+static __always_inline bool note_arrival(struct wb_arrival_key *key, u32 ack, u64 token, u8 flags)
+{
+	struct wb_arrival arrival = {};
+
+	key->ack = flags & WB_OPTION_ANSWER ? 0 : ack;
+	if (bpf_map_lookup_elem(&arrivals, key))
+		return 0;
+	arrival.token = token;
+	arrival.ack = ack;
+	arrival.flags = flags;
+	if (bpf_map_update_elem(&arrivals, key, &arrival, BPF_ANY))
+		count(WB_COUNT_CLONE_ARRIVALS_FAILED);
+	return 1;
+}
+
 /* A changed segment of a signed connection would be a forgery, and is logged as one. */
 static __always_inline bool sock_is_signed(struct tcp_sock *tp)
 {
@@ -157,6 +176,31 @@ static __always_inline bool clone_allowed(struct wb_connection *conn, struct tcp
 	return 1;
 }
 
+/* True when both ends are in one network namespace, so that no device is passed but loopback. */
+static __always_inline bool ends_meet(struct wb_tuple *tuple)
+{
+	/* In words, because constants in memory would need global data, which 5.1 does not have. */
+	u32 *remote = (u32 *)tuple->remote;
+
+	if (!__builtin_memcmp(tuple->local, tuple->remote, sizeof(tuple->local)))
+		return 1;
+	if (remote[0] || remote[1])
+		return 0;
+	return (!remote[2] && remote[3] == __builtin_bswap32(1)) ||
+	       (remote[2] == __builtin_bswap32(0xffff) && tuple->remote[12] == 127);
+}
+
+/* Gives the token to a peer of this host without any packet: its child comes to be later. */
+static __always_inline void hand_over(struct wb_connection *conn)
+{
+	struct wb_arrival_key key = {};
+
+	key.seq = conn->first_sent;
+	note_arrival(&key, conn->first_received, conn->token_sent, WB_OPTION_CLONE);
+	conn->cloned = WB_FLAG_TOKEN_SENT;
+	count(WB_COUNT_OPTION_WRITTEN);
+}
+
 /*
  * At ESTABLISHED, under the socket's lock, before its next segment leaves: notes the numbers of
  * the segment that is to be copied. A client's is its handshake ACK, alone or with first data. A
@@ -173,6 +217,13 @@ static __always_inline void clone_established(struct sock *sk, struct wb_connect
 		return;
 	if (!clone_allowed(conn, tp, cfg))
 		return;
+	conn->token_sent = new_token();
+	if (ends_meet(&conn->tuple)) {
+		/* What a server could answer would pass no filter. */
+		if (conn->role == WB_ROLE_CLIENT)
+			hand_over(conn);
+		return;
+	}
 	u32 index = handshake_slot(conn->first_sent);
 	struct wb_handshake *slot = bpf_map_lookup_elem(&handshakes, &index);
 
@@ -180,7 +231,6 @@ static __always_inline void clone_established(struct sock *sk, struct wb_connect
 		return;
 	if (slot->sock)
 		count(WB_COUNT_CLONE_OVERWRITTEN);
-	conn->token_sent = new_token();
 	conn->write_state = WB_WRITE_WANTED;
 	slot->seq = conn->first_sent;
 	slot->ack = conn->role == WB_ROLE_CLIENT ? conn->first_received : 0;
@@ -202,27 +252,6 @@ static __always_inline void clone_closed(u64 key, struct wb_connection *conn)
 		take_slot(index, 0);
 		count(WB_COUNT_CLONE_UNSENT);
 	}
-}
-
-/*
- * Keeps an option for the connection that will ask for it. False when it is there already: the
- * same packet passes several devices, and networks repeat packets.
- */
-static __always_inline bool note_arrival(struct wb_arrival_key *key, struct wb_segment *segment,
-					 u64 token, u8 flags)
-{
-	struct wb_arrival arrival = {};
-
-	key->seq = segment->seq;
-	key->ack = flags & WB_OPTION_ANSWER ? 0 : segment->ack;
-	if (bpf_map_lookup_elem(&arrivals, key))
-		return 0;
-	arrival.token = token;
-	arrival.ack = segment->ack;
-	arrival.flags = flags;
-	if (bpf_map_update_elem(&arrivals, key, &arrival, BPF_ANY))
-		count(WB_COUNT_CLONE_ARRIVALS_FAILED);
-	return 1;
 }
 
 /* Counts what became of a copy; true when it left. */
@@ -282,7 +311,8 @@ static __always_inline void send_copy(struct __sk_buff *skb, struct wb_segment *
 	u32 mark = skb->mark;
 
 	/* The peer may be on this host, in a container that no reader of ours sees. */
-	note_arrival(&key_here, segment, conn->token_sent, flags);
+	key_here.seq = segment->seq;
+	note_arrival(&key_here, segment->ack, conn->token_sent, flags);
 	work->mark = mark;
 	work->seq = segment->seq;
 	work->network = segment->network;
@@ -368,7 +398,8 @@ static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_dr
 		return TC_ACT_UNSPEC;
 	struct wb_arrival_key key = {};
 
-	if (note_arrival(&key, &segment, token, option.flags))
+	key.seq = segment.seq;
+	if (note_arrival(&key, segment.ack, token, option.flags))
 		count(WB_COUNT_CLONE_ARRIVED);
 	if (may_drop && (cfg->clone & WB_CLONE_DROP) && (option.flags & WB_OPTION_CLONE) &&
 	    segment.flags == TCP_FLAG_ACK && !segment.payload) {

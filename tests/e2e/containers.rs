@@ -40,6 +40,12 @@ pub(crate) const CASES: &[Case] = &[
         run: neighbours,
     },
     Case {
+        name: "containers::a_host_is_joined_with_itself",
+        needs: &[],
+        alone: false,
+        run: itself,
+    },
+    Case {
         name: "containers::at_both_ends_of_a_tunnel_are_joined",
         needs: &[Need::Program("python3")],
         alone: false,
@@ -215,6 +221,32 @@ fn neighbours(lab: &Lab) -> Result<()> {
     for family in Family::BOTH {
         let endpoint = Container::address(6, family, SERVICE_PORT)?;
         one.connect(endpoint)?;
+        expected.push(Expected {
+            client: shop(&client),
+            server: shop(&client),
+            endpoint,
+            connections: COUNT,
+            via: Vec::new(),
+        });
+    }
+    scene.settle_and_stop(|topology| topology.check(&expected))
+}
+
+fn itself(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let client = scene.site.clients[0].clone();
+    let settings = mode(CLONE)?.with("option.loopback", "true")?;
+    scene.start_with(&settings, &settings)?;
+    let _server = programs::serve(&client, SERVICE_PORT, &[])?;
+    let mut expected = Vec::new();
+    let own = Family::BOTH.map(|family| scene.site.client_ip(0, family));
+    for address in ["127.0.0.1".parse()?, "::1".parse()?]
+        .into_iter()
+        .chain(own)
+    {
+        let endpoint = SocketAddr::new(address, SERVICE_PORT);
+        let seen = client.connect(endpoint, &["--count", &COUNT.to_string()])?;
+        ensure!(seen.iter().all(|c| c.error.is_empty()), "{seen:?}");
         expected.push(Expected {
             client: shop(&client),
             server: shop(&client),
