@@ -40,7 +40,8 @@ impl Golden {
     #[must_use]
     pub fn of(record: &Record) -> Self {
         let doctor = record.doctor.as_ref();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let release = record.release.as_deref().unwrap_or_default();
+        let text = |value: &Value| lasting(value.as_str().unwrap_or_default(), release);
         let mut facts: BTreeMap<String, String> = doctor
             .and_then(|doctor| doctor["facts"].as_object())
             .map(|facts| facts.iter().map(|(k, v)| (k.clone(), text(v))).collect())
@@ -58,14 +59,17 @@ impl Golden {
                 .map(|kept| text(&kept["name"]))
                 .collect(),
             facts,
-            plan: plan(record).into_iter().collect(),
+            plan: plan(record)
+                .into_iter()
+                .map(|(name, value)| (name, lasting(&value, release)))
+                .collect(),
             checks: record
                 .checks
                 .iter()
                 .filter(|check| check.status != Status::Fail)
                 .map(|check| {
                     let status = match check.status {
-                        Status::Skip => format!("skip: {}", check.reason),
+                        Status::Skip => format!("skip: {}", lasting(&check.reason, release)),
                         other => other.name().to_owned(),
                     };
                     (check.name.clone(), status)
@@ -109,6 +113,26 @@ impl Golden {
         tables("checks", &self.checks, &now.checks, failed, &mut lines);
         lines
     }
+}
+
+/// A text without the release, which is written once, and without the id of one build.
+fn lasting(text: &str, release: &str) -> String {
+    /// Digits of a GNU build id.
+    const DIGITS: usize = 40;
+    let text = match release {
+        "" => text.to_owned(),
+        release => text.replace(release, "RELEASE"),
+    };
+    let words = text.split_inclusive(|c: char| !c.is_ascii_hexdigit());
+    words
+        .map(|word| {
+            let digits = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+            match digits.len() {
+                DIGITS => format!("BUILD-ID{}", &word[DIGITS..]),
+                _ => word.to_owned(),
+            }
+        })
+        .collect()
 }
 
 fn tables(
@@ -208,6 +232,26 @@ mod tests {
         assert_eq!(golden.capabilities, ["CAP_SYS_PTRACE"]);
         assert!(!golden.facts.contains_key("kernel"));
         assert_eq!(golden.checks["edges/a/auto"], "skip: no IPVS");
+    }
+
+    #[test]
+    fn another_build_of_the_same_kernel_is_no_difference() {
+        let pack = |id: &str, release: &str| {
+            let name = format!("it would be {}.{release}.btf.zst", id.repeat(20));
+            let mut record = record("yes", &format!("skipped: no BTF; {name}"));
+            record.line(&format!("{{\"type\":\"ready\",\"release\":\"{release}\"}}"));
+            Golden::of(&record)
+        };
+        let golden = pack("a7", "5.10.262-bare");
+        assert_eq!(
+            golden.difference(&pack("0c", "5.10.263-bare"), &[]),
+            [""; 0]
+        );
+        assert_eq!(
+            golden.plan["connection"],
+            "skipped: no BTF; it would be BUILD-ID.RELEASE.btf.zst"
+        );
+        assert_eq!(golden.release, "5.10.262-bare");
     }
 
     #[test]

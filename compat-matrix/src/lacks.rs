@@ -12,7 +12,8 @@ const FACTS: [(&str, &str, &str); 17] = [
     (
         "btf",
         "type information (BTF)",
-        "the agent's programs are fitted to a kernel by it; without it no connection is measured",
+        "the agent's programs are fitted to a kernel by it; without it or a pack that stands in for \
+         it no connection is measured",
     ),
     (
         "raw_tracepoint",

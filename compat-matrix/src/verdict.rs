@@ -38,17 +38,15 @@ const MODES: [(&str, &str); 4] = [
 /// How to make what a kernel without type information needs.
 const PACK: &str = "\
 Which BTF pack it needs, and how to make it:
-  One for exactly this kernel, RELEASE, from its vmlinux with debug information. That is in
+  One for exactly this build of RELEASE, made of its vmlinux with debug information. That is in
     Debian                    linux-image-RELEASE-dbg
     Ubuntu                    linux-image-unsigned-RELEASE-dbgsym
     RHEL and its relatives    kernel-debuginfo-RELEASE
     a kernel of your own      the folder it was built in, with CONFIG_DEBUG_INFO=y
-  Then, in a source tree of Waybill and in 10 seconds:
+  In a source tree of Waybill, in 10 seconds, and of about 2 KB:
     cargo xtask btf --from vmlinux
-  It has about 2 KB. Without a source tree, pahole makes the types that we make a pack of:
-    pahole --btf_encode_detached=RELEASE.btf vmlinux
+  It belongs into usr/share/waybill/btf/x86_64/ of the agent's root directory.
   A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs no pack.
-  This version of the agent cannot load packs; until one can, connections are not measured here.
 ";
 
 /// The page.
@@ -136,11 +134,11 @@ fn unmeasured(plan: &[(String, String)]) -> Option<&str> {
     decision.strip_prefix("skipped: ")
 }
 
-/// Whether the agent says that the kernel has no type information.
+/// Whether the kernel has no type information, and nothing that stands in for it.
 fn lacks_types(outcome: &Outcome) -> bool {
-    lacks::of(&outcome.record)
-        .iter()
-        .any(|lack| lack.fact == "btf")
+    let lacks = lacks::of(&outcome.record);
+    let lacks = lacks.iter().any(|lack| lack.fact == "btf");
+    lacks && unmeasured(&decisions(outcome)).is_some()
 }
 
 /// What could not be shown, the same reason once.
@@ -205,7 +203,7 @@ fn checks(outcome: &Outcome) -> String {
 fn send(outcome: &Outcome, folder: &str) -> String {
     let why = match outcome.status {
         Verdict::Pass if lacks_types(outcome) => {
-            "To have this kernel's pack made part of Waybill, send us pack or types, or say where its\n\
+            "To have this kernel's pack made part of Waybill, send us the pack, or say where its\n\
              debug package is, and with it"
         }
         Verdict::Pass => return format!("The kernel's log and all results are in {folder}.\n"),
@@ -265,10 +263,9 @@ mod tests {
             "Supported mode: unsupported",
             "type information (BTF): not built in",
             skipped,
-            "btf_encode_detached=4.14.67.btf",
             "linux-image-4.14.67-dbg",
             "nothing could of connections",
-            "send us pack or types",
+            "send us the pack",
             "cargo xtask btf --from vmlinux",
         ] {
             assert!(page.contains(words), "{words}\n{page}");
