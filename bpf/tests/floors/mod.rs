@@ -1,0 +1,141 @@
+//! Holds a compiled object to the oldest kernels that its programs claim (`bpf/floors.toml`).
+//!
+//! Two parts: what is plainly there (`features`: helpers, map types, classes of instructions,
+//! sections), and what only shows on the way through a program (`walk`: the shapes that newer
+//! verifiers forgive and old ones do not). Neither runs a kernel.
+
+pub(crate) mod btf;
+pub(crate) mod elf;
+pub(crate) mod features;
+pub(crate) mod finding;
+pub(crate) mod graph;
+pub(crate) mod instruction;
+pub(crate) mod kernel;
+pub(crate) mod table;
+pub(crate) mod walk;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use elf::Object;
+use finding::{Finding, Findings, Site};
+use table::{Claim, Floors, ObjectClaim};
+use walk::Walk;
+
+/// What was seen of a program on its way through the check.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    /// Name of the program.
+    pub(crate) program: String,
+    /// Instructions that the kernel is given.
+    pub(crate) instructions: usize,
+    /// Bytes of stack, with those of the functions it calls.
+    pub(crate) stack: usize,
+    /// Instructions that the walk looked at, over all paths.
+    pub(crate) walked: usize,
+    /// It has CO-RE relocations, so it needs the kernel's BTF or a pack.
+    pub(crate) needs_btf: bool,
+}
+
+/// Everything an object does that a kernel it claims does not have, and what was seen of each of
+/// its programs.
+///
+/// # Errors
+/// The object is not one that can be read.
+pub(crate) fn check(
+    floors: &Floors,
+    claim: &ObjectClaim,
+    bytes: &[u8],
+) -> Result<(Vec<Finding>, Vec<Report>)> {
+    let object = Object::read(bytes).with_context(|| format!("read {}", claim.name))?;
+    let mut findings = Findings::default();
+    let mut reports = Vec::new();
+    features::object(floors, claim, &object, &mut findings);
+    for program in &object.programs {
+        let site = Site::of(&claim.name, &program.name);
+        let Some(program_claim) = claim.program(&program.name) else {
+            findings.push(
+                site,
+                "no-claim",
+                "bpf/floors.toml does not say what is the oldest kernel it must load on",
+            );
+            continue;
+        };
+        reports.push(check_program(
+            floors,
+            program_claim,
+            &object,
+            program,
+            &site,
+            &mut findings,
+        )?);
+    }
+    for name in claim.programs.iter().map(|program| &program.name) {
+        if !object.programs.iter().any(|there| there.name == *name) {
+            findings.push(
+                Site::of(&claim.name, name),
+                "no-program",
+                "bpf/floors.toml claims a kernel for it, and the object does not have it",
+            );
+        }
+    }
+    Ok((findings.into_sorted(), reports))
+}
+
+fn check_program(
+    floors: &Floors,
+    claim: &Claim,
+    object: &Object,
+    program: &elf::Program,
+    site: &Site,
+    findings: &mut Findings,
+) -> Result<Report> {
+    let mut report = Report {
+        program: program.name.clone(),
+        instructions: object.instructions_of(program),
+        stack: 0,
+        walked: 0,
+        needs_btf: object.needs_btf(program),
+    };
+    if report.needs_btf != claim.btf {
+        findings.push(
+            site.clone(),
+            "btf",
+            &format!(
+                "CO-RE relocations: {}, bpf/floors.toml says btf = {}",
+                report.needs_btf, claim.btf
+            ),
+        );
+    }
+    for name in claim.kernels() {
+        let kernel = floors.kernel(name)?;
+        features::program(floors, &kernel, object, program, site, findings);
+        let mut frames = BTreeMap::new();
+        for function in object.reached_from(program) {
+            let mut walk = Walk::new(floors, &kernel, object, program, function);
+            walk.run();
+            report.walked = report.walked.max(walk.steps());
+            frames.insert(function.name.clone(), walk.depth());
+            for seen in walk.into_seen() {
+                findings.shape(floors, &kernel, site, function, seen);
+            }
+        }
+        report.stack = object.stack_of(&program.code, &frames);
+        stack(report.stack, site, findings);
+    }
+    Ok(report)
+}
+
+fn stack(used: usize, site: &Site, findings: &mut Findings) {
+    if used > STACK_BYTES {
+        findings.push(
+            site.clone(),
+            "deep-stack",
+            &format!("{used} bytes of stack, and every kernel has {STACK_BYTES}"),
+        );
+    }
+}
+
+/// `MAX_BPF_STACK` of include/linux/filter.h, since 3.18.
+pub(crate) const STACK_BYTES: usize = 512;

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* An index that loses its bounds on the stack, between the mask and its use. */
+#include "floor.h"
+
+WB_TABLE(rows, BPF_MAP_TYPE_ARRAY, u32, struct wb_row);
+
+SEC("tc")
+int subject(struct __sk_buff *skb)
+{
+	u32 zero = 0;
+	volatile u32 index = skb->hash & 0x3f;
+	struct wb_row *row = bpf_map_lookup_elem(&rows, &zero);
+
+	if (!row)
+		return TC_ACT_UNSPEC;
+	u64 at = index;
+
+#ifdef TWIN
+	asm volatile("%0 &= 0x3f" : "+r"(at));
+#endif
+	return row->slot[at] ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
