@@ -31,9 +31,9 @@ const REFUSED: [(&str, &str, &str); 35] = [
     ("data", "4.14", "global-data"),
     ("deep-stack", "6.6", "deep-stack"),
     ("function-call", "4.14", "function-call"),
-    ("helper", "4.17", "helper"),
-    ("helper-of-type", "4.19", "helper"),
-    ("hook", "5.8", "hook"),
+    ("late-helper", "4.17", "helper"),
+    ("late-helper-of-type", "4.19", "helper"),
+    ("late-hook", "5.8", "hook"),
     ("jump32", "4.14", "jump32"),
     ("kernel-function", "4.14", "kernel-function"),
     ("kernel-function", "5.15", "kfunc"),
@@ -69,8 +69,8 @@ const REFUSED: [(&str, &str, &str); 35] = [
 const TAKEN: [(&str, &str); 12] = [
     ("bss", "5.2"),
     ("function-call", "4.16"),
-    ("helper", "5.8"),
-    ("helper-of-type", "4.18-el8"),
+    ("late-helper", "5.8"),
+    ("late-helper-of-type", "4.18-el8"),
     ("long-program", "5.2"),
     ("packet-offset", "4.18-el8"),
     ("packet-offset", "5.10"),
@@ -261,8 +261,8 @@ fn every_source_is_tried_and_compiled_like_the_real_ones() {
 #[test]
 fn a_program_without_a_claim_and_a_claim_without_a_program_are_refused() {
     let floors = floors();
-    let bytes = source::compile("hook", true).unwrap();
-    let mut claim = claim(&floors, "hook", &bytes, "5.8");
+    let bytes = source::compile("late-hook", true).unwrap();
+    let mut claim = claim(&floors, "late-hook", &bytes, "5.8");
     claim.programs[0].name = String::from("absent");
     let rules: Vec<_> = check(&floors, &claim, &bytes)
         .unwrap()

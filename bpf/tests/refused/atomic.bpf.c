@@ -2,6 +2,8 @@
 /* An atomic operation other than a plain addition. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(counters, BPF_MAP_TYPE_ARRAY, u32, u64);
 
 SEC("tc")

@@ -2,6 +2,8 @@
 /* A counter in global memory. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifdef TWIN
 WB_TABLE(counters, BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64);
 #else

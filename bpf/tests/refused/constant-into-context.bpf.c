@@ -2,6 +2,8 @@
 /* A constant stored into the context by one instruction: -mcpu=v4 makes it. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

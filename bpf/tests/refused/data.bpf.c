@@ -2,6 +2,8 @@
 /* A variable with a value at start. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifdef TWIN
 WB_TABLE(limits, BPF_MAP_TYPE_ARRAY, u32, u32);
 #else

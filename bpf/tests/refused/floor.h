@@ -23,8 +23,8 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static long (*const bpf_perf_event_output)(void *ctx, void *map, u64 flags, void *data,
 					   u64 size) = (void *)25;
-static long (*const bpf_skb_load_bytes)(const void *skb, u32 offset, void *to, u32 size) =
-	(void *)26;
+static long (*const bpf_skb_load_bytes)(const void *skb, u32 offset, void *to,
+					u32 size) = (void *)26;
 static long (*const bpf_ringbuf_output)(void *map, void *data, u64 size, u64 flags) = (void *)130;
 
 struct wb_pair {
@@ -45,7 +45,5 @@ struct wb_row {
 		__type(key, key_type);                                                             \
 		__type(value, value_type);                                                         \
 	} name SEC(".maps")
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #endif /* WB_TESTS_FLOOR_H */

@@ -2,12 +2,15 @@
 /* A function that was not inlined. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifdef TWIN
 static __always_inline
 #else
 static __noinline
 #endif
-int mix(u32 a, u32 b)
+	int
+	mix(u32 a, u32 b)
 {
 	return a * 31 + b;
 }

@@ -2,6 +2,8 @@
 /* Comparison of 32-bit halves: -mcpu=v3, which the twin does without. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

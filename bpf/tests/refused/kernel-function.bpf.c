@@ -2,6 +2,8 @@
 /* A call into the kernel by BTF. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifndef TWIN
 extern void bpf_rcu_read_lock(void) __ksym;
 #endif

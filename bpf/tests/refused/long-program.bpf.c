@@ -2,6 +2,8 @@
 /* One instruction more than kernels before 5.2 take. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* So many ways through it that kernels before 5.2 give up. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

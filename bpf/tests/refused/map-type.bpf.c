@@ -2,6 +2,8 @@
 /* A map of a type that came after the kernel claimed: libbpf makes it, used or not. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifdef TWIN
 WB_TABLE(records, BPF_MAP_TYPE_LRU_HASH, u32, u64);
 #else

@@ -2,6 +2,8 @@
 /* A size that nobody bounds right before the call. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* A field of the context by a pointer that was moved, as clang does when it merges two loads. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

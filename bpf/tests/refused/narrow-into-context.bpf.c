@@ -2,6 +2,8 @@
 /* A plain store of the mark, of which clang keeps the half that changes. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* The end of a TCP header by direct access, as it would be written for a new kernel. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* A value of a map that holds a pointer. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(pairs, BPF_MAP_TYPE_HASH, u32, struct wb_pair);
 
 SEC("tc")

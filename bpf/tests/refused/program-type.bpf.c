@@ -2,6 +2,8 @@
 /* A type of programs that came after the kernel claimed. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifdef TWIN
 SEC("kprobe/tcp_set_state")
 #else

@@ -2,8 +2,10 @@
 /* A table that is constant data. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifndef TWIN
-static const volatile u32 table[4] = { 3, 5, 7, 11 };
+static const volatile u32 table[4] = {3, 5, 7, 11};
 #endif
 
 SEC("tc")

@@ -2,6 +2,8 @@
 /* A load that extends the sign: -mcpu=v4, which the twin does without. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* An index that loses its bounds on the stack, between the mask and its use. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(rows, BPF_MAP_TYPE_ARRAY, u32, struct wb_row);
 
 SEC("tc")

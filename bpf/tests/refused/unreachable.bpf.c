@@ -2,6 +2,8 @@
 /* Instructions behind a jump over them. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* A key with a field that nobody set. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(pairs, BPF_MAP_TYPE_HASH, struct wb_pair, u64);
 
 SEC("tc")

@@ -2,6 +2,8 @@
 /* A word that only one of two ways to its use has set. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

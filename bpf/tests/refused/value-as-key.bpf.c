@@ -2,6 +2,8 @@
 /* A key that stands in a value of another map. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(pairs, BPF_MAP_TYPE_HASH, struct wb_pair, struct wb_pair);
 WB_TABLE(rows, BPF_MAP_TYPE_ARRAY, u32, struct wb_pair);
 

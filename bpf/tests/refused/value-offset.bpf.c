@@ -2,6 +2,8 @@
 /* An index that only bounds of 32-bit halves bound. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(rows, BPF_MAP_TYPE_ARRAY, u32, struct wb_row);
 
 SEC("tc")

@@ -2,6 +2,8 @@
 /* A key on the stack, whose place is a number. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(rows, BPF_MAP_TYPE_HASH, u32, struct wb_row);
 
 SEC("tc")

@@ -2,6 +2,8 @@
 /* An array on the stack, indexed by a number. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 SEC("tc")
 int subject(struct __sk_buff *skb)
 {

@@ -2,6 +2,8 @@
 /* A helper that this type of programs got later than others. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(records, BPF_MAP_TYPE_PERF_EVENT_ARRAY, u32, u32);
 
 #ifdef TWIN

@@ -2,6 +2,8 @@
 /* Something to iterate over that came after the iterators. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 #ifdef TWIN
 SEC("iter/task_file")
 #else

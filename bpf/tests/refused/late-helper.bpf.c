@@ -2,6 +2,8 @@
 /* A helper that came after the kernel claimed. */
 #include "floor.h"
 
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
 WB_TABLE(records, BPF_MAP_TYPE_PERF_EVENT_ARRAY, u32, u32);
 
 SEC("raw_tp/inet_sock_set_state")
