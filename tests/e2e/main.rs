@@ -12,6 +12,7 @@ mod case;
 mod clone;
 mod connection;
 mod containers;
+mod copies;
 mod demo;
 mod filters;
 mod harm;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         nat::CASES,
         clone::CASES,
         filters::CASES,
+        copies::CASES,
         containers::CASES,
         soak::CASES,
         connection::CASES,
