@@ -23,7 +23,7 @@ use floors::{Report, check};
 const FLOORS: &str = include_str!("../floors.toml");
 
 /// Source in `refused/`, the kernel that it claims, the rule by which it is refused.
-const REFUSED: [(&str, &str, &str); 35] = [
+const REFUSED: [(&str, &str, &str); 36] = [
     ("atomic", "4.14", "atomic"),
     ("bss", "4.14", "global-data"),
     ("constant-into-context", "4.14", "constant-into-context"),
@@ -50,7 +50,8 @@ const REFUSED: [(&str, &str, &str); 35] = [
     ("rodata", "4.14", "global-data"),
     ("rolled-loop", "4.19", "rolled-loop"),
     ("signed-load", "4.14", "signed-load"),
-    ("spilled-number", "5.10", "spilled-number"),
+    ("shown-number", "6.12", "shown-number"),
+    ("spilled-number", "5.4", "spilled-number"),
     ("unreachable", "6.6", "unreachable"),
     ("unset-key", "4.14", "unset-bytes"),
     ("unset-key", "4.18-el8", "unset-bytes"),
@@ -66,7 +67,7 @@ const REFUSED: [(&str, &str, &str); 35] = [
 ];
 
 /// The same sources on kernels that take them.
-const TAKEN: [(&str, &str); 12] = [
+const TAKEN: [(&str, &str); 13] = [
     ("bss", "5.2"),
     ("function-call", "4.16"),
     ("late-helper", "5.8"),
@@ -76,6 +77,7 @@ const TAKEN: [(&str, &str); 12] = [
     ("packet-offset", "5.10"),
     ("rodata", "4.18-el8"),
     ("rolled-loop", "5.3"),
+    ("shown-number", "6.14"),
     ("spilled-number", "5.16"),
     ("unset-key", "6.3"),
     ("value-as-key", "4.18"),

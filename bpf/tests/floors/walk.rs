@@ -41,6 +41,8 @@ struct State {
     registers: [Value; REGISTERS],
     /// Bytes of the stack that were written.
     written: Bytes,
+    /// Those of them that a helper read since.
+    shown: Bytes,
     /// Pointers that were put on the stack, by the eight bytes they fill.
     spilled: BTreeMap<usize, Value>,
 }
@@ -178,6 +180,7 @@ impl<'a> Walk<'a> {
             state: State {
                 registers,
                 written: Bytes::default(),
+                shown: Bytes::default(),
                 spilled: BTreeMap::new(),
             },
             parent: None,
@@ -248,12 +251,9 @@ impl State {
                 return false;
             }
         }
-        if !self
-            .written
-            .and(&marks.stack)
-            .without(&other.written)
-            .is_empty()
-        {
+        let missing = self.written.without(&other.written);
+        let shown = other.shown.without(&self.shown);
+        if !missing.with(&shown).and(&marks.stack).is_empty() {
             return false;
         }
         (0..Bytes::WORDS)

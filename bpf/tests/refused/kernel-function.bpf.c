@@ -6,6 +6,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #ifndef TWIN
 extern void bpf_rcu_read_lock(void) __ksym;
+extern void bpf_rcu_read_unlock(void) __ksym;
 #endif
 
 SEC("tc")
@@ -15,6 +16,7 @@ int subject(struct __sk_buff *skb)
 	return bpf_get_prandom_u32() == skb->mark ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 #else
 	bpf_rcu_read_lock();
+	bpf_rcu_read_unlock();
 	return skb->mark ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 #endif
 }

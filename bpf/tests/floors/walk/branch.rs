@@ -1,6 +1,6 @@
 //! Where paths part: what each of them knows.
 
-use super::value::{Range, Value};
+use super::value::{Lost, Range, Value};
 use super::{Path, State, Walk};
 use crate::floors::graph;
 use crate::floors::instruction::{Comparison, Operand, Operation};
@@ -51,7 +51,7 @@ impl Walk<'_> {
                     map,
                     low: 0,
                     high: 0,
-                    from_stack: false,
+                    lost: Lost::No,
                 },
             );
         } else if wide {

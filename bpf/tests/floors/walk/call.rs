@@ -117,7 +117,10 @@ impl Walk<'_> {
                 let reach = usize::try_from(high.saturating_sub(low)).unwrap_or(STACK_BYTES);
                 if let Some(start) = self.stack_place(low) {
                     self.has_pointer(path, at, start, most, &does);
-                    self.read_stack(path, at, start, most.saturating_add(reach), &does);
+                    let bytes = most.saturating_add(reach);
+                    self.read_stack(path, at, start, bytes, &does);
+                    let shown = Bytes::from(start, bytes);
+                    path.state.shown = path.state.shown.with(&shown);
                 }
             }
             Value::Entry { .. } => self.check_value(at, value, 0, most),

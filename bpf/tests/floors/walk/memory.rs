@@ -1,6 +1,6 @@
 //! Loads and stores: stack, context, values of maps.
 
-use super::value::{Bytes, Range, Value};
+use super::value::{Bytes, Lost, Range, Value};
 use super::{Marks, Path, Walk};
 use crate::floors::STACK_BYTES;
 
@@ -140,7 +140,7 @@ impl Walk<'_> {
             map,
             low,
             high,
-            from_stack,
+            lost,
         } = address
         else {
             return;
@@ -160,7 +160,7 @@ impl Walk<'_> {
             map.name, map.value_bytes
         );
         let range = Range {
-            from_stack,
+            lost,
             ..Range::FULL
         };
         self.note(range.shape("value-offset"), at, what);
@@ -175,7 +175,8 @@ impl Walk<'_> {
         self.read_stack(path, at, start, bytes, "reads");
         match path.state.spilled.get(&(start / POINTER)) {
             Some(value) if bytes == POINTER && start.is_multiple_of(POINTER) => *value,
-            _ => number.by_stack(),
+            _ if path.state.shown.has_any(start, bytes) => number.losing(Lost::ByHelper),
+            _ => number.losing(Lost::OnStack),
         }
     }
 
@@ -223,6 +224,7 @@ impl Walk<'_> {
             }
         }
         path.state.written = path.state.written.with(&mask);
+        path.state.shown = path.state.shown.without(&mask);
         path.wrote.stack = path.wrote.stack.with(&mask);
         let whole = bytes == POINTER && start.is_multiple_of(POINTER);
         if let Some(pointer) = value.filter(|value| whole && value.is_pointer()) {

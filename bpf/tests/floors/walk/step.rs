@@ -188,12 +188,12 @@ impl Walk<'_> {
                 map,
                 low: l,
                 high: h,
-                from_stack,
+                lost,
             } => Value::Entry {
                 map,
                 low: l.saturating_add(low),
                 high: h.saturating_add(high),
-                from_stack: from_stack || by.from_stack,
+                lost: lost.max(by.lost),
             },
             Value::Packet { reach } if constant.is_none() => {
                 let reach = match subtract {

@@ -11,12 +11,18 @@ use crate::floors::instruction::Arithmetic;
 pub(super) struct Range {
     pub(super) min: u64,
     pub(super) max: u64,
-    /// It was on the stack in between, where verifiers before 5.16 forget what they knew of it.
-    pub(super) from_stack: bool,
+    pub(super) lost: Lost,
 }
 
-/// Bounds that were lost on the stack.
-const SPILLED: &str = "spilled-number";
+/// Where verifiers forget what they knew of a number. The later, the newer are those that do.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Lost {
+    No,
+    /// On the stack.
+    OnStack,
+    /// On the stack, where a helper read it.
+    ByHelper,
+}
 
 /// What is in a register.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,7 +50,7 @@ pub(super) enum Value {
         map: usize,
         low: i64,
         high: i64,
-        from_stack: bool,
+        lost: Lost,
     },
     /// The answer of a lookup that nobody looked at yet.
     EntryOrNull {
@@ -57,14 +63,14 @@ impl Range {
     pub(super) const FULL: Self = Self {
         min: 0,
         max: u64::MAX,
-        from_stack: false,
+        lost: Lost::No,
     };
 
     pub(super) const fn exactly(value: u64) -> Self {
         Self {
             min: value,
             max: value,
-            from_stack: false,
+            lost: Lost::No,
         }
     }
 
@@ -72,13 +78,17 @@ impl Range {
         Self {
             min: 0,
             max,
-            from_stack: false,
+            lost: Lost::No,
         }
     }
 
     /// The shape to report when these bounds are too wide, which else is `shape`.
     pub(super) fn shape(self, shape: &'static str) -> &'static str {
-        if self.from_stack { SPILLED } else { shape }
+        match self.lost {
+            Lost::No => shape,
+            Lost::OnStack => "spilled-number",
+            Lost::ByHelper => "shown-number",
+        }
     }
 
     /// A constant of an instruction, which the kernel extends with its sign.
@@ -115,8 +125,7 @@ impl Range {
     }
 
     pub(super) fn covers(self, other: Self) -> bool {
-        let forgets = self.from_stack || !other.from_stack;
-        self.min <= other.min && self.max >= other.max && forgets
+        self.min <= other.min && self.max >= other.max && self.lost >= other.lost
     }
 
     /// `adjust_scalar_min_max_vals()` of 4.14.
@@ -125,7 +134,7 @@ impl Range {
             return constants(what, left, right).map_or(Self::FULL, Self::exactly);
         }
         Self {
-            from_stack: self.from_stack || right.from_stack,
+            lost: self.lost.max(right.lost),
             ..self.bounds(what, right).unwrap_or(Self::FULL)
         }
     }
@@ -167,7 +176,7 @@ impl Range {
         Some(Self {
             min,
             max,
-            from_stack: false,
+            lost: Lost::No,
         })
     }
 }
@@ -203,17 +212,17 @@ impl Value {
                     map,
                     low,
                     high,
-                    from_stack,
+                    lost,
                 },
                 Self::Entry {
                     map: other_map,
                     low: other_low,
                     high: other_high,
-                    from_stack: others,
+                    lost: others,
                 },
             ) => {
                 let within = low <= other_low && high >= other_high;
-                map == other_map && within && (*from_stack || !others)
+                map == other_map && within && lost >= others
             }
             (
                 Self::EntryOrNull { map, id },
@@ -227,12 +236,9 @@ impl Value {
     }
 
     /// A number that comes from the stack.
-    pub(super) fn by_stack(self) -> Self {
+    pub(super) fn losing(self, lost: Lost) -> Self {
         match self {
-            Self::Number(range) => Self::Number(Range {
-                from_stack: true,
-                ..range
-            }),
+            Self::Number(range) => Self::Number(Range { lost, ..range }),
             other => other,
         }
     }
