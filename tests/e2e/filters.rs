@@ -66,6 +66,12 @@ pub(crate) const CASES: &[Case] = &[
         run: taken,
     },
     Case {
+        name: "filters::that_redirect_are_met_once_by_each_copy",
+        needs: WITH_NEIGHBOUR,
+        alone: false,
+        run: redirected,
+    },
+    Case {
         name: "filters::have_no_place_beside_the_older_qdisc_and_say_so",
         needs: NEEDS,
         alone: false,
@@ -216,13 +222,22 @@ fn killed_and_replaced(lab: &Lab) -> Result<()> {
     before.wait_same(lab, &[client])
 }
 
-/// Filters as another tool might have them: one looks on, one ends the chain, and one drops the
-/// copies before our own filter can change them.
+/// Filters as another tool might have them: one looks on, one ends the chain, one redirects, and
+/// one drops the copies before our own filter can change them.
 const NEIGHBOUR: &str = r#"
 #define SEC(name) __attribute__((section(name), used))
 SEC("look") int neighbour_look(void *ctx) { return -1; }
 SEC("pass") int neighbour_pass(void *ctx) { return 0; }
 /* The mark is the third word of a filter's context. */
+/* What has no mark yet gets one and is sent again, by the device it is on. */
+static int (*redirect)(unsigned int, unsigned long long) = (void *)23;
+SEC("bounce") int neighbour_bounce(unsigned int *ctx)
+{
+	if (ctx[2])
+		return -1;
+	*(volatile unsigned int *)(ctx + 2) = 1;
+	return redirect(ctx[10], 0);
+}
 SEC("take") int neighbour_take(unsigned int *ctx) { return ctx[2] >> 16 == 0x5742 ? 2 : -1; }
 char LICENSE[] SEC("license") = "GPL";
 "#;
@@ -308,6 +323,31 @@ fn taken(lab: &Lab) -> Result<()> {
         ensure!(written == 10, "{written} of the 10 IPv6 copies written");
         Ok(())
     })
+}
+
+fn redirected(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+    let client = scene.site.clients[0].clone();
+    tc(&client, "qdisc add dev eth0 clsact")?;
+    // Before ours for IPv4, behind it for IPv6.
+    neighbour(lab, &client, "egress protocol ip pref 1 handle 7", "bounce")?;
+    neighbour(
+        lab,
+        &client,
+        "egress protocol ipv6 pref 9 handle 7",
+        "bounce",
+    )?;
+    let settings = settings()?;
+    scene.start_with(&settings, &settings)?;
+    let servers = start_servers(&scene.site, &[])?;
+    prove(&mut scene, Nat::FullNat, &servers, &[])?;
+    ensure!(
+        scene.site.options_seen()? == 40,
+        "{} copies of 40 connections",
+        scene.site.options_seen()?
+    );
+    ensure!(scene.site.conntrack_invalid()? == 0, "invalid packets");
+    Ok(())
 }
 
 fn older_qdisc(lab: &Lab) -> Result<()> {
