@@ -118,6 +118,7 @@ fn claim(floors: &Floors, name: &str, bytes: &[u8], kernel: &str) -> ObjectClaim
         name: program.name.clone(),
         oldest,
         vendors: vendors.clone(),
+        wanted: None,
         btf: object.needs_btf(program),
         why: String::from("a test"),
     });
@@ -289,6 +290,20 @@ fn a_claim_that_hides_the_need_for_btf_is_refused() {
 }
 
 #[test]
+fn a_program_that_keeps_to_the_kernel_it_was_wanted_on_must_claim_it() {
+    let floors = floors();
+    let rules = |twin: bool| -> Vec<String> {
+        let bytes = source::compile("rolled-loop", twin).unwrap();
+        let mut claim = claim(&floors, "rolled-loop", &bytes, "5.3");
+        claim.programs[0].wanted = Some(floors.kernel("4.14").unwrap().version);
+        let (findings, _) = check(&floors, &claim, &bytes).unwrap();
+        findings.into_iter().map(|finding| finding.rule).collect()
+    };
+    assert_eq!(rules(false), Vec::<String>::new());
+    assert_eq!(rules(true), ["wanted"]);
+}
+
+#[test]
 fn a_claim_below_that_of_its_object_is_not_read() {
     let low = FLOORS.replace(
         "name = \"connection.ring.o\"\noldest = \"5.8\"",
@@ -351,6 +366,43 @@ fn what_a_vendor_ported_back_is_in_the_tables() {
                 _ => false,
             };
             assert!(known, "{}: {key}", vendor.name);
+        }
+    }
+}
+
+/// Mainline releases, oldest first, that differ in what the tables hold.
+const RELEASES: [&str; 20] = [
+    "4.10", "4.11", "4.13", "4.14", "4.15", "4.16", "4.17", "4.18", "4.19", "5.0", "5.2", "5.3",
+    "5.5", "5.8", "5.9", "5.10", "5.12", "5.16", "6.3", "6.14",
+];
+
+#[test]
+#[ignore = "answers a question, with --nocapture: what keeps each program from older kernels"]
+fn what_limits_each_program() {
+    let floors = floors();
+    for (name, bytes) in objects() {
+        let object = Object::read(bytes).unwrap();
+        for program in &object.programs {
+            let alone = |kernel: &str| {
+                let mut claim = claim(&floors, name, bytes, kernel);
+                claim.programs.retain(|own| own.name == program.name);
+                let (findings, _) = check(&floors, &claim, bytes).unwrap();
+                let own = |f: &Finding| f.rule != "no-claim" && f.site.is_of(&program.name);
+                findings.into_iter().filter(own).collect::<Vec<_>>()
+            };
+            let refusals = RELEASES.map(|release| (release, alone(release)));
+            let last = refusals
+                .iter()
+                .rposition(|(_, findings)| !findings.is_empty());
+            let Some(last) = last else { continue };
+            let oldest = RELEASES.get(last + 1).unwrap_or(&"later");
+            println!("{name} {}: {oldest}, because before", program.name);
+            let mut rules = BTreeSet::new();
+            for finding in &refusals[last].1 {
+                if rules.insert(&finding.rule) {
+                    println!("    {finding}");
+                }
+            }
         }
     }
 }

@@ -26,6 +26,11 @@ impl Site {
         }
     }
 
+    /// Whether it is in this program.
+    pub(crate) fn is_of(&self, program: &str) -> bool {
+        self.program == program
+    }
+
     /// An instruction of this program, or of a function that it calls.
     pub(crate) fn at(&self, code: &Code, index: usize) -> Self {
         let function = (code.name != self.program).then(|| code.name.clone());
@@ -143,6 +148,11 @@ impl Findings {
             seen.what, shape.feature.since, shape.feature.source, kernel.name, shape.instead
         );
         self.push(site, seen.shape, &message);
+    }
+
+    /// Whether nothing is wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// In the order of places.

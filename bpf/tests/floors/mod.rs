@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 
 use elf::Object;
 use finding::{Finding, Findings, Site};
+use kernel::Kernel;
 use table::{Claim, Floors, ObjectClaim};
 use walk::Walk;
 
@@ -110,21 +111,56 @@ fn check_program(
     }
     for name in claim.kernels() {
         let kernel = floors.kernel(name)?;
-        features::program(floors, &kernel, object, program, site, findings);
-        let mut frames = BTreeMap::new();
-        for function in object.reached_from(program) {
-            let mut walk = Walk::new(floors, &kernel, object, program, function);
-            walk.run();
-            report.walked = report.walked.max(walk.steps());
-            frames.insert(function.name.clone(), walk.depth());
-            for seen in walk.into_seen() {
-                findings.shape(floors, &kernel, site, function, seen);
-            }
+        on_kernel(
+            floors,
+            &kernel,
+            object,
+            (program, site),
+            findings,
+            &mut report,
+        );
+    }
+    if let Some(wanted) = claim.wanted {
+        let kernel = floors.kernel(wanted.to_string())?;
+        let mut there = Findings::default();
+        on_kernel(
+            floors,
+            &kernel,
+            object,
+            (program, site),
+            &mut there,
+            &mut report,
+        );
+        if there.is_empty() {
+            let message = format!("keeps to {wanted}, so bpf/floors.toml can claim it");
+            findings.push(site.clone(), "wanted", &message);
         }
-        report.stack = object.stack_of(&program.code, &frames);
-        stack(report.stack, site, findings);
     }
     Ok(report)
+}
+
+/// Holds a program to one kernel.
+fn on_kernel(
+    floors: &Floors,
+    kernel: &Kernel,
+    object: &Object,
+    (program, site): (&elf::Program, &Site),
+    findings: &mut Findings,
+    report: &mut Report,
+) {
+    features::program(floors, kernel, object, program, site, findings);
+    let mut frames = BTreeMap::new();
+    for function in object.reached_from(program) {
+        let mut walk = Walk::new(floors, kernel, object, program, function);
+        walk.run();
+        report.walked = report.walked.max(walk.steps());
+        frames.insert(function.name.clone(), walk.depth());
+        for seen in walk.into_seen() {
+            findings.shape(floors, kernel, site, function, seen);
+        }
+    }
+    report.stack = object.stack_of(&program.code, &frames);
+    stack(report.stack, site, findings);
 }
 
 fn stack(used: usize, site: &Site, findings: &mut Findings) {

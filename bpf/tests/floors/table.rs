@@ -185,6 +185,8 @@ pub(crate) struct Claim {
     pub(crate) oldest: Version,
     #[serde(default)]
     pub(crate) vendors: Vec<String>,
+    /// A kernel that it ought to load on and does not yet; refused once it does.
+    pub(crate) wanted: Option<Version>,
     /// It needs the kernel's BTF, or a pack.
     #[serde(default)]
     pub(crate) btf: bool,
