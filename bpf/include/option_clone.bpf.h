@@ -42,11 +42,7 @@ static __always_inline bool agent_is_alive(void)
 
 static __always_inline u32 handshake_slot(u32 seq)
 {
-	u32 slot = (seq * 0x9e3779b1U) >> 16;
-
-	/* Where the verifier can see it: a mask that clang knows to be without effect is dropped. */
-	asm volatile("%0 &= %1" : "+r"(slot) : "i"(WB_HANDSHAKE_SLOTS - 1));
-	return slot;
+	return ((seq * 0x9e3779b1U) >> 16) & (WB_HANDSHAKE_SLOTS - 1);
 }
 
 /* The byte that says whether a slot is taken. */
@@ -55,6 +51,9 @@ static __always_inline u8 *slot_is_taken(u32 slot)
 	u32 zero = 0;
 	struct wb_waiting *all = bpf_map_lookup_elem(&waiting, &zero);
 
+	/* Bounded where it is used, and where clang cannot see that it was bounded before: verifiers
+	 * forget the bounds of a number that lay on the stack when a helper looked there. */
+	asm volatile("%0 &= %1" : "+r"(slot) : "i"(WB_HANDSHAKE_SLOTS - 1));
 	return all ? &all->slot[slot] : NULL;
 }
 
