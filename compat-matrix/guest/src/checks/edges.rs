@@ -185,8 +185,10 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
     let site = Site::wire(lab, 1, group.backends, Gateway::Routes.nat())?;
     let mut stage = Stage::set(lab, site)?;
     if group.mode != "auto" {
-        for settings in &group.settings {
-            knows(lab, &stage, settings)?;
+        // A mode for both sides is one question.
+        let sides = 1 + group.mode.matches('+').count();
+        for (side, settings) in group.settings.iter().enumerate().take(sides) {
+            knows(lab, &stage, settings, side)?;
         }
     }
     stage.start_agents(lab, &group.settings)?;
@@ -255,8 +257,8 @@ fn through(
 }
 
 /// Whether this agent knows the settings at all.
-fn knows(lab: &Lab, stage: &Stage, settings: &Settings) -> Result<()> {
-    let host = lab.host("settings")?;
+fn knows(lab: &Lab, stage: &Stage, settings: &Settings, side: usize) -> Result<()> {
+    let host = lab.host(&format!("settings{side}"))?;
     let agent = Agent::prepare(lab, &host, Some(&stage.collector), settings)?;
     let asked = agent.ask(&["check-config"])?;
     if asked.status.success() {
