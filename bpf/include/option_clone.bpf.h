@@ -106,8 +106,12 @@ static __always_inline bool claim_arrival(struct wb_connection *conn)
 
 	if (!arrival)
 		return 0;
+	u32 flags = arrival_flags(arrival);
+
 	conn->token_received = arrival->token;
-	conn->flags |= arrival_flags(arrival);
+	/* Filters come here without the socket's lock, but for servers, which get no answers. */
+	if (flags)
+		conn->flags |= flags;
 	bpf_map_delete_elem(&arrivals, &key);
 	count(WB_COUNT_OPTION_READ);
 	return 1;
