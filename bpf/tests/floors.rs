@@ -23,13 +23,14 @@ use floors::{Report, check};
 const FLOORS: &str = include_str!("../floors.toml");
 
 /// Source in `refused/`, the kernel that it claims, the rule by which it is refused.
-const REFUSED: [(&str, &str, &str); 36] = [
+const REFUSED: [(&str, &str, &str); 38] = [
     ("atomic", "4.14", "atomic"),
     ("bss", "4.14", "global-data"),
     ("constant-into-context", "4.14", "constant-into-context"),
     ("context-field", "4.14", "context-field"),
     ("data", "4.14", "global-data"),
     ("deep-stack", "6.6", "deep-stack"),
+    ("deep-stack-of-functions", "4.16", "deep-stack"),
     ("function-call", "4.14", "function-call"),
     ("late-helper", "4.17", "helper"),
     ("late-helper-of-type", "4.19", "helper"),
@@ -53,6 +54,7 @@ const REFUSED: [(&str, &str, &str); 36] = [
     ("shown-number", "6.12", "shown-number"),
     ("spilled-number", "5.4", "spilled-number"),
     ("unreachable", "6.6", "unreachable"),
+    ("unset-in-function", "4.16", "unset-bytes"),
     ("unset-key", "4.14", "unset-bytes"),
     ("unset-key", "4.18-el8", "unset-bytes"),
     ("unset-on-one-way", "5.4", "unset-bytes"),

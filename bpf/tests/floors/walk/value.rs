@@ -303,3 +303,62 @@ impl Bytes {
         joined
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Arithmetic, Lost, Range};
+
+    fn up_to(max: u64) -> Range {
+        Range {
+            max,
+            ..Range::exactly(0)
+        }
+    }
+
+    #[test]
+    fn a_mask_bounds_whatever_was_there() {
+        let masked = Range::FULL.compute(Arithmetic::And, Range::exactly(0x7f));
+        assert_eq!(masked, up_to(0x7f));
+    }
+
+    #[test]
+    fn a_subtraction_that_may_wrap_leaves_no_bounds() {
+        let sixteen = Range::exactly(16);
+        assert_eq!(
+            up_to(60).compute(Arithmetic::Subtract, sixteen),
+            Range::FULL
+        );
+        let constant = Range::constant_of(-16);
+        assert_eq!(up_to(60).compute(Arithmetic::Add, constant), Range::FULL);
+        let enough = Range {
+            min: 20,
+            ..up_to(60)
+        };
+        let less = enough.compute(Arithmetic::Subtract, sixteen);
+        assert_eq!((less.min, less.max), (4, 44));
+    }
+
+    #[test]
+    fn two_shifts_that_cut_to_32_bits_keep_small_bounds_and_bound_lost_ones() {
+        let cut = |range: Range| {
+            let by = Range::exactly(32);
+            let up = range.compute(Arithmetic::ShiftLeft, by);
+            up.compute(Arithmetic::ShiftRight, by)
+        };
+        assert_eq!(cut(up_to(60)), up_to(60));
+        assert_eq!(cut(Range::FULL), up_to(u64::from(u32::MAX)));
+    }
+
+    #[test]
+    fn what_was_lost_on_the_stack_stays_lost_until_it_is_masked_in_bounds() {
+        let lost = Range {
+            lost: Lost::ByHelper,
+            ..Range::FULL
+        };
+        let sum = up_to(3).compute(Arithmetic::Add, lost);
+        assert_eq!(sum.lost, Lost::ByHelper);
+        let masked = sum.compute(Arithmetic::And, Range::exactly(7));
+        assert_eq!(masked.max, 7);
+        assert!(!up_to(7).covers(masked) && masked.covers(up_to(7)));
+    }
+}
