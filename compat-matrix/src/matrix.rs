@@ -97,6 +97,9 @@ pub struct Kernel {
     /// Injection modes where they differ from the common ones.
     #[serde(default)]
     pub modes: Option<Vec<String>>,
+    /// Whether BTF packs are installed with the agent: those below `btf` in the cache.
+    #[serde(default)]
+    pub packs: bool,
     /// From this day (`YYYY-MM-DD`) on its tier may be given up.
     #[serde(default)]
     pub drop_date: Option<String>,
@@ -168,6 +171,7 @@ impl Kernel {
             verdict: None,
             command_line: String::new(),
             memory_mib: None,
+            packs: false,
             modes: None,
             drop_date: None,
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rootfs::Manifest;
 
 use crate::bundle::Bundle;
@@ -176,4 +176,29 @@ pub fn own(kernel: &Bootable, order: &str) -> Result<Initramfs> {
     }
     system.file("payload/guest.json", 0o644, order.as_bytes().to_vec());
     Ok(system)
+}
+/// Installs BTF packs with the agent: all files of a folder and of those in it.
+///
+/// # Errors
+/// When there is none.
+pub fn add_packs(system: &mut Initramfs, folder: &Path) -> Result<()> {
+    let arch = std::env::consts::ARCH;
+    let place = format!("payload/rootfs/usr/share/waybill/btf/{arch}");
+    system.directory(&place, 0o755);
+    let mut packs = 0;
+    for below in [folder.join(arch), folder.to_owned()] {
+        for entry in fs::read_dir(below).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".btf.zst") {
+                system.file(&format!("{place}/{name}"), 0o644, fs::read(entry.path())?);
+                packs += 1;
+            }
+        }
+    }
+    ensure!(
+        packs > 0,
+        "no BTF pack is in {0}: `cargo xtask btf --from VMLINUX --out {0}` makes one",
+        folder.display()
+    );
+    Ok(())
 }

@@ -54,6 +54,10 @@ pub struct Runner<'a> {
     pub checks: &'a [String],
     /// Faults to inject, for tests of this program.
     pub faults: &'a [String],
+    /// Folder of BTF packs.
+    pub packs: &'a Path,
+    /// Whether every guest gets them, and not only those that are to have them.
+    pub always_packs: bool,
     /// Where logs and results are kept, a folder for each kernel.
     pub folder: &'a Path,
     /// Guests at a time.
@@ -173,7 +177,11 @@ impl Runner<'_> {
             "timeout_s": self.defaults.timeout_s.saturating_sub(20).max(10),
         });
         let mut bytes = self.payload.to_vec();
-        payload::own(bootable, &order.to_string())?.write(&mut bytes)?;
+        let mut own = payload::own(bootable, &order.to_string())?;
+        if self.always_packs || job.kernel.packs {
+            payload::add_packs(&mut own, self.packs)?;
+        }
+        own.write(&mut bytes)?;
         if self.memory(&job.kernel) < SMALL_MIB {
             // The archive and what comes out of it are in memory at the same time.
             let mut packed = GzEncoder::new(Vec::new(), Compression::fast());

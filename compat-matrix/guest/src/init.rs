@@ -61,7 +61,8 @@ fn supervise() -> Result<()> {
     let mut checks = Command::new("/proc/self/exe");
     checks
         .env_clear()
-        .envs([("PATH", PATH), ("TMPDIR", "/tmp"), ("RUST_BACKTRACE", "0")]);
+        .envs([("PATH", PATH), ("TMPDIR", "/tmp"), ("RUST_BACKTRACE", "0")])
+        .env("WAYBILL_BTF_PACKS", "/payload/rootfs/usr/share/waybill/btf");
     let checks = checks.spawn().context("start the checks")?;
     let checks = i32::try_from(checks.id()).context("a process id")?;
     let deadline = Duration::from_secs(order.timeout_s);

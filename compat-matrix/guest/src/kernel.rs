@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
+use bpf::pack::{self, Kernel};
 use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 use libbpf_rs::{ObjectBuilder, PrintLevel, set_print};
 
@@ -184,7 +187,49 @@ fn load_heard(object: &[u8], wanted: &str, level: u32) -> (Result<()>, String) {
 fn open(object: &[u8]) -> Result<libbpf_rs::OpenObject> {
     let mut builder = ObjectBuilder::default();
     builder.name("waybill").context("name the object")?;
+    if let Some(types) = types()? {
+        builder
+            .btf_custom_path(types)
+            .context("name the BTF pack")?;
+    }
     builder.open_memory(object).context("open the programs")
+}
+
+/// Types in place of those that the kernel lacks: the pack that the agent takes, unpacked.
+fn types() -> Result<Option<PathBuf>> {
+    if Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Ok(None);
+    }
+    let Some(packs) = std::env::var_os("WAYBILL_BTF_PACKS") else {
+        return Ok(None);
+    };
+    let folder = Path::new(&packs).join(std::env::consts::ARCH);
+    let names: Vec<String> = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let kernel = Kernel {
+        build_id: fs::read("/sys/kernel/notes")
+            .ok()
+            .and_then(|notes| pack::build_id(&notes)),
+        release: fs::read_to_string("/proc/sys/kernel/osrelease")?
+            .trim()
+            .to_owned(),
+    };
+    let Ok(name) = pack::choose(&kernel, &names) else {
+        return Ok(None);
+    };
+    let unpacked = std::env::temp_dir().join("verifier.btf");
+    let mut bytes = Vec::new();
+    zstd::Decoder::new(fs::File::open(folder.join(name))?)
+        .context("unpack a pack")?
+        .take(pack::MAX_BYTES)
+        .read_to_end(&mut bytes)
+        .context("unpack a pack")?;
+    fs::write(&unpacked, bytes).context("write a pack")?;
+    Ok(Some(unpacked))
 }
 
 fn load_alone(object: &[u8], wanted: &str, level: u32) -> Result<()> {

@@ -34,7 +34,7 @@ pub(super) struct Cli {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Boot kernels, run the shipped agent in them, and say what is not as it must be
-    Run(Run),
+    Run(Box<Run>),
     /// The kernels of the matrix
     List,
     /// Fill the cache with what the next run needs: downloads it, and builds kernels that are
@@ -96,6 +96,9 @@ pub(super) struct Run {
     /// Memory of the guests
     #[arg(long, value_name = "MIB")]
     pub(super) memory: Option<u32>,
+    /// Install the BTF packs of this folder with the agent, to try one that you made
+    #[arg(long, value_name = "DIR")]
+    pub(super) packs: Option<PathBuf>,
     /// Added to the kernels' command lines
     #[arg(long, value_name = "WORDS")]
     pub(super) append: Option<String>,

@@ -198,7 +198,11 @@ impl Place {
         let qemu = Qemu::find(args.qemu.as_deref(), &store, &self.payload.qemu)?;
         self.progress.say("QEMU", &qemu.version);
         let payload = self.shared(&store, args)?;
-        let adjusted = args.memory.is_some() || args.append.is_some() || !args.modes.is_empty();
+        let packs = self.cache.path("btf");
+        let adjusted = args.packs.is_some()
+            || args.memory.is_some()
+            || args.append.is_some()
+            || !args.modes.is_empty();
         let whole = args.checks.is_empty() && args.faults.is_empty() && !adjusted;
         let mut jobs = Vec::new();
         for kernel in kernels {
@@ -242,6 +246,8 @@ impl Place {
                 &args.checks
             },
             faults: &args.faults,
+            packs: args.packs.as_deref().unwrap_or(&packs),
+            always_packs: args.packs.is_some(),
             folder: &self.runs(),
             at_a_time: args.jobs.unwrap_or(cores),
             progress: &self.progress,

@@ -22,6 +22,9 @@ pub const FLEET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
 /// Where the agent's binary is within its root directory.
 pub const AGENT: &str = "usr/bin/waybill-agent";
 
+/// Environment variable naming a folder of BTF packs, below the names of architectures.
+const PACKS: &str = "WAYBILL_BTF_PACKS";
+
 /// How long an agent may take until it measures, on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -143,6 +146,9 @@ impl Agent {
             &rootfs,
             SystemTime::now(),
         )?;
+        if let Some(packs) = std::env::var_os(PACKS) {
+            install_packs(Path::new(&packs), &rootfs)?;
+        }
         let binary = rootfs.join(AGENT);
         let key = host.directory().join("fleet.key");
         collector::write_secret(&key, &format!("{FLEET_KEY}\n"))?;
@@ -314,6 +320,18 @@ impl Agent {
     pub fn rootfs(&self) -> &Path {
         &self.rootfs
     }
+}
+
+/// Copies BTF packs to where the agent looks for them.
+fn install_packs(packs: &Path, rootfs: &Path) -> Result<()> {
+    let arch = std::env::consts::ARCH;
+    let place = rootfs.join("usr/share/waybill/btf").join(arch);
+    for entry in std::fs::read_dir(packs.join(arch)).into_iter().flatten() {
+        let pack = entry?;
+        std::fs::create_dir_all(&place).context("make the folder of packs")?;
+        std::fs::copy(pack.path(), place.join(pack.file_name())).context("copy a pack")?;
+    }
+    Ok(())
 }
 
 /// A lab's configuration: short interval, scope of one host, everything else by default.

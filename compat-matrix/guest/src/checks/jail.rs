@@ -13,13 +13,15 @@ use tests::lab::agent::Agent;
 use super::{Found, Run, mode_settings};
 
 /// Places where the agent mounts or keeps something: their content is not the manifest's.
-const MOUNTED: [&str; 6] = [
+const MOUNTED: [&str; 7] = [
     "proc",
     "sys/devices/system/cpu",
     "sys/fs/cgroup",
     "run",
     "tmp",
     "var/lib/waybill",
+    // Its content is the operator's: packs for the kernels that need one.
+    "usr/share/waybill/btf",
 ];
 
 /// All checks of this group.

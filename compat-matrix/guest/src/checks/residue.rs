@@ -41,9 +41,20 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     run.check("agent", "residue/sigkill/auto", |run| {
         run.need_labs()?;
         let (mut agent, site, lab) = scene.context("there is no lab")?;
-        ended(run, &lab, &site, &mut agent, Agent::kill, false)?;
+        ended(run, &lab, &site, &mut agent, killed, false)?;
         lab.close().map(|()| Found::ALL)
     })
+}
+
+/// Kills an agent. Packet filters stay, asleep, until the next start removes them.
+fn killed(agent: &mut Agent) -> Result<()> {
+    let filters = agent.status()?.mode == "tc-clone";
+    agent.kill()?;
+    if filters {
+        agent.start()?;
+        agent.stop()?;
+    }
+    Ok(())
 }
 
 /// Everything that an agent could leave.
