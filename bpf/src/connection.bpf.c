@@ -141,6 +141,9 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
 	record.what = WB_WHAT_CLOSED;
 	record.state = TCP_CLOSE;
 	record.old_state = old_state;
+	/* Whatever else ends was established, even if nobody saw that. */
+	if (old_state != TCP_SYN_SENT && old_state != TCP_SYN_RECV)
+		record.flags |= WB_FLAG_ESTABLISHED;
 	/* tcp_close() and tcp_disconnect() send their reset only after this point. */
 	if (aborts_from(old_state) && !record.numbers.error &&
 	    !(record.flags & WB_FLAG_RESET_RECEIVED))
