@@ -26,6 +26,8 @@ use crate::plan::{ConnectionVariant, Family, Mode, Plan, Transport};
 const REQUIRED: &str = "wb_conn_state";
 /// Runs behind it and does what it missed.
 const AGAIN: &str = "wb_conn_state_again";
+/// Runs behind both and does what both missed.
+const THIRD: &str = "wb_conn_state_third";
 /// Writes and reads the option.
 const SOCKOPS: &str = "wb_conn_option";
 /// Packet filters that write and read the option, by device: Ethernet, ports, tunnels.
@@ -40,6 +42,10 @@ const OPTIONAL: &[(&str, &str)] = &[
     (
         AGAIN,
         "changes of state that come while another is handled are missed",
+    ),
+    (
+        THIRD,
+        "changes of state that come while two others are handled are missed",
     ),
     (SOCKOPS, "the option is neither written nor read"),
     (
@@ -265,13 +271,16 @@ pub fn is_shared(cgroup: &File, own: Option<u32>) -> Option<bool> {
 /// # Errors
 /// The kernel refuses to tell.
 pub fn missed_runs(object: &Object) -> Result<u64> {
-    let again = object
-        .progs()
-        .any(|program| program.name() == AGAIN && is_loaded(&program));
+    let has = |name: &str| {
+        let mut programs = object.progs();
+        programs.any(|program| program.name() == name && is_loaded(&program))
+    };
+    let (again, third) = (has(AGAIN), has(THIRD));
     let mut missed = 0;
     for program in object.progs().filter(is_loaded) {
-        // What the first program misses is the reason for the second.
-        if again && program.name() == REQUIRED {
+        // What the first program misses is the reason for the second, and so on.
+        let made_up = (again && program.name() == REQUIRED) || (third && program.name() == AGAIN);
+        if made_up {
             continue;
         }
         missed += bpf::query::missed_runs(program.as_fd())

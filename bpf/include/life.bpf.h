@@ -15,7 +15,7 @@ struct wb_seen {
 	u64 change; /* old and new state */
 };
 
-/* state_seen: the last change of state that wb_conn_state has handled on this CPU. */
+/* state_seen: the last change of state that one of its programs has handled on this CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -201,6 +201,17 @@ int wb_conn_state(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/inet_sock_set_state")
 int wb_conn_state_again(struct bpf_raw_tracepoint_args *ctx)
 {
+	if (!was_state_seen(ctx)) {
+		state_is_seen(ctx);
+		on_state(ctx, 1);
+	}
+	return 0;
+}
+
+/* And what both missed: while one is scheduled away in the first, another can be in the second. */
+SEC("raw_tp/inet_sock_set_state")
+int wb_conn_state_third(struct bpf_raw_tracepoint_args *ctx)
+{
 	if (!was_state_seen(ctx))
 		on_state(ctx, 1);
 	return 0;
