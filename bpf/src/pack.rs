@@ -4,6 +4,14 @@
 //! zstd frame, named `<build id>.<release>.btf.zst`. Structures differ between builds of one
 //! release (configuration, back-ports), so the build id decides where it is known.
 
+use std::fs;
+use std::path::Path;
+
+/// Notes of the running kernel, its build id among them (2.6.23, kernel/ksysfs.c).
+const NOTES: &str = "/sys/kernel/notes";
+/// What `uname -r` says.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+
 /// Where packs are in the agent's root directory; below it a folder for each architecture.
 pub const FOLDER: &str = "usr/share/waybill/btf";
 
@@ -24,6 +32,16 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The kernel that runs here; its release is empty where it cannot be read.
+    #[must_use]
+    pub fn running() -> Self {
+        let release = fs::read_to_string(RELEASE).unwrap_or_default();
+        Self {
+            build_id: fs::read(NOTES).ok().and_then(|notes| build_id(&notes)),
+            release: release.trim().to_owned(),
+        }
+    }
+
     /// Name of the pack's file.
     #[must_use]
     pub fn file_name(&self) -> String {
@@ -45,6 +63,17 @@ impl Kernel {
             release: release.to_owned(),
         })
     }
+}
+
+/// Names of the files in a folder of packs; none where there is no folder.
+#[must_use]
+pub fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The pack for `kernel` among the names of files.

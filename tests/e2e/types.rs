@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use bpf::pack;
+use bpf::pack::{self, Kernel};
 use btf_pack::Order;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
@@ -33,24 +33,16 @@ pub(crate) const CASES: &[Case] = &[
 /// Where a kernel shows its types.
 const TYPES: &str = "/sys/kernel/btf";
 
-fn release() -> Result<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(text.trim().to_owned())
-}
-
-fn build_id() -> Option<String> {
-    pack::build_id(&std::fs::read("/sys/kernel/notes").ok()?)
-}
-
 /// An agent that sees no types, with the pack of this kernel in its root directory.
 fn start(lab: &Lab, scene: &mut Scene<'_>, host: &Host, name: &str) -> Result<()> {
     host.hide(&[Path::new(TYPES)]);
     let settings = Settings::default().with("service", &rule(name))?;
     let mut agent = Agent::prepare(lab, host, Some(&scene.collector), &settings)?;
+    let kernel = Kernel::running();
     btf_pack::make(&Order {
         from: Path::new(TYPES).join("vmlinux"),
-        release: Some(release()?),
-        build_id: build_id(),
+        release: Some(kernel.release.clone()),
+        build_id: kernel.build_id.clone(),
         arch: std::env::consts::ARCH.to_owned(),
         out: agent.rootfs().join(pack::FOLDER),
     })?;
@@ -58,7 +50,7 @@ fn start(lab: &Lab, scene: &mut Scene<'_>, host: &Host, name: &str) -> Result<()
     let status = agent.status()?;
     let row = status.plan.iter().find(|(name, _)| name == "types");
     let (_, types) = row.context("the plan names no pack")?;
-    ensure!(types.contains(&release()?), "{types}");
+    ensure!(types.contains(&kernel.release), "{types}");
     ensure!(status.mode == "tc-clone", "{:?}", status.plan);
     scene.agents.push(agent);
     Ok(())
@@ -95,7 +87,7 @@ fn without_a_pack(lab: &Lab) -> Result<()> {
         connection.starts_with("skipped: ") && connection.contains("no BTF packs are installed"),
         "{connection}"
     );
-    let wanted = format!("{}.btf.zst", release()?);
+    let wanted = Kernel::running().file_name();
     ensure!(connection.contains(&wanted), "{connection}");
     agent.stop()
 }

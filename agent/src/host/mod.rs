@@ -231,15 +231,14 @@ pub fn probe(config: &Config) -> HostFacts {
     let packet_filters = bpf::packet_filters(&bpf);
     let (clsact, least_for_filters) = access::filters(&packet_filters);
     let neighbours = scope.as_ref().ok().and_then(bpf::neighbours);
-    let release = kernel::release();
     let raw_tracepoint = bpf::raw_tracepoint(&bpf);
     HostFacts {
         hostname: kernel::hostname(),
         btf_pack: match &btf {
             Ok(_) => Pack::NotNeeded,
-            Err(_) => types::pack(&config.agent.rootfs, &release),
+            Err(_) => types::pack(&config.agent.rootfs),
         },
-        kernel: release,
+        kernel: kernel::release(),
         arch: std::env::consts::ARCH.to_owned(),
         clocks: clock::clocks(),
         capabilities: kernel::effective_capabilities(),

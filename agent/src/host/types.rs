@@ -1,12 +1,8 @@
 //! Type information for a kernel that has none of its own: which of the installed packs fits.
 
-use std::fs;
 use std::path::Path;
 
 use ::bpf::pack::{self, Kernel};
-
-/// Notes of the running kernel, its build id among them (2.6.23, kernel/ksysfs.c).
-const NOTES: &str = "/sys/kernel/notes";
 
 /// What stands in for the kernel's own types.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,21 +29,10 @@ impl std::fmt::Display for Pack {
 }
 
 /// Looks for the pack of the running kernel.
-pub(super) fn pack(rootfs: &Path, release: &str) -> Pack {
-    let kernel = Kernel {
-        build_id: fs::read(NOTES)
-            .ok()
-            .and_then(|notes| pack::build_id(&notes)),
-        release: release.to_owned(),
-    };
+pub(super) fn pack(rootfs: &Path) -> Pack {
+    let kernel = Kernel::running();
     let folder = rootfs.join(pack::FOLDER).join(std::env::consts::ARCH);
-    let names: Vec<String> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    match pack::choose(&kernel, &names) {
+    match pack::choose(&kernel, &pack::names(&folder)) {
         Ok(name) => Pack::Found(name.to_owned()),
         Err(why) => Pack::Missing {
             why: format!("{why}; it would be {}", kernel.file_name()),

@@ -204,21 +204,8 @@ fn types() -> Result<Option<PathBuf>> {
         return Ok(None);
     };
     let folder = Path::new(&packs).join(std::env::consts::ARCH);
-    let names: Vec<String> = fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    let kernel = Kernel {
-        build_id: fs::read("/sys/kernel/notes")
-            .ok()
-            .and_then(|notes| pack::build_id(&notes)),
-        release: fs::read_to_string("/proc/sys/kernel/osrelease")?
-            .trim()
-            .to_owned(),
-    };
-    let Ok(name) = pack::choose(&kernel, &names) else {
+    let names = pack::names(&folder);
+    let Ok(name) = pack::choose(&Kernel::running(), &names) else {
         return Ok(None);
     };
     let unpacked = std::env::temp_dir().join("verifier.btf");
