@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
 use tests::lab::collector::{Collector, TOKEN};
 use tests::lab::needs::Need;
-use wire::{Batch, BatchHeader, CONTENT_TYPE, EdgeRow, Endpoint, Histogram, ProcessRow, Role};
+use wire::{Batch, BatchHeader, CONTENT_TYPE, EdgeRow, Endpoint, ProcessRow, Role};
 
 use crate::case::Case;
 
@@ -48,27 +48,22 @@ fn good(sequence: u64, end_ms: u64) -> Batch {
             ..ProcessRow::default()
         }],
         edges: vec![EdgeRow {
-            process_id: 1,
-            role: Role::Client,
-            local: endpoint("10.66.0.1:0"),
-            remote: endpoint("10.66.0.2:80"),
-            netns: 1,
-            since_ms: end_ms - 10_000,
             opened: 3,
             closed: 3,
-            failed: 0,
-            refused: 0,
-            reset_local: 0,
-            reset_remote: 0,
             bytes_sent: 1,
             bytes_received: 1,
             segments_sent: 9,
             segments_received: 9,
-            retransmits: 0,
-            out_of_order: 0,
-            zero_windows: 0,
-            connect_latency: Histogram::default(),
-            rtt: Histogram::default(),
+            ..EdgeRow::new(
+                (
+                    1,
+                    Role::Client,
+                    endpoint("10.66.0.1:0"),
+                    endpoint("10.66.0.2:80"),
+                ),
+                1,
+                end_ms - 10_000,
+            )
         }],
         ..Batch::default()
     }

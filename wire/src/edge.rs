@@ -1,12 +1,12 @@
 //! Family `edge`: counters of all connections between a process and a remote service.
 
 use crate::DecodeError;
-use crate::codec::{Codec, Column, column, first, second};
+use crate::codec::{Codec, Column, column, first, narrow, previous, second};
 use crate::histogram::HistogramColumns;
 use crate::keys::{EndColumns, Ends, Keys};
 use crate::number::{Expected, bits};
 use crate::rate::{Mean, Rate, Spread};
-use crate::rows::{EdgeRow, Role};
+use crate::rows::{Columns, EdgeRow, Role};
 
 const SHARE: &str = "about the rate among the subject's, give or take a share";
 const ROOT: &str = "about the rate among the subject's, give or take its root";
@@ -34,6 +34,7 @@ pub(crate) struct EdgeColumns {
     retransmits: Vec<u64>,
     out_of_order: Vec<u64>,
     zero_windows: Vec<u64>,
+    absent: Vec<u64>,
     rtt: HistogramColumns,
     connect_latency: HistogramColumns,
 }
@@ -66,6 +67,7 @@ impl EdgeColumns {
             retransmits: all(|row| row.retransmits),
             out_of_order: all(|row| row.out_of_order),
             zero_windows: all(|row| row.zero_windows),
+            absent: all(|row| u64::from(row.absent.bits())),
             opened,
             rtt,
             connect_latency,
@@ -215,7 +217,14 @@ impl EdgeColumns {
             services,
         )?;
         let live = column("live", "opened less closed");
-        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)
+        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)?;
+        let absent = column(
+            "absent",
+            "one bit per column that cannot be measured; as before",
+        );
+        codec.numbers(absent, &mut self.absent, &mut |row, before| {
+            Expected::near(previous(row, before))
+        })
     }
 
     /// Segments that so many bytes in both directions take, roughly.
@@ -296,10 +305,16 @@ impl EdgeColumns {
                 zero_windows: self.zero_windows[row],
                 connect_latency: self.connect_latency.row(row),
                 rtt: self.rtt.row(row),
+                absent: absent(self.absent[row])?,
             })
         };
         (0..self.opened.len()).map(row).collect()
     }
+}
+
+fn absent(bits: u64) -> Result<Columns, DecodeError> {
+    Columns::from_bits(narrow(bits, "absent")?)
+        .ok_or_else(|| DecodeError::Malformed(format!("no columns {bits:#x} of an edge")))
 }
 
 /// Connections whose handshake this side began and so measured.

@@ -11,6 +11,7 @@ mod compress;
 mod content;
 mod edge;
 mod event;
+mod fingerprint;
 mod header;
 mod histogram;
 mod host;
@@ -27,11 +28,12 @@ mod stream;
 use codec::{Reader, Writer};
 use compress::{Dictionary, Kind};
 use content::Content;
+pub use fingerprint::fingerprint;
 use header::Head;
 pub use header::{FORMAT_VERSION, MAGIC, SCHEMA_MAJOR, SCHEMA_MINOR};
 pub use rows::{
-    Batch, BatchHeader, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS, Histogram,
-    HostRow, Kept, Part, ProcessRow, Role, SightingRow,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
+    Histogram, HostRow, Kept, Part, ProcessRow, Role, SightingRow,
 };
 
 /// HTTP media type of a batch.

@@ -126,6 +126,107 @@ pub struct EdgeRow {
     pub connect_latency: Histogram,
     /// Smoothed round-trip time, one value per connection and report.
     pub rtt: Histogram,
+    /// What this host cannot measure: such a counter is 0 and means nothing.
+    pub absent: Columns,
+}
+
+impl EdgeRow {
+    /// A row that has counted nothing since `since_ms`.
+    #[must_use]
+    pub fn new(ends: (u32, Role, Endpoint, Endpoint), netns: u32, since_ms: u64) -> Self {
+        let (process_id, role, local, remote) = ends;
+        Self {
+            process_id,
+            role,
+            local,
+            remote,
+            netns,
+            since_ms,
+            opened: 0,
+            closed: 0,
+            failed: 0,
+            refused: 0,
+            reset_local: 0,
+            reset_remote: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            segments_sent: 0,
+            segments_received: 0,
+            retransmits: 0,
+            out_of_order: 0,
+            zero_windows: 0,
+            connect_latency: Histogram::default(),
+            rtt: Histogram::default(),
+            absent: Columns::NONE,
+        }
+    }
+}
+
+/// A set of the columns of an [`EdgeRow`] that depend on what a kernel offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Columns(u16);
+
+impl Columns {
+    /// No column.
+    pub const NONE: Self = Self(0);
+    /// `bytes_sent`.
+    pub const BYTES_SENT: Self = Self(1);
+    /// `bytes_received`.
+    pub const BYTES_RECEIVED: Self = Self(1 << 1);
+    /// `segments_sent`.
+    pub const SEGMENTS_SENT: Self = Self(1 << 2);
+    /// `segments_received`.
+    pub const SEGMENTS_RECEIVED: Self = Self(1 << 3);
+    /// `retransmits`.
+    pub const RETRANSMITS: Self = Self(1 << 4);
+    /// `out_of_order`.
+    pub const OUT_OF_ORDER: Self = Self(1 << 5);
+    /// `zero_windows`.
+    pub const ZERO_WINDOWS: Self = Self(1 << 6);
+    /// `connect_latency`.
+    pub const CONNECT_LATENCY: Self = Self(1 << 7);
+    /// `rtt`.
+    pub const RTT: Self = Self(1 << 8);
+    /// Each column that can be in a set, with its name.
+    pub const NAMES: [(Self, &str); 9] = [
+        (Self::BYTES_SENT, "bytes_sent"),
+        (Self::BYTES_RECEIVED, "bytes_received"),
+        (Self::SEGMENTS_SENT, "segments_sent"),
+        (Self::SEGMENTS_RECEIVED, "segments_received"),
+        (Self::RETRANSMITS, "retransmits"),
+        (Self::OUT_OF_ORDER, "out_of_order"),
+        (Self::ZERO_WINDOWS, "zero_windows"),
+        (Self::CONNECT_LATENCY, "connect_latency"),
+        (Self::RTT, "rtt"),
+    ];
+
+    /// The set as a number, one bit per column.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set of a number; `None` with a bit of no column.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Option<Self> {
+        if bits >> Self::NAMES.len() == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
+    /// The columns of either set.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all columns of `other` are in the set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// What one end did with a token.
@@ -136,6 +237,9 @@ pub enum Part {
     Wrote = 0,
     /// This end read the option and its MAC was right.
     Read = 1,
+    /// Nobody needed to carry it: either end makes it from both initial sequence numbers
+    /// ([`crate::fingerprint`]).
+    Sequence = 2,
 }
 
 /// Why a sighting was kept although not every one is.
@@ -159,7 +263,7 @@ pub struct SightingRow {
     pub token: u64,
     /// What this end did with it.
     pub part: Part,
-    /// Set when the accepting side answered with its own token.
+    /// Set when the accepting side answered with its own token; never with [`Part::Sequence`].
     pub answer: bool,
     /// Role of the reporting process.
     pub role: Role,

@@ -14,7 +14,8 @@ pub(crate) struct SightingColumns {
     token: Vec<u64>,
     sample_level: Vec<u64>,
     kept: Vec<u64>,
-    /// 0 where the client wrote or the server read; 1 the other way round; 2 more for an answer.
+    /// 0 where the client wrote or the server read; 1 the other way round; 2 more for an answer; 4
+    /// where both ends made the token from sequence numbers.
     part: Vec<u64>,
     /// Microseconds from the start to the end of the interval, wrapping.
     age: Vec<u64>,
@@ -30,7 +31,10 @@ impl SightingColumns {
             token: all(&|row| row.token.rotate_right(u32::from(row.sample_level))),
             sample_level: all(&|row| u64::from(row.sample_level)),
             kept: all(&|row| row.kept as u64),
-            part: all(&|row| (row.part as u64) ^ (row.role as u64) | u64::from(row.answer) << 1),
+            part: all(&|row| match row.part {
+                Part::Sequence => SEQUENCE,
+                part => (part as u64) ^ (row.role as u64) | u64::from(row.answer) << 1,
+            }),
             age: all(&|row| end_us(end_ms).wrapping_sub(row.start_us)),
         }
     }
@@ -50,7 +54,7 @@ impl SightingColumns {
             ),
             (
                 "part",
-                "1 unless client wrote or server read; 2 more for an answer",
+                "1 unless client wrote or server read; 2 more for an answer; 4 by sequence numbers",
                 &mut self.part,
             ),
             (
@@ -100,8 +104,14 @@ pub(crate) fn end_us(end_ms: u64) -> u64 {
     end_ms.wrapping_mul(1000)
 }
 
+/// What [`Part::Sequence`] is written as.
+const SEQUENCE: u64 = 4;
+
 fn part(code: u64, role: Role) -> Result<(Part, bool), DecodeError> {
-    if code > 3 {
+    if code == SEQUENCE {
+        return Ok((Part::Sequence, false));
+    }
+    if code > SEQUENCE {
         return Err(DecodeError::Malformed(format!(
             "no part {code} of a sighting"
         )));

@@ -8,9 +8,7 @@
 use std::collections::HashMap;
 
 use bpf::abi;
-use wire::{
-    EdgeRow, Endpoint, EventKind, EventRow, Histogram, Kept, Part, Role, SightingRow, sample,
-};
+use wire::{EdgeRow, Endpoint, EventKind, EventRow, Kept, Part, Role, SightingRow, sample};
 
 use super::{Bounds, Losses, Now, Summary};
 use crate::event::{Connection, What};
@@ -484,29 +482,8 @@ fn end_of(event: &Connection) -> Option<EventKind> {
 }
 
 fn empty_row(key: EdgeKey, since_ms: u64) -> EdgeRow {
-    EdgeRow {
-        process_id: key.process_id,
-        role: key.role,
-        local: key.local,
-        remote: key.remote,
-        netns: key.netns,
-        since_ms,
-        opened: 0,
-        closed: 0,
-        failed: 0,
-        refused: 0,
-        reset_local: 0,
-        reset_remote: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        segments_sent: 0,
-        segments_received: 0,
-        retransmits: 0,
-        out_of_order: 0,
-        zero_windows: 0,
-        connect_latency: Histogram::default(),
-        rtt: Histogram::default(),
-    }
+    let ends = (key.process_id, key.role, key.local, key.remote);
+    EdgeRow::new(ends, key.netns, since_ms)
 }
 
 #[cfg(test)]

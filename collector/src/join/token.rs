@@ -87,6 +87,7 @@ pub(super) fn pair(input: &Input) -> Pairing {
         let ends = match sighting.part {
             Part::Wrote => &mut token.wrote,
             Part::Read => &mut token.read,
+            Part::Sequence => continue,
         };
         let new = seen(sighting);
         ends.entry(end(input, sighting))

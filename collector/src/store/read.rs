@@ -436,10 +436,10 @@ fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
         Ok(Sighting {
             flow: 0,
             token: token.cast_unsigned(),
-            part: if part == Part::Wrote as u8 {
-                Part::Wrote
-            } else {
-                Part::Read
+            part: match part {
+                0 => Part::Wrote,
+                1 => Part::Read,
+                _ => Part::Sequence,
             },
             sample_level: row.get(3)?,
             port: row.get(4)?,

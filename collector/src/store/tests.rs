@@ -28,28 +28,18 @@ fn edge(since_ms: u64, opened: u64) -> EdgeRow {
     for _ in 0..opened {
         rtt.record(300);
     }
+    let ends = (
+        1,
+        Role::Client,
+        endpoint("10.0.0.1:0"),
+        endpoint("10.0.0.2:80"),
+    );
     EdgeRow {
-        process_id: 1,
-        role: Role::Client,
-        local: endpoint("10.0.0.1:0"),
-        remote: endpoint("10.0.0.2:80"),
-        netns: 1,
-        since_ms,
         opened,
         closed: opened,
-        failed: 0,
-        refused: 0,
-        reset_local: 0,
-        reset_remote: 0,
         bytes_sent: opened * 100,
-        bytes_received: 0,
-        segments_sent: 0,
-        segments_received: 0,
-        retransmits: 0,
-        out_of_order: 0,
-        zero_windows: 0,
-        connect_latency: Histogram::default(),
         rtt,
+        ..EdgeRow::new(ends, 1, since_ms)
     }
 }
 

@@ -7,8 +7,8 @@ use collector::{escape, table};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, proptest};
 use tempfile::TempDir;
 use wire::{
-    Batch, BatchHeader, EdgeRow, Endpoint, Histogram, HostRow, Kept, Limits, Part, ProcessRow,
-    Role, SightingRow,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, Histogram, HostRow, Kept, Limits, Part,
+    ProcessRow, Role, SightingRow,
 };
 
 use crate::support::world::{Carry, Talk, World};
@@ -120,12 +120,13 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
                 buckets: [n[1]; 32],
                 sum_us: n[2],
             },
+            absent: Columns::from_bits(u16::try_from(n[3] & 0x1ff).unwrap()).unwrap(),
         },
     )
 }
 
 fn sighting() -> impl Strategy<Value = SightingRow> {
-    let part = prop::sample::select(vec![Part::Wrote, Part::Read]);
+    let part = prop::sample::select(vec![Part::Wrote, Part::Read, Part::Sequence]);
     (
         0_u64..4,
         part,

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::{
-    Batch, BatchHeader, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS, Histogram,
-    HostRow, Kept, Part, ProcessRow, Role, SightingRow,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
+    Histogram, HostRow, Kept, Part, ProcessRow, Role, SightingRow,
 };
 
 /// Small, large and extreme counters.
@@ -78,6 +78,7 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
             zero_windows: n[13],
             connect_latency,
             rtt,
+            absent: Columns::from_bits(u16::try_from(n[13] & 0x1ff).unwrap()).unwrap(),
         },
     )
 }
@@ -89,7 +90,7 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
         Just(Kept::LongLived),
         Just(Kept::First)
     ];
-    let part = prop_oneof![Just(Part::Wrote), Just(Part::Read)];
+    let part = prop_oneof![Just(Part::Wrote), Just(Part::Read), Just(Part::Sequence)];
     let what = (any::<u64>(), part, any::<bool>(), role(), kept, any::<u8>());
     let whom = (
         any::<u32>(),
@@ -106,7 +107,7 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
             SightingRow {
                 token,
                 part,
-                answer,
+                answer: answer && part != Part::Sequence,
                 role,
                 kept,
                 sample_level: level,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use wire::{
-    Batch, BatchHeader, EdgeRow, Endpoint, EventKind, EventRow, Histogram, HostRow, Kept, Part,
-    ProcessRow, Role, SightingRow,
+    Batch, BatchHeader, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, Part, ProcessRow,
+    Role, SightingRow,
 };
 
 /// Unix milliseconds at which every world begins.
@@ -325,27 +325,5 @@ fn process((service, process_id): (&String, &u32)) -> ProcessRow {
 }
 
 fn empty(process_id: u32, role: Role, local: Endpoint, remote: Endpoint, now_ms: u64) -> EdgeRow {
-    EdgeRow {
-        process_id,
-        role,
-        local,
-        remote,
-        netns: 4_026_531_840,
-        since_ms: now_ms,
-        opened: 0,
-        closed: 0,
-        failed: 0,
-        refused: 0,
-        reset_local: 0,
-        reset_remote: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        segments_sent: 0,
-        segments_received: 0,
-        retransmits: 0,
-        out_of_order: 0,
-        zero_windows: 0,
-        connect_latency: Histogram::default(),
-        rtt: Histogram::default(),
-    }
+    EdgeRow::new((process_id, role, local, remote), 4_026_531_840, now_ms)
 }

@@ -1,6 +1,6 @@
 //! Edge rows from simulated connections.
 
-use wire::{EdgeRow, Histogram, Role};
+use wire::{EdgeRow, Role};
 
 use super::random::{Random, count, float};
 use super::topology::{Host, Process, Site};
@@ -32,27 +32,13 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeR
         0
     };
     let mut row = EdgeRow {
-        process_id: process.row.process_id,
-        role,
-        local,
-        remote,
-        netns: process.netns,
-        since_ms: host.now_ms - age_ms,
         opened,
         closed: opened - live,
-        failed: 0,
-        refused: 0,
-        reset_local: 0,
-        reset_remote: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        segments_sent: 0,
-        segments_received: 0,
-        retransmits: 0,
-        out_of_order: 0,
-        zero_windows: 0,
-        connect_latency: Histogram::default(),
-        rtt: Histogram::default(),
+        ..EdgeRow::new(
+            (process.row.process_id, role, local, remote),
+            process.netns,
+            host.now_ms - age_ms,
+        )
     };
     ends(random, &mut row, process);
     volume(random, &mut row, process, &site);
