@@ -523,6 +523,8 @@ fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_confi
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
         clone: 0,
+        tell_unknown: u8::from(!plan.discovery.value),
+        reserved: [0; 7],
     })
 }
 

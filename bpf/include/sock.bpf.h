@@ -36,6 +36,19 @@ static __always_inline void sock_tuple(struct sock *sk, struct wb_tuple *tuple)
 	tuple->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
+/*
+ * The sequence numbers of both first bytes, which no NAT changes: at ESTABLISHED, and there only,
+ * they are what comes next. (With TCP Fast Open data may have gone before: its connections are
+ * named differently by their two ends, and so not joined by these numbers.)
+ */
+static __always_inline void sock_first(struct sock *sk, struct wb_connection *conn)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	conn->first_sent = __builtin_bswap32(BPF_CORE_READ(tp, snd_nxt));
+	conn->first_received = __builtin_bswap32(BPF_CORE_READ(tp, rcv_nxt));
+}
+
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
 	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
