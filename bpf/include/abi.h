@@ -64,6 +64,7 @@ enum wb_role {
 #define WB_FLAG_ON_DATA 0x0200 /* the option left on a segment with data */
 #define WB_FLAG_ACK_MISSING 0x0400 /* data without an option ended the handshake */
 #define WB_FLAG_BARE_RECEIVED 0x0800 /* the answer came with WB_OPTION_BARE */
+#define WB_FLAG_NO_OUT_OF_ORDER 0x1000 /* the kernel does not count out_of_order */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {

@@ -32,7 +32,7 @@ static __always_inline void fill_record(struct wb_connection_record *record,
 {
 	fill_identity(record, conn);
 	sock_tuple(sk, &record->tuple);
-	sock_numbers(sk, &record->numbers);
+	record->flags |= sock_numbers(sk, &record->numbers, conn->role);
 	record->numbers.zero_windows = conn->zero_windows;
 }
 
@@ -77,7 +77,7 @@ static __always_inline void remember_listener(struct sock *sk, struct task_struc
 	struct wb_listener_key key = {};
 	struct wb_listener listener = {};
 
-	key.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	key.netns = sock_netns(sk);
 	key.port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	listener.sock = (u64)sk;
 	task_process(task, &listener.process);
@@ -144,7 +144,6 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	    old_state == TCP_LISTEN || old_state == TCP_CLOSE || !sock_in_scope(sk, cfg))
 		return;
 	sock_tuple(sk, &record.tuple);
-	sock_numbers(sk, &record.numbers);
 	key.netns = record.tuple.netns;
 	key.port = record.tuple.local_port;
 	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &key);
@@ -153,8 +152,9 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 		record.role = WB_ROLE_SERVER;
 		record.process = listener->process;
 	}
+	record.flags = sock_numbers(sk, &record.numbers, record.role);
 	record.start_ns = bpf_ktime_get_ns();
-	record.flags = WB_FLAG_ESTABLISHED | WB_FLAG_ADOPTED;
+	record.flags |= WB_FLAG_ESTABLISHED | WB_FLAG_ADOPTED;
 	record.what = WB_WHAT_CLOSED;
 	record.state = TCP_CLOSE;
 	record.old_state = old_state;
