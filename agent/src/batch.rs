@@ -47,6 +47,7 @@ impl Sealer {
             processes,
             hosts,
             events: summary.events,
+            nats: Vec::new(),
         };
         self.start_ms = now_ms;
         if batch.is_empty() {
