@@ -54,6 +54,9 @@ pub struct Connection {
     pub netns: u32,
     /// What the kernel counted.
     pub numbers: abi::wb_numbers,
+    /// Name made from the first sequence numbers of both ends ([`wire::fingerprint`]), where the
+    /// handshake was seen.
+    pub fingerprint: Option<u64>,
 }
 
 impl Connection {
@@ -129,6 +132,7 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
         },
         netns: record.tuple.netns,
         numbers: record.numbers,
+        fingerprint: None,
     })
 }
 

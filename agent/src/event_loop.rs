@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
-use wire::HostRow;
+use wire::{Columns, HostRow};
 
 use crate::aggregate::connection::Connections;
 use crate::aggregate::{Bounds, Now};
@@ -104,6 +104,8 @@ pub struct Parts {
     pub host: HostRow,
     /// Ids of host and run.
     pub ids: ([u8; 16], [u8; 16]),
+    /// What this host cannot measure.
+    pub absent: Columns,
     /// How often an interval closes.
     pub interval: Duration,
     /// Bounds.
@@ -148,7 +150,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         events: parts.limits.events_per_interval as usize,
     };
     let mut event_loop = EventLoop {
-        connections: Connections::new(bounds, start),
+        connections: Connections::new(bounds, parts.absent, start),
         sealer: Sealer::new(parts.ids.0, parts.ids.1, start.unix_ms),
         next_close: Instant::now() + parts.interval,
         host_row_at: None,

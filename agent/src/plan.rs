@@ -10,6 +10,8 @@ mod tests;
 
 use std::path::PathBuf;
 
+use wire::Columns;
+
 use crate::config::{Config, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
@@ -138,6 +140,8 @@ pub struct Plan {
     pub discovery: Choice<bool>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<bool>,
+    /// Columns of edges that this host cannot measure.
+    pub absent: Columns,
     /// What the jail leaves.
     pub jail: JailNeeds,
     /// Programs that the kernel refused at loading, with what is lost.
@@ -304,6 +308,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         mode,
         transport,
         refused: Vec::new(),
+        absent: Columns::NONE,
         connection,
         discovery,
         snapshot,

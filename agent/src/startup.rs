@@ -90,6 +90,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
             Path::new(CGROUP_DIR),
         )),
         ids: (host_id, run_id),
+        absent: plan.absent,
         interval: config.agent.interval,
         limits: config.limits.clone(),
         run_dir: RUN_DIR.into(),

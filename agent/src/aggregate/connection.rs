@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use bpf::abi;
-use wire::{EdgeRow, Endpoint, EventKind, EventRow, Kept, Part, Role, SightingRow, sample};
+use wire::{
+    Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Part, Role, SightingRow, sample,
+};
 
 use super::{Bounds, Losses, Now, Summary};
 use crate::event::{Connection, What};
@@ -92,6 +94,7 @@ struct Open {
 #[derive(Debug)]
 pub struct Connections {
     bounds: Bounds,
+    absent: Columns,
     edges: HashMap<EdgeKey, Edge>,
     open: HashMap<u64, Open>,
     sightings: Vec<SightingRow>,
@@ -104,11 +107,12 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Empty tables; `now` is where their first interval begins.
+    /// Empty tables; `absent` is what this host cannot measure, `now` where the first interval begins.
     #[must_use]
-    pub fn new(bounds: Bounds, now: Now) -> Self {
+    pub fn new(bounds: Bounds, absent: Columns, now: Now) -> Self {
         Self {
             bounds,
+            absent,
             edges: HashMap::new(),
             open: HashMap::new(),
             sightings: Vec::new(),
@@ -448,9 +452,12 @@ impl Connections {
         } else {
             wanted
         };
-        let interval = self.interval;
+        let (interval, absent) = (self.interval, self.absent);
         self.edges.entry(key).or_insert_with(|| Edge {
-            row: empty_row(key, now.unix_ms),
+            row: EdgeRow {
+                absent,
+                ..empty_row(key, now.unix_ms)
+            },
             changed: interval,
             open: 0,
             first_kept: 0,
