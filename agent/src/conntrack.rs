@@ -70,7 +70,11 @@ impl Conntrack {
     /// The kernel has no connection tracking by netlink, or refuses (`CAP_NET_ADMIN`).
     pub fn open(mut each: impl FnMut(Translation)) -> io::Result<(Self, Taken)> {
         let listing = netlink(SockFlag::empty())?;
-        setsockopt(&listing, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_S, 0))?;
+        setsockopt(
+            &listing,
+            sockopt::ReceiveTimeout,
+            &TimeVal::new(ANSWER_S, 0),
+        )?;
         bind(listing.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let mut buffer = vec![0; RECEIVE_BYTES];
         let mut taken = Taken::default();
@@ -85,24 +89,29 @@ impl Conntrack {
                 break;
             }
         }
+        let socket = Self::listen()?;
+        Ok((Self { socket, buffer }, taken))
+    }
+
+    /// A socket that new connections are told to.
+    ///
+    /// # Errors
+    /// As [`Conntrack::open`].
+    pub fn listen() -> io::Result<OwnedFd> {
         let socket = netlink(SockFlag::SOCK_NONBLOCK)?;
         // More than the host's limit needs CAP_NET_ADMIN, which is still there.
         if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &BUFFER_BYTES)?;
         }
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP_NEW))?;
-        Ok((Self { socket, buffer }, taken))
+        Ok(socket)
     }
 
     /// Gives each connection that began since the last call to `each`.
     pub fn take(&mut self, mut each: impl FnMut(Translation)) -> Taken {
         let mut taken = Taken::default();
         loop {
-            match recv(
-                self.socket.as_raw_fd(),
-                &mut self.buffer,
-                MsgFlags::empty(),
-            ) {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let bytes = self.buffer.get(..length).unwrap_or_default();
                     if read(bytes, &mut taken, &mut each).is_err() {
@@ -273,11 +282,21 @@ mod tests {
     fn both_tuples_make_a_translation() {
         let (found, _) = all(&[message(IPPROTO_TCP), message(17)].concat());
         assert_eq!(found.len(), 1, "only TCP counts");
-        let texts = [found[0].client, found[0].dialled, found[0].source, found[0].server]
-            .map(|endpoint| endpoint.to_string());
+        let texts = [
+            found[0].client,
+            found[0].dialled,
+            found[0].source,
+            found[0].server,
+        ]
+        .map(|endpoint| endpoint.to_string());
         assert_eq!(
             texts,
-            ["10.1.0.1:40000", "10.1.0.100:80", "10.2.0.1:50000", "10.2.0.2:8080"]
+            [
+                "10.1.0.1:40000",
+                "10.1.0.100:80",
+                "10.2.0.1:50000",
+                "10.2.0.2:8080"
+            ]
         );
         assert!(found[0].changes_addresses());
     }

@@ -21,6 +21,7 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
+use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -90,6 +91,8 @@ pub struct Parts {
     pub loaded: Option<Loaded>,
     /// Its records, mapped before the agent was confined.
     pub records: Option<Records>,
+    /// Connection tracking, on gateways.
+    pub gateway: Option<Gateway>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -202,7 +205,7 @@ impl EventLoop {
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
-            let most = if self.devices_changed {
+            let most = if self.devices_changed || self.parts.gateway.is_some() {
                 FOLLOW_PAUSE
             } else {
                 TICK
@@ -225,6 +228,7 @@ impl EventLoop {
             Wake::Records => self.drain_ring()?,
             Wake::Deadline => {
                 self.drain_ring()?;
+                self.listen_to_conntrack()?;
                 self.tend_filters();
                 if Instant::now() >= self.next_close {
                     self.close()?;
@@ -233,6 +237,13 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    fn listen_to_conntrack(&mut self) -> Result<()> {
+        if let Some(gateway) = &mut self.parts.gateway {
+            gateway.take(&self.parts.metrics, now()?.unix_ms);
+        }
+        Ok(())
     }
 
     /// Packet filters: the sign of life without which they sleep, and devices that come and go.
@@ -325,7 +336,11 @@ impl EventLoop {
         let paths_off = self.report_kernel(now);
         self.report_aggregate();
         self.repair_names();
-        let summary = self.connections.close(now);
+        let mut summary = self.connections.close(now);
+        self.listen_to_conntrack()?;
+        if let Some(gateway) = &mut self.parts.gateway {
+            summary.nats = gateway.close();
+        }
         let processes = self.parts.identities.take_rows(now.unix_ms);
         let hosts = self.host_rows(&paths_off);
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {

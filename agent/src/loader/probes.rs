@@ -10,6 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 /// Inside the jail, while programs are loaded.
 const TRACING: &str = "/sys/kernel/tracing";
@@ -35,7 +37,11 @@ impl Probes {
     /// The kernel has no such list, or does not let it be written.
     pub fn open() -> Result<Self> {
         let mut events = open(Path::new(TRACING))?;
-        clean_all(&mut events, Path::new(TRACING), Path::new(crate::jail::PROC_DIR));
+        clean_all(
+            &mut events,
+            Path::new(TRACING),
+            Path::new(crate::jail::PROC_DIR),
+        );
         Ok(Self {
             events,
             group: format!("{GROUP}{}", std::process::id()),
@@ -75,9 +81,46 @@ impl Drop for Probes {
 
 /// Removes what agents that run no more left in the kernel's list of probes; returns how many.
 ///
+/// Where the tracing directory is not mounted, it is for as long as this takes, in a mount namespace
+/// of this process's own. To be called before any thread exists.
+///
 /// # Errors
 /// The list is there and cannot be written.
-pub fn clean(tracing: &Path) -> Result<usize> {
+pub fn clean() -> Result<usize> {
+    let mounted = [TRACING, "/sys/kernel/debug/tracing"]
+        .map(Path::new)
+        .into_iter()
+        .find(|tracing| tracing.join("kprobe_events").exists());
+    if let Some(tracing) = mounted {
+        return clean_in(tracing);
+    }
+    // The kernel makes the directory where it has the file system (4.1).
+    let place = Path::new(TRACING);
+    if !place.is_dir() || !in_private(place) {
+        return Ok(0);
+    }
+    let cleaned = clean_in(place);
+    nix::mount::umount(place).context("unmount the tracing directory")?;
+    cleaned
+}
+
+/// Mounts the tracing directory for this process alone.
+fn in_private(place: &Path) -> bool {
+    let nothing: Option<&str> = None;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    unshare(CloneFlags::CLONE_NEWNS).is_ok()
+        && mount(nothing, "/", nothing, private, nothing).is_ok()
+        && mount(
+            Some("tracefs"),
+            place,
+            Some("tracefs"),
+            MsFlags::empty(),
+            nothing,
+        )
+        .is_ok()
+}
+
+fn clean_in(tracing: &Path) -> Result<usize> {
     if !tracing.join("kprobe_events").exists() {
         return Ok(0);
     }
@@ -138,7 +181,7 @@ fn remove(events: &mut File, group: &str, name: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean, ours};
+    use super::{clean_in, ours};
 
     #[test]
     fn only_probes_of_agents_are_ours() {
@@ -158,8 +201,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let list = directory.path().join("kprobe_events");
         // No process has this number: it is above the largest that a kernel gives.
-        std::fs::write(&list, "p:waybill_4194305/a tcp_close\np:other/b tcp_close\n").unwrap();
-        assert_eq!(clean(directory.path()).unwrap(), 1);
+        std::fs::write(
+            &list,
+            "p:waybill_4194305/a tcp_close\np:other/b tcp_close\n",
+        )
+        .unwrap();
+        assert_eq!(clean_in(directory.path()).unwrap(), 1);
         let written = std::fs::read_to_string(&list).unwrap();
         assert!(written.ends_with("-:waybill_4194305/a\n"), "{written}");
         assert!(!written.contains("-:other"), "{written}");
@@ -168,6 +215,6 @@ mod tests {
     #[test]
     fn a_kernel_without_probes_has_none_to_remove() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(clean(directory.path()).unwrap(), 0);
+        assert_eq!(clean_in(directory.path()).unwrap(), 0);
     }
 }

@@ -296,6 +296,7 @@ fn mode_settings(mode: &str) -> Result<Settings> {
     match mode {
         "auto" => Ok(settings),
         "observe" => settings.with("option.enabled", "false"),
+        "kprobes" | "sockets" => settings.with("agent.hooks", &format!("'{mode}'")),
         other => settings.with("option.mode", &format!("'{other}'")),
     }
 }
