@@ -31,6 +31,7 @@ pub mod batch;
 pub mod event;
 pub mod event_loop;
 pub mod metrics;
+pub mod observe;
 pub mod process;
 pub mod records;
 pub mod spool;

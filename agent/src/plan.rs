@@ -5,6 +5,7 @@
 
 mod carrier;
 mod needs;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 use wire::Columns;
 
-use crate::config::{Config, TransportWish};
+use crate::config::{Config, HooksWish, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
@@ -102,6 +103,8 @@ pub enum ConnectionVariant {
     RawTracepointAndSockops,
     /// The same, and packet filters on devices that write and read the option.
     RawTracepointAndFilters,
+    /// No program at all: packets, and the kernel's lists of sockets. The option is read.
+    Sockets,
 }
 
 impl ConnectionVariant {
@@ -112,6 +115,7 @@ impl ConnectionVariant {
             Self::RawTracepoint => "raw tracepoints",
             Self::RawTracepointAndSockops => "raw tracepoints and sockops",
             Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
+            Self::Sockets => "packet and diagnostic sockets",
         }
     }
 }
@@ -235,6 +239,28 @@ impl Plan {
         }
     }
 
+    /// Follows connections by sockets after the kernel refused the programs; if that cannot be done
+    /// either, gives the family up.
+    pub fn fall_back(&mut self, facts: &HostFacts, config: &Config, reason: &str) {
+        self.skip_connection(reason);
+        self.connection = match config.agent.hooks {
+            HooksWish::Kernel => return,
+            HooksWish::Auto | HooksWish::Sockets => sockets::choose(facts, config, reason),
+        };
+        if sockets::is_chosen(&self.connection) {
+            self.discovery = sockets::lists();
+            self.snapshot = sockets::lists();
+            self.absent = sockets::absent(facts);
+            self.jail = needs::decide(facts, &self.connection);
+        }
+    }
+
+    /// Whether connections are followed by sockets.
+    #[must_use]
+    pub fn is_by_sockets(&self) -> bool {
+        sockets::is_chosen(&self.connection)
+    }
+
     /// Gives up the family that follows connections, and all that only it needs.
     pub fn skip_connection(&mut self, reason: &str) {
         let off = || Choice::new(false, "no family needs it");
@@ -289,15 +315,22 @@ impl Plan {
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let missing = missing_for_connection(facts);
+    let missing = match config.agent.hooks {
+        HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
+        HooksWish::Auto | HooksWish::Kernel => missing_for_connection(facts),
+    };
     let carrier = carrier::choose(facts, config);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
-        Some(reason) => Family::Skip { reason },
+        Some(reason) => sockets::choose(facts, config, &reason),
         None => Family::Run(carrier::variant(config, &mode, &carrier)),
     };
-    let runs = matches!(connection, Family::Run(_));
-    let (discovery, snapshot) = iterators(facts, runs);
+    let by_sockets = sockets::is_chosen(&connection);
+    let runs = matches!(connection, Family::Run(_)) && !by_sockets;
+    let (discovery, snapshot) = match by_sockets {
+        true => (sockets::lists(), sockets::lists()),
+        false => iterators(facts, runs),
+    };
     let transport = transport(facts, config.agent.transport, runs);
     Plan {
         types: match &facts.btf_pack {
@@ -308,7 +341,10 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         mode,
         transport,
         refused: Vec::new(),
-        absent: Columns::NONE,
+        absent: match by_sockets {
+            true => sockets::absent(facts),
+            false => Columns::NONE,
+        },
         connection,
         discovery,
         snapshot,

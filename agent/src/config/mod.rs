@@ -62,6 +62,19 @@ pub struct Agent {
     pub hostname: Option<String>,
     /// How records come from the kernel.
     pub transport: TransportWish,
+    /// Where connections are measured.
+    pub hooks: HooksWish,
+}
+
+/// What the operator wants connections to be measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HooksWish {
+    /// The best that the host allows.
+    Auto,
+    /// Programs in the kernel, or nothing.
+    Kernel,
+    /// Packet sockets and the kernel's lists of sockets, although programs could be loaded.
+    Sockets,
 }
 
 /// What the operator wants records to come through.

@@ -26,6 +26,7 @@ pub(super) struct RawAgent {
     pub(super) interval: Option<At<String>>,
     pub(super) hostname: Option<At<String>>,
     pub(super) transport: Option<At<String>>,
+    pub(super) hooks: Option<At<String>>,
 }
 
 /// `[option]`
@@ -135,6 +136,7 @@ fn agent(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawAgent {
         interval: section.string(problems, "interval"),
         hostname: section.string(problems, "hostname"),
         transport: section.string(problems, "transport"),
+        hooks: section.string(problems, "hooks"),
     };
     section.finish(problems);
     raw

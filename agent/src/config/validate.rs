@@ -7,8 +7,8 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, Key, Limits, Log, MAX_KEYS, ModeWish, OptionKind, Prefix,
-    Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
+    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, Log, MAX_KEYS, ModeWish,
+    OptionKind, Prefix, Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -159,6 +159,14 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
                 _ => Err(Expected("\"auto\" or \"perf\"".into())),
             },
         ),
+        hooks: value(raw.hooks, HooksWish::Auto, problems, |text| {
+            match text.as_str() {
+                "auto" => Ok(HooksWish::Auto),
+                "kernel" => Ok(HooksWish::Kernel),
+                "sockets" => Ok(HooksWish::Sockets),
+                _ => Err(Expected("\"auto\", \"kernel\" or \"sockets\"".into())),
+            }
+        }),
     }
 }
 
