@@ -19,6 +19,7 @@ mod harm;
 mod jail;
 mod loss;
 mod nat;
+mod observe;
 mod residue;
 mod scene;
 mod shapes;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         copies::CASES,
         containers::CASES,
         soak::CASES,
+        observe::CASES,
         connection::CASES,
         harm::CASES,
         loss::CASES,
