@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::host::Capabilities;
 use crate::plan::{Plan, Until};
 
-pub use privilege::{close_inherited, in_spare_network, with_only};
+pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
 
 /// Inside the jail: where the spool and the host id live.
 pub const STATE_DIR: &str = "/var/lib/waybill";

@@ -33,6 +33,7 @@ pub mod event;
 pub mod event_loop;
 pub mod gateway;
 pub mod metrics;
+pub mod observe;
 pub mod process;
 pub mod records;
 pub mod spool;

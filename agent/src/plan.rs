@@ -5,6 +5,7 @@
 
 mod carrier;
 mod needs;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +107,8 @@ pub enum ConnectionVariant {
     Probes,
     /// The same, and packet filters.
     ProbesAndFilters,
+    /// No program at all: packets, and the kernel's lists of sockets. The option is read.
+    Sockets,
 }
 
 impl ConnectionVariant {
@@ -118,6 +121,7 @@ impl ConnectionVariant {
             Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
             Self::Probes => "probes",
             Self::ProbesAndFilters => "probes and packet filters",
+            Self::Sockets => "packet and diagnostic sockets",
         }
     }
 
@@ -259,6 +263,30 @@ impl Plan {
         }
     }
 
+    /// Follows connections by sockets after the kernel refused the programs; if that cannot be done
+    /// either, gives the family up.
+    pub fn fall_back(&mut self, facts: &HostFacts, config: &Config, reason: &str) {
+        self.skip_connection(reason);
+        self.connection = match config.agent.hooks {
+            HooksWish::Kernel => return,
+            HooksWish::Auto | HooksWish::Kprobes | HooksWish::Sockets => {
+                sockets::choose(facts, config, reason)
+            }
+        };
+        if sockets::is_chosen(&self.connection) {
+            self.discovery = sockets::lists();
+            self.snapshot = sockets::lists();
+            self.absent = sockets::absent(facts);
+            self.jail = needs::decide(facts, &self.connection);
+        }
+    }
+
+    /// Whether connections are followed by sockets.
+    #[must_use]
+    pub fn is_by_sockets(&self) -> bool {
+        sockets::is_chosen(&self.connection)
+    }
+
     /// Gives up the family that follows connections, and all that only it needs.
     pub fn skip_connection(&mut self, reason: &str) {
         let off = || Choice::new(false, "no family needs it");
@@ -320,17 +348,24 @@ impl Plan {
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let hooks = hooks(facts, config.agent.hooks);
-    let missing = missing_for_connection(facts, &hooks);
+    let missing = match config.agent.hooks {
+        HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
+        _ => missing_for_connection(facts, &hooks),
+    };
     let probes = matches!(hooks, Ok(Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
-        Some(reason) => Family::Skip { reason },
+        Some(reason) => sockets::choose(facts, config, &reason),
         None => Family::Run(carrier::variant(config, &mode, &carrier, &hooks)),
     };
-    let runs = matches!(connection, Family::Run(_));
-    let (discovery, snapshot) = iterators(facts, runs, probes);
-    let transport = match probes {
+    let by_sockets = sockets::is_chosen(&connection);
+    let runs = matches!(connection, Family::Run(_)) && !by_sockets;
+    let (discovery, snapshot) = match by_sockets {
+        true => (sockets::lists(), sockets::lists()),
+        false => iterators(facts, runs, probes),
+    };
+    let transport = match probes && runs {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
@@ -344,7 +379,11 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         transport,
         refused: Vec::new(),
         nat: nat(facts, config.nat),
-        absent: Columns::NONE,
+        absent: match by_sockets {
+            true => sockets::absent(facts),
+            false if probes => Columns::ZERO_WINDOWS,
+            false => Columns::NONE,
+        },
         connection,
         discovery,
         snapshot,
@@ -375,8 +414,8 @@ fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
     ];
     let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
     let because = match (wish, lacking) {
-        (HooksWish::Auto, None) => return Ok(Hooks::RawTracepoints),
         (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
+        (_, None) => return Ok(Hooks::RawTracepoints),
         (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
     };
     match &facts.kprobe {

@@ -18,6 +18,7 @@ use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
+use crate::observe::{self, Observer};
 use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
@@ -51,7 +52,8 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
-    let loaded = apply(&mut plan, &config);
+    let loaded = apply(&mut plan, &facts, &config);
+    let observer = observe(&mut plan, &facts, &config);
     // Mapping perf buffers takes CAP_PERFMON, which is dropped below; reading them does not.
     let records = loaded
         .as_ref()
@@ -102,6 +104,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         run_dir: RUN_DIR.into(),
         spool: threads,
         loaded,
+        observer,
         records,
         gateway,
         signals,
@@ -160,12 +163,15 @@ fn announce(config: &Config, plan: &Plan) {
 
 /// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
 /// the host, and why.
-fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
+fn apply(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Loaded> {
     // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
     if plan.mode.value != Mode::TcClone
         && let Err(error) = filters::clean()
     {
         ::log::debug!(error = format!("{error:#}").as_str(); "filters not looked for");
+    }
+    if plan.is_by_sockets() {
+        return None;
     }
     match loader::apply(plan, config) {
         Ok(loaded) => {
@@ -176,6 +182,23 @@ fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
             plan.degrade(loaded.as_ref().map_or(&[], |loaded| &loaded.refused));
             loaded
         }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            ::log::error!(error = reason.as_str(); "programs not loaded");
+            plan.fall_back(facts, config, &reason);
+            None
+        }
+    }
+}
+
+/// Opens what connections are followed by without programs, if the plan says so.
+fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observer> {
+    if !plan.is_by_sockets() {
+        return None;
+    }
+    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    match observe::open(config, facts.sockets.news.is_yes(), places.0) {
+        Ok(opened) => Some(Observer::new(opened, config, places)),
         Err(error) => {
             let reason = format!("{error:#}");
             ::log::error!(error = reason.as_str(); "connections are not measured");

@@ -20,6 +20,7 @@ mod jail;
 mod joins;
 mod loss;
 mod nat;
+mod observe;
 mod residue;
 mod scene;
 mod shapes;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         copies::CASES,
         containers::CASES,
         soak::CASES,
+        observe::CASES,
         connection::CASES,
         joins::CASES,
         harm::CASES,

@@ -64,17 +64,21 @@ pub struct Agent {
     pub hostname: Option<String>,
     /// How records come from the kernel.
     pub transport: TransportWish,
-    /// What connections are followed by.
+    /// What connections are measured by.
     pub hooks: HooksWish,
 }
 
-/// What the operator wants connections to be followed by.
+/// What the operator wants connections to be measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HooksWish {
-    /// The best that the kernel has.
+    /// The best that the host allows.
     Auto,
+    /// Programs in the kernel, or nothing.
+    Kernel,
     /// Programs on probes at kernel functions, although there may be tracepoints.
     Kprobes,
+    /// Packet sockets and the kernel's lists of sockets, although programs could be loaded.
+    Sockets,
 }
 
 /// What the operator wants records to come through.

@@ -163,8 +163,12 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
         hooks: value(raw.hooks, HooksWish::Auto, problems, |text| {
             match text.as_str() {
                 "auto" => Ok(HooksWish::Auto),
+                "kernel" => Ok(HooksWish::Kernel),
                 "kprobes" => Ok(HooksWish::Kprobes),
-                _ => Err(Expected("\"auto\" or \"kprobes\"".into())),
+                "sockets" => Ok(HooksWish::Sockets),
+                _ => Err(Expected(
+                    "one of \"auto\", \"kernel\", \"kprobes\", \"sockets\"".into(),
+                )),
             }
         }),
     }

@@ -11,6 +11,7 @@ mod cgroup;
 pub mod clock;
 mod kernel;
 pub mod mounts;
+mod sockets;
 mod types;
 
 use crate::config::Config;
@@ -20,6 +21,7 @@ pub use bpf::Neighbour;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
 pub use clock::Clocks;
+pub use sockets::Sockets;
 pub use types::Pack;
 
 /// The answer to one question.
@@ -130,6 +132,9 @@ pub struct HostFacts {
     /// tracefs is there or can be mounted.
     pub tracefs: Fact,
 
+    /// What can be had without bpf(2).
+    pub sockets: Sockets,
+
     /// How the host arranges its cgroups.
     pub hierarchy: Hierarchy,
     /// Where the cgroup2 tree is.
@@ -195,6 +200,10 @@ impl HostFacts {
             ("kprobe", self.kprobe.to_string()),
             ("kernel_memory", self.kernel_memory.to_string()),
             (
+                "least_for_descriptors",
+                self.sockets.least_for_descriptors.to_string(),
+            ),
+            (
                 "least_for_executables",
                 self.least_for_executables.to_string(),
             ),
@@ -208,13 +217,17 @@ impl HostFacts {
             ("map_iterator", self.map_iterator.to_string()),
             ("memlock", text(&self.memlock)),
             ("packet_filters", self.packet_filters.to_string()),
+            ("packet_sockets", self.sockets.packets.to_string()),
             ("perf_event_array", self.perf_event_array.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
             ("scope", self.scope.to_string()),
+            ("socket_lists", self.sockets.lists.to_string()),
+            ("socket_news", self.sockets.news.to_string()),
             ("sockops", self.sockops.to_string()),
             ("sockops_neighbours", neighbours),
             ("state_tracepoint", self.state_tracepoint.to_string()),
+            ("tcp_info_bytes", self.sockets.tcp_info_bytes.to_string()),
             ("tracefs", self.tracefs.to_string()),
             (
                 "unprivileged_bpf_disabled",
@@ -269,6 +282,7 @@ pub fn probe(config: &Config) -> HostFacts {
         file_iterator: bpf::iterator(&btf, "task_file"),
         map_iterator: bpf::iterator(&btf, "bpf_map_elem"),
         tracefs: kernel::tracefs(),
+        sockets: sockets::probe(config),
         hierarchy: cgroup::hierarchy(&mounts),
         least_for_maps: access::maps(),
         least_for_query: access::query(scope.as_ref().ok()),

@@ -10,7 +10,9 @@ pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) 
     let mut mounts = always();
     let mut capabilities = Vec::new();
     if let Family::Run(choice) = connection {
-        mounts.extend(for_loading(facts, choice.value.has_probes()));
+        if choice.value != ConnectionVariant::Sockets {
+            mounts.extend(for_loading(facts, choice.value.has_probes()));
+        }
         capabilities = kept(facts, choice.value);
     }
     mounts.extend(cgroup_tree(&facts.cgroup2));
@@ -110,10 +112,17 @@ fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, Strin
             }
         }
     };
-    keep(
-        facts.least_for_maps.capabilities(),
-        "read the tables of the programs",
-    );
+    if variant == ConnectionVariant::Sockets {
+        keep(
+            facts.sockets.least_for_descriptors.capabilities(),
+            "find the processes that sockets belong to",
+        );
+    } else {
+        keep(
+            facts.least_for_maps.capabilities(),
+            "read the tables of the programs",
+        );
+    }
     keep(
         facts.least_for_executables.capabilities(),
         "read paths of other processes' executables",

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use wire::Columns;
+
 use super::{
     Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
 };
-use crate::config::{Config, Key, ModeWish, NatWish, Secret};
-use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack};
+use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
+use crate::host::{
+    Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
+};
 
 fn capable_host() -> HostFacts {
     HostFacts {
@@ -35,6 +39,13 @@ fn capable_host() -> HostFacts {
         file_iterator: Fact::Yes,
         map_iterator: Fact::Yes,
         tracefs: Fact::Yes,
+        sockets: Sockets {
+            packets: Fact::Yes,
+            lists: Fact::Yes,
+            news: Fact::Yes,
+            tcp_info_bytes: 248,
+            least_for_descriptors: Least::new(&[Capability::SYS_PTRACE], "tried"),
+        },
         hierarchy: Hierarchy::V2,
         cgroup2: Cgroup2::Mounted {
             at: PathBuf::from("/sys/fs/cgroup"),
@@ -99,7 +110,7 @@ fn a_capable_host_gets_everything() {
 }
 
 #[test]
-fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
+fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its_reason() {
     let takes: [(&str, Take); 9] = [
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| {
@@ -126,7 +137,18 @@ fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason
         }),
     ];
     for (words, take) in takes {
-        let plan = plan_without(take);
+        let by_sockets = plan_without(take);
+        let Family::Run(choice) = &by_sockets.connection else {
+            panic!("{words}: sockets should do");
+        };
+        assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
+        assert!(choice.reason.contains(words), "{}", choice.reason);
+        assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
+        assert!(by_sockets.snapshot.value && by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        let plan = plan_without(|facts| {
+            take(facts);
+            facts.sockets.packets = lacking();
+        });
         let Family::Skip { reason } = &plan.connection else {
             panic!("{words}: the family should be skipped");
         };
@@ -164,6 +186,54 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
     });
     assert_eq!(variant(&both), Some(ConnectionVariant::Probes));
     assert_eq!(both.mode.value, Mode::Observe);
+}
+
+#[test]
+fn the_operator_chooses_between_programs_and_sockets() {
+    let with = |hooks, change: Take| {
+        let mut config = config();
+        config.agent.hooks = hooks;
+        let mut facts = capable_host();
+        change(&mut facts);
+        decide(&facts, &config)
+    };
+    let forced = with(HooksWish::Sockets, |_| {});
+    assert_eq!(variant(&forced), Some(ConnectionVariant::Sockets));
+    assert!(forced.mode.reason.contains("agent.hooks"));
+    let kept = forced.jail.capability_set().to_string();
+    assert_eq!(kept, "CAP_SYS_PTRACE");
+    let refused = with(HooksWish::Kernel, |facts| facts.bpf = lacking());
+    let Family::Skip { reason } = &refused.connection else {
+        panic!("programs or nothing");
+    };
+    assert!(reason.contains("agent.hooks") && reason.contains("tried and refused"));
+}
+
+#[test]
+fn sockets_without_news_cannot_tell_what_short_connections_counted() {
+    let plan = plan_without(|facts| {
+        facts.bpf = lacking();
+        facts.sockets.news = lacking();
+    });
+    assert!(plan.absent.has(Columns::SEGMENTS_SENT) && !plan.absent.has(Columns::BYTES_SENT));
+}
+
+#[test]
+fn sockets_of_a_scope_that_is_not_there_are_not_followed() {
+    let mut config = config();
+    config.scope.cgroup = "/none".into();
+    let mut facts = capable_host();
+    facts.scope = lacking();
+    let plan = decide(&facts, &config);
+    assert_eq!(variant(&plan), None);
+    // Without a cgroup2 tree it is looked for in /proc.
+    facts.cgroup2 = Cgroup2::Missing {
+        why: "tried and refused".into(),
+    };
+    assert_eq!(
+        variant(&decide(&facts, &config)),
+        Some(ConnectionVariant::Sockets)
+    );
 }
 
 #[test]
