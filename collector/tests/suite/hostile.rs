@@ -120,7 +120,10 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
                 buckets: [n[1]; 32],
                 sum_us: n[2],
             },
-            absent: Columns::from_bits(u16::try_from(n[3] & 0x1ff).unwrap()).unwrap(),
+            absent: u16::try_from(n[3] & 0x1ff)
+                .ok()
+                .and_then(Columns::from_bits)
+                .expect("nine bits are nine columns"),
         },
     )
 }
