@@ -48,12 +48,10 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 impl Tally {
-    /// The part of the edges found that exist, alone and together with the others.
+    /// The part of the edges found that exist: alone or together with others, whichever is less.
     pub(crate) fn precision(&self) -> f64 {
-        match self.found + self.alone_found {
-            0 => 1.0,
-            found => ratio(self.right + self.alone, found),
-        }
+        let of = |right, found| if found == 0 { 1.0 } else { ratio(right, found) };
+        f64::min(of(self.right, self.found), of(self.alone, self.alone_found))
     }
 
     /// The confidence that is claimed on average.
