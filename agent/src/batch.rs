@@ -47,7 +47,7 @@ impl Sealer {
             processes,
             hosts,
             events: summary.events,
-            nats: Vec::new(),
+            nats: summary.nats,
         };
         self.start_ms = now_ms;
         if batch.is_empty() {

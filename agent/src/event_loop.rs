@@ -14,13 +14,14 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
-use wire::HostRow;
+use wire::{Columns, HostRow};
 
 use crate::aggregate::connection::Connections;
 use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
+use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -90,6 +91,8 @@ pub struct Parts {
     pub loaded: Option<Loaded>,
     /// Its records, mapped before the agent was confined.
     pub records: Option<Records>,
+    /// Connection tracking, on gateways.
+    pub gateway: Option<Gateway>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -104,6 +107,8 @@ pub struct Parts {
     pub host: HostRow,
     /// Ids of host and run.
     pub ids: ([u8; 16], [u8; 16]),
+    /// What this host cannot measure.
+    pub absent: Columns,
     /// How often an interval closes.
     pub interval: Duration,
     /// Bounds.
@@ -148,7 +153,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         events: parts.limits.events_per_interval as usize,
     };
     let mut event_loop = EventLoop {
-        connections: Connections::new(bounds, start),
+        connections: Connections::new(bounds, parts.absent, start),
         sealer: Sealer::new(parts.ids.0, parts.ids.1, start.unix_ms),
         next_close: Instant::now() + parts.interval,
         host_row_at: None,
@@ -200,7 +205,7 @@ impl EventLoop {
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
-            let most = if self.devices_changed {
+            let most = if self.devices_changed || self.parts.gateway.is_some() {
                 FOLLOW_PAUSE
             } else {
                 TICK
@@ -223,6 +228,7 @@ impl EventLoop {
             Wake::Records => self.drain_ring()?,
             Wake::Deadline => {
                 self.drain_ring()?;
+                self.listen_to_conntrack()?;
                 self.tend_filters();
                 if Instant::now() >= self.next_close {
                     self.close()?;
@@ -231,6 +237,13 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    fn listen_to_conntrack(&mut self) -> Result<()> {
+        if let Some(gateway) = &mut self.parts.gateway {
+            gateway.take(&self.parts.metrics, now()?.unix_ms);
+        }
+        Ok(())
     }
 
     /// Packet filters: the sign of life without which they sleep, and devices that come and go.
@@ -323,7 +336,11 @@ impl EventLoop {
         let paths_off = self.report_kernel(now);
         self.report_aggregate();
         self.repair_names();
-        let summary = self.connections.close(now);
+        let mut summary = self.connections.close(now);
+        self.listen_to_conntrack()?;
+        if let Some(gateway) = &mut self.parts.gateway {
+            summary.nats = gateway.close();
+        }
         let processes = self.parts.identities.take_rows(now.unix_ms);
         let hosts = self.host_rows(&paths_off);
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {

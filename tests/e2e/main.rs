@@ -17,6 +17,7 @@ mod demo;
 mod filters;
 mod harm;
 mod jail;
+mod joins;
 mod loss;
 mod nat;
 mod residue;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         containers::CASES,
         soak::CASES,
         connection::CASES,
+        joins::CASES,
         harm::CASES,
         loss::CASES,
         upload::CASES,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
+use super::sight::FIRST_PER_EDGE;
 use super::*;
 
 const BOUNDS: Bounds = Bounds {
@@ -43,11 +44,12 @@ fn event(what: What, id: u64, bytes: u64) -> Connection {
             srtt_us: 100,
             ..Default::default()
         },
+        fingerprint: None,
     }
 }
 
 fn connections() -> Connections {
-    Connections::new(BOUNDS, NOW)
+    Connections::new(BOUNDS, Columns::NONE, NOW)
 }
 
 fn only_edge(summary: &Summary) -> &EdgeRow {
@@ -223,6 +225,7 @@ fn a_connection_beyond_the_bound_is_counted_at_its_close() {
             connections: 1,
             ..BOUNDS
         },
+        Columns::NONE,
         NOW,
     );
     for id in 1..=2 {
@@ -246,7 +249,7 @@ fn sightings_and_events_beyond_their_bounds_are_counted() {
         events: 2,
         ..BOUNDS
     };
-    let mut all = Connections::new(bounds, NOW);
+    let mut all = Connections::new(bounds, Columns::NONE, NOW);
     for id in 1..=5 {
         let mut reset = event(What::Closed, id, 1);
         reset.flags |= abi::WB_FLAG_RESET_SENT;
@@ -264,7 +267,7 @@ fn above_the_budget_tokens_are_sampled_but_abnormal_ones_kept() {
         sightings: 10,
         ..BOUNDS
     };
-    let mut all = Connections::new(bounds, NOW);
+    let mut all = Connections::new(bounds, Columns::NONE, NOW);
     for id in 1..=1000_u64 {
         all.fold(&event(What::Closed, id, 1), 3, NOW);
     }
@@ -369,4 +372,12 @@ impl EdgeRowTotals {
             };
         }
     }
+}
+
+#[test]
+fn what_the_host_cannot_measure_is_said_of_every_edge() {
+    let absent = Columns::ZERO_WINDOWS.with(Columns::RTT);
+    let mut all = Connections::new(BOUNDS, absent, NOW);
+    all.fold(&event(What::Closed, 1, 10), 3, NOW);
+    assert_eq!(only_edge(&all.close(NOW)).absent, absent);
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub option: WaybillOption,
     /// `[[key]]`, the one that writes (the highest epoch) first.
     pub keys: Vec<Key>,
+    /// `[nat] conntrack`
+    pub nat: NatWish,
     /// `[limits]`
     pub limits: Limits,
     /// `[spool]`
@@ -62,6 +64,17 @@ pub struct Agent {
     pub hostname: Option<String>,
     /// How records come from the kernel.
     pub transport: TransportWish,
+    /// What connections are followed by.
+    pub hooks: HooksWish,
+}
+
+/// What the operator wants connections to be followed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HooksWish {
+    /// The best that the kernel has.
+    Auto,
+    /// Programs on probes at kernel functions, although there may be tracepoints.
+    Kprobes,
 }
 
 /// What the operator wants records to come through.
@@ -71,6 +84,17 @@ pub enum TransportWish {
     Auto,
     /// Perf buffers, although there may be a ring buffer.
     Perf,
+}
+
+/// Whether the operator wants translations to be read from the kernel's connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatWish {
+    /// Where the host forwards packets.
+    Auto,
+    /// Never.
+    Off,
+    /// Also where it does not forward.
+    On,
 }
 
 /// `[scope]`: which connections.

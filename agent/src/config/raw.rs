@@ -10,6 +10,7 @@ pub(super) struct Raw {
     pub(super) agent: RawAgent,
     pub(super) scope_cgroup: Option<At<String>>,
     pub(super) option: RawOption,
+    pub(super) nat_conntrack: Option<At<String>>,
     pub(super) keys: Vec<RawKey>,
     pub(super) limits: RawLimits,
     pub(super) spool: RawSpool,
@@ -26,6 +27,7 @@ pub(super) struct RawAgent {
     pub(super) interval: Option<At<String>>,
     pub(super) hostname: Option<At<String>>,
     pub(super) transport: Option<At<String>>,
+    pub(super) hooks: Option<At<String>>,
 }
 
 /// `[option]`
@@ -113,6 +115,7 @@ impl Raw {
                 .into_iter()
                 .map(|s| key(s, problems))
                 .collect(),
+            nat_conntrack: single(&mut root, problems, "nat", "conntrack"),
             limits: limits(&mut root, problems),
             spool: spool(&mut root, problems),
             upload: upload(&mut root, problems),
@@ -135,6 +138,7 @@ fn agent(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawAgent {
         interval: section.string(problems, "interval"),
         hostname: section.string(problems, "hostname"),
         transport: section.string(problems, "transport"),
+        hooks: section.string(problems, "hooks"),
     };
     section.finish(problems);
     raw

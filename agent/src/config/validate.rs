@@ -7,8 +7,8 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, Key, Limits, Log, MAX_KEYS, ModeWish, OptionKind, Prefix,
-    Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
+    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, Log, MAX_KEYS, ModeWish, NatWish,
+    OptionKind, Prefix, Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -44,6 +44,7 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         },
         option,
         keys,
+        nat: value(raw.nat_conntrack, NatWish::Auto, problems, nat),
         limits: limits(raw.limits, problems),
         spool: spool(raw.spool, problems),
         upload: raw
@@ -159,6 +160,22 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
                 _ => Err(Expected("\"auto\" or \"perf\"".into())),
             },
         ),
+        hooks: value(raw.hooks, HooksWish::Auto, problems, |text| {
+            match text.as_str() {
+                "auto" => Ok(HooksWish::Auto),
+                "kprobes" => Ok(HooksWish::Kprobes),
+                _ => Err(Expected("\"auto\" or \"kprobes\"".into())),
+            }
+        }),
+    }
+}
+
+fn nat(text: String) -> Result<NatWish, Expected> {
+    match text.as_str() {
+        "auto" => Ok(NatWish::Auto),
+        "off" => Ok(NatWish::Off),
+        "on" => Ok(NatWish::On),
+        _ => Err(Expected("\"auto\", \"off\" or \"on\"".into())),
     }
 }
 
