@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::DEFAULT_FILE;
+use crate::config::{DEFAULT_FILE, SeccompWish};
 
 /// Waybill agent: joins both ends of each TCP connection, however its addresses are rewritten
 ///
@@ -33,7 +33,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure connections until SIGTERM or SIGINT, which drain; SIGUSR1 reports at once
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Say what this host can do, what the agent would do on it, and why not more
     Doctor(ReportArgs),
     /// Check the configuration and every file it names, and list all mistakes
@@ -72,6 +72,18 @@ pub struct ConfigArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,
+}
+
+/// How the agent runs.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigArgs,
+    /// System calls that are not needed: refuse, write to the kernel's audit log, or let be
+    /// [default: what the configuration says]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub seccomp: Option<SeccompWish>,
 }
 
 /// How output looks.
@@ -118,6 +130,7 @@ mod tests {
         for line in [
             "run --config /a",
             "run",
+            "run --seccomp log",
             "doctor --config /a --format json",
             "check-config --format human",
             "spool ls --config /a --limit 3",
@@ -128,7 +141,13 @@ mod tests {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["", "spool", "run now", "doctor --format xml"] {
+        for line in [
+            "",
+            "spool",
+            "run now",
+            "run --seccomp on",
+            "doctor --format xml",
+        ] {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

@@ -2,7 +2,7 @@
 //!
 //! It never fails because something is missing: that is what it is there to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::host::{self, HostFacts};
-use crate::plan::{self, Family, Mode, Plan, Until};
+use crate::jail::calls;
+use crate::plan::{self, Family, Mode, Plan, Seccomp, SeccompMode, Until};
 use crate::reports::{self, VERSION};
 use crate::spool::{self, Stat};
 use crate::startup;
@@ -43,6 +44,22 @@ struct JailPart {
     rootfs: PathBuf,
     capabilities: Vec<Kept>,
     mounts: Vec<Mounted>,
+    seccomp: SeccompPart,
+}
+
+#[derive(Debug, Serialize)]
+struct SeccompPart {
+    mode: &'static str,
+    reason: String,
+    /// What the running agent may do, whoever needs it; empty without a filter.
+    allowed: Vec<AllowedCall>,
+}
+
+#[derive(Debug, Serialize)]
+struct AllowedCall {
+    call: &'static str,
+    by: &'static str,
+    why: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -178,6 +195,40 @@ impl JailPart {
                 })
                 .collect(),
             mounts: mounts.collect(),
+            seccomp: SeccompPart::of(&plan.jail.seccomp),
+        }
+    }
+}
+
+impl SeccompPart {
+    fn of(seccomp: &Seccomp) -> Self {
+        let callers = match seccomp.mode.value {
+            SeccompMode::Off => &[],
+            SeccompMode::Enforce | SeccompMode::Log => seccomp.callers.as_slice(),
+        };
+        let allowed = callers.iter().flat_map(|caller| {
+            let calls = calls::of(*caller).into_iter().flatten();
+            calls.map(|call| AllowedCall {
+                call: call.name,
+                by: caller.name(),
+                why: call.why,
+            })
+        });
+        Self {
+            mode: seccomp.mode.value.name(),
+            reason: seccomp.mode.reason.clone(),
+            allowed: allowed.collect(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let distinct: BTreeSet<&str> = self.allowed.iter().map(|allowed| allowed.call).collect();
+        match distinct.len() {
+            0 => format!("  system calls: {} ({})", self.mode, self.reason),
+            count => format!(
+                "  system calls: {}, {count} are allowed ({})",
+                self.mode, self.reason
+            ),
         }
     }
 }
@@ -217,6 +268,7 @@ impl Report {
         for kept in &self.jail.capabilities {
             lines.push(format!("  keeps {}: {}", kept.name, kept.why));
         }
+        lines.push(self.jail.seccomp.line());
         for mount in &self.jail.mounts {
             let Mounted {
                 target,

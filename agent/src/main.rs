@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Command::Run(args) => {
             // Held by the reports below, not by an agent that runs for months.
             drop(out);
-            startup::run(&args.config)
+            startup::run(&args.file.config, args.seccomp)
         }
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::CheckConfig(args) => reports::check_config(&args, &mut out),

@@ -5,6 +5,7 @@
 
 mod carrier;
 mod needs;
+mod seccomp;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use crate::config::{Config, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
+pub use seccomp::{Caller, Seccomp, SeccompMode};
 
 /// The programs that write the option, one per mode.
 const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
@@ -151,6 +153,8 @@ pub struct JailNeeds {
     pub capabilities: Vec<(Capability, String)>,
     /// Mounts inside the root directory, in the order in which they are made.
     pub mounts: Vec<JailMount>,
+    /// System calls kept after loading.
+    pub seccomp: Seccomp,
 }
 
 impl JailNeeds {
@@ -241,6 +245,7 @@ impl Plan {
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
+        self.jail.seccomp.skip_connection();
     }
 
     /// Name and decision with its reason, for reports and host rows.
@@ -269,6 +274,10 @@ impl Plan {
             ),
             ("discovery", on(&self.discovery)),
             ("snapshot", on(&self.snapshot)),
+            ("seccomp", {
+                let mode = &self.jail.seccomp.mode;
+                format!("{}: {}", mode.value.name(), mode.reason)
+            }),
         ];
         let types = match &self.types {
             Types::Kernel => None,
@@ -300,7 +309,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, &connection),
+        jail: needs::decide(facts, config, &connection, transport.value),
         mode,
         transport,
         refused: Vec::new(),

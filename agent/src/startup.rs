@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use wire::HostRow;
 
-use crate::config::{self, Config, Credentials};
+use crate::config::{self, Config, Credentials, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::host::HostFacts;
@@ -32,9 +32,10 @@ const LOCK_FILE: &str = "/run/waybill-agent.lock";
 ///
 /// # Errors
 /// The step that failed, with the exit code for it.
-pub fn run(file: &Path) -> Result<(), Failure> {
+pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
-    let config = load(file).or_exit(Exit::Usage)?;
+    let mut config = load(file).or_exit(Exit::Usage)?;
+    config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);
     log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
@@ -62,7 +63,8 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         .context("confine the agent")
         .or_exit(Exit::Jail)?;
     let capabilities = jailed.capabilities().to_string();
-    ::log::info!(root = how, capabilities = capabilities.as_str(); "confined");
+    let seccomp = plan.jail.seccomp.mode.value.name();
+    ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
 
     let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;

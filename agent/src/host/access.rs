@@ -124,6 +124,14 @@ pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
     }
 }
 
+/// Filters on system calls, tried on a thread that ends right afterwards.
+pub(super) fn seccomp() -> Fact {
+    match jail::try_seccomp() {
+        Ok(()) => Fact::Yes,
+        Err(error) => Fact::no(format!("a filter is refused: {error:#}")),
+    }
+}
+
 /// Reading whose executable another process runs.
 pub(super) fn executables() -> Least {
     const SETS: [&[Capability]; 3] = [

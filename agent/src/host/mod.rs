@@ -150,6 +150,10 @@ pub struct HostFacts {
 
     /// `kernel.unprivileged_bpf_disabled`, as it reads.
     pub unprivileged_bpf_disabled: Option<String>,
+    /// System calls of a thread can be filtered.
+    pub seccomp: Fact,
+    /// What a filter finds can be written to the kernel's audit log.
+    pub seccomp_log: Fact,
     /// Lockdown mode, as it reads.
     pub lockdown: Option<String>,
     /// Security modules, as they read.
@@ -203,6 +207,8 @@ impl HostFacts {
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
             ("scope", self.scope.to_string()),
+            ("seccomp", self.seccomp.to_string()),
+            ("seccomp_log", self.seccomp_log.to_string()),
             ("sockops", self.sockops.to_string()),
             ("sockops_neighbours", neighbours),
             ("state_tracepoint", self.state_tracepoint.to_string()),
@@ -262,6 +268,8 @@ pub fn probe(config: &Config) -> HostFacts {
         least_for_query: access::query(scope.as_ref().ok()),
         least_for_executables: access::executables(),
         unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
+        seccomp: access::seccomp(),
+        seccomp_log: kernel::seccomp_log(),
         lockdown: kernel::lockdown(),
         lsm: kernel::text("/sys/kernel/security/lsm"),
         memlock: kernel::memlock(),

@@ -2,11 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::{Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Until};
+use super::{
+    Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until, seccomp,
+};
+use crate::config::Config;
 use crate::host::{Cgroup2, HostFacts};
 
 /// Mounts and capabilities for these choices on this host.
-pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) -> JailNeeds {
+pub(super) fn decide(
+    facts: &HostFacts,
+    config: &Config,
+    connection: &Family<ConnectionVariant>,
+    transport: Transport,
+) -> JailNeeds {
     let mut mounts = always();
     let mut capabilities = Vec::new();
     if let Family::Run(choice) = connection {
@@ -17,6 +25,7 @@ pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) 
     JailNeeds {
         capabilities,
         mounts,
+        seccomp: seccomp::decide(facts, config, connection, transport),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Capability, ConnectionVariant, Family, Mode, Plan, Source, Transport
 use crate::config::{Config, Key, ModeWish, Secret};
 use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack};
 
-fn capable_host() -> HostFacts {
+pub(super) fn capable_host() -> HostFacts {
     HostFacts {
         hostname: "host".into(),
         kernel: "6.1.0".into(),
@@ -44,10 +44,12 @@ fn capable_host() -> HostFacts {
         lockdown: Some("none".into()),
         lsm: None,
         memlock: None,
+        seccomp: Fact::Yes,
+        seccomp_log: Fact::Yes,
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::defaults();
     config.keys = vec![Key {
         epoch: 1,
@@ -66,7 +68,7 @@ fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
 /// Takes one ability away.
 type Take = fn(&mut HostFacts);
 
-fn lacking() -> Fact {
+pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
