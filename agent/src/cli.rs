@@ -26,7 +26,7 @@ Examples:
   waybill-agent spool stat --format json  what waits for the collector
 
 Exit codes:
-  0 done   1 failed while running   2 wrong arguments or configuration   3 host not supported
+  0 done   1 failed while running   2 wrong arguments or configuration
   4 privilege or jail   5 spool not usable";
 
 /// The commands.

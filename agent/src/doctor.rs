@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::host::{self, HostFacts};
+use crate::host::{self, Fact, HostFacts};
 use crate::jail::calls;
 use crate::plan::{self, Family, Mode, Plan, Seccomp, SeccompMode, Until};
 use crate::reports::{self, VERSION};
@@ -147,6 +147,11 @@ fn warnings(
         warnings.push(
             "the configuration is refused; this report assumes the defaults and a fleet key".into(),
         );
+    }
+    if let Fact::No { why } = &facts.private_mounts {
+        warnings.push(format!(
+            "an agent started like this would end with 4: {why}"
+        ));
     }
     if let Family::Skip { reason } = &plan.connection {
         warnings.push(format!("connections are not measured: {reason}"));

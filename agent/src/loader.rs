@@ -104,8 +104,9 @@ pub struct Loaded {
     pub adopted: Vec<u8>,
     /// Tables the event loop reads.
     pub maps: Maps,
-    /// The scope's cgroup; its sock_ops programs are looked at again and again.
-    pub cgroup: File,
+    /// The scope's cgroup; its sock_ops programs are looked at again and again. None is needed
+    /// where every process is in scope and packet filters carry the option.
+    pub cgroup: Option<File>,
     /// Packet filters on devices, in mode `tc-clone`.
     pub filters: Option<Filters>,
     /// Id of our own among them.
@@ -155,8 +156,8 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         config,
     };
     let (object, loaded, mut refused) = load(&fitting, &wanted)?;
-    let cgroup = open_scope(config).context("open the scope's cgroup")?;
-    let mut settings = settings(config, plan, &cgroup)?;
+    let cgroup = open_scope(config, choice.value).context("open the scope's cgroup")?;
+    let mut settings = settings(config, plan, cgroup.as_ref())?;
     let maps = Maps::of(&object)?;
     fill(&object, config)?;
 
@@ -168,7 +169,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         .then(|| sockops_id(&object))
         .flatten();
     // Not knowing, keep: a flag too many costs time, a flag too few costs the other program.
-    settings.keep_cb_flags = u8::from(is_shared(&cgroup, sockops_id).unwrap_or(true));
+    settings.keep_cb_flags = u8::from(is_shared(cgroup.as_ref(), sockops_id).unwrap_or(true));
     write_settings(&maps.config, &settings)?;
     let filters = match choice.value == ConnectionVariant::RawTracepointAndFilters {
         true => attach_filters(&object, &loaded, &maps, &mut refused),
@@ -179,7 +180,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         write_settings(&maps.config, &settings)?;
     }
     for name in loaded.iter().filter(|name| is_attached_alone(name)) {
-        match attach(&object, name, &cgroup) {
+        match attach(&object, name, cgroup.as_ref()) {
             Ok(link) => links.push(link),
             Err(error) if name.as_str() == REQUIRED => return Err(error),
             Err(error) => refused.push((name.clone(), format!("cannot attach: {error:#}"))),
@@ -259,10 +260,10 @@ pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> 
 }
 
 /// Whether a sock_ops program other than `own` runs for the sockets of this cgroup; `None` when
-/// the kernel does not say (it asks for `CAP_NET_ADMIN`).
+/// there is no cgroup, or the kernel does not say (it asks for `CAP_NET_ADMIN`).
 #[must_use]
-pub fn is_shared(cgroup: &File, own: Option<u32>) -> Option<bool> {
-    let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;
+pub fn is_shared(cgroup: Option<&File>, own: Option<u32>) -> Option<bool> {
+    let ids = bpf::query::sockops_programs(cgroup?.as_fd()).ok()?;
     Some(ids.iter().any(|id| Some(*id) != own))
 }
 
@@ -309,6 +310,7 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
             }
             "wb_conn_live" => plan.snapshot.value,
             "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value,
+            "wb_conn_accept4" | "wb_conn_accept" => plan.accept.value,
             _ => true,
         })
         .copied()
@@ -475,9 +477,10 @@ fn map<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::Map<'o
         .ok_or_else(|| anyhow!("the object has no map {name}"))
 }
 
-fn attach(object: &Object, name: &str, cgroup: &File) -> Result<Link> {
+fn attach(object: &Object, name: &str, cgroup: Option<&File>) -> Result<Link> {
     let program = program(object, name)?;
     let link = if name == SOCKOPS {
+        let cgroup = cgroup.context("there is no cgroup to attach to")?;
         program.attach_cgroup(cgroup.as_raw_fd())
     } else {
         program.attach()
@@ -492,12 +495,18 @@ fn run_iterator(object: &Object, name: &str, into: &mut Vec<u8>) -> Result<()> {
     read_iterator(&link, into).with_context(|| format!("run {name}"))
 }
 
-fn open_scope(config: &Config) -> Result<File> {
+/// The scope's cgroup; `None` where it is out of reach and nothing hangs on it.
+fn open_scope(config: &Config, variant: ConnectionVariant) -> Result<Option<File>> {
     let path = Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'));
-    File::open(&path).with_context(|| format!("open cgroup {}", config.scope.cgroup))
+    let everything = config.scope.cgroup == "/";
+    match File::open(&path) {
+        Ok(cgroup) => Ok(Some(cgroup)),
+        Err(_) if everything && variant != ConnectionVariant::RawTracepointAndSockops => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("open cgroup {}", config.scope.cgroup)),
+    }
 }
 
-fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_config> {
+fn settings(config: &Config, plan: &Plan, cgroup: Option<&File>) -> Result<abi::wb_config> {
     let level = config
         .scope
         .cgroup
@@ -505,10 +514,13 @@ fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_confi
         .filter(|part| !part.is_empty())
         .count();
     // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
-    let inode = cgroup
-        .metadata()
-        .context("look at the scope's cgroup")?
-        .ino();
+    let inode = match cgroup {
+        Some(cgroup) => cgroup
+            .metadata()
+            .context("look at the scope's cgroup")?
+            .ino(),
+        None => 0,
+    };
     let writer = config.keys.first();
     Ok(abi::wb_config {
         scope_cgroup_id: if level == 0 { 0 } else { inode },

@@ -138,6 +138,8 @@ pub struct Plan {
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
     pub discovery: Choice<bool>,
+    /// Tell who accepts a connection from who listens for it.
+    pub accept: Choice<bool>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<bool>,
     /// What the jail leaves.
@@ -242,6 +244,7 @@ impl Plan {
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
+        self.accept = off();
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
@@ -272,6 +275,7 @@ impl Plan {
                 "transport",
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
+            ("accept", on(&self.accept)),
             ("discovery", on(&self.discovery)),
             ("snapshot", on(&self.snapshot)),
             ("seccomp", {
@@ -294,7 +298,7 @@ impl Plan {
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let missing = missing_for_connection(facts);
+    let missing = missing_for_connection(facts, config);
     let carrier = carrier::choose(facts, config);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
@@ -304,6 +308,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let runs = matches!(connection, Family::Run(_));
     let (discovery, snapshot) = iterators(facts, runs);
     let transport = transport(facts, config.agent.transport, runs);
+    let accept = accept(facts, runs);
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
@@ -314,13 +319,14 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         transport,
         refused: Vec::new(),
         connection,
+        accept,
         discovery,
         snapshot,
     }
 }
 
 /// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(facts: &HostFacts) -> Option<String> {
+fn missing_for_connection(facts: &HostFacts, config: &Config) -> Option<String> {
     if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
         return Some(format!(
             "the kernel does not describe its structures (BTF), and {why}"
@@ -353,17 +359,43 @@ fn missing_for_connection(facts: &HostFacts) -> Option<String> {
     if let Some((fact, what)) = lacking {
         return Some(format!("{what}: {}", fact.why()));
     }
-    let buffers = facts.ring_buffer.is_yes() || facts.perf_event_array.is_yes();
-    if !buffers {
-        return Some(format!(
-            "the kernel has no way to hand records over: {}",
-            facts.perf_event_array.why()
-        ));
+    if !facts.ring_buffer.is_yes() && !has_perf_buffers(facts) {
+        let (array, events) = (&facts.perf_event_array, &facts.perf_events);
+        let why = if array.is_yes() { events } else { array }.why();
+        return Some(format!("the kernel has no way to hand records over: {why}"));
     }
-    // What cannot be looked at before the jail is there may well exist: the loader will tell.
+    // What cannot be looked at before the jail is there may well exist: the loader will tell. All
+    // processes are in scope without any cgroup tree.
     match &facts.scope {
-        Fact::No { why } => Some(format!("the scope's cgroup is out of reach: {why}")),
-        Fact::Yes | Fact::Unknown { .. } => None,
+        Fact::No { why } if config.scope.cgroup != "/" => {
+            Some(format!("the scope's cgroup is out of reach: {why}"))
+        }
+        Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
+    }
+}
+
+fn has_perf_buffers(facts: &HostFacts) -> bool {
+    facts.perf_event_array.is_yes() && facts.perf_events.is_yes()
+}
+
+/// The tracepoints of system calls are perf events that tracefs gives numbers to.
+fn accept(facts: &HostFacts, runs: bool) -> Choice<bool> {
+    let lacking = [&facts.tracefs, &facts.perf_events]
+        .into_iter()
+        .find(|fact| !fact.is_yes());
+    match (runs, lacking) {
+        (false, _) => Choice::new(false, "no family needs it"),
+        (true, None) => Choice::new(
+            true,
+            "accepted connections belong to the process that accepts",
+        ),
+        (true, Some(fact)) => Choice::new(
+            false,
+            format!(
+                "accepted connections belong to the process that listens: {}",
+                fact.why()
+            ),
+        ),
     }
 }
 
@@ -371,7 +403,7 @@ fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Trans
     if !runs {
         return Choice::new(Transport::RingBuffer, "no family needs it");
     }
-    if wish == TransportWish::Perf && facts.perf_event_array.is_yes() {
+    if wish == TransportWish::Perf && has_perf_buffers(facts) {
         return Choice::new(Transport::PerfBuffer, "agent.transport asks for it");
     }
     match facts.ring_buffer.is_yes() {

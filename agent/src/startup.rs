@@ -47,13 +47,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
-    let loaded = apply(&mut plan, &config);
-    // Mapping perf buffers takes CAP_PERFMON, which is dropped below; reading them does not.
-    let records = loaded
-        .as_ref()
-        .map(Records::open)
-        .transpose()
-        .or_exit(Exit::Runtime)?;
+    let (loaded, records) = apply(&mut plan, &config).unzip();
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "mount left out");
     }
@@ -154,21 +148,26 @@ fn announce(config: &Config, plan: &Plan) {
 
 /// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
 /// the host, and why.
-fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
+fn apply(plan: &mut Plan, config: &Config) -> Option<(Loaded, Records)> {
     // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
     if plan.mode.value != Mode::TcClone
         && let Err(error) = filters::clean()
     {
         ::log::debug!(error = format!("{error:#}").as_str(); "filters not looked for");
     }
-    match loader::apply(plan, config) {
-        Ok(loaded) => {
-            let refused = loaded.iter().flat_map(|loaded| &loaded.refused);
+    // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
+    let done = loader::apply(plan, config).and_then(|loaded| {
+        let records = loaded.as_ref().map(Records::open).transpose()?;
+        Ok(loaded.zip(records))
+    });
+    match done {
+        Ok(done) => {
+            let refused = done.iter().flat_map(|(loaded, _)| &loaded.refused);
             for (program, loss) in refused {
                 ::log::warn!(program = program.as_str(), loss = loss.as_str(); "program refused");
             }
-            plan.degrade(loaded.as_ref().map_or(&[], |loaded| &loaded.refused));
-            loaded
+            plan.degrade(done.as_ref().map_or(&[], |(loaded, _)| &loaded.refused));
+            done
         }
         Err(error) => {
             let reason = format!("{error:#}");

@@ -123,6 +123,8 @@ pub struct HostFacts {
     pub ring_buffer: Fact,
     /// Map type perf event array.
     pub perf_event_array: Fact,
+    /// Perf events can be opened: perf buffers and the kernel's own tracepoints need them.
+    pub perf_events: Fact,
     /// Iterator over all open files.
     pub file_iterator: Fact,
     /// Iterator over the entries of a map.
@@ -150,6 +152,8 @@ pub struct HostFacts {
 
     /// `kernel.unprivileged_bpf_disabled`, as it reads.
     pub unprivileged_bpf_disabled: Option<String>,
+    /// A mount namespace can be made, and mounts in it.
+    pub private_mounts: Fact,
     /// System calls of a thread can be filtered.
     pub seccomp: Fact,
     /// What a filter finds can be written to the kernel's audit log.
@@ -204,6 +208,8 @@ impl HostFacts {
             ("memlock", text(&self.memlock)),
             ("packet_filters", self.packet_filters.to_string()),
             ("perf_event_array", self.perf_event_array.to_string()),
+            ("perf_events", self.perf_events.to_string()),
+            ("private_mounts", self.private_mounts.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
             ("scope", self.scope.to_string()),
@@ -260,6 +266,7 @@ pub fn probe(config: &Config) -> HostFacts {
         lpm_trie: bpf::lpm_trie(&bpf),
         ring_buffer: bpf::ring_buffer(&bpf),
         perf_event_array: bpf::perf_event_array(&bpf),
+        perf_events: bpf::perf_events(&bpf),
         file_iterator: bpf::iterator(&btf, "task_file"),
         map_iterator: bpf::iterator(&btf, "bpf_map_elem"),
         tracefs: kernel::tracefs(),
@@ -268,6 +275,7 @@ pub fn probe(config: &Config) -> HostFacts {
         least_for_query: access::query(scope.as_ref().ok()),
         least_for_executables: access::executables(),
         unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
+        private_mounts: access::private_mounts(),
         seccomp: access::seccomp(),
         seccomp_log: kernel::seccomp_log(),
         lockdown: kernel::lockdown(),

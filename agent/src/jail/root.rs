@@ -90,27 +90,7 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
 
 /// Builds the agent's view in a private mount namespace; returns what was optional and failed.
 pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<String>> {
-    // From here on mounts are this process's own.
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
-        Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
-        errno => anyhow::Error::from(errno).context("make a private mount namespace"),
-    })?;
-
-    // On most hosts the copies are still shared: without this our mounts would show on the host.
-    mount(
-        NOTHING,
-        "/",
-        NOTHING,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        NOTHING,
-    )
-    .map_err(|errno| match errno {
-        Errno::EINVAL => anyhow::anyhow!(
-            "the agent was started in a chroot, where its mounts cannot be kept from the host; \
-             start it from the host's root or in a container"
-        ),
-        errno => anyhow::Error::from(errno).context("make mounts private"),
-    })?;
+    make_private()?;
 
     // A mount point of its own can be pivoted to and made read-only.
     mount(Some(rootfs), rootfs, NOTHING, MsFlags::MS_BIND, NOTHING)
@@ -134,6 +114,48 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
     )
     .context("make the root directory read-only")?;
     Ok(left_out)
+}
+
+/// Makes a mount namespace for the calling thread, from which nothing shows on the host.
+fn make_private() -> Result<()> {
+    // From here on mounts are this process's own.
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
+        Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
+        errno => anyhow::Error::from(errno).context("make a private mount namespace"),
+    })?;
+
+    // On most hosts the copies are still shared: without this our mounts would show on the host.
+    mount(
+        NOTHING,
+        "/",
+        NOTHING,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        NOTHING,
+    )
+    .map_err(|errno| match errno {
+        Errno::EINVAL => anyhow::anyhow!(
+            "the agent was started in a chroot, where its mounts cannot be kept from the host; \
+             start it from the host's root or in a container"
+        ),
+        errno => anyhow::Error::from(errno).context("make mounts private"),
+    })
+}
+
+/// Tries what [`mount_all`] begins with, on a thread whose namespace ends with it.
+///
+/// # Errors
+/// What the kernel refuses, in an operator's words.
+pub fn try_mounts() -> Result<()> {
+    std::thread::scope(|scope| {
+        let trial = std::thread::Builder::new()
+            .name("trial".into())
+            .spawn_scoped(scope, || {
+                make_private()?;
+                place(&Source::Tmpfs, Path::new("/proc")).context("mount a tmpfs")
+            });
+        let outcome = trial.context("start a thread")?.join();
+        outcome.map_err(|_| anyhow::anyhow!("the trial panicked"))?
+    })
 }
 
 fn place(source: &Source, target: &Path) -> nix::Result<()> {

@@ -47,6 +47,9 @@ pub(super) fn choose(facts: &HostFacts, config: &Config) -> Carrier {
 
 /// Whether the kernel's TCP stack can write the option, and if not, why.
 fn sockops(facts: &HostFacts) -> Result<(), String> {
+    if let Fact::No { why } = &facts.scope {
+        return Err(format!("sockops programs hang on a cgroup: {why}"));
+    }
     let needed: [(&Fact, &str); 3] = [
         (&facts.sockops, "the kernel has no sockops programs"),
         (

@@ -109,7 +109,11 @@ fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
 fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, String)> {
     let mut kept: Vec<(Capability, String)> = Vec::new();
     let mut keep = |capabilities: &[Capability], why: &str| {
-        for capability in capabilities {
+        // What was only assumed may not be there to be kept.
+        let there = capabilities
+            .iter()
+            .filter(|one| facts.capabilities.has(**one));
+        for capability in there {
             match kept.iter_mut().find(|(known, _)| known == capability) {
                 Some((_, reasons)) => *reasons = format!("{reasons}; {why}"),
                 None => kept.push((*capability, why.to_owned())),

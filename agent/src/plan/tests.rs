@@ -12,7 +12,7 @@ pub(super) fn capable_host() -> HostFacts {
         kernel: "6.1.0".into(),
         arch: "x86_64".into(),
         clocks: Clocks::default(),
-        capabilities: Capabilities::default(),
+        capabilities: Capabilities::from_status("CapEff:\t1ffffffffff\n", "CapEff").unwrap(),
         bpf: Fact::Yes,
         btf: Fact::Yes,
         btf_pack: Pack::NotNeeded,
@@ -27,6 +27,7 @@ pub(super) fn capable_host() -> HostFacts {
         lpm_trie: Fact::Yes,
         ring_buffer: Fact::Yes,
         perf_event_array: Fact::Yes,
+        perf_events: Fact::Yes,
         file_iterator: Fact::Yes,
         map_iterator: Fact::Yes,
         tracefs: Fact::Yes,
@@ -44,6 +45,7 @@ pub(super) fn capable_host() -> HostFacts {
         lockdown: Some("none".into()),
         lsm: None,
         memlock: None,
+        private_mounts: Fact::Yes,
         seccomp: Fact::Yes,
         seccomp_log: Fact::Yes,
     }
@@ -98,6 +100,10 @@ fn a_capable_host_gets_everything() {
 #[test]
 fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
     let takes: [(&str, Take); 9] = [
+        ("hand records over", |facts| {
+            facts.ring_buffer = lacking();
+            facts.perf_events = lacking();
+        }),
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| {
             facts.btf = lacking();
@@ -110,7 +116,6 @@ fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason
         ("socket's state", |facts| facts.state_tracepoint = lacking()),
         ("evict", |facts| facts.lru_hash = lacking()),
         ("prefixes", |facts| facts.lpm_trie = lacking()),
-        ("scope's cgroup", |facts| facts.scope = lacking()),
         ("hand records over", |facts| {
             facts.ring_buffer = lacking();
             facts.perf_event_array = lacking();
@@ -421,4 +426,55 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);
     assert!(!bound("sys/kernel/btf"), "there is nothing to bind");
+}
+
+#[test]
+fn every_process_is_in_scope_without_a_cgroup_tree() {
+    let take = |facts: &mut HostFacts| {
+        facts.cgroup2 = Cgroup2::Missing {
+            why: "tried and refused".into(),
+        };
+        facts.scope = lacking();
+    };
+    // The default scope is everything.
+    let plan = plan_without(take);
+    assert_eq!(plan.mode.value, Mode::TcClone, "{}", plan.mode.reason);
+    assert!(plan.mode.reason.contains("hang on a cgroup"));
+    let mut facts = capable_host();
+    take(&mut facts);
+    let mut below = config();
+    below.scope.cgroup = "/system.slice".into();
+    let Family::Skip { reason } = decide(&facts, &below).connection else {
+        panic!("a scope that is not there cannot be measured");
+    };
+    assert!(reason.contains("scope's cgroup"), "{reason}");
+}
+
+#[test]
+fn who_accepts_is_told_where_tracepoints_of_system_calls_can_be_attached() {
+    assert!(plan_without(|_| {}).accept.value);
+    let takes: [Take; 2] = [
+        |facts| facts.tracefs = lacking(),
+        |facts| facts.perf_events = lacking(),
+    ];
+    for take in takes {
+        let plan = plan_without(take);
+        assert!(!plan.accept.value);
+        let reason = plan.accept.reason;
+        assert!(reason.contains("process that listens"), "{reason}");
+        assert!(reason.contains("tried and refused"), "{reason}");
+    }
+    let mut perf = config();
+    perf.agent.transport = crate::config::TransportWish::Perf;
+    let mut facts = capable_host();
+    facts.perf_events = lacking();
+    let plan = decide(&facts, &perf);
+    assert_eq!(plan.transport.value, Transport::RingBuffer);
+}
+
+#[test]
+fn a_capability_that_is_not_there_is_not_kept() {
+    let plan =
+        plan_without(|facts| facts.capabilities = [Capability::NET_ADMIN].into_iter().collect());
+    assert_eq!(plan.jail.capability_set().to_string(), "CAP_NET_ADMIN");
 }
