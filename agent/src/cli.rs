@@ -35,7 +35,7 @@ pub enum Command {
     /// Measure connections until SIGTERM or SIGINT, which drain; SIGUSR1 reports at once
     Run(RunArgs),
     /// Say what this host can do, what the agent would do on it, and why not more
-    Doctor(ReportArgs),
+    Doctor(DoctorArgs),
     /// Check the configuration and every file it names, and list all mistakes
     CheckConfig(ReportArgs),
     /// Look into the queue of batches that wait for the collector
@@ -105,6 +105,18 @@ pub struct ReportArgs {
     pub output: FormatArgs,
 }
 
+/// What doctor does.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Common options.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Gather in this file what makes a BTF pack for this kernel, and list it: no addresses, names
+    /// of hosts, keys or configuration
+    #[arg(long, value_name = "FILE")]
+    pub collect: Option<PathBuf>,
+}
+
 /// How output looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -132,6 +144,7 @@ mod tests {
             "run",
             "run --seccomp log",
             "doctor --config /a --format json",
+            "doctor --collect /a",
             "check-config --format human",
             "spool ls --config /a --limit 3",
             "spool stat --format json",

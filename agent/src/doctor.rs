@@ -115,6 +115,27 @@ fn examine(file: &Path) -> Report {
     }
 }
 
+/// Facts and plan, and nothing of the configuration: what is gathered for others to look at.
+pub(crate) fn facts_and_plan() -> impl Serialize {
+    let config = assumed();
+    let facts = host::probe(&config);
+    let plan = plan::decide(&facts, &config);
+    FactsAndPlan {
+        version: VERSION,
+        arch: facts.arch.clone(),
+        facts: facts.rows().into_iter().collect(),
+        plan: plan.rows(),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct FactsAndPlan {
+    version: &'static str,
+    arch: String,
+    facts: BTreeMap<String, String>,
+    plan: Vec<(String, String)>,
+}
+
 /// What the report is about without a configuration: the defaults, and that there is a fleet key.
 fn assumed() -> Config {
     let mut config = Config::defaults();

@@ -21,7 +21,7 @@ use crate::host::Capabilities;
 use crate::plan::{Plan, Until};
 
 pub use privilege::{close_inherited, in_spare_network, with_only};
-pub use root::try_mounts;
+pub use root::{try_mounts, with_tracefs};
 pub use seccomp::{install as install_seccomp, try_seccomp};
 
 /// Inside the jail: where the spool and the host id live.

@@ -141,20 +141,37 @@ fn make_private() -> Result<()> {
     })
 }
 
+/// Shows the kernel's tracing directory to `read`, on a thread whose namespace ends with it.
+///
+/// # Errors
+/// The kernel has no tracefs, or refuses to mount it.
+pub fn with_tracefs<T: Send>(read: impl FnOnce(&Path) -> T + Send) -> Result<T> {
+    const PLACE: &str = "/sys/kernel/tracing";
+    apart(|| {
+        place(&Source::Tracefs, Path::new(PLACE)).context("mount tracefs")?;
+        Ok(read(Path::new(PLACE)))
+    })
+}
+
 /// Tries what [`mount_all`] begins with, on a thread whose namespace ends with it.
 ///
 /// # Errors
 /// What the kernel refuses, in an operator's words.
 pub fn try_mounts() -> Result<()> {
+    apart(|| place(&Source::Tmpfs, Path::new("/proc")).context("mount a tmpfs"))
+}
+
+/// Runs `inside` on a thread with a mount namespace of its own.
+fn apart<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let trial = std::thread::Builder::new()
-            .name("trial".into())
+        let apart = std::thread::Builder::new()
+            .name("apart".into())
             .spawn_scoped(scope, || {
                 make_private()?;
-                place(&Source::Tmpfs, Path::new("/proc")).context("mount a tmpfs")
+                inside()
             });
-        let outcome = trial.context("start a thread")?.join();
-        outcome.map_err(|_| anyhow::anyhow!("the trial panicked"))?
+        let outcome = apart.context("start a thread")?.join();
+        outcome.map_err(|_| anyhow::anyhow!("it panicked"))?
     })
 }
 
