@@ -460,7 +460,7 @@ impl EventLoop {
             Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
         }
         let mut settings = loaded.settings;
-        if let Some(shared) = loader::is_shared(&loaded.cgroup, loaded.sockops_id) {
+        if let Some(shared) = loader::is_shared(loaded.cgroup.as_ref(), loaded.sockops_id) {
             settings.keep_cb_flags = u8::from(shared);
         }
         if let Some(filters) = &loaded.filters {

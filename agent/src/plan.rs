@@ -5,6 +5,7 @@
 
 mod carrier;
 mod needs;
+mod seccomp;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::config::{Config, HooksWish, NatWish, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
+pub use seccomp::{Caller, Seccomp, SeccompMode};
 
 /// The programs that write the option, one per mode.
 const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
@@ -160,6 +162,8 @@ pub struct Plan {
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
     pub discovery: Choice<bool>,
+    /// Tell who accepts a connection from who listens for it.
+    pub accept: Choice<bool>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<bool>,
     /// Family `nat`: read what connection tracking translates.
@@ -179,6 +183,8 @@ pub struct JailNeeds {
     pub capabilities: Vec<(Capability, String)>,
     /// Mounts inside the root directory, in the order in which they are made.
     pub mounts: Vec<JailMount>,
+    /// System calls kept after loading.
+    pub seccomp: Seccomp,
 }
 
 impl JailNeeds {
@@ -277,7 +283,7 @@ impl Plan {
             self.discovery = sockets::lists();
             self.snapshot = sockets::lists();
             self.absent = sockets::absent(facts);
-            self.jail = needs::decide(facts, &self.connection);
+            self.jail = needs::decide(facts, config, &self.connection, self.transport.value);
         }
     }
 
@@ -294,9 +300,11 @@ impl Plan {
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
+        self.accept = off();
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
+        self.jail.seccomp.skip_connection();
     }
 
     /// Gives up the family that reads translations.
@@ -328,9 +336,14 @@ impl Plan {
                 "transport",
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
+            ("accept", on(&self.accept)),
             ("discovery", on(&self.discovery)),
             ("snapshot", on(&self.snapshot)),
             ("nat", on(&self.nat)),
+            ("seccomp", {
+                let mode = &self.jail.seccomp.mode;
+                format!("{}: {}", mode.value.name(), mode.reason)
+            }),
         ];
         let types = match &self.types {
             Types::Kernel => None,
@@ -350,7 +363,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let hooks = hooks(facts, config.agent.hooks);
     let missing = match config.agent.hooks {
         HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
-        _ => missing_for_connection(facts, &hooks),
+        _ => missing_for_connection(facts, config, &hooks),
     };
     let probes = matches!(hooks, Ok(Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
@@ -369,12 +382,13 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
+    let accept = accept(facts, runs);
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, &connection),
+        jail: needs::decide(facts, config, &connection, transport.value),
         mode,
         transport,
         refused: Vec::new(),
@@ -385,6 +399,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
             false => Columns::NONE,
         },
         connection,
+        accept,
         discovery,
         snapshot,
     }
@@ -428,7 +443,11 @@ fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
 }
 
 /// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(facts: &HostFacts, hooks: &Result<Hooks, String>) -> Option<String> {
+fn missing_for_connection(
+    facts: &HostFacts,
+    config: &Config,
+    hooks: &Result<Hooks, String>,
+) -> Option<String> {
     if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
         return Some(format!(
             "the kernel does not describe its structures (BTF), and {why}"
@@ -456,17 +475,43 @@ fn missing_for_connection(facts: &HostFacts, hooks: &Result<Hooks, String>) -> O
     if let Err(why) = hooks {
         return Some(why.clone());
     }
-    let buffers = facts.ring_buffer.is_yes() || facts.perf_event_array.is_yes();
-    if !buffers {
-        return Some(format!(
-            "the kernel has no way to hand records over: {}",
-            facts.perf_event_array.why()
-        ));
+    if !facts.ring_buffer.is_yes() && !has_perf_buffers(facts) {
+        let (array, events) = (&facts.perf_event_array, &facts.perf_events);
+        let why = if array.is_yes() { events } else { array }.why();
+        return Some(format!("the kernel has no way to hand records over: {why}"));
     }
-    // What cannot be looked at before the jail is there may well exist: the loader will tell.
+    // What cannot be looked at before the jail is there may well exist: the loader will tell. All
+    // processes are in scope without any cgroup tree.
     match &facts.scope {
-        Fact::No { why } => Some(format!("the scope's cgroup is out of reach: {why}")),
-        Fact::Yes | Fact::Unknown { .. } => None,
+        Fact::No { why } if config.scope.cgroup != "/" => {
+            Some(format!("the scope's cgroup is out of reach: {why}"))
+        }
+        Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
+    }
+}
+
+fn has_perf_buffers(facts: &HostFacts) -> bool {
+    facts.perf_event_array.is_yes() && facts.perf_events.is_yes()
+}
+
+/// The tracepoints of system calls are perf events that tracefs gives numbers to.
+fn accept(facts: &HostFacts, runs: bool) -> Choice<bool> {
+    let lacking = [&facts.tracefs, &facts.perf_events]
+        .into_iter()
+        .find(|fact| !fact.is_yes());
+    match (runs, lacking) {
+        (false, _) => Choice::new(false, "no family needs it"),
+        (true, None) => Choice::new(
+            true,
+            "accepted connections belong to the process that accepts",
+        ),
+        (true, Some(fact)) => Choice::new(
+            false,
+            format!(
+                "accepted connections belong to the process that listens: {}",
+                fact.why()
+            ),
+        ),
     }
 }
 
@@ -474,7 +519,7 @@ fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Trans
     if !runs {
         return Choice::new(Transport::RingBuffer, "no family needs it");
     }
-    if wish == TransportWish::Perf && facts.perf_event_array.is_yes() {
+    if wish == TransportWish::Perf && has_perf_buffers(facts) {
         return Choice::new(Transport::PerfBuffer, "agent.transport asks for it");
     }
     match facts.ring_buffer.is_yes() {

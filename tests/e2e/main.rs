@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abilities;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         upload::CASES,
         residue::CASES,
         jail::CASES,
+        abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,
         bad_config::CASES,

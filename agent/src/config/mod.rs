@@ -33,6 +33,8 @@ pub struct Config {
     pub agent: Agent,
     /// `[scope]`
     pub scope: Scope,
+    /// `[jail]`
+    pub jail: Jail,
     /// `[option]`
     pub option: WaybillOption,
     /// `[[key]]`, the one that writes (the highest epoch) first.
@@ -106,6 +108,24 @@ pub enum NatWish {
 pub struct Scope {
     /// Path below the cgroup2 root, `/` for everything; absolute, without `.` and `..`.
     pub cgroup: String,
+}
+
+/// `[jail]`: what the running agent may do.
+#[derive(Clone, Debug)]
+pub struct Jail {
+    /// System calls that the plan does not need.
+    pub seccomp: SeccompWish,
+}
+
+/// What the operator wants done with system calls that the plan does not need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SeccompWish {
+    /// They are refused.
+    Enforce,
+    /// They are written to the kernel's audit log.
+    Log,
+    /// Nothing.
+    Off,
 }
 
 /// `[option]`: the waybill TCP option.
