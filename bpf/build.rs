@@ -14,6 +14,11 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "src/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF"],
     ),
+    (
+        "connection.kprobe.o",
+        "src/connection.bpf.c",
+        &["-DWB_TRANSPORT_PERF", "-DWB_HOOKS_KPROBE"],
+    ),
     ("trial.o", "src/trial.c", &[]),
 ];
 

@@ -47,6 +47,7 @@ impl Sealer {
             processes,
             hosts,
             events: summary.events,
+            nats: summary.nats,
         };
         self.start_ms = now_ms;
         if batch.is_empty() {

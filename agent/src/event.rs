@@ -132,7 +132,20 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
         },
         netns: record.tuple.netns,
         numbers: record.numbers,
-        fingerprint: None,
+        fingerprint: fingerprint(role, record.first_sent, record.first_received),
+    })
+}
+
+/// The connection's name, from the first sequence numbers as the kernel has them (network byte
+/// order); none where nobody saw the handshake.
+fn fingerprint(role: Role, first_sent: u32, first_received: u32) -> Option<u64> {
+    if (first_sent, first_received) == (0, 0) {
+        return None;
+    }
+    let (sent, received) = (u32::from_be(first_sent), u32::from_be(first_received));
+    Some(match role {
+        Role::Client => wire::fingerprint(sent, received),
+        Role::Server => wire::fingerprint(received, sent),
     })
 }
 
@@ -162,6 +175,21 @@ mod tests {
         assert_eq!(decode(bytes.as_bytes()).expect("valid").token_sent, None);
         bytes.flags = abi::WB_FLAG_TOKEN_SENT;
         assert_eq!(decode(bytes.as_bytes()).expect("valid").token_sent, Some(7));
+    }
+
+    #[test]
+    fn both_ends_make_the_same_name_of_their_sequence_numbers() {
+        let mut client = record();
+        (client.first_sent, client.first_received) = (7_u32.to_be(), 9_u32.to_be());
+        let mut server = record();
+        server.role = 1;
+        (server.first_sent, server.first_received) = (9_u32.to_be(), 7_u32.to_be());
+        let name = |bytes: &abi::wb_connection_record| {
+            decode(bytes.as_bytes()).expect("valid").fingerprint
+        };
+        assert_eq!(name(&client), Some(wire::fingerprint(7, 9)));
+        assert_eq!(name(&client), name(&server));
+        assert_eq!(name(&record()), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
+use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -93,6 +94,8 @@ pub struct Parts {
     pub records: Option<Records>,
     /// Where connections come from without programs.
     pub observer: Option<Observer>,
+    /// Connection tracking, on gateways.
+    pub gateway: Option<Gateway>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -205,7 +208,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
-            let most = match (self.devices_changed, &self.parts.observer) {
+            let hurried = self.devices_changed || self.parts.gateway.is_some();
+            let most = match (hurried, &self.parts.observer) {
                 (true, _) => FOLLOW_PAUSE,
                 (false, Some(_)) => observe::TICK,
                 (false, None) => TICK,
@@ -229,6 +233,7 @@ impl EventLoop {
             Wake::Deadline => {
                 self.drain_ring()?;
                 self.observe()?;
+                self.listen_to_conntrack()?;
                 self.tend_filters();
                 if Instant::now() >= self.next_close {
                     self.close()?;
@@ -237,6 +242,13 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    fn listen_to_conntrack(&mut self) -> Result<()> {
+        if let Some(gateway) = &mut self.parts.gateway {
+            gateway.take(&self.parts.metrics, now()?.unix_ms);
+        }
+        Ok(())
     }
 
     /// Packet filters: the sign of life without which they sleep, and devices that come and go.
@@ -373,7 +385,11 @@ impl EventLoop {
         let paths_off = self.report_kernel(now);
         self.report_aggregate();
         self.repair_names();
-        let summary = self.connections.close(now);
+        let mut summary = self.connections.close(now);
+        self.listen_to_conntrack()?;
+        if let Some(gateway) = &mut self.parts.gateway {
+            summary.nats = gateway.close();
+        }
         let processes = self.parts.identities.take_rows(now.unix_ms);
         let hosts = self.host_rows(&paths_off);
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {

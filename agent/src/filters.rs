@@ -300,7 +300,8 @@ fn lock() -> Result<UnixDatagram> {
 }
 
 /// Whether any device forwards, by IPv4 or IPv6: each device has a switch of its own.
-fn forwards() -> bool {
+#[must_use]
+pub fn forwards() -> bool {
     ["/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"]
         .into_iter()
         .any(|family| match std::fs::read_dir(family) {

@@ -13,6 +13,7 @@
 // Control.
 pub mod cli;
 pub mod config;
+pub mod conntrack;
 pub mod doctor;
 pub mod exit;
 pub mod filters;
@@ -30,6 +31,7 @@ pub mod aggregate;
 pub mod batch;
 pub mod event;
 pub mod event_loop;
+pub mod gateway;
 pub mod metrics;
 pub mod observe;
 pub mod process;

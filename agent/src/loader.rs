@@ -4,23 +4,29 @@
 //! outcome of each is kept for `doctor`. Everything attached hangs on a file descriptor of this
 //! process, so the kernel detaches it when the process ends, however it ends.
 
+mod probes;
+mod tables;
 mod types;
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use bpf::abi;
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
-use zerocopy::IntoBytes;
+use libbpf_rs::{
+    Iter, Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, TracepointCategory,
+};
 
 use crate::config::Config;
 use crate::filters::{Filters, Programs};
 use crate::jail::CGROUP_DIR;
-use crate::plan::{ConnectionVariant, Family, Mode, Plan, Transport};
+use crate::plan::{ConnectionVariant, Family, Plan, Transport};
+
+pub use probes::{Probes, clean as clean_probes};
+pub use tables::{beat, clone_flags, write_settings};
+use tables::{fill, settings};
 
 /// Without this one there is no family.
 const REQUIRED: &str = "wb_conn_state";
@@ -28,6 +34,8 @@ const REQUIRED: &str = "wb_conn_state";
 const AGAIN: &str = "wb_conn_state_again";
 /// Runs behind both and does what both missed.
 const THIRD: &str = "wb_conn_state_third";
+/// Takes note of listeners, where changes of state do not tell of them.
+const LISTENING: &str = "wb_conn_listening";
 /// Writes and reads the option.
 const SOCKOPS: &str = "wb_conn_option";
 /// Packet filters that write and read the option, by device: Ethernet, ports, tunnels.
@@ -48,6 +56,10 @@ const OPTIONAL: &[(&str, &str)] = &[
         "changes of state that come while two others are handled are missed",
     ),
     (SOCKOPS, "the option is neither written nor read"),
+    (
+        LISTENING,
+        "accepted connections have no owner until they are accepted",
+    ),
     (
         "wb_conn_rst_in",
         "received resets are not told from other ends",
@@ -86,11 +98,6 @@ const OPTIONAL: &[(&str, &str)] = &[
     (OUT_IP, "the option is not carried by tunnels"),
     (IN_IP, "the option is not carried by tunnels"),
 ];
-/// First time off for a peer whose path loses the option.
-const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
-/// The agent is woken when a quarter of the ring is unread; else it looks by itself.
-const WAKEUP_SHARE: u64 = 4;
-
 /// What runs in the kernel, and the handles to it.
 #[derive(Debug)]
 pub struct Loaded {
@@ -98,6 +105,8 @@ pub struct Loaded {
     pub object: Object,
     /// Keeps them attached.
     pub links: Vec<Link>,
+    /// What some of them hang on, to be removed after them.
+    pub probes: Option<Probes>,
     /// Snapshot of the connections table.
     pub live: Option<Link>,
     /// Records of the connections that were there before, `RECORD_BYTES` each.
@@ -150,6 +159,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     let wanted = wanted(plan, choice.value);
     let types = types::file(&plan.types)?;
     let fitting = Fitting {
+        probes: choice.value.has_probes(),
         transport: plan.transport.value,
         types: types.as_deref(),
         config,
@@ -170,7 +180,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     // Not knowing, keep: a flag too many costs time, a flag too few costs the other program.
     settings.keep_cb_flags = u8::from(is_shared(&cgroup, sockops_id).unwrap_or(true));
     write_settings(&maps.config, &settings)?;
-    let filters = match choice.value == ConnectionVariant::RawTracepointAndFilters {
+    let filters = match choice.value.has_filters() {
         true => attach_filters(&object, &loaded, &maps, &mut refused),
         false => None,
     };
@@ -178,8 +188,12 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         settings.clone = clone_flags(filters);
         write_settings(&maps.config, &settings)?;
     }
+    let mut probes = match choice.value.has_probes() {
+        true => Some(Probes::open().context("make probes")?),
+        false => None,
+    };
     for name in loaded.iter().filter(|name| is_attached_alone(name)) {
-        match attach(&object, name, &cgroup) {
+        match attach(&object, name, &cgroup, probes.as_mut()) {
             Ok(link) => links.push(link),
             Err(error) if name.as_str() == REQUIRED => return Err(error),
             Err(error) => refused.push((name.clone(), format!("cannot attach: {error:#}"))),
@@ -208,6 +222,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     Ok(Some(Loaded {
         object,
         links,
+        probes,
         live,
         adopted,
         maps,
@@ -247,15 +262,6 @@ pub fn read_iterator(link: &Link, into: &mut Vec<u8>) -> Result<()> {
         .read_to_end(into)
         .context("read the iterator")?;
     Ok(())
-}
-
-/// Writes the settings; the programs see them with the next event.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> {
-    map.update(&0_u32.to_ne_bytes(), settings.as_bytes(), MapFlags::ANY)
-        .context("write the settings into the kernel")
 }
 
 /// Whether a sock_ops program other than `own` runs for the sockets of this cgroup; `None` when
@@ -304,9 +310,10 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
         .iter()
         .filter(|(name, _)| match *name {
             SOCKOPS => variant == ConnectionVariant::RawTracepointAndSockops,
-            OUT | IN | IN_PORT | OUT_IP | IN_IP => {
-                variant == ConnectionVariant::RawTracepointAndFilters
-            }
+            OUT | IN | IN_PORT | OUT_IP | IN_IP => variant.has_filters(),
+            // Probes miss what comes while another one runs, and nothing can make up for it.
+            AGAIN | THIRD | "wb_conn_window" => !variant.has_probes(),
+            LISTENING => variant.has_probes(),
             "wb_conn_live" => plan.snapshot.value,
             "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value,
             _ => true,
@@ -317,6 +324,8 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
 
 /// What an object is opened for.
 struct Fitting<'a> {
+    /// It hangs on probes.
+    probes: bool,
     transport: Transport,
     /// A file of the kernel's types, where it has none itself.
     types: Option<&'a Path>,
@@ -362,6 +371,7 @@ fn open(fitting: &Fitting<'_>, names: &[&str]) -> Result<OpenObject> {
         transport, config, ..
     } = *fitting;
     let bytes = match transport {
+        Transport::PerfBuffer if fitting.probes => bpf::CONNECTION_KPROBE,
         Transport::PerfBuffer => bpf::CONNECTION_PERF,
         Transport::RingBuffer => bpf::CONNECTION_RING,
     };
@@ -440,27 +450,6 @@ fn attach_filters(
     }
 }
 
-/// The agent's sign of life, without which packet filters do nothing.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn beat(map: &MapHandle) -> Result<()> {
-    let now = crate::host::clock::monotonic_ns();
-    map.update(&0_u32.to_ne_bytes(), &now.to_ne_bytes(), MapFlags::ANY)
-        .context("write the heartbeat into the kernel")
-}
-
-/// What packet filters are told of this host.
-#[must_use]
-pub fn clone_flags(filters: &Filters) -> u8 {
-    let drop = if filters.forwards() {
-        0
-    } else {
-        abi::WB_CLONE_DROP
-    };
-    u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
-}
-
 fn program<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::ProgramMut<'object>> {
     object
         .progs_mut()
@@ -475,12 +464,17 @@ fn map<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::Map<'o
         .ok_or_else(|| anyhow!("the object has no map {name}"))
 }
 
-fn attach(object: &Object, name: &str, cgroup: &File) -> Result<Link> {
+fn attach(object: &Object, name: &str, cgroup: &File, probes: Option<&mut Probes>) -> Result<Link> {
     let program = program(object, name)?;
-    let link = if name == SOCKOPS {
-        program.attach_cgroup(cgroup.as_raw_fd())
-    } else {
-        program.attach()
+    let function = program.section().to_string_lossy().into_owned();
+    let link = match (function.strip_prefix("kprobe/"), probes) {
+        (Some(function), Some(probes)) => {
+            probes.add(function)?;
+            let group = TracepointCategory::Custom(probes.group().to_owned());
+            program.attach_tracepoint(group, function)
+        }
+        _ if name == SOCKOPS => program.attach_cgroup(cgroup.as_raw_fd()),
+        _ => program.attach(),
     };
     link.with_context(|| format!("attach {name}"))
 }
@@ -495,75 +489,4 @@ fn run_iterator(object: &Object, name: &str, into: &mut Vec<u8>) -> Result<()> {
 fn open_scope(config: &Config) -> Result<File> {
     let path = Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'));
     File::open(&path).with_context(|| format!("open cgroup {}", config.scope.cgroup))
-}
-
-fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_config> {
-    let level = config
-        .scope
-        .cgroup
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .count();
-    // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
-    let inode = cgroup
-        .metadata()
-        .context("look at the scope's cgroup")?
-        .ino();
-    let writer = config.keys.first();
-    Ok(abi::wb_config {
-        scope_cgroup_id: if level == 0 { 0 } else { inode },
-        path_backoff_ns: PATH_BACKOFF_NS,
-        wakeup_bytes: config.limits.ring_bytes.bytes() / WAKEUP_SHARE,
-        scope_level: u32::try_from(level).context("depth of the scope's cgroup")?,
-        write_epoch: writer.map_or(0, |key| key.epoch),
-        option_exid: config.option.exid.get(),
-        option_kind: config.option.kind.get(),
-        option_write: u8::from(plan.mode.value != Mode::Observe && writer.is_some()),
-        option_on_data: u8::from(config.option.on_data),
-        option_answer: u8::from(config.option.answer),
-        keep_cb_flags: 0,
-        clone: 0,
-    })
-}
-
-/// Fills destinations and keys.
-fn fill(object: &Object, config: &Config) -> Result<()> {
-    let destinations = map(object, "destinations")?;
-    for (prefix, allowed) in config.option.destination_rules() {
-        let (addr, bits) = prefix.mapped();
-        let key = abi::wb_prefix {
-            length: u32::from(bits),
-            addr,
-        };
-        destinations
-            .update(
-                key.as_bytes(),
-                &u32::from(allowed).to_ne_bytes(),
-                MapFlags::ANY,
-            )
-            .context("write the allowed destinations")?;
-    }
-    let keys = map(object, "keys")?;
-    for key in &config.keys {
-        let (k0, k1) = key.secret.expose().split_at(8);
-        let half = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .rev()
-                .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
-        };
-        let value = abi::wb_key {
-            k0: half(k0),
-            k1: half(k1),
-            epoch: key.epoch,
-            valid: 1,
-        };
-        keys.update(
-            &u32::from(key.slot()).to_ne_bytes(),
-            value.as_bytes(),
-            MapFlags::ANY,
-        )
-        .context("write the fleet keys")?;
-    }
-    Ok(())
 }

@@ -159,6 +159,16 @@ counters! {
     observe_namespaces,
     /// Mode observe: network namespaces with a process in scope at the start that are not watched.
     observe_namespaces_missed,
+    /// Times that connection tracking threw news away because they were not read in time.
+    nat_dropped_overruns_total,
+    /// Messages of connection tracking that could not be read.
+    nat_dropped_invalid_total,
+    /// Translated connections beyond `limits.edges` kinds of them.
+    nat_dropped_overflow_total,
+    /// Connections that connection tracking told of, translated or not.
+    nat_connections_total,
+    /// Kinds of translations in the table now.
+    nat_translations,
     /// Records decoded.
     record_decoded_total,
     /// Records that were too short or of an unknown kind.

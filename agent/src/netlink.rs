@@ -68,6 +68,19 @@ impl Body {
     }
 }
 
+#[cfg(test)]
+impl Body {
+    /// A whole message, as the kernel would send it.
+    pub(crate) fn message(&self, kind: u16) -> Vec<u8> {
+        let length = u32::try_from(HEADER + self.0.len()).unwrap();
+        let mut message = length.to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.resize(HEADER, 0);
+        message.extend(&self.0);
+        message
+    }
+}
+
 /// Kind and value of each attribute; what is torn ends the list.
 pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {

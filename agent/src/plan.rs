@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use wire::Columns;
 
-use crate::config::{Config, HooksWish, TransportWish};
+use crate::config::{Config, HooksWish, NatWish, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
@@ -105,6 +105,10 @@ pub enum ConnectionVariant {
     RawTracepointAndFilters,
     /// No program at all: packets, and the kernel's lists of sockets. The option is read.
     Sockets,
+    /// Probes at kernel functions, for kernels before 4.17.
+    Probes,
+    /// The same, and packet filters.
+    ProbesAndFilters,
 }
 
 impl ConnectionVariant {
@@ -116,7 +120,21 @@ impl ConnectionVariant {
             Self::RawTracepointAndSockops => "raw tracepoints and sockops",
             Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
             Self::Sockets => "packet and diagnostic sockets",
+            Self::Probes => "probes",
+            Self::ProbesAndFilters => "probes and packet filters",
         }
+    }
+
+    /// Whether programs hang on probes at kernel functions.
+    #[must_use]
+    pub const fn has_probes(self) -> bool {
+        matches!(self, Self::Probes | Self::ProbesAndFilters)
+    }
+
+    /// Whether packet filters write and read the option.
+    #[must_use]
+    pub const fn has_filters(self) -> bool {
+        matches!(self, Self::RawTracepointAndFilters | Self::ProbesAndFilters)
     }
 }
 
@@ -144,6 +162,8 @@ pub struct Plan {
     pub discovery: Choice<bool>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<bool>,
+    /// Family `nat`: read what connection tracking translates.
+    pub nat: Choice<bool>,
     /// Columns of edges that this host cannot measure.
     pub absent: Columns,
     /// What the jail leaves.
@@ -199,7 +219,10 @@ pub enum Source {
     /// An empty directory in memory, writable.
     Tmpfs,
     /// The kernel's tracing directory.
-    Tracefs,
+    Tracefs {
+        /// Probes are made there.
+        writable: bool,
+    },
 }
 
 impl Source {
@@ -211,7 +234,8 @@ impl Source {
             Self::Host(path) => format!("the host's {}, read-only", path.display()),
             Self::Itself => "writable".into(),
             Self::Tmpfs => "new tmpfs, writable".into(),
-            Self::Tracefs => "new tracefs mount, read-only".into(),
+            Self::Tracefs { writable: false } => "new tracefs mount, read-only".into(),
+            Self::Tracefs { writable: true } => "new tracefs mount, writable".into(),
         }
     }
 }
@@ -244,7 +268,7 @@ impl Plan {
     pub fn fall_back(&mut self, facts: &HostFacts, config: &Config, reason: &str) {
         self.skip_connection(reason);
         self.connection = match config.agent.hooks {
-            HooksWish::Kernel => return,
+            HooksWish::Kernel | HooksWish::Kprobes => return,
             HooksWish::Auto | HooksWish::Sockets => sockets::choose(facts, config, reason),
         };
         if sockets::is_chosen(&self.connection) {
@@ -273,6 +297,11 @@ impl Plan {
         self.jail.capabilities.clear();
     }
 
+    /// Gives up the family that reads translations.
+    pub fn skip_nat(&mut self, reason: &str) {
+        self.nat = Choice::new(false, reason);
+    }
+
     /// Name and decision with its reason, for reports and host rows.
     #[must_use]
     pub fn rows(&self) -> Vec<(String, String)> {
@@ -299,6 +328,7 @@ impl Plan {
             ),
             ("discovery", on(&self.discovery)),
             ("snapshot", on(&self.snapshot)),
+            ("nat", on(&self.nat)),
         ];
         let types = match &self.types {
             Types::Kernel => None,
@@ -315,23 +345,30 @@ impl Plan {
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
+    let hooks = hooks(facts, config.agent.hooks);
     let missing = match config.agent.hooks {
         HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
-        HooksWish::Auto | HooksWish::Kernel => missing_for_connection(facts),
+        HooksWish::Auto | HooksWish::Kernel | HooksWish::Kprobes => {
+            missing_for_connection(facts, &hooks)
+        }
     };
-    let carrier = carrier::choose(facts, config);
+    let probes = missing.is_none() && matches!(hooks, Ok(Hooks::Probes { .. }));
+    let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
         Some(reason) => sockets::choose(facts, config, &reason),
-        None => Family::Run(carrier::variant(config, &mode, &carrier)),
+        None => Family::Run(carrier::variant(config, &mode, &carrier, &hooks)),
     };
     let by_sockets = sockets::is_chosen(&connection);
     let runs = matches!(connection, Family::Run(_)) && !by_sockets;
     let (discovery, snapshot) = match by_sockets {
         true => (sockets::lists(), sockets::lists()),
-        false => iterators(facts, runs),
+        false => iterators(facts, runs, probes),
     };
-    let transport = transport(facts, config.agent.transport, runs);
+    let transport = match probes {
+        true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
+        false => transport(facts, config.agent.transport, runs),
+    };
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
@@ -341,6 +378,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         mode,
         transport,
         refused: Vec::new(),
+        nat: nat(facts, config.nat),
         absent: match by_sockets {
             true => sockets::absent(facts),
             false => Columns::NONE,
@@ -351,26 +389,57 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     }
 }
 
-/// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(facts: &HostFacts) -> Option<String> {
-    if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
-        return Some(format!(
-            "the kernel does not describe its structures (BTF), and {why}"
-        ));
-    }
-    let needed: [(&Fact, &str); 6] = [
-        (&facts.bpf, "BPF programs cannot be loaded"),
+/// What tells the life of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hooks {
+    RawTracepoints,
+    Probes {
+        /// Why not tracepoints.
+        because: String,
+    },
+}
+
+/// The best hooks there are, or why there are none.
+fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
+    let tracepoints: [(&Fact, &str); 2] = [
         (
             &facts.raw_tracepoint,
             "the kernel has no raw tracepoint programs",
         ),
         (
-            &facts.kernel_memory,
-            "the kernel does not let programs read its memory (lockdown)",
-        ),
-        (
             &facts.state_tracepoint,
             "the kernel has no tracepoint for changes of a socket's state",
+        ),
+    ];
+    let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
+    let because = match (wish, lacking) {
+        (HooksWish::Auto | HooksWish::Kernel | HooksWish::Sockets, None) => {
+            return Ok(Hooks::RawTracepoints);
+        }
+        (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
+        (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
+    };
+    match &facts.kprobe {
+        Fact::No { why } => Err(format!(
+            "{because}; and programs cannot hang on probes: {why}"
+        )),
+        // What could not be tried may well work: the loader will tell.
+        Fact::Yes | Fact::Unknown { .. } => Ok(Hooks::Probes { because }),
+    }
+}
+
+/// The first thing without which no connection can be followed, in an operator's words.
+fn missing_for_connection(facts: &HostFacts, hooks: &Result<Hooks, String>) -> Option<String> {
+    if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
+        return Some(format!(
+            "the kernel does not describe its structures (BTF), and {why}"
+        ));
+    }
+    let needed: [(&Fact, &str); 4] = [
+        (&facts.bpf, "BPF programs cannot be loaded"),
+        (
+            &facts.kernel_memory,
+            "the kernel does not let programs read its memory (lockdown)",
         ),
         (
             &facts.lru_hash,
@@ -384,6 +453,9 @@ fn missing_for_connection(facts: &HostFacts) -> Option<String> {
     let lacking = needed.into_iter().find(|(fact, _)| !fact.is_yes());
     if let Some((fact, what)) = lacking {
         return Some(format!("{what}: {}", fact.why()));
+    }
+    if let Err(why) = hooks {
+        return Some(why.clone());
     }
     let buffers = facts.ring_buffer.is_yes() || facts.perf_event_array.is_yes();
     if !buffers {
@@ -418,10 +490,25 @@ fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Trans
     }
 }
 
+/// Only gateways translate for others, and listening costs something for each connection.
+fn nat(facts: &HostFacts, wish: NatWish) -> Choice<bool> {
+    let off = |reason: String| Choice::new(false, reason);
+    match (wish, &facts.forwards, &facts.conntrack) {
+        (NatWish::Off, ..) => off("nat.conntrack asks for it".into()),
+        (NatWish::Auto, forwards, _) if !forwards.is_yes() => {
+            off(format!("this host is no gateway: {}", forwards.why()))
+        }
+        (_, _, conntrack) if !conntrack.is_yes() => off(conntrack.why().to_owned()),
+        _ => Choice::new(true, "addresses before and behind this gateway are told"),
+    }
+}
+
 /// Discovery and snapshot both walk kernel objects by BPF iterators.
-fn iterators(facts: &HostFacts, runs: bool) -> (Choice<bool>, Choice<bool>) {
+fn iterators(facts: &HostFacts, runs: bool, probes: bool) -> (Choice<bool>, Choice<bool>) {
     let choose = |fact: &Fact, reason: &str, loss: &str| match (runs, fact.is_yes()) {
         (false, _) => Choice::new(false, "no family needs it"),
+        // Kernels that need probes have no iterators, and the object for them has none.
+        (true, true) if probes => Choice::new(false, loss),
         (true, true) => Choice::new(true, reason),
         (true, false) => Choice::new(false, format!("{loss}: {}", fact.why())),
     };

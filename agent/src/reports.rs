@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{Format, FormatArgs, ReportArgs, SpoolCommand};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::spool::{self, Entry, Reader, Stat};
-use crate::{filters, startup};
+use crate::{filters, loader, startup};
 
 /// This agent's version, as in its package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,6 +32,12 @@ pub fn clean(out: &mut dyn Write) -> Result<(), Failure> {
     let done = match swept {
         0 => writeln!(out, "no packet filters were left"),
         devices => writeln!(out, "removed packet filters from {devices} device(s)"),
+    };
+    done.context("print the report").or_exit(Exit::Runtime)?;
+    let probes = loader::clean_probes().or_exit(Exit::Runtime)?;
+    let done = match probes {
+        0 => writeln!(out, "no probes were left"),
+        probes => writeln!(out, "removed {probes} probe(s)"),
     };
     done.context("print the report").or_exit(Exit::Runtime)
 }

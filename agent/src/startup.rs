@@ -13,6 +13,7 @@ use wire::HostRow;
 use crate::config::{self, Config, Credentials};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::gateway::Gateway;
 use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
@@ -43,6 +44,10 @@ pub fn run(file: &Path) -> Result<(), Failure> {
     let mut plan = plan::decide(&facts, &config);
     announce(&config, &plan);
 
+    // What a killed agent left; one that makes probes itself does this on the way.
+    if let Err(error) = loader::clean_probes() {
+        ::log::debug!(error = format!("{error:#}").as_str(); "probes not looked for");
+    }
     let entered = jail::enter(&plan, &config)
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
@@ -55,6 +60,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         .map(Records::open)
         .transpose()
         .or_exit(Exit::Runtime)?;
+    let gateway = open_gateway(&mut plan, &config);
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "mount left out");
     }
@@ -100,6 +106,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         loaded,
         observer,
         records,
+        gateway,
         signals,
         metrics,
     })
@@ -196,6 +203,22 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
             let reason = format!("{error:#}");
             ::log::error!(error = reason.as_str(); "connections are not measured");
             plan.skip_connection(&reason);
+            None
+        }
+    }
+}
+
+/// Begins to listen to connection tracking, where the plan says so.
+fn open_gateway(plan: &mut Plan, config: &Config) -> Option<Gateway> {
+    if !plan.nat.value {
+        return None;
+    }
+    match Gateway::open(config.limits.edges as usize, host::clock::unix_ms()) {
+        Ok(gateway) => Some(gateway),
+        Err(error) => {
+            let reason = format!("connection tracking cannot be read: {error}");
+            ::log::warn!(reason = reason.as_str(); "translations are not told");
+            plan.skip_nat(&reason);
             None
         }
     }

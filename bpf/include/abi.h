@@ -64,6 +64,7 @@ enum wb_role {
 #define WB_FLAG_ON_DATA 0x0200 /* the option left on a segment with data */
 #define WB_FLAG_ACK_MISSING 0x0400 /* data without an option ended the handshake */
 #define WB_FLAG_BARE_RECEIVED 0x0800 /* the answer came with WB_OPTION_BARE */
+#define WB_FLAG_NO_OUT_OF_ORDER 0x1000 /* the kernel does not count out_of_order */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {
@@ -107,7 +108,7 @@ struct wb_numbers {
 
 struct wb_connection_record {
 	struct wb_record_header header;
-	wb_u64 id; /* unique within this boot of the agent */
+	wb_u64 id; /* unique within this boot of the agent; 0 = it was not in the table */
 	wb_u64 start_ns; /* first segment seen, CLOCK_MONOTONIC */
 	wb_u64 established_ns; /* 0 = not watched or not reached */
 	wb_u64 token_sent; /* 0 = none */
@@ -115,6 +116,8 @@ struct wb_connection_record {
 	struct wb_process process;
 	struct wb_tuple tuple;
 	struct wb_numbers numbers;
+	wb_u32 first_sent; /* sequence number of our first byte, network byte order */
+	wb_u32 first_received; /* of the peer's; both are 0 when nobody saw the handshake */
 	wb_u32 flags;
 	wb_u8 what; /* enum wb_what */
 	wb_u8 role; /* enum wb_role */
@@ -141,8 +144,8 @@ struct wb_connection {
 	wb_u32 accepted; /* process is the one that called accept; not in flags, because it is set
 			  * without the socket's lock */
 	wb_u32 cloned; /* flags that a packet filter sets, without the socket's lock */
-	wb_u32 first_sent; /* mode tc-clone: own first sequence number, network byte order */
-	wb_u32 first_received; /* mode tc-clone: the peer's, network byte order */
+	wb_u32 first_sent; /* sequence number of our first byte, network byte order */
+	wb_u32 first_received; /* of the peer's; both are 0 until ESTABLISHED */
 };
 
 enum wb_write_state {
@@ -258,6 +261,8 @@ struct wb_config {
 	wb_u8 option_answer;
 	wb_u8 keep_cb_flags; /* another sock_ops program is attached: never clear a flag */
 	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
+	wb_u8 tell_unknown; /* report ends of connections that are not in the table */
+	wb_u8 reserved[7];
 };
 
 /* wb_config.clone */
@@ -298,9 +303,9 @@ enum wb_counter {
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");
 _Static_assert(sizeof(struct wb_tuple) == 40, "wb_tuple");
 _Static_assert(sizeof(struct wb_numbers) == 48, "wb_numbers");
-_Static_assert(sizeof(struct wb_connection_record) == 224, "wb_connection_record");
+_Static_assert(sizeof(struct wb_connection_record) == 232, "wb_connection_record");
 _Static_assert(sizeof(struct wb_connection) == 184, "wb_connection");
 _Static_assert(sizeof(struct wb_cloning) == 40, "wb_cloning");
-_Static_assert(sizeof(struct wb_config) == 40, "wb_config");
+_Static_assert(sizeof(struct wb_config) == 48, "wb_config");
 
 #endif /* WB_ABI_H */

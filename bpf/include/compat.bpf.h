@@ -31,11 +31,69 @@ struct sock_cgroup_data___pre_5_15 {
  */
 static __always_inline struct cgroup *sock_cgroup(struct sock *sk)
 {
+	/* There with CONFIG_SOCK_CGROUP_DATA only, which programs on cgroups bring along. */
+	if (!bpf_core_field_exists(sk->sk_cgrp_data))
+		return NULL;
 	if (bpf_core_field_exists(struct sock_cgroup_data, cgroup))
 		return BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	struct sock_cgroup_data___pre_5_15 *data = (void *)&sk->sk_cgrp_data;
 	u64 val = BPF_CORE_READ(data, val);
 	return val & 1 ? NULL : (struct cgroup *)(val & ~3ULL);
+}
+
+union kernfs_node_id {
+	struct {
+		u32 ino;
+		u32 generation;
+	};
+	u64 id;
+} __attribute__((preserve_access_index));
+
+struct kernfs_node___pre_5_5 {
+	union kernfs_node_id id;
+	struct kernfs_node___pre_5_5 *parent;
+} __attribute__((preserve_access_index));
+
+/* True where the number of a kernfs node was a union, and ids of cgroups were others still. */
+static __always_inline bool has_old_kernfs(void)
+{
+	return bpf_core_field_exists(((struct kernfs_node___pre_5_5 *)0)->id.ino);
+}
+
+/* The inode number of a cgroup's directory. Before 5.5 (commit 67c0496e87d1) a part of a union. */
+static __always_inline u64 cgroup_inode(struct cgroup *cgrp)
+{
+	if (has_old_kernfs()) {
+		struct kernfs_node___pre_5_5 *old = (void *)BPF_CORE_READ(cgrp, kn);
+
+		return BPF_CORE_READ(old, id.ino);
+	}
+	return BPF_CORE_READ(cgrp, kn, id);
+}
+
+/* True when the node is the one that is looked for; else goes up, where there is an up. */
+static __always_inline bool found_or_up(struct kernfs_node___pre_5_5 **node, u64 inode)
+{
+	if (BPF_CORE_READ(*node, id.ino) == inode)
+		return 1;
+	*node = BPF_CORE_READ(*node, parent);
+	return 0;
+}
+
+/*
+ * Before 5.5 (commit 743210386c03) ancestor_ids[] held numbers that user space never sees, so the
+ * way up is walked by the nodes of the file system: eight of them, which is deeper than systemd
+ * and container engines nest below a scope. No loop: the verifiers of that time refuse them. A
+ * read beyond the top gives 0, which is the inode of nothing.
+ */
+static __always_inline bool old_cgroup_is_below(struct cgroup *cgrp, u64 inode)
+{
+	struct kernfs_node___pre_5_5 *node = (void *)BPF_CORE_READ(cgrp, kn);
+
+	return found_or_up(&node, inode) || found_or_up(&node, inode) ||
+	       found_or_up(&node, inode) || found_or_up(&node, inode) ||
+	       found_or_up(&node, inode) || found_or_up(&node, inode) ||
+	       found_or_up(&node, inode) || found_or_up(&node, inode);
 }
 
 struct cgroup___pre_6_1 {
@@ -60,6 +118,22 @@ static __always_inline u64 cgroup_ancestor_id(struct cgroup *cgrp, u32 level)
 
 	bpf_probe_read_kernel(&id, sizeof(id), list + level * sizeof(id));
 	return id;
+}
+
+/* True when a cgroup is the one with this inode number at this depth, or below it. */
+static __always_inline bool cgroup_is_below(struct cgroup *cgrp, u64 inode, u32 level)
+{
+	if (has_old_kernfs())
+		return old_cgroup_is_below(cgrp, inode);
+	return cgroup_ancestor_id(cgrp, level) == inode;
+}
+
+/* The inode number of a socket's network namespace; 0 where the kernel has but one. */
+static __always_inline u32 sock_netns(struct sock *sk)
+{
+	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
 struct sock___pre_5_6 {

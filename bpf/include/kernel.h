@@ -166,9 +166,12 @@ enum {
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
 	TCP_NEW_SYN_RECV = 12,
 };
 #define AF_INET 2
@@ -262,6 +265,7 @@ struct tcp_sock {
 	u32 srtt_us; /* eighths of a microsecond */
 	struct minmax rtt_min;
 	u64 bytes_received;
+	u64 bytes_acked;
 	u64 bytes_sent; /* since 4.19, commit ba113c3aa79a */
 	u64 bytes_retrans; /* since 4.19, commit fb31c9b9f6c8 */
 	u32 segs_in;

@@ -53,6 +53,8 @@ static __always_inline void fill_identity(struct wb_connection_record *record,
 	record->token_sent = conn->token_sent;
 	record->token_received = conn->token_received;
 	record->process = conn->process;
+	record->first_sent = conn->first_sent;
+	record->first_received = conn->first_received;
 	record->flags = conn->flags | conn->cloned | (conn->accepted ? WB_FLAG_ACCEPTED : 0);
 	record->role = conn->role;
 }

@@ -214,8 +214,6 @@ static __always_inline void clone_established(struct sock *sk, struct wb_connect
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 
-	conn->first_sent = __builtin_bswap32(BPF_CORE_READ(tp, snd_nxt));
-	conn->first_received = __builtin_bswap32(BPF_CORE_READ(tp, rcv_nxt));
 	if (conn->role == WB_ROLE_SERVER && claim_arrival(conn))
 		return;
 	if (!clone_allowed(conn, tp, cfg))

@@ -17,7 +17,9 @@ static __always_inline void map_ipv4(u8 *out, u32 addr)
 /* Fills the tuple; an IPv4 socket gives IPv4-mapped addresses, as a dual-stack one does itself. */
 static __always_inline void sock_tuple(struct sock *sk, struct wb_tuple *tuple)
 {
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+	/* The second question is for kernels without IPv6. */
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6 &&
+	    bpf_core_field_exists(sk->__sk_common.skc_v6_daddr)) {
 		BPF_CORE_READ_INTO(&tuple->local, sk, __sk_common.skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO(&tuple->remote, sk, __sk_common.skc_v6_daddr);
 	} else {
@@ -33,7 +35,20 @@ static __always_inline void sock_tuple(struct sock *sk, struct wb_tuple *tuple)
 			__builtin_bswap16(BPF_CORE_READ(tp, inet_conn.icsk_inet.inet_sport));
 	}
 	tuple->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	tuple->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	tuple->netns = sock_netns(sk);
+}
+
+/*
+ * The sequence numbers of both first bytes, which no NAT changes: at ESTABLISHED, and there only,
+ * they are what comes next. (With TCP Fast Open data may have gone before: its connections are
+ * named differently by their two ends, and so not joined by these numbers.)
+ */
+static __always_inline void sock_first(struct sock *sk, struct wb_connection *conn)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	conn->first_sent = __builtin_bswap32(BPF_CORE_READ(tp, snd_nxt));
+	conn->first_received = __builtin_bswap32(BPF_CORE_READ(tp, rcv_nxt));
 }
 
 static __always_inline bool sock_is_tcp(struct sock *sk)
@@ -50,16 +65,32 @@ static __always_inline bool sock_in_scope(struct sock *sk, struct wb_config *cfg
 		return 1;
 	struct cgroup *cgrp = sock_cgroup(sk);
 
-	return cgrp && cgroup_ancestor_id(cgrp, cfg->scope_level) == cfg->scope_cgroup_id;
+	return cgrp && cgroup_is_below(cgrp, cfg->scope_cgroup_id, cfg->scope_level);
 }
 
 /*
- * Fills the numbers. bytes_sent counts retransmissions and bytes_received counts the FIN, so
+ * Payload that the peer has acknowledged, for kernels that do not count what was sent (before
+ * 4.19). bytes_acked has one for the SYN of a socket that connects, as tcp_ack() sees it, and one
+ * for a FIN. The state is that before the change that is being told.
+ */
+static __always_inline u64 sock_acked(struct tcp_sock *tp, u8 role, u8 state)
+{
+	u64 acked = BPF_CORE_READ(tp, bytes_acked);
+	u64 flags = role == WB_ROLE_CLIENT;
+
+	if (state == TCP_FIN_WAIT2 || state == TCP_LAST_ACK || state == TCP_CLOSING)
+		flags++;
+	return acked > flags ? acked - flags : 0;
+}
+
+/*
+ * Fills the numbers, and returns flags for those that the kernel does not count. bytes_sent counts retransmissions and bytes_received counts the FIN, so
  * both are corrected here to payload: tcp_data_queue() adds the FIN's sequence number, and
  * tcp_fin() is the only place that sets SOCK_DONE on a TCP socket (net/ipv4/tcp_input.c).
  */
-static __always_inline void sock_numbers(struct sock *sk, struct wb_numbers *numbers)
+static __always_inline u32 sock_numbers(struct sock *sk, struct wb_numbers *numbers, u8 role)
 {
+	u32 absent = 0;
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	u64 flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
 	u64 done = 1ULL << bpf_core_enum_value(enum sock_flags, SOCK_DONE);
@@ -67,22 +98,27 @@ static __always_inline void sock_numbers(struct sock *sk, struct wb_numbers *num
 	numbers->bytes_received = BPF_CORE_READ(tp, bytes_received);
 	if (numbers->bytes_received && (flags & done))
 		numbers->bytes_received--;
-	numbers->bytes_sent = 0;
 	if (bpf_core_field_exists(tp->bytes_sent))
 		numbers->bytes_sent =
 			BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	else
+		numbers->bytes_sent =
+			sock_acked(tp, role, BPF_CORE_READ(sk, __sk_common.skc_state));
 	numbers->segments_sent = BPF_CORE_READ(tp, segs_out);
 	numbers->segments_received = BPF_CORE_READ(tp, segs_in);
 	numbers->retransmits = BPF_CORE_READ(tp, total_retrans);
 	numbers->out_of_order = 0;
 	if (bpf_core_field_exists(tp->rcv_ooopack))
 		numbers->out_of_order = BPF_CORE_READ(tp, rcv_ooopack);
+	else
+		absent |= WB_FLAG_NO_OUT_OF_ORDER;
 	numbers->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
 	numbers->min_rtt_us = BPF_CORE_READ(tp, rtt_min.s[0].v);
 	/* ~0 is the kernel's "no sample yet", include/net/tcp.h tcp_min_rtt(). */
 	if (numbers->min_rtt_us == ~0U)
 		numbers->min_rtt_us = 0;
 	numbers->error = BPF_CORE_READ(sk, sk_err);
+	return absent;
 }
 
 /* Fills the process from a task: names of the group leader, not of one thread. */
@@ -93,7 +129,8 @@ static __always_inline void task_process(struct task_struct *task, struct wb_pro
 
 	process->tgid = BPF_CORE_READ(task, tgid);
 	process->start_ns = task_start_boottime(leader);
-	process->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	if (bpf_core_field_exists(task->cgroups))
+		process->cgroup_id = cgroup_inode(BPF_CORE_READ(task, cgroups, dfl_cgrp));
 	BPF_CORE_READ_STR_INTO(&process->comm, leader, comm);
 	if (name)
 		bpf_probe_read_kernel_str(&process->exe, sizeof(process->exe), name);

@@ -3,7 +3,8 @@
  * Family `connection`: the life of every TCP connection, and the waybill on its handshake.
  *
  * Life comes from raw tracepoints, which exist on every kernel with BPF tracing since 4.17 and
- * cost about half of the sock_ops callbacks. sock_ops only writes and reads the option.
+ * cost about half of the sock_ops callbacks, and with -DWB_HOOKS_KPROBE from probes at functions.
+ * sock_ops only writes and reads the option.
  */
 #include "abi.h"
 #include "compat.bpf.h"
@@ -13,7 +14,10 @@
 #include "sock.bpf.h"
 
 #include "option_clone.bpf.h"
+#include "path.bpf.h"
+#ifndef WB_HOOKS_KPROBE
 #include "option_sockops.bpf.h"
+#endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -28,7 +32,7 @@ static __always_inline void fill_record(struct wb_connection_record *record,
 {
 	fill_identity(record, conn);
 	sock_tuple(sk, &record->tuple);
-	sock_numbers(sk, &record->numbers);
+	record->flags |= sock_numbers(sk, &record->numbers, conn->role);
 	record->numbers.zero_windows = conn->zero_windows;
 }
 
@@ -73,7 +77,7 @@ static __always_inline void remember_listener(struct sock *sk, struct task_struc
 	struct wb_listener_key key = {};
 	struct wb_listener listener = {};
 
-	key.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	key.netns = sock_netns(sk);
 	key.port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	listener.sock = (u64)sk;
 	task_process(task, &listener.process);
@@ -119,10 +123,42 @@ static __always_inline void on_established(void *ctx, struct sock *sk, int old_s
 	sock_tuple(sk, &conn->tuple);
 	conn->established_ns = bpf_ktime_get_ns();
 	conn->flags |= WB_FLAG_ESTABLISHED;
+	sock_first(sk, conn);
 	if (role == WB_ROLE_SERVER)
 		ask_listener(conn, cfg);
 	if (cfg->clone)
 		clone_established(sk, conn, cfg);
+}
+
+/*
+ * The end of a connection that is not in the table. Where no iterator can enter those that were
+ * there before the agent, it knows them by their tuples from diagnostic sockets.
+ */
+static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old_state,
+					     struct wb_config *cfg)
+{
+	struct wb_connection_record record = {};
+	struct wb_listener_key key = {};
+
+	if (!cfg->tell_unknown || old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV ||
+	    old_state == TCP_LISTEN || old_state == TCP_CLOSE || !sock_in_scope(sk, cfg))
+		return;
+	sock_tuple(sk, &record.tuple);
+	key.netns = record.tuple.netns;
+	key.port = record.tuple.local_port;
+	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &key);
+
+	if (listener) {
+		record.role = WB_ROLE_SERVER;
+		record.process = listener->process;
+	}
+	record.flags = sock_numbers(sk, &record.numbers, record.role);
+	record.start_ns = bpf_ktime_get_ns();
+	record.flags |= WB_FLAG_ESTABLISHED | WB_FLAG_ADOPTED;
+	record.what = WB_WHAT_CLOSED;
+	record.state = TCP_CLOSE;
+	record.old_state = old_state;
+	emit(ctx, &record);
 }
 
 static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
@@ -131,8 +167,10 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
 	u64 key = (u64)sk;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 
-	if (!conn)
+	if (!conn) {
+		on_unknown_close(ctx, sk, old_state, cfg);
 		return;
+	}
 	struct wb_connection_record record = {};
 
 	if (cfg->clone)
@@ -155,15 +193,10 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
 	emit(ctx, &record);
 }
 
-/*
- * sock:inet_sock_set_state, stable since 4.16 (commit 563e0bb0dc74). Runs under the socket lock,
- * in process context for connect and listen, mostly in softirq otherwise.
- */
-static __always_inline void on_state(struct bpf_raw_tracepoint_args *ctx, bool again)
+/* A change of state of any socket, before or just after it is made. Runs under the socket's lock. */
+static __always_inline void on_state(void *ctx, struct sock *sk, int old_state, int new_state,
+				     bool again)
 {
-	struct sock *sk = (struct sock *)ctx->args[0];
-	int old_state = (int)ctx->args[1];
-	int new_state = (int)ctx->args[2];
 	struct wb_config *cfg = configuration();
 
 	if (!cfg || !sock_is_tcp(sk))
@@ -184,81 +217,12 @@ static __always_inline void on_state(struct bpf_raw_tracepoint_args *ctx, bool a
 		on_established(ctx, sk, old_state, cfg);
 }
 
-SEC("raw_tp/inet_sock_set_state")
-int wb_conn_state(struct bpf_raw_tracepoint_args *ctx)
-{
-	state_is_seen(ctx);
-	on_state(ctx, 0);
-	return 0;
-}
-
-/*
- * The same for what the first one missed: the kernel does not run a program that is running on
- * this CPU already (__bpf_trace_run), be it interrupted by a softirq or, where tracepoints can be
- * preempted (7.0), scheduled away. Attached after it, so it runs right behind it, and common
- * changes of state cost it one look at what the first one has noted.
- */
-SEC("raw_tp/inet_sock_set_state")
-int wb_conn_state_again(struct bpf_raw_tracepoint_args *ctx)
-{
-	if (!was_state_seen(ctx)) {
-		state_is_seen(ctx);
-		on_state(ctx, 1);
-	}
-	return 0;
-}
-
-/* And what both missed: while one is scheduled away in the first, another can be in the second. */
-SEC("raw_tp/inet_sock_set_state")
-int wb_conn_state_third(struct bpf_raw_tracepoint_args *ctx)
-{
-	if (!was_state_seen(ctx))
-		on_state(ctx, 1);
-	return 0;
-}
-
 static __always_inline void mark(u64 key, u32 flag)
 {
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 
 	if (conn)
 		conn->flags |= flag;
-}
-
-/* tcp:tcp_receive_reset runs before the socket goes to CLOSE, so the record still gets the mark. */
-SEC("raw_tp/tcp_receive_reset")
-int wb_conn_rst_in(struct bpf_raw_tracepoint_args *ctx)
-{
-	mark(ctx->args[0], WB_FLAG_RESET_RECEIVED);
-	return 0;
-}
-
-/* tcp:tcp_send_reset; the socket is NULL for a refused port, which finds no entry. */
-SEC("raw_tp/tcp_send_reset")
-int wb_conn_rst_out(struct bpf_raw_tracepoint_args *ctx)
-{
-	mark(ctx->args[0], WB_FLAG_RESET_SENT);
-	return 0;
-}
-
-/*
- * tcp:tcp_probe runs for each segment received in ESTABLISHED, so the common one must leave
- * after one read: the window field of its header.
- */
-SEC("raw_tp/tcp_probe")
-int wb_conn_window(struct bpf_raw_tracepoint_args *ctx)
-{
-	struct sk_buff *skb = (struct sk_buff *)ctx->args[1];
-	struct tcphdr *header = (struct tcphdr *)BPF_CORE_READ(skb, data);
-	u64 key = ctx->args[0];
-
-	if (BPF_CORE_READ(header, window))
-		return 0;
-	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
-
-	if (conn)
-		conn->zero_windows++;
-	return 0;
 }
 
 /* The socket behind a file descriptor of the current task, or NULL. */
@@ -302,124 +266,8 @@ int wb_conn_accept4(struct wb_sys_exit *ctx)
 	return on_accept(ctx);
 }
 
-static __always_inline struct sock *file_sock(struct file *file)
-{
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	struct socket *socket = (struct socket *)BPF_CORE_READ(file, private_data);
-	struct sock *sk = BPF_CORE_READ(socket, sk);
-
-	return sk && sock_is_tcp(sk) ? sk : NULL;
-}
-
-/* First pass over every open file of the host: listeners and their owners. */
-SEC("iter/task_file")
-int wb_conn_listen(struct bpf_iter__task_file *ctx)
-{
-	struct file *file = ctx->file;
-	struct task_struct *task = ctx->task;
-	struct wb_config *cfg = configuration();
-
-	if (!file || !task || !cfg)
-		return 0;
-	struct sock *sk = file_sock(file);
-
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN ||
-	    !sock_in_scope(sk, cfg))
-		return 0;
-	/* The first holder wins: it is the oldest process, the one that the others come from. */
-	remember_listener(sk, task, BPF_NOEXIST);
-	return 0;
-}
-
-/*
- * Second pass: connections that existed before the agent. Entered with what they have counted so
- * far as the baseline, so that only what happens from now on is reported.
- */
-SEC("iter/task_file")
-int wb_conn_adopt(struct bpf_iter__task_file *ctx)
-{
-	struct file *file = ctx->file;
-	struct task_struct *task = ctx->task;
-	struct wb_config *cfg = configuration();
-
-	if (!file || !task || !cfg)
-		return 0;
-	struct sock *sk = file_sock(file);
-
-	if (!sk)
-		return 0;
-	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-
-	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) || !sock_in_scope(sk, cfg))
-		return 0;
-	u64 key = (u64)sk;
-
-	if (bpf_map_lookup_elem(&connections, &key))
-		return 0;
-	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
-
-	if (!conn)
-		return 0;
-	sock_tuple(sk, &conn->tuple);
-	struct wb_listener_key listener = {};
-
-	listener.netns = conn->tuple.netns;
-	listener.port = conn->tuple.local_port;
-	if (bpf_map_lookup_elem(&listeners, &listener))
-		conn->role = WB_ROLE_SERVER;
-	task_process(task, &conn->process);
-	conn->flags |= WB_FLAG_ADOPTED | WB_FLAG_ESTABLISHED;
-	struct wb_connection_record record = {};
-
-	fill_record(&record, conn, sk);
-	record.what = WB_WHAT_ADOPTED;
-	record.state = state;
-	record.header.kind = WB_RECORD_CONNECTION;
-	record.header.size = sizeof(record);
-	record.header.ktime_ns = bpf_ktime_get_ns();
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
-	return 0;
-}
-
-/*
- * Snapshot of the table: numbers of the connections that are open now. The socket is read by
- * address without a reference; struct sock memory of TCP is type-stable (SLAB_TYPESAFE_BY_RCU),
- * and the tuple tells whether it still is the same connection.
- */
-SEC("iter/bpf_map_elem")
-int wb_conn_live(struct bpf_iter__bpf_map_elem *ctx)
-{
-	u64 *key = ctx->key;
-	struct wb_connection *value = ctx->value;
-
-	if (!key || !value)
-		return 0;
-	struct sock *sk = (struct sock *)*key;
-	struct wb_connection conn = *value;
-	struct wb_connection_record record = {};
-	u64 sock = *key;
-
-	clone_peek(&conn);
-
-	fill_record(&record, &conn, sk);
-	record.state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	record.what = WB_WHAT_LIVE;
-	if ((conn.flags & WB_FLAG_ESTABLISHED) &&
-	    (record.tuple.local_port != conn.tuple.local_port ||
-	     record.tuple.remote_port != conn.tuple.remote_port || record.state == TCP_CLOSE))
-		record.what = WB_WHAT_STALE;
-	/* Told once; one that is closing just now is told by its close. */
-	if (record.what == WB_WHAT_STALE) {
-		if (bpf_map_delete_elem(&connections, &sock))
-			return 0;
-		count(WB_COUNT_CONNECTIONS_DELETED);
-		record.tuple = conn.tuple;
-		__builtin_memset(&record.numbers, 0, sizeof(record.numbers));
-	}
-	record.header.kind = WB_RECORD_CONNECTION;
-	record.header.size = sizeof(record);
-	record.header.ktime_ns = bpf_ktime_get_ns();
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
-	return 0;
-}
+#ifdef WB_HOOKS_KPROBE
+#include "hooks_kprobe.bpf.h"
+#else
+#include "hooks_raw.bpf.h"
+#endif

@@ -27,10 +27,15 @@ pub const CONNECTION_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/con
 /// Family `connection` with a perf buffer.
 pub const CONNECTION_PERF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/connection.perf.o"));
 
+/// Family `connection` with a perf buffer, on probes at functions.
+pub const CONNECTION_KPROBE: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/connection.kprobe.o"));
+
 /// Every object that is fitted to a kernel by its types, by file name.
-pub const OBJECTS: [(&str, &[u8]); 2] = [
+pub const OBJECTS: [(&str, &[u8]); 3] = [
     ("connection.ring.o", CONNECTION_RING),
     ("connection.perf.o", CONNECTION_PERF),
+    ("connection.kprobe.o", CONNECTION_KPROBE),
 ];
 
 /// Programs that do nothing, for trials; each is loaded alone.

@@ -93,6 +93,7 @@ fn floors() -> Floors {
 fn objects() -> BTreeMap<&'static str, &'static [u8]> {
     BTreeMap::from([
         ("connection.perf.o", bpf::CONNECTION_PERF),
+        ("connection.kprobe.o", bpf::CONNECTION_KPROBE),
         ("connection.ring.o", bpf::CONNECTION_RING),
         ("trial.o", bpf::TRIAL),
     ])

@@ -17,6 +17,7 @@ mod demo;
 mod filters;
 mod harm;
 mod jail;
+mod joins;
 mod loss;
 mod nat;
 mod observe;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         soak::CASES,
         observe::CASES,
         connection::CASES,
+        joins::CASES,
         harm::CASES,
         loss::CASES,
         upload::CASES,

@@ -75,6 +75,9 @@ pub(crate) fn previous(row: usize, before: &[u64]) -> u64 {
 
 /// Either direction.
 pub(crate) trait Codec {
+    /// Whether the batch is of this minor schema version or a later one; what it lacks is zero.
+    fn knows(&self, minor: u8) -> bool;
+
     /// Begins a table, or goes back to it. A reader learns the number of rows; a table without
     /// rows is not there.
     fn table(&mut self, name: &'static str, rows: &mut usize) -> Result<(), DecodeError>;
@@ -166,6 +169,10 @@ impl Writer {
 }
 
 impl Codec for Writer {
+    fn knows(&self, _minor: u8) -> bool {
+        true
+    }
+
     fn table(&mut self, name: &'static str, rows: &mut usize) -> Result<(), DecodeError> {
         if *rows > 0 {
             let known = self.tables.iter().position(|(table, _)| table.name == name);
@@ -236,11 +243,12 @@ const MAX_TABLES: usize = 64;
 pub(crate) struct Reader<'a> {
     tables: HashMap<&'a str, (ReadTable<'a>, BitReader<'a>)>,
     current: &'static str,
+    minor: u8,
 }
 
 impl<'a> Reader<'a> {
-    /// Cuts the decompressed bytes into tables.
-    pub(crate) fn open(mut raw: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
+    /// Cuts the decompressed bytes of a batch of that minor schema version into tables.
+    pub(crate) fn open(mut raw: &'a [u8], minor: u8, limits: &Limits) -> Result<Self, DecodeError> {
         let most = limits.max_rows.saturating_mul(ROWS_PER_ROW);
         let mut tables: HashMap<_, (ReadTable<'a>, BitReader<'a>)> = HashMap::new();
         while !raw.is_empty() {
@@ -268,6 +276,7 @@ impl<'a> Reader<'a> {
         Ok(Self {
             tables,
             current: "",
+            minor,
         })
     }
 
@@ -278,6 +287,10 @@ impl<'a> Reader<'a> {
 }
 
 impl Codec for Reader<'_> {
+    fn knows(&self, minor: u8) -> bool {
+        self.minor >= minor
+    }
+
     fn table(&mut self, name: &'static str, rows: &mut usize) -> Result<(), DecodeError> {
         self.current = name;
         *rows = self.tables.get(name).map_or(0, |(table, _)| table.rows);

@@ -7,6 +7,7 @@ use crate::event::EventColumns;
 use crate::header::FAMILIES;
 use crate::host::HostColumns;
 use crate::keys::Keys;
+use crate::nat::{ADDRESSES, NatColumns};
 use crate::process::ProcessColumns;
 use crate::rows::{Batch, BatchHeader};
 use crate::sighting::SightingColumns;
@@ -20,6 +21,7 @@ pub(crate) struct Content {
     processes: ProcessColumns,
     hosts: HostColumns,
     events: EventColumns,
+    nats: NatColumns,
 }
 
 impl Content {
@@ -32,6 +34,7 @@ impl Content {
             processes: ProcessColumns::of(&batch.processes, end_ms),
             hosts: HostColumns::of(&batch.hosts, end_ms),
             events: EventColumns::of(&batch.events, end_ms, &keys),
+            nats: NatColumns::of(&batch.nats, end_ms, &keys),
             keys,
         }
     }
@@ -42,14 +45,15 @@ impl Content {
         codec: &mut impl Codec,
         rows: [u32; FAMILIES.len()],
     ) -> Result<(), DecodeError> {
-        let [edges, sightings, processes, hosts, events] = rows;
+        let [edges, sightings, processes, hosts, events, nats] = rows;
         let ends = [edges, sightings, events]
             .iter()
             .copied()
             .map(u64::from)
             .sum::<u64>();
-        self.keys
-            .code(codec, usize::try_from(ends).unwrap_or(usize::MAX / 2))?;
+        let ends = usize::try_from(ends).unwrap_or(usize::MAX / 2);
+        let addresses = usize::try_from(nats).map_or(usize::MAX, |n| n.saturating_mul(ADDRESSES));
+        self.keys.code(codec, ends, addresses)?;
         if begin("edge", edges, codec)? {
             self.edges.code(codec, &self.keys)?;
         }
@@ -65,6 +69,9 @@ impl Content {
         if begin("host", hosts, codec)? {
             self.hosts.code(codec)?;
         }
+        if begin("nat", nats, codec)? {
+            self.nats.code(codec, &self.keys)?;
+        }
         Ok(())
     }
 
@@ -77,6 +84,7 @@ impl Content {
             processes: self.processes.rows(end_ms)?,
             hosts: self.hosts.rows(end_ms)?,
             events: self.events.rows(end_ms, &self.keys)?,
+            nats: self.nats.rows(end_ms, &self.keys)?,
             header,
         })
     }

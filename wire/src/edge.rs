@@ -81,7 +81,8 @@ impl EdgeColumns {
         self.code_opened(codec, last)?;
         self.code_volume(codec)?;
         self.code_troubles(codec)?;
-        self.code_histograms(codec, keys)
+        self.code_histograms(codec, keys)?;
+        self.code_absent(codec)
     }
 
     /// Edges began when the agent did, or lately: the shorter distance counts. Returns the last
@@ -217,14 +218,20 @@ impl EdgeColumns {
             services,
         )?;
         let live = column("live", "opened less closed");
-        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)?;
-        let absent = column(
-            "absent",
-            "one bit per column that cannot be measured; as before",
-        );
-        codec.numbers(absent, &mut self.absent, &mut |row, before| {
-            Expected::near(previous(row, before))
-        })
+        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)
+    }
+
+    fn code_absent(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        if !codec.knows(1) {
+            self.absent = vec![0; self.opened.len()];
+            return Ok(());
+        }
+        let note = "one bit per column that cannot be measured; near the one before";
+        codec.numbers(
+            column("absent", note),
+            &mut self.absent,
+            &mut |row, before| Expected::near(previous(row, before)),
+        )
     }
 
     /// Segments that so many bytes in both directions take, roughly.

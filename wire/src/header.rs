@@ -11,18 +11,20 @@ pub const FORMAT_VERSION: u8 = 1;
 /// Tables and columns; another major number is another language.
 pub const SCHEMA_MAJOR: u8 = 1;
 /// Grows with each added table or column; readers skip what they do not know.
-pub const SCHEMA_MINOR: u8 = 0;
+pub const SCHEMA_MINOR: u8 = 1;
 
 const FIXED: usize = 76;
 const ENTRY: usize = 5;
 const CHECKSUM: usize = 4;
 
 /// Row families in the order of their numbers in the head.
-pub(crate) const FAMILIES: [&str; 5] = ["edge", "sighting", "process", "host", "event"];
+pub(crate) const FAMILIES: [&str; 6] = ["edge", "sighting", "process", "host", "event", "nat"];
 
 /// The head of one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
+    /// Minor schema version of the writer.
+    pub(crate) minor: u8,
     pub(crate) batch: BatchHeader,
     pub(crate) dictionary: u16,
     /// Decompressed bytes.
@@ -43,7 +45,7 @@ impl Head {
         let size = FIXED + ENTRY * entries.len() + compressed.len() + CHECKSUM;
         let mut out = Vec::with_capacity(size);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[FORMAT_VERSION, SCHEMA_MAJOR, SCHEMA_MINOR]);
+        out.extend_from_slice(&[FORMAT_VERSION, SCHEMA_MAJOR, self.minor]);
         out.push(u8::try_from(entries.len()).expect("few families exist"));
         out.extend_from_slice(&u32::from(self.dictionary).to_le_bytes());
         out.extend_from_slice(&self.raw.to_le_bytes());
@@ -79,7 +81,7 @@ impl Head {
         if input.array()? != MAGIC {
             return Err(malformed("does not begin like a batch"));
         }
-        let [format, major, _minor, entries] = input.array()?;
+        let [format, major, minor, entries] = input.array()?;
         if format != FORMAT_VERSION {
             return Err(DecodeError::Unsupported(format!("format version {format}")));
         }
@@ -115,6 +117,7 @@ impl Head {
             return Err(malformed("length does not match"));
         }
         let head = Self {
+            minor,
             batch,
             dictionary,
             raw,

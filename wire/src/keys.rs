@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::DecodeError;
 use crate::codec::{Codec, column, first, narrow, previous, second};
+use crate::nat;
 use crate::number::Expected;
 use crate::rate::Groups;
 use crate::rows::{Batch, EdgeRow, Endpoint, EventRow, Role, SightingRow};
@@ -36,7 +37,8 @@ struct Subject {
     port: u16,
 }
 
-fn split(address: [u8; 16]) -> Address {
+/// Network and host of an address.
+pub(crate) fn split(address: [u8; 16]) -> Address {
     let address = u128::from_be_bytes(address);
     let host_bits = if address >> 32 == 0xffff { 8 } else { 64 };
     let network = address >> host_bits << host_bits;
@@ -46,6 +48,7 @@ fn split(address: [u8; 16]) -> Address {
     )
 }
 
+/// The inverse of [`split`].
 fn join(network: u128, host: u64) -> Result<[u8; 16], DecodeError> {
     let address = (network | u128::from(host)).to_be_bytes();
     if split(address) != (network, host) {
@@ -116,6 +119,9 @@ impl Keys {
             networks.extend([split(ends.local.addr).0, split(ends.remote.addr).0]);
             subjects.insert(ends.subject());
         }
+        for nat in &batch.nats {
+            networks.extend(nat::addresses(nat).map(|address| split(address).0));
+        }
         Self {
             networks: networks.into_iter().collect(),
             subjects: subjects.into_iter().collect(),
@@ -123,9 +129,15 @@ impl Keys {
         }
     }
 
-    /// The tables `network` and `subject`, for that many rows that refer to them.
-    pub(crate) fn code(&mut self, codec: &mut impl Codec, rows: usize) -> Result<(), DecodeError> {
-        self.code_networks(codec, 2 * rows)?;
+    /// The tables `network` and `subject`, for that many rows that refer to both, and so many
+    /// addresses beside those of their ends.
+    pub(crate) fn code(
+        &mut self,
+        codec: &mut impl Codec,
+        rows: usize,
+        addresses: usize,
+    ) -> Result<(), DecodeError> {
+        self.code_networks(codec, (2 * rows).saturating_add(addresses))?;
         self.code_subjects(codec, rows)?;
         let mut number = 0;
         let mut last = None;
@@ -213,9 +225,14 @@ impl Keys {
     }
 
     /// The number of a network that [`Self::of`] saw.
-    fn network(&self, network: u128) -> u64 {
+    pub(crate) fn network(&self, network: u128) -> u64 {
         let found = self.networks.binary_search(&network);
         found.expect("the writer collected every network it refers to") as u64
+    }
+
+    /// The address of a host in the network of that number.
+    pub(crate) fn address(&self, network: u64, host: u64) -> Result<[u8; 16], DecodeError> {
+        join(self.networks[self.find_network(network)?], host)
     }
 
     fn find_network(&self, number: u64) -> Result<usize, DecodeError> {

@@ -16,6 +16,7 @@ mod header;
 mod histogram;
 mod host;
 mod keys;
+mod nat;
 mod number;
 mod pairs;
 mod process;
@@ -33,7 +34,7 @@ use header::Head;
 pub use header::{FORMAT_VERSION, MAGIC, SCHEMA_MAJOR, SCHEMA_MINOR};
 pub use rows::{
     Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
-    Histogram, HostRow, Kept, Part, ProcessRow, Role, SightingRow,
+    Histogram, HostRow, Kept, NatRow, Part, ProcessRow, Role, SightingRow,
 };
 
 /// HTTP media type of a batch.
@@ -91,6 +92,7 @@ pub fn encode(batch: &Batch) -> Vec<u8> {
     let rows = row_counts(batch);
     let (raw, kinds) = arrow(batch, rows);
     let head = Head {
+        minor: SCHEMA_MINOR,
         batch: batch.header.clone(),
         dictionary: Dictionary::newest().id,
         raw: u32::try_from(raw.len()).expect("a batch is far below 4 GiB"),
@@ -118,6 +120,7 @@ fn row_counts(batch: &Batch) -> [u32; header::FAMILIES.len()] {
         count(batch.processes.len()),
         count(batch.hosts.len()),
         count(batch.events.len()),
+        count(batch.nats.len()),
     ]
 }
 
@@ -143,6 +146,6 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
     let raw = usize::try_from(head.raw).unwrap_or(usize::MAX);
     let raw = dictionary.decompress(compressed, raw)?;
     let mut content = Content::default();
-    content.code(&mut Reader::open(&raw, limits)?, head.rows)?;
+    content.code(&mut Reader::open(&raw, head.minor, limits)?, head.rows)?;
     content.batch(head.batch)
 }

@@ -380,6 +380,29 @@ pub struct EventRow {
     pub retransmits: u64,
 }
 
+/// Connections that a gateway translated, all with the same addresses before and after.
+///
+/// What the two tuples of conntrack say, without ephemeral ports: `client` dialled `dialled`, and
+/// `source` reached `server`. Where a gateway rewrites one direction only, that pair is equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatRow {
+    /// Network namespace inode number of the gateway.
+    pub netns: u32,
+    /// Address that dialled, as the gateway saw it arrive; IPv6 or IPv4 mapped, as in
+    /// [`Endpoint`].
+    pub client: [u8; 16],
+    /// Address and port it dialled: a VIP, or the server itself.
+    pub dialled: Endpoint,
+    /// Address with which the connections left the gateway.
+    pub source: [u8; 16],
+    /// Address and port they went to.
+    pub server: Endpoint,
+    /// Unix milliseconds at which `opened` began at zero.
+    pub since_ms: u64,
+    /// Connections.
+    pub opened: u64,
+}
+
 /// Who sealed a batch and when; also the idempotency key (`host`, `boot`, `sequence`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchHeader {
@@ -410,6 +433,8 @@ pub struct Batch {
     pub hosts: Vec<HostRow>,
     /// Abnormal connections.
     pub events: Vec<EventRow>,
+    /// What gateways translated.
+    pub nats: Vec<NatRow>,
 }
 
 impl Batch {
@@ -421,6 +446,7 @@ impl Batch {
             + self.processes.len()
             + self.hosts.len()
             + self.events.len()
+            + self.nats.len()
     }
 
     /// True when there is nothing to send.

@@ -20,7 +20,9 @@ import zstandard
 
 DICTIONARIES = pathlib.Path(__file__).resolve().parent.parent / "dictionaries"
 MASK = (1 << 64) - 1
-FAMILIES = ["edge", "sighting", "process", "host", "event"]
+FAMILIES = ["edge", "sighting", "process", "host", "event", "nat"]
+ABSENT = ["bytes_sent", "bytes_received", "segments_sent", "segments_received", "retransmits",
+          "out_of_order", "zero_windows", "connect_latency", "rtt"]
 KEPT = ["Sampled", "Abnormal", "LongLived", "First"]
 KINDS = ["Failed", "Refused", "ResetLocal", "ResetRemote", "Retransmits", "TimedOut"]
 
@@ -29,7 +31,7 @@ def open_envelope(data):
     """Head and tables of a batch."""
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise ValueError("checksum does not match")
-    magic, form, major, _minor, counts, dictionary, raw, length = struct.unpack_from("<4sBBBBIII", data)
+    magic, form, major, minor, counts, dictionary, raw, length = struct.unpack_from("<4sBBBBIII", data)
     if (magic, form, major) != (b"WYBL", 1, 1):
         raise ValueError("not a batch that this reader knows")
     host, boot, sequence, start_ms, end_ms = struct.unpack_from("<16s16sQQQ", data, 20)
@@ -42,7 +44,7 @@ def open_envelope(data):
     stream = unpack.stream_reader(frames, read_across_frames=True).read(raw) if frames else b""
     if len(stream) != raw:
         raise ValueError("decompressed length does not match")
-    head = {"host": host.hex(), "boot": boot.hex(), "sequence": sequence,
+    head = {"minor": minor, "host": host.hex(), "boot": boot.hex(), "sequence": sequence,
             "start_ms": start_ms, "end_ms": end_ms,
             "rows": {FAMILIES[f]: n for f, n in rows if f < len(FAMILIES)}}
     return head, read_tables(stream)
@@ -295,7 +297,7 @@ def read_since(table):
     return since, last
 
 
-def read_edges(tables, keys):
+def read_edges(tables, keys, minor):
     table = Columns(tables, "edge")
     if not table.rows:
         return
@@ -332,10 +334,14 @@ def read_edges(tables, keys):
     rtt, connect = read_histograms(tables, table, ends, opened, groups)
     rtt_sums = table.numbers("rtt_sum_us", rtt.expected_sum)
     connect_sums = table.numbers("connect_latency_sum_us", connect.expected_sum)
+    absent = table.numbers("absent", near_previous) if minor >= 1 else [0] * table.rows
     for row in range(table.rows):
         numbers = {key: list_[row] for key, list_ in value.items()}
-        yield {**ends.row(row), **numbers, "rtt": rtt.row(row, rtt_sums),
-               "connect_latency": connect.row(row, connect_sums)}
+        edge = {**ends.row(row), **numbers, "rtt": rtt.row(row, rtt_sums),
+                "connect_latency": connect.row(row, connect_sums)}
+        # What a host cannot measure is not zero.
+        edge.update((name, None) for bit, name in enumerate(ABSENT) if absent[row] >> bit & 1)
+        yield edge
 
 
 def read_histograms(tables, table, ends, opened, groups):
@@ -395,7 +401,8 @@ def read_sightings(tables, keys, end_ms):
     for row in range(table.rows):
         shift = level[row] % 64
         yield {**ends.row(row), "sample_level": level[row], "kept": KEPT[kept[row]],
-               "part": ["Wrote", "Read"][part[row] & 1 ^ ends.role(row)],
+               "part": "Sequence" if part[row] == 4 else
+                       ["Wrote", "Read"][part[row] & 1 ^ ends.role(row)],
                "answer": bool(part[row] & 2), "start_us": (end_ms * 1000 - age[row]) & MASK,
                "token": (token[row] << shift | token[row] >> (64 - shift)) & MASK}
 
@@ -413,6 +420,25 @@ def read_events(tables, keys, end_ms):
         event["kind"] = KINDS[event["kind"]]
         event["time_us"] = (end_ms * 1000 - event["time_us"]) & MASK
         yield {**ends.row(row), **event}
+
+
+def read_nats(tables, keys, end_ms):
+    table = Columns(tables, "nat")
+    if not table.rows:
+        return
+    names = ["netns", "dialled_port", "server_port"]
+    names += [f"{end}_{part}" for end in ("dialled", "server", "source", "client")
+              for part in ("network", "host")]
+    value = {name: table.numbers(name, near_previous) for name in [*names, "since_ms"]}
+    opened = table.numbers("opened", any_number)
+    for row in range(table.rows):
+        ip = lambda end: keys.address(value[f"{end}_network"][row], value[f"{end}_host"][row])
+        plain = lambda address: str(address.ipv4_mapped or address)
+        yield {"netns": value["netns"][row], "client": plain(ip("client")),
+               "dialled": endpoint(ip("dialled"), value["dialled_port"][row]),
+               "source": plain(ip("source")),
+               "server": endpoint(ip("server"), value["server_port"][row]),
+               "since_ms": (end_ms - value["since_ms"][row]) & MASK, "opened": opened[row]}
 
 
 def lists(tables, name, rows):
@@ -461,11 +487,12 @@ def read_batch(data):
     """Head, and rows by family."""
     head, tables = open_envelope(data)
     keys, end_ms = Keys(tables), head["end_ms"]
-    rows = {"edge": list(read_edges(tables, keys)),
+    rows = {"edge": list(read_edges(tables, keys, head["minor"])),
             "sighting": list(read_sightings(tables, keys, end_ms)),
             "process": list(read_processes(tables, end_ms)),
             "host": list(read_hosts(tables, end_ms)),
-            "event": list(read_events(tables, keys, end_ms))}
+            "event": list(read_events(tables, keys, end_ms)),
+            "nat": list(read_nats(tables, keys, end_ms))}
     return head, rows
 
 

@@ -8,15 +8,15 @@
 use std::collections::HashMap;
 
 use bpf::abi;
-use wire::{
-    Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Part, Role, SightingRow, sample,
-};
+use wire::{Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Role, SightingRow, sample};
+
+mod sight;
+
+use sight::Told;
 
 use super::{Bounds, Losses, Now, Summary};
 use crate::event::{Connection, What};
 
-/// Sightings of each edge that are kept in every interval whatever the sampling.
-const FIRST_PER_EDGE: u32 = 4;
 /// More retransmissions than this make a connection abnormal.
 const USUAL_RETRANSMITS: u32 = 3;
 /// Intervals without a change after which an edge is forgotten: an hour at 10 s.
@@ -77,6 +77,8 @@ struct Edge {
     changed: u64,
     open: u32,
     first_kept: u32,
+    /// A fingerprint beside a token was kept in this interval.
+    spare_kept: bool,
 }
 
 /// An open connection: what of it is in its edge already.
@@ -84,10 +86,24 @@ struct Edge {
 struct Open {
     edge: EdgeKey,
     counted: abi::wb_numbers,
-    sent_seen: bool,
-    received_seen: bool,
+    sent: Told,
+    received: Told,
+    fingerprint: Told,
     /// Snapshots in a row that did not show it alive.
     missed: u8,
+}
+
+impl Open {
+    fn new(edge: EdgeKey, counted: abi::wb_numbers) -> Self {
+        Self {
+            edge,
+            counted,
+            sent: Told::No,
+            received: Told::No,
+            fingerprint: Told::No,
+            missed: 0,
+        }
+    }
 }
 
 /// All edges and open connections of the host.
@@ -176,6 +192,7 @@ impl Connections {
         edges.sort_by_key(|row| (row.process_id, row.role, row.remote, row.local, row.netns));
         self.edges.retain(|_, edge| {
             edge.first_kept = 0;
+            edge.spare_kept = false;
             edge.open > 0 || interval - edge.changed < QUIET_INTERVALS
         });
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
@@ -187,6 +204,7 @@ impl Connections {
             edges,
             sightings: std::mem::take(&mut self.sightings),
             events: std::mem::take(&mut self.events),
+            nats: Vec::new(),
         }
     }
 
@@ -308,13 +326,7 @@ impl Connections {
         if event.what == What::Live {
             self.remember(event, key, nothing);
         }
-        Open {
-            edge: key,
-            counted: nothing,
-            sent_seen: false,
-            received_seen: false,
-            missed: 0,
-        }
+        Open::new(key, nothing)
     }
 
     fn remember(&mut self, event: &Connection, edge: EdgeKey, counted: abi::wb_numbers) {
@@ -322,13 +334,7 @@ impl Connections {
             self.losses.connections_full += 1;
             return;
         }
-        let open = Open {
-            edge,
-            counted,
-            sent_seen: false,
-            received_seen: false,
-            missed: 0,
-        };
+        let open = Open::new(edge, counted);
         if self.open.insert(event.id, open).is_none() {
             self.edges.entry(edge).and_modify(|edge| edge.open += 1);
         }
@@ -354,70 +360,6 @@ impl Connections {
                 row.rtt.record(u64::from(new.srtt_us));
             }
         });
-    }
-
-    /// Keeps a sighting of each token of the connection once, if sampling or `always` says so. Its
-    /// process is that of the edge: one that changes its name must not come apart from its edge.
-    fn sight(
-        &mut self,
-        event: &Connection,
-        mut open: Open,
-        always: Option<Kept>,
-        now: Now,
-    ) -> Open {
-        let answer = |flag| event.has(flag);
-        if let (Some(token), false) = (event.token_sent, open.sent_seen) {
-            let row = (token, Part::Wrote, answer(abi::WB_FLAG_ANSWER_SENT));
-            open.sent_seen = self.keep(event, row, open.edge, always, now);
-        }
-        if let (Some(token), false) = (event.token_received, open.received_seen) {
-            let row = (token, Part::Read, answer(abi::WB_FLAG_ANSWER_RECEIVED));
-            open.received_seen = self.keep(event, row, open.edge, always, now);
-        }
-        open
-    }
-
-    fn keep(
-        &mut self,
-        event: &Connection,
-        (token, part, answer): (u64, Part, bool),
-        edge: EdgeKey,
-        always: Option<Kept>,
-        now: Now,
-    ) -> bool {
-        self.tokens += 1;
-        let first = self.edges.get_mut(&edge).is_some_and(|edge| {
-            edge.first_kept += 1;
-            edge.first_kept <= FIRST_PER_EDGE
-        });
-        let kept = if sample::keep(token, self.level) {
-            Kept::Sampled
-        } else if let Some(kept) = always {
-            kept
-        } else if first {
-            Kept::First
-        } else {
-            self.losses.sightings_unsampled += 1;
-            return false;
-        };
-        if self.sightings.len() >= self.bounds.sightings {
-            self.losses.sightings_dropped += 1;
-            return false;
-        }
-        self.sightings.push(SightingRow {
-            token,
-            part,
-            answer,
-            role: event.role,
-            kept,
-            sample_level: self.level,
-            process_id: edge.process_id,
-            local: event.local,
-            remote: event.remote,
-            netns: event.netns,
-            start_us: now.unix_us(event.start_ns),
-        });
-        true
     }
 
     fn report(&mut self, event: &Connection, kind: EventKind, process_id: u32, now: Now) {
@@ -461,6 +403,7 @@ impl Connections {
             changed: interval,
             open: 0,
             first_kept: 0,
+            spare_kept: false,
         });
         key
     }

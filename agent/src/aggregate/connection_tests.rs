@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
+use super::sight::FIRST_PER_EDGE;
 use super::*;
 
 const BOUNDS: Bounds = Bounds {

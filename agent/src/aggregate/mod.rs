@@ -3,6 +3,7 @@
 //! One module per family; this one holds what they share.
 
 pub mod connection;
+pub mod nat;
 
 /// Where the kernel's clock stands in Unix time; taken by the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Summary {
     pub sightings: Vec<wire::SightingRow>,
     /// Abnormal connections.
     pub events: Vec<wire::EventRow>,
+    /// Translations that changed.
+    pub nats: Vec<wire::NatRow>,
 }
 
 /// What folding had to leave out; each is a counter of the agent.

@@ -37,6 +37,8 @@ pub struct Config {
     pub option: WaybillOption,
     /// `[[key]]`, the one that writes (the highest epoch) first.
     pub keys: Vec<Key>,
+    /// `[nat] conntrack`
+    pub nat: NatWish,
     /// `[limits]`
     pub limits: Limits,
     /// `[spool]`
@@ -62,17 +64,19 @@ pub struct Agent {
     pub hostname: Option<String>,
     /// How records come from the kernel.
     pub transport: TransportWish,
-    /// Where connections are measured.
+    /// What connections are followed by.
     pub hooks: HooksWish,
 }
 
-/// What the operator wants connections to be measured by.
+/// What the operator wants connections to be followed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HooksWish {
-    /// The best that the host allows.
+    /// The best that the host has and allows.
     Auto,
     /// Programs in the kernel, or nothing.
     Kernel,
+    /// Programs on probes at kernel functions, although there may be tracepoints.
+    Kprobes,
     /// Packet sockets and the kernel's lists of sockets, although programs could be loaded.
     Sockets,
 }
@@ -84,6 +88,17 @@ pub enum TransportWish {
     Auto,
     /// Perf buffers, although there may be a ring buffer.
     Perf,
+}
+
+/// Whether the operator wants translations to be read from the kernel's connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatWish {
+    /// Where the host forwards packets.
+    Auto,
+    /// Never.
+    Off,
+    /// Also where it does not forward.
+    On,
 }
 
 /// `[scope]`: which connections.

@@ -10,6 +10,7 @@ pub(super) struct Raw {
     pub(super) agent: RawAgent,
     pub(super) scope_cgroup: Option<At<String>>,
     pub(super) option: RawOption,
+    pub(super) nat_conntrack: Option<At<String>>,
     pub(super) keys: Vec<RawKey>,
     pub(super) limits: RawLimits,
     pub(super) spool: RawSpool,
@@ -114,6 +115,7 @@ impl Raw {
                 .into_iter()
                 .map(|s| key(s, problems))
                 .collect(),
+            nat_conntrack: single(&mut root, problems, "nat", "conntrack"),
             limits: limits(&mut root, problems),
             spool: spool(&mut root, problems),
             upload: upload(&mut root, problems),

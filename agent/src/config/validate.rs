@@ -7,7 +7,7 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, Log, MAX_KEYS, ModeWish,
+    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, Log, MAX_KEYS, ModeWish, NatWish,
     OptionKind, Prefix, Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
 };
 
@@ -44,6 +44,7 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         },
         option,
         keys,
+        nat: value(raw.nat_conntrack, NatWish::Auto, problems, nat),
         limits: limits(raw.limits, problems),
         spool: spool(raw.spool, problems),
         upload: raw
@@ -163,10 +164,22 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
             match text.as_str() {
                 "auto" => Ok(HooksWish::Auto),
                 "kernel" => Ok(HooksWish::Kernel),
+                "kprobes" => Ok(HooksWish::Kprobes),
                 "sockets" => Ok(HooksWish::Sockets),
-                _ => Err(Expected("\"auto\", \"kernel\" or \"sockets\"".into())),
+                _ => Err(Expected(
+                    "\"auto\", \"kernel\", \"kprobes\" or \"sockets\"".into(),
+                )),
             }
         }),
+    }
+}
+
+fn nat(text: String) -> Result<NatWish, Expected> {
+    match text.as_str() {
+        "auto" => Ok(NatWish::Auto),
+        "off" => Ok(NatWish::Off),
+        "on" => Ok(NatWish::On),
+        _ => Err(Expected("\"auto\", \"off\" or \"on\"".into())),
     }
 }
 

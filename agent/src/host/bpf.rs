@@ -110,16 +110,25 @@ pub(super) fn raw_tracepoint(bpf: &Fact) -> Fact {
     })
 }
 
+/// Probes at kernel functions.
+pub(super) fn kprobe(bpf: &Fact) -> Fact {
+    ask(bpf, "a program on a probe", || {
+        ProgramType::Kprobe.is_supported()
+    })
+}
+
 /// Whether tracing programs may read kernel memory: `lockdown=confidentiality` takes the helpers
 /// away (security_locked_down(LOCKDOWN_BPF_READ_KERNEL), 5.5), and so does nothing else.
 pub(super) fn kernel_memory(bpf: &Fact) -> Fact {
     let raw_tracepoint = raw_tracepoint(bpf);
-    if !raw_tracepoint.is_yes() {
-        return raw_tracepoint;
-    }
+    let kind = match raw_tracepoint.is_yes() {
+        true => ProgramType::RawTracepoint,
+        false if kprobe(bpf).is_yes() => ProgramType::Kprobe,
+        false => return raw_tracepoint,
+    };
     let helper = |number| {
         ask(bpf, "programs that read its memory", || {
-            ProgramType::RawTracepoint.is_helper_supported(number)
+            kind.is_helper_supported(number)
         })
     };
     // Before 5.5 there is only the older one, for kernel and user memory alike.

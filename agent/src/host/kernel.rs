@@ -57,6 +57,28 @@ pub(super) fn tracefs() -> Fact {
     )
 }
 
+/// Probes at functions: the program type as it was tried, and what makes the probes.
+pub(super) fn probes(kind: Fact) -> Fact {
+    if !kind.is_yes() {
+        return kind;
+    }
+    // Where the tracing directory is not mounted, the loader will tell.
+    let listed = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+        .map(std::path::Path::new)
+        .into_iter()
+        .find(|tracing| tracing.join("events").exists());
+    match listed {
+        Some(tracing) if !tracing.join("kprobe_events").exists() => {
+            Fact::no("the kernel was built without probes at functions (CONFIG_KPROBE_EVENTS)")
+        }
+        Some(_) => Fact::Yes,
+        None if has_file_system("tracefs") => {
+            Fact::unknown("the tracing directory is not mounted, so it could not be looked at")
+        }
+        None => Fact::no("the kernel was built without tracefs"),
+    }
+}
+
 /// How the host arranges its cgroups.
 pub(super) fn hierarchy(has_v1: bool, has_v2: bool) -> Hierarchy {
     match (has_v1, has_v2) {

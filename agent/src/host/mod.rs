@@ -153,6 +153,12 @@ pub struct HostFacts {
     /// Least capabilities with which `/proc/<pid>/exe` of other processes can be read.
     pub least_for_executables: Least,
 
+    /// Programs can hang on probes at kernel functions.
+    pub kprobe: Fact,
+    /// Connection tracking is in use, and tells by netlink.
+    pub conntrack: Fact,
+    /// The host forwards packets.
+    pub forwards: Fact,
     /// `kernel.unprivileged_bpf_disabled`, as it reads.
     pub unprivileged_bpf_disabled: Option<String>,
     /// Lockdown mode, as it reads.
@@ -186,9 +192,12 @@ impl HostFacts {
             ("cgroup_hierarchy", self.hierarchy.name().into()),
             ("cgroup2", self.cgroup2.to_string()),
             ("clsact", self.clsact.to_string()),
+            ("conntrack", self.conntrack.to_string()),
             ("file_iterator", self.file_iterator.to_string()),
+            ("forwards", self.forwards.to_string()),
             ("header_options", self.header_options.to_string()),
             ("kernel", self.kernel.clone()),
+            ("kprobe", self.kprobe.to_string()),
             ("kernel_memory", self.kernel_memory.to_string()),
             (
                 "least_for_descriptors",
@@ -256,6 +265,7 @@ pub fn probe(config: &Config) -> HostFacts {
         clocks: clock::clocks(),
         capabilities: kernel::effective_capabilities(),
         kernel_memory: bpf::kernel_memory(&bpf),
+        kprobe: kernel::probes(bpf::kprobe(&bpf)),
         state_tracepoint: bpf::state_tracepoint(&btf, &raw_tracepoint),
         raw_tracepoint,
         sockops: bpf::sockops(&bpf),
@@ -263,6 +273,8 @@ pub fn probe(config: &Config) -> HostFacts {
         packet_filters,
         clsact,
         least_for_filters,
+        conntrack: conntrack(),
+        forwards: Fact::when(crate::filters::forwards(), "no device forwards packets"),
         lru_hash: bpf::lru_hash(&bpf),
         lpm_trie: bpf::lpm_trie(&bpf),
         ring_buffer: bpf::ring_buffer(&bpf),
@@ -284,5 +296,17 @@ pub fn probe(config: &Config) -> HostFacts {
         scope: scope.map_or_else(|why| why, |_| Fact::Yes),
         cgroup2,
         neighbours,
+    }
+}
+
+/// Whether connection tracking is there to be listened to. Asked only where its table is in use: the
+/// question itself would load its modules.
+fn conntrack() -> Fact {
+    if !std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
+        return Fact::no("connection tracking is not in use");
+    }
+    match crate::conntrack::Conntrack::listen() {
+        Ok(_) => Fact::Yes,
+        Err(error) => Fact::no(format!("connection tracking does not tell: {error}")),
     }
 }

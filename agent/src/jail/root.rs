@@ -175,9 +175,12 @@ fn place(source: &Source, target: &Path) -> nix::Result<()> {
             inert,
             Some(TMPFS_OPTIONS),
         ),
-        Source::Tracefs => {
+        Source::Tracefs { writable } => {
             mount(Some("tracefs"), target, Some("tracefs"), inert, NOTHING)?;
-            read_only(target, inert)
+            match writable {
+                true => Ok(()),
+                false => read_only(target, inert),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What writes and reads the option on this host, and why not something better.
 
-use super::{Choice, ConnectionVariant, Mode};
+use super::{Choice, ConnectionVariant, Hooks, Mode};
 use crate::config::{Config, ModeWish};
 use crate::host::{Fact, HostFacts};
 
@@ -22,9 +22,15 @@ pub(super) enum Carrier {
 }
 
 /// The best that the kernel has and the operator wants.
-pub(super) fn choose(facts: &HostFacts, config: &Config) -> Carrier {
+///
+/// With probes only packet filters are left: kernels that need them have no header options.
+pub(super) fn choose(facts: &HostFacts, config: &Config, probes: bool) -> Carrier {
     let wish = config.option.mode;
-    let because = match (wish, sockops(facts)) {
+    let sockops = match probes {
+        true => Err("programs on probes do not reach the TCP stack's options".to_owned()),
+        false => sockops(facts),
+    };
+    let because = match (wish, sockops) {
         (ModeWish::Auto | ModeWish::Observe | ModeWish::Sockops, Ok(())) => {
             return Carrier::Sockops;
         }
@@ -106,6 +112,23 @@ pub(super) fn mode(config: &Config, missing: Option<&str>, carrier: &Carrier) ->
 
 /// How connections are followed, and what of the option is seen.
 pub(super) fn variant(
+    config: &Config,
+    mode: &Choice<Mode>,
+    carrier: &Carrier,
+    hooks: &Result<Hooks, String>,
+) -> Choice<ConnectionVariant> {
+    let choice = on_tracepoints(config, mode, carrier);
+    let Ok(Hooks::Probes { because }) = hooks else {
+        return choice;
+    };
+    let value = match choice.value.has_filters() {
+        true => ConnectionVariant::ProbesAndFilters,
+        false => ConnectionVariant::Probes,
+    };
+    Choice::new(value, format!("{}; {because}", choice.reason))
+}
+
+fn on_tracepoints(
     config: &Config,
     mode: &Choice<Mode>,
     carrier: &Carrier,

@@ -11,7 +11,7 @@ pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) 
     let mut capabilities = Vec::new();
     if let Family::Run(choice) = connection {
         if choice.value != ConnectionVariant::Sockets {
-            mounts.extend(for_loading(facts));
+            mounts.extend(for_loading(facts, choice.value.has_probes()));
         }
         capabilities = kept(facts, choice.value);
     }
@@ -59,7 +59,7 @@ fn always() -> Vec<JailMount> {
     ]
 }
 
-fn for_loading(facts: &HostFacts) -> Vec<JailMount> {
+fn for_loading(facts: &HostFacts, probes: bool) -> Vec<JailMount> {
     let mut mounts = Vec::new();
     if facts.btf.is_yes() {
         mounts.push(bind(
@@ -72,10 +72,13 @@ fn for_loading(facts: &HostFacts) -> Vec<JailMount> {
     if facts.tracefs.is_yes() {
         mounts.push(JailMount {
             target: "sys/kernel/tracing",
-            source: Source::Tracefs,
+            source: Source::Tracefs { writable: probes },
             until: Until::Loaded,
-            optional: true,
-            why: "numbers of the tracepoints for accept",
+            optional: !probes,
+            why: match probes {
+                true => "probes at kernel functions, and numbers of the tracepoints for accept",
+                false => "numbers of the tracepoints for accept",
+            },
         });
     }
     mounts
@@ -130,7 +133,7 @@ fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, Strin
             "notice other sockops programs on the scope's cgroup",
         );
     }
-    if variant == ConnectionVariant::RawTracepointAndFilters {
+    if variant.has_filters() {
         keep(
             facts.least_for_filters.capabilities(),
             "attach packet filters to devices that come later, and remove them at the end",

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Capability, ConnectionVariant, Family, Mode, Plan, Source, Transport, Types, decide};
 use wire::Columns;
 
-use crate::config::{Config, HooksWish, Key, ModeWish, Secret};
+use super::{
+    Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
+};
+use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
 use crate::host::{
     Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
 };
@@ -27,6 +29,9 @@ fn capable_host() -> HostFacts {
         header_options: Fact::Yes,
         packet_filters: Fact::Yes,
         clsact: Fact::Yes,
+        kprobe: Fact::Yes,
+        conntrack: Fact::Yes,
+        forwards: Fact::no("no device forwards packets"),
         lru_hash: Fact::Yes,
         lpm_trie: Fact::Yes,
         ring_buffer: Fact::Yes,
@@ -114,9 +119,15 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
                 why: "tried and refused".into(),
             };
         }),
-        ("raw tracepoint", |facts| facts.raw_tracepoint = lacking()),
+        ("raw tracepoint", |facts| {
+            facts.raw_tracepoint = lacking();
+            facts.kprobe = lacking();
+        }),
         ("read its memory", |facts| facts.kernel_memory = lacking()),
-        ("socket's state", |facts| facts.state_tracepoint = lacking()),
+        ("socket's state", |facts| {
+            facts.state_tracepoint = lacking();
+            facts.kprobe = lacking();
+        }),
         ("evict", |facts| facts.lru_hash = lacking()),
         ("prefixes", |facts| facts.lpm_trie = lacking()),
         ("scope's cgroup", |facts| facts.scope = lacking()),
@@ -197,6 +208,32 @@ fn sockets_of_a_scope_that_is_not_there_are_not_followed() {
         variant(&decide(&facts, &config)),
         Some(ConnectionVariant::Sockets)
     );
+}
+
+#[test]
+fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_option() {
+    let takes: [Take; 2] = [
+        |facts| facts.raw_tracepoint = lacking(),
+        |facts| facts.state_tracepoint = lacking(),
+    ];
+    for take in takes {
+        let plan = plan_without(take);
+        assert_eq!(variant(&plan), Some(ConnectionVariant::ProbesAndFilters));
+        assert_eq!(plan.mode.value, Mode::TcClone);
+        assert_eq!(plan.transport.value, Transport::PerfBuffer);
+        assert!(!plan.discovery.value && !plan.snapshot.value);
+        let tracing = |mount: &&JailMount| mount.source == Source::Tracefs { writable: true };
+        assert!(plan.jail.mounts.iter().any(|mount| tracing(&mount)));
+        let rows = plan.rows();
+        assert!(rows[0].1.contains("probes and packet filters"), "{rows:?}");
+        assert!(rows[0].1.contains("tried and refused"), "{rows:?}");
+    }
+    let both = plan_without(|facts| {
+        facts.raw_tracepoint = lacking();
+        facts.packet_filters = lacking();
+    });
+    assert_eq!(variant(&both), Some(ConnectionVariant::Probes));
+    assert_eq!(both.mode.value, Mode::Observe);
 }
 
 #[test]
@@ -489,4 +526,25 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);
     assert!(!bound("sys/kernel/btf"), "there is nothing to bind");
+}
+
+#[test]
+fn only_gateways_read_connection_tracking_unless_asked_to() {
+    let mut facts = capable_host();
+    let mut config = config();
+    assert!(!decide(&facts, &config).nat.value);
+    facts.forwards = Fact::Yes;
+    assert!(decide(&facts, &config).nat.value);
+    facts.conntrack = Fact::no("connection tracking is not in use");
+    let plan = decide(&facts, &config);
+    assert_eq!(
+        (plan.nat.value, plan.nat.reason.as_str()),
+        (false, "connection tracking is not in use")
+    );
+    facts.conntrack = Fact::Yes;
+    config.nat = NatWish::Off;
+    assert!(!decide(&facts, &config).nat.value);
+    facts.forwards = Fact::no("no device forwards packets");
+    config.nat = NatWish::On;
+    assert!(decide(&facts, &config).nat.value);
 }

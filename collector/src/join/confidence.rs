@@ -24,6 +24,19 @@ pub fn token(joined: u64, covered: u64, connections: u64) -> f64 {
     round(0.90 + 0.09 * part(covered, connections) + 0.01 * n / (n + 1.0))
 }
 
+/// By sequence numbers: `joined` connections that account for `covered` of `connections`.
+#[must_use]
+pub fn sequence(joined: u64, covered: u64, connections: u64) -> f64 {
+    let n = real(joined);
+    round(0.80 + 0.09 * part(covered, connections) + 0.005 * n / (n + 1.0))
+}
+
+/// By what gateways translated: `covered` of `connections`.
+#[must_use]
+pub fn conntrack(covered: u64, connections: u64) -> f64 {
+    round(0.60 + 0.20 * part(covered, connections))
+}
+
 /// By addresses: both sides' counts of connections, and whether they share a namespace.
 #[must_use]
 pub fn address(one: u64, other: u64, same_namespace: bool) -> f64 {

@@ -1,7 +1,7 @@
 //! One batch into the tables, inside the caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use wire::{EdgeRow, Endpoint, EventRow, HostRow, ProcessRow, Role, SightingRow};
+use wire::{EdgeRow, Endpoint, EventRow, HostRow, NatRow, ProcessRow, Role, SightingRow};
 
 use super::histogram;
 use crate::accept::Opened;
@@ -74,6 +74,9 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     }
     for row in &opened.batch.events {
         put_event(db, context, row)?;
+    }
+    for row in &opened.batch.nats {
+        put_nat(db, context, row)?;
     }
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
@@ -199,8 +202,10 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO sample (subject_id, end_ms, sequence, opened, closed, failed, refused,
              reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-             segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt,
+             absent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19)
          ON CONFLICT (subject_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
              opened = excluded.opened, closed = excluded.closed, failed = excluded.failed,
              refused = excluded.refused, reset_local = excluded.reset_local,
@@ -209,7 +214,8 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
              segments_received = excluded.segments_received,
              retransmits = excluded.retransmits, out_of_order = excluded.out_of_order,
              zero_windows = excluded.zero_windows,
-             connect_latency = excluded.connect_latency, rtt = excluded.rtt
+             connect_latency = excluded.connect_latency, rtt = excluded.rtt,
+             absent = excluded.absent
          WHERE excluded.sequence >= sequence",
     )?
     .execute(params![
@@ -231,6 +237,7 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
         signed(row.zero_windows),
         histogram::encode(&row.connect_latency),
         histogram::encode(&row.rtt),
+        row.absent.bits(),
     ])?;
     Ok(())
 }
@@ -286,6 +293,45 @@ fn put_event(db: &Connection, context: Context, row: &EventRow) -> Result<()> {
         signed(row.bytes_sent),
         signed(row.bytes_received),
         signed(row.retransmits),
+    ])?;
+    Ok(())
+}
+
+fn put_nat(db: &Connection, context: Context, row: &NatRow) -> Result<()> {
+    let nat: i64 = db
+        .prepare_cached(
+            "INSERT INTO nat (boot_id, netns, client, dialled_addr, dialled_port, source,
+                 server_addr, server_port, since_ms, last_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT DO UPDATE SET last_ms = max(last_ms, excluded.last_ms)
+             RETURNING id",
+        )?
+        .query_row(
+            params![
+                context.boot,
+                row.netns,
+                row.client,
+                row.dialled.addr,
+                row.dialled.port,
+                row.source,
+                row.server.addr,
+                row.server.port,
+                signed(row.since_ms),
+                context.end_ms,
+            ],
+            |row| row.get(0),
+        )?;
+    db.prepare_cached(
+        "INSERT INTO nat_sample (nat_id, end_ms, sequence, opened) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (nat_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
+             opened = excluded.opened
+         WHERE excluded.sequence >= sequence",
+    )?
+    .execute(params![
+        nat,
+        context.end_ms,
+        context.sequence,
+        signed(row.opened),
     ])?;
     Ok(())
 }

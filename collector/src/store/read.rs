@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wire::{Endpoint, Part, ProcessRow, Role};
+use wire::{Columns, Endpoint, Part, ProcessRow, Role};
 
 use super::{Error, histogram, migrate};
 use crate::join::counters::COUNTERS;
-use crate::join::{Counters, Flow, HostId, Input, Process, Sighting};
+use crate::join::{Counters, Flow, HostId, Input, Nat, Process, Sighting};
 
 /// Most tokens that stand for the connections of one flow that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
@@ -77,6 +77,7 @@ impl Reader {
         loading.hosts()?;
         loading.subjects()?;
         loading.sightings()?;
+        loading.nats()?;
         Ok(loading.input)
     }
 
@@ -212,7 +213,7 @@ impl Loading<'_> {
             .prepare_cached(
                 "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
                      reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-                     segments_received, retransmits, out_of_order, zero_windows
+                     segments_received, retransmits, out_of_order, zero_windows, absent
                  FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
                  ORDER BY end_ms DESC LIMIT 1",
             )
@@ -320,6 +321,35 @@ impl Loading<'_> {
         Ok(())
     }
 
+    /// Translations that were counted in the window, and those known from before while their
+    /// agent reported in it: what they opened may still be open.
+    fn nats(&mut self) -> Result<(), Error> {
+        let Window { from_ms, to_ms } = self.window;
+        let mut statement = self
+            .db
+            .prepare(
+                "SELECT host.host, nat.netns, nat.client, nat.dialled_addr, nat.dialled_port,
+                     nat.source, nat.server_addr, nat.server_port,
+                     (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?1
+                      ORDER BY end_ms DESC LIMIT 1),
+                     (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?2
+                      ORDER BY end_ms DESC LIMIT 1)
+                 FROM nat JOIN boot ON boot.id = nat.boot_id JOIN host ON host.id = boot.host_id
+                 WHERE nat.last_ms > ?1
+                     OR (boot.last_ms > ?1 AND boot.first_ms <= ?2)",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query([from_ms, to_ms]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            // A row without a sample up to the end of the window began after it.
+            if let Some(nat) = nat(row).map_err(failed)? {
+                self.take_row()?;
+                self.input.nats.push(nat);
+            }
+        }
+        Ok(())
+    }
+
     /// All sightings of the tokens a query names, except of those seen before.
     fn tokens<P: rusqlite::Params>(
         &mut self,
@@ -365,6 +395,10 @@ fn sample(row: &Row<'_>) -> Result<Sample, Error> {
         let value: i64 = row.get(FIRST + at).map_err(failed)?;
         counters.plain[at] = u64::try_from(value).unwrap_or(0);
     }
+    let absent = row.get(FIRST + COUNTERS).map_err(failed)?;
+    counters.absent = Columns::from_bits(absent).ok_or(Error::Damaged {
+        what: "a set of columns that cannot be read",
+    })?;
     for (histogram, column) in [(&mut counters.connect_latency, 1), (&mut counters.rtt, 2)] {
         let bytes = row
             .get_ref(column)
@@ -427,6 +461,30 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
             tags: serde_json::from_str(&tags).unwrap_or_default(),
         },
     })
+}
+
+fn nat(row: &Row<'_>) -> rusqlite::Result<Option<Nat>> {
+    let before: Option<i64> = row.get(8)?;
+    let upto: Option<i64> = row.get(9)?;
+    let Some(upto) = upto else { return Ok(None) };
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    let before = before.map_or(0, number);
+    Ok(Some(Nat {
+        host: HostId(row.get(0)?),
+        netns: row.get(1)?,
+        client: row.get(2)?,
+        dialled: Endpoint {
+            addr: row.get(3)?,
+            port: row.get(4)?,
+        },
+        source: row.get(5)?,
+        server: Endpoint {
+            addr: row.get(6)?,
+            port: row.get(7)?,
+        },
+        opened: number(upto).saturating_sub(before),
+        before,
+    }))
 }
 
 fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {

@@ -29,6 +29,8 @@ pub struct Deleted {
     pub sightings: u64,
     /// Events.
     pub events: u64,
+    /// Translations of gateways, with their samples.
+    pub nats: u64,
     /// Subjects, flows, processes, runs and hosts.
     pub identities: u64,
     /// True when another step has something to do now.
@@ -46,7 +48,7 @@ impl Retention {
     pub(super) fn step(&mut self, db: &Connection, now_ms: i64) -> Result<Deleted> {
         let horizon = now_ms.saturating_sub(self.age_ms);
         let mut deleted = Deleted {
-            samples: superseded(db, horizon)?,
+            samples: superseded(db, "sample", "subject_id", horizon)?,
             sightings: by_time(
                 db,
                 "sighting",
@@ -56,11 +58,13 @@ impl Retention {
             )?,
             events: by_time(db, "event", "id", "end_ms", horizon)?,
             batches: batches(db, horizon)?,
+            nats: superseded(db, "nat_sample", "nat_id", horizon)?,
             ..Deleted::default()
         };
         let (subjects, samples) = self.subjects(db, horizon)?;
         deleted.samples += samples;
         deleted.identities = subjects;
+        deleted.nats += self.nats(db, horizon)?;
         let (flows, round_over) = self.flows(db)?;
         deleted.identities += flows + unreferenced(db, horizon)?;
         let full = STEP_ROWS.unsigned_abs();
@@ -70,6 +74,7 @@ impl Retention {
                 deleted.sightings,
                 deleted.events,
                 deleted.batches,
+                deleted.nats,
                 subjects,
             ]
             .iter()
@@ -106,6 +111,24 @@ impl Retention {
         Ok((over.len() as u64, samples))
     }
 
+    /// Translations that are over, as subjects are, with their last samples.
+    fn nats(&self, db: &Connection, horizon: i64) -> Result<u64> {
+        let idle = horizon.saturating_sub(self.age_ms);
+        let over: Vec<i64> = db
+            .prepare_cached(
+                "SELECT nat.id FROM nat JOIN boot ON boot.id = nat.boot_id
+                 WHERE nat.last_ms <= ?1 AND (boot.last_ms <= ?1 OR nat.last_ms <= ?2) LIMIT ?3",
+            )?
+            .query_map(params![horizon, idle, STEP_ROWS], |row| row.get(0))?
+            .collect::<Result<_>>()?;
+        let mut deleted = 0;
+        for nat in &over {
+            run(db, "DELETE FROM nat_sample WHERE nat_id = ?1", params![nat])?;
+            deleted += run(db, "DELETE FROM nat WHERE id = ?1", params![nat])?;
+        }
+        Ok(deleted)
+    }
+
     /// The next flows of the round that nothing refers to; true when the round is over.
     fn flows(&mut self, db: &Connection) -> Result<(u64, bool)> {
         let last: Option<i64> = db
@@ -131,17 +154,16 @@ impl Retention {
 }
 
 /// Old samples that a newer old one of the same subject replaces as baseline.
-fn superseded(db: &Connection, horizon: i64) -> Result<u64> {
-    run(
-        db,
-        "DELETE FROM sample WHERE (subject_id, end_ms) IN (
-             SELECT old.subject_id, old.end_ms FROM sample AS old
+fn superseded(db: &Connection, table: &str, subject: &str, horizon: i64) -> Result<u64> {
+    let sql = format!(
+        "DELETE FROM {table} WHERE ({subject}, end_ms) IN (
+             SELECT old.{subject}, old.end_ms FROM {table} AS old
              WHERE old.end_ms <= ?1 AND EXISTS (
-                 SELECT 1 FROM sample AS newer WHERE newer.subject_id = old.subject_id
+                 SELECT 1 FROM {table} AS newer WHERE newer.{subject} = old.{subject}
                      AND newer.end_ms > old.end_ms AND newer.end_ms <= ?1)
-             LIMIT ?2)",
-        params![horizon, STEP_ROWS],
-    )
+             LIMIT ?2)"
+    );
+    run(db, &sql, params![horizon, STEP_ROWS])
 }
 
 fn by_time(db: &Connection, table: &str, key: &str, time: &str, horizon: i64) -> Result<u64> {
@@ -178,6 +200,7 @@ fn unreferenced(db: &Connection, horizon: i64) -> Result<u64> {
         "DELETE FROM boot WHERE last_ms <= ?1
              AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.boot_id = boot.id)
              AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
+             AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
              AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)",
         params![horizon],
     )?;

@@ -205,6 +205,7 @@ fn batch() -> impl Strategy<Value = Batch> {
         processes,
         hosts,
         events: Vec::new(),
+        nats: Vec::new(),
     })
 }
 

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::{
     Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
-    Histogram, HostRow, Kept, Part, ProcessRow, Role, SightingRow,
+    Histogram, HostRow, Kept, NatRow, Part, ProcessRow, Role, SightingRow,
 };
 
 /// Small, large and extreme counters.
@@ -51,6 +51,11 @@ fn histogram() -> impl Strategy<Value = Histogram> {
     (buckets, counter()).prop_map(|(buckets, sum_us)| Histogram { buckets, sum_us })
 }
 
+fn columns(bits: u64) -> Columns {
+    let bits = u16::try_from(bits & 0x1ff).expect("nine bits");
+    Columns::from_bits(bits).expect("nine columns")
+}
+
 fn edge() -> impl Strategy<Value = EdgeRow> {
     let key = (0..5u32, role(), endpoint(), endpoint(), any::<u32>());
     let extreme = prop_oneof![Just(u32::MAX), 0..5u32];
@@ -78,7 +83,7 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
             zero_windows: n[13],
             connect_latency,
             rtt,
-            absent: Columns::from_bits(u16::try_from(n[13] & 0x1ff).unwrap()).unwrap(),
+            absent: columns(n[13]),
         },
     )
 }
@@ -185,6 +190,21 @@ fn event() -> impl Strategy<Value = EventRow> {
     )
 }
 
+fn nat() -> impl Strategy<Value = NatRow> {
+    let ends = (endpoint(), endpoint(), endpoint(), endpoint());
+    (any::<u32>(), ends, counter(), counter()).prop_map(
+        |(netns, (client, dialled, source, server), since_ms, opened)| NatRow {
+            netns,
+            client: client.addr,
+            dialled,
+            source: source.addr,
+            server,
+            since_ms,
+            opened,
+        },
+    )
+}
+
 /// Any batch of a few rows of each family.
 pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
     let header = (
@@ -207,15 +227,17 @@ pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
         vec(process(), 0..6),
         vec(host(), 0..3),
         vec(event(), 0..6),
+        vec(nat(), 0..6),
     );
     (header, rows).prop_map(
-        |(header, (edges, sightings, processes, hosts, events))| Batch {
+        |(header, (edges, sightings, processes, hosts, events, nats))| Batch {
             header,
             edges,
             sightings,
             processes,
             hosts,
             events,
+            nats,
         },
     )
 }
@@ -227,5 +249,6 @@ pub(crate) fn sorted(mut batch: Batch) -> Batch {
     batch.processes.sort_by_cached_key(|row| format!("{row:?}"));
     batch.hosts.sort_by_cached_key(|row| format!("{row:?}"));
     batch.events.sort_by_cached_key(|row| format!("{row:?}"));
+    batch.nats.sort_by_cached_key(|row| format!("{row:?}"));
     batch
 }

@@ -18,6 +18,7 @@ const GOLDEN: [(&str, Mix); 4] = [
             processes: 0,
             hosts: 0,
             events: 0,
+            nats: 0,
         },
     ),
     (
@@ -28,6 +29,7 @@ const GOLDEN: [(&str, Mix); 4] = [
             processes: 0,
             hosts: 0,
             events: 0,
+            nats: 0,
         },
     ),
     (
@@ -38,6 +40,7 @@ const GOLDEN: [(&str, Mix); 4] = [
             processes: 3,
             hosts: 1,
             events: 0,
+            nats: 0,
         },
     ),
     (
@@ -48,6 +51,7 @@ const GOLDEN: [(&str, Mix); 4] = [
             processes: 8,
             hosts: 1,
             events: 9,
+            nats: 12,
         },
     ),
 ];

@@ -111,7 +111,7 @@ pub(crate) fn measure(hosts: u64) -> Result<Report> {
 }
 
 /// Each family alone, and all of them as in an interval. A host has one row of its own.
-fn kinds(rows: usize) -> [(&'static str, Mix); 5] {
+fn kinds(rows: usize) -> [(&'static str, Mix); 6] {
     [
         (
             "edge",
@@ -138,6 +138,13 @@ fn kinds(rows: usize) -> [(&'static str, Mix); 5] {
             "event",
             Mix {
                 events: rows,
+                ..Mix::default()
+            },
+        ),
+        (
+            "nat",
+            Mix {
+                nats: rows,
                 ..Mix::default()
             },
         ),

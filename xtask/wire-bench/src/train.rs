@@ -39,6 +39,7 @@ pub(crate) fn train(id: u16, wire: &Path, out: &mut dyn Write) -> Result<()> {
         processes: 2,
         hosts: 1,
         events: 2,
+        nats: 2,
     };
     dictionary.extend(wire::arrow_streams(&fleet::batch(
         FIRST_SEED, &TRAINING, small,

@@ -303,6 +303,7 @@ impl Host {
                 ..HostRow::default()
             }],
             events: std::mem::take(&mut self.events),
+            nats: Vec::new(),
         };
         self.closed_ms = now_ms;
         batch

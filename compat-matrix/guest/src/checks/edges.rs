@@ -280,8 +280,23 @@ fn promised(run: &Run, stage: &Stage, asked: &str) -> Result<()> {
         let why = status.plan.iter().find(|(name, _)| name == "mode");
         let why = why.map_or(&status.mode, |(_, why)| why);
         // The client's is the first.
-        let mode = match if at == 0 { client } else { server } {
+        let asked = if at == 0 { client } else { server };
+        let mode = match asked {
             "auto" => chosen,
+            // What connections are followed by, whoever carries the option.
+            "kprobes" | "sockets" => {
+                let hooks = status.plan.iter().find(|(name, _)| name == "connection");
+                let hooks = hooks.map_or("nothing", |(_, hooks)| hooks);
+                let wanted = match asked {
+                    "kprobes" => "probes",
+                    _ => "packet and diagnostic sockets",
+                };
+                if hooks.starts_with(wanted) {
+                    continue;
+                }
+                let why = format!("{asked} cannot be forced here: {hooks}");
+                return Err(Skip(why).into());
+            }
             forced if status.mode != forced => {
                 return Err(Skip(format!("{forced} cannot be forced here: {why}")).into());
             }

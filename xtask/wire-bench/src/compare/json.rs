@@ -1,7 +1,9 @@
 //! The rows as JSON lines, with the names of the row structs.
 
 use serde_json::{Map, Value, json};
-use wire::{Batch, EdgeRow, EventRow, Histogram, HostRow, ProcessRow, SightingRow};
+use wire::{
+    Batch, EdgeRow, Endpoint, EventRow, Histogram, HostRow, NatRow, ProcessRow, SightingRow,
+};
 
 /// One object per line.
 pub(crate) fn lines(batch: &Batch) -> Vec<u8> {
@@ -12,7 +14,8 @@ pub(crate) fn lines(batch: &Batch) -> Vec<u8> {
         .chain(batch.sightings.iter().map(sighting))
         .chain(batch.processes.iter().map(process))
         .chain(batch.hosts.iter().map(host))
-        .chain(batch.events.iter().map(event));
+        .chain(batch.events.iter().map(event))
+        .chain(batch.nats.iter().map(nat));
     let mut out = Vec::new();
     for row in rows {
         out.extend_from_slice(row.to_string().as_bytes());
@@ -44,6 +47,7 @@ fn edge(row: &EdgeRow) -> Value {
         "segments_received": row.segments_received, "retransmits": row.retransmits,
         "out_of_order": row.out_of_order, "zero_windows": row.zero_windows,
         "connect_latency": histogram(&row.connect_latency), "rtt": histogram(&row.rtt),
+        "absent": row.absent.bits(),
     })
 }
 
@@ -82,5 +86,14 @@ fn event(row: &EventRow) -> Value {
         "token": row.token, "errno": row.errno, "duration_us": row.duration_us,
         "bytes_sent": row.bytes_sent, "bytes_received": row.bytes_received,
         "retransmits": row.retransmits,
+    })
+}
+
+fn nat(row: &NatRow) -> Value {
+    let ip = |addr| Endpoint { addr, port: 0 }.ip().to_string();
+    json!({
+        "netns": row.netns, "client": ip(row.client), "dialled": row.dialled.to_string(),
+        "source": ip(row.source), "server": row.server.to_string(), "since_ms": row.since_ms,
+        "opened": row.opened,
     })
 }

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use wire::{Batch, EdgeRow, Endpoint, EventRow, ProcessRow, Role, SightingRow};
+use wire::{Batch, EdgeRow, Endpoint, EventRow, NatRow, ProcessRow, Role, SightingRow};
 
 /// How generous the imagined exporter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,8 +310,13 @@ fn log_records(batch: &Batch) -> Vec<LogRecord> {
         list.extend(counters.map(|(name, value)| number(&format!("waybill.{name}"), *value)));
         record("waybill.host", end, list)
     });
+    let nats = batch
+        .nats
+        .iter()
+        .map(|row| record("waybill.nat", end, nat(row)));
     sightings
         .chain(events)
+        .chain(nats)
         .chain(processes)
         .chain(hosts)
         .collect()
@@ -347,6 +352,23 @@ fn event(row: &EventRow) -> Vec<KeyValue> {
     ];
     endpoint(&mut list, "local", &row.local);
     endpoint(&mut list, "peer", &row.remote);
+    list.push(number("waybill.netns", row.netns));
+    list
+}
+
+fn nat(row: &NatRow) -> Vec<KeyValue> {
+    let mut list = vec![
+        number("waybill.since_ms", row.since_ms),
+        number("waybill.tcp.opened", row.opened),
+    ];
+    for (name, addr, port) in [
+        ("client", row.client, 0),
+        ("dialled", row.dialled.addr, row.dialled.port),
+        ("source", row.source, 0),
+        ("server", row.server.addr, row.server.port),
+    ] {
+        endpoint(&mut list, name, &Endpoint { addr, port });
+    }
     list.push(number("waybill.netns", row.netns));
     list
 }

@@ -26,6 +26,7 @@ pub(crate) fn len(batch: &Batch) -> Result<usize> {
         processes(batch),
         hosts(batch),
         events(batch)?,
+        nats(batch)?,
     ] {
         if columns.iter().any(|(_, column)| !column.is_empty()) {
             sum += file_len(columns)?;
@@ -213,5 +214,20 @@ fn events(batch: &Batch) -> Result<Columns> {
         ("bytes_sent", u64s(rows, |row| row.bytes_sent)),
         ("bytes_received", u64s(rows, |row| row.bytes_received)),
         ("retransmits", u64s(rows, |row| row.retransmits)),
+    ])
+}
+
+fn nats(batch: &Batch) -> Result<Columns> {
+    let rows = &batch.nats;
+    Ok(vec![
+        ("netns", u32s(rows, |row| row.netns)),
+        ("client", addresses(rows, |row| row.client)?),
+        ("dialled_addr", addresses(rows, |row| row.dialled.addr)?),
+        ("dialled_port", u16s(rows, |row| row.dialled.port)),
+        ("source", addresses(rows, |row| row.source)?),
+        ("server_addr", addresses(rows, |row| row.server.addr)?),
+        ("server_port", u16s(rows, |row| row.server.port)),
+        ("since_ms", u64s(rows, |row| row.since_ms)),
+        ("opened", u64s(rows, |row| row.opened)),
     ])
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use wire::{
-    Batch, BatchHeader, EdgeRow, EventKind, EventRow, HostRow, Kept, Part, ProcessRow, Role,
-    SightingRow, sample,
+    Batch, BatchHeader, EdgeRow, EventKind, EventRow, HostRow, Kept, NatRow, Part, ProcessRow,
+    Role, SightingRow, sample,
 };
 
 use super::edges::edge;
 use super::names::Names;
 use super::random::{Random, count, float};
-use super::topology::Host;
+use super::topology::{Host, endpoint};
 
 /// Rows of each family in one batch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,20 +20,24 @@ pub(crate) struct Mix {
     pub(crate) processes: usize,
     pub(crate) hosts: usize,
     pub(crate) events: usize,
+    pub(crate) nats: usize,
 }
 
 impl Mix {
     /// An interval of a busy host: every changed edge, about one kept sighting per edge, some
-    /// refreshed processes and abnormal connections, and the host itself.
+    /// refreshed processes and abnormal connections, a few translations of its container bridge,
+    /// and the host itself.
     pub(crate) fn interval(rows: usize) -> Self {
         let (sightings, processes, events) = (rows * 43 / 100, rows * 4 / 100, rows * 4 / 100);
-        let edges = rows - sightings - processes - events - 1;
+        let nats = rows / 100;
+        let edges = rows - sightings - processes - events - nats - 1;
         Self {
             edges,
             sightings,
             processes,
             hosts: 1,
             events,
+            nats,
         }
     }
 }
@@ -47,7 +51,8 @@ pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
         mix.edges
             .max(mix.processes)
             .max(mix.sightings)
-            .max(mix.events),
+            .max(mix.events)
+            .max(mix.nats),
     );
     let mut batch = Batch {
         header: BatchHeader {
@@ -71,6 +76,7 @@ pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
     batch.hosts = (0..mix.hosts)
         .map(|_| host_row(random, &host, &edges))
         .collect();
+    batch.nats = nats(random, &host, mix.nats);
     batch.edges = edges;
     batch.edges.truncate(mix.edges);
     batch
@@ -223,6 +229,48 @@ fn processes(random: &mut Random, host: &Host, wanted: usize) -> Vec<ProcessRow>
     while rows.len() > wanted {
         let surplus = random.index(rows.len());
         rows.remove(surplus);
+    }
+    rows
+}
+
+/// What a gateway translates: a few VIPs with their servers, called by many clients from one of
+/// the gateway's addresses.
+fn nats(random: &mut Random, host: &Host, wanted: usize) -> Vec<NatRow> {
+    let mut rows = Vec::new();
+    let mut pairs = Vec::new();
+    for _ in 0..wanted.div_ceil(40) {
+        let service = random.pick(&host.processes);
+        let (_, vip, _, site) = service.pair(random);
+        let backends = random.between(1, 8);
+        let servers: Vec<_> = (0..backends).map(|_| site.host(random)).collect();
+        pairs.push((endpoint(vip.addr, service.port), servers));
+    }
+    while rows.len() < wanted {
+        let (dialled, servers) = random.pick(&pairs);
+        let (_, _, peer, site) = random.pick(&host.processes).pair(random);
+        let since_ms = if random.chance(0.8) {
+            host.agent_started_ms
+        } else {
+            host.now_ms - random.below(host.now_ms - host.agent_started_ms)
+        };
+        let client = if random.chance(0.3) {
+            peer.addr
+        } else {
+            site.host(random)
+        };
+        rows.push(NatRow {
+            netns: 4_026_531_840,
+            client,
+            dialled: *dialled,
+            source: if random.chance(0.7) {
+                host.processes[0].addr
+            } else {
+                client
+            },
+            server: endpoint(*random.pick(servers), dialled.port),
+            since_ms,
+            opened: count(random.around(200.0, 2.0)) + 1,
+        });
     }
     rows
 }

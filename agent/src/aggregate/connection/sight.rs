@@ -1,0 +1,144 @@
+//! Which tokens and fingerprints of a connection are told: sampled alike by both ends, and always
+//! where something was unusual.
+
+use wire::{Kept, Part, SightingRow, sample};
+
+use super::{Connections, EdgeKey, Open};
+use crate::aggregate::Now;
+use crate::event::Connection;
+use bpf::abi;
+
+/// Sightings of each edge that are kept in every interval whatever the sampling.
+pub(super) const FIRST_PER_EDGE: u32 = 4;
+/// A client cannot know whether its token arrived. So it tells the fingerprints of some of its
+/// connections as well: one in two to the power of this, the same ones that a server keeps which saw
+/// no token, and the first of each edge in each interval.
+const SPARE_LEVELS: u8 = 4;
+/// How far a token has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nobody looked at it.
+    #[default]
+    No,
+    /// It was not in the sample, nor kept for another reason so far.
+    Unsampled,
+    /// Its sighting is on the way, or was dropped and counted.
+    Yes,
+}
+
+/// A token on its way to become a sighting.
+#[derive(Clone, Copy)]
+struct Token {
+    token: u64,
+    part: Part,
+    answer: bool,
+    /// Only every so many are wanted, as each has another to stand for it.
+    spare: bool,
+    told: Told,
+}
+
+impl Token {
+    fn new(token: u64, part: Part, answer: bool, told: Told) -> Self {
+        Self {
+            token,
+            part,
+            answer,
+            spare: false,
+            told,
+        }
+    }
+}
+
+impl Connections {
+    /// Keeps a sighting of each token of the connection once, if sampling or `always` says so. Its
+    /// process is that of the edge: one that changes its name must not come apart from its edge.
+    pub(super) fn sight(
+        &mut self,
+        event: &Connection,
+        mut open: Open,
+        always: Option<Kept>,
+        now: Now,
+    ) -> Open {
+        if let Some(token) = event.token_sent {
+            let answer = event.has(abi::WB_FLAG_ANSWER_SENT);
+            let row = Token::new(token, Part::Wrote, answer, open.sent);
+            open.sent = self.keep(event, row, open.edge, always, now);
+        }
+        if let Some(token) = event.token_received {
+            let answer = event.has(abi::WB_FLAG_ANSWER_RECEIVED);
+            let row = Token::new(token, Part::Read, answer, open.received);
+            open.received = self.keep(event, row, open.edge, always, now);
+        }
+        // One that has read the other's token is joined by it.
+        if let (Some(name), None) = (event.fingerprint, event.token_received) {
+            let row = Token {
+                spare: event.token_sent.is_some(),
+                ..Token::new(name, Part::Sequence, false, open.fingerprint)
+            };
+            open.fingerprint = self.keep(event, row, open.edge, always, now);
+        }
+        open
+    }
+
+    fn keep(
+        &mut self,
+        event: &Connection,
+        row: Token,
+        edge: EdgeKey,
+        always: Option<Kept>,
+        now: Now,
+    ) -> Told {
+        if row.told == Told::Yes {
+            return Told::Yes;
+        }
+        let Some(kept) = self.reason_to_keep(&row, edge, always) else {
+            // Looked at again when it closes, but counted once.
+            if row.told == Told::No && !row.spare {
+                self.losses.sightings_unsampled += 1;
+            }
+            return Told::Unsampled;
+        };
+        if self.sightings.len() >= self.bounds.sightings {
+            self.losses.sightings_dropped += 1;
+            return Told::Yes;
+        }
+        self.sightings.push(SightingRow {
+            token: row.token,
+            part: row.part,
+            answer: row.answer,
+            role: event.role,
+            kept,
+            sample_level: self.level + if row.spare { SPARE_LEVELS } else { 0 },
+            process_id: edge.process_id,
+            local: event.local,
+            remote: event.remote,
+            netns: event.netns,
+            start_us: now.unix_us(event.start_ns),
+        });
+        Told::Yes
+    }
+
+    /// Why a token is told; `None` when it is not.
+    fn reason_to_keep(&mut self, row: &Token, edge: EdgeKey, always: Option<Kept>) -> Option<Kept> {
+        let new = row.told == Told::No;
+        let edge = self.edges.get_mut(&edge);
+        if row.spare {
+            let first = edge.is_some_and(|edge| !std::mem::replace(&mut edge.spare_kept, true));
+            if sample::keep(row.token, self.level + SPARE_LEVELS) {
+                return Some(Kept::Sampled);
+            }
+            return (new && first).then_some(Kept::First);
+        }
+        self.tokens += u64::from(new);
+        let first = new
+            && edge.is_some_and(|edge| {
+                edge.first_kept += 1;
+                edge.first_kept <= FIRST_PER_EDGE
+            });
+        if sample::keep(row.token, self.level) {
+            Some(Kept::Sampled)
+        } else {
+            always.or(first.then_some(Kept::First))
+        }
+    }
+}

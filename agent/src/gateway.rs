@@ -1,0 +1,67 @@
+//! Family `nat` at work: from the kernel's connection tracking into its table.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+
+use wire::NatRow;
+
+use crate::aggregate::nat::Translations;
+use crate::conntrack::{Conntrack, Taken};
+use crate::metrics::Metrics;
+
+/// Reads what the network namespace of the agent translates.
+#[derive(Debug)]
+pub struct Gateway {
+    conntrack: Conntrack,
+    table: Translations,
+    found: (u64, Taken),
+}
+
+impl Gateway {
+    /// Takes over the connections that are there and begins to listen; before the agent is confined.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn open(bound: usize, now_ms: u64) -> io::Result<Self> {
+        let inode = std::fs::metadata("/proc/self/ns/net")?.ino();
+        let netns = u32::try_from(inode).map_err(io::Error::other)?;
+        let mut table = Translations::new(netns, bound);
+        let mut connections = 0;
+        let (conntrack, taken) = Conntrack::open(|one| {
+            connections += 1;
+            table.fold(&one, now_ms);
+        })?;
+        Ok(Self {
+            conntrack,
+            table,
+            found: (connections, taken),
+        })
+    }
+
+    /// Takes the connections that began since the last call.
+    pub fn take(&mut self, metrics: &Arc<Metrics>, now_ms: u64) {
+        let (mut connections, table) = (0, &mut self.table);
+        let taken = self.conntrack.take(|one| {
+            connections += 1;
+            table.fold(&one, now_ms);
+        });
+        let (older, first) = std::mem::take(&mut self.found);
+        metrics.nat_connections_total.add(older + connections);
+        metrics
+            .nat_dropped_overruns_total
+            .add(first.overruns + taken.overruns);
+        metrics
+            .nat_dropped_invalid_total
+            .add(first.invalid + taken.invalid);
+        metrics
+            .nat_dropped_overflow_total
+            .set(self.table.overflowed());
+        metrics.nat_translations.set(self.table.size() as u64);
+    }
+
+    /// Ends the interval: what changed in it.
+    pub fn close(&mut self) -> Vec<NatRow> {
+        self.table.close()
+    }
+}

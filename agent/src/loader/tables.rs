@@ -1,0 +1,122 @@
+//! What the programs are told: settings, destinations, keys, and that the agent is alive.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+
+use anyhow::{Context, Result};
+use bpf::abi;
+use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
+use zerocopy::IntoBytes;
+
+use super::map;
+use crate::config::Config;
+use crate::filters::Filters;
+use crate::plan::{Mode, Plan};
+
+/// First time off for a peer whose path loses the option.
+const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
+/// The agent is woken when a quarter of the ring is unread; else it looks by itself.
+const WAKEUP_SHARE: u64 = 4;
+
+/// Writes the settings; the programs see them with the next event.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> {
+    map.update(&0_u32.to_ne_bytes(), settings.as_bytes(), MapFlags::ANY)
+        .context("write the settings into the kernel")
+}
+
+/// The agent's sign of life, without which packet filters do nothing.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn beat(map: &MapHandle) -> Result<()> {
+    let now = crate::host::clock::monotonic_ns();
+    map.update(&0_u32.to_ne_bytes(), &now.to_ne_bytes(), MapFlags::ANY)
+        .context("write the heartbeat into the kernel")
+}
+
+/// What packet filters are told of this host.
+#[must_use]
+pub fn clone_flags(filters: &Filters) -> u8 {
+    let drop = if filters.forwards() {
+        0
+    } else {
+        abi::WB_CLONE_DROP
+    };
+    u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
+}
+
+pub(super) fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_config> {
+    let level = config
+        .scope
+        .cgroup
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .count();
+    // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
+    let inode = cgroup
+        .metadata()
+        .context("look at the scope's cgroup")?
+        .ino();
+    let writer = config.keys.first();
+    Ok(abi::wb_config {
+        scope_cgroup_id: if level == 0 { 0 } else { inode },
+        path_backoff_ns: PATH_BACKOFF_NS,
+        wakeup_bytes: config.limits.ring_bytes.bytes() / WAKEUP_SHARE,
+        scope_level: u32::try_from(level).context("depth of the scope's cgroup")?,
+        write_epoch: writer.map_or(0, |key| key.epoch),
+        option_exid: config.option.exid.get(),
+        option_kind: config.option.kind.get(),
+        option_write: u8::from(plan.mode.value != Mode::Observe && writer.is_some()),
+        option_on_data: u8::from(config.option.on_data),
+        option_answer: u8::from(config.option.answer),
+        keep_cb_flags: 0,
+        clone: 0,
+        tell_unknown: u8::from(!plan.discovery.value),
+        reserved: [0; 7],
+    })
+}
+
+/// Fills destinations and keys.
+pub(super) fn fill(object: &Object, config: &Config) -> Result<()> {
+    let destinations = map(object, "destinations")?;
+    for (prefix, allowed) in config.option.destination_rules() {
+        let (addr, bits) = prefix.mapped();
+        let key = abi::wb_prefix {
+            length: u32::from(bits),
+            addr,
+        };
+        destinations
+            .update(
+                key.as_bytes(),
+                &u32::from(allowed).to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .context("write the allowed destinations")?;
+    }
+    let keys = map(object, "keys")?;
+    for key in &config.keys {
+        let (k0, k1) = key.secret.expose().split_at(8);
+        let half = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .rev()
+                .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
+        };
+        let value = abi::wb_key {
+            k0: half(k0),
+            k1: half(k1),
+            epoch: key.epoch,
+            valid: 1,
+        };
+        keys.update(
+            &u32::from(key.slot()).to_ne_bytes(),
+            value.as_bytes(),
+            MapFlags::ANY,
+        )
+        .context("write the fleet keys")?;
+    }
+    Ok(())
+}
