@@ -333,14 +333,12 @@ impl EventLoop {
         let Some(observer) = &mut self.parts.observer else {
             return Ok(());
         };
-        let (events, whole) = observer.snapshot(now);
+        let events = observer.snapshot(now);
         observer.publish(&self.parts.metrics);
         let read = &self.parts.metrics.record_snapshot_total;
         read.add(events.len() as u64);
+        // No sweep: what is gone without a word the observer itself finds out and says.
         self.fold_all(&events, now);
-        if whole {
-            self.connections.sweep();
-        }
         Ok(())
     }
 

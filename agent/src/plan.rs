@@ -365,7 +365,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
         _ => missing_for_connection(facts, config, &hooks),
     };
-    let probes = matches!(hooks, Ok(Hooks::Probes { .. }));
+    let probes = missing.is_none() && matches!(hooks, Ok(Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {

@@ -51,6 +51,8 @@ pub const TICK: Duration = Duration::from_millis(200);
 const NEWS: usize = 1024;
 /// Owners asked for one by one in one turn.
 const ASKED: usize = 32;
+/// Open connections without an owner that are remembered.
+const MAX_NAMELESS: usize = 65_536;
 /// Listeners are listed again this often although nobody called for it.
 const LISTENERS_EVERY_NS: u64 = 30_000_000_000;
 /// ... and at most this often when somebody did.
@@ -71,6 +73,8 @@ pub struct Observer {
     listeners_ns: u64,
     clients_ns: u64,
     call_for_listeners: bool,
+    /// Open connections that were reported before it was known whose they are.
+    nameless: HashSet<u64>,
 }
 
 /// What this module itself counts.
@@ -107,6 +111,7 @@ impl Observer {
             listeners_ns: 0,
             clients_ns: 0,
             call_for_listeners: true,
+            nameless: HashSet::new(),
         }
     }
 
@@ -146,11 +151,9 @@ impl Observer {
     }
 
     /// Lists the open connections: their numbers, and what is gone without a word.
-    ///
-    /// The flag says whether all of them were listed.
-    pub fn snapshot(&mut self, now: Now) -> (Vec<Connection>, bool) {
-        let whole = self.list_open(now.monotonic_ns(), false);
-        (self.finish(), whole)
+    pub fn snapshot(&mut self, now: Now) -> Vec<Connection> {
+        self.list_open(now.monotonic_ns(), false);
+        self.finish()
     }
 
     fn take_news(&mut self, news: &mut Vec<(u16, Socket)>, now: Now) -> bool {
@@ -248,7 +251,7 @@ impl Observer {
         }
     }
 
-    fn list_open(&mut self, now_ns: u64, first: bool) -> bool {
+    fn list_open(&mut self, now_ns: u64, first: bool) {
         let mut open = HashSet::new();
         let mut whole = true;
         self.table.begin_list();
@@ -271,7 +274,7 @@ impl Observer {
             self.owners.keep(&open);
             self.table.end_list(now_ns);
         }
-        whole
+        self.owners.find_own();
     }
 
     /// Reports with their processes; what is out of scope is left out.
@@ -289,12 +292,22 @@ impl Observer {
             self.call_for_listeners = true;
         }
         match self.owners.of(side, ends, report.inode) {
+            // What was said of it before it was known whose it is must not stay open for ever.
+            Owner::Foreign if self.nameless.remove(&connection.id) => {
+                connection.what = What::Stale;
+            }
             Owner::Foreign => return None,
             Owner::Process(process) => connection.process = process,
             Owner::Unknown => {
                 let is_end = connection.what == What::Closed;
                 self.counted.unknown_owners += u64::from(is_end);
+                if !is_end && self.nameless.len() < MAX_NAMELESS {
+                    self.nameless.insert(connection.id);
+                }
             }
+        }
+        if matches!(connection.what, What::Closed | What::Stale) {
+            self.nameless.remove(&connection.id);
         }
         Some(connection)
     }

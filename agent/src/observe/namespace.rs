@@ -23,9 +23,10 @@ use super::frame::{self, Beginning, SNAP_BYTES, Segment};
 use super::table::{Seen, Way};
 use crate::netlink::{self, Body, Route, SocketNews, attributes};
 
-/// Room for packets and news between two looks: a quarter of a second at 100,000 packets/s.
-const PACKET_BYTES: usize = 16 << 20;
-const NEWS_BYTES: usize = 8 << 20;
+/// Room for packets and for news, in parts of `limits.ring_bytes`: the kernel counts a packet with
+/// all the memory that it occupies, about 1 KiB, and a piece of news with twice that.
+const PACKET_SHARE: usize = 4;
+const NEWS_SHARE: usize = 2;
 /// Packets taken by one system call.
 const BATCH: usize = 64;
 /// `linux/if_packet.h`
@@ -80,18 +81,19 @@ impl Namespace {
     /// Opens everything in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// Names what the kernel refuses; `told` says whether news of closed sockets are to be had.
-    pub(super) fn open(beginning: Beginning, told: bool) -> Result<Self> {
+    /// Names what the kernel refuses; `told` says whether news of closed sockets are to be had,
+    /// `ring_bytes` how much may wait to be read.
+    pub(super) fn open(beginning: Beginning, told: bool, ring_bytes: usize) -> Result<Self> {
         let inode = File::open("/proc/thread-self/ns/net")
             .or_else(|_| File::open(own_namespace()))
             .and_then(|file| file.metadata())
             .context("look at the network namespace")?
             .ino();
         let packets = packet::open(&filter(beginning)).context("open a packet socket")?;
-        netlink::enlarge(&packets, PACKET_BYTES).context("enlarge its buffer")?;
+        netlink::enlarge(&packets, PACKET_SHARE * ring_bytes).context("enlarge its buffer")?;
         setsockopt(&packets, sockopt::ReceiveTimestampns, &true).context("ask for times")?;
         let news = told
-            .then(|| SocketNews::open(diag::GROUPS_DESTROYED, NEWS_BYTES))
+            .then(|| SocketNews::open(diag::GROUPS_DESTROYED, NEWS_SHARE * ring_bytes))
             .transpose()
             .context("listen to news of sockets")?;
         packet::receive_all(packets.as_fd()).context("begin to receive packets")?;

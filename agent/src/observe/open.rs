@@ -15,6 +15,9 @@ use crate::jail;
 /// Network namespaces watched at once: each takes four descriptors and its buffers.
 const MAX_SPACES: usize = 64;
 
+/// More would be refused by a socket option that is a signed 32-bit number.
+const MAX_RING_BYTES: u64 = 64 << 20;
+
 /// What was opened while it was allowed.
 #[derive(Debug)]
 pub struct Opened {
@@ -38,7 +41,10 @@ pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
         kind: config.option.kind.get(),
         exid: config.option.exid.get(),
     };
-    let own = Namespace::open(beginning, told).context("watch the own network namespace")?;
+    let ring_bytes = usize::try_from(config.limits.ring_bytes.bytes().min(MAX_RING_BYTES));
+    let ring_bytes = ring_bytes.context("limits.ring_bytes")?;
+    let open = || Namespace::open(beginning, told, ring_bytes);
+    let own = open().context("watch the own network namespace")?;
     let others = others(proc, &config.scope.cgroup, u64::from(own.inode));
     let mut spaces = vec![own];
     let mut missed = 0;
@@ -47,7 +53,7 @@ pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
             missed += 1;
             continue;
         }
-        match inside(path, beginning, told) {
+        match inside(path, open) {
             Ok(space) => spaces.push(space),
             Err(error) => {
                 missed += 1;
@@ -84,7 +90,7 @@ fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBuf> {
     found
 }
 
-fn inside(path: &Path, beginning: Beginning, told: bool) -> Result<Namespace> {
+fn inside(path: &Path, open: impl FnOnce() -> Result<Namespace> + Send) -> Result<Namespace> {
     let file = File::open(path)?;
-    jail::in_network_of(&file, || Namespace::open(beginning, told))?
+    jail::in_network_of(&file, open)?
 }

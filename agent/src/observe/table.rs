@@ -298,6 +298,11 @@ fn learn(entry: &mut Entry, role: Role, segment: &Segment) {
 
 /// FIN or RST of one direction.
 fn end(entry: &mut Entry, segment: &Segment, sent: bool, now_ns: u64) {
+    // Who still waits for an answer resets what is older than its own attempt (RFC 9293, 3.10.7.3).
+    let unanswered = entry.role == Role::Client && !entry.is_established();
+    if segment.has(RST) && sent && unanswered {
+        return;
+    }
     if segment.has(RST) {
         entry.reset(sent, segment.sequence, now_ns);
         // What a reset acknowledges had arrived.

@@ -19,7 +19,7 @@ pub(super) fn choose(
             false => format!("{reason}; and {why}"),
         },
     };
-    if config.agent.hooks == HooksWish::Kernel {
+    if matches!(config.agent.hooks, HooksWish::Kernel | HooksWish::Kprobes) {
         return skip("agent.hooks asks for programs only");
     }
     // Without a cgroup2 tree the scope is looked for in the older ones, through /proc.
