@@ -83,27 +83,30 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links) {
     ];
     for count in counts {
         for (from, clients) in &left.clients {
-            let (ends, certain) = translations.ends(*from, &left.reported.0);
-            let exits = translations.exits(&ends);
-            for end in &ends {
-                let meeting = Meeting {
-                    from: *from,
-                    end,
-                    clients,
-                    servers: left.servers.get(&end.to).map_or(&[], Vec::as_slice),
-                    one_exit: exits == 1,
-                    one_entry: end.gateways.len() == 1 && translations.entries(end.to) == 1,
-                };
-                meeting.link(count(end), &names, rows, links);
-            }
-            if !certain {
-                for row in clients {
-                    rows.all[*row].shared = true;
+            let groups = translations.groups(*from, clients, rows);
+            for (own, clients) in &groups {
+                let mut starts = translations.starts(*from, *own).to_vec();
+                if own.is_none() {
+                    starts
+                        .retain(|at| !groups.contains_key(&Some(translations.all[*at].gateway.0)));
                 }
-            } else if !ends.is_empty() && !ends.iter().any(|end| left.reported.1.contains(&end.to))
-            {
+                let (ends, certain) = translations.ends(*from, &starts, &left.reported.0);
+                let exits = translations.exits(&ends);
+                for end in &ends {
+                    let meeting = Meeting {
+                        from: *from,
+                        end,
+                        clients,
+                        servers: left.servers.get(&end.to).map_or(&[], Vec::as_slice),
+                        one_exit: exits == 1,
+                        one_entry: end.gateways.len() == 1 && translations.entries(end.to) == 1,
+                    };
+                    meeting.link(count(end), &names, rows, links);
+                }
+                let reported = ends.iter().any(|end| left.reported.1.contains(&end.to));
                 for row in clients {
-                    rows.all[*row].translated = true;
+                    rows.all[*row].shared |= !certain;
+                    rows.all[*row].translated |= certain && !ends.is_empty() && !reported;
                 }
             }
         }
@@ -151,19 +154,49 @@ impl Translations {
         }
     }
 
+    /// Clients of a pair, by the host that translates it for its own ones.
+    ///
+    /// Every host has the same addresses for its containers, and translates them itself; no other
+    /// gateway means these.
+    fn groups(
+        &self,
+        from: Pair,
+        clients: &[usize],
+        rows: &Rows,
+    ) -> BTreeMap<Option<HostId>, Vec<usize>> {
+        let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for row in clients {
+            let host = rows.all[*row].key.node.host;
+            let own = (!self.starts(from, Some(host)).is_empty()).then_some(host);
+            groups.entry(own).or_default().push(*row);
+        }
+        groups
+    }
+
+    /// The translations of a pair, those of one host if it is given.
+    fn starts(&self, from: Pair, own: Option<HostId>) -> &[usize] {
+        let all = self.by_from.get(&from).map_or(&[][..], Vec::as_slice);
+        let Some(own) = own else { return all };
+        // They are in the order of their gateways.
+        let first = all.partition_point(|at| self.all[*at].gateway.0 < own);
+        let last = all.partition_point(|at| self.all[*at].gateway.0 <= own);
+        &all[first..last]
+    }
+
     /// Where connections of a pair come out, nearest first; false where that is not certain.
     ///
     /// Several that dial one pair are one to the gateway that takes it in. Where that gateway has
     /// several ways out, nothing says who took which.
-    fn ends(&self, from: Pair, reported: &BTreeSet<Pair>) -> (Vec<End>, bool) {
+    fn ends(&self, from: Pair, starts: &[usize], reported: &BTreeSet<Pair>) -> (Vec<End>, bool) {
         let mut ends: Vec<End> = Vec::new();
         let mut visited = BTreeSet::new();
-        let mut certain = self.step((from, None), reported, &mut visited, &mut ends);
+        let mut certain = self.step((from, starts), None, reported, &mut visited, &mut ends);
         let mut next = 0;
         while next < ends.len() {
             if ends[next].gateways.len() < MAX_HOPS {
-                let (to, last) = (ends[next].to, Some(next));
-                certain &= self.step((to, last), reported, &mut visited, &mut ends);
+                let (to, last) = (ends[next].to, ends[next].clone());
+                let outs = (to, self.starts(to, None));
+                certain &= self.step(outs, Some(&last), reported, &mut visited, &mut ends);
             }
             next += 1;
         }
@@ -173,15 +206,14 @@ impl Translations {
     /// Adds what the gateways that take in a pair make of it, each once.
     fn step(
         &self,
-        (from, last): (Pair, Option<usize>),
+        (from, outs): (Pair, &[usize]),
+        last: Option<&End>,
         reported: &BTreeSet<Pair>,
         visited: &mut BTreeSet<usize>,
         ends: &mut Vec<End>,
     ) -> bool {
-        let last = last.map(|at| ends[at].clone());
-        let outs = self.by_from.get(&from).map_or(&[][..], Vec::as_slice);
         let sources = self.entries(from) + usize::from(reported.contains(&from));
-        let merged = sources > 1 || last.as_ref().is_some_and(|end| end.merged);
+        let merged = sources > 1 || last.is_some_and(|end| end.merged);
         let ways: BTreeSet<Endpoint> = outs.iter().map(|at| self.all[*at].to.1).collect();
         if merged && ways.len() > 1 {
             return false;
@@ -189,10 +221,8 @@ impl Translations {
         for at in outs {
             if ends.len() < MAX_ENDS && visited.insert(*at) {
                 let one = &self.all[*at];
-                let most = last
-                    .as_ref()
-                    .map_or((u64::MAX, u64::MAX), |e| (e.opened, e.before));
-                let mut gateways = last.as_ref().map_or(Vec::new(), |end| end.gateways.clone());
+                let most = last.map_or((u64::MAX, u64::MAX), |e| (e.opened, e.before));
+                let mut gateways = last.map_or(Vec::new(), |end| end.gateways.clone());
                 gateways.push(one.gateway);
                 ends.push(End {
                     to: one.to,

@@ -283,6 +283,38 @@ fn containers_of_every_host_may_have_the_same_address() {
 }
 
 #[test]
+fn the_containers_of_a_large_fleet_are_each_followed_through_their_own_host() {
+    let mut model = Model::of(&[talk(0, 0, Carry::Nothing)]);
+    model.input.flows[0].local = endpoint("172.17.0.2:0");
+    let first = model.input.flows[0].clone();
+    let server = model.input.flows[1].counters.as_mut().unwrap();
+    server.plain[0] = 600;
+    for host in 0..600_u16 {
+        let id = HostId(
+            [[5, 0], host.to_be_bytes()]
+                .concat()
+                .repeat(4)
+                .try_into()
+                .unwrap(),
+        );
+        let own = format!("10.1.{}.{}", 1 + host / 200, 1 + host % 200);
+        let mut row = nat(0, ("172.17.0.2", VIP), (&own, VIP), 1);
+        row.host = id;
+        let behind = nat(250, (&own, VIP), (GATEWAY, "10.2.0.2:8080"), 1);
+        model.input.nats.extend([row, behind]);
+        model.input.flows.push(Flow {
+            host: id,
+            ..first.clone()
+        });
+    }
+    // One more has lost what its host said.
+    let joined = model.join();
+    assert_eq!(joined.edges.len(), 600);
+    assert_eq!(joined.unjoined.len(), 1);
+    assert_eq!(joined.unjoined[0].client, "client-0/client");
+}
+
+#[test]
 fn what_is_open_since_before_the_window_is_joined_by_what_was_translated_then() {
     let said = talk(0, 0, Carry::Nothing);
     let mut model = Model::of(&[said; 2]);

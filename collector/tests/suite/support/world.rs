@@ -42,6 +42,9 @@ pub(crate) struct Talk<'a> {
 
 type Key = (u32, Role, Endpoint, Endpoint);
 
+/// Client, what it dialled, the address it left with, and where it went.
+type Translated = ([u8; 16], Endpoint, [u8; 16], Endpoint);
+
 struct Host {
     id: [u8; 16],
     boot: [u8; 16],
@@ -54,7 +57,7 @@ struct Host {
     reported: BTreeMap<Key, EdgeRow>,
     sightings: Vec<SightingRow>,
     events: Vec<EventRow>,
-    nats: BTreeMap<([u8; 16], Endpoint, [u8; 16], Endpoint), u64>,
+    nats: BTreeMap<Translated, u64>,
     /// What its kernel does not count.
     absent: Columns,
 }
@@ -292,7 +295,7 @@ impl Host {
     }
 
     fn translations(&self) -> Vec<NatRow> {
-        let row = |(key, opened): (&([u8; 16], Endpoint, [u8; 16], Endpoint), &u64)| NatRow {
+        let row = |(key, opened): (&Translated, &u64)| NatRow {
             netns: 4_026_531_840,
             client: key.0,
             dialled: key.1,
