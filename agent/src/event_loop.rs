@@ -27,7 +27,7 @@ use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
-use crate::observe::{self, Observer};
+use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
 use crate::spool;
@@ -97,6 +97,8 @@ pub struct Parts {
     pub gateway: Option<Gateway>,
     /// Where connections come from without programs.
     pub observer: Option<Observer>,
+    /// What looks at open connections where programs have no iterators.
+    pub lister: Option<Lister>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -362,8 +364,11 @@ impl EventLoop {
         let Some(loaded) = &mut self.parts.loaded else {
             return Ok(());
         };
-        let (events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
+        let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
         let now = now()?;
+        if let Some(lister) = &mut self.parts.lister {
+            events.extend(lister.adopt(&loaded.maps.listeners, now));
+        }
         self.parts.metrics.record_dropped_invalid_total.add(invalid);
         self.parts
             .metrics
@@ -407,11 +412,18 @@ impl EventLoop {
             return Ok(());
         };
         let before = Counters::read(&loaded.maps.counters)?;
-        let events = match kernel::snapshot(loaded) {
-            Ok(Some((events, invalid))) => {
-                self.parts.metrics.record_dropped_invalid_total.add(invalid);
-                events
-            }
+        let read = match &mut self.parts.lister {
+            Some(lister) => lister.snapshot(&loaded.maps.connections, now()?).map(Some),
+            None => kernel::snapshot(loaded).map(|read| {
+                read.map(|(events, invalid)| {
+                    self.parts.metrics.record_dropped_invalid_total.add(invalid);
+                    let found = events.len() as u64;
+                    (events, found)
+                })
+            }),
+        };
+        let (events, found) = match read {
+            Ok(Some(read)) => read,
             Ok(None) => return Ok(()),
             Err(error) => {
                 warn!(error = format!("{error:#}").as_str(); "no snapshot in this interval");
@@ -430,9 +442,7 @@ impl EventLoop {
         // A lower bound while connections come and go: what is missing for certain.
         let inserted = before.get(bpf::abi::WB_COUNT_CONNECTIONS_INSERTED);
         let deleted = after.get(bpf::abi::WB_COUNT_CONNECTIONS_DELETED);
-        let missing = inserted
-            .saturating_sub(deleted)
-            .saturating_sub(events.len() as u64);
+        let missing = inserted.saturating_sub(deleted).saturating_sub(found);
         self.evicted = self.evicted.max(missing);
         self.parts
             .metrics

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use wire::Columns;
 
-use crate::config::{Config, HooksWish, NatWish, TransportWish};
+use crate::config::{Config, HooksWish, ListsWish, NatWish, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
@@ -140,6 +140,17 @@ impl ConnectionVariant {
     }
 }
 
+/// How open connections are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Not at all.
+    No,
+    /// By programs over the kernel's own lists.
+    Iterator,
+    /// By diagnostic sockets.
+    Sockets,
+}
+
 /// What the programs are fitted to the kernel by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Types {
@@ -161,11 +172,11 @@ pub struct Plan {
     /// Family `connection`.
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
-    pub discovery: Choice<bool>,
+    pub discovery: Choice<Look>,
     /// Tell who accepts a connection from who listens for it.
     pub accept: Choice<bool>,
     /// Read the counters of living connections at each interval.
-    pub snapshot: Choice<bool>,
+    pub snapshot: Choice<Look>,
     /// Family `nat`: read what connection tracking translates.
     pub nat: Choice<bool>,
     /// Columns of edges that this host cannot measure.
@@ -283,8 +294,20 @@ impl Plan {
             self.discovery = sockets::lists();
             self.snapshot = sockets::lists();
             self.absent = sockets::absent(facts);
-            self.jail = needs::decide(facts, config, &self.connection, self.transport.value);
+            self.jail = needs::decide(
+                facts,
+                config,
+                &self.connection,
+                (self.transport.value, false),
+            );
         }
+    }
+
+    /// Whether what is open is looked at by diagnostic sockets beside the programs.
+    #[must_use]
+    pub fn lists_sockets(&self) -> bool {
+        let looks = [self.discovery.value, self.snapshot.value];
+        !self.is_by_sockets() && looks.contains(&Look::Sockets)
     }
 
     /// Whether connections are followed by sockets.
@@ -295,16 +318,25 @@ impl Plan {
 
     /// Gives up the family that follows connections, and all that only it needs.
     pub fn skip_connection(&mut self, reason: &str) {
-        let off = || Choice::new(false, "no family needs it");
+        let off = || Choice::new(Look::No, "no family needs it");
         self.mode = Choice::new(Mode::Observe, reason);
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
-        self.accept = off();
+        self.accept = Choice::new(false, "no family needs it");
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
         self.jail.seccomp.skip_connection();
+    }
+
+    /// Gives up looking at what is open by diagnostic sockets.
+    pub fn skip_lists(&mut self, reason: &str) {
+        for look in [&mut self.discovery, &mut self.snapshot] {
+            if look.value == Look::Sockets {
+                *look = Choice::new(Look::No, reason);
+            }
+        }
     }
 
     /// Gives up the family that reads translations.
@@ -322,6 +354,14 @@ impl Plan {
                 choice.reason
             )
         };
+        let look = |choice: &Choice<Look>| {
+            let word = if choice.value == Look::No {
+                "off"
+            } else {
+                "on"
+            };
+            format!("{word}: {}", choice.reason)
+        };
         let connection = match &self.connection {
             Family::Run(choice) => format!("{}: {}", choice.value.name(), choice.reason),
             Family::Skip { reason } => format!("skipped: {reason}"),
@@ -337,8 +377,8 @@ impl Plan {
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
             ("accept", on(&self.accept)),
-            ("discovery", on(&self.discovery)),
-            ("snapshot", on(&self.snapshot)),
+            ("discovery", look(&self.discovery)),
+            ("snapshot", look(&self.snapshot)),
             ("nat", on(&self.nat)),
             ("seccomp", {
                 let mode = &self.jail.seccomp.mode;
@@ -376,19 +416,20 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let runs = matches!(connection, Family::Run(_)) && !by_sockets;
     let (discovery, snapshot) = match by_sockets {
         true => (sockets::lists(), sockets::lists()),
-        false => iterators(facts, runs, probes),
+        false => looks(facts, config.agent.lists, runs, probes),
     };
     let transport = match probes && runs {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
     let accept = accept(facts, runs);
+    let lists = [discovery.value, snapshot.value].contains(&Look::Sockets);
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, config, &connection, transport.value),
+        jail: needs::decide(facts, config, &connection, (transport.value, lists)),
         mode,
         transport,
         refused: Vec::new(),
@@ -547,14 +588,30 @@ fn nat(facts: &HostFacts, wish: NatWish) -> Choice<bool> {
     }
 }
 
-/// Discovery and snapshot both walk kernel objects by BPF iterators.
-fn iterators(facts: &HostFacts, runs: bool, probes: bool) -> (Choice<bool>, Choice<bool>) {
-    let choose = |fact: &Fact, reason: &str, loss: &str| match (runs, fact.is_yes()) {
-        (false, _) => Choice::new(false, "no family needs it"),
+/// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
+fn looks(
+    facts: &HostFacts,
+    wish: ListsWish,
+    runs: bool,
+    probes: bool,
+) -> (Choice<Look>, Choice<Look>) {
+    let choose = |fact: &Fact, reason: &str, loss: &str| {
         // Kernels that need probes have no iterators, and the object for them has none.
-        (true, true) if probes => Choice::new(false, loss),
-        (true, true) => Choice::new(true, reason),
-        (true, false) => Choice::new(false, format!("{loss}: {}", fact.why())),
+        let lacking = match fact.is_yes() {
+            true if probes => "programs on probes have no iterators",
+            true if wish == ListsWish::Sockets => "agent.lists asks for it",
+            true => "",
+            false => fact.why(),
+        };
+        match (runs, lacking.is_empty(), facts.sockets.lists.is_yes()) {
+            (false, ..) => Choice::new(Look::No, "no family needs it"),
+            (true, true, _) => Choice::new(Look::Iterator, reason),
+            (true, false, true) => {
+                let reason = format!("{reason} by diagnostic sockets: {lacking}");
+                Choice::new(Look::Sockets, reason)
+            }
+            (true, false, false) => Choice::new(Look::No, format!("{loss}: {lacking}")),
+        }
     };
     (
         choose(

@@ -21,6 +21,12 @@ impl EventLoop {
             Ok(counters) => counters.publish(&self.parts.metrics),
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }
+        if let Some(lister) = &self.parts.lister {
+            let (failed, missed) = lister.losses();
+            let metrics = &self.parts.metrics;
+            metrics.observe_lists_failed_total.set(failed);
+            metrics.observe_namespaces_missed.set(missed);
+        }
         match loader::missed_runs(&loaded.object) {
             Ok(missed) => self
                 .parts

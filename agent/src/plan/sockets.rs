@@ -2,7 +2,7 @@
 
 use wire::Columns;
 
-use super::{Choice, ConnectionVariant, Family};
+use super::{Choice, ConnectionVariant, Family, Look};
 use crate::config::{Config, HooksWish};
 use crate::host::{Cgroup2, Fact, HostFacts};
 use crate::observe;
@@ -46,8 +46,8 @@ pub(super) fn is_chosen(connection: &Family<ConnectionVariant>) -> bool {
 }
 
 /// How open connections are found and read.
-pub(super) fn lists() -> Choice<bool> {
-    Choice::new(true, "by diagnostic sockets")
+pub(super) fn lists() -> Choice<Look> {
+    Choice::new(Look::Sockets, "by diagnostic sockets")
 }
 
 /// What cannot be measured so on this host.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use super::{
-    Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
+    Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types,
+    decide,
 };
 use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
 use crate::host::{
@@ -90,6 +91,10 @@ pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
+fn looks(plan: &Plan) -> [Look; 2] {
+    [plan.discovery.value, plan.snapshot.value]
+}
+
 fn variant(plan: &Plan) -> Option<ConnectionVariant> {
     match &plan.connection {
         Family::Run(choice) => Some(choice.value),
@@ -106,7 +111,7 @@ fn a_capable_host_gets_everything() {
         variant(&plan),
         Some(ConnectionVariant::RawTracepointAndSockops)
     );
-    assert!(plan.discovery.value && plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator; 2]);
     assert_eq!(
         plan.jail.capability_set().to_string(),
         "CAP_NET_ADMIN CAP_SYS_PTRACE"
@@ -151,7 +156,8 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
         assert!(choice.reason.contains(words), "{}", choice.reason);
         assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
-        assert!(by_sockets.snapshot.value && by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        assert_eq!(looks(&by_sockets), [Look::Sockets; 2]);
+        assert!(by_sockets.absent.has(Columns::ZERO_WINDOWS));
         let plan = plan_without(|facts| {
             take(facts);
             facts.sockets.packets = lacking();
@@ -164,7 +170,7 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
             "{reason}"
         );
         assert_eq!(plan.mode.value, Mode::Observe, "{words}");
-        assert!(!plan.discovery.value && !plan.snapshot.value, "{words}");
+        assert_eq!(looks(&plan), [Look::No; 2], "{words}");
         assert!(plan.jail.capabilities.is_empty(), "{words}");
     }
 }
@@ -180,7 +186,7 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
         assert_eq!(variant(&plan), Some(ConnectionVariant::ProbesAndFilters));
         assert_eq!(plan.mode.value, Mode::TcClone);
         assert_eq!(plan.transport.value, Transport::PerfBuffer);
-        assert!(!plan.discovery.value && !plan.snapshot.value);
+        assert_eq!(looks(&plan), [Look::Sockets; 2]);
         let tracing = |mount: &&JailMount| mount.source == Source::Tracefs { writable: true };
         assert!(plan.jail.mounts.iter().any(|mount| tracing(&mount)));
         let rows = plan.rows();
@@ -343,10 +349,16 @@ fn without_a_ring_buffer_records_come_through_perf_events() {
 #[test]
 fn each_iterator_costs_only_what_it_does() {
     let plan = plan_without(|facts| facts.file_iterator = lacking());
-    assert!(!plan.discovery.value && plan.snapshot.value);
-    assert!(plan.discovery.reason.contains("older than the agent"));
+    assert_eq!(looks(&plan), [Look::Sockets, Look::Iterator]);
+    assert!(plan.discovery.reason.contains("tried and refused"));
     let plan = plan_without(|facts| facts.map_iterator = lacking());
-    assert!(plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator, Look::Sockets]);
+    let neither = plan_without(|facts| {
+        facts.file_iterator = lacking();
+        facts.sockets.lists = lacking();
+    });
+    assert_eq!(looks(&neither), [Look::No, Look::Iterator]);
+    assert!(neither.discovery.reason.contains("older than the agent"));
 }
 
 #[test]
@@ -528,7 +540,7 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
         "{}",
         plan.mode.reason
     );
-    assert!(!plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Sockets; 2]);
     let rows = plan.rows();
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);
