@@ -25,6 +25,7 @@ use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
+use crate::observe::{self, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
 use crate::spool;
@@ -93,6 +94,8 @@ pub struct Parts {
     pub records: Option<Records>,
     /// Connection tracking, on gateways.
     pub gateway: Option<Gateway>,
+    /// Where connections come from without programs.
+    pub observer: Option<Observer>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -205,10 +208,11 @@ impl EventLoop {
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
-            let most = if self.devices_changed || self.parts.gateway.is_some() {
-                FOLLOW_PAUSE
-            } else {
-                TICK
+            let most = match (self.devices_changed, &self.parts.observer) {
+                (true, _) => FOLLOW_PAUSE,
+                (false, Some(_)) => observe::TICK,
+                (false, None) if self.parts.gateway.is_some() => FOLLOW_PAUSE,
+                (false, None) => TICK,
             };
             match poll.poll(&mut events, Some(left.min(most))) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -228,6 +232,7 @@ impl EventLoop {
             Wake::Records => self.drain_ring()?,
             Wake::Deadline => {
                 self.drain_ring()?;
+                self.observe()?;
                 self.listen_to_conntrack()?;
                 self.tend_filters();
                 if Instant::now() >= self.next_close {
@@ -309,8 +314,50 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Reads what packet sockets and news of closed sockets have to say.
+    fn observe(&mut self) -> Result<()> {
+        let now = now()?;
+        let Some(observer) = &mut self.parts.observer else {
+            return Ok(());
+        };
+        let events = observer.tick(now)?;
+        let decoded = &self.parts.metrics.record_decoded_total;
+        decoded.add(events.len() as u64);
+        self.fold_all(&events, now);
+        Ok(())
+    }
+
+    /// The same for what the list of open connections shows.
+    fn observe_open(&mut self) -> Result<()> {
+        let now = now()?;
+        let Some(observer) = &mut self.parts.observer else {
+            return Ok(());
+        };
+        let events = observer.snapshot(now);
+        observer.publish(&self.parts.metrics);
+        let read = &self.parts.metrics.record_snapshot_total;
+        read.add(events.len() as u64);
+        // No sweep: what is gone without a word the observer itself finds out and says.
+        self.fold_all(&events, now);
+        Ok(())
+    }
+
+    fn fold_all(&mut self, events: &[Connection], now: Now) {
+        for event in events {
+            fold(&mut self.parts, &mut self.connections, event, now);
+        }
+    }
+
     /// Takes over the connections that were there before.
     fn adopt(&mut self) -> Result<()> {
+        if let Some(observer) = &mut self.parts.observer {
+            let now = now()?;
+            let events = observer.adopt(now);
+            let adopted = &self.parts.metrics.record_adopted_total;
+            adopted.add(events.len() as u64);
+            self.fold_all(&events, now);
+            return Ok(());
+        }
         let Some(loaded) = &mut self.parts.loaded else {
             return Ok(());
         };
@@ -321,9 +368,7 @@ impl EventLoop {
             .metrics
             .record_adopted_total
             .add(events.len() as u64);
-        for event in &events {
-            fold(&mut self.parts, &mut self.connections, event, now);
-        }
+        self.fold_all(&events, now);
         Ok(())
     }
 
@@ -331,6 +376,8 @@ impl EventLoop {
     fn close(&mut self) -> Result<()> {
         self.next_close = Instant::now() + self.parts.interval;
         self.drain_ring()?;
+        self.observe()?;
+        self.observe_open()?;
         self.snapshot()?;
         let now = now()?;
         let paths_off = self.report_kernel(now);
@@ -376,9 +423,7 @@ impl EventLoop {
             .record_snapshot_total
             .add(events.len() as u64);
         let now = now()?;
-        for event in &events {
-            fold(&mut self.parts, &mut self.connections, event, now);
-        }
+        self.fold_all(&events, now);
         self.drain_ring()?;
         self.connections.sweep();
         // A lower bound while connections come and go: what is missing for certain.
@@ -413,7 +458,7 @@ impl EventLoop {
             Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
         }
         let mut settings = loaded.settings;
-        if let Some(shared) = loader::is_shared(&loaded.cgroup, loaded.sockops_id) {
+        if let Some(shared) = loader::is_shared(loaded.cgroup.as_ref(), loaded.sockops_id) {
             settings.keep_cb_flags = u8::from(shared);
         }
         if let Some(filters) = &loaded.filters {
@@ -425,8 +470,7 @@ impl EventLoop {
                 warn!(error = format!("{error:#}").as_str(); "settings not changed");
             }
         }
-        let monotonic_ns = (now.unix_ms * 1_000_000).saturating_sub(now.monotonic_zero_ns);
-        kernel::paths_off(&loaded.maps.paths, monotonic_ns).unwrap_or_else(|error| {
+        kernel::paths_off(&loaded.maps.paths, now.monotonic_ns()).unwrap_or_else(|error| {
             warn!(error = format!("{error:#}").as_str(); "negative cache not read");
             Vec::new()
         })

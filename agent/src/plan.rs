@@ -5,6 +5,8 @@
 
 mod carrier;
 mod needs;
+mod seccomp;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,7 @@ use crate::config::{Config, HooksWish, NatWish, TransportWish};
 use crate::host::{Fact, HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
+pub use seccomp::{Caller, Seccomp, SeccompMode};
 
 /// The programs that write the option, one per mode.
 const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
@@ -106,6 +109,8 @@ pub enum ConnectionVariant {
     Probes,
     /// The same, and packet filters.
     ProbesAndFilters,
+    /// No program at all: packets, and the kernel's lists of sockets. The option is read.
+    Sockets,
 }
 
 impl ConnectionVariant {
@@ -118,6 +123,7 @@ impl ConnectionVariant {
             Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
             Self::Probes => "probes",
             Self::ProbesAndFilters => "probes and packet filters",
+            Self::Sockets => "packet and diagnostic sockets",
         }
     }
 
@@ -156,6 +162,8 @@ pub struct Plan {
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
     pub discovery: Choice<bool>,
+    /// Tell who accepts a connection from who listens for it.
+    pub accept: Choice<bool>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<bool>,
     /// Family `nat`: read what connection tracking translates.
@@ -175,6 +183,8 @@ pub struct JailNeeds {
     pub capabilities: Vec<(Capability, String)>,
     /// Mounts inside the root directory, in the order in which they are made.
     pub mounts: Vec<JailMount>,
+    /// System calls kept after loading.
+    pub seccomp: Seccomp,
 }
 
 impl JailNeeds {
@@ -259,6 +269,30 @@ impl Plan {
         }
     }
 
+    /// Follows connections by sockets after the kernel refused the programs; if that cannot be done
+    /// either, gives the family up.
+    pub fn fall_back(&mut self, facts: &HostFacts, config: &Config, reason: &str) {
+        self.skip_connection(reason);
+        self.connection = match config.agent.hooks {
+            HooksWish::Kernel => return,
+            HooksWish::Auto | HooksWish::Kprobes | HooksWish::Sockets => {
+                sockets::choose(facts, config, reason)
+            }
+        };
+        if sockets::is_chosen(&self.connection) {
+            self.discovery = sockets::lists();
+            self.snapshot = sockets::lists();
+            self.absent = sockets::absent(facts);
+            self.jail = needs::decide(facts, config, &self.connection, self.transport.value);
+        }
+    }
+
+    /// Whether connections are followed by sockets.
+    #[must_use]
+    pub fn is_by_sockets(&self) -> bool {
+        sockets::is_chosen(&self.connection)
+    }
+
     /// Gives up the family that follows connections, and all that only it needs.
     pub fn skip_connection(&mut self, reason: &str) {
         let off = || Choice::new(false, "no family needs it");
@@ -266,9 +300,11 @@ impl Plan {
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
+        self.accept = off();
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
+        self.jail.seccomp.skip_connection();
     }
 
     /// Gives up the family that reads translations.
@@ -300,9 +336,14 @@ impl Plan {
                 "transport",
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
+            ("accept", on(&self.accept)),
             ("discovery", on(&self.discovery)),
             ("snapshot", on(&self.snapshot)),
             ("nat", on(&self.nat)),
+            ("seccomp", {
+                let mode = &self.jail.seccomp.mode;
+                format!("{}: {}", mode.value.name(), mode.reason)
+            }),
         ];
         let types = match &self.types {
             Types::Kernel => None,
@@ -320,32 +361,45 @@ impl Plan {
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let hooks = hooks(facts, config.agent.hooks);
-    let missing = missing_for_connection(facts, &hooks);
-    let probes = matches!(hooks, Ok(Hooks::Probes { .. }));
+    let missing = match config.agent.hooks {
+        HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
+        _ => missing_for_connection(facts, config, &hooks),
+    };
+    let probes = missing.is_none() && matches!(hooks, Ok(Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
-        Some(reason) => Family::Skip { reason },
+        Some(reason) => sockets::choose(facts, config, &reason),
         None => Family::Run(carrier::variant(config, &mode, &carrier, &hooks)),
     };
-    let runs = matches!(connection, Family::Run(_));
-    let (discovery, snapshot) = iterators(facts, runs, probes);
-    let transport = match probes {
+    let by_sockets = sockets::is_chosen(&connection);
+    let runs = matches!(connection, Family::Run(_)) && !by_sockets;
+    let (discovery, snapshot) = match by_sockets {
+        true => (sockets::lists(), sockets::lists()),
+        false => iterators(facts, runs, probes),
+    };
+    let transport = match probes && runs {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
+    let accept = accept(facts, runs);
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, &connection),
+        jail: needs::decide(facts, config, &connection, transport.value),
         mode,
         transport,
         refused: Vec::new(),
         nat: nat(facts, config.nat),
-        absent: Columns::NONE,
+        absent: match by_sockets {
+            true => sockets::absent(facts),
+            false if probes => Columns::ZERO_WINDOWS,
+            false => Columns::NONE,
+        },
         connection,
+        accept,
         discovery,
         snapshot,
     }
@@ -375,8 +429,8 @@ fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
     ];
     let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
     let because = match (wish, lacking) {
-        (HooksWish::Auto, None) => return Ok(Hooks::RawTracepoints),
         (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
+        (_, None) => return Ok(Hooks::RawTracepoints),
         (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
     };
     match &facts.kprobe {
@@ -389,7 +443,11 @@ fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
 }
 
 /// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(facts: &HostFacts, hooks: &Result<Hooks, String>) -> Option<String> {
+fn missing_for_connection(
+    facts: &HostFacts,
+    config: &Config,
+    hooks: &Result<Hooks, String>,
+) -> Option<String> {
     if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
         return Some(format!(
             "the kernel does not describe its structures (BTF), and {why}"
@@ -417,17 +475,43 @@ fn missing_for_connection(facts: &HostFacts, hooks: &Result<Hooks, String>) -> O
     if let Err(why) = hooks {
         return Some(why.clone());
     }
-    let buffers = facts.ring_buffer.is_yes() || facts.perf_event_array.is_yes();
-    if !buffers {
-        return Some(format!(
-            "the kernel has no way to hand records over: {}",
-            facts.perf_event_array.why()
-        ));
+    if !facts.ring_buffer.is_yes() && !has_perf_buffers(facts) {
+        let (array, events) = (&facts.perf_event_array, &facts.perf_events);
+        let why = if array.is_yes() { events } else { array }.why();
+        return Some(format!("the kernel has no way to hand records over: {why}"));
     }
-    // What cannot be looked at before the jail is there may well exist: the loader will tell.
+    // What cannot be looked at before the jail is there may well exist: the loader will tell. All
+    // processes are in scope without any cgroup tree.
     match &facts.scope {
-        Fact::No { why } => Some(format!("the scope's cgroup is out of reach: {why}")),
-        Fact::Yes | Fact::Unknown { .. } => None,
+        Fact::No { why } if config.scope.cgroup != "/" => {
+            Some(format!("the scope's cgroup is out of reach: {why}"))
+        }
+        Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
+    }
+}
+
+fn has_perf_buffers(facts: &HostFacts) -> bool {
+    facts.perf_event_array.is_yes() && facts.perf_events.is_yes()
+}
+
+/// The tracepoints of system calls are perf events that tracefs gives numbers to.
+fn accept(facts: &HostFacts, runs: bool) -> Choice<bool> {
+    let lacking = [&facts.tracefs, &facts.perf_events]
+        .into_iter()
+        .find(|fact| !fact.is_yes());
+    match (runs, lacking) {
+        (false, _) => Choice::new(false, "no family needs it"),
+        (true, None) => Choice::new(
+            true,
+            "accepted connections belong to the process that accepts",
+        ),
+        (true, Some(fact)) => Choice::new(
+            false,
+            format!(
+                "accepted connections belong to the process that listens: {}",
+                fact.why()
+            ),
+        ),
     }
 }
 
@@ -435,7 +519,7 @@ fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Trans
     if !runs {
         return Choice::new(Transport::RingBuffer, "no family needs it");
     }
-    if wish == TransportWish::Perf && facts.perf_event_array.is_yes() {
+    if wish == TransportWish::Perf && has_perf_buffers(facts) {
         return Choice::new(Transport::PerfBuffer, "agent.transport asks for it");
     }
     match facts.ring_buffer.is_yes() {

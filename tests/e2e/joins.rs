@@ -8,7 +8,7 @@ use tests::lab::topology::Via;
 
 use crate::case::Case;
 use crate::nat::{expected, logged, send, start_servers};
-use crate::scene::Scene;
+use crate::scene::{Both, Scene};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -60,12 +60,21 @@ fn silent() -> Result<Settings> {
 }
 
 fn by_sequence(lab: &Lab, shape: Nat) -> Result<()> {
-    let settings = silent()?;
-    let mut scene = Scene::with(lab, (2, 2), shape, Middlebox::Plain, &settings)?;
+    between(lab, shape, &silent()?, 20)
+}
+
+/// Sends both families through a shape and demands exactly the right edges, by sequence numbers.
+pub(crate) fn between<'s>(
+    lab: &Lab,
+    shape: Nat,
+    settings: impl Into<Both<'s>>,
+    count: u64,
+) -> Result<()> {
+    let mut scene = Scene::with(lab, (2, 2), shape, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     let mut total = 0;
     for family in Family::BOTH {
-        total += send(&scene.site, family, 20, &[])?;
+        total += send(&scene.site, family, count, &[])?;
     }
     let expected = expected(&scene.site, shape, &logged(&servers, total)?);
     scene.settle_and_stop(|topology| topology.check_by("sequence", &expected))

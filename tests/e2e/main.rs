@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abilities;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
@@ -20,6 +21,7 @@ mod jail;
 mod joins;
 mod loss;
 mod nat;
+mod observe;
 mod residue;
 mod scene;
 mod shapes;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         copies::CASES,
         containers::CASES,
         soak::CASES,
+        observe::CASES,
         connection::CASES,
         joins::CASES,
         harm::CASES,
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         upload::CASES,
         residue::CASES,
         jail::CASES,
+        abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,
         bad_config::CASES,

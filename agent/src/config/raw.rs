@@ -9,6 +9,7 @@ use super::section::{At, Problems, Section};
 pub(super) struct Raw {
     pub(super) agent: RawAgent,
     pub(super) scope_cgroup: Option<At<String>>,
+    pub(super) jail_seccomp: Option<At<String>>,
     pub(super) option: RawOption,
     pub(super) nat_conntrack: Option<At<String>>,
     pub(super) keys: Vec<RawKey>,
@@ -109,6 +110,7 @@ impl Raw {
         let raw = Self {
             agent: agent(&mut root, problems),
             scope_cgroup: single(&mut root, problems, "scope", "cgroup"),
+            jail_seccomp: single(&mut root, problems, "jail", "seccomp"),
             option: option(&mut root, problems),
             keys: root
                 .sections(problems, "key")

@@ -48,7 +48,11 @@ pub fn clone_flags(filters: &Filters) -> u8 {
     u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
 }
 
-pub(super) fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_config> {
+pub(super) fn settings(
+    config: &Config,
+    plan: &Plan,
+    cgroup: Option<&File>,
+) -> Result<abi::wb_config> {
     let level = config
         .scope
         .cgroup
@@ -56,10 +60,13 @@ pub(super) fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<ab
         .filter(|part| !part.is_empty())
         .count();
     // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
-    let inode = cgroup
-        .metadata()
-        .context("look at the scope's cgroup")?
-        .ino();
+    let inode = match cgroup {
+        Some(cgroup) => cgroup
+            .metadata()
+            .context("look at the scope's cgroup")?
+            .ino(),
+        None => 0,
+    };
     let writer = config.keys.first();
     Ok(abi::wb_config {
         scope_cgroup_id: if level == 0 { 0 } else { inode },

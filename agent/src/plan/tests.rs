@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
+use wire::Columns;
+
 use super::{
     Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
 };
-use crate::config::{Config, Key, ModeWish, NatWish, Secret};
-use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack};
+use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
+use crate::host::{
+    Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
+};
 
-fn capable_host() -> HostFacts {
+pub(super) fn capable_host() -> HostFacts {
     HostFacts {
         hostname: "host".into(),
         kernel: "6.1.0".into(),
         arch: "x86_64".into(),
         clocks: Clocks::default(),
-        capabilities: Capabilities::default(),
+        capabilities: Capabilities::from_status("CapEff:\t1ffffffffff\n", "CapEff").unwrap(),
         bpf: Fact::Yes,
         btf: Fact::Yes,
         btf_pack: Pack::NotNeeded,
@@ -32,9 +36,17 @@ fn capable_host() -> HostFacts {
         lpm_trie: Fact::Yes,
         ring_buffer: Fact::Yes,
         perf_event_array: Fact::Yes,
+        perf_events: Fact::Yes,
         file_iterator: Fact::Yes,
         map_iterator: Fact::Yes,
         tracefs: Fact::Yes,
+        sockets: Sockets {
+            packets: Fact::Yes,
+            lists: Fact::Yes,
+            news: Fact::Yes,
+            tcp_info_bytes: 248,
+            least_for_descriptors: Least::new(&[Capability::SYS_PTRACE], "tried"),
+        },
         hierarchy: Hierarchy::V2,
         cgroup2: Cgroup2::Mounted {
             at: PathBuf::from("/sys/fs/cgroup"),
@@ -49,10 +61,13 @@ fn capable_host() -> HostFacts {
         lockdown: Some("none".into()),
         lsm: None,
         memlock: None,
+        private_mounts: Fact::Yes,
+        seccomp: Fact::Yes,
+        seccomp_log: Fact::Yes,
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::defaults();
     config.keys = vec![Key {
         epoch: 1,
@@ -71,7 +86,7 @@ fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
 /// Takes one ability away.
 type Take = fn(&mut HostFacts);
 
-fn lacking() -> Fact {
+pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
@@ -99,8 +114,12 @@ fn a_capable_host_gets_everything() {
 }
 
 #[test]
-fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
+fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its_reason() {
     let takes: [(&str, Take); 9] = [
+        ("hand records over", |facts| {
+            facts.ring_buffer = lacking();
+            facts.perf_events = lacking();
+        }),
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| {
             facts.btf = lacking();
@@ -119,14 +138,24 @@ fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason
         }),
         ("evict", |facts| facts.lru_hash = lacking()),
         ("prefixes", |facts| facts.lpm_trie = lacking()),
-        ("scope's cgroup", |facts| facts.scope = lacking()),
         ("hand records over", |facts| {
             facts.ring_buffer = lacking();
             facts.perf_event_array = lacking();
         }),
     ];
     for (words, take) in takes {
-        let plan = plan_without(take);
+        let by_sockets = plan_without(take);
+        let Family::Run(choice) = &by_sockets.connection else {
+            panic!("{words}: sockets should do");
+        };
+        assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
+        assert!(choice.reason.contains(words), "{}", choice.reason);
+        assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
+        assert!(by_sockets.snapshot.value && by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        let plan = plan_without(|facts| {
+            take(facts);
+            facts.sockets.packets = lacking();
+        });
         let Family::Skip { reason } = &plan.connection else {
             panic!("{words}: the family should be skipped");
         };
@@ -164,6 +193,54 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
     });
     assert_eq!(variant(&both), Some(ConnectionVariant::Probes));
     assert_eq!(both.mode.value, Mode::Observe);
+}
+
+#[test]
+fn the_operator_chooses_between_programs_and_sockets() {
+    let with = |hooks, change: Take| {
+        let mut config = config();
+        config.agent.hooks = hooks;
+        let mut facts = capable_host();
+        change(&mut facts);
+        decide(&facts, &config)
+    };
+    let forced = with(HooksWish::Sockets, |_| {});
+    assert_eq!(variant(&forced), Some(ConnectionVariant::Sockets));
+    assert!(forced.mode.reason.contains("agent.hooks"));
+    let kept = forced.jail.capability_set().to_string();
+    assert_eq!(kept, "CAP_SYS_PTRACE");
+    let refused = with(HooksWish::Kernel, |facts| facts.bpf = lacking());
+    let Family::Skip { reason } = &refused.connection else {
+        panic!("programs or nothing");
+    };
+    assert!(reason.contains("agent.hooks") && reason.contains("tried and refused"));
+}
+
+#[test]
+fn sockets_without_news_cannot_tell_what_short_connections_counted() {
+    let plan = plan_without(|facts| {
+        facts.bpf = lacking();
+        facts.sockets.news = lacking();
+    });
+    assert!(plan.absent.has(Columns::SEGMENTS_SENT) && !plan.absent.has(Columns::BYTES_SENT));
+}
+
+#[test]
+fn sockets_of_a_scope_that_is_not_there_are_not_followed() {
+    let mut config = config();
+    config.scope.cgroup = "/none".into();
+    let mut facts = capable_host();
+    facts.scope = lacking();
+    let plan = decide(&facts, &config);
+    assert_eq!(variant(&plan), None);
+    // Without a cgroup2 tree it is looked for in /proc.
+    facts.cgroup2 = Cgroup2::Missing {
+        why: "tried and refused".into(),
+    };
+    assert_eq!(
+        variant(&decide(&facts, &config)),
+        Some(ConnectionVariant::Sockets)
+    );
 }
 
 #[test]
@@ -477,4 +554,56 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
     facts.forwards = Fact::no("no device forwards packets");
     config.nat = NatWish::On;
     assert!(decide(&facts, &config).nat.value);
+}
+
+#[test]
+fn every_process_is_in_scope_without_a_cgroup_tree() {
+    let take = |facts: &mut HostFacts| {
+        facts.cgroup2 = Cgroup2::Missing {
+            why: "tried and refused".into(),
+        };
+        facts.scope = lacking();
+    };
+    // The default scope is everything.
+    let plan = plan_without(take);
+    assert_eq!(plan.mode.value, Mode::TcClone, "{}", plan.mode.reason);
+    assert!(plan.mode.reason.contains("hang on a cgroup"));
+    let mut facts = capable_host();
+    take(&mut facts);
+    let mut below = config();
+    below.scope.cgroup = "/system.slice".into();
+    facts.sockets.packets = lacking();
+    let Family::Skip { reason } = decide(&facts, &below).connection else {
+        panic!("a scope that is not there cannot be measured");
+    };
+    assert!(reason.contains("scope's cgroup"), "{reason}");
+}
+
+#[test]
+fn who_accepts_is_told_where_tracepoints_of_system_calls_can_be_attached() {
+    assert!(plan_without(|_| {}).accept.value);
+    let takes: [Take; 2] = [
+        |facts| facts.tracefs = lacking(),
+        |facts| facts.perf_events = lacking(),
+    ];
+    for take in takes {
+        let plan = plan_without(take);
+        assert!(!plan.accept.value);
+        let reason = plan.accept.reason;
+        assert!(reason.contains("process that listens"), "{reason}");
+        assert!(reason.contains("tried and refused"), "{reason}");
+    }
+    let mut perf = config();
+    perf.agent.transport = crate::config::TransportWish::Perf;
+    let mut facts = capable_host();
+    facts.perf_events = lacking();
+    let plan = decide(&facts, &perf);
+    assert_eq!(plan.transport.value, Transport::RingBuffer);
+}
+
+#[test]
+fn a_capability_that_is_not_there_is_not_kept() {
+    let plan =
+        plan_without(|facts| facts.capabilities = [Capability::NET_ADMIN].into_iter().collect());
+    assert_eq!(plan.jail.capability_set().to_string(), "CAP_NET_ADMIN");
 }

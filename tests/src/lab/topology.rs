@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The answer of `waybill-collector topology --format json`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -100,35 +100,33 @@ pub struct Counters {
     /// Ended by a reset of the other side.
     pub reset_remote: u64,
     /// Payload bytes sent.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "absent_as_zero")]
     pub bytes_sent: u64,
     /// Payload bytes received.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "absent_as_zero")]
     pub bytes_received: u64,
     /// Segments sent.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "absent_as_zero")]
     pub segments_sent: u64,
     /// Segments received.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "absent_as_zero")]
     pub segments_received: u64,
     /// Segments retransmitted.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "absent_as_zero")]
     pub retransmits: u64,
-    /// Segments received out of order.
-    #[serde(deserialize_with = "or_zero")]
-    pub out_of_order: u64,
-    /// Zero-window advertisements received.
-    #[serde(deserialize_with = "or_zero")]
-    pub zero_windows: u64,
+    /// Segments received out of order; `None` where the host cannot count them.
+    pub out_of_order: Option<u64>,
+    /// Zero-window advertisements received; `None` where the host cannot count them.
+    pub zero_windows: Option<u64>,
     /// Quantiles of the time to connect, microseconds.
     pub connect_latency_us: Option<Quantiles>,
     /// Quantiles of the round-trip time, microseconds.
     pub rtt_us: Option<Quantiles>,
 }
 
-/// What a host cannot measure is `null`; a trial that compares it then finds zero and fails.
-fn or_zero<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(0))
+/// What a host cannot measure is null.
+fn absent_as_zero<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(0))
 }
 
 /// Quantiles in microseconds; absent without samples.
