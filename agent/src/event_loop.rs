@@ -367,7 +367,10 @@ impl EventLoop {
         let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
         let now = now()?;
         if let Some(lister) = &mut self.parts.lister {
-            events.extend(lister.adopt(&loaded.maps.listeners, now));
+            let listeners = &loaded.maps.listeners;
+            events.extend(lister.adopt(now, |netns, port, process| {
+                kernel::tell_listener(listeners, netns, port, process);
+            }));
         }
         self.parts.metrics.record_dropped_invalid_total.add(invalid);
         self.parts
@@ -413,7 +416,13 @@ impl EventLoop {
         };
         let before = Counters::read(&loaded.maps.counters)?;
         let read = match &mut self.parts.lister {
-            Some(lister) => lister.snapshot(&loaded.maps.connections, now()?).map(Some),
+            Some(lister) => match kernel::entries(&loaded.maps.connections) {
+                Ok(entries) => {
+                    let found = entries.len() as u64;
+                    Ok(Some((lister.snapshot(&entries, now()?), found)))
+                }
+                Err(error) => Err(error),
+            },
             None => kernel::snapshot(loaded).map(|read| {
                 read.map(|(events, invalid)| {
                     self.parts.metrics.record_dropped_invalid_total.add(invalid);

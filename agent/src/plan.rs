@@ -4,6 +4,8 @@
 //! Every choice has a reason in an operator's words, because `doctor` prints it.
 
 mod carrier;
+mod hooks;
+mod looks;
 mod needs;
 mod seccomp;
 mod sockets;
@@ -14,8 +16,8 @@ use std::path::PathBuf;
 
 use wire::Columns;
 
-use crate::config::{Config, HooksWish, ListsWish, NatWish, TransportWish};
-use crate::host::{Fact, HostFacts, Pack};
+use crate::config::{Config, HooksWish, NatWish, TransportWish};
+use crate::host::{HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
 pub use seccomp::{Caller, Seccomp, SeccompMode};
@@ -400,12 +402,12 @@ impl Plan {
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let hooks = hooks(facts, config.agent.hooks);
+    let hooks = hooks::choose(facts, config.agent.hooks);
     let missing = match config.agent.hooks {
         HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
-        _ => missing_for_connection(facts, config, &hooks),
+        _ => hooks::missing(facts, config, &hooks),
     };
-    let probes = missing.is_none() && matches!(hooks, Ok(Hooks::Probes { .. }));
+    let probes = missing.is_none() && matches!(hooks, Ok(hooks::Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
@@ -416,7 +418,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let runs = matches!(connection, Family::Run(_)) && !by_sockets;
     let (discovery, snapshot) = match by_sockets {
         true => (sockets::lists(), sockets::lists()),
-        false => looks(facts, config.agent.lists, runs, probes),
+        false => looks::choose(facts, config.agent.lists, (runs, probes)),
     };
     let transport = match probes && runs {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
@@ -443,91 +445,6 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         accept,
         discovery,
         snapshot,
-    }
-}
-
-/// What tells the life of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hooks {
-    RawTracepoints,
-    Probes {
-        /// Why not tracepoints.
-        because: String,
-    },
-}
-
-/// The best hooks there are, or why there are none.
-fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
-    let tracepoints: [(&Fact, &str); 2] = [
-        (
-            &facts.raw_tracepoint,
-            "the kernel has no raw tracepoint programs",
-        ),
-        (
-            &facts.state_tracepoint,
-            "the kernel has no tracepoint for changes of a socket's state",
-        ),
-    ];
-    let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
-    let because = match (wish, lacking) {
-        (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
-        (_, None) => return Ok(Hooks::RawTracepoints),
-        (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
-    };
-    match &facts.kprobe {
-        Fact::No { why } => Err(format!(
-            "{because}; and programs cannot hang on probes: {why}"
-        )),
-        // What could not be tried may well work: the loader will tell.
-        Fact::Yes | Fact::Unknown { .. } => Ok(Hooks::Probes { because }),
-    }
-}
-
-/// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(
-    facts: &HostFacts,
-    config: &Config,
-    hooks: &Result<Hooks, String>,
-) -> Option<String> {
-    if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
-        return Some(format!(
-            "the kernel does not describe its structures (BTF), and {why}"
-        ));
-    }
-    let needed: [(&Fact, &str); 4] = [
-        (&facts.bpf, "BPF programs cannot be loaded"),
-        (
-            &facts.kernel_memory,
-            "the kernel does not let programs read its memory (lockdown)",
-        ),
-        (
-            &facts.lru_hash,
-            "the kernel has no hash tables that evict the oldest entry",
-        ),
-        (
-            &facts.lpm_trie,
-            "the kernel has no tables of address prefixes",
-        ),
-    ];
-    let lacking = needed.into_iter().find(|(fact, _)| !fact.is_yes());
-    if let Some((fact, what)) = lacking {
-        return Some(format!("{what}: {}", fact.why()));
-    }
-    if let Err(why) = hooks {
-        return Some(why.clone());
-    }
-    if !facts.ring_buffer.is_yes() && !has_perf_buffers(facts) {
-        let (array, events) = (&facts.perf_event_array, &facts.perf_events);
-        let why = if array.is_yes() { events } else { array }.why();
-        return Some(format!("the kernel has no way to hand records over: {why}"));
-    }
-    // What cannot be looked at before the jail is there may well exist: the loader will tell. All
-    // processes are in scope without any cgroup tree.
-    match &facts.scope {
-        Fact::No { why } if config.scope.cgroup != "/" => {
-            Some(format!("the scope's cgroup is out of reach: {why}"))
-        }
-        Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
     }
 }
 
@@ -586,43 +503,4 @@ fn nat(facts: &HostFacts, wish: NatWish) -> Choice<bool> {
         (_, _, conntrack) if !conntrack.is_yes() => off(conntrack.why().to_owned()),
         _ => Choice::new(true, "addresses before and behind this gateway are told"),
     }
-}
-
-/// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
-fn looks(
-    facts: &HostFacts,
-    wish: ListsWish,
-    runs: bool,
-    probes: bool,
-) -> (Choice<Look>, Choice<Look>) {
-    let choose = |fact: &Fact, reason: &str, loss: &str| {
-        // Kernels that need probes have no iterators, and the object for them has none.
-        let lacking = match fact.is_yes() {
-            true if probes => "programs on probes have no iterators",
-            true if wish == ListsWish::Sockets => "agent.lists asks for it",
-            true => "",
-            false => fact.why(),
-        };
-        match (runs, lacking.is_empty(), facts.sockets.lists.is_yes()) {
-            (false, ..) => Choice::new(Look::No, "no family needs it"),
-            (true, true, _) => Choice::new(Look::Iterator, reason),
-            (true, false, true) => {
-                let reason = format!("{reason} by diagnostic sockets: {lacking}");
-                Choice::new(Look::Sockets, reason)
-            }
-            (true, false, false) => Choice::new(Look::No, format!("{loss}: {lacking}")),
-        }
-    };
-    (
-        choose(
-            &facts.file_iterator,
-            "open sockets are listed once at start",
-            "connections older than the agent are not measured",
-        ),
-        choose(
-            &facts.map_iterator,
-            "open connections are read at each interval",
-            "connections are reported when they close",
-        ),
-    )
 }

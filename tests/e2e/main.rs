@@ -19,6 +19,7 @@ mod filters;
 mod harm;
 mod jail;
 mod joins;
+mod lists;
 mod loss;
 mod nat;
 mod observe;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         observe::CASES,
         connection::CASES,
         joins::CASES,
+        lists::CASES,
         harm::CASES,
         loss::CASES,
         upload::CASES,

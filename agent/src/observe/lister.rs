@@ -6,10 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bpf::abi;
-use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 use log::warn;
 use wire::{Endpoint, Role};
-use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::diag::{self, Socket};
 use super::namespace;
@@ -79,8 +77,13 @@ impl Lister {
         })
     }
 
-    /// Tells the programs of the listeners that are there, and takes over what is open.
-    pub fn adopt(&mut self, listeners: &MapHandle, now: Now) -> Vec<Connection> {
+    /// Takes over what is open; each listener in scope is told to `listener` with its network
+    /// namespace and port.
+    pub fn adopt(
+        &mut self,
+        now: Now,
+        mut listener: impl FnMut(u32, u16, abi::wb_process),
+    ) -> Vec<Connection> {
         let mut listening = Vec::new();
         self.list(diag::LISTENING, |owners, index, _, socket| {
             owners.listens(index, socket.local, socket.inode);
@@ -103,7 +106,7 @@ impl Lister {
                 .owners
                 .of(side, (socket.local, socket.remote), socket.inode);
             if let Owner::Process(process) = owner {
-                tell_listener(listeners, space.inode, socket.local.port, process);
+                listener(space.inode, socket.local.port, process);
             }
         }
         let now_ns = now.monotonic_ns();
@@ -124,27 +127,16 @@ impl Lister {
         found.collect()
     }
 
-    /// The open connections with what they have counted, and the number of those in `table`.
-    ///
-    /// # Errors
-    /// The table cannot be read.
-    pub fn snapshot(&mut self, table: &MapHandle, now: Now) -> Result<(Vec<Connection>, u64)> {
+    /// The open connections with what they have counted; `entries` is the programs' table.
+    pub fn snapshot(&mut self, entries: &[abi::wb_connection], now: Now) -> Vec<Connection> {
         let mut sockets: HashMap<Ends, Socket> = HashMap::new();
         self.list(diag::CONNECTED, |_, _, netns, socket| {
             sockets.insert((netns, socket.local, socket.remote), socket);
         });
         let now_ns = now.monotonic_ns();
-        let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        for key in table.keys() {
-            // A key that was deleted while it was looked at begins the walk anew.
-            if !seen.insert(key.clone()) {
-                break;
-            }
-            let value = table.lookup(&key, MapFlags::ANY);
-            let value = value.context("read the table of connections")?;
-            let entry = value.and_then(|value| abi::wb_connection::read_from_bytes(&value).ok());
-            let Some(entry) = entry else { continue };
-            let mut live = event::live(&entry, now_ns);
+        let mut found = Vec::new();
+        for entry in entries {
+            let mut live = event::live(entry, now_ns);
             if let Some(socket) = sockets.remove(&(live.netns, live.local, live.remote)) {
                 live.numbers = abi::wb_numbers {
                     zero_windows: entry.zero_windows,
@@ -167,7 +159,7 @@ impl Lister {
                 found.push(live);
             }
         }
-        Ok((found, seen.len() as u64))
+        found
     }
 
     /// Lists that the kernel did not give, and namespaces that are not listed.
@@ -209,17 +201,4 @@ fn numbers(socket: &Socket, role: Role) -> abi::wb_numbers {
     );
     let numbers = |info: diag::Info| info.numbers(role == Role::Client, fin_received);
     socket.info.map(numbers).unwrap_or_default()
-}
-
-/// As the iterator over files does; one that a program entered since then knows better.
-fn tell_listener(map: &MapHandle, netns: u32, port: u16, process: abi::wb_process) {
-    let key = abi::wb_listener_key {
-        netns,
-        port,
-        ..Default::default()
-    };
-    // Without the socket's address the programs do not ask it whether it defers.
-    let value = abi::wb_listener { process, sock: 0 };
-    map.update(key.as_bytes(), value.as_bytes(), MapFlags::NO_EXIST)
-        .ok();
 }

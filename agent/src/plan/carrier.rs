@@ -1,6 +1,7 @@
 //! What writes and reads the option on this host, and why not something better.
 
-use super::{Choice, ConnectionVariant, Hooks, Mode};
+use super::hooks::Hooks;
+use super::{Choice, ConnectionVariant, Mode};
 use crate::config::{Config, ModeWish};
 use crate::host::{Fact, HostFacts};
 

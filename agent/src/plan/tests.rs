@@ -8,7 +8,7 @@ use super::{
     Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types,
     decide,
 };
-use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
+use crate::config::{Config, Key, ModeWish, NatWish, Secret};
 use crate::host::{
     Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
 };
@@ -78,14 +78,14 @@ pub(super) fn config() -> Config {
 }
 
 /// The plan of a capable host after `change`.
-fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
+pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
     let mut facts = capable_host();
     change(&mut facts);
     decide(&facts, &config())
 }
 
 /// Takes one ability away.
-type Take = fn(&mut HostFacts);
+pub(super) type Take = fn(&mut HostFacts);
 
 pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
@@ -95,7 +95,7 @@ fn looks(plan: &Plan) -> [Look; 2] {
     [plan.discovery.value, plan.snapshot.value]
 }
 
-fn variant(plan: &Plan) -> Option<ConnectionVariant> {
+pub(super) fn variant(plan: &Plan) -> Option<ConnectionVariant> {
     match &plan.connection {
         Family::Run(choice) => Some(choice.value),
         Family::Skip { .. } => None,
@@ -199,54 +199,6 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
     });
     assert_eq!(variant(&both), Some(ConnectionVariant::Probes));
     assert_eq!(both.mode.value, Mode::Observe);
-}
-
-#[test]
-fn the_operator_chooses_between_programs_and_sockets() {
-    let with = |hooks, change: Take| {
-        let mut config = config();
-        config.agent.hooks = hooks;
-        let mut facts = capable_host();
-        change(&mut facts);
-        decide(&facts, &config)
-    };
-    let forced = with(HooksWish::Sockets, |_| {});
-    assert_eq!(variant(&forced), Some(ConnectionVariant::Sockets));
-    assert!(forced.mode.reason.contains("agent.hooks"));
-    let kept = forced.jail.capability_set().to_string();
-    assert_eq!(kept, "CAP_SYS_PTRACE");
-    let refused = with(HooksWish::Kernel, |facts| facts.bpf = lacking());
-    let Family::Skip { reason } = &refused.connection else {
-        panic!("programs or nothing");
-    };
-    assert!(reason.contains("agent.hooks") && reason.contains("tried and refused"));
-}
-
-#[test]
-fn sockets_without_news_cannot_tell_what_short_connections_counted() {
-    let plan = plan_without(|facts| {
-        facts.bpf = lacking();
-        facts.sockets.news = lacking();
-    });
-    assert!(plan.absent.has(Columns::SEGMENTS_SENT) && !plan.absent.has(Columns::BYTES_SENT));
-}
-
-#[test]
-fn sockets_of_a_scope_that_is_not_there_are_not_followed() {
-    let mut config = config();
-    config.scope.cgroup = "/none".into();
-    let mut facts = capable_host();
-    facts.scope = lacking();
-    let plan = decide(&facts, &config);
-    assert_eq!(variant(&plan), None);
-    // Without a cgroup2 tree it is looked for in /proc.
-    facts.cgroup2 = Cgroup2::Missing {
-        why: "tried and refused".into(),
-    };
-    assert_eq!(
-        variant(&decide(&facts, &config)),
-        Some(ConnectionVariant::Sockets)
-    );
 }
 
 #[test]
