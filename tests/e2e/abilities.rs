@@ -55,7 +55,10 @@ const WITHOUT_CGROUP2: Ability = Ability {
     less: NO_CGROUP2,
     settings: &[],
     fact: ("cgroup2", "missing: the kernel was built without cgroup2"),
-    plan: &[("connection", "skipped: the scope's cgroup is out of reach")],
+    plan: &[(
+        "connection",
+        "without programs, the option is only read: the scope's cgroup is out of reach",
+    )],
     outcome: Ok("observe"),
 };
 
@@ -88,7 +91,7 @@ const WITHOUT_BTF: Ability = Ability {
     fact: ("btf", "no: no /sys/kernel/btf/vmlinux to be read"),
     plan: &[(
         "connection",
-        "skipped: the kernel does not describe its structures (BTF)",
+        "without programs, the option is only read: the kernel does not describe its structures (BTF)",
     )],
     outcome: Ok("observe"),
 };
@@ -97,7 +100,10 @@ const WITHOUT_BPF: Ability = Ability {
     less: &["--refuse", "bpf"],
     settings: &[],
     fact: ("bpf", "not permitted"),
-    plan: &[("connection", "skipped: BPF programs cannot be loaded")],
+    plan: &[(
+        "connection",
+        "without programs, the option is only read: BPF programs cannot be loaded",
+    )],
     outcome: Ok("observe"),
 };
 
@@ -201,7 +207,7 @@ const WITHOUT_MOUNT: Ability = Ability {
 
 pub(crate) const CASES: &[Case] = &[
     without!(
-        "without_cgroup2_a_scope_cannot_be_found",
+        "without_cgroup2_sockets_look_for_the_scope",
         &[],
         WITHOUT_CGROUP2
     ),
@@ -215,8 +221,8 @@ pub(crate) const CASES: &[Case] = &[
         &[],
         WITHOUT_TRACEFS
     ),
-    without!("without_btf_nothing_is_measured", &[], WITHOUT_BTF),
-    without!("without_bpf_nothing_is_measured", &[], WITHOUT_BPF),
+    without!("without_btf_sockets_measure", &[], WITHOUT_BTF),
+    without!("without_bpf_sockets_measure", &[], WITHOUT_BPF),
     without!(
         "without_perf_events_the_ring_is_taken",
         &[],
@@ -338,8 +344,13 @@ fn degraded(host: &Host, agent: &Agent, mode: &str, said: &[(String, String)]) -
     ensure!(seen.iter().all(|one| one.error.is_empty()), "{seen:?}");
     wait_for(SOON, "connections in the agent's counters", || {
         agent.flush()?;
-        let records = agent.status()?.counter("record_decoded_total")?;
-        ensure!((records > 0) != skipped, "{records} records");
+        let status = agent.status()?;
+        let records = status.counter("record_decoded_total")?;
+        let packets = status.counter("observe_packets_total")?;
+        ensure!(
+            (records + packets > 0) != skipped,
+            "{records} records, {packets} packets"
+        );
         Ok(())
     })
 }

@@ -366,21 +366,29 @@ const UPLOAD: &[Call] = &[
     ),
 ];
 
-const TABLES: &[Call] = &[only(
-    libc::SYS_bpf,
-    "bpf",
-    &[
-        &[is(0, BPF_MAP_LOOKUP_ELEM)],
-        &[is(0, BPF_MAP_UPDATE_ELEM)],
-        &[is(0, BPF_MAP_DELETE_ELEM)],
-        &[is(0, BPF_MAP_GET_NEXT_KEY)],
-        &[is(0, BPF_MAP_LOOKUP_BATCH)],
-        &[is(0, BPF_OBJ_GET_INFO_BY_FD)],
-        &[is(0, BPF_PROG_QUERY)],
-        &[is(0, BPF_ITER_CREATE)],
-    ],
-    "entries of open tables, snapshot, missed runs, neighbours; never load, make or attach",
-)];
+const TABLES: &[Call] = &[
+    only(
+        libc::SYS_bpf,
+        "bpf",
+        &[
+            &[is(0, BPF_MAP_LOOKUP_ELEM)],
+            &[is(0, BPF_MAP_UPDATE_ELEM)],
+            &[is(0, BPF_MAP_DELETE_ELEM)],
+            &[is(0, BPF_MAP_GET_NEXT_KEY)],
+            &[is(0, BPF_MAP_LOOKUP_BATCH)],
+            &[is(0, BPF_OBJ_GET_INFO_BY_FD)],
+            &[is(0, BPF_PROG_QUERY)],
+            &[is(0, BPF_ITER_CREATE)],
+        ],
+        "entries of open tables, snapshot, missed runs, neighbours; never load, make or attach",
+    ),
+    only(
+        libc::SYS_ioctl,
+        "ioctl",
+        &[&[is(1, PERF_EVENT_IOC_DISABLE)]],
+        "end of a tracepoint or probe",
+    ),
+];
 
 const PERF_BUFFER: &[Call] = &[only(
     libc::SYS_ioctl,
