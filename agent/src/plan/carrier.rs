@@ -57,6 +57,9 @@ fn sockops(facts: &HostFacts) -> Result<(), String> {
     if let Fact::No { why } = &facts.scope {
         return Err(format!("sockops programs hang on a cgroup: {why}"));
     }
+    if let Fact::No { why } = &facts.cgroup_programs {
+        return Err(format!("sockops programs hang on a cgroup: {why}"));
+    }
     let needed: [(&Fact, &str); 3] = [
         (&facts.sockops, "the kernel has no sockops programs"),
         (

@@ -31,6 +31,7 @@ pub(super) fn capable_host() -> HostFacts {
         packet_filters: Fact::Yes,
         clsact: Fact::Yes,
         kprobe: Fact::Yes,
+        cgroup_programs: Fact::Yes,
         conntrack: Fact::Yes,
         forwards: Fact::no("no device forwards packets"),
         lru_hash: Fact::Yes,
@@ -249,6 +250,17 @@ fn without_header_options_and_filters_connections_are_still_measured() {
         assert_eq!(variant(&plan), Some(ConnectionVariant::RawTracepoint));
         assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
     }
+}
+
+#[test]
+fn without_programs_on_cgroups_copies_carry_the_option() {
+    let plan = plan_without(|facts| facts.cgroup_programs = lacking());
+    assert_eq!(plan.mode.value, Mode::TcClone);
+    assert!(
+        plan.mode.reason.contains("hang on a cgroup"),
+        "{}",
+        plan.mode.reason
+    );
 }
 
 #[test]
