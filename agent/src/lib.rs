@@ -12,6 +12,7 @@
 
 // Control.
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod conntrack;
 pub mod doctor;

@@ -127,6 +127,16 @@ counters! {
     clone_devices,
     /// Devices that refuse packet filters now.
     clone_devices_refused,
+    /// Times that connection tracking threw news away because they were not read in time.
+    nat_dropped_overruns_total,
+    /// Messages of connection tracking that could not be read.
+    nat_dropped_invalid_total,
+    /// Translated connections beyond `limits.edges` kinds of them.
+    nat_dropped_overflow_total,
+    /// Connections that connection tracking told of, translated or not.
+    nat_connections_total,
+    /// Kinds of translations in the table now.
+    nat_translations,
     /// Mode observe: packets read.
     observe_packets_total,
     /// Mode observe: packets for which there was no room.
@@ -159,16 +169,6 @@ counters! {
     observe_namespaces,
     /// Mode observe: network namespaces with a process in scope at the start that are not watched.
     observe_namespaces_missed,
-    /// Times that connection tracking threw news away because they were not read in time.
-    nat_dropped_overruns_total,
-    /// Messages of connection tracking that could not be read.
-    nat_dropped_invalid_total,
-    /// Translated connections beyond `limits.edges` kinds of them.
-    nat_dropped_overflow_total,
-    /// Connections that connection tracking told of, translated or not.
-    nat_connections_total,
-    /// Kinds of translations in the table now.
-    nat_translations,
     /// Records decoded.
     record_decoded_total,
     /// Records that were too short or of an unknown kind.

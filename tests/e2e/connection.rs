@@ -161,7 +161,7 @@ pub(crate) fn retransmits<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Resul
             "retransmits {counted:?} instead of {truth:?}"
         );
         ensure!(
-            edge.server_side()?.out_of_order > 0,
+            edge.server_side()?.out_of_order > Some(0),
             "no segment out of order"
         );
         Ok(())
@@ -305,7 +305,7 @@ pub(crate) fn zero_windows(lab: &Lab, settings: &Settings) -> Result<()> {
     sending.succeed(TOOL_DEADLINE)?;
     scene.settle_and_stop(|topology| {
         let near = topology.edge(&shop(&client), endpoint)?.client_side()?;
-        ensure!(near.zero_windows > 0, "no zero window: {near:?}");
+        ensure!(near.zero_windows > Some(0), "no zero window: {near:?}");
         Ok(())
     })
 }

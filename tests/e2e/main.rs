@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abilities;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
@@ -18,6 +19,7 @@ mod filters;
 mod harm;
 mod jail;
 mod joins;
+mod lists;
 mod loss;
 mod nat;
 mod observe;
@@ -55,11 +57,13 @@ fn main() -> ExitCode {
         observe::CASES,
         connection::CASES,
         joins::CASES,
+        lists::CASES,
         harm::CASES,
         loss::CASES,
         upload::CASES,
         residue::CASES,
         jail::CASES,
+        abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,
         bad_config::CASES,

@@ -43,7 +43,7 @@ fn start(lab: &Lab, scene: &mut Scene<'_>, host: &Host, name: &str) -> Result<()
         from: Path::new(TYPES).join("vmlinux"),
         release: Some(kernel.release.clone()),
         build_id: kernel.build_id.clone(),
-        arch: std::env::consts::ARCH.to_owned(),
+        arch: None,
         out: agent.rootfs().join(pack::FOLDER),
     })?;
     agent.start()?;

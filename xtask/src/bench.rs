@@ -19,6 +19,8 @@ pub(crate) struct Args {
 enum Figure {
     /// Bytes of the same rows in our format and in the common ones; fails while the goal is missed
     Wire,
+    /// Precision and recall of each kind of evidence for an edge, in simulated fleets
+    Join,
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),
     /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
@@ -45,6 +47,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Figure::Wire => {
             child::become_program(&mut child::cargo(&["run", "--release", "-p", "wire-bench"]))
         }
+        Figure::Join => child::become_program(&mut child::cargo(&[
+            "run",
+            "--release",
+            "-p",
+            "collector",
+            "--example",
+            "join",
+        ])),
         Figure::Idle(args) => idle::run(args),
         Figure::Observe(args) => observe(args),
     }

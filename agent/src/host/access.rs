@@ -115,12 +115,28 @@ pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
     match refusal.is_empty() {
         true => {
             let why = "not permitted: attaching needs CAP_NET_ADMIN";
-            (Fact::unknown(why), assumed(why))
+            (Fact::no(why), assumed(why))
         }
         false => (
             Fact::no(format!("the kernel refuses filters on clsact: {refusal}")),
             assumed("it does not work with any set that was tried"),
         ),
+    }
+}
+
+/// Mounts that only one thread sees, tried on one that ends right afterwards.
+pub(super) fn private_mounts() -> Fact {
+    match jail::try_mounts() {
+        Ok(()) => Fact::Yes,
+        Err(error) => Fact::no(format!("{error:#}")),
+    }
+}
+
+/// Filters on system calls, tried on a thread that ends right afterwards.
+pub(super) fn seccomp() -> Fact {
+    match jail::try_seccomp() {
+        Ok(()) => Fact::Yes,
+        Err(error) => Fact::no(format!("a filter is refused: {error:#}")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use libbpf_rs::btf::types::{Func, Typedef};
 use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::query::ProgInfoIter;
-use libbpf_rs::{MapHandle, MapType, ProgramType, libbpf_sys};
+use libbpf_rs::{MapHandle, MapType, PerfBufferBuilder, ProgramType, libbpf_sys};
 
 use super::Fact;
 
@@ -226,6 +226,36 @@ pub(super) fn perf_event_array(bpf: &Fact) -> Fact {
     ask(bpf, "a perf event array", || {
         MapType::PerfEventArray.is_supported()
     })
+}
+
+/// Whether perf events can be opened, tried with the smallest perf buffer that there is: needs
+/// `CAP_PERFMON` or the like, and some hosts refuse perf_event_open(2) altogether.
+pub(super) fn perf_events(bpf: &Fact) -> Fact {
+    let array = perf_event_array(bpf);
+    if !array.is_yes() {
+        return array;
+    }
+    let opened = events_map().and_then(|map| PerfBufferBuilder::new(&map).pages(1).build());
+    match opened {
+        Ok(_) => Fact::Yes,
+        Err(error) => Fact::no(format!("opening one fails: {error:#}")),
+    }
+}
+
+fn events_map() -> libbpf_rs::Result<MapHandle> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(1);
+    MapHandle::create(
+        MapType::PerfEventArray,
+        Some("wb_trial"),
+        4,
+        4,
+        cpus,
+        &options,
+    )
 }
 
 /// Whether the tracepoint for changes of a socket's state exists: the kernel has a type

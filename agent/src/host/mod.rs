@@ -125,6 +125,8 @@ pub struct HostFacts {
     pub ring_buffer: Fact,
     /// Map type perf event array.
     pub perf_event_array: Fact,
+    /// Perf events can be opened: perf buffers and the kernel's own tracepoints need them.
+    pub perf_events: Fact,
     /// Iterator over all open files.
     pub file_iterator: Fact,
     /// Iterator over the entries of a map.
@@ -161,6 +163,12 @@ pub struct HostFacts {
     pub forwards: Fact,
     /// `kernel.unprivileged_bpf_disabled`, as it reads.
     pub unprivileged_bpf_disabled: Option<String>,
+    /// A mount namespace can be made, and mounts in it.
+    pub private_mounts: Fact,
+    /// System calls of a thread can be filtered.
+    pub seccomp: Fact,
+    /// What a filter finds can be written to the kernel's audit log.
+    pub seccomp_log: Fact,
     /// Lockdown mode, as it reads.
     pub lockdown: Option<String>,
     /// Security modules, as they read.
@@ -219,9 +227,13 @@ impl HostFacts {
             ("packet_filters", self.packet_filters.to_string()),
             ("packet_sockets", self.sockets.packets.to_string()),
             ("perf_event_array", self.perf_event_array.to_string()),
+            ("perf_events", self.perf_events.to_string()),
+            ("private_mounts", self.private_mounts.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
             ("scope", self.scope.to_string()),
+            ("seccomp", self.seccomp.to_string()),
+            ("seccomp_log", self.seccomp_log.to_string()),
             ("socket_lists", self.sockets.lists.to_string()),
             ("socket_news", self.sockets.news.to_string()),
             ("sockops", self.sockops.to_string()),
@@ -279,6 +291,7 @@ pub fn probe(config: &Config) -> HostFacts {
         lpm_trie: bpf::lpm_trie(&bpf),
         ring_buffer: bpf::ring_buffer(&bpf),
         perf_event_array: bpf::perf_event_array(&bpf),
+        perf_events: bpf::perf_events(&bpf),
         file_iterator: bpf::iterator(&btf, "task_file"),
         map_iterator: bpf::iterator(&btf, "bpf_map_elem"),
         tracefs: kernel::tracefs(),
@@ -288,6 +301,9 @@ pub fn probe(config: &Config) -> HostFacts {
         least_for_query: access::query(scope.as_ref().ok()),
         least_for_executables: access::executables(),
         unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
+        private_mounts: access::private_mounts(),
+        seccomp: access::seccomp(),
+        seccomp_log: kernel::seccomp_log(),
         lockdown: kernel::lockdown(),
         lsm: kernel::text("/sys/kernel/security/lsm"),
         memlock: kernel::memlock(),

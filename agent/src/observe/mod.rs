@@ -13,6 +13,7 @@ pub(crate) mod diag;
 mod entry;
 mod filter;
 pub(crate) mod frame;
+mod lister;
 mod namespace;
 mod open;
 mod owner;
@@ -41,6 +42,7 @@ use table::{Losses, Table};
 use waybill::{Fates, Reader};
 
 pub(crate) use filter::filter;
+pub use lister::Lister;
 pub(crate) use namespace::list;
 pub use open::{Opened, open};
 

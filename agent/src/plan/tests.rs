@@ -5,20 +5,21 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use super::{
-    Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
+    Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types,
+    decide,
 };
-use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
+use crate::config::{Config, Key, ModeWish, NatWish, Secret};
 use crate::host::{
     Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
 };
 
-fn capable_host() -> HostFacts {
+pub(super) fn capable_host() -> HostFacts {
     HostFacts {
         hostname: "host".into(),
         kernel: "6.1.0".into(),
         arch: "x86_64".into(),
         clocks: Clocks::default(),
-        capabilities: Capabilities::default(),
+        capabilities: Capabilities::from_status("CapEff:\t1ffffffffff\n", "CapEff").unwrap(),
         bpf: Fact::Yes,
         btf: Fact::Yes,
         btf_pack: Pack::NotNeeded,
@@ -36,6 +37,7 @@ fn capable_host() -> HostFacts {
         lpm_trie: Fact::Yes,
         ring_buffer: Fact::Yes,
         perf_event_array: Fact::Yes,
+        perf_events: Fact::Yes,
         file_iterator: Fact::Yes,
         map_iterator: Fact::Yes,
         tracefs: Fact::Yes,
@@ -60,10 +62,13 @@ fn capable_host() -> HostFacts {
         lockdown: Some("none".into()),
         lsm: None,
         memlock: None,
+        private_mounts: Fact::Yes,
+        seccomp: Fact::Yes,
+        seccomp_log: Fact::Yes,
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::defaults();
     config.keys = vec![Key {
         epoch: 1,
@@ -73,20 +78,24 @@ fn config() -> Config {
 }
 
 /// The plan of a capable host after `change`.
-fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
+pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
     let mut facts = capable_host();
     change(&mut facts);
     decide(&facts, &config())
 }
 
 /// Takes one ability away.
-type Take = fn(&mut HostFacts);
+pub(super) type Take = fn(&mut HostFacts);
 
-fn lacking() -> Fact {
+pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
-fn variant(plan: &Plan) -> Option<ConnectionVariant> {
+fn looks(plan: &Plan) -> [Look; 2] {
+    [plan.discovery.value, plan.snapshot.value]
+}
+
+pub(super) fn variant(plan: &Plan) -> Option<ConnectionVariant> {
     match &plan.connection {
         Family::Run(choice) => Some(choice.value),
         Family::Skip { .. } => None,
@@ -102,7 +111,7 @@ fn a_capable_host_gets_everything() {
         variant(&plan),
         Some(ConnectionVariant::RawTracepointAndSockops)
     );
-    assert!(plan.discovery.value && plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator; 2]);
     assert_eq!(
         plan.jail.capability_set().to_string(),
         "CAP_NET_ADMIN CAP_SYS_PTRACE"
@@ -112,6 +121,10 @@ fn a_capable_host_gets_everything() {
 #[test]
 fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its_reason() {
     let takes: [(&str, Take); 9] = [
+        ("hand records over", |facts| {
+            facts.ring_buffer = lacking();
+            facts.perf_events = lacking();
+        }),
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| {
             facts.btf = lacking();
@@ -130,7 +143,6 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         }),
         ("evict", |facts| facts.lru_hash = lacking()),
         ("prefixes", |facts| facts.lpm_trie = lacking()),
-        ("scope's cgroup", |facts| facts.scope = lacking()),
         ("hand records over", |facts| {
             facts.ring_buffer = lacking();
             facts.perf_event_array = lacking();
@@ -144,7 +156,8 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
         assert!(choice.reason.contains(words), "{}", choice.reason);
         assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
-        assert!(by_sockets.snapshot.value && by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        assert_eq!(looks(&by_sockets), [Look::Sockets; 2]);
+        assert!(by_sockets.absent.has(Columns::ZERO_WINDOWS));
         let plan = plan_without(|facts| {
             take(facts);
             facts.sockets.packets = lacking();
@@ -157,57 +170,9 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
             "{reason}"
         );
         assert_eq!(plan.mode.value, Mode::Observe, "{words}");
-        assert!(!plan.discovery.value && !plan.snapshot.value, "{words}");
+        assert_eq!(looks(&plan), [Look::No; 2], "{words}");
         assert!(plan.jail.capabilities.is_empty(), "{words}");
     }
-}
-
-#[test]
-fn the_operator_chooses_between_programs_and_sockets() {
-    let with = |hooks, change: Take| {
-        let mut config = config();
-        config.agent.hooks = hooks;
-        let mut facts = capable_host();
-        change(&mut facts);
-        decide(&facts, &config)
-    };
-    let forced = with(HooksWish::Sockets, |_| {});
-    assert_eq!(variant(&forced), Some(ConnectionVariant::Sockets));
-    assert!(forced.mode.reason.contains("agent.hooks"));
-    let kept = forced.jail.capability_set().to_string();
-    assert_eq!(kept, "CAP_SYS_PTRACE");
-    let refused = with(HooksWish::Kernel, |facts| facts.bpf = lacking());
-    let Family::Skip { reason } = &refused.connection else {
-        panic!("programs or nothing");
-    };
-    assert!(reason.contains("agent.hooks") && reason.contains("tried and refused"));
-}
-
-#[test]
-fn sockets_without_news_cannot_tell_what_short_connections_counted() {
-    let plan = plan_without(|facts| {
-        facts.bpf = lacking();
-        facts.sockets.news = lacking();
-    });
-    assert!(plan.absent.has(Columns::SEGMENTS_SENT) && !plan.absent.has(Columns::BYTES_SENT));
-}
-
-#[test]
-fn sockets_of_a_scope_that_is_not_there_are_not_followed() {
-    let mut config = config();
-    config.scope.cgroup = "/none".into();
-    let mut facts = capable_host();
-    facts.scope = lacking();
-    let plan = decide(&facts, &config);
-    assert_eq!(variant(&plan), None);
-    // Without a cgroup2 tree it is looked for in /proc.
-    facts.cgroup2 = Cgroup2::Missing {
-        why: "tried and refused".into(),
-    };
-    assert_eq!(
-        variant(&decide(&facts, &config)),
-        Some(ConnectionVariant::Sockets)
-    );
 }
 
 #[test]
@@ -221,7 +186,7 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
         assert_eq!(variant(&plan), Some(ConnectionVariant::ProbesAndFilters));
         assert_eq!(plan.mode.value, Mode::TcClone);
         assert_eq!(plan.transport.value, Transport::PerfBuffer);
-        assert!(!plan.discovery.value && !plan.snapshot.value);
+        assert_eq!(looks(&plan), [Look::Sockets; 2]);
         let tracing = |mount: &&JailMount| mount.source == Source::Tracefs { writable: true };
         assert!(plan.jail.mounts.iter().any(|mount| tracing(&mount)));
         let rows = plan.rows();
@@ -336,10 +301,16 @@ fn without_a_ring_buffer_records_come_through_perf_events() {
 #[test]
 fn each_iterator_costs_only_what_it_does() {
     let plan = plan_without(|facts| facts.file_iterator = lacking());
-    assert!(!plan.discovery.value && plan.snapshot.value);
-    assert!(plan.discovery.reason.contains("older than the agent"));
+    assert_eq!(looks(&plan), [Look::Sockets, Look::Iterator]);
+    assert!(plan.discovery.reason.contains("tried and refused"));
     let plan = plan_without(|facts| facts.map_iterator = lacking());
-    assert!(plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator, Look::Sockets]);
+    let neither = plan_without(|facts| {
+        facts.file_iterator = lacking();
+        facts.sockets.lists = lacking();
+    });
+    assert_eq!(looks(&neither), [Look::No, Look::Iterator]);
+    assert!(neither.discovery.reason.contains("older than the agent"));
 }
 
 #[test]
@@ -521,7 +492,7 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
         "{}",
         plan.mode.reason
     );
-    assert!(!plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Sockets; 2]);
     let rows = plan.rows();
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);
@@ -547,4 +518,56 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
     facts.forwards = Fact::no("no device forwards packets");
     config.nat = NatWish::On;
     assert!(decide(&facts, &config).nat.value);
+}
+
+#[test]
+fn every_process_is_in_scope_without_a_cgroup_tree() {
+    let take = |facts: &mut HostFacts| {
+        facts.cgroup2 = Cgroup2::Missing {
+            why: "tried and refused".into(),
+        };
+        facts.scope = lacking();
+    };
+    // The default scope is everything.
+    let plan = plan_without(take);
+    assert_eq!(plan.mode.value, Mode::TcClone, "{}", plan.mode.reason);
+    assert!(plan.mode.reason.contains("hang on a cgroup"));
+    let mut facts = capable_host();
+    take(&mut facts);
+    let mut below = config();
+    below.scope.cgroup = "/system.slice".into();
+    facts.sockets.packets = lacking();
+    let Family::Skip { reason } = decide(&facts, &below).connection else {
+        panic!("a scope that is not there cannot be measured");
+    };
+    assert!(reason.contains("scope's cgroup"), "{reason}");
+}
+
+#[test]
+fn who_accepts_is_told_where_tracepoints_of_system_calls_can_be_attached() {
+    assert!(plan_without(|_| {}).accept.value);
+    let takes: [Take; 2] = [
+        |facts| facts.tracefs = lacking(),
+        |facts| facts.perf_events = lacking(),
+    ];
+    for take in takes {
+        let plan = plan_without(take);
+        assert!(!plan.accept.value);
+        let reason = plan.accept.reason;
+        assert!(reason.contains("process that listens"), "{reason}");
+        assert!(reason.contains("tried and refused"), "{reason}");
+    }
+    let mut perf = config();
+    perf.agent.transport = crate::config::TransportWish::Perf;
+    let mut facts = capable_host();
+    facts.perf_events = lacking();
+    let plan = decide(&facts, &perf);
+    assert_eq!(plan.transport.value, Transport::RingBuffer);
+}
+
+#[test]
+fn a_capability_that_is_not_there_is_not_kept() {
+    let plan =
+        plan_without(|facts| facts.capabilities = [Capability::NET_ADMIN].into_iter().collect());
+    assert_eq!(plan.jail.capability_set().to_string(), "CAP_NET_ADMIN");
 }

@@ -24,6 +24,9 @@ const MAX_ENDS: usize = 256;
 /// An address and the endpoint it dialled.
 type Pair = ([u8; 16], Endpoint);
 
+/// Connections of the window, and before it, by gateway and the pairs it takes in and lets out.
+type Sums = BTreeMap<((HostId, u32), Pair, Pair), (u64, u64)>;
+
 /// What a gateway made of a pair.
 struct Translation {
     gateway: (HostId, u32),
@@ -34,10 +37,13 @@ struct Translation {
 }
 
 /// Where connections of a pair come out, and by how many gateways.
+#[derive(Clone)]
 struct End {
     to: Pair,
     opened: u64,
     before: u64,
+    /// Connections of others are among them.
+    merged: bool,
     gateways: Vec<(HostId, u32)>,
 }
 
@@ -77,22 +83,30 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links) {
     ];
     for count in counts {
         for (from, clients) in &left.clients {
-            let ends = translations.ends(*from);
-            let exits = translations.exits(&ends);
-            for end in &ends {
-                let meeting = Meeting {
-                    from: *from,
-                    end,
-                    clients,
-                    servers: left.servers.get(&end.to).map_or(&[], Vec::as_slice),
-                    one_exit: exits == 1,
-                    one_entry: end.gateways.len() == 1 && translations.entries(end.to) == 1,
-                };
-                meeting.link(count(end), &names, rows, links);
-            }
-            if !ends.is_empty() && !ends.iter().any(|end| left.reported.1.contains(&end.to)) {
+            let groups = translations.groups(*from, clients, rows);
+            for (own, clients) in &groups {
+                let mut starts = translations.starts(*from, *own).to_vec();
+                if own.is_none() {
+                    starts
+                        .retain(|at| !groups.contains_key(&Some(translations.all[*at].gateway.0)));
+                }
+                let (ends, certain) = translations.ends(*from, &starts, &left.reported.0);
+                let exits = translations.exits(&ends);
+                for end in &ends {
+                    let meeting = Meeting {
+                        from: *from,
+                        end,
+                        clients,
+                        servers: left.servers.get(&end.to).map_or(&[], Vec::as_slice),
+                        one_exit: exits == 1,
+                        one_entry: end.gateways.len() == 1 && translations.entries(end.to) == 1,
+                    };
+                    meeting.link(count(end), &names, rows, links);
+                }
+                let reported = ends.iter().any(|end| left.reported.1.contains(&end.to));
                 for row in clients {
-                    rows.all[*row].translated = true;
+                    rows.all[*row].shared |= !certain;
+                    rows.all[*row].translated |= certain && !ends.is_empty() && !reported;
                 }
             }
         }
@@ -109,7 +123,7 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links) {
 
 impl Translations {
     fn of(nats: &[Nat]) -> Self {
-        let mut sums: BTreeMap<((HostId, u32), Pair, Pair), (u64, u64)> = BTreeMap::new();
+        let mut sums = Sums::new();
         for nat in nats {
             let (from, to) = ((nat.client, nat.dialled), (nat.source, nat.server));
             if from != to {
@@ -140,34 +154,74 @@ impl Translations {
         }
     }
 
-    /// Where connections of a pair come out, nearest first.
-    fn ends(&self, from: Pair) -> Vec<End> {
+    /// Clients of a pair, by the host that translates it for its own ones.
+    ///
+    /// Every host has the same addresses for its containers, and translates them itself; no other
+    /// gateway means these.
+    fn groups(
+        &self,
+        from: Pair,
+        clients: &[usize],
+        rows: &Rows,
+    ) -> BTreeMap<Option<HostId>, Vec<usize>> {
+        let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for row in clients {
+            let host = rows.all[*row].key.node.host;
+            let own = (!self.starts(from, Some(host)).is_empty()).then_some(host);
+            groups.entry(own).or_default().push(*row);
+        }
+        groups
+    }
+
+    /// The translations of a pair, those of one host if it is given.
+    fn starts(&self, from: Pair, own: Option<HostId>) -> &[usize] {
+        let all = self.by_from.get(&from).map_or(&[][..], Vec::as_slice);
+        let Some(own) = own else { return all };
+        // They are in the order of their gateways.
+        let first = all.partition_point(|at| self.all[*at].gateway.0 < own);
+        let last = all.partition_point(|at| self.all[*at].gateway.0 <= own);
+        &all[first..last]
+    }
+
+    /// Where connections of a pair come out, nearest first; false where that is not certain.
+    ///
+    /// Several that dial one pair are one to the gateway that takes it in. Where that gateway has
+    /// several ways out, nothing says who took which.
+    fn ends(&self, from: Pair, starts: &[usize], reported: &BTreeSet<Pair>) -> (Vec<End>, bool) {
         let mut ends: Vec<End> = Vec::new();
         let mut visited = BTreeSet::new();
+        let mut certain = self.step((from, starts), None, reported, &mut visited, &mut ends);
         let mut next = 0;
-        self.step(from, None, &mut visited, &mut ends);
-        while next < ends.len() && ends.len() < MAX_ENDS {
+        while next < ends.len() {
             if ends[next].gateways.len() < MAX_HOPS {
-                self.step(ends[next].to, Some(next), &mut visited, &mut ends);
+                let (to, last) = (ends[next].to, ends[next].clone());
+                let outs = (to, self.starts(to, None));
+                certain &= self.step(outs, Some(&last), reported, &mut visited, &mut ends);
             }
             next += 1;
         }
-        ends
+        (ends, certain)
     }
 
     /// Adds what the gateways that take in a pair make of it, each once.
     fn step(
         &self,
-        from: Pair,
-        last: Option<usize>,
+        (from, outs): (Pair, &[usize]),
+        last: Option<&End>,
+        reported: &BTreeSet<Pair>,
         visited: &mut BTreeSet<usize>,
         ends: &mut Vec<End>,
-    ) {
-        for at in self.by_from.get(&from).into_iter().flatten() {
+    ) -> bool {
+        let sources = self.entries(from) + usize::from(reported.contains(&from));
+        let merged = sources > 1 || last.is_some_and(|end| end.merged);
+        let ways: BTreeSet<Endpoint> = outs.iter().map(|at| self.all[*at].to.1).collect();
+        if merged && ways.len() > 1 {
+            return false;
+        }
+        for at in outs {
             if ends.len() < MAX_ENDS && visited.insert(*at) {
                 let one = &self.all[*at];
-                let last = last.map(|at| &ends[at]);
-                let most = last.map_or((u64::MAX, u64::MAX), |end| (end.opened, end.before));
+                let most = last.map_or((u64::MAX, u64::MAX), |e| (e.opened, e.before));
                 let mut gateways = last.map_or(Vec::new(), |end| end.gateways.clone());
                 gateways.push(one.gateway);
                 ends.push(End {
@@ -175,9 +229,11 @@ impl Translations {
                     opened: one.opened.min(most.0),
                     before: one.before.min(most.1),
                     gateways,
+                    merged,
                 });
             }
         }
+        true
     }
 
     /// Number of endpoints at which the last gateway lets them out.
@@ -213,9 +269,7 @@ impl Left {
                 ),
             };
             reported.insert(pair);
-            if row.rest > 0 {
-                map.entry(pair).or_default().push(at);
-            }
+            map.entry(pair).or_default().push(at);
         }
         left
     }
@@ -237,12 +291,20 @@ impl Meeting<'_> {
     /// Links them, if it is certain who is meant, with at most so many connections.
     fn link(&self, most: u64, names: &BTreeMap<HostId, &str>, rows: &mut Rows, links: &mut Links) {
         let gateways = &self.end.gateways;
-        let near = |side: &[usize], pair: &Pair, gateway| -> Vec<usize> {
-            let near = |at: &&usize| reachable(&rows.all[**at], pair, gateway);
-            side.iter().filter(near).copied().collect()
+        let near = |side: &[usize], pair: &Pair, gateway: Option<&(HostId, u32)>| {
+            let all = side.iter().copied();
+            let all = all.filter(|at| reachable(&rows.all[*at], pair, gateway));
+            let host = |at: &usize| Some(rows.all[*at].key.node.host) == gateway.map(|(h, _)| *h);
+            // Every host has the same addresses for its containers. Those that a gateway has on
+            // its own host are the ones it means.
+            let (own, others): (Vec<usize>, Vec<usize>) = all.partition(host);
+            let mut side = if own.is_empty() { others } else { own };
+            let unique = rows.of_one_namespace(&side);
+            side.retain(|at| rows.all[*at].rest > 0);
+            (side, unique)
         };
-        let clients = near(self.clients, &self.from, gateways.first());
-        let servers = near(self.servers, &self.end.to, gateways.last());
+        let (clients, one_client) = near(self.clients, &self.from, gateways.first());
+        let (servers, one_server) = near(self.servers, &self.end.to, gateways.last());
         if clients.is_empty() || servers.is_empty() {
             return;
         }
@@ -254,7 +316,7 @@ impl Meeting<'_> {
             (1, _) => self.one_entry,
             _ => false,
         };
-        if !decidable || !rows.of_one_namespace(&clients) || !rows.of_one_namespace(&servers) {
+        if !decidable || !one_client || !one_server {
             for row in clients.iter().chain(&servers) {
                 rows.all[*row].shared = true;
             }

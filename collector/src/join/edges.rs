@@ -13,11 +13,8 @@ use wire::{Endpoint, Role};
 use super::confidence::{self, ONE_SIDED};
 use super::counters::Counters;
 use super::rows::{Link, Links, MAX_VIA, NodeKey, Row, Rows};
-use super::{HostId, Input, reason};
-use crate::accept::hex;
-use crate::topology::{
-    Edge, EdgeCounters, Evidence, EvidenceKind, Node, NodeKind, ProcessNode, Reason, Via,
-};
+use super::{HostId, Input, nodes, reason};
+use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Node, Reason, Via};
 
 /// What a topology lists.
 pub(super) struct Assembled {
@@ -28,7 +25,7 @@ pub(super) struct Assembled {
 
 /// One side of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
+pub(super) enum Side {
     Process(NodeKey),
     Address(IpAddr),
 }
@@ -282,11 +279,11 @@ fn finish(input: &Input, edges: &BTreeMap<EdgeKey, Parts>) -> Assembled {
         .iter()
         .map(|(host, name)| (*host, name.as_str()))
         .collect();
-    let ids = ids(&sides, &hostnames);
-    let processes = processes(input);
+    let ids = nodes::ids(&sides, &hostnames);
+    let processes = nodes::processes(input);
     let mut nodes: Vec<Node> = sides
         .iter()
-        .map(|side| node(side, &ids[*side], &hostnames, &processes))
+        .map(|side| nodes::node(side, &ids[*side], &hostnames, &processes))
         .collect();
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
     let mut assembled = Assembled {
@@ -316,104 +313,4 @@ fn finish(input: &Input, edges: &BTreeMap<EdgeKey, Parts>) -> Assembled {
         });
     }
     assembled
-}
-
-/// A unique id for each node: readable where names are unique, still unique where they are not.
-fn ids<'a>(
-    sides: &BTreeSet<&'a Side>,
-    hostnames: &BTreeMap<HostId, &str>,
-) -> BTreeMap<&'a Side, String> {
-    let mut sharers: BTreeMap<&str, BTreeSet<HostId>> = BTreeMap::new();
-    for (host, name) in hostnames {
-        sharers.entry(name).or_default().insert(*host);
-    }
-    let mut ids = BTreeMap::new();
-    let mut taken = BTreeSet::new();
-    for side in sides {
-        let id = match side {
-            Side::Address(ip) => ip.to_string(),
-            Side::Process(key) => {
-                let full = hex(&key.host.0);
-                let host = match hostnames.get(&key.host).filter(|name| !name.is_empty()) {
-                    None => full.clone(),
-                    Some(name) if sharers[*name].len() == 1 => (*name).to_owned(),
-                    Some(name) => format!("{name}#{}", &full[..8]),
-                };
-                let mut id = format!("{host}/{}", key.service);
-                // Names are the hosts' own words: two may still have chosen the same id.
-                while taken.contains(&id) {
-                    id = format!("{id}#{full}");
-                }
-                id
-            }
-        };
-        taken.insert(id.clone());
-        ids.insert(*side, id);
-    }
-    ids
-}
-
-/// The process that describes each node: the one last reported.
-fn processes(input: &Input) -> BTreeMap<(HostId, &str), &super::Process> {
-    let mut best: BTreeMap<(HostId, &str), &super::Process> = BTreeMap::new();
-    for flow in &input.flows {
-        let Some(process) = flow.process.map(|at| &input.processes[at]) else {
-            continue;
-        };
-        let rank = |p: &super::Process| {
-            let row = &p.row;
-            (
-                p.last_ms,
-                Reverse(row.process_id),
-                row.exe.clone(),
-                row.cgroup.clone(),
-                row.comm.clone(),
-                row.tags.clone(),
-            )
-        };
-        best.entry((flow.host, super::rows::service(Some(process))))
-            .and_modify(|known| {
-                if rank(process) > rank(known) {
-                    *known = process;
-                }
-            })
-            .or_insert(process);
-    }
-    best
-}
-
-fn node(
-    side: &Side,
-    id: &str,
-    hostnames: &BTreeMap<HostId, &str>,
-    processes: &BTreeMap<(HostId, &str), &super::Process>,
-) -> Node {
-    let Side::Process(key) = side else {
-        return Node {
-            id: id.to_owned(),
-            kind: NodeKind::Address,
-            process: None,
-        };
-    };
-    let row = processes
-        .get(&(key.host, key.service.as_str()))
-        .map(|process| process.row.clone())
-        .unwrap_or_default();
-    Node {
-        id: id.to_owned(),
-        kind: NodeKind::Process,
-        process: Some(ProcessNode {
-            host: hex(&key.host.0),
-            hostname: hostnames
-                .get(&key.host)
-                .map_or(String::new(), ToString::to_string),
-            service: key.service.clone(),
-            exe: row.exe,
-            comm: row.comm,
-            cgroup: row.cgroup,
-            container: row.container,
-            unit: row.unit,
-            tags: row.tags.into_iter().collect(),
-        }),
-    }
 }

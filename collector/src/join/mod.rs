@@ -15,6 +15,7 @@ pub mod confidence;
 mod conntrack;
 pub mod counters;
 mod edges;
+mod nodes;
 mod reason;
 mod rows;
 mod sequence;

@@ -1,9 +1,9 @@
 //! One batch into the tables, inside the caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use wire::{EdgeRow, Endpoint, EventRow, HostRow, NatRow, ProcessRow, Role, SightingRow};
+use wire::{EdgeRow, Endpoint, EventRow, HostRow, ProcessRow, Role, SightingRow};
 
-use super::histogram;
+use super::{histogram, nat};
 use crate::accept::Opened;
 
 /// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
@@ -25,11 +25,11 @@ pub enum Outcome {
 
 /// Where and when rows of a batch belong.
 #[derive(Clone, Copy)]
-struct Context {
-    boot: i64,
-    sequence: i64,
+pub(super) struct Context {
+    pub(super) boot: i64,
+    pub(super) sequence: i64,
     start_ms: i64,
-    end_ms: i64,
+    pub(super) end_ms: i64,
 }
 
 /// The key of a flow: endpoints without the ephemeral port, and that port.
@@ -76,7 +76,7 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
         put_event(db, context, row)?;
     }
     for row in &opened.batch.nats {
-        put_nat(db, context, row)?;
+        nat::put(db, context, row)?;
     }
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
@@ -297,45 +297,6 @@ fn put_event(db: &Connection, context: Context, row: &EventRow) -> Result<()> {
     Ok(())
 }
 
-fn put_nat(db: &Connection, context: Context, row: &NatRow) -> Result<()> {
-    let nat: i64 = db
-        .prepare_cached(
-            "INSERT INTO nat (boot_id, netns, client, dialled_addr, dialled_port, source,
-                 server_addr, server_port, since_ms, last_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT DO UPDATE SET last_ms = max(last_ms, excluded.last_ms)
-             RETURNING id",
-        )?
-        .query_row(
-            params![
-                context.boot,
-                row.netns,
-                row.client,
-                row.dialled.addr,
-                row.dialled.port,
-                row.source,
-                row.server.addr,
-                row.server.port,
-                signed(row.since_ms),
-                context.end_ms,
-            ],
-            |row| row.get(0),
-        )?;
-    db.prepare_cached(
-        "INSERT INTO nat_sample (nat_id, end_ms, sequence, opened) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (nat_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
-             opened = excluded.opened
-         WHERE excluded.sequence >= sequence",
-    )?
-    .execute(params![
-        nat,
-        context.end_ms,
-        context.sequence,
-        signed(row.opened),
-    ])?;
-    Ok(())
-}
-
 fn put_host(db: &Connection, host: i64, context: Context, row: &HostRow) -> Result<()> {
     let report = serde_json::json!({
         "kernel": row.kernel,
@@ -419,7 +380,7 @@ fn split(
 }
 
 /// SQLite's integers are signed; a counter that reaches 2^63 stays there.
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wire::{Columns, Endpoint, Part, ProcessRow, Role};
 
-use super::{Error, histogram, migrate};
+use super::{Error, histogram, migrate, nat};
 use crate::join::counters::COUNTERS;
-use crate::join::{Counters, Flow, HostId, Input, Nat, Process, Sighting};
+use crate::join::{Counters, Flow, HostId, Input, Process, Sighting};
 
 /// Most tokens that stand for the connections of one flow that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
@@ -321,31 +321,10 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// Translations that were counted in the window, and those known from before while their
-    /// agent reported in it: what they opened may still be open.
     fn nats(&mut self) -> Result<(), Error> {
-        let Window { from_ms, to_ms } = self.window;
-        let mut statement = self
-            .db
-            .prepare(
-                "SELECT host.host, nat.netns, nat.client, nat.dialled_addr, nat.dialled_port,
-                     nat.source, nat.server_addr, nat.server_port,
-                     (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?1
-                      ORDER BY end_ms DESC LIMIT 1),
-                     (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?2
-                      ORDER BY end_ms DESC LIMIT 1)
-                 FROM nat JOIN boot ON boot.id = nat.boot_id JOIN host ON host.id = boot.host_id
-                 WHERE nat.last_ms > ?1
-                     OR (boot.last_ms > ?1 AND boot.first_ms <= ?2)",
-            )
-            .map_err(failed)?;
-        let mut rows = statement.query([from_ms, to_ms]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            // A row without a sample up to the end of the window began after it.
-            if let Some(nat) = nat(row).map_err(failed)? {
-                self.take_row()?;
-                self.input.nats.push(nat);
-            }
+        for nat in nat::window(self.db, self.window, self.rows_left).map_err(failed)? {
+            self.take_row()?;
+            self.input.nats.push(nat);
         }
         Ok(())
     }
@@ -461,30 +440,6 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
             tags: serde_json::from_str(&tags).unwrap_or_default(),
         },
     })
-}
-
-fn nat(row: &Row<'_>) -> rusqlite::Result<Option<Nat>> {
-    let before: Option<i64> = row.get(8)?;
-    let upto: Option<i64> = row.get(9)?;
-    let Some(upto) = upto else { return Ok(None) };
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
-    let before = before.map_or(0, number);
-    Ok(Some(Nat {
-        host: HostId(row.get(0)?),
-        netns: row.get(1)?,
-        client: row.get(2)?,
-        dialled: Endpoint {
-            addr: row.get(3)?,
-            port: row.get(4)?,
-        },
-        source: row.get(5)?,
-        server: Endpoint {
-            addr: row.get(6)?,
-            port: row.get(7)?,
-        },
-        opened: number(upto).saturating_sub(before),
-        before,
-    }))
 }
 
 fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {

@@ -7,6 +7,8 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::nat;
+
 /// Rows of each kind a step may delete.
 const STEP_ROWS: i64 = 2000;
 
@@ -64,7 +66,7 @@ impl Retention {
         let (subjects, samples) = self.subjects(db, horizon)?;
         deleted.samples += samples;
         deleted.identities = subjects;
-        deleted.nats += self.nats(db, horizon)?;
+        deleted.nats += nat::retain(db, horizon, horizon.saturating_sub(self.age_ms), STEP_ROWS)?;
         let (flows, round_over) = self.flows(db)?;
         deleted.identities += flows + unreferenced(db, horizon)?;
         let full = STEP_ROWS.unsigned_abs();
@@ -109,24 +111,6 @@ impl Retention {
             run(db, "DELETE FROM subject WHERE id = ?1", params![subject])?;
         }
         Ok((over.len() as u64, samples))
-    }
-
-    /// Translations that are over, as subjects are, with their last samples.
-    fn nats(&self, db: &Connection, horizon: i64) -> Result<u64> {
-        let idle = horizon.saturating_sub(self.age_ms);
-        let over: Vec<i64> = db
-            .prepare_cached(
-                "SELECT nat.id FROM nat JOIN boot ON boot.id = nat.boot_id
-                 WHERE nat.last_ms <= ?1 AND (boot.last_ms <= ?1 OR nat.last_ms <= ?2) LIMIT ?3",
-            )?
-            .query_map(params![horizon, idle, STEP_ROWS], |row| row.get(0))?
-            .collect::<Result<_>>()?;
-        let mut deleted = 0;
-        for nat in &over {
-            run(db, "DELETE FROM nat_sample WHERE nat_id = ?1", params![nat])?;
-            deleted += run(db, "DELETE FROM nat WHERE id = ?1", params![nat])?;
-        }
-        Ok(deleted)
     }
 
     /// The next flows of the round that nothing refers to; true when the round is over.

@@ -114,12 +114,10 @@ pub struct Counters {
     /// Segments retransmitted.
     #[serde(deserialize_with = "absent_as_zero")]
     pub retransmits: u64,
-    /// Segments received out of order.
-    #[serde(deserialize_with = "absent_as_zero")]
-    pub out_of_order: u64,
-    /// Zero-window advertisements received.
-    #[serde(deserialize_with = "absent_as_zero")]
-    pub zero_windows: u64,
+    /// Segments received out of order; `None` where the host cannot count them.
+    pub out_of_order: Option<u64>,
+    /// Zero-window advertisements received; `None` where the host cannot count them.
+    pub zero_windows: Option<u64>,
     /// Quantiles of the time to connect, microseconds.
     pub connect_latency_us: Option<Quantiles>,
     /// Quantiles of the round-trip time, microseconds.
