@@ -21,6 +21,7 @@ mod jail;
 mod joins;
 mod loss;
 mod nat;
+mod neighbours;
 mod observe;
 mod residue;
 mod scene;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         connection::CASES,
         joins::CASES,
         harm::CASES,
+        neighbours::CASES,
         loss::CASES,
         upload::CASES,
         residue::CASES,
