@@ -2,6 +2,8 @@
 //!
 //! One closed enum, `Wake`, lists all that can set it going.
 
+mod report;
+
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,11 +27,10 @@ use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
-use crate::observe::{self, Observer};
+use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
 use crate::spool;
-use crate::status::Status;
 
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -96,6 +97,8 @@ pub struct Parts {
     pub gateway: Option<Gateway>,
     /// Where connections come from without programs.
     pub observer: Option<Observer>,
+    /// What looks at open connections where programs have no iterators.
+    pub lister: Option<Lister>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Spool and upload threads.
@@ -361,8 +364,14 @@ impl EventLoop {
         let Some(loaded) = &mut self.parts.loaded else {
             return Ok(());
         };
-        let (events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
+        let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
         let now = now()?;
+        if let Some(lister) = &mut self.parts.lister {
+            let listeners = &loaded.maps.listeners;
+            events.extend(lister.adopt(now, |netns, port, process| {
+                kernel::tell_listener(listeners, netns, port, process);
+            }));
+        }
         self.parts.metrics.record_dropped_invalid_total.add(invalid);
         self.parts
             .metrics
@@ -406,11 +415,24 @@ impl EventLoop {
             return Ok(());
         };
         let before = Counters::read(&loaded.maps.counters)?;
-        let events = match kernel::snapshot(loaded) {
-            Ok(Some((events, invalid))) => {
-                self.parts.metrics.record_dropped_invalid_total.add(invalid);
-                events
-            }
+        let read = match &mut self.parts.lister {
+            Some(lister) => match kernel::entries(&loaded.maps.connections) {
+                Ok(entries) => {
+                    let found = entries.len() as u64;
+                    Ok(Some((lister.snapshot(&entries, now()?), found)))
+                }
+                Err(error) => Err(error),
+            },
+            None => kernel::snapshot(loaded).map(|read| {
+                read.map(|(events, invalid)| {
+                    self.parts.metrics.record_dropped_invalid_total.add(invalid);
+                    let found = events.len() as u64;
+                    (events, found)
+                })
+            }),
+        };
+        let (events, found) = match read {
+            Ok(Some(read)) => read,
             Ok(None) => return Ok(()),
             Err(error) => {
                 warn!(error = format!("{error:#}").as_str(); "no snapshot in this interval");
@@ -429,136 +451,13 @@ impl EventLoop {
         // A lower bound while connections come and go: what is missing for certain.
         let inserted = before.get(bpf::abi::WB_COUNT_CONNECTIONS_INSERTED);
         let deleted = after.get(bpf::abi::WB_COUNT_CONNECTIONS_DELETED);
-        let missing = inserted
-            .saturating_sub(deleted)
-            .saturating_sub(events.len() as u64);
+        let missing = inserted.saturating_sub(deleted).saturating_sub(found);
         self.evicted = self.evicted.max(missing);
         self.parts
             .metrics
             .kernel_connections_dropped_evicted_total
             .set(self.evicted);
         Ok(())
-    }
-
-    /// Publishes what the kernel counted, and looks whether the cgroup is shared by now.
-    fn report_kernel(&mut self, now: Now) -> Vec<(String, String)> {
-        let Some(loaded) = &mut self.parts.loaded else {
-            return Vec::new();
-        };
-        match Counters::read(&loaded.maps.counters) {
-            Ok(counters) => counters.publish(&self.parts.metrics),
-            Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
-        }
-        match loader::missed_runs(&loaded.object) {
-            Ok(missed) => self
-                .parts
-                .metrics
-                .kernel_programs_dropped_runs_total
-                .set(missed),
-            Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
-        }
-        let mut settings = loaded.settings;
-        if let Some(shared) = loader::is_shared(loaded.cgroup.as_ref(), loaded.sockops_id) {
-            settings.keep_cb_flags = u8::from(shared);
-        }
-        if let Some(filters) = &loaded.filters {
-            settings.clone = loader::clone_flags(filters);
-        }
-        if settings != loaded.settings {
-            loaded.settings = settings;
-            if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
-                warn!(error = format!("{error:#}").as_str(); "settings not changed");
-            }
-        }
-        kernel::paths_off(&loaded.maps.paths, now.monotonic_ns()).unwrap_or_else(|error| {
-            warn!(error = format!("{error:#}").as_str(); "negative cache not read");
-            Vec::new()
-        })
-    }
-
-    fn report_aggregate(&self) {
-        let metrics = &self.parts.metrics;
-        let losses = self.connections.losses();
-        let (connections, edges) = self.connections.sizes();
-        metrics
-            .aggregate_connections_full_total
-            .set(losses.connections_full);
-        metrics
-            .aggregate_connections_dropped_lost_total
-            .set(losses.connections_lost);
-        metrics
-            .aggregate_edges_dropped_overflow_total
-            .set(losses.edges_overflowed);
-        metrics
-            .aggregate_sightings_dropped_total
-            .set(losses.sightings_dropped);
-        metrics
-            .aggregate_sightings_unsampled_total
-            .set(losses.sightings_unsampled);
-        metrics
-            .aggregate_events_dropped_total
-            .set(losses.events_dropped);
-        metrics
-            .process_identities_dropped_overflow_total
-            .set(self.parts.identities.overflowed());
-        metrics.aggregate_connections.set(connections as u64);
-        metrics.aggregate_edges.set(edges as u64);
-        metrics
-            .aggregate_sample_level
-            .set(u64::from(self.connections.sample_level()));
-    }
-
-    /// A batch that was lost may have carried the names of processes that are still in use.
-    fn repair_names(&mut self) {
-        let lost = self.parts.metrics.batches_lost();
-        if lost != self.batches_lost {
-            self.batches_lost = lost;
-            self.parts.identities.resend();
-        }
-    }
-
-    /// The host row when it is due, or when something an operator must know changed.
-    fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
-        let mut said: Vec<(String, String)> = self
-            .parts
-            .metrics
-            .snapshot()
-            .into_iter()
-            .filter(|(name, _)| name.contains("_dropped_") || name.contains("_evicted_"))
-            .map(|(name, value)| (name, value.to_string()))
-            .collect();
-        said.extend(
-            paths_off
-                .iter()
-                .map(|(peer, _)| (peer.clone(), String::new())),
-        );
-        let due = self
-            .host_row_at
-            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
-        if !due && said == self.host_row_said {
-            return Vec::new();
-        }
-        self.host_row_at = Some(Instant::now());
-        self.host_row_said = said;
-        let mut row = self.parts.host.clone();
-        row.paths_off = paths_off.to_vec();
-        row.counters = self.parts.metrics.snapshot();
-        vec![row]
-    }
-
-    fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
-        let status = Status {
-            pid: std::process::id(),
-            started_ms: self.parts.host.started_ms,
-            written_ms: now.unix_ms,
-            mode: self.parts.host.mode.clone(),
-            plan: self.parts.host.plan.clone(),
-            paths_off,
-            counters: self.parts.metrics.snapshot().into_iter().collect(),
-        };
-        if let Err(error) = status.write(&self.parts.run_dir) {
-            warn!(error:% = error; "status not written");
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use libbpf_rs::{
 use crate::config::Config;
 use crate::filters::{Filters, Programs};
 use crate::jail::CGROUP_DIR;
-use crate::plan::{ConnectionVariant, Family, Plan, Transport};
+use crate::plan::{ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use probes::{Probes, clean as clean_probes};
 pub use tables::{beat, clone_flags, write_settings};
@@ -143,6 +143,8 @@ pub struct Maps {
     pub records: MapHandle,
     /// Connections.
     pub connections: MapHandle,
+    /// Listeners.
+    pub listeners: MapHandle,
     /// The agent's sign of life.
     pub heartbeat: MapHandle,
 }
@@ -248,6 +250,7 @@ impl Maps {
             config: handle("config")?,
             records: handle("records")?,
             connections: handle("connections")?,
+            listeners: handle("listeners")?,
             heartbeat: handle("heartbeat")?,
         })
     }
@@ -315,8 +318,8 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
             // Probes miss what comes while another one runs, and nothing can make up for it.
             AGAIN | THIRD | "wb_conn_window" => !variant.has_probes(),
             LISTENING => variant.has_probes(),
-            "wb_conn_live" => plan.snapshot.value,
-            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value,
+            "wb_conn_live" => plan.snapshot.value == Look::Iterator,
+            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value == Look::Iterator,
             "wb_conn_accept4" | "wb_conn_accept" => plan.accept.value,
             _ => true,
         })

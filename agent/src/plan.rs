@@ -4,6 +4,8 @@
 //! Every choice has a reason in an operator's words, because `doctor` prints it.
 
 mod carrier;
+mod hooks;
+mod looks;
 mod needs;
 mod seccomp;
 mod sockets;
@@ -15,7 +17,7 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use crate::config::{Config, HooksWish, NatWish, TransportWish};
-use crate::host::{Fact, HostFacts, Pack};
+use crate::host::{HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
 pub use seccomp::{Caller, Seccomp, SeccompMode};
@@ -140,6 +142,17 @@ impl ConnectionVariant {
     }
 }
 
+/// How open connections are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Not at all.
+    No,
+    /// By programs over the kernel's own lists.
+    Iterator,
+    /// By diagnostic sockets.
+    Sockets,
+}
+
 /// What the programs are fitted to the kernel by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Types {
@@ -161,11 +174,11 @@ pub struct Plan {
     /// Family `connection`.
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
-    pub discovery: Choice<bool>,
+    pub discovery: Choice<Look>,
     /// Tell who accepts a connection from who listens for it.
     pub accept: Choice<bool>,
     /// Read the counters of living connections at each interval.
-    pub snapshot: Choice<bool>,
+    pub snapshot: Choice<Look>,
     /// Family `nat`: read what connection tracking translates.
     pub nat: Choice<bool>,
     /// Columns of edges that this host cannot measure.
@@ -283,8 +296,20 @@ impl Plan {
             self.discovery = sockets::lists();
             self.snapshot = sockets::lists();
             self.absent = sockets::absent(facts);
-            self.jail = needs::decide(facts, config, &self.connection, self.transport.value);
+            self.jail = needs::decide(
+                facts,
+                config,
+                &self.connection,
+                (self.transport.value, false),
+            );
         }
+    }
+
+    /// Whether what is open is looked at by diagnostic sockets beside the programs.
+    #[must_use]
+    pub fn lists_sockets(&self) -> bool {
+        let looks = [self.discovery.value, self.snapshot.value];
+        !self.is_by_sockets() && looks.contains(&Look::Sockets)
     }
 
     /// Whether connections are followed by sockets.
@@ -295,16 +320,25 @@ impl Plan {
 
     /// Gives up the family that follows connections, and all that only it needs.
     pub fn skip_connection(&mut self, reason: &str) {
-        let off = || Choice::new(false, "no family needs it");
+        let off = || Choice::new(Look::No, "no family needs it");
         self.mode = Choice::new(Mode::Observe, reason);
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
-        self.accept = off();
+        self.accept = Choice::new(false, "no family needs it");
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
         self.jail.seccomp.skip_connection();
+    }
+
+    /// Gives up looking at what is open by diagnostic sockets.
+    pub fn skip_lists(&mut self, reason: &str) {
+        for look in [&mut self.discovery, &mut self.snapshot] {
+            if look.value == Look::Sockets {
+                *look = Choice::new(Look::No, reason);
+            }
+        }
     }
 
     /// Gives up the family that reads translations.
@@ -322,6 +356,14 @@ impl Plan {
                 choice.reason
             )
         };
+        let look = |choice: &Choice<Look>| {
+            let word = if choice.value == Look::No {
+                "off"
+            } else {
+                "on"
+            };
+            format!("{word}: {}", choice.reason)
+        };
         let connection = match &self.connection {
             Family::Run(choice) => format!("{}: {}", choice.value.name(), choice.reason),
             Family::Skip { reason } => format!("skipped: {reason}"),
@@ -337,8 +379,8 @@ impl Plan {
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
             ("accept", on(&self.accept)),
-            ("discovery", on(&self.discovery)),
-            ("snapshot", on(&self.snapshot)),
+            ("discovery", look(&self.discovery)),
+            ("snapshot", look(&self.snapshot)),
             ("nat", on(&self.nat)),
             ("seccomp", {
                 let mode = &self.jail.seccomp.mode;
@@ -360,12 +402,12 @@ impl Plan {
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let hooks = hooks(facts, config.agent.hooks);
+    let hooks = hooks::choose(facts, config.agent.hooks);
     let missing = match config.agent.hooks {
         HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
-        _ => missing_for_connection(facts, config, &hooks),
+        _ => hooks::missing(facts, config, &hooks),
     };
-    let probes = missing.is_none() && matches!(hooks, Ok(Hooks::Probes { .. }));
+    let probes = missing.is_none() && matches!(hooks, Ok(hooks::Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
@@ -376,19 +418,20 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
     let runs = matches!(connection, Family::Run(_)) && !by_sockets;
     let (discovery, snapshot) = match by_sockets {
         true => (sockets::lists(), sockets::lists()),
-        false => iterators(facts, runs, probes),
+        false => looks::choose(facts, config.agent.lists, (runs, probes)),
     };
     let transport = match probes && runs {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
     let accept = accept(facts, runs);
+    let lists = [discovery.value, snapshot.value].contains(&Look::Sockets);
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, config, &connection, transport.value),
+        jail: needs::decide(facts, config, &connection, (transport.value, lists)),
         mode,
         transport,
         refused: Vec::new(),
@@ -402,91 +445,6 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         accept,
         discovery,
         snapshot,
-    }
-}
-
-/// What tells the life of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hooks {
-    RawTracepoints,
-    Probes {
-        /// Why not tracepoints.
-        because: String,
-    },
-}
-
-/// The best hooks there are, or why there are none.
-fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
-    let tracepoints: [(&Fact, &str); 2] = [
-        (
-            &facts.raw_tracepoint,
-            "the kernel has no raw tracepoint programs",
-        ),
-        (
-            &facts.state_tracepoint,
-            "the kernel has no tracepoint for changes of a socket's state",
-        ),
-    ];
-    let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
-    let because = match (wish, lacking) {
-        (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
-        (_, None) => return Ok(Hooks::RawTracepoints),
-        (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
-    };
-    match &facts.kprobe {
-        Fact::No { why } => Err(format!(
-            "{because}; and programs cannot hang on probes: {why}"
-        )),
-        // What could not be tried may well work: the loader will tell.
-        Fact::Yes | Fact::Unknown { .. } => Ok(Hooks::Probes { because }),
-    }
-}
-
-/// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(
-    facts: &HostFacts,
-    config: &Config,
-    hooks: &Result<Hooks, String>,
-) -> Option<String> {
-    if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
-        return Some(format!(
-            "the kernel does not describe its structures (BTF), and {why}"
-        ));
-    }
-    let needed: [(&Fact, &str); 4] = [
-        (&facts.bpf, "BPF programs cannot be loaded"),
-        (
-            &facts.kernel_memory,
-            "the kernel does not let programs read its memory (lockdown)",
-        ),
-        (
-            &facts.lru_hash,
-            "the kernel has no hash tables that evict the oldest entry",
-        ),
-        (
-            &facts.lpm_trie,
-            "the kernel has no tables of address prefixes",
-        ),
-    ];
-    let lacking = needed.into_iter().find(|(fact, _)| !fact.is_yes());
-    if let Some((fact, what)) = lacking {
-        return Some(format!("{what}: {}", fact.why()));
-    }
-    if let Err(why) = hooks {
-        return Some(why.clone());
-    }
-    if !facts.ring_buffer.is_yes() && !has_perf_buffers(facts) {
-        let (array, events) = (&facts.perf_event_array, &facts.perf_events);
-        let why = if array.is_yes() { events } else { array }.why();
-        return Some(format!("the kernel has no way to hand records over: {why}"));
-    }
-    // What cannot be looked at before the jail is there may well exist: the loader will tell. All
-    // processes are in scope without any cgroup tree.
-    match &facts.scope {
-        Fact::No { why } if config.scope.cgroup != "/" => {
-            Some(format!("the scope's cgroup is out of reach: {why}"))
-        }
-        Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
     }
 }
 
@@ -545,27 +503,4 @@ fn nat(facts: &HostFacts, wish: NatWish) -> Choice<bool> {
         (_, _, conntrack) if !conntrack.is_yes() => off(conntrack.why().to_owned()),
         _ => Choice::new(true, "addresses before and behind this gateway are told"),
     }
-}
-
-/// Discovery and snapshot both walk kernel objects by BPF iterators.
-fn iterators(facts: &HostFacts, runs: bool, probes: bool) -> (Choice<bool>, Choice<bool>) {
-    let choose = |fact: &Fact, reason: &str, loss: &str| match (runs, fact.is_yes()) {
-        (false, _) => Choice::new(false, "no family needs it"),
-        // Kernels that need probes have no iterators, and the object for them has none.
-        (true, true) if probes => Choice::new(false, loss),
-        (true, true) => Choice::new(true, reason),
-        (true, false) => Choice::new(false, format!("{loss}: {}", fact.why())),
-    };
-    (
-        choose(
-            &facts.file_iterator,
-            "open sockets are listed once at start",
-            "connections older than the agent are not measured",
-        ),
-        choose(
-            &facts.map_iterator,
-            "open connections are read at each interval",
-            "connections are reported when they close",
-        ),
-    )
 }

@@ -18,7 +18,7 @@ use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
-use crate::observe::{self, Observer};
+use crate::observe::{self, Lister, Observer};
 use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
@@ -55,6 +55,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
     let (loaded, records) = apply(&mut plan, &facts, &config).unzip();
     let observer = observe(&mut plan, &facts, &config);
+    let lister = list(&mut plan, &config, loaded.is_some());
     let gateway = open_gateway(&mut plan, &config);
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "mount left out");
@@ -103,6 +104,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         observer,
         records,
         gateway,
+        lister,
         signals,
         metrics,
     })
@@ -204,6 +206,22 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
             let reason = format!("{error:#}");
             ::log::error!(error = reason.as_str(); "connections are not measured");
             plan.skip_connection(&reason);
+            None
+        }
+    }
+}
+
+/// Opens the lists of sockets that stand in for iterators, where the plan says so.
+fn list(plan: &mut Plan, config: &Config, loaded: bool) -> Option<Lister> {
+    if !loaded || !plan.lists_sockets() {
+        return None;
+    }
+    match Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR))) {
+        Ok(lister) => Some(lister),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            ::log::warn!(reason = reason.as_str(); "open connections are not looked at");
+            plan.skip_lists(&reason);
             None
         }
     }

@@ -19,6 +19,7 @@ mod filters;
 mod harm;
 mod jail;
 mod joins;
+mod lists;
 mod loss;
 mod nat;
 mod neighbours;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         observe::CASES,
         connection::CASES,
         joins::CASES,
+        lists::CASES,
         harm::CASES,
         neighbours::CASES,
         loss::CASES,

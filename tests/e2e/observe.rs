@@ -221,6 +221,12 @@ pub(crate) const CASES: &[Case] = &[
         run: |lab| loss::eviction(lab, &sockets()?),
     },
     Case {
+        name: "observe::killed_agent_and_killed_collector_lose_and_double_nothing",
+        needs: &[],
+        alone: false,
+        run: |lab| loss::kills(lab, &sockets()?),
+    },
+    Case {
         name: "observe::nothing_is_left_after_an_orderly_end",
         needs: residue::NEEDS,
         alone: false,

@@ -68,6 +68,17 @@ pub struct Agent {
     pub transport: TransportWish,
     /// What connections are measured by.
     pub hooks: HooksWish,
+    /// How open connections are looked at.
+    pub lists: ListsWish,
+}
+
+/// How the operator wants open connections to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListsWish {
+    /// The best that the kernel has.
+    Auto,
+    /// By diagnostic sockets, although there may be iterators.
+    Sockets,
 }
 
 /// What the operator wants connections to be measured by.

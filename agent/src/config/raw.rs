@@ -29,6 +29,7 @@ pub(super) struct RawAgent {
     pub(super) hostname: Option<At<String>>,
     pub(super) transport: Option<At<String>>,
     pub(super) hooks: Option<At<String>>,
+    pub(super) lists: Option<At<String>>,
 }
 
 /// `[option]`
@@ -141,6 +142,7 @@ fn agent(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawAgent {
         hostname: section.string(problems, "hostname"),
         transport: section.string(problems, "transport"),
         hooks: section.string(problems, "hooks"),
+        lists: section.string(problems, "lists"),
     };
     section.finish(problems);
     raw

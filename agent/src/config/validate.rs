@@ -7,8 +7,8 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, HooksWish, Jail, Key, Limits, Log, MAX_KEYS, ModeWish,
-    NatWish, OptionKind, Prefix, Scope, SeccompWish, ServiceRule, Spool, TransportWish,
+    Agent, ByteSize, Config, ExId, Glob, HooksWish, Jail, Key, Limits, ListsWish, Log, MAX_KEYS,
+    ModeWish, NatWish, OptionKind, Prefix, Scope, SeccompWish, ServiceRule, Spool, TransportWish,
     WaybillOption, upload,
 };
 
@@ -164,6 +164,13 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
                 _ => Err(Expected("\"auto\" or \"perf\"".into())),
             },
         ),
+        lists: value(raw.lists, ListsWish::Auto, problems, |text| {
+            match text.as_str() {
+                "auto" => Ok(ListsWish::Auto),
+                "sockets" => Ok(ListsWish::Sockets),
+                _ => Err(Expected("\"auto\" or \"sockets\"".into())),
+            }
+        }),
         hooks: value(raw.hooks, HooksWish::Auto, problems, |text| {
             match text.as_str() {
                 "auto" => Ok(HooksWish::Auto),

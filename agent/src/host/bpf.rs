@@ -303,6 +303,23 @@ where
     }
 }
 
+/// Whether programs can be attached to a cgroup, asked by listing those that are (4.15). A kernel
+/// without programs on cgroups takes sock_ops programs all the same.
+pub(super) fn cgroup_programs(cgroup: Option<&File>) -> Fact {
+    let Some(cgroup) = cgroup else {
+        return Fact::unknown("there is no cgroup to ask about");
+    };
+    match bpf::query::sockops_programs(cgroup.as_fd()) {
+        Ok(_) => Fact::Yes,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            Fact::no("the kernel was built without programs on cgroups (CONFIG_CGROUP_BPF)")
+        }
+        Err(error) => Fact::unknown(format!(
+            "the programs on a cgroup cannot be listed: {error}"
+        )),
+    }
+}
+
 /// Who else has a sock_ops program that runs for this cgroup.
 pub(super) fn neighbours(cgroup: &File) -> Option<Vec<Neighbour>> {
     let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;

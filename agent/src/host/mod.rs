@@ -155,6 +155,8 @@ pub struct HostFacts {
     /// Least capabilities with which `/proc/<pid>/exe` of other processes can be read.
     pub least_for_executables: Least,
 
+    /// Programs can be attached to cgroups.
+    pub cgroup_programs: Fact,
     /// Programs can hang on probes at kernel functions.
     pub kprobe: Fact,
     /// Connection tracking is in use, and tells by netlink.
@@ -199,6 +201,7 @@ impl HostFacts {
             ("capabilities", self.capabilities.to_string()),
             ("cgroup_hierarchy", self.hierarchy.name().into()),
             ("cgroup2", self.cgroup2.to_string()),
+            ("cgroup_programs", self.cgroup_programs.to_string()),
             ("clsact", self.clsact.to_string()),
             ("conntrack", self.conntrack.to_string()),
             ("file_iterator", self.file_iterator.to_string()),
@@ -285,6 +288,7 @@ pub fn probe(config: &Config) -> HostFacts {
         packet_filters,
         clsact,
         least_for_filters,
+        cgroup_programs: bpf::cgroup_programs(scope.as_ref().ok()),
         conntrack: conntrack(),
         forwards: Fact::when(crate::filters::forwards(), "no device forwards packets"),
         lru_hash: bpf::lru_hash(&bpf),

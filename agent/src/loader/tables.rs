@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 use super::map;
 use crate::config::Config;
 use crate::filters::Filters;
-use crate::plan::{Mode, Plan};
+use crate::plan::{Look, Mode, Plan};
 
 /// First time off for a peer whose path loses the option.
 const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
@@ -81,7 +81,7 @@ pub(super) fn settings(
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
         clone: 0,
-        tell_unknown: u8::from(!plan.discovery.value),
+        tell_unknown: u8::from(plan.discovery.value == Look::Sockets),
         reserved: [0; 7],
     })
 }

@@ -13,6 +13,7 @@ pub(crate) mod diag;
 mod entry;
 mod filter;
 pub(crate) mod frame;
+mod lister;
 mod namespace;
 mod open;
 mod owner;
@@ -41,6 +42,7 @@ use table::{Losses, Table};
 use waybill::{Fates, Reader};
 
 pub(crate) use filter::filter;
+pub use lister::Lister;
 pub(crate) use namespace::list;
 pub use open::{Opened, open};
 
@@ -212,16 +214,20 @@ impl Observer {
             self.clients_ns = now_ns;
             self.owners.forget_clients();
         }
-        let mut asked = HashSet::new();
-        for key in self.table.take_fresh() {
+        let mut asked = 0;
+        let mut found = HashSet::new();
+        // The newest first: they are the likeliest to be still open.
+        for key in self.table.take_fresh().into_iter().rev() {
             let end = (key.space, key.remote);
-            if asked.len() >= ASKED || !self.owners.is_unknown(end.0, end.1) || !asked.insert(end) {
+            if asked >= ASKED || !self.owners.is_unknown(end.0, end.1) || found.contains(&end) {
                 continue;
             }
+            asked += 1;
             let Some(space) = self.spaces.get_mut(usize::from(key.space)) else {
                 continue;
             };
             if let Ok(Some(socket)) = space.ask(key.local, key.remote) {
+                found.insert(end);
                 self.owners.want(socket.inode);
                 self.table.own(&key, socket.inode);
             }

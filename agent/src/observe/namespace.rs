@@ -84,11 +84,7 @@ impl Namespace {
     /// Names what the kernel refuses; `told` says whether news of closed sockets are to be had,
     /// `ring_bytes` how much may wait to be read.
     pub(super) fn open(beginning: Beginning, told: bool, ring_bytes: usize) -> Result<Self> {
-        let inode = File::open("/proc/thread-self/ns/net")
-            .or_else(|_| File::open(own_namespace()))
-            .and_then(|file| file.metadata())
-            .context("look at the network namespace")?
-            .ino();
+        let inode = own_inode().context("look at the network namespace")?;
         let packets = packet::open(&filter(beginning)).context("open a packet socket")?;
         netlink::enlarge(&packets, PACKET_SHARE * ring_bytes).context("enlarge its buffer")?;
         setsockopt(&packets, sockopt::ReceiveTimestampns, &true).context("ask for times")?;
@@ -98,7 +94,7 @@ impl Namespace {
             .context("listen to news of sockets")?;
         packet::receive_all(packets.as_fd()).context("begin to receive packets")?;
         let mut namespace = Self {
-            inode: u32::try_from(inode).unwrap_or(0),
+            inode,
             packets,
             news,
             diag: Route::open_diag().context("open a socket for lists of sockets")?,
@@ -239,6 +235,12 @@ pub(crate) fn list(
         }
     }
     Ok(())
+}
+
+/// Inode number of the calling thread's network namespace.
+pub(super) fn own_inode() -> io::Result<u32> {
+    let file = File::open("/proc/thread-self/ns/net").or_else(|_| File::open(own_namespace()))?;
+    u32::try_from(file.metadata()?.ino()).map_err(io::Error::other)
 }
 
 /// The path of a thread's namespace on kernels before 3.17, which lack `/proc/thread-self`.

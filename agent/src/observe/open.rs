@@ -71,7 +71,7 @@ pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
 }
 
 /// Network namespaces of processes in scope, by inode number: one process's file for each.
-fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBuf> {
+pub(super) fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBuf> {
     let mut found = BTreeMap::new();
     for number in owner::processes(proc) {
         let directory = proc.join(number.to_string());
@@ -90,7 +90,8 @@ fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBuf> {
     found
 }
 
-fn inside(path: &Path, open: impl FnOnce() -> Result<Namespace> + Send) -> Result<Namespace> {
+/// Runs `open` in the network namespace of a file.
+pub(super) fn inside<T: Send>(path: &Path, open: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let file = File::open(path)?;
     jail::in_network_of(&file, open)?
 }

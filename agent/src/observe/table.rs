@@ -73,7 +73,7 @@ pub(crate) struct Table {
     ending: [VecDeque<(u64, Key)>; 2],
     arrivals: Arrivals,
     strangers: [HashSet<Key>; 2],
-    fresh: Vec<Key>,
+    fresh: VecDeque<Key>,
     reports: Vec<Report>,
     losses: Losses,
     trusted_from_ns: u64,
@@ -96,7 +96,7 @@ impl Table {
             ending: [VecDeque::new(), VecDeque::new()],
             arrivals: Arrivals::default(),
             strangers: [HashSet::new(), HashSet::new()],
-            fresh: Vec::new(),
+            fresh: VecDeque::new(),
             reports: Vec::new(),
             losses: Losses::default(),
             trusted_from_ns: 0,
@@ -132,7 +132,7 @@ impl Table {
     }
 
     /// Connections opened by this host since the last call, and still open.
-    pub(crate) fn take_fresh(&mut self) -> Vec<Key> {
+    pub(crate) fn take_fresh(&mut self) -> VecDeque<Key> {
         std::mem::take(&mut self.fresh)
     }
 
@@ -222,8 +222,11 @@ impl Table {
         entry.syn(now_ns);
         learn(&mut entry, role, segment);
         self.entries.insert(key, entry);
-        if role == Role::Client && self.fresh.len() < MAX_FRESH {
-            self.fresh.push(key);
+        if role == Role::Client {
+            if self.fresh.len() >= MAX_FRESH {
+                self.fresh.pop_front();
+            }
+            self.fresh.push_back(key);
         }
     }
 

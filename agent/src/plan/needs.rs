@@ -8,12 +8,13 @@ use super::{
 use crate::config::Config;
 use crate::host::{Cgroup2, HostFacts};
 
-/// Mounts and capabilities for these choices on this host.
+/// Mounts and capabilities for these choices on this host; `read` says by what records come, and
+/// whether sockets are listed.
 pub(super) fn decide(
     facts: &HostFacts,
     config: &Config,
     connection: &Family<ConnectionVariant>,
-    transport: Transport,
+    read: (Transport, bool),
 ) -> JailNeeds {
     let mut mounts = always();
     let mut capabilities = Vec::new();
@@ -27,7 +28,7 @@ pub(super) fn decide(
     JailNeeds {
         capabilities,
         mounts,
-        seccomp: seccomp::decide(facts, config, connection, transport),
+        seccomp: seccomp::decide(facts, config, connection, read),
     }
 }
 

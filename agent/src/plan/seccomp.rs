@@ -95,9 +95,12 @@ pub(super) fn decide(
     facts: &HostFacts,
     config: &Config,
     connection: &Family<ConnectionVariant>,
-    transport: Transport,
+    (transport, lists): (Transport, bool),
 ) -> Seccomp {
     let mut callers = callers(config.upload.is_some(), connection, transport);
+    if lists && !callers.contains(&Caller::Sockets) {
+        callers.push(Caller::Sockets);
+    }
     if super::nat(facts, config.nat).value {
         callers.push(Caller::Tracking);
     }

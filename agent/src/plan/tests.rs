@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use super::{
-    Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
+    Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types,
+    decide,
 };
-use crate::config::{Config, HooksWish, Key, ModeWish, NatWish, Secret};
+use crate::config::{Config, Key, ModeWish, NatWish, Secret};
 use crate::host::{
     Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
 };
@@ -32,6 +33,7 @@ pub(super) fn capable_host() -> HostFacts {
         packet_filters: Fact::Yes,
         clsact: Fact::Yes,
         kprobe: Fact::Yes,
+        cgroup_programs: Fact::Yes,
         conntrack: Fact::Yes,
         forwards: Fact::no("no device forwards packets"),
         lru_hash: Fact::Yes,
@@ -79,20 +81,24 @@ pub(super) fn config() -> Config {
 }
 
 /// The plan of a capable host after `change`.
-fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
+pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
     let mut facts = capable_host();
     change(&mut facts);
     decide(&facts, &config())
 }
 
 /// Takes one ability away.
-type Take = fn(&mut HostFacts);
+pub(super) type Take = fn(&mut HostFacts);
 
 pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
-fn variant(plan: &Plan) -> Option<ConnectionVariant> {
+fn looks(plan: &Plan) -> [Look; 2] {
+    [plan.discovery.value, plan.snapshot.value]
+}
+
+pub(super) fn variant(plan: &Plan) -> Option<ConnectionVariant> {
     match &plan.connection {
         Family::Run(choice) => Some(choice.value),
         Family::Skip { .. } => None,
@@ -108,7 +114,7 @@ fn a_capable_host_gets_everything() {
         variant(&plan),
         Some(ConnectionVariant::RawTracepointAndSockops)
     );
-    assert!(plan.discovery.value && plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator; 2]);
     assert_eq!(
         plan.jail.capability_set().to_string(),
         "CAP_NET_ADMIN CAP_SYS_PTRACE"
@@ -153,7 +159,8 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
         assert!(choice.reason.contains(words), "{}", choice.reason);
         assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
-        assert!(by_sockets.snapshot.value && by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        assert_eq!(looks(&by_sockets), [Look::Sockets; 2]);
+        assert!(by_sockets.absent.has(Columns::ZERO_WINDOWS));
         let plan = plan_without(|facts| {
             take(facts);
             facts.sockets.packets = lacking();
@@ -166,7 +173,7 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
             "{reason}"
         );
         assert_eq!(plan.mode.value, Mode::Observe, "{words}");
-        assert!(!plan.discovery.value && !plan.snapshot.value, "{words}");
+        assert_eq!(looks(&plan), [Look::No; 2], "{words}");
         assert!(plan.jail.capabilities.is_empty(), "{words}");
     }
 }
@@ -182,7 +189,7 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
         assert_eq!(variant(&plan), Some(ConnectionVariant::ProbesAndFilters));
         assert_eq!(plan.mode.value, Mode::TcClone);
         assert_eq!(plan.transport.value, Transport::PerfBuffer);
-        assert!(!plan.discovery.value && !plan.snapshot.value);
+        assert_eq!(looks(&plan), [Look::Sockets; 2]);
         let tracing = |mount: &&JailMount| mount.source == Source::Tracefs { writable: true };
         assert!(plan.jail.mounts.iter().any(|mount| tracing(&mount)));
         let rows = plan.rows();
@@ -195,54 +202,6 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
     });
     assert_eq!(variant(&both), Some(ConnectionVariant::Probes));
     assert_eq!(both.mode.value, Mode::Observe);
-}
-
-#[test]
-fn the_operator_chooses_between_programs_and_sockets() {
-    let with = |hooks, change: Take| {
-        let mut config = config();
-        config.agent.hooks = hooks;
-        let mut facts = capable_host();
-        change(&mut facts);
-        decide(&facts, &config)
-    };
-    let forced = with(HooksWish::Sockets, |_| {});
-    assert_eq!(variant(&forced), Some(ConnectionVariant::Sockets));
-    assert!(forced.mode.reason.contains("agent.hooks"));
-    let kept = forced.jail.capability_set().to_string();
-    assert_eq!(kept, "CAP_SYS_PTRACE");
-    let refused = with(HooksWish::Kernel, |facts| facts.bpf = lacking());
-    let Family::Skip { reason } = &refused.connection else {
-        panic!("programs or nothing");
-    };
-    assert!(reason.contains("agent.hooks") && reason.contains("tried and refused"));
-}
-
-#[test]
-fn sockets_without_news_cannot_tell_what_short_connections_counted() {
-    let plan = plan_without(|facts| {
-        facts.bpf = lacking();
-        facts.sockets.news = lacking();
-    });
-    assert!(plan.absent.has(Columns::SEGMENTS_SENT) && !plan.absent.has(Columns::BYTES_SENT));
-}
-
-#[test]
-fn sockets_of_a_scope_that_is_not_there_are_not_followed() {
-    let mut config = config();
-    config.scope.cgroup = "/none".into();
-    let mut facts = capable_host();
-    facts.scope = lacking();
-    let plan = decide(&facts, &config);
-    assert_eq!(variant(&plan), None);
-    // Without a cgroup2 tree it is looked for in /proc.
-    facts.cgroup2 = Cgroup2::Missing {
-        why: "tried and refused".into(),
-    };
-    assert_eq!(
-        variant(&decide(&facts, &config)),
-        Some(ConnectionVariant::Sockets)
-    );
 }
 
 #[test]
@@ -296,6 +255,17 @@ fn without_header_options_and_filters_connections_are_still_measured() {
 }
 
 #[test]
+fn without_programs_on_cgroups_copies_carry_the_option() {
+    let plan = plan_without(|facts| facts.cgroup_programs = lacking());
+    assert_eq!(plan.mode.value, Mode::TcClone);
+    assert!(
+        plan.mode.reason.contains("hang on a cgroup"),
+        "{}",
+        plan.mode.reason
+    );
+}
+
+#[test]
 fn filters_that_could_not_be_tried_are_left_to_the_loader() {
     let plan = plan_without(|facts| {
         facts.header_options = lacking();
@@ -345,10 +315,16 @@ fn without_a_ring_buffer_records_come_through_perf_events() {
 #[test]
 fn each_iterator_costs_only_what_it_does() {
     let plan = plan_without(|facts| facts.file_iterator = lacking());
-    assert!(!plan.discovery.value && plan.snapshot.value);
-    assert!(plan.discovery.reason.contains("older than the agent"));
+    assert_eq!(looks(&plan), [Look::Sockets, Look::Iterator]);
+    assert!(plan.discovery.reason.contains("tried and refused"));
     let plan = plan_without(|facts| facts.map_iterator = lacking());
-    assert!(plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator, Look::Sockets]);
+    let neither = plan_without(|facts| {
+        facts.file_iterator = lacking();
+        facts.sockets.lists = lacking();
+    });
+    assert_eq!(looks(&neither), [Look::No, Look::Iterator]);
+    assert!(neither.discovery.reason.contains("older than the agent"));
 }
 
 #[test]
@@ -530,7 +506,7 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
         "{}",
         plan.mode.reason
     );
-    assert!(!plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Sockets; 2]);
     let rows = plan.rows();
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);
