@@ -93,6 +93,7 @@ impl Counters {
                 abi::WB_COUNT_OPTION_STORE_FAILED,
                 &metrics.option_store_failed_total,
             ),
+            (abi::WB_COUNT_OPTION_UNSENT, &metrics.option_unsent_total),
             (
                 abi::WB_COUNT_PATH_FAILURES,
                 &metrics.option_path_failures_total,

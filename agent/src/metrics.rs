@@ -99,6 +99,8 @@ counters! {
     option_path_off_total,
     /// Options the kernel would not store.
     option_store_failed_total,
+    /// Connections that ended before the TCP stack could write the option.
+    option_unsent_total,
     /// Signs that a path drops or strips the option.
     option_path_failures_total,
     /// Copies that the kernel did not send.

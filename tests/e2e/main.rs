@@ -22,6 +22,7 @@ mod joins;
 mod lists;
 mod loss;
 mod nat;
+mod neighbours;
 mod observe;
 mod residue;
 mod scene;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         joins::CASES,
         lists::CASES,
         harm::CASES,
+        neighbours::CASES,
         loss::CASES,
         upload::CASES,
         residue::CASES,
