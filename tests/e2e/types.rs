@@ -84,7 +84,8 @@ fn without_a_pack(lab: &Lab) -> Result<()> {
     let row = status.plan.iter().find(|(name, _)| name == "connection");
     let (_, connection) = row.context("a plan without the family")?;
     ensure!(
-        connection.starts_with("skipped: ") && connection.contains("no BTF packs are installed"),
+        connection.starts_with("packet and diagnostic sockets: ")
+            && connection.contains("no BTF packs are installed"),
         "{connection}"
     );
     let wanted = Kernel::running().file_name();
