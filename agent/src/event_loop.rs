@@ -24,6 +24,7 @@ use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
 use crate::gateway::Gateway;
+use crate::jail::Seen;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -111,6 +112,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Host row without what changes.
     pub host: HostRow,
+    /// What confines the agent.
+    pub seen: Seen,
     /// Ids of host and run.
     pub ids: ([u8; 16], [u8; 16]),
     /// What this host cannot measure.

@@ -58,7 +58,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let lister = list(&mut plan, &config, loaded.is_some());
     let gateway = open_gateway(&mut plan, &config);
     for left_out in entered.left_out() {
-        ::log::warn!(error = left_out.as_str(); "mount left out");
+        ::log::warn!(error = left_out.as_str(); "left out");
     }
     let how = entered.how();
     let jailed = entered
@@ -85,6 +85,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
 
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
+        seen: jailed.seen().clone(),
         identities: Identities::new(
             config.limits.processes as usize,
             config.services.clone(),

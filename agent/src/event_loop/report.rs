@@ -132,6 +132,7 @@ impl EventLoop {
             mode: self.parts.host.mode.clone(),
             plan: self.parts.host.plan.clone(),
             paths_off,
+            jail: Some(self.parts.seen.clone()),
             counters: self.parts.metrics.snapshot().into_iter().collect(),
         };
         if let Err(error) = status.write(&self.parts.run_dir) {
