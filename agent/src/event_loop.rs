@@ -370,10 +370,7 @@ impl EventLoop {
         let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
         let now = now()?;
         if let Some(lister) = &mut self.parts.lister {
-            let listeners = &loaded.maps.listeners;
-            events.extend(lister.adopt(now, |netns, port, process| {
-                kernel::tell_listener(listeners, netns, port, process);
-            }));
+            events.extend(lister.take_adopted());
         }
         self.parts.metrics.record_dropped_invalid_total.add(invalid);
         self.parts

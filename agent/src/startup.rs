@@ -16,6 +16,7 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::gateway::Gateway;
 use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
+use crate::kernel;
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::observe::{self, Lister, Observer};
@@ -55,7 +56,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
     let (loaded, records) = apply(&mut plan, &facts, &config).unzip();
     let observer = observe(&mut plan, &facts, &config);
-    let lister = list(&mut plan, &config, loaded.is_some());
+    let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "left out");
@@ -213,11 +214,16 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
 }
 
 /// Opens the lists of sockets that stand in for iterators, where the plan says so.
-fn list(plan: &mut Plan, config: &Config, loaded: bool) -> Option<Lister> {
-    if !loaded || !plan.lists_sockets() {
-        return None;
-    }
-    match Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR))) {
+fn list(plan: &mut Plan, config: &Config, loaded: Option<&Loaded>) -> Option<Lister> {
+    let loaded = loaded.filter(|_| plan.lists_sockets())?;
+    let opened = Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR)));
+    let adopted = opened.and_then(|mut lister| {
+        lister.adopt(event_loop::now()?, |netns, port, process| {
+            kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
+        });
+        Ok(lister)
+    });
+    match adopted {
         Ok(lister) => Some(lister),
         Err(error) => {
             let reason = format!("{error:#}");
