@@ -3,6 +3,7 @@
 //! One closed enum, `Wake`, lists all that can set it going.
 
 mod report;
+mod thrift;
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
@@ -24,9 +25,11 @@ use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
 use crate::gateway::Gateway;
+use crate::governor::Governor;
 use crate::jail::Seen;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
+use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Observed, Surroundings};
@@ -114,6 +117,10 @@ pub struct Parts {
     pub host: HostRow,
     /// What confines the agent.
     pub seen: Seen,
+    /// What the agent takes, and what it leaves out to take less.
+    pub meter: Meter,
+    /// Its budget.
+    pub governor: Governor,
     /// Ids of host and run.
     pub ids: ([u8; 16], [u8; 16]),
     /// What this host cannot measure.
@@ -145,6 +152,8 @@ struct EventLoop {
     followed_at: Instant,
     checked_at: Instant,
     devices_changed: bool,
+    intervals: u32,
+    governed_at: Instant,
     evicted: u64,
     batches_lost: u64,
 }
@@ -171,6 +180,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         followed_at: Instant::now(),
         checked_at: Instant::now(),
         devices_changed: false,
+        intervals: 0,
+        governed_at: Instant::now(),
         evicted: 0,
         batches_lost: 0,
         parts,
@@ -181,6 +192,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     event_loop.close()?;
     event_loop.parts.spool.kick();
     let ended = event_loop.wait();
+    // The last report leaves nothing out.
+    event_loop.intervals = u32::MAX;
     event_loop.close()?;
     // Before the drain, which may take its time: filters would outlive a drain that is killed.
     if let Some(loaded) = &mut event_loop.parts.loaded {
@@ -241,6 +254,7 @@ impl EventLoop {
                 self.observe()?;
                 self.listen_to_conntrack()?;
                 self.tend_filters();
+                self.govern();
                 if Instant::now() >= self.next_close {
                     self.close()?;
                 }
@@ -386,8 +400,10 @@ impl EventLoop {
         self.next_close = Instant::now() + self.parts.interval;
         self.drain_ring()?;
         self.observe()?;
-        self.observe_open()?;
-        self.snapshot()?;
+        if self.looks() {
+            self.observe_open()?;
+            self.snapshot()?;
+        }
         let now = now()?;
         let paths_off = self.report_kernel(now);
         self.report_aggregate();

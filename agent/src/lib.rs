@@ -33,6 +33,8 @@ pub mod batch;
 pub mod event;
 pub mod event_loop;
 pub mod gateway;
+pub mod governor;
+pub mod meter;
 pub mod metrics;
 pub mod observe;
 pub mod process;

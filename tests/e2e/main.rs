@@ -16,6 +16,7 @@ mod containers;
 mod copies;
 mod demo;
 mod filters;
+mod governor;
 mod harm;
 mod jail;
 mod joins;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         upload::CASES,
         residue::CASES,
         jail::CASES,
+        governor::CASES,
         abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,

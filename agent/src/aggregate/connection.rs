@@ -119,6 +119,8 @@ pub struct Connections {
     started_ms: u64,
     tokens: u64,
     level: u8,
+    /// At least this level, and no events: the agent takes more than its budget.
+    spared: (u8, bool),
     losses: Losses,
 }
 
@@ -137,8 +139,16 @@ impl Connections {
             started_ms: now.unix_ms,
             tokens: 0,
             level: 0,
+            spared: (0, false),
             losses: Losses::default(),
         }
+    }
+
+    /// Keeps at most one token in `2^least_level`, and with `events` tells of no abnormal connection
+    /// one by one, from now on.
+    pub fn spare(&mut self, least_level: u8, events: bool) {
+        self.spared = (least_level, events);
+        self.level = self.level.max(least_level);
     }
 
     /// What was left out so far.
@@ -196,7 +206,7 @@ impl Connections {
             edge.open > 0 || interval - edge.changed < QUIET_INTERVALS
         });
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
-        self.level = sample::level_for(self.tokens, budget);
+        self.level = sample::level_for(self.tokens, budget).max(self.spared.0);
         self.tokens = 0;
         self.interval += 1;
         self.started_ms = now.unix_ms;
@@ -363,6 +373,10 @@ impl Connections {
     }
 
     fn report(&mut self, event: &Connection, kind: EventKind, process_id: u32, now: Now) {
+        if self.spared.1 {
+            self.losses.events_spared += 1;
+            return;
+        }
         if self.events.len() >= self.bounds.events {
             self.losses.events_dropped += 1;
             return;
