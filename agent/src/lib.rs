@@ -17,6 +17,7 @@ pub mod config;
 pub mod conntrack;
 pub mod doctor;
 pub mod exit;
+pub mod fault;
 pub mod filters;
 pub mod host;
 pub mod jail;

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::HostFacts;
-use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
+use crate::jail::{self, CGROUP_DIR, Entered, Jailed, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::kernel;
 use crate::loader::{self, Loaded};
 use crate::meter::Meter;
@@ -26,7 +26,7 @@ use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::reports::VERSION;
-use crate::{filters, host, log, plan, spool, upload};
+use crate::{fault, filters, host, log, plan, spool, upload};
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
@@ -44,7 +44,9 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
+    fault::at("config.loaded");
     let facts = host::probe(&config);
+    fault::at("host.probed");
     let mut plan = plan::decide(&facts, &config);
     announce(&config, &plan);
 
@@ -56,37 +58,29 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
+    fault::at("lock.held");
     let (loaded, records) = apply(&mut plan, &facts, &config).unzip();
+    fault::at("programs.loaded");
     let observer = observe(&mut plan, &facts, &config);
     let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
     let meter = Meter::open().or_exit(Exit::Jail)?;
-    for left_out in entered.left_out() {
-        ::log::warn!(error = left_out.as_str(); "left out");
-    }
-    let how = entered.how();
-    let jailed = entered
-        .confine(&plan)
-        .context("confine the agent")
-        .or_exit(Exit::Jail)?;
-    let capabilities = jailed.capabilities().to_string();
-    let seccomp = plan.jail.seccomp.mode.value.name();
-    ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
-
+    fault::at("sockets.opened");
+    let jailed = confine(entered, &plan)?;
+    fault::at("agent.confined");
     let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
+    fault::at("identity.known");
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
     let metrics = Arc::new(Metrics::default());
-    let bounds = spool::Bounds {
-        max_bytes: config.spool.max_bytes.bytes(),
-        max_age: config.spool.max_age,
-    };
-    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), bounds)
+    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), bounds(&config))
         .context("open the spool")
         .or_exit(Exit::Spool)?;
+    fault::at("spool.opened");
     let upload = config.upload.as_ref().map(upload_settings);
     let threads = spool::Handle::start(&jailed, queue, upload, Arc::clone(&metrics))
         .or_exit(Exit::Runtime)?;
 
+    fault::at("threads.started");
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
         meter,
@@ -120,6 +114,32 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         Ok(())
     } else {
         not_stored().or_exit(Exit::Spool)
+    }
+}
+
+/// Gives up what the running agent must not have, and says what is left.
+fn confine(entered: Entered, plan: &Plan) -> Result<Jailed, Failure> {
+    for left_out in entered.left_out() {
+        ::log::warn!(error = left_out.as_str(); "left out");
+    }
+    let how = entered.how();
+    let jailed = entered
+        .confine(plan)
+        .context("confine the agent")
+        .or_exit(Exit::Jail)?;
+    let capabilities = jailed.capabilities().to_string();
+    let seccomp = plan.jail.seccomp.mode.value.name();
+    let user = plan.jail.user.value;
+    ::log::info!(
+        root = how, user = user, capabilities = capabilities.as_str(), seccomp = seccomp; "confined"
+    );
+    Ok(jailed)
+}
+
+fn bounds(config: &Config) -> spool::Bounds {
+    spool::Bounds {
+        max_bytes: config.spool.max_bytes.bytes(),
+        max_age: config.spool.max_age,
     }
 }
 

@@ -15,6 +15,7 @@ mod connection;
 mod containers;
 mod copies;
 mod demo;
+mod faults;
 mod filters;
 mod governor;
 mod harm;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         upload::CASES,
         residue::CASES,
         jail::CASES,
+        faults::CASES,
         governor::CASES,
         abilities::CASES,
         bad_option::CASES,
