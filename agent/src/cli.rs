@@ -44,7 +44,8 @@ pub enum Command {
         #[command(subcommand)]
         command: SpoolCommand,
     },
-    /// Remove packet filters that a killed agent left on the devices of this network namespace
+    /// Remove what a killed agent left: packet filters on the devices of this network namespace,
+    /// probes, and cgroups
     Clean,
     /// Print the version
     Version(FormatArgs),

@@ -66,7 +66,9 @@ pub fn is_broken_pipe(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Exit, OrExit as _, is_broken_pipe};
+    use crate::cli::Cli;
     use anyhow::Context as _;
+    use clap::CommandFactory as _;
 
     #[test]
     fn a_broken_pipe_is_recognised_below_its_context() {
@@ -75,6 +77,29 @@ mod tests {
             &Err::<(), _>(broken).context("print").unwrap_err()
         ));
         assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe")));
+    }
+
+    #[test]
+    fn the_documented_table_has_these_codes_and_no_other() {
+        let text = include_str!("../../docs/OPERATIONS.md");
+        let (_, table) = text.split_once("## Exit codes").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let documented: Vec<u8> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+            .collect();
+        let codes = [
+            Exit::Ok,
+            Exit::Runtime,
+            Exit::Usage,
+            Exit::Jail,
+            Exit::Spool,
+        ];
+        assert_eq!(documented, codes.map(|code| code as u8));
+        let help = Cli::command().render_help().to_string();
+        for code in documented {
+            assert!(help.contains(&format!(" {code} ")), "{code} in {help}");
+        }
     }
 
     #[test]

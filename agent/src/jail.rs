@@ -7,6 +7,7 @@
 //! Everything mounted here lives in the private namespace and goes away with the process, however
 //! it ends. What is mounted and kept is the plan's decision; this file only carries it out.
 
+mod bounds;
 pub mod calls;
 mod privilege;
 mod root;
@@ -22,6 +23,7 @@ use crate::fault;
 use crate::host::Capabilities;
 use crate::plan::{Plan, Until};
 
+pub use bounds::clean as clean_bounds;
 pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
 pub use root::{try_mounts, with_tracefs};
 pub use seccomp::{install as install_seccomp, try_seccomp};
@@ -87,6 +89,7 @@ pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
     if let Err(error) = privilege::set_oom_score_adj(config.jail.oom_score_adj) {
         left_out.push(format!("oom_score_adj: {error:#}"));
     }
+    left_out.extend(bounds::enter(&config.jail, &rootfs));
     left_out.extend(root::mount_all(&rootfs, &plan.jail.mounts)?);
     fault::at("jail.mounted");
     let how = root::make_root(&rootfs)?;

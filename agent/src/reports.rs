@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{Format, FormatArgs, ReportArgs, SpoolCommand};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::spool::{self, Entry, Reader, Stat};
-use crate::{abi, filters, loader, startup};
+use crate::{abi, filters, jail, loader, startup};
 
 /// This agent's version, as in its package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -38,6 +38,11 @@ pub fn clean(out: &mut dyn Write) -> Result<(), Failure> {
     let done = match probes {
         0 => writeln!(out, "no probes were left"),
         probes => writeln!(out, "removed {probes} probe(s)"),
+    };
+    done.context("print the report").or_exit(Exit::Runtime)?;
+    let done = match jail::clean_bounds().or_exit(Exit::Runtime)? {
+        0 => writeln!(out, "no cgroups were left"),
+        groups => writeln!(out, "removed {groups} cgroup(s)"),
     };
     done.context("print the report").or_exit(Exit::Runtime)
 }

@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, FLEET_KEY, Settings};
+use tests::lab::needs::Skip;
 
 use crate::case::Case;
 
@@ -30,6 +31,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: told,
+    },
+    Case {
+        name: "jail::bounds_are_cgroups_of_its_own_that_the_next_start_and_clean_remove",
+        needs: &[],
+        alone: false,
+        run: bounds,
     },
     Case {
         name: "jail::system_calls_are_filtered_as_doctor_says",
@@ -201,6 +208,8 @@ fn privileges(lab: &Lab) -> Result<()> {
             ensure!(set & !may == 0, "{name} {set:x}");
         }
     }
+    let score = std::fs::read_to_string(format!("/proc/{process}/oom_score_adj"))?;
+    ensure!(score.trim() == "500", "oom_score_adj is {score}");
     ensure!(threads >= 2, "only {threads} threads were looked at");
     nothing_leads_out(lab, &agent)
 }
@@ -337,4 +346,76 @@ fn mount_for(process: i32) -> Result<()> {
         let done = enters?.join();
         done.map_err(|_| anyhow::anyhow!("it panicked"))?
     })
+}
+
+/// Directories of agents' groups at the roots of the machine's trees.
+fn groups() -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for line in std::fs::read_to_string("/proc/self/mountinfo")?.lines() {
+        let (own, file_system) = line.split_once(" - ").context("as in proc(5)")?;
+        if !file_system.starts_with("cgroup") {
+            continue;
+        }
+        let point = own.split(' ').nth(4).context("a place")?;
+        for entry in std::fs::read_dir(point)?.flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("waybill-agent-")
+            {
+                found.insert(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn bounds(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let settings = Settings::default()
+        .with("jail.memory", "'96MiB'")?
+        .with("jail.cpu", "'80%'")?;
+    let mut agent = Agent::start_on(lab, &host, None, &settings)?;
+    if agent.running()?.errors()?.contains("error=\"jail.") {
+        return Err(Skip("no tree of cgroups bounds CPU and memory here".into()).into());
+    }
+    let own = |agent: &Agent| -> Result<BTreeSet<PathBuf>> {
+        let process = agent.pid()?.to_string();
+        let all = groups()?.into_iter();
+        Ok(all
+            .filter(|group| {
+                let members = std::fs::read_to_string(group.join("cgroup.procs"));
+                members.is_ok_and(|members| members.lines().any(|one| one == process))
+            })
+            .collect())
+    };
+    let made = own(&agent)?;
+    ensure!(!made.is_empty(), "it is in none of {:?}", groups()?);
+    let says = |file: &str| {
+        let mut texts = made
+            .iter()
+            .filter_map(|group| std::fs::read_to_string(group.join(file)).ok());
+        texts.next().map(|text| text.trim().to_owned())
+    };
+    let memory = says("memory.max").or_else(|| says("memory.limit_in_bytes"));
+    ensure!(memory.as_deref() == Some("100663296"), "{memory:?}");
+    let cpu = says("cpu.max").or_else(|| says("cpu.cfs_quota_us"));
+    ensure!(
+        cpu.is_some_and(|cpu| cpu.starts_with("80000")),
+        "{:?}",
+        says("cpu.max")
+    );
+    agent.kill()?;
+    agent.start()?;
+    ensure!(
+        own(&agent)? == made,
+        "{:?} instead of {made:?}",
+        own(&agent)?
+    );
+    agent.stop()?;
+    let mut clean = host.command_beside(&lab.binaries().agent);
+    let said = tests::lab::command::run(clean.arg("clean"))?;
+    let left: Vec<_> = made.iter().filter(|group| group.exists()).collect();
+    ensure!(left.is_empty(), "{left:?} after {said}");
+    Ok(())
 }

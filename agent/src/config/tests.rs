@@ -78,7 +78,7 @@ fn the_defaults_the_example_shows_are_those_of_the_code() {
 
 #[test]
 fn the_example_shows_every_key() {
-    let wrong = "x = 1\n[agent]\nx = 1\n[scope]\nx = 1\n[jail]\nx = 1\n[option]\nx = 1\n[[key]]\nx = 1\n\
+    let wrong = "x = 1\n[agent]\nx = 1\n[scope]\nx = 1\n[jail]\nx = 1\n[budget]\nx = 1\n[option]\nx = 1\n[[key]]\nx = 1\n\
         [limits]\nx = 1\n[spool]\nx = 1\n[upload]\nx = 1\n[[service]]\nx = 1\n\
         match = { x = 1 }\n[log]\nx = 1\n";
     let message = refused(wrong);
@@ -296,7 +296,7 @@ const WRONG: [(&str, &str); 49] = [
     ),
     (
         "[upstream]\n",
-        "upstream: unknown key, expected one of: agent, scope, jail, option, key",
+        "upstream: unknown key, expected one of: agent, scope, jail, budget, option, key",
     ),
 ];
 
@@ -547,5 +547,49 @@ proptest! {
     #[test]
     fn globs_without_wildcards_match_only_themselves(text in "[a-z/.]{0,20}", other in "[a-z/.]{0,20}") {
         prop_assert_eq!(Glob::new(&text).matches(&other), text == other);
+    }
+}
+
+#[test]
+fn bounds_and_budget_are_read_and_can_be_empty() {
+    let config = load(&format!(
+        "[jail]\nuid = 0\noom_score_adj = -5\ncpu = \"0.5%\"\nmemory = \"64MiB\"\n\
+         [budget]\ncpu = \"\"\nmemory = \"\"\n{KEY}"
+    ))
+    .unwrap();
+    assert_eq!((config.jail.uid, config.jail.oom_score_adj), (0, -5));
+    assert_eq!(config.jail.cpu.unwrap().per_mille(), 5);
+    assert_eq!(config.jail.cpu.unwrap().to_string(), "0.5%");
+    assert_eq!(config.jail.memory, Some(ByteSize::new(64 << 20)));
+    assert_eq!((config.budget.cpu, config.budget.memory), (None, None));
+    let defaults = load(KEY).unwrap();
+    assert_eq!((defaults.jail.cpu, defaults.jail.memory), (None, None));
+    assert_eq!(defaults.budget.cpu.unwrap().to_string(), "25%");
+    for (wrong, expected) in [
+        ("[jail]\nuid = -1\n", "jail.uid: expected a number from 0"),
+        ("[jail]\noom_score_adj = -1000\n", "from -999 to 1000"),
+        (
+            "[jail]\ncpu = \"5\"\n",
+            "jail.cpu: expected a share of one CPU",
+        ),
+        (
+            "[jail]\nmemory = \"1MiB\"\n",
+            "jail.memory: expected a size from 16MiB",
+        ),
+        (
+            "[budget]\ncpu = \"0%\"\n",
+            "budget.cpu: expected a share of one CPU",
+        ),
+        (
+            "[budget]\ncpu = \"1.25%\"\n",
+            "budget.cpu: expected a share of one CPU",
+        ),
+        (
+            "[budget]\nmemory = \"lots\"\n",
+            "budget.memory: expected a size",
+        ),
+    ] {
+        let message = refused(&format!("{wrong}{KEY}"));
+        assert!(message.contains(expected), "{message}");
     }
 }
