@@ -172,6 +172,24 @@ const WITHOUT_NET_ADMIN_AND_SOCKOPS: Ability = Ability {
     outcome: Ok("observe"),
 };
 
+/// Since 5.8 of this mount alone; before, of every one of the namespace, which a lab leaves alone.
+const WITH_HIDEPID: Ability = Ability {
+    less: &["--hidepid"],
+    settings: &[],
+    fact: ("least_for_executables", "CAP_SYS_PTRACE"),
+    plan: &[("connection", "raw tracepoints and sockops: ")],
+    outcome: Ok("sockops"),
+};
+
+/// The same for who looks for the owners of sockets.
+const WITH_HIDEPID_BY_SOCKETS: Ability = Ability {
+    less: &["--hidepid"],
+    settings: &[("agent.hooks", "'sockets'")],
+    fact: ("least_for_descriptors", "CAP_SYS_PTRACE"),
+    plan: &[("connection", "packet and diagnostic sockets: ")],
+    outcome: Ok("observe"),
+};
+
 /// `CAP_SYS_ADMIN` stands in for each of these, as it did before 5.8.
 const WITHOUT_BPF_AND_PERFMON: Ability = Ability {
     less: &["--capability", "bpf", "--capability", "perfmon"],
@@ -262,6 +280,12 @@ pub(crate) const CASES: &[Case] = &[
         "without_ptrace_names_come_from_the_kernel",
         SETPRIV,
         WITHOUT_PTRACE
+    ),
+    without!("with_hidepid_names_are_read", &[], WITH_HIDEPID),
+    without!(
+        "with_hidepid_owners_of_sockets_are_found",
+        &[],
+        WITH_HIDEPID_BY_SOCKETS
     ),
     without!(
         "without_sys_admin_the_agent_says_so_and_ends_with_4",

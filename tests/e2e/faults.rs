@@ -54,6 +54,10 @@ pub(crate) const CASES: &[Case] = &[
     ),
     fault!("a_full_disk_ends_a_start_with_5_or_is_counted", full_disk),
     fault!("a_read_only_spool_ends_the_start_with_5", read_only),
+    fault!(
+        "on_a_read_only_root_a_spool_of_its_own_does",
+        read_only_root
+    ),
     fault!("without_sys_sockets_measure", without_sys),
     fault!("wrong_permissions_are_named", permissions),
     fault!(
@@ -246,6 +250,37 @@ fn read_only(lab: &Lab) -> Result<()> {
     let log = agent.running()?.errors()?;
     ensure!(log.contains("Read-only file system"), "{log}");
     drop(small);
+    before.wait_same(lab, &[&host])?;
+    wait_no_orphans()
+}
+
+/// As on hosts whose root file system is read-only: what is written has file systems of its own.
+fn read_only_root(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let before = Residue::snapshot(lab, &[&host])?;
+    let root = agent.rootfs().to_owned();
+    let (none, bind) = (None::<&str>, MsFlags::MS_BIND);
+    mount(Some(&root), &root, none, bind, none)?;
+    let whole = Small(root.clone());
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | bind;
+    mount(none, &root, none, read_only, none)?;
+    let state = Small::on(root.join("var/lib/waybill"), 16 << 20)?;
+    let run = Small::on(root.join("run"), 1 << 20)?;
+    agent.start()?;
+    wait_for(SOON, "batches in the spool of its own", || {
+        agent.flush()?;
+        let stored = agent.status()?.counter("spool_stored_total")?;
+        ensure!(
+            stored > 0 && state.0.join("spool.db").exists(),
+            "{stored} stored"
+        );
+        Ok(())
+    })?;
+    let said = agent.running()?.errors()?;
+    ensure!(said.contains("names of hosts: "), "{said}");
+    agent.stop()?;
+    drop((run, state, whole));
     before.wait_same(lab, &[&host])?;
     wait_no_orphans()
 }

@@ -27,6 +27,9 @@ pub struct Arguments {
     /// File system that the kernel shall seem not to have.
     #[arg(long)]
     file_system: Option<String>,
+    /// Show to nobody but their users which processes there are.
+    #[arg(long)]
+    hidepid: bool,
     /// Capability, by its name for setpriv(1).
     #[arg(long)]
     capability: Vec<String>,
@@ -54,6 +57,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("make mounts private")?;
     if let Some(name) = &arguments.file_system {
         hide_file_system(name, &arguments.scratch)?;
+    }
+    if arguments.hidepid {
+        let (proc, options) = (Some("proc"), Some("hidepid=2"));
+        mount(proc, "/proc", proc, MsFlags::empty(), options).context("mount /proc anew")?;
     }
     for folder in &arguments.hide {
         let empty = Some("tmpfs");
