@@ -14,7 +14,6 @@ use tests::lab::agent::{AGENT, FLEET_KEY, Status};
 use tests::lab::cgroup::Tree;
 use tests::lab::collector::write_secret;
 use tests::lab::command;
-use tests::lab::needs::Skip;
 use tests::lab::process::Running;
 use tests::lab::wait::wait_until;
 
@@ -159,15 +158,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::set_permissions(to, mode).context("set the mode")
 }
 
-/// What the plan calls connections that are followed without programs.
-const BY_SOCKETS: &str = "packet and diagnostic sockets";
-
 /// Loads every program that the plan uses, alone, and reports what the verifier counted.
 fn verifier(run: &mut Run) -> Result<Found> {
-    run.need_connections()?;
-    if let Some(reason) = run.planned("connection").strip_prefix(BY_SOCKETS) {
-        return Err(Skip(format!("no programs{reason}")).into());
-    }
+    run.need_programs()?;
     let perf = run.planned("transport").starts_with("perf");
     let object = if perf {
         bpf::CONNECTION_PERF

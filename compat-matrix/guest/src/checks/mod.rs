@@ -221,6 +221,18 @@ impl Run {
         }
     }
 
+    /// Whether the agent follows connections by programs on this kernel.
+    ///
+    /// # Errors
+    /// A skip with the agent's own reason.
+    fn need_programs(&self) -> Result<()> {
+        self.need_connections()?;
+        match self.planned("connection").strip_prefix(BY_SOCKETS) {
+            Some(reason) => Err(Skip(format!("no programs{reason}")).into()),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the agent writes tokens on this kernel.
     ///
     /// # Errors
@@ -254,6 +266,9 @@ fn try_lab(binaries: &Binaries) -> Result<()> {
     )?;
     lab.close()
 }
+
+/// What a plan calls connections that are followed without programs.
+const BY_SOCKETS: &str = "packet and diagnostic sockets";
 
 /// One row of a plan in JSON: `[["name", "decision"], ...]`.
 fn row<'a>(plan: &'a Value, name: &str) -> Option<&'a str> {

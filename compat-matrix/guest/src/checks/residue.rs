@@ -54,7 +54,7 @@ const PROBES: &str = "/sys/kernel/tracing/kprobe_events";
 /// Probes stay when their agent is killed, without any effect, until `clean` or the next start.
 fn probes(run: &mut Run) -> Result<Found> {
     run.need_labs()?;
-    run.need_connections()?;
+    run.need_programs()?;
     if run.fact("kprobe") != "yes" {
         let reason = format!("probes: {}", run.fact("kprobe"));
         return Err(Skip(reason).into());
@@ -189,7 +189,7 @@ fn ended(
     let (before, objects) = (State::look(lab, &hosts, run.here)?, Objects::all());
     agent.start()?;
     let held = Objects::held_by(agent.pid()?)?;
-    let measures = run.need_connections().is_ok();
+    let measures = run.need_programs().is_ok();
     ensure!(
         held.count() > 0 || !measures,
         "a running agent holds no BPF object"
