@@ -18,6 +18,7 @@ use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
@@ -37,6 +38,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
     let config = load(file).or_exit(Exit::Usage)?;
     log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
+    let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
     let facts = host::probe(&config);
@@ -105,6 +107,7 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         records,
         gateway,
         signals,
+        notifier,
         metrics,
     })
     .or_exit(Exit::Runtime)?;

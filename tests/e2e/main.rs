@@ -21,6 +21,7 @@ mod loss;
 mod nat;
 mod residue;
 mod scene;
+mod service;
 mod shapes;
 mod soak;
 mod static_binary;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         bad_config::CASES,
         static_binary::CASES,
         types::CASES,
+        service::CASES,
         demo::CASES,
     ];
     let userlands: &[case::Case] = if userland::wanted() {
