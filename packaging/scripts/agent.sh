@@ -28,6 +28,6 @@ forget_state() {
 
 remove_empty() {
   for directory in "$ROOTFS/var/lib/waybill" "$ROOTFS/var/lib" "$ROOTFS/var" "$ROOTFS" /opt/waybill; do
-    rmdir "$directory" 2>/dev/null || return 0
+    [ ! -d "$directory" ] || rmdir "$directory" 2>/dev/null || return 0
   done
 }

@@ -26,6 +26,13 @@ sysv_script() {
   directory=$(sysv_directory) && [ -x "$directory/$NAME" ] && echo "$directory/$NAME"
 }
 
+# What controls the service where systemd does not: that script, or, where nothing starts anything
+# at boot, the one in the package itself.
+control_script() {
+  sysv_script && return 0
+  [ -x "/usr/share/waybill/$NAME.init" ] && echo "/usr/share/waybill/$NAME.init"
+}
+
 # Makes the host know the service; does not start it.
 add_service() {
   if has_systemd; then
@@ -75,7 +82,7 @@ drop_service() {
 is_running() {
   if has_systemd; then
     systemctl --quiet is-active "$NAME.service"
-  elif script=$(sysv_script); then
+  elif script=$(control_script); then
     "$script" status >/dev/null 2>&1
   else
     return 1
@@ -85,8 +92,10 @@ is_running() {
 start_service() {
   if has_systemd; then
     systemctl restart "$NAME.service" || true
-  elif script=$(sysv_script); then
-    if command -v invoke-rc.d >/dev/null 2>&1; then
+  elif command -v systemctl >/dev/null 2>&1; then
+    echo "$NAME: systemd does not run here (an image?): it starts at the next boot"
+  elif script=$(control_script); then
+    if command -v invoke-rc.d >/dev/null 2>&1 && sysv_script >/dev/null; then
       invoke-rc.d "$NAME" start || true
     else
       "$script" start || true
@@ -99,7 +108,7 @@ start_service() {
 stop_service() {
   if has_systemd; then
     systemctl stop "$NAME.service" || true
-  elif script=$(sysv_script); then
+  elif script=$(control_script); then
     "$script" stop || true
   fi
 }

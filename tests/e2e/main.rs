@@ -19,6 +19,7 @@ mod harm;
 mod jail;
 mod loss;
 mod nat;
+mod packages;
 mod residue;
 mod scene;
 mod service;
@@ -70,7 +71,12 @@ fn main() -> ExitCode {
     } else {
         &[]
     };
-    let cases = cases.into_iter().chain([userlands]);
+    let packages: &[case::Case] = if packages::wanted() {
+        packages::CASES
+    } else {
+        &[]
+    };
+    let cases = cases.into_iter().chain([userlands, packages]);
     let trials = cases.flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
