@@ -19,6 +19,7 @@ mod licences;
 mod matrix;
 mod package;
 mod rootfs;
+mod shell;
 mod stage;
 mod test;
 mod tidy;

@@ -10,6 +10,7 @@ mod scripts;
 mod sign;
 mod stage;
 mod tarball;
+mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use sign::Key;
 use stage::Package;
 
 pub(crate) use bundle::{Args as BundleArgs, run as bundle};
+pub(crate) use trial::make as trial;
 
 /// Options of `package`.
 #[derive(clap::Args)]
@@ -84,19 +86,9 @@ fn twice(
             fs::remove_dir_all(&again)?;
             result
         })?;
-        step("content", || {
-            for file in made.iter().filter(|file| is_agent_package(file)) {
-                content::check(release, file)?;
-            }
-            Ok(())
-        })?;
+        step("content", || content::check_all(release, &made))?;
     }
     Ok(made)
-}
-
-fn is_agent_package(file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("waybill-agent")
 }
 
 fn compare(first: &[PathBuf], second: &[PathBuf]) -> Result<()> {

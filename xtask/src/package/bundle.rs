@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::release::{Options, Release};
 use super::sign::{self, Key};
-use super::{Work, names, packages, place, sbom, twice};
+use super::{Work, content, names, packages, place, sbom, twice};
 use crate::stage::stage as step;
 use crate::{deps, workspace};
 
@@ -32,30 +32,52 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let key = key.context("a bundle is signed: --key names a key")?;
     step("tools of this machine", deps::run)?;
     let release = step("programs", || Release::build(&args.options))?;
-    let out = place(&args.options)?;
-    let made = twice(&release, &args.options, &out, |out| {
-        make(&release, args, &key, out).map(|file| vec![file])
+    signed(&release, &args.options, args.btf.as_deref(), &key)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the bundle of a release with its signature.
+///
+/// # Errors
+/// As of [`run`].
+pub(super) fn signed(
+    release: &Release,
+    options: &Options,
+    packs: Option<&Path>,
+    key: &Key,
+) -> Result<()> {
+    let out = place(options)?;
+    let made = twice(release, options, &out, |out| {
+        make(release, options.verify, packs, key, out).map(|file| vec![file])
     })?;
     for (file, name) in made.iter().zip(names(&made)?) {
         let line = sign::sums(&out, &[name])?;
         let signature = format!("{}.sig", file.display());
         fs::write(signature, key.sign(&line)).context("write the signature")?;
     }
-    fs::write(out.join("waybill.pub"), key.public()).context("write the public key")?;
-    Ok(ExitCode::SUCCESS)
+    fs::write(out.join("waybill.pub"), key.public()).context("write the public key")
 }
 
-fn make(release: &Release, args: &Args, key: &Key, out: &Path) -> Result<PathBuf> {
+fn make(
+    release: &Release,
+    check: bool,
+    packs: Option<&Path>,
+    key: &Key,
+    out: &Path,
+) -> Result<PathBuf> {
     let work = Work::make(out)?;
     let name = format!("waybill-{}.{}", release.full_version(), release.machine);
     let folder = work.0.join(&name);
     for part in ["packages", "bin", "btf", "docs", "sbom"] {
         fs::create_dir_all(folder.join(part)).with_context(|| format!("make {part}"))?;
     }
-    packages(release, &folder.join("packages"))?;
+    let inside = packages(release, &folder.join("packages"))?;
+    if check {
+        content::check_all(release, &inside)?;
+    }
     // As it is in the packages: what verifies is what will run.
     super::stage::program(release, "waybill-agent", &folder.join("bin/waybill-agent"))?;
-    if let Some(packs) = &args.btf {
+    if let Some(packs) = packs {
         copy_all(packs, &folder.join("btf"))?;
     }
     let root = workspace::root();

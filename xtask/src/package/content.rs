@@ -1,7 +1,7 @@
 //! Whether a finished package holds what the manifest of the jail says, and nothing else there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::rootfs::{Kind, Manifest};
 use anyhow::{Context, Result, ensure};
@@ -13,11 +13,21 @@ use crate::child;
 /// Path and what `ls -l` shows of its mode.
 type Listing = BTreeMap<String, String>;
 
-/// Compares the agent's package in `file` with the manifest.
+/// Compares the agent's packages among `files` with the manifest.
 ///
 /// # Errors
 /// Names every path that is too much, missing or otherwise than listed.
-pub(super) fn check(release: &Release, file: &Path) -> Result<()> {
+pub(super) fn check_all(release: &Release, files: &[PathBuf]) -> Result<()> {
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("waybill-agent") {
+            check(release, file)?;
+        }
+    }
+    Ok(())
+}
+
+fn check(release: &Release, file: &Path) -> Result<()> {
     let found = jail(&listing(release, file)?);
     let expected = expected()?;
     let mut wrong = Vec::new();

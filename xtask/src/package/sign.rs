@@ -30,7 +30,11 @@ impl Key {
             .map(Some)
     }
 
-    fn parse(digits: &str) -> Result<Self> {
+    /// A key from its seed in hexadecimal digits.
+    ///
+    /// # Errors
+    /// When there are not 64 of them.
+    pub(super) fn parse(digits: &str) -> Result<Self> {
         let valid = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         ensure!(valid, "is 64 hexadecimal digits (openssl rand -hex 32)");
         let mut seed = Vec::with_capacity(32);
