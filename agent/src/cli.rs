@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::DEFAULT_FILE;
+use crate::config::{DEFAULT_FILE, SeccompWish};
 
 /// Waybill agent: joins both ends of each TCP connection, however its addresses are rewritten
 ///
@@ -27,16 +27,16 @@ Examples:
   waybill-agent verify DIR --key KEY      whether a bundle is what its makers signed
 
 Exit codes:
-  0 done   1 failed while running   2 wrong arguments or configuration   3 host not supported
+  0 done   1 failed while running   2 wrong arguments or configuration
   4 privilege or jail   5 spool not usable";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure connections until SIGTERM or SIGINT, which drain; SIGUSR1 reports at once
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Say what this host can do, what the agent would do on it, and why not more
-    Doctor(ReportArgs),
+    Doctor(DoctorArgs),
     /// Check the configuration and every file it names, and list all mistakes
     CheckConfig(ReportArgs),
     /// Look into the queue of batches that wait for the collector
@@ -90,6 +90,18 @@ pub struct ConfigArgs {
     pub config: PathBuf,
 }
 
+/// How the agent runs.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigArgs,
+    /// System calls that are not needed: refuse, write to the kernel's audit log, or let be
+    /// [default: what the configuration says]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub seccomp: Option<SeccompWish>,
+}
+
 /// How output looks.
 #[derive(Args, Debug)]
 pub struct FormatArgs {
@@ -107,6 +119,18 @@ pub struct ReportArgs {
     /// How output looks.
     #[command(flatten)]
     pub output: FormatArgs,
+}
+
+/// What doctor does.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Common options.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Gather in this file what makes a BTF pack for this kernel, and list it: no addresses, names
+    /// of hosts, keys or configuration
+    #[arg(long, value_name = "FILE")]
+    pub collect: Option<PathBuf>,
 }
 
 /// How output looks.
@@ -134,7 +158,9 @@ mod tests {
         for line in [
             "run --config /a",
             "run",
+            "run --seccomp log",
             "doctor --config /a --format json",
+            "doctor --collect /a",
             "check-config --format human",
             "spool ls --config /a --limit 3",
             "spool stat --format json",
@@ -145,7 +171,13 @@ mod tests {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["", "spool", "run now", "doctor --format xml"] {
+        for line in [
+            "",
+            "spool",
+            "run now",
+            "run --seccomp on",
+            "doctor --format xml",
+        ] {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

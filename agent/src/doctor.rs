@@ -2,7 +2,7 @@
 //!
 //! It never fails because something is missing: that is what it is there to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,9 @@ use serde::Serialize;
 use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::host::{self, HostFacts};
-use crate::plan::{self, Family, Mode, Plan, Until};
+use crate::host::{self, Fact, HostFacts};
+use crate::jail::calls;
+use crate::plan::{self, Family, Mode, Plan, Seccomp, SeccompMode, Until};
 use crate::reports::{self, VERSION};
 use crate::spool::{self, Stat};
 use crate::startup;
@@ -43,6 +44,22 @@ struct JailPart {
     rootfs: PathBuf,
     capabilities: Vec<Kept>,
     mounts: Vec<Mounted>,
+    seccomp: SeccompPart,
+}
+
+#[derive(Debug, Serialize)]
+struct SeccompPart {
+    mode: &'static str,
+    reason: String,
+    /// What the running agent may do, whoever needs it; empty without a filter.
+    allowed: Vec<AllowedCall>,
+}
+
+#[derive(Debug, Serialize)]
+struct AllowedCall {
+    call: &'static str,
+    by: &'static str,
+    why: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +115,27 @@ fn examine(file: &Path) -> Report {
     }
 }
 
+/// Facts and plan, and nothing of the configuration: what is gathered for others to look at.
+pub(crate) fn facts_and_plan() -> impl Serialize {
+    let config = assumed();
+    let facts = host::probe(&config);
+    let plan = plan::decide(&facts, &config);
+    FactsAndPlan {
+        version: VERSION,
+        arch: facts.arch.clone(),
+        facts: facts.rows().into_iter().collect(),
+        plan: plan.rows(),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct FactsAndPlan {
+    version: &'static str,
+    arch: String,
+    facts: BTreeMap<String, String>,
+    plan: Vec<(String, String)>,
+}
+
 /// What the report is about without a configuration: the defaults, and that there is a fleet key.
 fn assumed() -> Config {
     let mut config = Config::defaults();
@@ -130,6 +168,11 @@ fn warnings(
         warnings.push(
             "the configuration is refused; this report assumes the defaults and a fleet key".into(),
         );
+    }
+    if let Fact::No { why } = &facts.private_mounts {
+        warnings.push(format!(
+            "an agent started like this would end with 4: {why}"
+        ));
     }
     if let Family::Skip { reason } = &plan.connection {
         warnings.push(format!("connections are not measured: {reason}"));
@@ -178,6 +221,40 @@ impl JailPart {
                 })
                 .collect(),
             mounts: mounts.collect(),
+            seccomp: SeccompPart::of(&plan.jail.seccomp),
+        }
+    }
+}
+
+impl SeccompPart {
+    fn of(seccomp: &Seccomp) -> Self {
+        let callers = match seccomp.mode.value {
+            SeccompMode::Off => &[],
+            SeccompMode::Enforce | SeccompMode::Log => seccomp.callers.as_slice(),
+        };
+        let allowed = callers.iter().flat_map(|caller| {
+            let calls = calls::of(*caller).into_iter().flatten();
+            calls.map(|call| AllowedCall {
+                call: call.name,
+                by: caller.name(),
+                why: call.why,
+            })
+        });
+        Self {
+            mode: seccomp.mode.value.name(),
+            reason: seccomp.mode.reason.clone(),
+            allowed: allowed.collect(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let distinct: BTreeSet<&str> = self.allowed.iter().map(|allowed| allowed.call).collect();
+        match distinct.len() {
+            0 => format!("  system calls: {} ({})", self.mode, self.reason),
+            count => format!(
+                "  system calls: {}, {count} are allowed ({})",
+                self.mode, self.reason
+            ),
         }
     }
 }
@@ -217,6 +294,7 @@ impl Report {
         for kept in &self.jail.capabilities {
             lines.push(format!("  keeps {}: {}", kept.name, kept.why));
         }
+        lines.push(self.jail.seccomp.line());
         for mount in &self.jail.mounts {
             let Mounted {
                 target,

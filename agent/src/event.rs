@@ -110,9 +110,15 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
         _ => return Err(Invalid::Field("role")),
     };
     let sent = record.flags & abi::WB_FLAG_TOKEN_SENT != 0;
+    let (tuple, end) = (record.tuple, |addr, port| Endpoint { addr, port });
+    let local = end(tuple.local, tuple.local_port);
+    let remote = end(tuple.remote, tuple.remote_port);
     Ok(Connection {
         what,
-        id: record.id,
+        id: match record.id {
+            0 => tuple_id(tuple.netns, local, remote),
+            id => id,
+        },
         start_ns: record.start_ns,
         established_ns: record.established_ns,
         time_ns: record.header.ktime_ns,
@@ -122,18 +128,84 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
         flags: record.flags,
         old_state: record.old_state,
         process: record.process,
-        local: Endpoint {
-            addr: record.tuple.local,
-            port: record.tuple.local_port,
-        },
-        remote: Endpoint {
-            addr: record.tuple.remote,
-            port: record.tuple.remote_port,
-        },
+        local,
+        remote,
         netns: record.tuple.netns,
         numbers: record.numbers,
         fingerprint: fingerprint(role, record.first_sent, record.first_received),
     })
+}
+
+/// The id of a connection that no program knows, from what it is known by.
+#[must_use]
+pub fn tuple_id(netns: u32, local: Endpoint, remote: Endpoint) -> u64 {
+    use std::hash::Hasher as _;
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    hasher.write_u32(netns);
+    for end in [local, remote] {
+        hasher.write(&end.addr);
+        hasher.write_u16(end.port);
+    }
+    hasher.finish().max(1)
+}
+
+/// A connection that was found open, without owner and numbers.
+#[must_use]
+pub fn open(netns: u32, ends: (Endpoint, Endpoint), role: Role, now_ns: u64) -> Connection {
+    let (local, remote) = ends;
+    Connection {
+        what: What::Adopted,
+        id: tuple_id(netns, local, remote),
+        start_ns: now_ns,
+        established_ns: 0,
+        time_ns: now_ns,
+        token_sent: None,
+        token_received: None,
+        role,
+        flags: abi::WB_FLAG_ESTABLISHED | abi::WB_FLAG_ADOPTED,
+        old_state: 0,
+        process: abi::wb_process::default(),
+        local,
+        remote,
+        netns,
+        numbers: abi::wb_numbers::default(),
+        fingerprint: None,
+    }
+}
+
+/// What an entry of the programs' table says of its connection, without numbers.
+#[must_use]
+pub fn live(entry: &abi::wb_connection, now_ns: u64) -> Connection {
+    let role = match u32::from(entry.role) {
+        abi::WB_ROLE_SERVER => Role::Server,
+        _ => Role::Client,
+    };
+    let end = |addr, port| Endpoint { addr, port };
+    let accepted = if entry.accepted == 0 {
+        0
+    } else {
+        abi::WB_FLAG_ACCEPTED
+    };
+    let flags = entry.flags | entry.cloned | accepted;
+    let sent = flags & abi::WB_FLAG_TOKEN_SENT != 0;
+    Connection {
+        what: What::Live,
+        id: entry.id,
+        start_ns: entry.start_ns,
+        established_ns: entry.established_ns,
+        time_ns: now_ns,
+        token_sent: (sent && entry.token_sent != 0).then_some(entry.token_sent),
+        token_received: (entry.token_received != 0).then_some(entry.token_received),
+        role,
+        flags,
+        old_state: 0,
+        process: entry.process,
+        local: end(entry.tuple.local, entry.tuple.local_port),
+        remote: end(entry.tuple.remote, entry.tuple.remote_port),
+        netns: entry.tuple.netns,
+        numbers: abi::wb_numbers::default(),
+        fingerprint: fingerprint(role, entry.first_sent, entry.first_received),
+    }
 }
 
 /// The connection's name, from the first sequence numbers as the kernel has them (network byte

@@ -2,6 +2,8 @@
 //!
 //! One closed enum, `Wake`, lists all that can set it going.
 
+mod report;
+
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,10 +28,10 @@ use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
 use crate::spool;
-use crate::status::Status;
 
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -94,6 +96,10 @@ pub struct Parts {
     pub records: Option<Records>,
     /// Connection tracking, on gateways.
     pub gateway: Option<Gateway>,
+    /// Where connections come from without programs.
+    pub observer: Option<Observer>,
+    /// What looks at open connections where programs have no iterators.
+    pub lister: Option<Lister>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
     /// Whoever started the agent.
@@ -210,10 +216,11 @@ impl EventLoop {
         let mut events = Events::with_capacity(8);
         loop {
             let left = self.next_close.saturating_duration_since(Instant::now());
-            let most = if self.devices_changed || self.parts.gateway.is_some() {
-                FOLLOW_PAUSE
-            } else {
-                TICK
+            let most = match (self.devices_changed, &self.parts.observer) {
+                (true, _) => FOLLOW_PAUSE,
+                (false, Some(_)) => observe::TICK,
+                (false, None) if self.parts.gateway.is_some() => FOLLOW_PAUSE,
+                (false, None) => TICK,
             };
             match poll.poll(&mut events, Some(left.min(most))) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -234,6 +241,7 @@ impl EventLoop {
             Wake::Deadline => {
                 self.parts.notifier.alive(Instant::now());
                 self.drain_ring()?;
+                self.observe()?;
                 self.listen_to_conntrack()?;
                 self.tend_filters();
                 if Instant::now() >= self.next_close {
@@ -315,21 +323,67 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Reads what packet sockets and news of closed sockets have to say.
+    fn observe(&mut self) -> Result<()> {
+        let now = now()?;
+        let Some(observer) = &mut self.parts.observer else {
+            return Ok(());
+        };
+        let events = observer.tick(now)?;
+        let decoded = &self.parts.metrics.record_decoded_total;
+        decoded.add(events.len() as u64);
+        self.fold_all(&events, now);
+        Ok(())
+    }
+
+    /// The same for what the list of open connections shows.
+    fn observe_open(&mut self) -> Result<()> {
+        let now = now()?;
+        let Some(observer) = &mut self.parts.observer else {
+            return Ok(());
+        };
+        let events = observer.snapshot(now);
+        observer.publish(&self.parts.metrics);
+        let read = &self.parts.metrics.record_snapshot_total;
+        read.add(events.len() as u64);
+        // No sweep: what is gone without a word the observer itself finds out and says.
+        self.fold_all(&events, now);
+        Ok(())
+    }
+
+    fn fold_all(&mut self, events: &[Connection], now: Now) {
+        for event in events {
+            fold(&mut self.parts, &mut self.connections, event, now);
+        }
+    }
+
     /// Takes over the connections that were there before.
     fn adopt(&mut self) -> Result<()> {
+        if let Some(observer) = &mut self.parts.observer {
+            let now = now()?;
+            let events = observer.adopt(now);
+            let adopted = &self.parts.metrics.record_adopted_total;
+            adopted.add(events.len() as u64);
+            self.fold_all(&events, now);
+            return Ok(());
+        }
         let Some(loaded) = &mut self.parts.loaded else {
             return Ok(());
         };
-        let (events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
+        let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
         let now = now()?;
+        if let Some(lister) = &mut self.parts.lister {
+            let listeners = &loaded.maps.listeners;
+            events.extend(lister.adopt(now, |netns, port, process| {
+                kernel::tell_listener(listeners, netns, port, process);
+            }));
+        }
         self.parts.metrics.record_dropped_invalid_total.add(invalid);
         self.parts
             .metrics
             .record_adopted_total
             .add(events.len() as u64);
-        for event in &events {
-            fold(&mut self.parts, &mut self.connections, event, now);
-        }
+        self.fold_all(&events, now);
         Ok(())
     }
 
@@ -337,6 +391,8 @@ impl EventLoop {
     fn close(&mut self) -> Result<()> {
         self.next_close = Instant::now() + self.parts.interval;
         self.drain_ring()?;
+        self.observe()?;
+        self.observe_open()?;
         self.snapshot()?;
         let now = now()?;
         let paths_off = self.report_kernel(now);
@@ -365,11 +421,24 @@ impl EventLoop {
             return Ok(());
         };
         let before = Counters::read(&loaded.maps.counters)?;
-        let events = match kernel::snapshot(loaded) {
-            Ok(Some((events, invalid))) => {
-                self.parts.metrics.record_dropped_invalid_total.add(invalid);
-                events
-            }
+        let read = match &mut self.parts.lister {
+            Some(lister) => match kernel::entries(&loaded.maps.connections) {
+                Ok(entries) => {
+                    let found = entries.len() as u64;
+                    Ok(Some((lister.snapshot(&entries, now()?), found)))
+                }
+                Err(error) => Err(error),
+            },
+            None => kernel::snapshot(loaded).map(|read| {
+                read.map(|(events, invalid)| {
+                    self.parts.metrics.record_dropped_invalid_total.add(invalid);
+                    let found = events.len() as u64;
+                    (events, found)
+                })
+            }),
+        };
+        let (events, found) = match read {
+            Ok(Some(read)) => read,
             Ok(None) => return Ok(()),
             Err(error) => {
                 warn!(error = format!("{error:#}").as_str(); "no snapshot in this interval");
@@ -382,145 +451,19 @@ impl EventLoop {
             .record_snapshot_total
             .add(events.len() as u64);
         let now = now()?;
-        for event in &events {
-            fold(&mut self.parts, &mut self.connections, event, now);
-        }
+        self.fold_all(&events, now);
         self.drain_ring()?;
         self.connections.sweep();
         // A lower bound while connections come and go: what is missing for certain.
         let inserted = before.get(bpf::abi::WB_COUNT_CONNECTIONS_INSERTED);
         let deleted = after.get(bpf::abi::WB_COUNT_CONNECTIONS_DELETED);
-        let missing = inserted
-            .saturating_sub(deleted)
-            .saturating_sub(events.len() as u64);
+        let missing = inserted.saturating_sub(deleted).saturating_sub(found);
         self.evicted = self.evicted.max(missing);
         self.parts
             .metrics
             .kernel_connections_dropped_evicted_total
             .set(self.evicted);
         Ok(())
-    }
-
-    /// Publishes what the kernel counted, and looks whether the cgroup is shared by now.
-    fn report_kernel(&mut self, now: Now) -> Vec<(String, String)> {
-        let Some(loaded) = &mut self.parts.loaded else {
-            return Vec::new();
-        };
-        match Counters::read(&loaded.maps.counters) {
-            Ok(counters) => counters.publish(&self.parts.metrics),
-            Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
-        }
-        match loader::missed_runs(&loaded.object) {
-            Ok(missed) => self
-                .parts
-                .metrics
-                .kernel_programs_dropped_runs_total
-                .set(missed),
-            Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
-        }
-        let mut settings = loaded.settings;
-        if let Some(shared) = loader::is_shared(&loaded.cgroup, loaded.sockops_id) {
-            settings.keep_cb_flags = u8::from(shared);
-        }
-        if let Some(filters) = &loaded.filters {
-            settings.clone = loader::clone_flags(filters);
-        }
-        if settings != loaded.settings {
-            loaded.settings = settings;
-            if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
-                warn!(error = format!("{error:#}").as_str(); "settings not changed");
-            }
-        }
-        let monotonic_ns = (now.unix_ms * 1_000_000).saturating_sub(now.monotonic_zero_ns);
-        kernel::paths_off(&loaded.maps.paths, monotonic_ns).unwrap_or_else(|error| {
-            warn!(error = format!("{error:#}").as_str(); "negative cache not read");
-            Vec::new()
-        })
-    }
-
-    fn report_aggregate(&self) {
-        let metrics = &self.parts.metrics;
-        let losses = self.connections.losses();
-        let (connections, edges) = self.connections.sizes();
-        metrics
-            .aggregate_connections_full_total
-            .set(losses.connections_full);
-        metrics
-            .aggregate_connections_dropped_lost_total
-            .set(losses.connections_lost);
-        metrics
-            .aggregate_edges_dropped_overflow_total
-            .set(losses.edges_overflowed);
-        metrics
-            .aggregate_sightings_dropped_total
-            .set(losses.sightings_dropped);
-        metrics
-            .aggregate_sightings_unsampled_total
-            .set(losses.sightings_unsampled);
-        metrics
-            .aggregate_events_dropped_total
-            .set(losses.events_dropped);
-        metrics
-            .process_identities_dropped_overflow_total
-            .set(self.parts.identities.overflowed());
-        metrics.aggregate_connections.set(connections as u64);
-        metrics.aggregate_edges.set(edges as u64);
-        metrics
-            .aggregate_sample_level
-            .set(u64::from(self.connections.sample_level()));
-    }
-
-    /// A batch that was lost may have carried the names of processes that are still in use.
-    fn repair_names(&mut self) {
-        let lost = self.parts.metrics.batches_lost();
-        if lost != self.batches_lost {
-            self.batches_lost = lost;
-            self.parts.identities.resend();
-        }
-    }
-
-    /// The host row when it is due, or when something an operator must know changed.
-    fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
-        let mut said: Vec<(String, String)> = self
-            .parts
-            .metrics
-            .snapshot()
-            .into_iter()
-            .filter(|(name, _)| name.contains("_dropped_") || name.contains("_evicted_"))
-            .map(|(name, value)| (name, value.to_string()))
-            .collect();
-        said.extend(
-            paths_off
-                .iter()
-                .map(|(peer, _)| (peer.clone(), String::new())),
-        );
-        let due = self
-            .host_row_at
-            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
-        if !due && said == self.host_row_said {
-            return Vec::new();
-        }
-        self.host_row_at = Some(Instant::now());
-        self.host_row_said = said;
-        let mut row = self.parts.host.clone();
-        row.paths_off = paths_off.to_vec();
-        row.counters = self.parts.metrics.snapshot();
-        vec![row]
-    }
-
-    fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
-        let status = Status {
-            pid: std::process::id(),
-            started_ms: self.parts.host.started_ms,
-            written_ms: now.unix_ms,
-            mode: self.parts.host.mode.clone(),
-            plan: self.parts.host.plan.clone(),
-            paths_off,
-            counters: self.parts.metrics.snapshot().into_iter().collect(),
-        };
-        if let Err(error) = status.write(&self.parts.run_dir) {
-            warn!(error:% = error; "status not written");
-        }
     }
 }
 

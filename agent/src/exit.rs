@@ -12,8 +12,8 @@ pub enum Exit {
     Runtime = 1,
     /// Wrong arguments or configuration (clap uses the same number).
     Usage = 2,
-    /// This host cannot run the agent at all.
-    Unsupported = 3,
+    // 3 is free: on a host where nothing can be measured the agent runs all the same and reports
+    // why, so that the fleet's list has it.
     /// Not enough privilege, or the jail cannot be entered.
     Jail = 4,
     /// The spool cannot be used.

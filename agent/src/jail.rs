@@ -1,5 +1,5 @@
 //! The agent's jail: a private mount namespace, a root directory of its own, and the least
-//! capabilities.
+//! capabilities and system calls.
 //!
 //! Two steps, because loading programs needs what the running agent must not have:
 //! [`enter`] changes what is seen, [`Entered::confine`] what may be done. Both run while the process
@@ -7,8 +7,10 @@
 //! Everything mounted here lives in the private namespace and goes away with the process, however
 //! it ends. What is mounted and kept is the plan's decision; this file only carries it out.
 
+pub mod calls;
 mod privilege;
 mod root;
+mod seccomp;
 
 use std::path::Path;
 
@@ -18,7 +20,9 @@ use crate::config::Config;
 use crate::host::Capabilities;
 use crate::plan::{Plan, Until};
 
-pub use privilege::{close_inherited, in_spare_network, with_only};
+pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
+pub use root::{try_mounts, with_tracefs};
+pub use seccomp::{install as install_seccomp, try_seccomp};
 
 /// Inside the jail: where the spool and the host id live.
 pub const STATE_DIR: &str = "/var/lib/waybill";
@@ -80,7 +84,8 @@ impl Entered {
         &self.left_out
     }
 
-    /// Drops every capability the plan does not keep; nothing can be loaded afterwards.
+    /// Drops every capability and system call the plan does not keep; nothing can be loaded
+    /// afterwards.
     ///
     /// # Errors
     /// Names the step that failed.
@@ -102,6 +107,10 @@ impl Entered {
         }
         privilege::limit_resources()?;
         let capabilities = privilege::drop_all_but(plan.jail.capability_set())?;
+        // Last, because it refuses what the steps above do.
+        seccomp::install(&plan.jail.seccomp)
+            .and_then(|()| seccomp::read_back(&plan.jail.seccomp))
+            .context("filter system calls")?;
         Ok(Jailed { capabilities })
     }
 }

@@ -1,11 +1,12 @@
 //! What the kernel side counted and knows, read for reports: counters, negative cache, snapshot.
 
+use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
 use anyhow::{Context, Result};
 use bpf::abi;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes as _};
 
 use crate::event::{self, Connection, RECORD_BYTES};
 use crate::loader::{Loaded, read_iterator};
@@ -92,6 +93,7 @@ impl Counters {
                 abi::WB_COUNT_OPTION_STORE_FAILED,
                 &metrics.option_store_failed_total,
             ),
+            (abi::WB_COUNT_OPTION_UNSENT, &metrics.option_unsent_total),
             (
                 abi::WB_COUNT_PATH_FAILURES,
                 &metrics.option_path_failures_total,
@@ -152,6 +154,40 @@ pub fn snapshot(loaded: &Loaded) -> Result<Option<(Vec<Connection>, u64)>> {
     let mut bytes = Vec::new();
     read_iterator(link, &mut bytes).context("take a snapshot of the connections")?;
     Ok(Some(decode_all(&bytes)))
+}
+
+/// The table of connections, entry by entry, for kernels without iterators.
+///
+/// # Errors
+/// The kernel refuses to read it.
+pub fn entries(table: &MapHandle) -> Result<Vec<abi::wb_connection>> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    for key in table.keys() {
+        let value = table
+            .lookup(&key, MapFlags::ANY)
+            .context("read the table of connections")?;
+        found.extend(value.and_then(|value| abi::wb_connection::read_from_bytes(&value).ok()));
+        // The walk begins anew behind a key that was deleted meanwhile.
+        if !seen.insert(key) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Tells the programs who listens on a port, as the iterator over files does. What a program entered
+/// since it runs is better and stays.
+pub fn tell_listener(table: &MapHandle, netns: u32, port: u16, process: abi::wb_process) {
+    let key = abi::wb_listener_key {
+        netns,
+        port,
+        ..Default::default()
+    };
+    // Without the socket's address the programs do not ask it whether it defers.
+    let value = abi::wb_listener { process, sock: 0 };
+    table
+        .update(key.as_bytes(), value.as_bytes(), MapFlags::NO_EXIST)
+        .ok();
 }
 
 /// Decodes records that lie one after another; the number is of those that are not valid.

@@ -12,6 +12,7 @@
 
 // Control.
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod conntrack;
 pub mod doctor;
@@ -35,6 +36,7 @@ pub mod event;
 pub mod event_loop;
 pub mod gateway;
 pub mod metrics;
+pub mod observe;
 pub mod process;
 pub mod records;
 pub mod spool;

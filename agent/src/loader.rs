@@ -22,7 +22,7 @@ use libbpf_rs::{
 use crate::config::Config;
 use crate::filters::{Filters, Programs};
 use crate::jail::CGROUP_DIR;
-use crate::plan::{ConnectionVariant, Family, Plan, Transport};
+use crate::plan::{ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use probes::{Probes, clean as clean_probes};
 pub use tables::{beat, clone_flags, write_settings};
@@ -113,8 +113,9 @@ pub struct Loaded {
     pub adopted: Vec<u8>,
     /// Tables the event loop reads.
     pub maps: Maps,
-    /// The scope's cgroup; its sock_ops programs are looked at again and again.
-    pub cgroup: File,
+    /// The scope's cgroup; its sock_ops programs are looked at again and again. None is needed
+    /// where every process is in scope and packet filters carry the option.
+    pub cgroup: Option<File>,
     /// Packet filters on devices, in mode `tc-clone`.
     pub filters: Option<Filters>,
     /// Id of our own among them.
@@ -142,6 +143,8 @@ pub struct Maps {
     pub records: MapHandle,
     /// Connections.
     pub connections: MapHandle,
+    /// Listeners.
+    pub listeners: MapHandle,
     /// The agent's sign of life.
     pub heartbeat: MapHandle,
 }
@@ -165,8 +168,8 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         config,
     };
     let (object, loaded, mut refused) = load(&fitting, &wanted)?;
-    let cgroup = open_scope(config).context("open the scope's cgroup")?;
-    let mut settings = settings(config, plan, &cgroup)?;
+    let cgroup = open_scope(config, choice.value).context("open the scope's cgroup")?;
+    let mut settings = settings(config, plan, cgroup.as_ref())?;
     let maps = Maps::of(&object)?;
     fill(&object, config)?;
 
@@ -178,7 +181,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         .then(|| sockops_id(&object))
         .flatten();
     // Not knowing, keep: a flag too many costs time, a flag too few costs the other program.
-    settings.keep_cb_flags = u8::from(is_shared(&cgroup, sockops_id).unwrap_or(true));
+    settings.keep_cb_flags = u8::from(is_shared(cgroup.as_ref(), sockops_id).unwrap_or(true));
     write_settings(&maps.config, &settings)?;
     let filters = match choice.value.has_filters() {
         true => attach_filters(&object, &loaded, &maps, &mut refused),
@@ -193,7 +196,7 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
         false => None,
     };
     for name in loaded.iter().filter(|name| is_attached_alone(name)) {
-        match attach(&object, name, &cgroup, probes.as_mut()) {
+        match attach(&object, name, cgroup.as_ref(), probes.as_mut()) {
             Ok(link) => links.push(link),
             Err(error) if name.as_str() == REQUIRED => return Err(error),
             Err(error) => refused.push((name.clone(), format!("cannot attach: {error:#}"))),
@@ -247,6 +250,7 @@ impl Maps {
             config: handle("config")?,
             records: handle("records")?,
             connections: handle("connections")?,
+            listeners: handle("listeners")?,
             heartbeat: handle("heartbeat")?,
         })
     }
@@ -265,10 +269,10 @@ pub fn read_iterator(link: &Link, into: &mut Vec<u8>) -> Result<()> {
 }
 
 /// Whether a sock_ops program other than `own` runs for the sockets of this cgroup; `None` when
-/// the kernel does not say (it asks for `CAP_NET_ADMIN`).
+/// there is no cgroup, or the kernel does not say (it asks for `CAP_NET_ADMIN`).
 #[must_use]
-pub fn is_shared(cgroup: &File, own: Option<u32>) -> Option<bool> {
-    let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;
+pub fn is_shared(cgroup: Option<&File>, own: Option<u32>) -> Option<bool> {
+    let ids = bpf::query::sockops_programs(cgroup?.as_fd()).ok()?;
     Some(ids.iter().any(|id| Some(*id) != own))
 }
 
@@ -314,8 +318,9 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
             // Probes miss what comes while another one runs, and nothing can make up for it.
             AGAIN | THIRD | "wb_conn_window" => !variant.has_probes(),
             LISTENING => variant.has_probes(),
-            "wb_conn_live" => plan.snapshot.value,
-            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value,
+            "wb_conn_live" => plan.snapshot.value == Look::Iterator,
+            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value == Look::Iterator,
+            "wb_conn_accept4" | "wb_conn_accept" => plan.accept.value,
             _ => true,
         })
         .copied()
@@ -464,7 +469,12 @@ fn map<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::Map<'o
         .ok_or_else(|| anyhow!("the object has no map {name}"))
 }
 
-fn attach(object: &Object, name: &str, cgroup: &File, probes: Option<&mut Probes>) -> Result<Link> {
+fn attach(
+    object: &Object,
+    name: &str,
+    cgroup: Option<&File>,
+    probes: Option<&mut Probes>,
+) -> Result<Link> {
     let program = program(object, name)?;
     let function = program.section().to_string_lossy().into_owned();
     let link = match (function.strip_prefix("kprobe/"), probes) {
@@ -473,7 +483,10 @@ fn attach(object: &Object, name: &str, cgroup: &File, probes: Option<&mut Probes
             let group = TracepointCategory::Custom(probes.group().to_owned());
             program.attach_tracepoint(group, function)
         }
-        _ if name == SOCKOPS => program.attach_cgroup(cgroup.as_raw_fd()),
+        _ if name == SOCKOPS => {
+            let cgroup = cgroup.context("there is no cgroup to attach to")?;
+            program.attach_cgroup(cgroup.as_raw_fd())
+        }
         _ => program.attach(),
     };
     link.with_context(|| format!("attach {name}"))
@@ -486,7 +499,13 @@ fn run_iterator(object: &Object, name: &str, into: &mut Vec<u8>) -> Result<()> {
     read_iterator(&link, into).with_context(|| format!("run {name}"))
 }
 
-fn open_scope(config: &Config) -> Result<File> {
+/// The scope's cgroup; `None` where it is out of reach and nothing hangs on it.
+fn open_scope(config: &Config, variant: ConnectionVariant) -> Result<Option<File>> {
     let path = Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'));
-    File::open(&path).with_context(|| format!("open cgroup {}", config.scope.cgroup))
+    let everything = config.scope.cgroup == "/";
+    match File::open(&path) {
+        Ok(cgroup) => Ok(Some(cgroup)),
+        Err(_) if everything && variant != ConnectionVariant::RawTracepointAndSockops => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("open cgroup {}", config.scope.cgroup)),
+    }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent::cli::{Cli, Command};
 use agent::exit::{Exit, is_broken_pipe};
-use agent::{doctor, reports, startup, verify};
+use agent::{collect, doctor, reports, startup, verify};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -16,9 +16,12 @@ fn main() -> ExitCode {
         Command::Run(args) => {
             // Held by the reports below, not by an agent that runs for months.
             drop(out);
-            startup::run(&args.config)
+            startup::run(&args.file.config, args.seccomp)
         }
-        Command::Doctor(args) => doctor::run(&args, &mut out),
+        Command::Doctor(args) => match &args.collect {
+            Some(file) => collect::run(&args.report, file, &mut out),
+            None => doctor::run(&args.report, &mut out),
+        },
         Command::CheckConfig(args) => reports::check_config(&args, &mut out),
         Command::Spool { command } => reports::spool(&command, &mut out),
         Command::Clean => reports::clean(&mut out),

@@ -99,6 +99,8 @@ counters! {
     option_path_off_total,
     /// Options the kernel would not store.
     option_store_failed_total,
+    /// Connections that ended before the TCP stack could write the option.
+    option_unsent_total,
     /// Signs that a path drops or strips the option.
     option_path_failures_total,
     /// Copies that the kernel did not send.
@@ -137,6 +139,38 @@ counters! {
     nat_connections_total,
     /// Kinds of translations in the table now.
     nat_translations,
+    /// Mode observe: packets read.
+    observe_packets_total,
+    /// Mode observe: packets for which there was no room.
+    observe_packets_dropped_total,
+    /// Mode observe: packets and messages of the kernel that could not be read.
+    observe_packets_dropped_invalid_total,
+    /// Mode observe: news of closed sockets.
+    observe_news_total,
+    /// Mode observe: times that news of closed sockets were lost; packets and lists stand in.
+    observe_news_dropped_total,
+    /// Mode observe: lists of sockets or addresses that the kernel did not give.
+    observe_lists_failed_total,
+    /// Mode observe: connections without a place under `limits.connections`; their ends count.
+    observe_connections_dropped_full_total,
+    /// Mode observe: connections seen in packets that belonged to no socket here, left out.
+    observe_connections_unclaimed_total,
+    /// Mode observe: sockets whose handshake was not seen: no time to connect, no waybill.
+    observe_connections_unseen_total,
+    /// Mode observe: connections that ended before it was known which process had them.
+    observe_owners_unknown_total,
+    /// Mode observe: sockets and services beyond what is remembered.
+    observe_owners_dropped_full_total,
+    /// Mode observe: looks through `/proc` for the owners of sockets.
+    observe_owners_looks_total,
+    /// Mode observe: arriving handshakes beyond what is remembered to tell what is forwarded.
+    observe_arrivals_dropped_total,
+    /// Mode observe: connections in its table now.
+    observe_connections,
+    /// Mode observe: network namespaces that are watched.
+    observe_namespaces,
+    /// Mode observe: network namespaces with a process in scope at the start that are not watched.
+    observe_namespaces_missed,
     /// Records decoded.
     record_decoded_total,
     /// Records that were too short or of an unknown kind.

@@ -1,4 +1,4 @@
-//! rtnetlink, as little of it as packet filters need: requests, dumps, and news of devices.
+//! Netlink, as little of it as is needed: requests, dumps, and news of devices and sockets.
 //!
 //! libbpf could attach filters, too, but asks bpf(2) for each program's name, which takes a
 //! capability that the running agent need not have; and it cannot list what others attached.
@@ -37,6 +37,8 @@ const RTM_DELTFILTER: u16 = 45;
 const HEADER: usize = 16;
 /// The kernel makes dump messages of at most 32 KiB, and one message never larger than that.
 const RECEIVE_BYTES: usize = 64 << 10;
+/// News come one by one, each smaller than a page.
+const NEWS_BYTES: usize = 8 << 10;
 /// The kernel answers while it is asked; waiting for longer means that it never will.
 const ANSWER_S: i64 = 5;
 
@@ -118,7 +120,16 @@ pub(crate) struct Route {
 impl Route {
     /// Opens one in the network namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
-        let socket = netlink(SockFlag::empty())?;
+        Self::of(SockProtocol::NetlinkRoute)
+    }
+
+    /// Opens one that asks for sockets instead of devices and addresses.
+    pub(crate) fn open_diag() -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkSockDiag)
+    }
+
+    fn of(protocol: SockProtocol) -> io::Result<Self> {
+        let socket = netlink(SockFlag::empty(), protocol)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_S, 0))?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         Ok(Self {
@@ -145,6 +156,36 @@ impl Route {
         // An entry's kind is that of "new", two below "get".
         self.receive(|found, entry| {
             if found + 2 == kind {
+                each(entry);
+            }
+        })
+    }
+
+    /// The same where an entry's kind is that of the request.
+    pub(crate) fn dump_alike(
+        &mut self,
+        kind: u16,
+        body: &Body,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.send(kind, NLM_F_DUMP, body)?;
+        self.receive(|found, entry| {
+            if found == kind {
+                each(entry);
+            }
+        })
+    }
+
+    /// Asks for one thing; gives its body to `each` if it is there.
+    pub(crate) fn ask(
+        &mut self,
+        kind: u16,
+        body: &Body,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.send(kind, NLM_F_ACK, body)?;
+        self.receive(|found, entry| {
+            if found == kind {
                 each(entry);
             }
         })
@@ -208,12 +249,12 @@ fn result(body: &[u8]) -> io::Result<()> {
     }
 }
 
-fn netlink(flags: SockFlag) -> io::Result<OwnedFd> {
+fn netlink(flags: SockFlag, protocol: SockProtocol) -> io::Result<OwnedFd> {
     Ok(socket(
         AddressFamily::Netlink,
         SockType::Raw,
         flags | SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
+        protocol,
     )?)
 }
 
@@ -263,7 +304,7 @@ pub(crate) struct DeviceNews {
 impl DeviceNews {
     /// Begins to listen in the network namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
-        let socket = netlink(SockFlag::SOCK_NONBLOCK)?;
+        let socket = netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkRoute)?;
         let groups = RTMGRP_LINK | RTMGRP_TC;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self { socket })
@@ -288,6 +329,72 @@ impl AsFd for DeviceNews {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// News of sockets that are gone.
+#[derive(Debug)]
+pub(crate) struct SocketNews {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What there was to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// There may be more.
+    pub(crate) more: bool,
+    /// More happened than the kernel could keep.
+    pub(crate) lost: bool,
+}
+
+impl SocketNews {
+    /// Begins to listen to these groups in the network namespace of the calling thread, with room
+    /// for `bytes` of news.
+    pub(crate) fn open(groups: u32, bytes: usize) -> io::Result<Self> {
+        let socket = netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkSockDiag)?;
+        enlarge(&socket, bytes)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        Ok(Self {
+            socket,
+            buffer: vec![0; NEWS_BYTES],
+        })
+    }
+
+    /// Gives the bodies of at most `most` messages to `each`.
+    pub(crate) fn take(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> Taken {
+        let mut taken = Taken::default();
+        for _ in 0..most {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(length) => {
+                    let mut left = self.buffer.get(..length).unwrap_or_default();
+                    while let Some((_, _, body, rest)) = split(left) {
+                        left = rest;
+                        each(body);
+                    }
+                }
+                Err(Errno::ENOBUFS) => taken.lost = true,
+                Err(Errno::EINTR) => {}
+                Err(_) => return taken,
+            }
+        }
+        taken.more = true;
+        taken
+    }
+}
+
+impl AsFd for SocketNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Makes room for what arrives between two looks; less than wanted where it may not be.
+pub(crate) fn enlarge(socket: &OwnedFd, bytes: usize) -> io::Result<()> {
+    // Beyond net.core.rmem_max only CAP_NET_ADMIN gets.
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

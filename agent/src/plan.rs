@@ -4,7 +4,11 @@
 //! Every choice has a reason in an operator's words, because `doctor` prints it.
 
 mod carrier;
+mod hooks;
+mod looks;
 mod needs;
+mod seccomp;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +17,10 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use crate::config::{Config, HooksWish, NatWish, TransportWish};
-use crate::host::{Fact, HostFacts, Pack};
+use crate::host::{HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
+pub use seccomp::{Caller, Seccomp, SeccompMode};
 
 /// The programs that write the option, one per mode.
 const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
@@ -106,6 +111,8 @@ pub enum ConnectionVariant {
     Probes,
     /// The same, and packet filters.
     ProbesAndFilters,
+    /// No program at all: packets, and the kernel's lists of sockets. The option is read.
+    Sockets,
 }
 
 impl ConnectionVariant {
@@ -118,6 +125,7 @@ impl ConnectionVariant {
             Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
             Self::Probes => "probes",
             Self::ProbesAndFilters => "probes and packet filters",
+            Self::Sockets => "packet and diagnostic sockets",
         }
     }
 
@@ -132,6 +140,17 @@ impl ConnectionVariant {
     pub const fn has_filters(self) -> bool {
         matches!(self, Self::RawTracepointAndFilters | Self::ProbesAndFilters)
     }
+}
+
+/// How open connections are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Not at all.
+    No,
+    /// By programs over the kernel's own lists.
+    Iterator,
+    /// By diagnostic sockets.
+    Sockets,
 }
 
 /// What the programs are fitted to the kernel by.
@@ -155,9 +174,11 @@ pub struct Plan {
     /// Family `connection`.
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
-    pub discovery: Choice<bool>,
+    pub discovery: Choice<Look>,
+    /// Tell who accepts a connection from who listens for it.
+    pub accept: Choice<bool>,
     /// Read the counters of living connections at each interval.
-    pub snapshot: Choice<bool>,
+    pub snapshot: Choice<Look>,
     /// Family `nat`: read what connection tracking translates.
     pub nat: Choice<bool>,
     /// Columns of edges that this host cannot measure.
@@ -175,6 +196,8 @@ pub struct JailNeeds {
     pub capabilities: Vec<(Capability, String)>,
     /// Mounts inside the root directory, in the order in which they are made.
     pub mounts: Vec<JailMount>,
+    /// System calls kept after loading.
+    pub seccomp: Seccomp,
 }
 
 impl JailNeeds {
@@ -259,16 +282,63 @@ impl Plan {
         }
     }
 
+    /// Follows connections by sockets after the kernel refused the programs; if that cannot be done
+    /// either, gives the family up.
+    pub fn fall_back(&mut self, facts: &HostFacts, config: &Config, reason: &str) {
+        self.skip_connection(reason);
+        self.connection = match config.agent.hooks {
+            HooksWish::Kernel => return,
+            HooksWish::Auto | HooksWish::Kprobes | HooksWish::Sockets => {
+                sockets::choose(facts, config, reason)
+            }
+        };
+        if sockets::is_chosen(&self.connection) {
+            self.discovery = sockets::lists();
+            self.snapshot = sockets::lists();
+            self.absent = sockets::absent(facts);
+            self.jail = needs::decide(
+                facts,
+                config,
+                &self.connection,
+                (self.transport.value, false),
+            );
+        }
+    }
+
+    /// Whether what is open is looked at by diagnostic sockets beside the programs.
+    #[must_use]
+    pub fn lists_sockets(&self) -> bool {
+        let looks = [self.discovery.value, self.snapshot.value];
+        !self.is_by_sockets() && looks.contains(&Look::Sockets)
+    }
+
+    /// Whether connections are followed by sockets.
+    #[must_use]
+    pub fn is_by_sockets(&self) -> bool {
+        sockets::is_chosen(&self.connection)
+    }
+
     /// Gives up the family that follows connections, and all that only it needs.
     pub fn skip_connection(&mut self, reason: &str) {
-        let off = || Choice::new(false, "no family needs it");
+        let off = || Choice::new(Look::No, "no family needs it");
         self.mode = Choice::new(Mode::Observe, reason);
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
+        self.accept = Choice::new(false, "no family needs it");
         self.discovery = off();
         self.snapshot = off();
         self.jail.capabilities.clear();
+        self.jail.seccomp.skip_connection();
+    }
+
+    /// Gives up looking at what is open by diagnostic sockets.
+    pub fn skip_lists(&mut self, reason: &str) {
+        for look in [&mut self.discovery, &mut self.snapshot] {
+            if look.value == Look::Sockets {
+                *look = Choice::new(Look::No, reason);
+            }
+        }
     }
 
     /// Gives up the family that reads translations.
@@ -286,6 +356,14 @@ impl Plan {
                 choice.reason
             )
         };
+        let look = |choice: &Choice<Look>| {
+            let word = if choice.value == Look::No {
+                "off"
+            } else {
+                "on"
+            };
+            format!("{word}: {}", choice.reason)
+        };
         let connection = match &self.connection {
             Family::Run(choice) => format!("{}: {}", choice.value.name(), choice.reason),
             Family::Skip { reason } => format!("skipped: {reason}"),
@@ -300,9 +378,14 @@ impl Plan {
                 "transport",
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
-            ("discovery", on(&self.discovery)),
-            ("snapshot", on(&self.snapshot)),
+            ("accept", on(&self.accept)),
+            ("discovery", look(&self.discovery)),
+            ("snapshot", look(&self.snapshot)),
             ("nat", on(&self.nat)),
+            ("seccomp", {
+                let mode = &self.jail.seccomp.mode;
+                format!("{}: {}", mode.value.name(), mode.reason)
+            }),
         ];
         let types = match &self.types {
             Types::Kernel => None,
@@ -319,115 +402,74 @@ impl Plan {
 /// Chooses for each family a variant, or skips it with a reason.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let hooks = hooks(facts, config.agent.hooks);
-    let missing = missing_for_connection(facts, &hooks);
-    let probes = matches!(hooks, Ok(Hooks::Probes { .. }));
+    let hooks = hooks::choose(facts, config.agent.hooks);
+    let missing = match config.agent.hooks {
+        HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
+        _ => hooks::missing(facts, config, &hooks),
+    };
+    let probes = missing.is_none() && matches!(hooks, Ok(hooks::Hooks::Probes { .. }));
     let carrier = carrier::choose(facts, config, probes);
     let mode = carrier::mode(config, missing.as_deref(), &carrier);
     let connection = match missing {
-        Some(reason) => Family::Skip { reason },
+        Some(reason) => sockets::choose(facts, config, &reason),
         None => Family::Run(carrier::variant(config, &mode, &carrier, &hooks)),
     };
-    let runs = matches!(connection, Family::Run(_));
-    let (discovery, snapshot) = iterators(facts, runs, probes);
-    let transport = match probes {
+    let by_sockets = sockets::is_chosen(&connection);
+    let runs = matches!(connection, Family::Run(_)) && !by_sockets;
+    let (discovery, snapshot) = match by_sockets {
+        true => (sockets::lists(), sockets::lists()),
+        false => looks::choose(facts, config.agent.lists, (runs, probes)),
+    };
+    let transport = match probes && runs {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
+    let accept = accept(facts, runs);
+    let lists = [discovery.value, snapshot.value].contains(&Look::Sockets);
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, &connection),
+        jail: needs::decide(facts, config, &connection, (transport.value, lists)),
         mode,
         transport,
         refused: Vec::new(),
         nat: nat(facts, config.nat),
-        absent: Columns::NONE,
+        absent: match by_sockets {
+            true => sockets::absent(facts),
+            false if probes => Columns::ZERO_WINDOWS,
+            false => Columns::NONE,
+        },
         connection,
+        accept,
         discovery,
         snapshot,
     }
 }
 
-/// What tells the life of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hooks {
-    RawTracepoints,
-    Probes {
-        /// Why not tracepoints.
-        because: String,
-    },
+fn has_perf_buffers(facts: &HostFacts) -> bool {
+    facts.perf_event_array.is_yes() && facts.perf_events.is_yes()
 }
 
-/// The best hooks there are, or why there are none.
-fn hooks(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
-    let tracepoints: [(&Fact, &str); 2] = [
-        (
-            &facts.raw_tracepoint,
-            "the kernel has no raw tracepoint programs",
+/// The tracepoints of system calls are perf events that tracefs gives numbers to.
+fn accept(facts: &HostFacts, runs: bool) -> Choice<bool> {
+    let lacking = [&facts.tracefs, &facts.perf_events]
+        .into_iter()
+        .find(|fact| !fact.is_yes());
+    match (runs, lacking) {
+        (false, _) => Choice::new(false, "no family needs it"),
+        (true, None) => Choice::new(
+            true,
+            "accepted connections belong to the process that accepts",
         ),
-        (
-            &facts.state_tracepoint,
-            "the kernel has no tracepoint for changes of a socket's state",
+        (true, Some(fact)) => Choice::new(
+            false,
+            format!(
+                "accepted connections belong to the process that listens: {}",
+                fact.why()
+            ),
         ),
-    ];
-    let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
-    let because = match (wish, lacking) {
-        (HooksWish::Auto, None) => return Ok(Hooks::RawTracepoints),
-        (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
-        (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
-    };
-    match &facts.kprobe {
-        Fact::No { why } => Err(format!(
-            "{because}; and programs cannot hang on probes: {why}"
-        )),
-        // What could not be tried may well work: the loader will tell.
-        Fact::Yes | Fact::Unknown { .. } => Ok(Hooks::Probes { because }),
-    }
-}
-
-/// The first thing without which no connection can be followed, in an operator's words.
-fn missing_for_connection(facts: &HostFacts, hooks: &Result<Hooks, String>) -> Option<String> {
-    if let (true, Pack::Missing { why }) = (facts.bpf.is_yes(), &facts.btf_pack) {
-        return Some(format!(
-            "the kernel does not describe its structures (BTF), and {why}"
-        ));
-    }
-    let needed: [(&Fact, &str); 4] = [
-        (&facts.bpf, "BPF programs cannot be loaded"),
-        (
-            &facts.kernel_memory,
-            "the kernel does not let programs read its memory (lockdown)",
-        ),
-        (
-            &facts.lru_hash,
-            "the kernel has no hash tables that evict the oldest entry",
-        ),
-        (
-            &facts.lpm_trie,
-            "the kernel has no tables of address prefixes",
-        ),
-    ];
-    let lacking = needed.into_iter().find(|(fact, _)| !fact.is_yes());
-    if let Some((fact, what)) = lacking {
-        return Some(format!("{what}: {}", fact.why()));
-    }
-    if let Err(why) = hooks {
-        return Some(why.clone());
-    }
-    let buffers = facts.ring_buffer.is_yes() || facts.perf_event_array.is_yes();
-    if !buffers {
-        return Some(format!(
-            "the kernel has no way to hand records over: {}",
-            facts.perf_event_array.why()
-        ));
-    }
-    // What cannot be looked at before the jail is there may well exist: the loader will tell.
-    match &facts.scope {
-        Fact::No { why } => Some(format!("the scope's cgroup is out of reach: {why}")),
-        Fact::Yes | Fact::Unknown { .. } => None,
     }
 }
 
@@ -435,7 +477,7 @@ fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Trans
     if !runs {
         return Choice::new(Transport::RingBuffer, "no family needs it");
     }
-    if wish == TransportWish::Perf && facts.perf_event_array.is_yes() {
+    if wish == TransportWish::Perf && has_perf_buffers(facts) {
         return Choice::new(Transport::PerfBuffer, "agent.transport asks for it");
     }
     match facts.ring_buffer.is_yes() {
@@ -461,27 +503,4 @@ fn nat(facts: &HostFacts, wish: NatWish) -> Choice<bool> {
         (_, _, conntrack) if !conntrack.is_yes() => off(conntrack.why().to_owned()),
         _ => Choice::new(true, "addresses before and behind this gateway are told"),
     }
-}
-
-/// Discovery and snapshot both walk kernel objects by BPF iterators.
-fn iterators(facts: &HostFacts, runs: bool, probes: bool) -> (Choice<bool>, Choice<bool>) {
-    let choose = |fact: &Fact, reason: &str, loss: &str| match (runs, fact.is_yes()) {
-        (false, _) => Choice::new(false, "no family needs it"),
-        // Kernels that need probes have no iterators, and the object for them has none.
-        (true, true) if probes => Choice::new(false, loss),
-        (true, true) => Choice::new(true, reason),
-        (true, false) => Choice::new(false, format!("{loss}: {}", fact.why())),
-    };
-    (
-        choose(
-            &facts.file_iterator,
-            "open sockets are listed once at start",
-            "connections older than the agent are not measured",
-        ),
-        choose(
-            &facts.map_iterator,
-            "open connections are read at each interval",
-            "connections are reported when they close",
-        ),
-    )
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use wire::HostRow;
 
-use crate::config::{self, Config, Credentials};
+use crate::config::{self, Config, Credentials, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::gateway::Gateway;
@@ -19,6 +19,7 @@ use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::observe::{self, Lister, Observer};
 use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
@@ -34,9 +35,10 @@ const LOCK_FILE: &str = "/run/waybill-agent.lock";
 ///
 /// # Errors
 /// The step that failed, with the exit code for it.
-pub fn run(file: &Path) -> Result<(), Failure> {
+pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
-    let config = load(file).or_exit(Exit::Usage)?;
+    let mut config = load(file).or_exit(Exit::Usage)?;
+    config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);
     log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
     let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
@@ -53,13 +55,9 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
-    let loaded = apply(&mut plan, &config);
-    // Mapping perf buffers takes CAP_PERFMON, which is dropped below; reading them does not.
-    let records = loaded
-        .as_ref()
-        .map(Records::open)
-        .transpose()
-        .or_exit(Exit::Runtime)?;
+    let (loaded, records) = apply(&mut plan, &facts, &config).unzip();
+    let observer = observe(&mut plan, &facts, &config);
+    let lister = list(&mut plan, &config, loaded.is_some());
     let gateway = open_gateway(&mut plan, &config);
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "mount left out");
@@ -70,7 +68,8 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         .context("confine the agent")
         .or_exit(Exit::Jail)?;
     let capabilities = jailed.capabilities().to_string();
-    ::log::info!(root = how, capabilities = capabilities.as_str(); "confined");
+    let seccomp = plan.jail.seccomp.mode.value.name();
+    ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
 
     let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
@@ -104,8 +103,10 @@ pub fn run(file: &Path) -> Result<(), Failure> {
         run_dir: RUN_DIR.into(),
         spool: threads,
         loaded,
+        observer,
         records,
         gateway,
+        lister,
         signals,
         notifier,
         metrics,
@@ -163,26 +164,67 @@ fn announce(config: &Config, plan: &Plan) {
 
 /// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
 /// the host, and why.
-fn apply(plan: &mut Plan, config: &Config) -> Option<Loaded> {
+fn apply(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<(Loaded, Records)> {
     // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
     if plan.mode.value != Mode::TcClone
         && let Err(error) = filters::clean()
     {
         ::log::debug!(error = format!("{error:#}").as_str(); "filters not looked for");
     }
-    match loader::apply(plan, config) {
-        Ok(loaded) => {
-            let refused = loaded.iter().flat_map(|loaded| &loaded.refused);
+    if plan.is_by_sockets() {
+        return None;
+    }
+    // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
+    let done = loader::apply(plan, config).and_then(|loaded| {
+        let records = loaded.as_ref().map(Records::open).transpose()?;
+        Ok(loaded.zip(records))
+    });
+    match done {
+        Ok(done) => {
+            let refused = done.iter().flat_map(|(loaded, _)| &loaded.refused);
             for (program, loss) in refused {
                 ::log::warn!(program = program.as_str(), loss = loss.as_str(); "program refused");
             }
-            plan.degrade(loaded.as_ref().map_or(&[], |loaded| &loaded.refused));
-            loaded
+            plan.degrade(done.as_ref().map_or(&[], |(loaded, _)| &loaded.refused));
+            done
         }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            ::log::error!(error = reason.as_str(); "programs not loaded");
+            plan.fall_back(facts, config, &reason);
+            None
+        }
+    }
+}
+
+/// Opens what connections are followed by without programs, if the plan says so.
+fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observer> {
+    if !plan.is_by_sockets() {
+        return None;
+    }
+    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    match observe::open(config, facts.sockets.news.is_yes(), places.0) {
+        Ok(opened) => Some(Observer::new(opened, config, places)),
         Err(error) => {
             let reason = format!("{error:#}");
             ::log::error!(error = reason.as_str(); "connections are not measured");
             plan.skip_connection(&reason);
+            None
+        }
+    }
+}
+
+/// Opens the lists of sockets that stand in for iterators, where the plan says so.
+fn list(plan: &mut Plan, config: &Config, loaded: bool) -> Option<Lister> {
+    if !loaded || !plan.lists_sockets() {
+        return None;
+    }
+    match Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR))) {
+        Ok(lister) => Some(lister),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            ::log::warn!(reason = reason.as_str(); "open connections are not looked at");
+            plan.skip_lists(&reason);
             None
         }
     }

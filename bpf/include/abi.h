@@ -65,6 +65,7 @@ enum wb_role {
 #define WB_FLAG_ACK_MISSING 0x0400 /* data without an option ended the handshake */
 #define WB_FLAG_BARE_RECEIVED 0x0800 /* the answer came with WB_OPTION_BARE */
 #define WB_FLAG_NO_OUT_OF_ORDER 0x1000 /* the kernel does not count out_of_order */
+#define WB_FLAG_ROOM 0x8000 /* we asked for room on the segment that is being made */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {
@@ -297,7 +298,8 @@ enum wb_counter {
 	WB_COUNT_CLONE_ARRIVALS_FAILED = 23, /* insert refused */
 	WB_COUNT_CLONE_TAKEN_OFF = 24, /* copies that were read and dropped */
 	WB_COUNT_CLONE_NONLINEAR = 25, /* segments whose header was out of reach */
-	WB_COUNT_MAX = 26,
+	WB_COUNT_OPTION_UNSENT = 26, /* the connection ended before the stack could write it */
+	WB_COUNT_MAX = 27,
 };
 
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");

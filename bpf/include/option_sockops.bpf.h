@@ -52,6 +52,15 @@ static __always_inline void stop_writing(struct bpf_sock_ops *ctx, struct wb_con
 	clear_callbacks(ctx, conn, cfg, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
+/* The option did not leave, and will not. */
+static __always_inline void give_up_writing(struct bpf_sock_ops *ctx, struct wb_connection *conn,
+					    struct wb_config *cfg)
+{
+	if (conn->write_state == WB_WRITE_WANTED)
+		count(WB_COUNT_OPTION_UNSENT);
+	stop_writing(ctx, conn, cfg);
+}
+
 static __always_inline void peer_of(struct bpf_sock_ops *ctx, u8 *addr)
 {
 	if (ctx->family == AF_INET6) {
@@ -309,7 +318,7 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 		return;
 	if (conn->write_state == WB_WRITE_OFF ||
 	    ctx->skb_tcp_flags & (TCP_FLAG_FIN | TCP_FLAG_RST)) {
-		stop_writing(ctx, conn, cfg);
+		give_up_writing(ctx, conn, cfg);
 		return;
 	}
 	if (conn->write_state == WB_WRITE_WATCHING) {
@@ -321,10 +330,10 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 			return;
 	} else if (conn->role == WB_ROLE_CLIENT && ctx->bytes_received) {
 		/* Not the handshake's ACK any more. */
-		stop_writing(ctx, conn, cfg);
+		give_up_writing(ctx, conn, cfg);
 		return;
 	} else if (ctx->total_retrans > conn->handshake_retransmits) {
-		stop_writing(ctx, conn, cfg);
+		give_up_writing(ctx, conn, cfg);
 		return;
 	}
 	if (payload &&
@@ -333,9 +342,11 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 	if (bpf_reserve_hdr_opt(ctx, WB_OPTION_LEN, 0)) {
 		count(WB_COUNT_OPTION_NO_ROOM);
 		stop_writing(ctx, conn, cfg);
-	} else if (payload) {
-		conn->flags |= WB_FLAG_ON_DATA;
+		return;
 	}
+	conn->flags |= WB_FLAG_ROOM;
+	if (payload)
+		conn->flags |= WB_FLAG_ON_DATA;
 }
 
 static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
@@ -347,6 +358,10 @@ static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tc
 
 	if (!conn || conn->write_state == WB_WRITE_OFF || ctx->skb_tcp_flags & TCP_FLAG_SYN)
 		return;
+	/* Called for every segment on which anybody asked for room: what is not ours stays theirs. */
+	if (!(conn->flags & WB_FLAG_ROOM))
+		return;
+	conn->flags &= ~WB_FLAG_ROOM;
 	if (!conn->token_sent)
 		conn->token_sent = new_token();
 	u8 flags = 0;

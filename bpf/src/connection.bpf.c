@@ -175,6 +175,8 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
 
 	if (cfg->clone)
 		clone_closed(key, conn);
+	else if (conn->write_state == WB_WRITE_WANTED && conn->flags & WB_FLAG_ESTABLISHED)
+		count(WB_COUNT_OPTION_UNSENT);
 	fill_record(&record, conn, sk);
 	record.what = WB_WHAT_CLOSED;
 	record.state = TCP_CLOSE;

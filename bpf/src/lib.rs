@@ -1,9 +1,10 @@
 //! The BPF programs of Waybill, compiled, and the Rust side of their records.
 //!
-//! The only crate that may hold unsafe code: the generated types, and the one system call
-//! (`query`) that no library offers.
+//! The only crate that may hold unsafe code: the generated types, and the few system
+//! calls (`packet`, `query`) that no library offers.
 
 pub mod pack;
+pub mod packet;
 pub mod query;
 
 /// Records, keys, values and counters: generated from `include/abi.h`.

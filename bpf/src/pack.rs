@@ -18,6 +18,21 @@ pub const FOLDER: &str = "usr/share/waybill/btf";
 /// Largest pack, decompressed, in bytes; ours are a few thousand.
 pub const MAX_BYTES: u64 = 8 << 20;
 
+/// What `waybill-agent doctor --collect` gathers of a kernel: names within its archive, which is a
+/// tar in one zstd frame.
+pub mod collected {
+    /// List of everything else, the first entry.
+    pub const MANIFEST: &str = "MANIFEST";
+    /// Lines of `release`, `version` and `machine`, each with its value behind a blank.
+    pub const UNAME: &str = "kernel/uname";
+    /// GNU build id in hexadecimal digits.
+    pub const BUILD_ID: &str = "kernel/build-id";
+    /// The kernel's own types, raw BTF.
+    pub const BTF: &str = "kernel/btf";
+    /// Largest archive, decompressed, in bytes: types of kernels are about 6 MB.
+    pub const MAX_BYTES: u64 = 64 << 20;
+}
+
 /// Stands for a build id that is not known.
 const UNKNOWN: &str = "unknown";
 const SUFFIX: &str = ".btf.zst";

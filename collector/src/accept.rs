@@ -290,10 +290,12 @@ pub fn check(batch: &Batch) -> Result<(), Refusal> {
     let edges = batch.edges.iter().map(|row| row.since_ms);
     let sightings = batch.sightings.iter().map(|row| row.start_us);
     let events = batch.events.iter().map(|row| row.time_us);
+    let nats = batch.nats.iter().map(|row| row.since_ms);
     let mut stamps = times
         .into_iter()
         .chain([header.sequence])
         .chain(edges)
+        .chain(nats)
         .chain(sightings);
     if stamps.any(|t| i64::try_from(t).is_err())
         || events.into_iter().any(|t| i64::try_from(t).is_err())

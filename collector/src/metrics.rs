@@ -91,6 +91,8 @@ counters! {
     retention_deleted_sightings_total: "counter",
     /// Events deleted by retention.
     retention_deleted_events_total: "counter",
+    /// Translations of gateways, and their samples, deleted by retention.
+    retention_deleted_nats_total: "counter",
     /// Identities (hosts, processes, flows) deleted by retention.
     retention_deleted_identities_total: "counter",
     /// Retention steps that failed.

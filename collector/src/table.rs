@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use crate::escape::{Shown, shorten};
 use crate::fleet::{Fleet, Host};
 use crate::time::rfc3339;
-use crate::topology::{Edge, EdgeCounters, EvidenceKind, Percentiles, Topology, ViaKind};
+use crate::topology::{
+    Edge, EdgeCounters, EvidenceKind, Percentiles, ReasonCount, Topology, ViaKind,
+};
 
 /// Width of every line.
 const WIDTH: usize = 100;
@@ -33,10 +35,18 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\njoined: {}, known by one side only: {}, ambiguous tokens: {}\nfrom {} to {}",
+        "\njoined: {}, known by one side only: {}, ambiguous tokens: {}, sequence numbers: {}",
         topology.edges.len(),
         topology.unjoined.len(),
         topology.ambiguous_tokens,
+        topology.ambiguous_sequences,
+    )?;
+    for ReasonCount { reason, edges, .. } in &topology.unjoined_reasons {
+        writeln!(out, "    {edges}: {}", reason.words())?;
+    }
+    writeln!(
+        out,
+        "from {} to {}",
         rfc3339(topology.from_ms),
         rfc3339(topology.to_ms),
     )?;
@@ -72,16 +82,20 @@ fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
         let kind = match via.kind {
             ViaKind::Vip => "vip",
             ViaKind::Nat => "nat",
+            ViaKind::Gateway => "gateway",
         };
         format!("via {kind} {}", Shown(&via.address))
     }));
     items.extend(edge.evidence.iter().map(|evidence| {
         let kind = match evidence.kind {
             EvidenceKind::Token => "token",
+            EvidenceKind::Sequence => "sequence",
+            EvidenceKind::Conntrack => "conntrack",
             EvidenceKind::Address => "address",
         };
         format!("{kind} {}", evidence.connections)
     }));
+    items.extend(edge.reason.map(|reason| reason.words().to_owned()));
     items.extend(troubles(edge));
     write_items(out, "    ", &items)
 }
@@ -125,16 +139,18 @@ impl Numbers {
             .filter_map(|(side, is_client)| Some((side?, is_client)))
             .collect();
         sides.sort_by_key(|(side, _)| side.apportioned);
-        let bytes = sides.first().map(|(side, is_client)| {
-            let (out, back) = (side.bytes_sent, side.bytes_received);
+        let bytes = sides.iter().find_map(|(side, is_client)| {
+            let (out, back) = (side.bytes_sent?, side.bytes_received?);
             let (sent, received) = if *is_client { (out, back) } else { (back, out) };
-            (sent, received, side.apportioned)
+            Some((sent, received, side.apportioned))
         });
-        let retransmits = sides
-            .iter()
-            .fold(0, |n: u64, (side, _)| n.saturating_add(side.retransmits));
+        // A sum of which a part is not known is not known.
+        let retransmits: Option<Vec<u64>> =
+            sides.iter().map(|(side, _)| side.retransmits).collect();
+        let retransmits = retransmits.filter(|list| !list.is_empty());
+        let retransmits = retransmits.map(|list| list.into_iter().fold(0, u64::saturating_add));
         let divided = sides.iter().any(|(side, _)| side.apportioned);
-        let mut rtts = sides.iter().map(|(side, _)| side.rtt_us);
+        let mut rtts = sides.iter().filter_map(|(side, _)| side.rtt_us);
         let rtt = rtts.find(|rtt| rtt.p50.is_some());
         let mark = |estimated: bool| if estimated { "~" } else { "" };
         Self {
@@ -142,7 +158,7 @@ impl Numbers {
             bytes: bytes.map_or(String::from("-"), |(sent, received, divided)| {
                 format!("{}{}/{}", mark(divided), size(sent), size(received))
             }),
-            retransmits: format!("{}{retransmits}", mark(divided)),
+            retransmits: retransmits.map_or(String::from("-"), |n| format!("{}{n}", mark(divided))),
             rtt: rtt.map_or(String::from("-"), |Percentiles { p50, p95, .. }| {
                 format!("{}/{}", duration(p50), duration(p95))
             }),

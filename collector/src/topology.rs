@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wire::Histogram;
+use wire::{Columns, Histogram};
 
 use crate::join::Counters;
 use crate::join::counters::percentile;
@@ -23,6 +23,13 @@ pub struct Topology {
     pub unjoined: Vec<Edge>,
     /// Tokens not joined because more than one end claimed a side of them.
     pub ambiguous_tokens: u64,
+    /// Fingerprints of sequence numbers not joined because more than one end claimed a side of
+    /// them, because their ends began too far apart, or because a token says otherwise.
+    #[serde(default)]
+    pub ambiguous_sequences: u64,
+    /// Why edges are known by one side only, by reason.
+    #[serde(default)]
+    pub unjoined_reasons: Vec<ReasonCount>,
 }
 
 /// What a node stands for.
@@ -98,6 +105,66 @@ pub struct Edge {
     pub first_seen_ms: i64,
     /// Unix milliseconds.
     pub last_seen_ms: i64,
+    /// Why one side is not known; only for an edge that is not joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Why a side of an edge is not known, from the most to the least specific.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The agent's table was full: it counted without addresses.
+    Unnamed,
+    /// No connection was established, so there is no other side.
+    NotEstablished,
+    /// More than one end claimed a side of its tokens or sequence numbers.
+    Ambiguous,
+    /// Its tokens were reported by this end only: nobody read what was written.
+    TokensOneEnd,
+    /// Its sequence numbers were reported by this end only: the other one has no agent, did not
+    /// keep them, or a box between them wrote others.
+    SequenceOneEnd,
+    /// Several hosts or services claim its addresses.
+    AddressesShared,
+    /// A gateway translated it, and behind the gateway nobody reports it.
+    Translated,
+    /// The sides that it was joined with account for fewer connections than this side counted.
+    CountsDiffer,
+    /// The other address belongs to a host that reports, but has not counted such connections.
+    NotCounted,
+    /// No agent reported the other address.
+    NoAgent,
+}
+
+impl Reason {
+    /// The reason in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unnamed => "counted without addresses",
+            Self::NotEstablished => "no connection was established",
+            Self::Ambiguous => "ambiguous tokens or sequence numbers",
+            Self::TokensOneEnd => "tokens of one end only",
+            Self::SequenceOneEnd => "sequence numbers of one end only",
+            Self::AddressesShared => "several hosts or services claim these addresses",
+            Self::Translated => "a gateway translated it and nobody reports behind it",
+            Self::CountsDiffer => "the joined sides counted fewer connections",
+            Self::NotCounted => "the other side reports but has not counted it",
+            Self::NoAgent => "no agent reported the other side",
+        }
+    }
+}
+
+/// How much was not joined for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonCount {
+    /// The reason.
+    pub reason: Reason,
+    /// Edges.
+    pub edges: u64,
+    /// Their connections.
+    pub connections: u64,
 }
 
 /// Who saw an address.
@@ -108,6 +175,8 @@ pub enum Seer {
     Client,
     /// The server.
     Server,
+    /// A gateway between them.
+    Gateway,
 }
 
 /// What an address stands for.
@@ -118,6 +187,8 @@ pub enum ViaKind {
     Vip,
     /// The address the server was called from, which is not the client's.
     Nat,
+    /// The host that says what it translated.
+    Gateway,
 }
 
 /// An address on the way.
@@ -127,16 +198,20 @@ pub struct Via {
     pub seen_by: Seer,
     /// What it stands for.
     pub kind: ViaKind,
-    /// Address, with the port for a VIP.
+    /// Address, with the port for a VIP; for a gateway its host name, else its host id.
     pub address: String,
 }
 
-/// What joins two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What joins two sides, from the strongest to the weakest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EvidenceKind {
     /// The same waybill token was written at one end and read at the other.
     Token,
+    /// Both ends know the same two initial sequence numbers.
+    Sequence,
+    /// A gateway says that it translated one side's addresses into the other's.
+    Conntrack,
     /// Both ends name the same addresses.
     Address,
 }
@@ -146,11 +221,11 @@ pub enum EvidenceKind {
 pub struct Evidence {
     /// Which kind.
     pub kind: EvidenceKind,
-    /// Connections it was found for.
+    /// Connections it was found for, and no stronger one.
     pub connections: u64,
 }
 
-/// One side's counters.
+/// One side's counters; `null` is what its host cannot measure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeCounters {
     /// Connections that reached ESTABLISHED.
@@ -166,23 +241,23 @@ pub struct EdgeCounters {
     /// Connections the peer ended with a reset.
     pub reset_remote: u64,
     /// Payload bytes sent.
-    pub bytes_sent: u64,
+    pub bytes_sent: Option<u64>,
     /// Payload bytes received.
-    pub bytes_received: u64,
+    pub bytes_received: Option<u64>,
     /// Segments sent.
-    pub segments_sent: u64,
+    pub segments_sent: Option<u64>,
     /// Segments received.
-    pub segments_received: u64,
+    pub segments_received: Option<u64>,
     /// Segments retransmitted.
-    pub retransmits: u64,
+    pub retransmits: Option<u64>,
     /// Segments received out of order.
-    pub out_of_order: u64,
+    pub out_of_order: Option<u64>,
     /// Zero windows received.
-    pub zero_windows: u64,
+    pub zero_windows: Option<u64>,
     /// SYN to ESTABLISHED.
-    pub connect_latency_us: Percentiles,
+    pub connect_latency_us: Option<Percentiles>,
     /// Round-trip time.
-    pub rtt_us: Percentiles,
+    pub rtt_us: Option<Percentiles>,
     /// True when the side could not tell this edge's part of a counter from another edge's, and
     /// it was divided in proportion to the connections.
     pub apportioned: bool,
@@ -228,6 +303,10 @@ impl EdgeCounters {
             out_of_order,
             zero_windows,
         ] = counters.plain;
+        let known = |column: Columns| !counters.absent.has(column);
+        let number = |column, value| known(column).then_some(value);
+        let times =
+            |column, histogram: &Histogram| known(column).then(|| Percentiles::from(histogram));
         Self {
             opened,
             closed,
@@ -235,15 +314,15 @@ impl EdgeCounters {
             refused,
             reset_local,
             reset_remote,
-            bytes_sent,
-            bytes_received,
-            segments_sent,
-            segments_received,
-            retransmits,
-            out_of_order,
-            zero_windows,
-            connect_latency_us: Percentiles::from(&counters.connect_latency),
-            rtt_us: Percentiles::from(&counters.rtt),
+            bytes_sent: number(Columns::BYTES_SENT, bytes_sent),
+            bytes_received: number(Columns::BYTES_RECEIVED, bytes_received),
+            segments_sent: number(Columns::SEGMENTS_SENT, segments_sent),
+            segments_received: number(Columns::SEGMENTS_RECEIVED, segments_received),
+            retransmits: number(Columns::RETRANSMITS, retransmits),
+            out_of_order: number(Columns::OUT_OF_ORDER, out_of_order),
+            zero_windows: number(Columns::ZERO_WINDOWS, zero_windows),
+            connect_latency_us: times(Columns::CONNECT_LATENCY, &counters.connect_latency),
+            rtt_us: times(Columns::RTT, &counters.rtt),
             apportioned,
         }
     }

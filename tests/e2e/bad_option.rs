@@ -30,6 +30,12 @@ pub(crate) const CASES: &[Case] = &[
         run: |lab| hostile(lab, Reader::Filters),
     },
     Case {
+        name: "badinput::hostile_options_harm_no_connection_that_packet_sockets_read",
+        needs: &[Need::Program("python3")],
+        alone: false,
+        run: |lab| hostile(lab, Reader::Packets),
+    },
+    Case {
         name: "badinput::copies_that_come_late_or_twice_are_read_once",
         needs: &[Need::Program("python3")],
         alone: false,
@@ -47,6 +53,8 @@ enum Reader {
     Stack,
     /// Packet filters, which look at the last 16 bytes of the header and at nothing else.
     Filters,
+    /// Packet sockets without any program, which look there, too.
+    Packets,
 }
 
 impl Reader {
@@ -54,6 +62,7 @@ impl Reader {
         crate::clone::mode(match self {
             Self::Stack => "sockops",
             Self::Filters => CLONE,
+            Self::Packets => return crate::observe::sockets(),
         })
     }
 
@@ -61,7 +70,11 @@ impl Reader {
     /// another length.
     fn fate(self, name: &str, fate: Fate) -> Fate {
         match self {
-            Self::Filters if fate == MALFORMED && name != "version of the future" => IGNORED,
+            Self::Filters | Self::Packets
+                if fate == MALFORMED && name != "version of the future" =>
+            {
+                IGNORED
+            }
             _ => fate,
         }
     }
@@ -69,7 +82,7 @@ impl Reader {
     /// Valid options in bytes that no parser can walk: one stands behind the end of options, at
     /// the end of the header, complete and signed.
     fn read_in_broken(self) -> u64 {
-        u64::from(self == Self::Filters)
+        u64::from(self != Self::Stack)
     }
 }
 

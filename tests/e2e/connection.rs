@@ -18,7 +18,7 @@ use tests::lab::wait::wait_until;
 use tests::program::pattern::Header;
 
 use crate::case::{Case, SOON};
-use crate::scene::{Scene, shop};
+use crate::scene::{Both, Scene, shop};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -63,7 +63,7 @@ fn present(quantiles: Option<&Quantiles>) -> bool {
     quantiles.is_some_and(|q| q.p50.is_some_and(|median| median > 0.0))
 }
 
-pub(crate) fn bytes(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn bytes<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 1), Nat::Snat, Middlebox::Plain, settings)?;
     let server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &["--greet", "33"])?;
     let endpoint = scene.site.backend(0, Family::V4);
@@ -123,7 +123,7 @@ pub(crate) fn bytes(lab: &Lab, settings: &Settings) -> Result<()> {
     })
 }
 
-pub(crate) fn retransmits(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn retransmits<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(
         lab,
         (1, 1),
@@ -161,7 +161,7 @@ pub(crate) fn retransmits(lab: &Lab, settings: &Settings) -> Result<()> {
             "retransmits {counted:?} instead of {truth:?}"
         );
         ensure!(
-            edge.server_side()?.out_of_order > 0,
+            edge.server_side()?.out_of_order > Some(0),
             "no segment out of order"
         );
         Ok(())
@@ -216,7 +216,7 @@ fn iperf(lab: &Lab) -> Result<()> {
     })
 }
 
-pub(crate) fn abnormal(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn abnormal<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 1), Nat::Direct, Middlebox::Plain, settings)?;
     let client = scene.site.clients[0].clone();
     let at = |port| SocketAddr::new(scene.site.backend_ip(0, Family::V4), port);
@@ -305,7 +305,7 @@ pub(crate) fn zero_windows(lab: &Lab, settings: &Settings) -> Result<()> {
     sending.succeed(TOOL_DEADLINE)?;
     scene.settle_and_stop(|topology| {
         let near = topology.edge(&shop(&client), endpoint)?.client_side()?;
-        ensure!(near.zero_windows > 0, "no zero window: {near:?}");
+        ensure!(near.zero_windows > Some(0), "no zero window: {near:?}");
         Ok(())
     })
 }

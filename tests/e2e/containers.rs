@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use tests::lab::agent::Settings;
 use tests::lab::host::{Host, TOOL_DEADLINE};
 use tests::lab::needs::Need;
 use tests::lab::netns;
@@ -43,13 +44,13 @@ pub(crate) const CASES: &[Case] = &[
         name: "containers::a_host_is_joined_with_itself",
         needs: &[],
         alone: false,
-        run: itself,
+        run: |lab| itself(lab, &mode(CLONE)?.with("option.loopback", "true")?, "token"),
     },
     Case {
         name: "containers::at_both_ends_of_a_tunnel_are_joined",
         needs: &[Need::Program("python3")],
         alone: false,
-        run: tunnel,
+        run: |lab| tunnel(lab, &mode(CLONE)?, "token"),
     },
 ];
 
@@ -166,6 +167,38 @@ fn outward(lab: &Lab) -> Result<()> {
     scene.settle_and_stop(|topology| topology.check(&expected))
 }
 
+/// A container that runs when agents without programs start: its own namespace is followed, and what
+/// the host translates for it is no connection of the host.
+pub(crate) fn followed(lab: &Lab, settings: &Settings) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let client = scene.site.clients[0].clone();
+    make_bridge(&client, MASQUERADE)?;
+    let container = Container::add(lab, &client, 5)?;
+    let _running = container.serve()?;
+    scene.start_with(settings, settings)?;
+    let status = scene.agent(&client)?.status()?;
+    let watched = status.counter("observe_namespaces")?;
+    ensure!(watched == 2, "{watched} namespaces");
+    let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    let mut expected = Vec::new();
+    for family in Family::BOTH {
+        container.connect(scene.site.backend(0, family))?;
+        expected.push(Expected {
+            client: shop(&client),
+            server: stock(&scene.site.backends[0]),
+            endpoint: scene.site.backend(0, family),
+            connections: COUNT,
+            via: vec![nat(scene.site.client_ip(0, family))],
+        });
+    }
+    scene.settle_and_stop(|topology| {
+        // The agent's own upload is nobody's.
+        topology.check_by("sequence", &expected)?;
+        ensure!(topology.unjoined.is_empty(), "{}", topology.brief());
+        Ok(())
+    })
+}
+
 fn inward(lab: &Lab) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let backend = scene.site.backends[0].clone();
@@ -232,11 +265,10 @@ fn neighbours(lab: &Lab) -> Result<()> {
     scene.settle_and_stop(|topology| topology.check(&expected))
 }
 
-fn itself(lab: &Lab) -> Result<()> {
+pub(crate) fn itself(lab: &Lab, settings: &Settings, evidence: &str) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let client = scene.site.clients[0].clone();
-    let settings = mode(CLONE)?.with("option.loopback", "true")?;
-    scene.start_with(&settings, &settings)?;
+    scene.start_with(settings, settings)?;
     let _server = programs::serve(&client, SERVICE_PORT, &[])?;
     let mut expected = Vec::new();
     let own = Family::BOTH.map(|family| scene.site.client_ip(0, family));
@@ -255,11 +287,11 @@ fn itself(lab: &Lab) -> Result<()> {
             via: Vec::new(),
         });
     }
-    scene.settle_and_stop(|topology| topology.check(&expected))
+    scene.settle_and_stop(|topology| topology.check_by(evidence, &expected))
 }
 
 /// A tunnel whose packets begin with the IP header, carried by a program on each side.
-fn tunnel(lab: &Lab) -> Result<()> {
+pub(crate) fn tunnel(lab: &Lab, settings: &Settings, evidence: &str) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let (client, backend) = (
         scene.site.clients[0].clone(),
@@ -283,8 +315,7 @@ fn tunnel(lab: &Lab) -> Result<()> {
              address add fd30::{own}/64 dev tun0 nodad\nlink set tun0 mtu 1400 up\n"
         ))?;
     }
-    let settings = mode(CLONE)?;
-    scene.start_with(&settings, &settings)?;
+    scene.start_with(settings, settings)?;
     let _server = programs::serve(&backend, SERVICE_PORT, &[])?;
     let mut expected = Vec::new();
     for address in ["172.30.0.2", "fd30::2"] {
@@ -299,5 +330,5 @@ fn tunnel(lab: &Lab) -> Result<()> {
             via: Vec::new(),
         });
     }
-    scene.settle_and_stop(|topology| topology.check(&expected))
+    scene.settle_and_stop(|topology| topology.check_by(evidence, &expected))
 }

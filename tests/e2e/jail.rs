@@ -22,6 +22,12 @@ pub(crate) const CASES: &[Case] = &[
         alone: false,
         run: privileges,
     },
+    Case {
+        name: "jail::system_calls_are_filtered_as_doctor_says",
+        needs: &[],
+        alone: false,
+        run: system_calls,
+    },
 ];
 
 /// Places where the agent mounts or keeps something: their content is not the manifest's.
@@ -90,6 +96,38 @@ fn privileges(lab: &Lab) -> Result<()> {
             bounding & !kept == 0,
             "capabilities {bounding:x} can be gained"
         );
+    }
+    Ok(())
+}
+
+fn system_calls(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    for (wish, said, mode) in [
+        ("enforce", "enforce: every system call", "2"),
+        ("log", "log: jail.seccomp asks for it", "2"),
+        ("off", "off: jail.seccomp asks for it", "0"),
+    ] {
+        let settings = Settings::default().with("jail.seccomp", &format!("'{wish}'"))?;
+        let mut agent = Agent::start_on(lab, &host, None, &settings)?;
+        for entry in std::fs::read_dir(format!("/proc/{}/task", agent.pid()?))?.flatten() {
+            let status = std::fs::read_to_string(entry.path().join("status"))?;
+            let line = status.lines().find(|line| line.starts_with("Seccomp:"));
+            let seen = line.and_then(|line| line.split_whitespace().nth(1));
+            ensure!(seen == Some(mode), "{wish}: {seen:?} of {entry:?}");
+        }
+        let plan = agent.status()?.plan;
+        let row = plan.iter().find(|(name, _)| name == "seccomp");
+        let row = row.context("the plan says nothing of seccomp")?;
+        ensure!(row.1.starts_with(said), "{wish}: {row:?}");
+        let doctor = agent.ask_json(&["doctor"])?;
+        let part = &doctor["jail"]["seccomp"];
+        ensure!(part["mode"] == wish, "{part}");
+        let allowed = part["allowed"].as_array().context("a list")?;
+        let has = |call: &str| allowed.iter().any(|entry| entry["call"] == call);
+        ensure!(has("bpf") == (wish != "off"), "{wish}: {part}");
+        ensure!(!has("execve") && !has("connect"), "{wish}: {part}");
+        agent.stop()?;
+        std::fs::remove_dir_all(agent.rootfs())?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abilities;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
@@ -17,8 +18,12 @@ mod demo;
 mod filters;
 mod harm;
 mod jail;
+mod joins;
+mod lists;
 mod loss;
 mod nat;
+mod neighbours;
+mod observe;
 mod packages;
 mod residue;
 mod scene;
@@ -52,12 +57,17 @@ fn main() -> ExitCode {
         copies::CASES,
         containers::CASES,
         soak::CASES,
+        observe::CASES,
         connection::CASES,
+        joins::CASES,
+        lists::CASES,
         harm::CASES,
+        neighbours::CASES,
         loss::CASES,
         upload::CASES,
         residue::CASES,
         jail::CASES,
+        abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,
         bad_config::CASES,

@@ -15,7 +15,7 @@ use tests::lab::topology::{Expected, nat, vip};
 use tests::program::pattern::Header;
 
 use crate::case::{Case, SOON};
-use crate::scene::{Scene, shop, stock};
+use crate::scene::{Both, Scene, shop, stock};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -222,14 +222,15 @@ fn shape(lab: &Lab, shape: Nat) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn older_listeners(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn older_listeners<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
+    let Both([near, far]) = settings.into();
     let mut scene = Scene::bare(lab, 1, 2, Nat::FullNat, Middlebox::Plain)?;
     let servers = start_servers(&scene.site, &[])?;
-    scene.start_with(settings, settings)?;
+    scene.start_with(near, far)?;
     prove(&mut scene, Nat::FullNat, &servers, &[])
 }
 
-pub(crate) fn syncookies(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn syncookies<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 1), Nat::FullNat, Middlebox::Plain, settings)?;
     // 2 sends cookies even when the queue has room; per namespace.
     scene.site.backends[0].sysctl("net.ipv4.tcp_syncookies", "2")?;
@@ -255,13 +256,13 @@ fn perf_buffers(lab: &Lab) -> Result<()> {
     prove(&mut scene, Nat::FullNat, &servers, &[])
 }
 
-pub(crate) fn speaks_first(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn speaks_first<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &["--greet", "70"])?;
     prove(&mut scene, Nat::FullNat, &servers, &["--greet", "70"])
 }
 
-pub(crate) fn short_ones(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn short_ones<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     let total = send(&scene.site, Family::V4, 5000, &["--down", "20"])?;
@@ -269,7 +270,7 @@ pub(crate) fn short_ones(lab: &Lab, settings: &Settings) -> Result<()> {
     scene.settle_and_stop(|topology| topology.check(&expected))
 }
 
-pub(crate) fn long_ones(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn long_ones<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     let mut session = Session::start(&scene.site.clients[0], Duration::from_secs(10))?;
@@ -301,7 +302,7 @@ pub(crate) fn long_ones(lab: &Lab, settings: &Settings) -> Result<()> {
     })
 }
 
-pub(crate) fn under_load(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn under_load<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (2, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
     // A bulk transfer per backend keeps processors and queues busy all the time.
@@ -339,9 +340,10 @@ pub(crate) fn under_load(lab: &Lab, settings: &Settings) -> Result<()> {
     })
 }
 
-pub(crate) fn deferred_accept(lab: &Lab, settings: &Settings) -> Result<()> {
+pub(crate) fn deferred_accept<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
+    let Both([near, far]) = settings.into();
     let mut scene = Scene::bare(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
-    scene.start_with(settings, settings)?;
+    scene.start_with(near, far)?;
     let files = lab.directory().join("files");
     std::fs::create_dir(&files)?;
     std::fs::write(files.join("page"), "a page")?;

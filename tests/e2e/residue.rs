@@ -16,7 +16,7 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 
 use crate::case::Case;
 
-const NEEDS: &[Need] = &[Need::Program("bpftool"), Need::Program("tc")];
+pub(crate) const NEEDS: &[Need] = &[Need::Program("bpftool"), Need::Program("tc")];
 
 pub(crate) const CASES: &[Case] = &[
     Case {

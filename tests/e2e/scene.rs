@@ -20,6 +20,21 @@ pub(crate) const SHOP: &str = "shop";
 /// Service name of the backends' programs.
 pub(crate) const STOCK: &str = "stock";
 
+/// Settings of the clients' agents and of the backends', which may be the same.
+pub(crate) struct Both<'s>(pub(crate) [&'s Settings; 2]);
+
+impl<'s> From<&'s Settings> for Both<'s> {
+    fn from(settings: &'s Settings) -> Self {
+        Self([settings; 2])
+    }
+}
+
+impl<'s> From<[&'s Settings; 2]> for Both<'s> {
+    fn from(settings: [&'s Settings; 2]) -> Self {
+        Self(settings)
+    }
+}
+
 /// Everything of one trial.
 pub(crate) struct Scene<'a> {
     pub(crate) lab: &'a Lab,
@@ -62,15 +77,16 @@ impl<'a> Scene<'a> {
     }
 
     /// Site, collector, and an agent with these settings on every client and backend.
-    pub(crate) fn with(
+    pub(crate) fn with<'s>(
         lab: &'a Lab,
         (clients, backends): (usize, usize),
         nat: Nat,
         middlebox: Middlebox,
-        settings: &Settings,
+        settings: impl Into<Both<'s>>,
     ) -> Result<Self> {
+        let Both([near, far]) = settings.into();
         let mut scene = Self::bare(lab, clients, backends, nat, middlebox)?;
-        scene.start_with(settings, settings)?;
+        scene.start_with(near, far)?;
         Ok(scene)
     }
 

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
+use tests::lab::agent::Settings;
 use tests::lab::counters::Counters;
 use tests::lab::host::lines;
 use tests::lab::programs;
@@ -22,13 +23,19 @@ pub(crate) const CASES: &[Case] = &[
         name: "soak::nothing_is_changed_in_mode_sockops",
         needs: &[],
         alone: false,
-        run: |lab| integrity(lab, "sockops"),
+        run: |lab| integrity(lab, &mode("sockops")?),
     },
     Case {
         name: "soak::nothing_is_changed_in_mode_tc_clone",
         needs: &[],
         alone: false,
-        run: |lab| integrity(lab, CLONE),
+        run: |lab| integrity(lab, &mode(CLONE)?),
+    },
+    Case {
+        name: "soak::nothing_is_changed_where_sockets_measure",
+        needs: &[],
+        alone: false,
+        run: |lab| integrity(lab, &crate::observe::sockets()?),
     },
     Case {
         name: "soak::loss_costs_no_connection_and_makes_no_wrong_edge_between_copies",
@@ -67,10 +74,10 @@ const KINDS: [(&str, &str, u64); 5] = [
     ("300000", "300000", 3),
 ];
 
-fn integrity(lab: &Lab, name: &str) -> Result<()> {
-    let settings = mode(name)?;
+/// Sends connections of all sizes and demands that agents with these settings change nothing.
+pub(crate) fn integrity(lab: &Lab, settings: &Settings) -> Result<()> {
     let nat = Nat::FullNat;
-    let mut scene = Scene::with(lab, (1, 1), nat, Middlebox::Plain, &settings)?;
+    let mut scene = Scene::with(lab, (1, 1), nat, Middlebox::Plain, settings)?;
     // Both ends compare every byte with a pattern that has no short period.
     let server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();

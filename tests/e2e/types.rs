@@ -43,7 +43,7 @@ fn start(lab: &Lab, scene: &mut Scene<'_>, host: &Host, name: &str) -> Result<()
         from: Path::new(TYPES).join("vmlinux"),
         release: Some(kernel.release.clone()),
         build_id: kernel.build_id.clone(),
-        arch: std::env::consts::ARCH.to_owned(),
+        arch: None,
         out: agent.rootfs().join(pack::FOLDER),
     })?;
     agent.start()?;
@@ -84,7 +84,8 @@ fn without_a_pack(lab: &Lab) -> Result<()> {
     let row = status.plan.iter().find(|(name, _)| name == "connection");
     let (_, connection) = row.context("a plan without the family")?;
     ensure!(
-        connection.starts_with("skipped: ") && connection.contains("no BTF packs are installed"),
+        connection.starts_with("packet and diagnostic sockets: ")
+            && connection.contains("no BTF packs are installed"),
         "{connection}"
     );
     let wanted = Kernel::running().file_name();

@@ -14,4 +14,5 @@
 
 pub mod demo;
 pub mod lab;
+pub mod load;
 pub mod program;

@@ -22,10 +22,17 @@ pub(crate) struct Dictionary {
 }
 
 /// All dictionaries that were ever used, the one for new batches last. None is ever removed.
-static DICTIONARIES: [Dictionary; 1] = [Dictionary {
-    id: 1,
-    bytes: include_bytes!("../dictionaries/1.dictionary"),
-}];
+static DICTIONARIES: [Dictionary; 2] = [
+    Dictionary {
+        id: 1,
+        bytes: include_bytes!("../dictionaries/1.dictionary"),
+    },
+    // With the schemas of 1.1.
+    Dictionary {
+        id: 2,
+        bytes: include_bytes!("../dictionaries/2.dictionary"),
+    },
+];
 
 /// The newest dictionary, digested once: that takes longer than compressing a batch.
 static DIGESTED: LazyLock<EncoderDictionary<'static>> =

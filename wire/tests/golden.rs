@@ -7,7 +7,7 @@
 
 use wire::{Batch, Limits, decode, encode};
 
-const GOLDEN: [(&str, &[u8], &str); 4] = [
+const GOLDEN: [(&str, &[u8], &str); 5] = [
     (
         "empty",
         include_bytes!("../golden/empty.bin"),
@@ -27,6 +27,11 @@ const GOLDEN: [(&str, &[u8], &str); 4] = [
         "interval",
         include_bytes!("../golden/interval.bin"),
         include_str!("../golden/interval.txt"),
+    ),
+    (
+        "observed",
+        include_bytes!("../golden/observed.bin"),
+        include_str!("../golden/observed.txt"),
     ),
 ];
 

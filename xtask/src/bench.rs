@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: the figures behind the promises, one command each.
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{child, idle};
+use crate::{child, deps, idle, workspace};
 
 /// Options of `bench`.
 #[derive(clap::Args)]
@@ -18,8 +19,23 @@ pub(crate) struct Args {
 enum Figure {
     /// Bytes of the same rows in our format and in the common ones; fails while the goal is missed
     Wire,
+    /// Precision and recall of each kind of evidence for an edge, in simulated fleets
+    Join,
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),
+    /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
+    Observe(Observe),
+}
+
+/// Options of `bench observe`.
+#[derive(clap::Args)]
+struct Observe {
+    /// Measure the developer's build: its figures are not those of the shipped agent
+    #[arg(long)]
+    debug: bool,
+    /// Passed on: --hooks, --per-second, --seconds
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
 }
 
 /// Measures one figure.
@@ -31,6 +47,40 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Figure::Wire => {
             child::become_program(&mut child::cargo(&["run", "--release", "-p", "wire-bench"]))
         }
+        Figure::Join => child::become_program(&mut child::cargo(&[
+            "run",
+            "--release",
+            "-p",
+            "collector",
+            "--example",
+            "join",
+        ])),
         Figure::Idle(args) => idle::run(args),
+        Figure::Observe(args) => observe(args),
     }
+}
+
+fn observe(args: &Observe) -> Result<ExitCode> {
+    deps::run()?;
+    let mut build = child::cargo(&[
+        "build",
+        "--bins",
+        "-p",
+        "agent",
+        "-p",
+        "collector",
+        "-p",
+        "tests",
+    ]);
+    let profile = if args.debug { "debug" } else { "release" };
+    if !args.debug {
+        build.arg("--release");
+    }
+    child::run(&mut build)?;
+    let binaries = workspace::binaries(profile)?;
+    child::become_program(
+        Command::new(binaries.join("waybill-load"))
+            .args(&args.args)
+            .env("WAYBILL_BIN_DIR", binaries),
+    )
 }

@@ -15,6 +15,12 @@ pub struct Now {
 }
 
 impl Now {
+    /// CLOCK_MONOTONIC nanoseconds.
+    #[must_use]
+    pub const fn monotonic_ns(&self) -> u64 {
+        (self.unix_ms * 1_000_000).saturating_sub(self.monotonic_zero_ns)
+    }
+
     /// Unix microseconds of a CLOCK_MONOTONIC nanosecond.
     #[must_use]
     pub const fn unix_us(&self, monotonic_ns: u64) -> u64 {

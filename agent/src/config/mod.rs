@@ -33,6 +33,8 @@ pub struct Config {
     pub agent: Agent,
     /// `[scope]`
     pub scope: Scope,
+    /// `[jail]`
+    pub jail: Jail,
     /// `[option]`
     pub option: WaybillOption,
     /// `[[key]]`, the one that writes (the highest epoch) first.
@@ -64,17 +66,32 @@ pub struct Agent {
     pub hostname: Option<String>,
     /// How records come from the kernel.
     pub transport: TransportWish,
-    /// What connections are followed by.
+    /// What connections are measured by.
     pub hooks: HooksWish,
+    /// How open connections are looked at.
+    pub lists: ListsWish,
 }
 
-/// What the operator wants connections to be followed by.
+/// How the operator wants open connections to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HooksWish {
+pub enum ListsWish {
     /// The best that the kernel has.
     Auto,
+    /// By diagnostic sockets, although there may be iterators.
+    Sockets,
+}
+
+/// What the operator wants connections to be measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HooksWish {
+    /// The best that the host allows.
+    Auto,
+    /// Programs in the kernel, or nothing.
+    Kernel,
     /// Programs on probes at kernel functions, although there may be tracepoints.
     Kprobes,
+    /// Packet sockets and the kernel's lists of sockets, although programs could be loaded.
+    Sockets,
 }
 
 /// What the operator wants records to come through.
@@ -102,6 +119,24 @@ pub enum NatWish {
 pub struct Scope {
     /// Path below the cgroup2 root, `/` for everything; absolute, without `.` and `..`.
     pub cgroup: String,
+}
+
+/// `[jail]`: what the running agent may do.
+#[derive(Clone, Debug)]
+pub struct Jail {
+    /// System calls that the plan does not need.
+    pub seccomp: SeccompWish,
+}
+
+/// What the operator wants done with system calls that the plan does not need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SeccompWish {
+    /// They are refused.
+    Enforce,
+    /// They are written to the kernel's audit log.
+    Log,
+    /// Nothing.
+    Off,
 }
 
 /// `[option]`: the waybill TCP option.

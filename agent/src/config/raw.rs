@@ -9,6 +9,7 @@ use super::section::{At, Problems, Section};
 pub(super) struct Raw {
     pub(super) agent: RawAgent,
     pub(super) scope_cgroup: Option<At<String>>,
+    pub(super) jail_seccomp: Option<At<String>>,
     pub(super) option: RawOption,
     pub(super) nat_conntrack: Option<At<String>>,
     pub(super) keys: Vec<RawKey>,
@@ -28,6 +29,7 @@ pub(super) struct RawAgent {
     pub(super) hostname: Option<At<String>>,
     pub(super) transport: Option<At<String>>,
     pub(super) hooks: Option<At<String>>,
+    pub(super) lists: Option<At<String>>,
 }
 
 /// `[option]`
@@ -109,6 +111,7 @@ impl Raw {
         let raw = Self {
             agent: agent(&mut root, problems),
             scope_cgroup: single(&mut root, problems, "scope", "cgroup"),
+            jail_seccomp: single(&mut root, problems, "jail", "seccomp"),
             option: option(&mut root, problems),
             keys: root
                 .sections(problems, "key")
@@ -139,6 +142,7 @@ fn agent(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawAgent {
         hostname: section.string(problems, "hostname"),
         transport: section.string(problems, "transport"),
         hooks: section.string(problems, "hooks"),
+        lists: section.string(problems, "lists"),
     };
     section.finish(problems);
     raw

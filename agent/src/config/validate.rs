@@ -7,8 +7,9 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, Log, MAX_KEYS, ModeWish, NatWish,
-    OptionKind, Prefix, Scope, ServiceRule, Spool, TransportWish, WaybillOption, upload,
+    Agent, ByteSize, Config, ExId, Glob, HooksWish, Jail, Key, Limits, ListsWish, Log, MAX_KEYS,
+    ModeWish, NatWish, OptionKind, Prefix, Scope, SeccompWish, ServiceRule, Spool, TransportWish,
+    WaybillOption, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -41,6 +42,9 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         agent: agent(raw.agent, problems),
         scope: Scope {
             cgroup: value(raw.scope_cgroup, "/".into(), problems, cgroup),
+        },
+        jail: Jail {
+            seccomp: value(raw.jail_seccomp, SeccompWish::Enforce, problems, seccomp),
         },
         option,
         keys,
@@ -160,11 +164,22 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
                 _ => Err(Expected("\"auto\" or \"perf\"".into())),
             },
         ),
+        lists: value(raw.lists, ListsWish::Auto, problems, |text| {
+            match text.as_str() {
+                "auto" => Ok(ListsWish::Auto),
+                "sockets" => Ok(ListsWish::Sockets),
+                _ => Err(Expected("\"auto\" or \"sockets\"".into())),
+            }
+        }),
         hooks: value(raw.hooks, HooksWish::Auto, problems, |text| {
             match text.as_str() {
                 "auto" => Ok(HooksWish::Auto),
+                "kernel" => Ok(HooksWish::Kernel),
                 "kprobes" => Ok(HooksWish::Kprobes),
-                _ => Err(Expected("\"auto\" or \"kprobes\"".into())),
+                "sockets" => Ok(HooksWish::Sockets),
+                _ => Err(Expected(
+                    "one of \"auto\", \"kernel\", \"kprobes\", \"sockets\"".into(),
+                )),
             }
         }),
     }
@@ -200,6 +215,15 @@ fn cgroup(text: String) -> Result<String, Expected> {
         return Err(wrong());
     }
     Ok(format!("/{inner}"))
+}
+
+fn seccomp(text: String) -> Result<SeccompWish, Expected> {
+    match text.as_str() {
+        "enforce" => Ok(SeccompWish::Enforce),
+        "log" => Ok(SeccompWish::Log),
+        "off" => Ok(SeccompWish::Off),
+        _ => Err(Expected("\"enforce\", \"log\" or \"off\"".into())),
+    }
 }
 
 fn level(text: String) -> Result<::log::LevelFilter, Expected> {

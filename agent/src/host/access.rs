@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libbpf_rs::{MapCore as _, MapFlags};
 
@@ -115,7 +115,7 @@ pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
     match refusal.is_empty() {
         true => {
             let why = "not permitted: attaching needs CAP_NET_ADMIN";
-            (Fact::unknown(why), assumed(why))
+            (Fact::no(why), assumed(why))
         }
         false => (
             Fact::no(format!("the kernel refuses filters on clsact: {refusal}")),
@@ -124,23 +124,52 @@ pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
     }
 }
 
+/// Mounts that only one thread sees, tried on one that ends right afterwards.
+pub(super) fn private_mounts() -> Fact {
+    match jail::try_mounts() {
+        Ok(()) => Fact::Yes,
+        Err(error) => Fact::no(format!("{error:#}")),
+    }
+}
+
+/// Filters on system calls, tried on a thread that ends right afterwards.
+pub(super) fn seccomp() -> Fact {
+    match jail::try_seccomp() {
+        Ok(()) => Fact::Yes,
+        Err(error) => Fact::no(format!("a filter is refused: {error:#}")),
+    }
+}
+
 /// Reading whose executable another process runs.
 pub(super) fn executables() -> Least {
+    of_processes("exe", |link| fs::read_link(link).map(drop))
+}
+
+/// Reading which sockets another process has.
+pub(super) fn descriptors() -> Least {
+    of_processes("fd", |folder| {
+        let first = fs::read_dir(folder)?.flatten().next();
+        first.map_or(Ok(()), |link| fs::read_link(link.path()).map(drop))
+    })
+}
+
+/// Reading something of other processes in `/proc`.
+fn of_processes(name: &str, read: impl Fn(&Path) -> io::Result<()> + Sync) -> Least {
     const SETS: [&[Capability]; 3] = [
         &[],
         &[Capability::SYS_PTRACE],
         &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH],
     ];
     // What nobody may read, not even this process now, tells nothing about fewer capabilities.
-    let readable: Vec<PathBuf> = processes()
-        .filter(|link| fs::read_link(link).is_ok())
+    let readable: Vec<PathBuf> = processes(name)
+        .filter(|path| read(path).is_ok())
         .take(MAX_PROCESSES)
         .collect();
     if readable.is_empty() {
         return Least::new(SETS[1], "assumed, there is no other process to try it on");
     }
     least(&SETS, || {
-        let refused = readable.iter().find_map(|link| fs::read_link(link).err());
+        let refused = readable.iter().find_map(|path| read(path).err());
         // A process that ended meanwhile did not refuse.
         refused
             .filter(|error| error.kind() != io::ErrorKind::NotFound)
@@ -148,8 +177,8 @@ pub(super) fn executables() -> Least {
     })
 }
 
-/// `/proc/<pid>/exe` of every other process.
-fn processes() -> impl Iterator<Item = PathBuf> {
+/// A file or folder of every other process.
+fn processes(file: &str) -> impl Iterator<Item = PathBuf> {
     let own = std::process::id().to_string();
     fs::read_dir("/proc")
         .into_iter()
@@ -160,7 +189,7 @@ fn processes() -> impl Iterator<Item = PathBuf> {
             let number = name
                 .to_str()
                 .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))?;
-            (number != own).then(|| entry.path().join("exe"))
+            (number != own).then(|| entry.path().join(file))
         })
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use libbpf_rs::btf::types::{Func, Typedef};
 use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::query::ProgInfoIter;
-use libbpf_rs::{MapHandle, MapType, ProgramType, libbpf_sys};
+use libbpf_rs::{MapHandle, MapType, PerfBufferBuilder, ProgramType, libbpf_sys};
 
 use super::Fact;
 
@@ -228,6 +228,36 @@ pub(super) fn perf_event_array(bpf: &Fact) -> Fact {
     })
 }
 
+/// Whether perf events can be opened, tried with the smallest perf buffer that there is: needs
+/// `CAP_PERFMON` or the like, and some hosts refuse perf_event_open(2) altogether.
+pub(super) fn perf_events(bpf: &Fact) -> Fact {
+    let array = perf_event_array(bpf);
+    if !array.is_yes() {
+        return array;
+    }
+    let opened = events_map().and_then(|map| PerfBufferBuilder::new(&map).pages(1).build());
+    match opened {
+        Ok(_) => Fact::Yes,
+        Err(error) => Fact::no(format!("opening one fails: {error:#}")),
+    }
+}
+
+fn events_map() -> libbpf_rs::Result<MapHandle> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(1);
+    MapHandle::create(
+        MapType::PerfEventArray,
+        Some("wb_trial"),
+        4,
+        4,
+        cpus,
+        &options,
+    )
+}
+
 /// Whether the tracepoint for changes of a socket's state exists: the kernel has a type
 /// `btf_trace_<name>` for each, and one without types lets a program be attached to it, or not.
 pub(super) fn state_tracepoint(btf: &Result<Btf<'static>, Fact>, raw_tracepoint: &Fact) -> Fact {
@@ -270,6 +300,23 @@ where
             format!("the kernel has {no} {what}"),
         ),
         Err(why) => Fact::unknown(why.why()),
+    }
+}
+
+/// Whether programs can be attached to a cgroup, asked by listing those that are (4.15). A kernel
+/// without programs on cgroups takes sock_ops programs all the same.
+pub(super) fn cgroup_programs(cgroup: Option<&File>) -> Fact {
+    let Some(cgroup) = cgroup else {
+        return Fact::unknown("there is no cgroup to ask about");
+    };
+    match bpf::query::sockops_programs(cgroup.as_fd()) {
+        Ok(_) => Fact::Yes,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            Fact::no("the kernel was built without programs on cgroups (CONFIG_CGROUP_BPF)")
+        }
+        Err(error) => Fact::unknown(format!(
+            "the programs on a cgroup cannot be listed: {error}"
+        )),
     }
 }
 

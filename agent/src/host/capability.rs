@@ -56,6 +56,8 @@ impl Capability {
     pub const DAC_READ_SEARCH: Self = Self(2);
     /// Network configuration, and querying programs attached to cgroups.
     pub const NET_ADMIN: Self = Self(12);
+    /// Packet sockets.
+    pub const NET_RAW: Self = Self(13);
     /// Looks into other processes.
     pub const SYS_PTRACE: Self = Self(19);
     /// Nearly everything; before 5.8 also all of bpf(2).

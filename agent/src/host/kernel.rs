@@ -33,6 +33,20 @@ pub(super) fn lockdown() -> Option<String> {
     rest.split_once(']').map(|(mode, _)| mode.to_owned())
 }
 
+/// Whether filters on system calls can write to the audit log (4.14, 59f5cf44a38a); a kernel
+/// that can lists it among its actions (8e5f1ad116df, of the same release). One that cannot would
+/// take the unknown action for "kill".
+pub(super) fn seccomp_log() -> Fact {
+    const ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
+    match text(ACTIONS) {
+        Some(actions) => Fact::when(
+            actions.split_whitespace().any(|action| action == "log"),
+            format!("{ACTIONS} does not list it"),
+        ),
+        None => Fact::no(format!("the kernel has no {ACTIONS}")),
+    }
+}
+
 /// Soft limit of locked memory: bounds what maps may take on kernels that charge it to the user.
 pub(super) fn memlock() -> Option<String> {
     let limits = text("/proc/self/limits")?;

@@ -11,6 +11,7 @@ mod cgroup;
 pub mod clock;
 mod kernel;
 pub mod mounts;
+mod sockets;
 mod types;
 
 use crate::config::Config;
@@ -20,6 +21,7 @@ pub use bpf::Neighbour;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
 pub use clock::Clocks;
+pub use sockets::Sockets;
 pub use types::Pack;
 
 /// The answer to one question.
@@ -123,12 +125,17 @@ pub struct HostFacts {
     pub ring_buffer: Fact,
     /// Map type perf event array.
     pub perf_event_array: Fact,
+    /// Perf events can be opened: perf buffers and the kernel's own tracepoints need them.
+    pub perf_events: Fact,
     /// Iterator over all open files.
     pub file_iterator: Fact,
     /// Iterator over the entries of a map.
     pub map_iterator: Fact,
     /// tracefs is there or can be mounted.
     pub tracefs: Fact,
+
+    /// What can be had without bpf(2).
+    pub sockets: Sockets,
 
     /// How the host arranges its cgroups.
     pub hierarchy: Hierarchy,
@@ -148,6 +155,8 @@ pub struct HostFacts {
     /// Least capabilities with which `/proc/<pid>/exe` of other processes can be read.
     pub least_for_executables: Least,
 
+    /// Programs can be attached to cgroups.
+    pub cgroup_programs: Fact,
     /// Programs can hang on probes at kernel functions.
     pub kprobe: Fact,
     /// Connection tracking is in use, and tells by netlink.
@@ -156,6 +165,12 @@ pub struct HostFacts {
     pub forwards: Fact,
     /// `kernel.unprivileged_bpf_disabled`, as it reads.
     pub unprivileged_bpf_disabled: Option<String>,
+    /// A mount namespace can be made, and mounts in it.
+    pub private_mounts: Fact,
+    /// System calls of a thread can be filtered.
+    pub seccomp: Fact,
+    /// What a filter finds can be written to the kernel's audit log.
+    pub seccomp_log: Fact,
     /// Lockdown mode, as it reads.
     pub lockdown: Option<String>,
     /// Security modules, as they read.
@@ -186,6 +201,7 @@ impl HostFacts {
             ("capabilities", self.capabilities.to_string()),
             ("cgroup_hierarchy", self.hierarchy.name().into()),
             ("cgroup2", self.cgroup2.to_string()),
+            ("cgroup_programs", self.cgroup_programs.to_string()),
             ("clsact", self.clsact.to_string()),
             ("conntrack", self.conntrack.to_string()),
             ("file_iterator", self.file_iterator.to_string()),
@@ -194,6 +210,10 @@ impl HostFacts {
             ("kernel", self.kernel.clone()),
             ("kprobe", self.kprobe.to_string()),
             ("kernel_memory", self.kernel_memory.to_string()),
+            (
+                "least_for_descriptors",
+                self.sockets.least_for_descriptors.to_string(),
+            ),
             (
                 "least_for_executables",
                 self.least_for_executables.to_string(),
@@ -208,13 +228,21 @@ impl HostFacts {
             ("map_iterator", self.map_iterator.to_string()),
             ("memlock", text(&self.memlock)),
             ("packet_filters", self.packet_filters.to_string()),
+            ("packet_sockets", self.sockets.packets.to_string()),
             ("perf_event_array", self.perf_event_array.to_string()),
+            ("perf_events", self.perf_events.to_string()),
+            ("private_mounts", self.private_mounts.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
             ("scope", self.scope.to_string()),
+            ("seccomp", self.seccomp.to_string()),
+            ("seccomp_log", self.seccomp_log.to_string()),
+            ("socket_lists", self.sockets.lists.to_string()),
+            ("socket_news", self.sockets.news.to_string()),
             ("sockops", self.sockops.to_string()),
             ("sockops_neighbours", neighbours),
             ("state_tracepoint", self.state_tracepoint.to_string()),
+            ("tcp_info_bytes", self.sockets.tcp_info_bytes.to_string()),
             ("tracefs", self.tracefs.to_string()),
             (
                 "unprivileged_bpf_disabled",
@@ -260,20 +288,26 @@ pub fn probe(config: &Config) -> HostFacts {
         packet_filters,
         clsact,
         least_for_filters,
+        cgroup_programs: bpf::cgroup_programs(scope.as_ref().ok()),
         conntrack: conntrack(),
         forwards: Fact::when(crate::filters::forwards(), "no device forwards packets"),
         lru_hash: bpf::lru_hash(&bpf),
         lpm_trie: bpf::lpm_trie(&bpf),
         ring_buffer: bpf::ring_buffer(&bpf),
         perf_event_array: bpf::perf_event_array(&bpf),
+        perf_events: bpf::perf_events(&bpf),
         file_iterator: bpf::iterator(&btf, "task_file"),
         map_iterator: bpf::iterator(&btf, "bpf_map_elem"),
         tracefs: kernel::tracefs(),
+        sockets: sockets::probe(config),
         hierarchy: cgroup::hierarchy(&mounts),
         least_for_maps: access::maps(),
         least_for_query: access::query(scope.as_ref().ok()),
         least_for_executables: access::executables(),
         unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
+        private_mounts: access::private_mounts(),
+        seccomp: access::seccomp(),
+        seccomp_log: kernel::seccomp_log(),
         lockdown: kernel::lockdown(),
         lsm: kernel::text("/sys/kernel/security/lsm"),
         memlock: kernel::memlock(),

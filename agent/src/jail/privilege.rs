@@ -1,5 +1,6 @@
 //! What the agent may do: one system call per paragraph.
 
+use std::fs::File;
 use std::os::fd::RawFd;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -119,6 +120,25 @@ pub fn in_spare_network<T: Send>(keep: &[Capability], ask: impl FnOnce() -> T + 
             });
         let outcome = trial.context("start a thread")?.join();
         outcome.map_err(|_| anyhow!("the trial panicked"))?
+    })
+}
+
+/// Runs `work` on a thread in the network namespace of this file (`/proc/<pid>/ns/net`); takes
+/// `CAP_SYS_ADMIN`.
+///
+/// # Errors
+/// The namespace cannot be entered, or the thread not be made.
+pub fn in_network_of<T: Send>(file: &File, work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let enters = std::thread::Builder::new()
+            .name("namespace".into())
+            .spawn_scoped(scope, || {
+                nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)
+                    .context("enter a network namespace")?;
+                Ok::<T, anyhow::Error>(work())
+            });
+        let outcome = enters.context("start a thread")?.join();
+        outcome.map_err(|_| anyhow!("the thread panicked"))?
     })
 }
 

@@ -90,27 +90,7 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
 
 /// Builds the agent's view in a private mount namespace; returns what was optional and failed.
 pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<String>> {
-    // From here on mounts are this process's own.
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
-        Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
-        errno => anyhow::Error::from(errno).context("make a private mount namespace"),
-    })?;
-
-    // On most hosts the copies are still shared: without this our mounts would show on the host.
-    mount(
-        NOTHING,
-        "/",
-        NOTHING,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        NOTHING,
-    )
-    .map_err(|errno| match errno {
-        Errno::EINVAL => anyhow::anyhow!(
-            "the agent was started in a chroot, where its mounts cannot be kept from the host; \
-             start it from the host's root or in a container"
-        ),
-        errno => anyhow::Error::from(errno).context("make mounts private"),
-    })?;
+    make_private()?;
 
     // A mount point of its own can be pivoted to and made read-only.
     mount(Some(rootfs), rootfs, NOTHING, MsFlags::MS_BIND, NOTHING)
@@ -134,6 +114,65 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
     )
     .context("make the root directory read-only")?;
     Ok(left_out)
+}
+
+/// Makes a mount namespace for the calling thread, from which nothing shows on the host.
+fn make_private() -> Result<()> {
+    // From here on mounts are this process's own.
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
+        Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
+        errno => anyhow::Error::from(errno).context("make a private mount namespace"),
+    })?;
+
+    // On most hosts the copies are still shared: without this our mounts would show on the host.
+    mount(
+        NOTHING,
+        "/",
+        NOTHING,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        NOTHING,
+    )
+    .map_err(|errno| match errno {
+        Errno::EINVAL => anyhow::anyhow!(
+            "the agent was started in a chroot, where its mounts cannot be kept from the host; \
+             start it from the host's root or in a container"
+        ),
+        errno => anyhow::Error::from(errno).context("make mounts private"),
+    })
+}
+
+/// Shows the kernel's tracing directory to `read`, on a thread whose namespace ends with it.
+///
+/// # Errors
+/// The kernel has no tracefs, or refuses to mount it.
+pub fn with_tracefs<T: Send>(read: impl FnOnce(&Path) -> T + Send) -> Result<T> {
+    const PLACE: &str = "/sys/kernel/tracing";
+    apart(|| {
+        place(&Source::Tracefs { writable: false }, Path::new(PLACE)).context("mount tracefs")?;
+        Ok(read(Path::new(PLACE)))
+    })
+}
+
+/// Tries what [`mount_all`] begins with, on a thread whose namespace ends with it.
+///
+/// # Errors
+/// What the kernel refuses, in an operator's words.
+pub fn try_mounts() -> Result<()> {
+    apart(|| place(&Source::Tmpfs, Path::new("/proc")).context("mount a tmpfs"))
+}
+
+/// Runs `inside` on a thread with a mount namespace of its own.
+fn apart<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let apart = std::thread::Builder::new()
+            .name("apart".into())
+            .spawn_scoped(scope, || {
+                make_private()?;
+                inside()
+            });
+        let outcome = apart.context("start a thread")?.join();
+        outcome.map_err(|_| anyhow::anyhow!("it panicked"))?
+    })
 }
 
 fn place(source: &Source, target: &Path) -> nix::Result<()> {

@@ -10,8 +10,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+
+use crate::host::clock;
+use crate::jail;
 
 /// Inside the jail, while programs are loaded.
 const TRACING: &str = "/sys/kernel/tracing";
@@ -20,7 +21,7 @@ const GROUP: &str = "waybill_";
 /// Name of our processes, cut as the kernel does (TASK_COMM_LEN).
 const COMM: &str = "waybill-agent";
 /// A probe is in use for a moment after its last user has closed it.
-const REMOVE_ATTEMPTS: u32 = 50;
+const RELEASED_MS: u64 = 100;
 
 /// The probes of this agent; dropped, they are gone.
 #[derive(Debug)]
@@ -37,11 +38,7 @@ impl Probes {
     /// The kernel has no such list, or does not let it be written.
     pub fn open() -> Result<Self> {
         let mut events = open(Path::new(TRACING))?;
-        clean_all(
-            &mut events,
-            Path::new(TRACING),
-            Path::new(crate::jail::PROC_DIR),
-        );
+        clean_all(&mut events, Path::new(TRACING), Path::new(jail::PROC_DIR));
         Ok(Self {
             events,
             group: format!("{GROUP}{}", std::process::id()),
@@ -81,8 +78,8 @@ impl Drop for Probes {
 
 /// Removes what agents that run no more left in the kernel's list of probes; returns how many.
 ///
-/// Where the tracing directory is not mounted, it is for as long as this takes, in a mount namespace
-/// of this process's own. To be called before any thread exists.
+/// Where the tracing directory is not mounted, it is for as long as this takes, on a thread with a
+/// mount namespace of its own.
 ///
 /// # Errors
 /// The list is there and cannot be written.
@@ -91,33 +88,11 @@ pub fn clean() -> Result<usize> {
         .map(Path::new)
         .into_iter()
         .find(|tracing| tracing.join("kprobe_events").exists());
-    if let Some(tracing) = mounted {
-        return clean_in(tracing);
+    match mounted {
+        Some(tracing) => clean_in(tracing),
+        // A kernel without tracefs has no such probes.
+        None => jail::with_tracefs(clean_in).unwrap_or(Ok(0)),
     }
-    // The kernel makes the directory where it has the file system (4.1).
-    let place = Path::new(TRACING);
-    if !place.is_dir() || !in_private(place) {
-        return Ok(0);
-    }
-    let cleaned = clean_in(place);
-    nix::mount::umount(place).context("unmount the tracing directory")?;
-    cleaned
-}
-
-/// Mounts the tracing directory for this process alone.
-fn in_private(place: &Path) -> bool {
-    let nothing: Option<&str> = None;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    unshare(CloneFlags::CLONE_NEWNS).is_ok()
-        && mount(nothing, "/", nothing, private, nothing).is_ok()
-        && mount(
-            Some("tracefs"),
-            place,
-            Some("tracefs"),
-            MsFlags::empty(),
-            nothing,
-        )
-        .is_ok()
 }
 
 fn clean_in(tracing: &Path) -> Result<usize> {
@@ -164,15 +139,14 @@ fn ours(listed: &str) -> impl Iterator<Item = (&str, &str)> {
 
 fn remove(events: &mut File, group: &str, name: &str) -> io::Result<()> {
     let line = format!("-:{group}/{name}\n");
-    let mut attempts = 0;
+    let give_up = clock::monotonic_ms() + RELEASED_MS;
     loop {
         match events.write_all(line.as_bytes()) {
             Err(error)
                 if error.raw_os_error() == Some(Errno::EBUSY as i32)
-                    && attempts < REMOVE_ATTEMPTS =>
+                    && clock::monotonic_ms() < give_up =>
             {
-                attempts += 1;
-                std::thread::sleep(std::time::Duration::from_millis(2));
+                std::thread::yield_now();
             }
             outcome => return outcome,
         }

@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 use super::map;
 use crate::config::Config;
 use crate::filters::Filters;
-use crate::plan::{Mode, Plan};
+use crate::plan::{Look, Mode, Plan};
 
 /// First time off for a peer whose path loses the option.
 const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
@@ -48,7 +48,11 @@ pub fn clone_flags(filters: &Filters) -> u8 {
     u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
 }
 
-pub(super) fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<abi::wb_config> {
+pub(super) fn settings(
+    config: &Config,
+    plan: &Plan,
+    cgroup: Option<&File>,
+) -> Result<abi::wb_config> {
     let level = config
         .scope
         .cgroup
@@ -56,10 +60,13 @@ pub(super) fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<ab
         .filter(|part| !part.is_empty())
         .count();
     // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
-    let inode = cgroup
-        .metadata()
-        .context("look at the scope's cgroup")?
-        .ino();
+    let inode = match cgroup {
+        Some(cgroup) => cgroup
+            .metadata()
+            .context("look at the scope's cgroup")?
+            .ino(),
+        None => 0,
+    };
     let writer = config.keys.first();
     Ok(abi::wb_config {
         scope_cgroup_id: if level == 0 { 0 } else { inode },
@@ -74,7 +81,7 @@ pub(super) fn settings(config: &Config, plan: &Plan, cgroup: &File) -> Result<ab
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
         clone: 0,
-        tell_unknown: u8::from(!plan.discovery.value),
+        tell_unknown: u8::from(plan.discovery.value == Look::Sockets),
         reserved: [0; 7],
     })
 }

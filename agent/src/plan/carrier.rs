@@ -1,6 +1,7 @@
 //! What writes and reads the option on this host, and why not something better.
 
-use super::{Choice, ConnectionVariant, Hooks, Mode};
+use super::hooks::Hooks;
+use super::{Choice, ConnectionVariant, Mode};
 use crate::config::{Config, ModeWish};
 use crate::host::{Fact, HostFacts};
 
@@ -53,6 +54,12 @@ pub(super) fn choose(facts: &HostFacts, config: &Config, probes: bool) -> Carrie
 
 /// Whether the kernel's TCP stack can write the option, and if not, why.
 fn sockops(facts: &HostFacts) -> Result<(), String> {
+    if let Fact::No { why } = &facts.scope {
+        return Err(format!("sockops programs hang on a cgroup: {why}"));
+    }
+    if let Fact::No { why } = &facts.cgroup_programs {
+        return Err(format!("sockops programs hang on a cgroup: {why}"));
+    }
     let needed: [(&Fact, &str); 3] = [
         (&facts.sockops, "the kernel has no sockops programs"),
         (

@@ -2,21 +2,33 @@
 
 use std::path::PathBuf;
 
-use super::{Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Until};
+use super::{
+    Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until, seccomp,
+};
+use crate::config::Config;
 use crate::host::{Cgroup2, HostFacts};
 
-/// Mounts and capabilities for these choices on this host.
-pub(super) fn decide(facts: &HostFacts, connection: &Family<ConnectionVariant>) -> JailNeeds {
+/// Mounts and capabilities for these choices on this host; `read` says by what records come, and
+/// whether sockets are listed.
+pub(super) fn decide(
+    facts: &HostFacts,
+    config: &Config,
+    connection: &Family<ConnectionVariant>,
+    read: (Transport, bool),
+) -> JailNeeds {
     let mut mounts = always();
     let mut capabilities = Vec::new();
     if let Family::Run(choice) = connection {
-        mounts.extend(for_loading(facts, choice.value.has_probes()));
+        if choice.value != ConnectionVariant::Sockets {
+            mounts.extend(for_loading(facts, choice.value.has_probes()));
+        }
         capabilities = kept(facts, choice.value);
     }
     mounts.extend(cgroup_tree(&facts.cgroup2));
     JailNeeds {
         capabilities,
         mounts,
+        seccomp: seccomp::decide(facts, config, connection, read),
     }
 }
 
@@ -103,17 +115,28 @@ fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
 fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, String)> {
     let mut kept: Vec<(Capability, String)> = Vec::new();
     let mut keep = |capabilities: &[Capability], why: &str| {
-        for capability in capabilities {
+        // What was only assumed may not be there to be kept.
+        let there = capabilities
+            .iter()
+            .filter(|one| facts.capabilities.has(**one));
+        for capability in there {
             match kept.iter_mut().find(|(known, _)| known == capability) {
                 Some((_, reasons)) => *reasons = format!("{reasons}; {why}"),
                 None => kept.push((*capability, why.to_owned())),
             }
         }
     };
-    keep(
-        facts.least_for_maps.capabilities(),
-        "read the tables of the programs",
-    );
+    if variant == ConnectionVariant::Sockets {
+        keep(
+            facts.sockets.least_for_descriptors.capabilities(),
+            "find the processes that sockets belong to",
+        );
+    } else {
+        keep(
+            facts.least_for_maps.capabilities(),
+            "read the tables of the programs",
+        );
+    }
     keep(
         facts.least_for_executables.capabilities(),
         "read paths of other processes' executables",

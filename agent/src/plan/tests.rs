@@ -1,20 +1,27 @@
 //! Every test starts from a host that can do everything and takes one thing away.
 
+mod abilities;
+
 use std::path::PathBuf;
 
+use wire::Columns;
+
 use super::{
-    Capability, ConnectionVariant, Family, JailMount, Mode, Plan, Source, Transport, Types, decide,
+    Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types,
+    decide,
 };
 use crate::config::{Config, Key, ModeWish, NatWish, Secret};
-use crate::host::{Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack};
+use crate::host::{
+    Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
+};
 
-fn capable_host() -> HostFacts {
+pub(super) fn capable_host() -> HostFacts {
     HostFacts {
         hostname: "host".into(),
         kernel: "6.1.0".into(),
         arch: "x86_64".into(),
         clocks: Clocks::default(),
-        capabilities: Capabilities::default(),
+        capabilities: Capabilities::from_status("CapEff:\t1ffffffffff\n", "CapEff").unwrap(),
         bpf: Fact::Yes,
         btf: Fact::Yes,
         btf_pack: Pack::NotNeeded,
@@ -26,15 +33,24 @@ fn capable_host() -> HostFacts {
         packet_filters: Fact::Yes,
         clsact: Fact::Yes,
         kprobe: Fact::Yes,
+        cgroup_programs: Fact::Yes,
         conntrack: Fact::Yes,
         forwards: Fact::no("no device forwards packets"),
         lru_hash: Fact::Yes,
         lpm_trie: Fact::Yes,
         ring_buffer: Fact::Yes,
         perf_event_array: Fact::Yes,
+        perf_events: Fact::Yes,
         file_iterator: Fact::Yes,
         map_iterator: Fact::Yes,
         tracefs: Fact::Yes,
+        sockets: Sockets {
+            packets: Fact::Yes,
+            lists: Fact::Yes,
+            news: Fact::Yes,
+            tcp_info_bytes: 248,
+            least_for_descriptors: Least::new(&[Capability::SYS_PTRACE], "tried"),
+        },
         hierarchy: Hierarchy::V2,
         cgroup2: Cgroup2::Mounted {
             at: PathBuf::from("/sys/fs/cgroup"),
@@ -49,10 +65,13 @@ fn capable_host() -> HostFacts {
         lockdown: Some("none".into()),
         lsm: None,
         memlock: None,
+        private_mounts: Fact::Yes,
+        seccomp: Fact::Yes,
+        seccomp_log: Fact::Yes,
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::defaults();
     config.keys = vec![Key {
         epoch: 1,
@@ -62,20 +81,24 @@ fn config() -> Config {
 }
 
 /// The plan of a capable host after `change`.
-fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
+pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
     let mut facts = capable_host();
     change(&mut facts);
     decide(&facts, &config())
 }
 
 /// Takes one ability away.
-type Take = fn(&mut HostFacts);
+pub(super) type Take = fn(&mut HostFacts);
 
-fn lacking() -> Fact {
+pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
-fn variant(plan: &Plan) -> Option<ConnectionVariant> {
+fn looks(plan: &Plan) -> [Look; 2] {
+    [plan.discovery.value, plan.snapshot.value]
+}
+
+pub(super) fn variant(plan: &Plan) -> Option<ConnectionVariant> {
     match &plan.connection {
         Family::Run(choice) => Some(choice.value),
         Family::Skip { .. } => None,
@@ -91,7 +114,7 @@ fn a_capable_host_gets_everything() {
         variant(&plan),
         Some(ConnectionVariant::RawTracepointAndSockops)
     );
-    assert!(plan.discovery.value && plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator; 2]);
     assert_eq!(
         plan.jail.capability_set().to_string(),
         "CAP_NET_ADMIN CAP_SYS_PTRACE"
@@ -99,8 +122,12 @@ fn a_capable_host_gets_everything() {
 }
 
 #[test]
-fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason() {
+fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its_reason() {
     let takes: [(&str, Take); 9] = [
+        ("hand records over", |facts| {
+            facts.ring_buffer = lacking();
+            facts.perf_events = lacking();
+        }),
         ("cannot be loaded", |facts| facts.bpf = lacking()),
         ("BTF", |facts| {
             facts.btf = lacking();
@@ -119,14 +146,25 @@ fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason
         }),
         ("evict", |facts| facts.lru_hash = lacking()),
         ("prefixes", |facts| facts.lpm_trie = lacking()),
-        ("scope's cgroup", |facts| facts.scope = lacking()),
         ("hand records over", |facts| {
             facts.ring_buffer = lacking();
             facts.perf_event_array = lacking();
         }),
     ];
     for (words, take) in takes {
-        let plan = plan_without(take);
+        let by_sockets = plan_without(take);
+        let Family::Run(choice) = &by_sockets.connection else {
+            panic!("{words}: sockets should do");
+        };
+        assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
+        assert!(choice.reason.contains(words), "{}", choice.reason);
+        assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
+        assert_eq!(looks(&by_sockets), [Look::Sockets; 2]);
+        assert!(by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        let plan = plan_without(|facts| {
+            take(facts);
+            facts.sockets.packets = lacking();
+        });
         let Family::Skip { reason } = &plan.connection else {
             panic!("{words}: the family should be skipped");
         };
@@ -135,7 +173,7 @@ fn what_a_connection_cannot_be_followed_without_skips_the_family_with_its_reason
             "{reason}"
         );
         assert_eq!(plan.mode.value, Mode::Observe, "{words}");
-        assert!(!plan.discovery.value && !plan.snapshot.value, "{words}");
+        assert_eq!(looks(&plan), [Look::No; 2], "{words}");
         assert!(plan.jail.capabilities.is_empty(), "{words}");
     }
 }
@@ -151,7 +189,7 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
         assert_eq!(variant(&plan), Some(ConnectionVariant::ProbesAndFilters));
         assert_eq!(plan.mode.value, Mode::TcClone);
         assert_eq!(plan.transport.value, Transport::PerfBuffer);
-        assert!(!plan.discovery.value && !plan.snapshot.value);
+        assert_eq!(looks(&plan), [Look::Sockets; 2]);
         let tracing = |mount: &&JailMount| mount.source == Source::Tracefs { writable: true };
         assert!(plan.jail.mounts.iter().any(|mount| tracing(&mount)));
         let rows = plan.rows();
@@ -217,6 +255,17 @@ fn without_header_options_and_filters_connections_are_still_measured() {
 }
 
 #[test]
+fn without_programs_on_cgroups_copies_carry_the_option() {
+    let plan = plan_without(|facts| facts.cgroup_programs = lacking());
+    assert_eq!(plan.mode.value, Mode::TcClone);
+    assert!(
+        plan.mode.reason.contains("hang on a cgroup"),
+        "{}",
+        plan.mode.reason
+    );
+}
+
+#[test]
 fn filters_that_could_not_be_tried_are_left_to_the_loader() {
     let plan = plan_without(|facts| {
         facts.header_options = lacking();
@@ -266,10 +315,16 @@ fn without_a_ring_buffer_records_come_through_perf_events() {
 #[test]
 fn each_iterator_costs_only_what_it_does() {
     let plan = plan_without(|facts| facts.file_iterator = lacking());
-    assert!(!plan.discovery.value && plan.snapshot.value);
-    assert!(plan.discovery.reason.contains("older than the agent"));
+    assert_eq!(looks(&plan), [Look::Sockets, Look::Iterator]);
+    assert!(plan.discovery.reason.contains("tried and refused"));
     let plan = plan_without(|facts| facts.map_iterator = lacking());
-    assert!(plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Iterator, Look::Sockets]);
+    let neither = plan_without(|facts| {
+        facts.file_iterator = lacking();
+        facts.sockets.lists = lacking();
+    });
+    assert_eq!(looks(&neither), [Look::No, Look::Iterator]);
+    assert!(neither.discovery.reason.contains("older than the agent"));
 }
 
 #[test]
@@ -451,7 +506,7 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
         "{}",
         plan.mode.reason
     );
-    assert!(!plan.discovery.value && !plan.snapshot.value);
+    assert_eq!(looks(&plan), [Look::Sockets; 2]);
     let rows = plan.rows();
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);

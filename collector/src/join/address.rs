@@ -5,7 +5,7 @@
 //! an agreement counts only while exactly one namespace claims each side. A loopback address is
 //! one namespace's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use wire::{Endpoint, Role};
@@ -26,9 +26,7 @@ struct Claims {
 pub(super) fn link(rows: &mut Rows, links: &mut Links) {
     let mut claims: BTreeMap<Agreement, Claims> = BTreeMap::new();
     for (at, row) in rows.all.iter().enumerate() {
-        // Where an agent's table was full, it counts connections without their addresses.
-        let named = !row.key.local.ip().is_unspecified() && !row.key.remote.ip().is_unspecified();
-        if row.rest > 0 && named {
+        if row.rest > 0 && row.named() {
             let claim = claims.entry(agreement(row)).or_default();
             match row.key.role {
                 Role::Client => claim.clients.push(at),
@@ -37,17 +35,15 @@ pub(super) fn link(rows: &mut Rows, links: &mut Links) {
         }
     }
     for claim in claims.values() {
-        let unique = |side: &[usize]| {
-            let namespaces: BTreeSet<_> = side
-                .iter()
-                .map(|at| (rows.all[*at].key.node.host, rows.all[*at].key.netns))
-                .collect();
-            namespaces.len() == 1
-        };
+        let unique = |side: &[usize]| rows.of_one_namespace(side);
         // With several services on both sides nothing says which of them talk to each other.
         let decidable = claim.clients.len() == 1 || claim.servers.len() == 1;
         if decidable && unique(&claim.clients) && unique(&claim.servers) {
             share(rows, links, claim);
+        } else if !claim.clients.is_empty() && !claim.servers.is_empty() {
+            for row in claim.clients.iter().chain(&claim.servers) {
+                rows.all[*row].shared = true;
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Counters of one side of an edge: arithmetic that loses nothing.
 
-use wire::{EdgeRow, HISTOGRAM_BUCKETS, Histogram};
+use wire::{Columns, EdgeRow, HISTOGRAM_BUCKETS, Histogram};
 
 /// Number of plain counters of an edge row.
 pub const COUNTERS: usize = 13;
@@ -21,6 +21,8 @@ pub struct Counters {
     pub connect_latency: Histogram,
     /// Round-trip time.
     pub rtt: Histogram,
+    /// What one of the hosts it was added up from cannot measure: such a counter means nothing.
+    pub absent: Columns,
 }
 
 impl From<&EdgeRow> for Counters {
@@ -43,6 +45,7 @@ impl From<&EdgeRow> for Counters {
             ],
             connect_latency: row.connect_latency.clone(),
             rtt: row.rtt.clone(),
+            absent: row.absent,
         }
     }
 }
@@ -57,7 +60,11 @@ impl Counters {
     /// True when nothing was counted.
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        *self == Self::default()
+        let nothing = Self {
+            absent: self.absent,
+            ..Self::default()
+        };
+        *self == nothing
     }
 
     /// Adds another subject's counters; at the end of the range it stays there.
@@ -73,6 +80,7 @@ impl Counters {
     }
 
     fn combine(&mut self, other: &Self, op: impl Fn(u64, u64) -> u64) {
+        self.absent = self.absent.with(other.absent);
         for (mine, theirs) in self.plain.iter_mut().zip(other.plain) {
             *mine = op(*mine, theirs);
         }
@@ -93,7 +101,11 @@ impl Counters {
     /// `W(i)`, so rounding neither loses nor invents anything and the order decides who gets it.
     #[must_use]
     pub fn split(&self, weights: &[u64]) -> Vec<Self> {
-        let mut parts = vec![Self::default(); weights.len()];
+        let empty = Self {
+            absent: self.absent,
+            ..Self::default()
+        };
+        let mut parts = vec![empty; weights.len()];
         for i in 0..COUNTERS {
             divide(self.plain[i], weights, |part, n| parts[part].plain[i] = n);
         }

@@ -4,6 +4,7 @@
 //! belongs to several (one VIP before several backends, one gateway before several clients) is
 //! divided in proportion to their connections, and marked as apportioned.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -12,11 +13,8 @@ use wire::{Endpoint, Role};
 use super::confidence::{self, ONE_SIDED};
 use super::counters::Counters;
 use super::rows::{Link, Links, MAX_VIA, NodeKey, Row, Rows};
-use super::{HostId, Input};
-use crate::accept::hex;
-use crate::topology::{
-    Edge, EdgeCounters, Evidence, EvidenceKind, Node, NodeKind, ProcessNode, Via,
-};
+use super::{HostId, Input, nodes, reason};
+use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Node, Reason, Via};
 
 /// What a topology lists.
 pub(super) struct Assembled {
@@ -27,7 +25,7 @@ pub(super) struct Assembled {
 
 /// One side of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
+pub(super) enum Side {
     Process(NodeKey),
     Address(IpAddr),
 }
@@ -43,7 +41,10 @@ struct EdgeKey {
 #[derive(Default)]
 struct Parts {
     tokens: u64,
+    sequences: u64,
+    /// Connections that both account for.
     estimate: u64,
+    conntrack: u64,
     addresses: u64,
     weight: u64,
     sampled: bool,
@@ -53,6 +54,8 @@ struct Parts {
     server: Share,
     seen: Span,
     shared_rows_seen: Span,
+    /// Why rows left something over, and how much.
+    reasons: BTreeMap<Reason, u64>,
 }
 
 /// What one side contributes.
@@ -93,12 +96,15 @@ pub(super) fn assemble(input: &Input, rows: &Rows, links: &Links) -> Assembled {
             && client_row.key.node.host == server_row.key.node.host;
         edges.entry(key).or_default().add_link(link, same_namespace);
     }
+    let reporting = reason::reporting(rows);
     for (row, shares) in rows.all.iter().zip(&mut shares) {
         if let Some((key, weight)) = rest(row) {
             let share = shares.entry(key.clone()).or_default();
             *share = share.saturating_add(weight);
             let edge = edges.entry(key).or_default();
             edge.weight = edge.weight.saturating_add(weight);
+            let left = edge.reasons.entry(reason::of(row, &reporting)).or_default();
+            *left = left.saturating_add(weight);
         }
         divide(row, shares, &mut edges);
     }
@@ -107,13 +113,15 @@ pub(super) fn assemble(input: &Input, rows: &Rows, links: &Links) -> Assembled {
 
 /// What of a row no link accounts for: an edge to or from the address it saw.
 fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
-    let known = row.counters.is_some() || row.halves > 0;
+    // A connection may have left both.
+    let halves = row.halves.max(row.sequence_halves);
+    let known = row.counters.is_some() || halves > 0;
     let weight = match (row.linked, row.rest) {
         (true, 0) => return None,
         (true, rest) => rest,
         // The row's only edge, also when it is only failed attempts or tokens.
         (false, _) if !known => return None,
-        (false, rest) => rest.max(row.halves).max(1),
+        (false, rest) => rest.max(halves).max(1),
     };
     let node = Side::Process(row.key.node.clone());
     let other = Side::Address(row.key.remote.ip());
@@ -166,7 +174,9 @@ fn divide(row: &Row, shares: &BTreeMap<EdgeKey, u64>, edges: &mut BTreeMap<EdgeK
 
 impl Parts {
     fn add_link(&mut self, link: &Link, same_namespace: bool) {
-        self.tokens += link.tokens;
+        self.tokens += link.tokens.number;
+        self.sequences += link.sequences.number;
+        self.conntrack = self.conntrack.saturating_add(link.conntrack);
         self.estimate = self.estimate.saturating_add(link.estimate());
         self.addresses = self.addresses.saturating_add(link.addresses);
         self.weight = self.weight.saturating_add(link.weight());
@@ -189,12 +199,18 @@ impl Parts {
             .filter(|side| side.counters.is_some() && !side.apportioned)
             .map(|side| side.connections)
             .max();
-        exact.unwrap_or(self.weight).max(self.tokens)
+        exact
+            .unwrap_or(self.weight)
+            .max(self.tokens + self.sequences)
     }
 
     fn confidence(&self) -> f64 {
         if self.tokens > 0 {
             confidence::token(self.tokens, self.estimate, self.connections())
+        } else if self.sequences > 0 {
+            confidence::sequence(self.sequences, self.estimate, self.connections())
+        } else if self.conntrack > 0 {
+            confidence::conntrack(self.conntrack, self.connections())
         } else if self.addresses > 0 {
             let (client, server) = (self.client.connections, self.server.connections);
             confidence::address(client, server, self.same_namespace)
@@ -206,6 +222,8 @@ impl Parts {
     fn evidence(&self) -> Vec<Evidence> {
         [
             (EvidenceKind::Token, self.tokens),
+            (EvidenceKind::Sequence, self.sequences),
+            (EvidenceKind::Conntrack, self.conntrack),
             (EvidenceKind::Address, self.addresses),
         ]
         .into_iter()
@@ -230,7 +248,17 @@ impl Parts {
             server_counters: self.server.document(),
             first_seen_ms,
             last_seen_ms,
+            reason: self.reason(),
         }
+    }
+
+    /// The reason of most of what was left over; of two, the more specific one.
+    fn reason(&self) -> Option<Reason> {
+        let most = self
+            .reasons
+            .iter()
+            .max_by_key(|(reason, left)| (**left, Reverse(**reason)));
+        most.map(|(reason, _)| *reason)
     }
 }
 
@@ -251,11 +279,11 @@ fn finish(input: &Input, edges: &BTreeMap<EdgeKey, Parts>) -> Assembled {
         .iter()
         .map(|(host, name)| (*host, name.as_str()))
         .collect();
-    let ids = ids(&sides, &hostnames);
-    let processes = processes(input);
+    let ids = nodes::ids(&sides, &hostnames);
+    let processes = nodes::processes(input);
     let mut nodes: Vec<Node> = sides
         .iter()
-        .map(|side| node(side, &ids[*side], &hostnames, &processes))
+        .map(|side| nodes::node(side, &ids[*side], &hostnames, &processes))
         .collect();
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
     let mut assembled = Assembled {
@@ -285,104 +313,4 @@ fn finish(input: &Input, edges: &BTreeMap<EdgeKey, Parts>) -> Assembled {
         });
     }
     assembled
-}
-
-/// A unique id for each node: readable where names are unique, still unique where they are not.
-fn ids<'a>(
-    sides: &BTreeSet<&'a Side>,
-    hostnames: &BTreeMap<HostId, &str>,
-) -> BTreeMap<&'a Side, String> {
-    let mut sharers: BTreeMap<&str, BTreeSet<HostId>> = BTreeMap::new();
-    for (host, name) in hostnames {
-        sharers.entry(name).or_default().insert(*host);
-    }
-    let mut ids = BTreeMap::new();
-    let mut taken = BTreeSet::new();
-    for side in sides {
-        let id = match side {
-            Side::Address(ip) => ip.to_string(),
-            Side::Process(key) => {
-                let full = hex(&key.host.0);
-                let host = match hostnames.get(&key.host).filter(|name| !name.is_empty()) {
-                    None => full.clone(),
-                    Some(name) if sharers[*name].len() == 1 => (*name).to_owned(),
-                    Some(name) => format!("{name}#{}", &full[..8]),
-                };
-                let mut id = format!("{host}/{}", key.service);
-                // Names are the hosts' own words: two may still have chosen the same id.
-                while taken.contains(&id) {
-                    id = format!("{id}#{full}");
-                }
-                id
-            }
-        };
-        taken.insert(id.clone());
-        ids.insert(*side, id);
-    }
-    ids
-}
-
-/// The process that describes each node: the one last reported.
-fn processes(input: &Input) -> BTreeMap<(HostId, &str), &super::Process> {
-    let mut best: BTreeMap<(HostId, &str), &super::Process> = BTreeMap::new();
-    for flow in &input.flows {
-        let Some(process) = flow.process.map(|at| &input.processes[at]) else {
-            continue;
-        };
-        let rank = |p: &super::Process| {
-            let row = &p.row;
-            (
-                p.last_ms,
-                std::cmp::Reverse(row.process_id),
-                row.exe.clone(),
-                row.cgroup.clone(),
-                row.comm.clone(),
-                row.tags.clone(),
-            )
-        };
-        best.entry((flow.host, super::rows::service(Some(process))))
-            .and_modify(|known| {
-                if rank(process) > rank(known) {
-                    *known = process;
-                }
-            })
-            .or_insert(process);
-    }
-    best
-}
-
-fn node(
-    side: &Side,
-    id: &str,
-    hostnames: &BTreeMap<HostId, &str>,
-    processes: &BTreeMap<(HostId, &str), &super::Process>,
-) -> Node {
-    let Side::Process(key) = side else {
-        return Node {
-            id: id.to_owned(),
-            kind: NodeKind::Address,
-            process: None,
-        };
-    };
-    let row = processes
-        .get(&(key.host, key.service.as_str()))
-        .map(|process| process.row.clone())
-        .unwrap_or_default();
-    Node {
-        id: id.to_owned(),
-        kind: NodeKind::Process,
-        process: Some(ProcessNode {
-            host: hex(&key.host.0),
-            hostname: hostnames
-                .get(&key.host)
-                .map_or(String::new(), ToString::to_string),
-            service: key.service.clone(),
-            exe: row.exe,
-            comm: row.comm,
-            cgroup: row.cgroup,
-            container: row.container,
-            unit: row.unit,
-            tags: row.tags.into_iter().collect(),
-        }),
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! flows ------> rows (node, role, addresses) ------------------> share -> edges, unjoined
-//! sightings --> token: pair ends --> links (row, row, weight) --^
+//! sightings --> token, sequence: pair ends -> links (row, row) -^
+//! nats -------> conntrack: what is left and a gateway knows ----^
 //!               address: what is left, where both sides agree --^
 //! ```
 //!
@@ -11,9 +12,13 @@
 
 mod address;
 pub mod confidence;
+mod conntrack;
 pub mod counters;
 mod edges;
+mod nodes;
+mod reason;
 mod rows;
+mod sequence;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -38,6 +43,8 @@ pub struct Input {
     pub flows: Vec<Flow>,
     /// Sightings that overlap the window, and all others of the same tokens.
     pub sightings: Vec<Sighting>,
+    /// What gateways translated.
+    pub nats: Vec<Nat>,
 }
 
 /// A process identity and when it was last reported.
@@ -95,6 +102,27 @@ pub struct Sighting {
     pub last_ms: i64,
 }
 
+/// Connections that a gateway translated, all with the same addresses before and after.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nat {
+    /// The gateway.
+    pub host: HostId,
+    /// Its network namespace, by inode number.
+    pub netns: u32,
+    /// Who dialled, as the gateway saw it arrive; IPv6, or IPv4 mapped.
+    pub client: [u8; 16],
+    /// What was dialled.
+    pub dialled: Endpoint,
+    /// The address with which it left the gateway.
+    pub source: [u8; 16],
+    /// Where it went.
+    pub server: Endpoint,
+    /// Connections of the window.
+    pub opened: u64,
+    /// Connections before the window, some of which may still be open.
+    pub before: u64,
+}
+
 /// Joins what many hosts reported for the window `from_ms..=to_ms`.
 ///
 /// # Panics
@@ -102,14 +130,14 @@ pub struct Sighting {
 #[must_use]
 pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
     let mut rows = rows::Rows::collect(input);
-    let pairing = token::pair(input);
+    let mut tokens = token::pair(input);
+    let sequences = sequence::pair(input, &mut tokens);
     let mut links = rows::Links::default();
-    for connection in pairing.connections {
-        links.add_connection(&rows, connection);
-    }
-    for half in pairing.halves {
-        rows.add_half(half);
-    }
+    links.add_tokens(&rows, &tokens.connections);
+    links.add_sequences(&rows, &sequences.connections);
+    rows.add_left_over(&tokens, &sequences);
+    links.account(&mut rows);
+    conntrack::link(input, &mut rows, &mut links);
     links.match_rest(&mut rows);
     address::link(&mut rows, &mut links);
     let assembled = edges::assemble(input, &rows, &links);
@@ -117,8 +145,10 @@ pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
         from_ms,
         to_ms,
         nodes: assembled.nodes,
+        unjoined_reasons: reason::totals(&assembled.unjoined),
         edges: assembled.edges,
         unjoined: assembled.unjoined,
-        ambiguous_tokens: pairing.ambiguous,
+        ambiguous_tokens: tokens.ambiguous,
+        ambiguous_sequences: sequences.ambiguous,
     }
 }

@@ -1,11 +1,12 @@
 //! Rows and links: what one service saw of one counterpart, and which rows belong together.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Endpoint, Role};
 
 use super::counters::{Counters, ESTABLISHED};
-use super::token::Connection;
+use super::token::{Connection, Pairing};
 use super::{HostId, Input, Process};
 use crate::topology::{Seer, Via, ViaKind};
 
@@ -43,6 +44,14 @@ pub(super) struct Row {
     pub(super) seen_ms: (i64, i64),
     /// Tokens of this row that only this end has reported.
     pub(super) halves: u64,
+    /// The same for sequence numbers.
+    pub(super) sequence_halves: u64,
+    /// Some of its tokens or sequence numbers are ambiguous.
+    pub(super) ambiguous: bool,
+    /// Others claim the same addresses, so that they decide nothing.
+    pub(super) shared: bool,
+    /// A gateway says that it translated it.
+    pub(super) translated: bool,
     /// True once a link leads to it.
     pub(super) linked: bool,
     /// Connections that no link accounts for yet.
@@ -81,12 +90,44 @@ impl Rows {
         Self { all, of_flow }
     }
 
-    pub(super) fn add_half(&mut self, flow: usize) {
-        self.all[self.of_flow[flow]].halves += 1;
+    /// Whether exactly one network namespace of one host has these rows.
+    pub(super) fn of_one_namespace(&self, rows: &[usize]) -> bool {
+        let namespace = |at: &usize| (self.all[*at].key.node.host, self.all[*at].key.netns);
+        let mut all = rows.iter().map(namespace);
+        all.next()
+            .is_some_and(|first| all.all(|other| other == first))
+    }
+
+    /// Takes connections from what no link accounts for.
+    pub(super) fn take(&mut self, row: usize, connections: u64) {
+        let row = &mut self.all[row];
+        row.rest = row.rest.saturating_sub(connections);
+    }
+
+    /// What pairing left over.
+    pub(super) fn add_left_over(&mut self, tokens: &Pairing, sequences: &Pairing) {
+        for flow in &tokens.halves {
+            self.all[self.of_flow[*flow]].halves += 1;
+        }
+        for flow in &sequences.halves {
+            self.all[self.of_flow[*flow]].sequence_halves += 1;
+        }
+        for flow in tokens
+            .ambiguous_flows
+            .iter()
+            .chain(&sequences.ambiguous_flows)
+        {
+            self.all[self.of_flow[*flow]].ambiguous = true;
+        }
     }
 }
 
 impl Row {
+    /// Whether its addresses are known: where an agent's table was full, it counts without them.
+    pub(super) fn named(&self) -> bool {
+        !self.key.local.ip().is_unspecified() && !self.key.remote.ip().is_unspecified()
+    }
+
     fn new(key: RowKey) -> Self {
         Self {
             key,
@@ -94,6 +135,10 @@ impl Row {
             open_before: 0,
             seen_ms: (i64::MAX, i64::MIN),
             halves: 0,
+            sequence_halves: 0,
+            ambiguous: false,
+            shared: false,
+            translated: false,
             linked: false,
             rest: 0,
         }
@@ -137,40 +182,88 @@ pub(super) fn service(process: Option<&Process>) -> &str {
         .map_or(UNKNOWN_SERVICE, String::as_str)
 }
 
+/// Connections joined by one kind of evidence, some of which stand for others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Joined {
+    /// Each once.
+    pub(super) number: u64,
+    /// What those in the sampled part stand for.
+    weighted: u64,
+    /// The coarsest level at which they were sampled.
+    level: u8,
+}
+
+impl Joined {
+    fn add(&mut self, connection: &Connection) {
+        self.number += 1;
+        let level = connection.level.min(MAX_LEVEL);
+        self.level = self.level.max(level);
+        if connection.sampled {
+            self.weighted = self.weighted.saturating_add(1 << level);
+        }
+    }
+
+    /// Exact when nothing was sampled.
+    pub(super) fn estimate(&self) -> u64 {
+        self.number.max(self.weighted)
+    }
+
+    /// An estimate from samples is no more than what either side counted, where it counted.
+    fn cap(&mut self, counted: [u64; 2]) {
+        if self.level > 0 {
+            for counted in counted.into_iter().filter(|n| *n > 0) {
+                self.weighted = self.weighted.min(counted);
+            }
+        }
+    }
+}
+
 /// What joins a client's row to a server's row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
-    /// Joined connections, each once.
-    pub(super) tokens: u64,
-    /// What those in the sampled part stand for.
-    weighted: u64,
-    /// The coarsest level at which its tokens were sampled.
-    level: u8,
-    /// Connections without a token that both rows have left over.
+    /// By tokens.
+    pub(super) tokens: Joined,
+    /// By sequence numbers and not by tokens.
+    pub(super) sequences: Joined,
+    /// Connections that sequence numbers account for beside tokens.
+    by_sequence: u64,
+    /// Connections that a gateway translated from one side's addresses to the other's.
+    pub(super) conntrack: u64,
+    /// Connections without any of these that both rows have left over.
     extra: u64,
     /// Connections joined because both sides name the same addresses.
     pub(super) addresses: u64,
     pub(super) via: BTreeSet<Via>,
-    /// Begin and end of all reports of its tokens.
+    /// Begin and end of all reports of its tokens and sequence numbers.
     pub(super) seen_ms: Option<(i64, i64)>,
 }
 
 impl Link {
-    /// True when not every token was kept.
+    /// True when not everything was kept that it rests on.
     pub(super) fn sampled(&self) -> bool {
-        self.level > 0
+        self.tokens.level > 0 || self.sequences.level > 0
     }
 
-    /// Connections by token evidence: exact when nothing was sampled.
+    /// Connections by token and sequence evidence: exact when nothing was sampled.
     pub(super) fn estimate(&self) -> u64 {
-        self.tokens.max(self.weighted)
+        self.tokens.estimate().saturating_add(self.by_sequence)
     }
 
     /// Share of its rows.
     pub(super) fn weight(&self) -> u64 {
         self.estimate()
+            .saturating_add(self.conntrack)
             .saturating_add(self.extra)
             .saturating_add(self.addresses)
+    }
+
+    /// Adds addresses on the way, as many as there is room for.
+    pub(super) fn add_via(&mut self, vias: impl IntoIterator<Item = Via>) {
+        for via in vias {
+            if self.via.len() < MAX_VIA {
+                self.via.insert(via);
+            }
+        }
     }
 }
 
@@ -181,54 +274,85 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn add_connection(&mut self, rows: &Rows, connection: Connection) {
+    /// Adds what was joined by tokens.
+    pub(super) fn add_tokens(&mut self, rows: &Rows, connections: &[Connection]) {
+        for connection in connections {
+            self.link(rows, connection).tokens.add(connection);
+        }
+    }
+
+    /// Adds what was joined by sequence numbers and not by tokens.
+    pub(super) fn add_sequences(&mut self, rows: &Rows, connections: &[Connection]) {
+        for connection in connections {
+            self.link(rows, connection).sequences.add(connection);
+        }
+    }
+
+    fn link(&mut self, rows: &Rows, connection: &Connection) -> &mut Link {
         let pair = (
             rows.of_flow[connection.client.0],
             rows.of_flow[connection.server.0],
         );
         let link = self.all.entry(pair).or_default();
-        link.tokens += 1;
-        let level = connection.level.min(MAX_LEVEL);
-        link.level = link.level.max(level);
-        if connection.sampled {
-            link.weighted = link.weighted.saturating_add(1 << level);
-        }
         let seen = link.seen_ms.get_or_insert(connection.seen_ms);
         seen.0 = seen.0.min(connection.seen_ms.0);
         seen.1 = seen.1.max(connection.seen_ms.1);
-        for via in via(&connection) {
-            if link.via.len() < MAX_VIA {
-                link.via.insert(via);
+        let (client, server) = (&connection.client.1, &connection.server.1);
+        link.add_via(via(
+            (client.local, client.remote),
+            (server.local, server.remote),
+        ));
+        link
+    }
+
+    /// Takes from the rows what tokens and sequence numbers account for.
+    pub(super) fn account(&mut self, rows: &mut Rows) {
+        for (pair, link) in &mut self.all {
+            let counted = [pair.0, pair.1].map(|row| rows.all[row].connections());
+            link.tokens.cap(counted);
+            link.sequences.cap(counted);
+            for row in [pair.0, pair.1] {
+                rows.all[row].linked = true;
+                rows.take(row, link.tokens.estimate());
+            }
+        }
+        for (pair, link) in &mut self.all {
+            // Where tokens were sampled, some of what they stand for was joined by sequence
+            // numbers as well: these account for what is left. Else no connection is in both.
+            let exact = link.tokens.number == 0 || link.tokens.level == 0;
+            let sure = if exact { link.sequences.number } else { 0 };
+            let counting = [pair.0, pair.1].map(|row| &rows.all[row]);
+            let left = counting.iter().filter(|row| row.connections() > 0);
+            let left = left.map(|row| row.rest).min().unwrap_or(u64::MAX);
+            link.by_sequence = link.sequences.estimate().min(left).max(sure);
+            for row in [pair.0, pair.1] {
+                rows.take(row, link.by_sequence);
             }
         }
     }
 
-    /// Gives connections without a token to linked rows that both have some left over.
+    /// Gives connections without evidence of their own to linked rows that both have some left
+    /// over.
     ///
     /// Such connections are older than an agent, or their option was stripped, or their tokens
     /// were not among the sampled ones.
     pub(super) fn match_rest(&mut self, rows: &mut Rows) {
         let mut levels: BTreeMap<usize, u8> = BTreeMap::new();
         let mut order = Vec::new();
-        for (pair, link) in &mut self.all {
-            link.cap(
-                rows.all[pair.0].connections(),
-                rows.all[pair.1].connections(),
-            );
+        for (pair, link) in &self.all {
             for row in [pair.0, pair.1] {
                 let level = levels.entry(row).or_default();
-                *level = link.level.max(*level);
-                let row = &mut rows.all[row];
-                row.linked = true;
-                row.rest = row.rest.saturating_sub(link.estimate());
+                *level = link.tokens.level.max(link.sequences.level).max(*level);
             }
-            order.push((std::cmp::Reverse(link.estimate()), *pair));
+            if link.estimate() > 0 {
+                order.push((Reverse(link.estimate()), *pair));
+            }
         }
         order.sort_unstable();
         for (_, (client, server)) in order {
             let both = rows.all[client].rest.min(rows.all[server].rest);
-            rows.all[client].rest -= both;
-            rows.all[server].rest -= both;
+            rows.take(client, both);
+            rows.take(server, both);
             if let Some(link) = self.all.get_mut(&(client, server)) {
                 link.extra = both;
             }
@@ -237,17 +361,6 @@ impl Links {
             let row = &mut rows.all[row];
             if row.rest <= noise(row.connections(), level) {
                 row.rest = 0;
-            }
-        }
-    }
-}
-
-impl Link {
-    /// An estimate from samples is no more than what either side counted, where it counted.
-    fn cap(&mut self, client: u64, server: u64) {
-        if self.sampled() {
-            for counted in [client, server].into_iter().filter(|n| *n > 0) {
-                self.weighted = self.weighted.min(counted);
             }
         }
     }
@@ -263,18 +376,21 @@ fn noise(connections: u64, level: u8) -> u64 {
     u64::try_from(4 * variance.isqrt()).unwrap_or(u64::MAX)
 }
 
-/// The addresses that one side saw where the other side has another one.
-fn via(connection: &Connection) -> impl Iterator<Item = Via> {
-    let (client, server) = (&connection.client.1, &connection.server.1);
-    let vip = (client.remote != server.local).then(|| Via {
+/// The addresses that one side saw where the other side has another one; of each its local and its
+/// remote endpoint.
+pub(super) fn via(
+    client: (Endpoint, Endpoint),
+    server: (Endpoint, Endpoint),
+) -> impl Iterator<Item = Via> {
+    let vip = (client.1 != server.0).then(|| Via {
         seen_by: Seer::Client,
         kind: ViaKind::Vip,
-        address: client.remote.to_string(),
+        address: client.1.to_string(),
     });
-    let nat = (server.remote.ip() != client.local.ip()).then(|| Via {
+    let nat = (server.1.ip() != client.0.ip()).then(|| Via {
         seen_by: Seer::Server,
         kind: ViaKind::Nat,
-        address: server.remote.ip().to_string(),
+        address: server.1.ip().to_string(),
     });
     vip.into_iter().chain(nat)
 }

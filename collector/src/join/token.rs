@@ -5,7 +5,7 @@
 //! is ambiguous (a reused token, a copied packet, two agents on one namespace, a forger) and is
 //! counted, never joined. A token seen by one end only is a half: it waits for the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Endpoint, Part, Role};
 
@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) sampled: bool,
     /// Begin and end of all reports of it.
     pub(super) seen_ms: (i64, i64),
+    /// When it began by the clock of the client, and by that of the server; Unix microseconds.
+    pub(super) start_us: (i64, i64),
 }
 
 /// What the sightings amount to.
@@ -48,22 +50,24 @@ pub(super) struct Pairing {
     pub(super) halves: Vec<usize>,
     /// Tokens, and connections with contradicting tokens, that were not joined.
     pub(super) ambiguous: u64,
+    /// The flows of these.
+    pub(super) ambiguous_flows: BTreeSet<usize>,
 }
 
 /// All reports of one token by one end.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
-    flow: usize,
+pub(super) struct Seen {
+    pub(super) flow: usize,
     level: u8,
-    start_us: i64,
+    pub(super) start_us: i64,
     first_ms: i64,
     last_ms: i64,
 }
 
 #[derive(Default)]
 struct Token {
-    wrote: BTreeMap<End, Seen>,
-    read: BTreeMap<End, Seen>,
+    wrote: EndsSeen,
+    read: EndsSeen,
 }
 
 /// Starts this close are of one connection: clocks of the kernel and of the day drift apart, and
@@ -71,9 +75,11 @@ struct Token {
 /// again after a second at the earliest (`tcp_tw_reuse`).
 const SAME_START_US: u64 = 500_000;
 
+/// All reports of one kind of one token, by end.
+pub(super) type EndsSeen = BTreeMap<End, Seen>;
+
 /// A joined token, by the client's end.
 struct Joined {
-    start_us: i64,
     /// The server wrote it.
     answer: bool,
     connection: Connection,
@@ -89,10 +95,7 @@ pub(super) fn pair(input: &Input) -> Pairing {
             Part::Read => &mut token.read,
             Part::Sequence => continue,
         };
-        let new = seen(sighting);
-        ends.entry(end(input, sighting))
-            .and_modify(|old| *old = merge(input, *old, new))
-            .or_insert(new);
+        report(input, ends, sighting);
     }
 
     let mut pairing = Pairing::default();
@@ -104,10 +107,13 @@ pub(super) fn pair(input: &Input) -> Pairing {
             }
             (Ends::One(writer), Ends::One(reader)) => match join(*token, writer, reader) {
                 Some(one) => joined.entry(one.connection.client.1).or_default().push(one),
-                None => pairing.ambiguous += 1,
+                None => pairing.add_ambiguous([writer.1.flow, reader.1.flow]),
             },
             (Ends::None, Ends::None) => {}
-            _ => pairing.ambiguous += 1,
+            _ => {
+                let all = ends.wrote.values().chain(ends.read.values());
+                pairing.add_ambiguous(all.map(|seen| seen.flow));
+            }
         }
     }
     for of_client in joined.into_values() {
@@ -117,33 +123,61 @@ pub(super) fn pair(input: &Input) -> Pairing {
 }
 
 impl Pairing {
+    /// Counts one that was not joined, of these flows.
+    pub(super) fn add_ambiguous(&mut self, flows: impl IntoIterator<Item = usize>) {
+        self.ambiguous += 1;
+        self.ambiguous_flows.extend(flows);
+    }
+
     /// A connection may carry a token in each direction; it is one connection all the same.
     fn merge_directions(&mut self, mut joined: Vec<Joined>) {
-        joined.sort_by_key(|one| one.start_us);
+        joined.sort_by_key(|one| one.connection.start_us);
         let (answers, own): (Vec<_>, Vec<_>) = joined.into_iter().partition(|one| one.answer);
         let mut own = own.into_iter().peekable();
         for answer in answers {
             // Both are sorted: what begins too early for this answer does so for all that follow.
-            let early = |one: &Joined| one.start_us < answer.start_us && !same_start(one, &answer);
+            let early = |one: &Joined| one.start_us() < answer.start_us() && !same(one, &answer);
             while let Some(earlier) = own.next_if(early) {
                 self.connections.push(earlier.connection);
             }
-            match own.next_if(|one| same_start(one, &answer)) {
+            match own.next_if(|one| same(one, &answer)) {
                 None => self.connections.push(answer.connection),
                 Some(one) if one.connection.server.1 == answer.connection.server.1 => {
                     self.connections
                         .push(one.connection.with(&answer.connection));
                 }
                 // Its two tokens lead to two servers.
-                Some(_) => self.ambiguous += 1,
+                Some(one) => {
+                    let (a, b) = (one.connection, answer.connection);
+                    self.add_ambiguous([a.client.0, a.server.0, b.client.0, b.server.0]);
+                }
             }
         }
         self.connections.extend(own.map(|one| one.connection));
     }
 }
 
-fn same_start(a: &Joined, b: &Joined) -> bool {
-    a.start_us.abs_diff(b.start_us) <= SAME_START_US
+impl Joined {
+    fn start_us(&self) -> i64 {
+        self.connection.start_us.0
+    }
+}
+
+fn same(a: &Joined, b: &Joined) -> bool {
+    same_start(a.start_us(), b.start_us())
+}
+
+/// Whether two reports of one end, by one clock, are of one connection.
+pub(super) fn same_start(a_us: i64, b_us: i64) -> bool {
+    a_us.abs_diff(b_us) <= SAME_START_US
+}
+
+/// Adds a sighting to those of the same token.
+pub(super) fn report(input: &Input, ends: &mut EndsSeen, sighting: &Sighting) {
+    let new = seen(sighting);
+    ends.entry(end(input, sighting))
+        .and_modify(|old| *old = merge(input, *old, new))
+        .or_insert(new);
 }
 
 fn end(input: &Input, sighting: &Sighting) -> End {
@@ -192,13 +226,15 @@ fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
     }
 }
 
-enum Ends {
+/// How many ends there are.
+pub(super) enum Ends {
     None,
     One((End, Seen)),
     Many,
 }
 
-fn single(ends: &BTreeMap<End, Seen>) -> Ends {
+/// The only end, if there is one.
+pub(super) fn single(ends: &EndsSeen) -> Ends {
     let mut all = ends.iter();
     match (all.next(), all.next()) {
         (None, _) => Ends::None,
@@ -214,11 +250,17 @@ fn join(token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> 
         (Role::Server, Role::Client) => (reader, writer),
         (Role::Client, Role::Client) | (Role::Server, Role::Server) => return None,
     };
-    let level = client.1.level.max(server.1.level);
     Some(Joined {
-        start_us: client.1.start_us,
         answer: writer.0.role == Role::Server,
-        connection: Connection {
+        connection: Connection::new(token, client, server),
+    })
+}
+
+impl Connection {
+    /// Of the two ends of a token.
+    pub(super) fn new(token: u64, client: (End, Seen), server: (End, Seen)) -> Self {
+        let level = client.1.level.max(server.1.level);
+        Self {
             client: (client.1.flow, client.0),
             server: (server.1.flow, server.0),
             level,
@@ -227,11 +269,10 @@ fn join(token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> 
                 client.1.first_ms.min(server.1.first_ms),
                 client.1.last_ms.max(server.1.last_ms),
             ),
-        },
-    })
-}
+            start_us: (client.1.start_us, server.1.start_us),
+        }
+    }
 
-impl Connection {
     /// What both of its tokens say.
     fn with(mut self, other: &Self) -> Self {
         // Either token alone would have been enough: the one that stands for fewer is the surer.

@@ -13,6 +13,7 @@
 
 mod histogram;
 mod migrate;
+mod nat;
 mod put;
 mod read;
 mod retention;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use wire::{EdgeRow, Endpoint, EventRow, HostRow, ProcessRow, Role, SightingRow};
 
-use super::histogram;
+use super::{histogram, nat};
 use crate::accept::Opened;
 
 /// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
@@ -25,11 +25,11 @@ pub enum Outcome {
 
 /// Where and when rows of a batch belong.
 #[derive(Clone, Copy)]
-struct Context {
-    boot: i64,
-    sequence: i64,
+pub(super) struct Context {
+    pub(super) boot: i64,
+    pub(super) sequence: i64,
     start_ms: i64,
-    end_ms: i64,
+    pub(super) end_ms: i64,
 }
 
 /// The key of a flow: endpoints without the ephemeral port, and that port.
@@ -74,6 +74,9 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     }
     for row in &opened.batch.events {
         put_event(db, context, row)?;
+    }
+    for row in &opened.batch.nats {
+        nat::put(db, context, row)?;
     }
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
@@ -199,8 +202,10 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO sample (subject_id, end_ms, sequence, opened, closed, failed, refused,
              reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-             segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt,
+             absent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19)
          ON CONFLICT (subject_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
              opened = excluded.opened, closed = excluded.closed, failed = excluded.failed,
              refused = excluded.refused, reset_local = excluded.reset_local,
@@ -209,7 +214,8 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
              segments_received = excluded.segments_received,
              retransmits = excluded.retransmits, out_of_order = excluded.out_of_order,
              zero_windows = excluded.zero_windows,
-             connect_latency = excluded.connect_latency, rtt = excluded.rtt
+             connect_latency = excluded.connect_latency, rtt = excluded.rtt,
+             absent = excluded.absent
          WHERE excluded.sequence >= sequence",
     )?
     .execute(params![
@@ -231,6 +237,7 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
         signed(row.zero_windows),
         histogram::encode(&row.connect_latency),
         histogram::encode(&row.rtt),
+        row.absent.bits(),
     ])?;
     Ok(())
 }
@@ -373,7 +380,7 @@ fn split(
 }
 
 /// SQLite's integers are signed; a counter that reaches 2^63 stays there.
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wire::{Endpoint, Part, ProcessRow, Role};
+use wire::{Columns, Endpoint, Part, ProcessRow, Role};
 
-use super::{Error, histogram, migrate};
+use super::{Error, histogram, migrate, nat};
 use crate::join::counters::COUNTERS;
 use crate::join::{Counters, Flow, HostId, Input, Process, Sighting};
 
@@ -77,6 +77,7 @@ impl Reader {
         loading.hosts()?;
         loading.subjects()?;
         loading.sightings()?;
+        loading.nats()?;
         Ok(loading.input)
     }
 
@@ -212,7 +213,7 @@ impl Loading<'_> {
             .prepare_cached(
                 "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
                      reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-                     segments_received, retransmits, out_of_order, zero_windows
+                     segments_received, retransmits, out_of_order, zero_windows, absent
                  FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
                  ORDER BY end_ms DESC LIMIT 1",
             )
@@ -320,6 +321,14 @@ impl Loading<'_> {
         Ok(())
     }
 
+    fn nats(&mut self) -> Result<(), Error> {
+        for nat in nat::window(self.db, self.window, self.rows_left).map_err(failed)? {
+            self.take_row()?;
+            self.input.nats.push(nat);
+        }
+        Ok(())
+    }
+
     /// All sightings of the tokens a query names, except of those seen before.
     fn tokens<P: rusqlite::Params>(
         &mut self,
@@ -365,6 +374,10 @@ fn sample(row: &Row<'_>) -> Result<Sample, Error> {
         let value: i64 = row.get(FIRST + at).map_err(failed)?;
         counters.plain[at] = u64::try_from(value).unwrap_or(0);
     }
+    let absent = row.get(FIRST + COUNTERS).map_err(failed)?;
+    counters.absent = Columns::from_bits(absent).ok_or(Error::Damaged {
+        what: "a set of columns that cannot be read",
+    })?;
     for (histogram, column) in [(&mut counters.connect_latency, 1), (&mut counters.rtt, 2)] {
         let bytes = row
             .get_ref(column)

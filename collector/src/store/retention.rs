@@ -7,6 +7,8 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::nat;
+
 /// Rows of each kind a step may delete.
 const STEP_ROWS: i64 = 2000;
 
@@ -29,6 +31,8 @@ pub struct Deleted {
     pub sightings: u64,
     /// Events.
     pub events: u64,
+    /// Translations of gateways, with their samples.
+    pub nats: u64,
     /// Subjects, flows, processes, runs and hosts.
     pub identities: u64,
     /// True when another step has something to do now.
@@ -46,7 +50,7 @@ impl Retention {
     pub(super) fn step(&mut self, db: &Connection, now_ms: i64) -> Result<Deleted> {
         let horizon = now_ms.saturating_sub(self.age_ms);
         let mut deleted = Deleted {
-            samples: superseded(db, horizon)?,
+            samples: superseded(db, "sample", "subject_id", horizon)?,
             sightings: by_time(
                 db,
                 "sighting",
@@ -56,11 +60,13 @@ impl Retention {
             )?,
             events: by_time(db, "event", "id", "end_ms", horizon)?,
             batches: batches(db, horizon)?,
+            nats: superseded(db, "nat_sample", "nat_id", horizon)?,
             ..Deleted::default()
         };
         let (subjects, samples) = self.subjects(db, horizon)?;
         deleted.samples += samples;
         deleted.identities = subjects;
+        deleted.nats += nat::retain(db, horizon, horizon.saturating_sub(self.age_ms), STEP_ROWS)?;
         let (flows, round_over) = self.flows(db)?;
         deleted.identities += flows + unreferenced(db, horizon)?;
         let full = STEP_ROWS.unsigned_abs();
@@ -70,6 +76,7 @@ impl Retention {
                 deleted.sightings,
                 deleted.events,
                 deleted.batches,
+                deleted.nats,
                 subjects,
             ]
             .iter()
@@ -131,17 +138,16 @@ impl Retention {
 }
 
 /// Old samples that a newer old one of the same subject replaces as baseline.
-fn superseded(db: &Connection, horizon: i64) -> Result<u64> {
-    run(
-        db,
-        "DELETE FROM sample WHERE (subject_id, end_ms) IN (
-             SELECT old.subject_id, old.end_ms FROM sample AS old
+fn superseded(db: &Connection, table: &str, subject: &str, horizon: i64) -> Result<u64> {
+    let sql = format!(
+        "DELETE FROM {table} WHERE ({subject}, end_ms) IN (
+             SELECT old.{subject}, old.end_ms FROM {table} AS old
              WHERE old.end_ms <= ?1 AND EXISTS (
-                 SELECT 1 FROM sample AS newer WHERE newer.subject_id = old.subject_id
+                 SELECT 1 FROM {table} AS newer WHERE newer.{subject} = old.{subject}
                      AND newer.end_ms > old.end_ms AND newer.end_ms <= ?1)
-             LIMIT ?2)",
-        params![horizon, STEP_ROWS],
-    )
+             LIMIT ?2)"
+    );
+    run(db, &sql, params![horizon, STEP_ROWS])
 }
 
 fn by_time(db: &Connection, table: &str, key: &str, time: &str, horizon: i64) -> Result<u64> {
@@ -178,6 +184,7 @@ fn unreferenced(db: &Connection, horizon: i64) -> Result<u64> {
         "DELETE FROM boot WHERE last_ms <= ?1
              AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.boot_id = boot.id)
              AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
+             AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
              AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)",
         params![horizon],
     )?;

@@ -7,6 +7,9 @@ use wire::{
     SightingRow,
 };
 
+#[path = "nat_tests.rs"]
+mod nat_tests;
+
 use super::{Error, Outcome, Reader, Retention, Store, Window};
 use crate::accept::Opened;
 
@@ -290,6 +293,7 @@ fn retention_ends_with_an_empty_store() {
     for sequence in 1..=3 {
         let mut batch = batch(sequence, vec![edge(0, sequence)]).batch;
         batch.sightings.push(sighting(sequence));
+        batch.nats.push(nat_tests::nat(sequence));
         batch.processes.push(ProcessRow {
             process_id: 1,
             ..ProcessRow::default()
@@ -299,7 +303,16 @@ fn retention_ends_with_an_empty_store() {
     retain(&mut store, 1000, NOW);
     retain(&mut store, 1000, NOW);
     for table in [
-        "sample", "subject", "sighting", "flow", "process", "batch", "boot", "host",
+        "sample",
+        "subject",
+        "sighting",
+        "flow",
+        "process",
+        "nat",
+        "nat_sample",
+        "batch",
+        "boot",
+        "host",
     ] {
         let sql = format!("SELECT count(*) FROM {table}");
         let left: i64 = store

@@ -161,6 +161,7 @@ impl Work {
                     .retention_deleted_sightings_total
                     .add(deleted.sightings);
                 metrics.retention_deleted_events_total.add(deleted.events);
+                metrics.retention_deleted_nats_total.add(deleted.nats);
                 metrics
                     .retention_deleted_identities_total
                     .add(deleted.identities);

@@ -3,7 +3,8 @@ use proptest::prelude::{any, prop, proptest};
 use super::{WIDTH, duration, hosts, path, size, topology};
 use crate::fleet::{Fleet, Host, Report};
 use crate::topology::{
-    Edge, EdgeCounters, Evidence, EvidenceKind, Percentiles, Seer, Topology, Via, ViaKind,
+    Edge, EdgeCounters, Evidence, EvidenceKind, Percentiles, Reason, ReasonCount, Seer, Topology,
+    Via, ViaKind,
 };
 
 fn counters(apportioned: bool) -> EdgeCounters {
@@ -11,14 +12,14 @@ fn counters(apportioned: bool) -> EdgeCounters {
         opened: 100,
         refused: 2,
         failed: 3,
-        bytes_sent: 12_345,
-        bytes_received: 9_876_543_210,
-        retransmits: 7,
-        rtt_us: Percentiles {
+        bytes_sent: Some(12_345),
+        bytes_received: Some(9_876_543_210),
+        retransmits: Some(7),
+        rtt_us: Some(Percentiles {
             p50: Some(310),
             p95: Some(12_400),
             p99: Some(99_000),
-        },
+        }),
         apportioned,
         ..EdgeCounters::default()
     }
@@ -53,6 +54,7 @@ fn edge(client: &str, server: &str) -> Edge {
         server_counters: Some(counters(false)),
         first_seen_ms: 0,
         last_seen_ms: 1,
+        reason: None,
     }
 }
 
@@ -64,6 +66,12 @@ fn shown(edges: Vec<Edge>) -> String {
         edges,
         unjoined: Vec::new(),
         ambiguous_tokens: 0,
+        ambiguous_sequences: 0,
+        unjoined_reasons: vec![ReasonCount {
+            reason: Reason::NoAgent,
+            edges: 3,
+            connections: 5,
+        }],
     };
     let mut out = Vec::new();
     topology(&mut out, &document).unwrap();
@@ -78,7 +86,8 @@ web-1/curl -> db-1/postgres                             100    9.1G/12K    ~14  
     at [fd02::1234:5678:9abc:def0]:8080, via vip [fd01::1234:5678:9abc:def0]:443,
     via nat fd02::1234:5678:9abc:1, token 100, 2 failed, 4 refused
 
-joined: 1, known by one side only: 0, ambiguous tokens: 0
+joined: 1, known by one side only: 0, ambiguous tokens: 0, sequence numbers: 0
+    3: no agent reported the other side
 from 1970-01-01T00:00:00.000Z to 2023-11-14T22:13:20.000Z
 ~ divided in proportion, or estimated from sampled tokens
 ";
@@ -100,7 +109,30 @@ fn an_unknown_side_is_a_dash_and_not_a_zero() {
         .split_whitespace()
         .skip(3)
         .collect();
-    assert_eq!(numbers, ["100", "-", "0", "-", "0.99"]);
+    assert_eq!(numbers, ["100", "-", "-", "-", "0.99"]);
+}
+
+#[test]
+fn what_a_host_cannot_measure_is_a_dash_and_makes_a_sum_one() {
+    let mut half = edge("web-1/curl", "db-1/postgres");
+    for side in [&mut half.client_counters, &mut half.server_counters] {
+        side.as_mut().unwrap().apportioned = false;
+    }
+    let client = half.client_counters.as_mut().unwrap();
+    (client.bytes_sent, client.retransmits, client.rtt_us) = (None, None, None);
+    let text = shown(vec![half]);
+    let line = text.lines().nth(1).unwrap();
+    let numbers: Vec<_> = line.split_whitespace().skip(3).collect();
+    // Bytes and round trips are the server's.
+    assert_eq!(numbers, ["100", "9.1G/12K", "-", "310us/12ms", "0.99"]);
+}
+
+#[test]
+fn why_an_edge_is_not_joined_is_said() {
+    let mut one_sided = edge("web-1/curl", "10.9.9.9");
+    one_sided.reason = Some(Reason::SequenceOneEnd);
+    let text = shown(vec![one_sided]);
+    assert!(text.contains("sequence numbers of one end only"), "{text}");
 }
 
 #[test]

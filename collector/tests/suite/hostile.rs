@@ -7,7 +7,7 @@ use collector::{escape, table};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, proptest};
 use tempfile::TempDir;
 use wire::{
-    Batch, BatchHeader, Columns, EdgeRow, Endpoint, Histogram, HostRow, Kept, Limits, Part,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, Histogram, HostRow, Kept, Limits, NatRow, Part,
     ProcessRow, Role, SightingRow,
 };
 
@@ -120,7 +120,10 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
                 buckets: [n[1]; 32],
                 sum_us: n[2],
             },
-            absent: Columns::from_bits(u16::try_from(n[3] & 0x1ff).unwrap()).unwrap(),
+            absent: u16::try_from(n[3] & 0x1ff)
+                .ok()
+                .and_then(Columns::from_bits)
+                .expect("nine bits are nine columns"),
         },
     )
 }
@@ -184,6 +187,21 @@ fn host() -> impl Strategy<Value = HostRow> {
     })
 }
 
+fn nat() -> impl Strategy<Value = NatRow> {
+    let ends = (endpoint(), endpoint(), endpoint(), endpoint());
+    (0_u32..2, ends, time(), number()).prop_map(
+        |(netns, (client, dialled, source, server), since_ms, opened)| NatRow {
+            netns,
+            client: client.addr,
+            dialled,
+            source: source.addr,
+            server,
+            since_ms,
+            opened,
+        },
+    )
+}
+
 fn batch() -> impl Strategy<Value = Batch> {
     let header = (any::<[u8; 16]>(), 1..u64::MAX / 2, time(), time());
     let rows = (
@@ -191,22 +209,25 @@ fn batch() -> impl Strategy<Value = Batch> {
         prop::collection::vec(sighting(), 0..12),
         prop::collection::vec(process(), 0..4),
         prop::collection::vec(host(), 0..2),
+        prop::collection::vec(nat(), 0..8),
     );
-    (header, rows).prop_map(|(header, (edges, sightings, processes, hosts))| Batch {
-        header: BatchHeader {
-            host: header.0,
-            boot: header.0,
-            sequence: header.1,
-            start_ms: header.2.min(header.3),
-            end_ms: header.2.max(header.3),
+    (header, rows).prop_map(
+        |(header, (edges, sightings, processes, hosts, nats))| Batch {
+            header: BatchHeader {
+                host: header.0,
+                boot: header.0,
+                sequence: header.1,
+                start_ms: header.2.min(header.3),
+                end_ms: header.2.max(header.3),
+            },
+            edges,
+            sightings,
+            processes,
+            hosts,
+            events: Vec::new(),
+            nats,
         },
-        edges,
-        sightings,
-        processes,
-        hosts,
-        events: Vec::new(),
-        nats: Vec::new(),
-    })
+    )
 }
 
 proptest! {

@@ -6,6 +6,7 @@ mod api;
 mod command;
 mod concurrency;
 mod crash;
+mod evidence;
 mod hostile;
 mod ingest;
 mod scenarios;

@@ -37,6 +37,8 @@ struct Inner {
     one_cpu: AtomicBool,
     userland: OnceLock<PathBuf>,
     hidden: OnceLock<Vec<PathBuf>>,
+    /// What is taken away from what runs beside this host.
+    hindrances: OnceLock<Vec<String>>,
 }
 
 /// Where a host's parts are; made by the lab.
@@ -73,6 +75,7 @@ impl Host {
             one_cpu,
             userland: OnceLock::new(),
             hidden: OnceLock::new(),
+            hindrances: OnceLock::new(),
         }))
     }
 
@@ -115,9 +118,17 @@ impl Host {
     /// A command that runs `program` in this host's network but outside its measured cgroup.
     #[must_use]
     pub fn command_beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let program = program.as_ref();
+        if let Some(less) = self.0.hindrances.get() {
+            let mut command = self.command_in(&self.0.agents, self.0.launcher.as_os_str());
+            command.args([MARKER, "without", "--scratch"]);
+            command.arg(&self.0.directory).args(less);
+            command.arg("--").arg(program);
+            return command;
+        }
         match self.0.userland.get() {
             Some(root) => self.command_in_userland(root, program),
-            None => self.command_in(&self.0.agents, program.as_ref()),
+            None => self.command_in(&self.0.agents, program),
         }
     }
 
@@ -150,6 +161,13 @@ impl Host {
     pub fn hide(&self, folders: &[&Path]) {
         let folders = folders.iter().map(|folder| folder.to_path_buf()).collect();
         self.0.hidden.get_or_init(|| folders);
+    }
+
+    /// Takes abilities away from what runs beside this host from now on, by options of the lab's
+    /// program `without`; once.
+    pub fn hinder(&self, less: &[&str]) {
+        let less = less.iter().map(ToString::to_string).collect();
+        self.0.hindrances.get_or_init(|| less);
     }
 
     /// Makes what runs beside this host see `root` as its file system from now on, and the lab's

@@ -74,6 +74,8 @@ pub enum Middlebox {
     StripsOption,
     /// Drops one in this many data packets of at least 100 bytes.
     DropsEveryNth(u32),
+    /// Answers SYNs itself and so gives connections other sequence numbers on its two sides.
+    SynProxy,
 }
 
 /// Clients, gateway and backends, wired and configured.
@@ -101,6 +103,11 @@ impl Site {
         middlebox: Middlebox,
     ) -> Result<Self> {
         let site = Self::wire(lab, clients, backends, nat)?;
+        if middlebox == Middlebox::SynProxy {
+            // As nft(8) says: what was not tracked from its SYN on must look invalid.
+            site.gateway
+                .sysctl("net.netfilter.nf_conntrack_tcp_loose", "0")?;
+        }
         let loaded = site.gateway.nft(&rules(nat, middlebox, backends));
         if middlebox == Middlebox::StripsOption {
             // Kernel 5.18 and nft 1.0.2: the one rule here that a supported machine may lack.
@@ -296,7 +303,19 @@ fn rules(nat: Nat, middlebox: Middlebox, backends: usize) -> String {
             "tcp flags & (syn | fin | rst) == 0 meta length >= 100 \
              numgen inc mod {n} 0 counter name dropped drop"
         ),
+        Middlebox::SynProxy => format!(
+            "tcp dport {SERVICE_PORT} ct state invalid,untracked \
+             synproxy mss 1460 wscale 7 timestamp sack-perm"
+        ),
     };
+    if middlebox == Middlebox::SynProxy {
+        writeln!(
+            text,
+            " chain untracked {{ type filter hook prerouting priority raw; policy accept;\n\
+               tcp dport {SERVICE_PORT} tcp flags syn / fin,syn,rst,ack notrack\n }}"
+        )
+        .ok();
+    }
     text += &format!(
         " chain middlebox {{ type filter hook forward priority 10; policy accept;\n {rule}\n }}\n}}\n"
     );

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// How each connection ends.
     #[arg(long, value_enum, default_value_t = Ending::Close)]
     end: Ending,
+    /// Connections begun per second, at most; 0 begins them as fast as they end.
+    #[arg(long, default_value_t = 0)]
+    per_second: u32,
     /// Milliseconds after which connecting, reading or writing fails.
     #[arg(long, default_value_t = 20_000)]
     timeout_ms: u64,
@@ -76,14 +79,19 @@ pub struct Connected {
 pub fn run(arguments: &Arguments, report: &mut (impl Write + Send)) -> Result<()> {
     let report = Mutex::new(report);
     let next = AtomicU64::new(0);
+    let begun = Instant::now();
     let work = || -> Result<()> {
-        while next.fetch_add(1, Ordering::Relaxed) < arguments.count {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= arguments.count {
+                return Ok(());
+            }
+            pace(begun, number, arguments.per_second);
             let mut line = serde_json::to_vec(&one(arguments))?;
             line.push(b'\n');
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
             report.write_all(&line).context("write report")?;
         }
-        Ok(())
     };
     if arguments.parallel <= 1 {
         // In a row, in the main thread: the thread that connects is the process itself.
@@ -104,6 +112,24 @@ pub fn run(arguments: &Arguments, report: &mut (impl Write + Send)) -> Result<()
         }
         Ok(())
     })
+}
+
+/// Waits until connection `number` is due.
+fn pace(begun: Instant, number: u64, per_second: u32) {
+    let Some(nanoseconds) = number
+        .saturating_mul(1_000_000_000)
+        .checked_div(u64::from(per_second))
+    else {
+        return;
+    };
+    let due = begun + Duration::from_nanos(nanoseconds);
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
+    }
 }
 
 fn one(arguments: &Arguments) -> Connected {

@@ -9,6 +9,7 @@ pub mod pattern;
 pub mod serve;
 pub mod talk;
 pub mod userland;
+pub mod without;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Program {
     Talk(talk::Arguments),
     /// Enter the file system of a distribution, then become another program.
     Userland(userland::Arguments),
+    /// Take abilities of the host away, then become another program.
+    Without(without::Arguments),
 }
 
 /// Runs a lab program if this process was started as one, and returns its exit code.
@@ -61,6 +64,7 @@ pub fn dispatch() -> Option<ExitCode> {
     let result = match parsed.program {
         Program::Exec(arguments) => exec::run(&arguments),
         Program::Userland(arguments) => userland::run(&arguments),
+        Program::Without(arguments) => without::run(&arguments),
         Program::Serve(arguments) => serve::run(&arguments),
         Program::Connect(arguments) => connect::run(&arguments, &mut std::io::stdout()),
         Program::Talk(arguments) => talk::run(

@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+mod collected;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,14 +22,15 @@ const LEVEL: i32 = 19;
 /// A pack to be made.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// vmlinux with DWARF or BTF, or a file of raw BTF.
+    /// vmlinux with DWARF or BTF, a file of raw BTF, or what `waybill-agent doctor --collect` wrote.
     pub from: PathBuf,
     /// What `uname -r` says on the hosts; else what vmlinux says.
     pub release: Option<String>,
     /// The kernel's GNU build id; else that of vmlinux.
     pub build_id: Option<String>,
-    /// Architecture of the kernel, as Rust names it.
-    pub arch: String,
+    /// Architecture of the kernel, as Rust names it; else what was collected, or that of this
+    /// machine.
+    pub arch: Option<String>,
     /// Folder of the packs.
     pub out: PathBuf,
 }
@@ -50,11 +53,15 @@ pub struct Made {
 pub fn make(order: &Order) -> Result<Made> {
     let bytes = fs::read(&order.from).with_context(|| format!("read {}", order.from.display()))?;
     let scratch = tempfile::tempdir().context("make a temporary folder")?;
+    if collected::is_archive(&bytes) {
+        return make(&of_collected(order, &bytes, scratch.path())?);
+    }
     let kernel = kernel(order, &bytes)?;
     let full = types(&order.from, &bytes, scratch.path())?;
     let minimal = minimal(&full, scratch.path())?;
     let packed = zstd::bulk::compress(&minimal, LEVEL).context("compress")?;
-    let folder = order.out.join(&order.arch);
+    let arch = order.arch.as_deref().unwrap_or(std::env::consts::ARCH);
+    let folder = order.out.join(arch);
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let path = folder.join(kernel.file_name());
     fs::write(&path, &packed).with_context(|| format!("write {}", path.display()))?;
@@ -62,6 +69,21 @@ pub fn make(order: &Order) -> Result<Made> {
         path,
         bytes: minimal.len(),
         packed: packed.len(),
+    })
+}
+
+/// The order with what the archive says; what was given by hand counts more.
+fn of_collected(order: &Order, bytes: &[u8], scratch: &Path) -> Result<Order> {
+    let found = collected::Collected::read(bytes)
+        .with_context(|| format!("read {}", order.from.display()))?;
+    let from = scratch.join("collected.btf");
+    fs::write(&from, found.types()?).with_context(|| format!("write {}", from.display()))?;
+    Ok(Order {
+        from,
+        release: order.release.clone().or(Some(found.release)),
+        build_id: order.build_id.clone().or(found.build_id),
+        arch: order.arch.clone().or(Some(found.arch)),
+        out: order.out.clone(),
     })
 }
 

@@ -13,7 +13,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask btf", bin_name = "cargo xtask btf")]
 struct Cli {
-    /// vmlinux with DWARF or BTF (from the kernel's debug package), or a file of raw BTF
+    /// vmlinux with DWARF or BTF (from the kernel's debug package), a file of raw BTF, or what
+    /// `waybill-agent doctor --collect` wrote on a host
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
     /// What `uname -r` says on the hosts (default: what vmlinux says)
@@ -22,9 +23,9 @@ struct Cli {
     /// The kernel's GNU build id in hexadecimal digits (default: that of vmlinux)
     #[arg(long, value_name = "HEX")]
     build_id: Option<String>,
-    /// Architecture of the kernel
-    #[arg(long, default_value = std::env::consts::ARCH)]
-    arch: String,
+    /// Architecture of the kernel (default: as collected, or that of this machine)
+    #[arg(long)]
+    arch: Option<String>,
     /// Folder of the packs
     #[arg(long, value_name = "DIR", default_value = "target/btf")]
     out: PathBuf,

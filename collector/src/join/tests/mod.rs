@@ -1,5 +1,6 @@
 //! The join against a small model of a network that knows the truth.
 
+mod evidence;
 mod model;
 mod properties;
 

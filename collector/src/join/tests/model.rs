@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use wire::{Endpoint, Part, ProcessRow, Role};
 
-use super::super::{Counters, Flow, HostId, Input, Process, Sighting, topology};
+use super::super::{Counters, Flow, HostId, Input, Nat, Process, Sighting, topology};
 use crate::topology::Topology;
 
 pub(super) const GATEWAY: &str = "10.2.0.1";
@@ -27,6 +27,12 @@ pub(super) enum Carry {
     Answer,
     Both,
     Nothing,
+    /// Nobody: both ends know the same sequence numbers.
+    Sequence,
+    /// Nobody, and a box between them wrote other sequence numbers.
+    Rewritten,
+    /// The client, and both ends know the same sequence numbers.
+    ClientAndSequence,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +56,7 @@ pub(super) fn server_endpoint(server: usize) -> String {
 }
 
 /// Builds the input that agents on all clients and servers would report.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Model {
     pub(super) input: Input,
     pub(super) flows: BTreeMap<(usize, Role, Endpoint), usize>,
@@ -134,7 +140,10 @@ impl Model {
                 last_ms: 10,
             });
         };
-        if matches!(talk.carry, Carry::Client | Carry::Both) {
+        if matches!(
+            talk.carry,
+            Carry::Client | Carry::Both | Carry::ClientAndSequence
+        ) {
             sight(client, token, Part::Wrote);
             sight(server, token, Part::Read);
         }
@@ -142,6 +151,40 @@ impl Model {
             sight(server, !token & !0xff, Part::Wrote);
             sight(client, !token & !0xff, Part::Read);
         }
+        let fingerprint = token.rotate_left(32) & !0xff;
+        if matches!(talk.carry, Carry::Sequence | Carry::ClientAndSequence) {
+            sight(client, fingerprint, Part::Sequence);
+            sight(server, fingerprint, Part::Sequence);
+        }
+        if talk.carry == Carry::Rewritten {
+            sight(client, fingerprint, Part::Sequence);
+            sight(server, fingerprint ^ 0x100, Part::Sequence);
+        }
+    }
+
+    /// What the gateway's conntrack would say of all that was said so far.
+    pub(super) fn track(&mut self, talk: Talk, opened: u64) {
+        let local = Endpoint::from(SocketAddr::new(client_ip(talk.client), 0));
+        let (real, gateway) = (
+            endpoint(&server_endpoint(talk.server)),
+            endpoint(&format!("{GATEWAY}:0")),
+        );
+        let (dialled, source) = match talk.path {
+            Path::Direct => (real, local),
+            Path::Snat => (real, gateway),
+            Path::Dnat => (endpoint(VIP), local),
+            Path::FullNat => (endpoint(VIP), gateway),
+        };
+        self.input.nats.push(Nat {
+            host: HostId([250; 16]),
+            netns: 1,
+            client: local.addr,
+            dialled,
+            source: source.addr,
+            server: real,
+            opened,
+            before: 0,
+        });
     }
 
     pub(super) fn join(&self) -> Topology {

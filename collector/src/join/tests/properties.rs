@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use wire::{Part, Role};
 
-use super::super::{Counters, Flow, HostId, Input, Sighting, topology};
+use super::super::{Counters, Flow, HostId, Input, Nat, Sighting, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
 use crate::topology::{Edge, EvidenceKind, Topology};
 
@@ -87,6 +87,11 @@ fn shuffled(input: &Input, seed: u64) -> Input {
             .map(|at| input.flows[*at].clone())
             .collect(),
         sightings,
+        nats: {
+            let mut nats = input.nats.clone();
+            nats.sort_by_key(|nat| (nat.opened ^ seed).wrapping_mul(seed | 1));
+            nats
+        },
     }
 }
 
@@ -102,7 +107,9 @@ fn opened(topology: &Topology, side: fn(&Edge) -> Option<u64>) -> u64 {
 proptest! {
     #[test]
     fn where_every_connection_carries_a_token_the_edges_are_the_truth(
-        talks in talks(vec![Carry::Client, Carry::Answer, Carry::Both]),
+        talks in talks(vec![
+            Carry::Client, Carry::Answer, Carry::Both, Carry::ClientAndSequence,
+        ]),
     ) {
         let joined = Model::of(&talks).join();
         prop_assert_eq!(counts(&joined.edges), truth(&talks));
@@ -113,20 +120,33 @@ proptest! {
 
     #[test]
     fn order_and_repetition_change_nothing(
-        talks in talks(vec![Carry::Client, Carry::Answer, Carry::Both, Carry::Nothing]),
+        talks in talks(vec![
+            Carry::Client, Carry::Answer, Carry::Both, Carry::Nothing, Carry::Sequence,
+            Carry::Rewritten, Carry::ClientAndSequence,
+        ]),
+        tracked in 0..60_usize,
         seed: u64,
     ) {
-        let model = Model::of(&talks);
+        let mut model = Model::of(&talks);
+        for talk in talks.iter().take(tracked) {
+            model.track(*talk, 1);
+        }
         let again = topology(&shuffled(&model.input, seed), 0, 10);
         prop_assert_eq!(model.join(), again);
     }
 
     #[test]
     fn counters_are_divided_without_a_remainder(
-        talks in talks(vec![Carry::Client, Carry::Answer, Carry::Nothing]),
+        talks in talks(vec![
+            Carry::Client, Carry::Answer, Carry::Nothing, Carry::Sequence, Carry::Rewritten,
+        ]),
         lost in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        tracked in 0..60_usize,
     ) {
         let mut model = Model::of(&talks);
+        for talk in talks.iter().take(tracked) {
+            model.track(*talk, 1);
+        }
         for index in lost {
             if !model.input.sightings.is_empty() {
                 let at = index.index(model.input.sightings.len());
@@ -138,14 +158,16 @@ proptest! {
         prop_assert_eq!(opened(&joined, |e| Some(e.client_counters.as_ref()?.opened)), total);
         prop_assert_eq!(opened(&joined, |e| Some(e.server_counters.as_ref()?.opened)), total);
         let sent: u64 = model.input.flows.iter().map(|f| f.counters.as_ref().unwrap().plain[6]).sum();
-        let shown = opened(&joined, |e| Some(e.client_counters.as_ref()?.bytes_sent))
-            + opened(&joined, |e| Some(e.server_counters.as_ref()?.bytes_sent));
+        let shown = opened(&joined, |e| e.client_counters.as_ref()?.bytes_sent)
+            + opened(&joined, |e| e.server_counters.as_ref()?.bytes_sent);
         prop_assert_eq!(shown, sent);
     }
 
     #[test]
     fn token_edges_are_never_invented(
-        talks in talks(vec![Carry::Client, Carry::Answer, Carry::Nothing]),
+        talks in talks(vec![
+            Carry::Client, Carry::Answer, Carry::Nothing, Carry::Sequence, Carry::Rewritten,
+        ]),
         lost in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
     ) {
         let mut model = Model::of(&talks);
@@ -186,7 +208,9 @@ proptest! {
         rows in prop::collection::vec(
             (0_u8..3, any::<bool>(), 0_u32..2, 0_u8..3, 0_u8..3, any::<u64>()), 1..12),
         sights in prop::collection::vec(
-            (any::<prop::sample::Index>(), 0_u64..8, any::<bool>(), any::<u8>(), 0_u16..3), 0..60),
+            (any::<prop::sample::Index>(), 0_u64..8, 0_u8..3, any::<u8>(), 0_u16..3), 0..60),
+        nats in prop::collection::vec(
+            (0_u8..3, 0_u8..3, 0_u8..3, 0_u8..3, 0_u8..3, any::<u64>(), any::<u64>()), 0..20),
     ) {
         let mut input = Input::default();
         for (host, server, netns, a, b, n) in rows {
@@ -206,11 +230,23 @@ proptest! {
                 last_ms: i64::MAX,
             });
         }
-        for (flow, token, wrote, level, port) in sights {
+        for (host, a, b, c, d, opened, before) in nats {
+            input.nats.push(Nat {
+                host: HostId([host; 16]),
+                netns: u32::from(a),
+                client: endpoint(&format!("127.0.0.{a}:0")).addr,
+                dialled: endpoint(&format!("127.0.0.{b}:80")),
+                source: endpoint(&format!("127.0.0.{c}:0")).addr,
+                server: endpoint(&format!("127.0.0.{d}:80")),
+                opened,
+                before,
+            });
+        }
+        for (flow, token, part, level, port) in sights {
             input.sightings.push(Sighting {
                 flow: flow.index(input.flows.len()),
                 token,
-                part: if wrote { Part::Wrote } else { Part::Read },
+                part: [Part::Wrote, Part::Read, Part::Sequence][usize::from(part)],
                 sample_level: level,
                 port,
                 start_us: i64::from(port),
@@ -221,6 +257,7 @@ proptest! {
         let joined = topology(&input, i64::MIN, i64::MAX);
         let ids: std::collections::BTreeSet<_> = joined.nodes.iter().map(|n| &n.id).collect();
         prop_assert_eq!(ids.len(), joined.nodes.len());
+        prop_assert!(joined.unjoined.iter().all(|edge| edge.reason.is_some()));
         for edge in joined.edges.iter().chain(&joined.unjoined) {
             prop_assert!(ids.contains(&edge.client) && ids.contains(&edge.server));
             prop_assert!((0.0..=1.0).contains(&edge.confidence));

@@ -1,5 +1,7 @@
 //! What the tests share: certificates, a site with a collector, and a simulated fleet.
 
+pub(crate) mod fleet;
+pub(crate) mod measure;
 pub(crate) mod pki;
 pub(crate) mod site;
 pub(crate) mod world;

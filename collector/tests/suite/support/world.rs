@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use wire::{
-    Batch, BatchHeader, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, Part, ProcessRow,
-    Role, SightingRow,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, NatRow,
+    Part, ProcessRow, Role, SightingRow,
 };
 
 /// Unix milliseconds at which every world begins.
@@ -22,6 +22,8 @@ pub(crate) enum Carry {
     Client,
     Answer,
     Nothing,
+    /// Nobody: both ends know the same sequence numbers.
+    Sequence,
 }
 
 /// A way to connect.
@@ -40,6 +42,9 @@ pub(crate) struct Talk<'a> {
 
 type Key = (u32, Role, Endpoint, Endpoint);
 
+/// Client, what it dialled, the address it left with, and where it went.
+type Translated = ([u8; 16], Endpoint, [u8; 16], Endpoint);
+
 struct Host {
     id: [u8; 16],
     boot: [u8; 16],
@@ -52,6 +57,9 @@ struct Host {
     reported: BTreeMap<Key, EdgeRow>,
     sightings: Vec<SightingRow>,
     events: Vec<EventRow>,
+    nats: BTreeMap<Translated, u64>,
+    /// What its kernel does not count.
+    absent: Columns,
 }
 
 /// All hosts and the time.
@@ -84,6 +92,8 @@ impl World {
             reported: BTreeMap::new(),
             sightings: Vec::new(),
             events: Vec::new(),
+            nats: BTreeMap::new(),
+            absent: Columns::NONE,
         });
         self.hosts.len() - 1
     }
@@ -116,15 +126,17 @@ impl World {
         for (host, service, role, local, remote) in ends {
             let host = &mut self.hosts[host];
             host.count(service, role, local, remote, now_ms);
-            let wrote = match talk.carry {
-                Carry::Client => role == Role::Client,
-                Carry::Answer => role == Role::Server,
+            let part = |wrote| if wrote { Part::Wrote } else { Part::Read };
+            let part = match talk.carry {
+                Carry::Client => part(role == Role::Client),
+                Carry::Answer => part(role == Role::Server),
+                Carry::Sequence => Part::Sequence,
                 Carry::Nothing => continue,
             };
             let process_id = host.services[service];
             host.sightings.push(SightingRow {
                 token,
-                part: if wrote { Part::Wrote } else { Part::Read },
+                part,
                 answer: talk.carry == Carry::Answer,
                 role,
                 kept: Kept::Sampled,
@@ -206,6 +218,27 @@ impl World {
             .extend(batch.sightings.iter().cloned());
     }
 
+    /// A gateway translated `n` such connections.
+    pub(crate) fn track(&mut self, gateway: usize, talk: &Talk<'_>, n: u64) {
+        let address = |text: &str| {
+            let ip: IpAddr = text.parse().expect("address");
+            Endpoint::from(SocketAddr::new(ip, 0)).addr
+        };
+        let endpoint = |text: &str| Endpoint::from(text.parse::<SocketAddr>().expect("endpoint"));
+        let key = (
+            address(talk.client.2),
+            endpoint(talk.vip.unwrap_or(talk.server.2)),
+            address(talk.nat.unwrap_or(talk.client.2)),
+            endpoint(talk.server.2),
+        );
+        *self.hosts[gateway].nats.entry(key).or_default() += n;
+    }
+
+    /// The kernel of a host does not count these.
+    pub(crate) fn cannot_count(&mut self, host: usize, absent: Columns) {
+        self.hosts[host].absent = absent;
+    }
+
     /// Something abnormal happened.
     pub(crate) fn event(&mut self, host: usize, token: u64) {
         let any = Endpoint::from(SocketAddr::from(([10, 9, 9, 9], 9)));
@@ -243,6 +276,7 @@ impl Host {
             .edges
             .entry((process_id, role, local, remote))
             .or_insert_with(|| empty(process_id, role, local, remote, now_ms));
+        row.absent = self.absent;
         let (sent, received) = match role {
             Role::Client => (SENT, RECEIVED),
             Role::Server => (RECEIVED, SENT),
@@ -258,6 +292,19 @@ impl Host {
         if role == Role::Client {
             row.connect_latency.record(400);
         }
+    }
+
+    fn translations(&self) -> Vec<NatRow> {
+        let row = |(key, opened): (&Translated, &u64)| NatRow {
+            netns: 4_026_531_840,
+            client: key.0,
+            dialled: key.1,
+            source: key.2,
+            server: key.3,
+            since_ms: self.started_ms,
+            opened: *opened,
+        };
+        self.nats.iter().map(row).collect()
     }
 
     /// The rows that are not as they were last reported.
@@ -303,7 +350,7 @@ impl Host {
                 ..HostRow::default()
             }],
             events: std::mem::take(&mut self.events),
-            nats: Vec::new(),
+            nats: self.translations(),
         };
         self.closed_ms = now_ms;
         batch

@@ -167,24 +167,34 @@ fn verifier(run: &mut Run) -> Result<Found> {
     } else {
         bpf::CONNECTION_RING
     };
-    let (mut found, mut refused) = (0, Vec::new());
-    let wanted: Vec<String> = kernel::programs(object)?
+    let planned = kernel::programs(object)?
         .into_iter()
         .filter(|program| is_planned(run, program))
-        .collect();
-    for program in &wanted {
+        .map(|program| (object, program.clone(), program));
+    // Those on probes are for kernels that cannot be run here, and load wherever there are probes.
+    let probes = kernel::programs(bpf::CONNECTION_KPROBE)?
+        .into_iter()
+        .filter(|program| !program.starts_with("wb_clone_"))
+        .map(|program| {
+            let name = format!("{program}@kprobe");
+            (bpf::CONNECTION_KPROBE, program, name)
+        });
+    let has_probes = run.fact("kprobe") == "yes";
+    let wanted: Vec<_> = planned.chain(probes.filter(|_| has_probes)).collect();
+    let (mut found, mut refused) = (0, Vec::new());
+    for (object, program, name) in &wanted {
         match kernel::verify(object, program) {
             Ok(verified) => {
                 found += 1;
                 let thousandths = u32::try_from(verified.microseconds).unwrap_or(u32::MAX);
                 run.report.line(&Line::Verifier {
-                    program: program.clone(),
+                    program: name.clone(),
                     insns: verified.instructions,
                     states: verified.states,
                     ms: f64::from(thousandths) / 1000.0,
                 })?;
             }
-            Err(error) => refused.push(format!("{program}: {error:#}")),
+            Err(error) => refused.push(format!("{name}: {error:#}")),
         }
     }
     let expected = wanted.len() as u64;

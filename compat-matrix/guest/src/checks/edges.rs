@@ -159,11 +159,7 @@ fn again(error: &Error) -> Error {
 type Results = Vec<(Sent, Result<Found>)>;
 
 fn in_lab(run: &mut Run, group: &Group<'_>) -> Result<Results> {
-    run.need_tokens()?;
-    if group.mode.split('+').any(|mode| mode == "observe") {
-        let reason = "without the option no edge is seen through a gateway";
-        return Err(Skip(reason.into()).into());
-    }
+    run.need_connections()?;
     let lab = run.lab()?;
     let results = walk(run, &lab, group);
     let red = |results: &Results| results.iter().any(|(_, result)| is_red(result));
@@ -193,12 +189,13 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
     }
     stage.start_agents(lab, &group.settings)?;
     promised(run, &stage, group.mode)?;
+    let evidence = evidence(run, group.mode);
     let mut sent: Vec<Sent> = Vec::new();
     for shape in group.shapes {
         for family in Family::BOTH {
             let begins = group.first && !sent.iter().any(|sent| sent.expected.is_ok());
             let begin = Instant::now();
-            let expected = through(run, &mut stage, shape.gateway, family, begins);
+            let expected = through(run, &mut stage, (shape.gateway, family), (evidence, begins));
             sent.push(Sent {
                 shape: *shape,
                 family,
@@ -223,19 +220,31 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
         .into_iter()
         .map(|mut sent| {
             let expected = std::mem::replace(&mut sent.expected, Ok(Vec::new()));
-            let result = expected.and_then(|expected| judge(&stage, &sent, &expected));
+            let result = expected.and_then(|expected| judge(&stage, &sent, &expected, evidence));
             (sent, result)
         })
         .collect())
+}
+
+/// What edges are joined by: sequence numbers where nobody writes an option, else tokens, as whoever
+/// does not write still reads.
+fn evidence(run: &Run, mode: &str) -> &'static str {
+    let silent = |mode: &str| match mode {
+        "auto" => run.planned("mode").starts_with("observe"),
+        mode => matches!(mode, "observe" | "sockets"),
+    };
+    match mode.split('+').all(silent) {
+        true => "sequence",
+        false => "token",
+    }
 }
 
 /// Sends through one gateway and waits until the edges are there.
 fn through(
     run: &Run,
     stage: &mut Stage,
-    gateway: Gateway,
-    family: Family,
-    begins: bool,
+    (gateway, family): (Gateway, Family),
+    (evidence, begins): (&str, bool),
 ) -> Result<Vec<Expected>> {
     gateway.apply(&stage.site, family)?;
     let dead = begins && run.order.has(Fault::DeadAgent);
@@ -246,7 +255,7 @@ fn through(
     let expected = route.send(family, CONNECTIONS)?;
     // What is wrong after the wait is found again, and told, when all agents have ended.
     route
-        .settle(family, |topology| topology.check(&expected))
+        .settle(family, |topology| topology.check_by(evidence, &expected))
         .ok();
     drop(route);
     if dead {
@@ -280,8 +289,23 @@ fn promised(run: &Run, stage: &Stage, asked: &str) -> Result<()> {
         let why = status.plan.iter().find(|(name, _)| name == "mode");
         let why = why.map_or(&status.mode, |(_, why)| why);
         // The client's is the first.
-        let mode = match if at == 0 { client } else { server } {
+        let asked = if at == 0 { client } else { server };
+        let mode = match asked {
             "auto" => chosen,
+            // What connections are followed by, whoever carries the option.
+            "kprobes" | "sockets" => {
+                let hooks = status.plan.iter().find(|(name, _)| name == "connection");
+                let hooks = hooks.map_or("nothing", |(_, hooks)| hooks);
+                let wanted = match asked {
+                    "kprobes" => "probes",
+                    _ => "packet and diagnostic sockets",
+                };
+                if hooks.starts_with(wanted) {
+                    continue;
+                }
+                let why = format!("{asked} cannot be forced here: {hooks}");
+                return Err(Skip(why).into());
+            }
             forced if status.mode != forced => {
                 return Err(Skip(format!("{forced} cannot be forced here: {why}")).into());
             }
@@ -297,14 +321,14 @@ fn promised(run: &Run, stage: &Stage, asked: &str) -> Result<()> {
 }
 
 /// Compares once more when all agents have ended: nothing may come later, and nothing go.
-fn judge(stage: &Stage, sent: &Sent, expected: &[Expected]) -> Result<Found> {
+fn judge(stage: &Stage, sent: &Sent, expected: &[Expected], evidence: &str) -> Result<Found> {
     let all = stage.collector.topology().context("ask for the topology")?;
     let topology = stage::through(&all, stage, sent.shape.gateway, sent.family);
     let count = Found {
         found: stage::found(&topology, expected),
         expected: expected.len() as u64,
     };
-    match topology.check(expected) {
+    match topology.check_by(evidence, expected) {
         Ok(()) => Ok(count),
         Err(error) => Err(Incomplete {
             found: count.found,

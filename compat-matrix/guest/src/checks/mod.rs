@@ -203,6 +203,11 @@ impl Run {
         row(&self.doctor["plan"], name).unwrap_or("")
     }
 
+    /// What the agent found out about the host by this name.
+    fn fact(&self, name: &str) -> &str {
+        row(&self.doctor["facts"], name).unwrap_or("")
+    }
+
     /// Whether the agent measures connections on this kernel.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tests::lab::agent::Agent;
 use tests::lab::cgroup;
 use tests::lab::command;
 use tests::lab::host::Host;
+use tests::lab::needs::Skip;
 use tests::lab::netns;
 use tests::lab::programs;
 use tests::lab::site::{Family, Site};
@@ -43,7 +44,50 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         let (mut agent, site, lab) = scene.context("there is no lab")?;
         ended(run, &lab, &site, &mut agent, killed, false)?;
         lab.close().map(|()| Found::ALL)
-    })
+    })?;
+    run.check("agent", "residue/sigkill/kprobes", probes)
+}
+
+/// The one list of probes at functions that the kernel has.
+const PROBES: &str = "/sys/kernel/tracing/kprobe_events";
+
+/// Probes stay when their agent is killed, without any effect, until `clean` or the next start.
+fn probes(run: &mut Run) -> Result<Found> {
+    run.need_labs()?;
+    run.need_connections()?;
+    if run.fact("kprobe") != "yes" {
+        let reason = format!("probes: {}", run.fact("kprobe"));
+        return Err(Skip(reason).into());
+    }
+    let lab = run.lab()?;
+    let host = lab.host("probed")?;
+    let mut agent = Agent::prepare(&lab, &host, None, &mode_settings("kprobes")?)?;
+    agent.start()?;
+    let group = format!("waybill_{}/", agent.pid()?);
+    agent.kill()?;
+    let listed = || fs::read_to_string(PROBES).context("read the list of probes");
+    if !Path::new(PROBES).exists() {
+        nix::mount::mount(
+            Some("tracefs"),
+            "/sys/kernel/tracing",
+            Some("tracefs"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        )
+        .context("mount tracefs")?;
+    }
+    ensure!(
+        listed()?.contains(&group),
+        "a killed agent's probes should be there: the check would show nothing"
+    );
+    let cleaned = agent.ask(&["clean"])?;
+    let left = listed()?;
+    ensure!(
+        !left.contains("waybill_"),
+        "left after {}: {left}",
+        String::from_utf8_lossy(&cleaned.stdout).trim()
+    );
+    lab.close().map(|()| Found::ALL)
 }
 
 /// Kills an agent. Packet filters stay, asleep, until the next start removes them.

@@ -1,0 +1,141 @@
+//! What an interval says of the agent itself: counters, host row, status.
+
+use std::time::Instant;
+
+use log::warn;
+use wire::HostRow;
+
+use super::{EventLoop, HOST_ROW_EVERY};
+use crate::aggregate::Now;
+use crate::kernel::{self, Counters};
+use crate::loader;
+use crate::status::Status;
+
+impl EventLoop {
+    /// Publishes what the kernel counted, and looks whether the cgroup is shared by now.
+    pub(super) fn report_kernel(&mut self, now: Now) -> Vec<(String, String)> {
+        let Some(loaded) = &mut self.parts.loaded else {
+            return Vec::new();
+        };
+        match Counters::read(&loaded.maps.counters) {
+            Ok(counters) => counters.publish(&self.parts.metrics),
+            Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
+        }
+        if let Some(lister) = &self.parts.lister {
+            let (failed, missed) = lister.losses();
+            let metrics = &self.parts.metrics;
+            metrics.observe_lists_failed_total.set(failed);
+            metrics.observe_namespaces_missed.set(missed);
+        }
+        match loader::missed_runs(&loaded.object) {
+            Ok(missed) => self
+                .parts
+                .metrics
+                .kernel_programs_dropped_runs_total
+                .set(missed),
+            Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
+        }
+        let mut settings = loaded.settings;
+        if let Some(shared) = loader::is_shared(loaded.cgroup.as_ref(), loaded.sockops_id) {
+            settings.keep_cb_flags = u8::from(shared);
+        }
+        if let Some(filters) = &loaded.filters {
+            settings.clone = loader::clone_flags(filters);
+        }
+        if settings != loaded.settings {
+            loaded.settings = settings;
+            if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
+                warn!(error = format!("{error:#}").as_str(); "settings not changed");
+            }
+        }
+        kernel::paths_off(&loaded.maps.paths, now.monotonic_ns()).unwrap_or_else(|error| {
+            warn!(error = format!("{error:#}").as_str(); "negative cache not read");
+            Vec::new()
+        })
+    }
+
+    pub(super) fn report_aggregate(&self) {
+        let metrics = &self.parts.metrics;
+        let losses = self.connections.losses();
+        let (connections, edges) = self.connections.sizes();
+        metrics
+            .aggregate_connections_full_total
+            .set(losses.connections_full);
+        metrics
+            .aggregate_connections_dropped_lost_total
+            .set(losses.connections_lost);
+        metrics
+            .aggregate_edges_dropped_overflow_total
+            .set(losses.edges_overflowed);
+        metrics
+            .aggregate_sightings_dropped_total
+            .set(losses.sightings_dropped);
+        metrics
+            .aggregate_sightings_unsampled_total
+            .set(losses.sightings_unsampled);
+        metrics
+            .aggregate_events_dropped_total
+            .set(losses.events_dropped);
+        metrics
+            .process_identities_dropped_overflow_total
+            .set(self.parts.identities.overflowed());
+        metrics.aggregate_connections.set(connections as u64);
+        metrics.aggregate_edges.set(edges as u64);
+        metrics
+            .aggregate_sample_level
+            .set(u64::from(self.connections.sample_level()));
+    }
+
+    /// A batch that was lost may have carried the names of processes that are still in use.
+    pub(super) fn repair_names(&mut self) {
+        let lost = self.parts.metrics.batches_lost();
+        if lost != self.batches_lost {
+            self.batches_lost = lost;
+            self.parts.identities.resend();
+        }
+    }
+
+    /// The host row when it is due, or when something an operator must know changed.
+    pub(super) fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
+        let mut said: Vec<(String, String)> = self
+            .parts
+            .metrics
+            .snapshot()
+            .into_iter()
+            .filter(|(name, _)| name.contains("_dropped_") || name.contains("_evicted_"))
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
+        said.extend(
+            paths_off
+                .iter()
+                .map(|(peer, _)| (peer.clone(), String::new())),
+        );
+        let due = self
+            .host_row_at
+            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
+        if !due && said == self.host_row_said {
+            return Vec::new();
+        }
+        self.host_row_at = Some(Instant::now());
+        self.host_row_said = said;
+        let mut row = self.parts.host.clone();
+        row.paths_off = paths_off.to_vec();
+        row.counters = self.parts.metrics.snapshot();
+        vec![row]
+    }
+
+    pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
+        let status = Status {
+            pid: std::process::id(),
+            started_ms: self.parts.host.started_ms,
+            written_ms: now.unix_ms,
+            mode: self.parts.host.mode.clone(),
+            plan: self.parts.host.plan.clone(),
+            paths_off,
+            counters: self.parts.metrics.snapshot().into_iter().collect(),
+        };
+        if let Err(error) = status.write(&self.parts.run_dir) {
+            warn!(error:% = error; "status not written");
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! The system calls of the confined agent: each with who makes it and what for.
+//!
+//! Found by tracing every call that agents make after loading, through the end-to-end tests, and
+//! by what the C library does instead on older kernels. What is not here is refused. Numbers differ
+//! between architectures and come from `libc`; names of the same thing that only x86_64 has are in
+//! lists of their own.
+
+use nix::libc;
+
+use crate::plan::Caller;
+
+/// A system call, or some forms of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Its name in the kernel.
+    pub name: &'static str,
+    /// What for.
+    pub why: &'static str,
+    /// Its number on this architecture.
+    pub(super) number: libc::c_long,
+    /// Alternatives, each a list of conditions that all hold; empty means any arguments.
+    pub(super) only: &'static [&'static [Argument]],
+}
+
+/// A condition on one argument.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Argument {
+    /// Which, from 0.
+    pub(super) index: u8,
+    /// Bits that are looked at.
+    pub(super) mask: u64,
+    /// What they must be.
+    pub(super) value: u64,
+}
+
+const ALL_BITS: u64 = 0xffff_ffff;
+
+/// The argument is this value; the kernel takes the lower 32 bits of all that are tested here.
+const fn is(index: u8, value: u64) -> Argument {
+    bits(index, ALL_BITS, value)
+}
+
+const fn bits(index: u8, mask: u64, value: u64) -> Argument {
+    Argument { index, mask, value }
+}
+
+const fn any(number: libc::c_long, name: &'static str, why: &'static str) -> Call {
+    only(number, name, &[], why)
+}
+
+const fn only(
+    number: libc::c_long,
+    name: &'static str,
+    only: &'static [&'static [Argument]],
+    why: &'static str,
+) -> Call {
+    Call {
+        name,
+        why,
+        number,
+        only,
+    }
+}
+
+/// `linux/mman.h`
+const PROT_EXEC: u64 = 4;
+/// `linux/sched.h`: a new thread, and every flag that asks for a new namespace.
+const CLONE_THREAD: u64 = 0x0001_0000;
+const CLONE_NEW: u64 = 0x7e02_0000;
+/// `linux/prctl.h`
+const PR_SET_NAME: u64 = 15;
+/// `asm-generic/ioctls.h`
+const FIONBIO: u64 = 0x5421;
+const FIONREAD: u64 = 0x541b;
+/// `linux/perf_event.h`
+const PERF_EVENT_IOC_DISABLE: u64 = 0x2401;
+/// `linux/socket.h`, `linux/netlink.h`
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+const AF_NETLINK: u64 = 16;
+const NETLINK_ROUTE: u64 = 0;
+/// `enum bpf_cmd` in `linux/bpf.h`
+const BPF_MAP_LOOKUP_ELEM: u64 = 1;
+const BPF_MAP_UPDATE_ELEM: u64 = 2;
+const BPF_MAP_DELETE_ELEM: u64 = 3;
+const BPF_MAP_GET_NEXT_KEY: u64 = 4;
+const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
+const BPF_PROG_QUERY: u64 = 16;
+const BPF_MAP_LOOKUP_BATCH: u64 = 24;
+const BPF_ITER_CREATE: u64 = 33;
+/// `asm-generic/fcntl.h`, `linux/fcntl.h`
+const FCNTL: &[&[Argument]] = &[
+    &[is(1, libc::F_GETFD as u64)],
+    &[is(1, libc::F_SETFD as u64)],
+    &[is(1, libc::F_GETFL as u64)],
+    &[is(1, libc::F_SETFL as u64)],
+    &[is(1, libc::F_GETLK as u64)],
+    &[is(1, libc::F_SETLK as u64)],
+    &[is(1, libc::F_SETLKW as u64)],
+    &[is(1, libc::F_DUPFD_CLOEXEC as u64)],
+];
+/// Memory that is never code: what is injected cannot be run.
+const NO_CODE: &[&[Argument]] = &[&[bits(2, PROT_EXEC, 0)]];
+
+const RUNTIME: &[Call] = &[
+    any(libc::SYS_brk, "brk", "memory"),
+    any(
+        libc::SYS_clock_getres,
+        "clock_getres",
+        "time, where the kernel maps no clock",
+    ),
+    any(
+        libc::SYS_clock_gettime,
+        "clock_gettime",
+        "time, where the kernel maps no clock",
+    ),
+    any(libc::SYS_clock_nanosleep, "clock_nanosleep", "waiting"),
+    only(
+        libc::SYS_clone,
+        "clone",
+        &[&[bits(0, CLONE_THREAD | CLONE_NEW, CLONE_THREAD)]],
+        "threads, never processes or namespaces",
+    ),
+    any(libc::SYS_close, "close", "descriptors"),
+    any(libc::SYS_exit, "exit", "end of a thread"),
+    any(libc::SYS_exit_group, "exit_group", "end of the agent"),
+    any(libc::SYS_futex, "futex", "locks and channels"),
+    any(libc::SYS_getegid, "getegid", "the C library asks"),
+    any(libc::SYS_geteuid, "geteuid", "owner of the spool's files"),
+    any(libc::SYS_getgid, "getgid", "the C library asks"),
+    any(libc::SYS_getpid, "getpid", "status, and the spool's locks"),
+    any(
+        libc::SYS_getrandom,
+        "getrandom",
+        "identifiers, back-off, TLS",
+    ),
+    any(libc::SYS_gettid, "gettid", "names of threads"),
+    any(
+        libc::SYS_gettimeofday,
+        "gettimeofday",
+        "time, where the kernel maps no clock",
+    ),
+    any(libc::SYS_getuid, "getuid", "the C library asks"),
+    any(libc::SYS_madvise, "madvise", "memory of ended threads"),
+    only(libc::SYS_mmap, "mmap", NO_CODE, "memory, never of code"),
+    only(
+        libc::SYS_mprotect,
+        "mprotect",
+        NO_CODE,
+        "memory, never of code",
+    ),
+    any(libc::SYS_mremap, "mremap", "memory"),
+    any(libc::SYS_munmap, "munmap", "memory"),
+    any(libc::SYS_nanosleep, "nanosleep", "waiting"),
+    only(
+        libc::SYS_prctl,
+        "prctl",
+        &[&[is(0, PR_SET_NAME)]],
+        "names of threads",
+    ),
+    any(
+        libc::SYS_restart_syscall,
+        "restart_syscall",
+        "calls that a signal interrupted",
+    ),
+    any(libc::SYS_rseq, "rseq", "start of a thread"),
+    any(libc::SYS_rt_sigaction, "rt_sigaction", "signals"),
+    any(libc::SYS_rt_sigprocmask, "rt_sigprocmask", "signals"),
+    any(libc::SYS_rt_sigreturn, "rt_sigreturn", "signals"),
+    any(
+        libc::SYS_sched_getaffinity,
+        "sched_getaffinity",
+        "start of a thread",
+    ),
+    any(libc::SYS_sched_yield, "sched_yield", "locks"),
+    any(
+        libc::SYS_set_robust_list,
+        "set_robust_list",
+        "start of a thread",
+    ),
+    any(libc::SYS_sigaltstack, "sigaltstack", "guard of the stack"),
+    any(libc::SYS_tgkill, "tgkill", "abort after a panic"),
+    any(libc::SYS_uname, "uname", "the C library asks"),
+];
+
+const FILES: &[Call] = &[
+    any(
+        libc::SYS_faccessat,
+        "faccessat",
+        "whether the spool's files are there",
+    ),
+    any(libc::SYS_fallocate, "fallocate", "the spool's reserve"),
+    any(
+        libc::SYS_fchmod,
+        "fchmod",
+        "mode of the spool's further files",
+    ),
+    any(
+        libc::SYS_fchown,
+        "fchown",
+        "owner of the spool's further files",
+    ),
+    only(
+        libc::SYS_fcntl,
+        "fcntl",
+        FCNTL,
+        "locks of the spool, flags of descriptors",
+    ),
+    any(
+        libc::SYS_fdatasync,
+        "fdatasync",
+        "batches are on disk when they are said to be",
+    ),
+    any(
+        libc::SYS_flock,
+        "flock",
+        "the one agent of a root directory",
+    ),
+    any(libc::SYS_fstat, "fstat", "sizes of files"),
+    any(
+        libc::SYS_fsync,
+        "fsync",
+        "batches are on disk when they are said to be",
+    ),
+    any(libc::SYS_ftruncate, "ftruncate", "the spool's log"),
+    any(libc::SYS_getcwd, "getcwd", "full name of the spool"),
+    any(
+        libc::SYS_getdents64,
+        "getdents64",
+        "directories of cgroups and of the spool",
+    ),
+    any(libc::SYS_lseek, "lseek", "reading and writing files"),
+    any(libc::SYS_mkdirat, "mkdirat", "place for a damaged spool"),
+    any(libc::SYS_newfstatat, "newfstatat", "sizes of files"),
+    any(libc::SYS_openat, "openat", "the spool, status, /proc"),
+    any(libc::SYS_pread64, "pread64", "the spool"),
+    any(libc::SYS_pwrite64, "pwrite64", "the spool"),
+    any(libc::SYS_read, "read", "files, the collector's answers"),
+    any(
+        libc::SYS_readlinkat,
+        "readlinkat",
+        "executables and namespaces of processes",
+    ),
+    any(libc::SYS_readv, "readv", "the collector's answers"),
+    any(
+        libc::SYS_renameat,
+        "renameat",
+        "the status is replaced as a whole",
+    ),
+    any(
+        libc::SYS_renameat2,
+        "renameat2",
+        "the status is replaced as a whole",
+    ),
+    any(libc::SYS_statx, "statx", "sizes of files"),
+    any(libc::SYS_unlinkat, "unlinkat", "the spool's further files"),
+    any(libc::SYS_write, "write", "log, status, the collector"),
+    any(libc::SYS_writev, "writev", "log, the collector"),
+];
+
+/// What aarch64 does by the calls ending in `at` and by those with one argument more.
+#[cfg(target_arch = "x86_64")]
+const FILES_X86_64: &[Call] = &[
+    any(
+        libc::SYS_access,
+        "access",
+        "whether the spool's files are there",
+    ),
+    any(libc::SYS_lstat, "lstat", "sizes of files"),
+    any(libc::SYS_mkdir, "mkdir", "place for a damaged spool"),
+    any(libc::SYS_open, "open", "the spool, status, /proc"),
+    any(
+        libc::SYS_readlink,
+        "readlink",
+        "executables and namespaces of processes",
+    ),
+    any(
+        libc::SYS_rename,
+        "rename",
+        "the status is replaced as a whole",
+    ),
+    any(libc::SYS_rmdir, "rmdir", "place for a damaged spool"),
+    any(libc::SYS_stat, "stat", "sizes of files"),
+    any(
+        libc::SYS_time,
+        "time",
+        "time, where the kernel maps no clock",
+    ),
+    any(libc::SYS_unlink, "unlink", "the spool's further files"),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const FILES_X86_64: &[Call] = &[];
+
+const LOOP: &[Call] = &[
+    any(
+        libc::SYS_epoll_create1,
+        "epoll_create1",
+        "waiting for events",
+    ),
+    any(libc::SYS_epoll_ctl, "epoll_ctl", "waiting for events"),
+    any(libc::SYS_epoll_pwait, "epoll_pwait", "waiting for events"),
+    any(
+        libc::SYS_eventfd2,
+        "eventfd2",
+        "waking up from another thread",
+    ),
+    any(libc::SYS_ppoll, "ppoll", "waiting for a socket"),
+];
+
+#[cfg(target_arch = "x86_64")]
+const LOOP_X86_64: &[Call] = &[
+    any(libc::SYS_epoll_wait, "epoll_wait", "waiting for events"),
+    any(libc::SYS_poll, "poll", "waiting for a socket"),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const LOOP_X86_64: &[Call] = &[];
+
+const UPLOAD: &[Call] = &[
+    any(
+        libc::SYS_bind,
+        "bind",
+        "the C library asks for own addresses",
+    ),
+    any(libc::SYS_connect, "connect", "collector, name servers"),
+    any(
+        libc::SYS_getpeername,
+        "getpeername",
+        "collector, name servers",
+    ),
+    any(
+        libc::SYS_getsockname,
+        "getsockname",
+        "order of the collector's addresses",
+    ),
+    any(
+        libc::SYS_getsockopt,
+        "getsockopt",
+        "outcome of a connection",
+    ),
+    only(
+        libc::SYS_ioctl,
+        "ioctl",
+        &[&[is(1, FIONBIO)], &[is(1, FIONREAD)]],
+        "sockets that do not block, size of an answer",
+    ),
+    any(libc::SYS_recvfrom, "recvfrom", "collector, name servers"),
+    any(libc::SYS_recvmsg, "recvmsg", "own addresses"),
+    any(libc::SYS_sendmmsg, "sendmmsg", "name servers"),
+    any(libc::SYS_sendmsg, "sendmsg", "name servers"),
+    any(libc::SYS_sendto, "sendto", "collector, name servers"),
+    any(
+        libc::SYS_setsockopt,
+        "setsockopt",
+        "bounds of waiting, delay of small segments",
+    ),
+    any(libc::SYS_shutdown, "shutdown", "end of a connection"),
+    only(
+        libc::SYS_socket,
+        "socket",
+        &[
+            &[is(0, AF_INET)],
+            &[is(0, AF_INET6)],
+            &[is(0, AF_NETLINK), is(2, NETLINK_ROUTE)],
+        ],
+        "collector, name servers, own addresses",
+    ),
+];
+
+const TABLES: &[Call] = &[
+    only(
+        libc::SYS_bpf,
+        "bpf",
+        &[
+            &[is(0, BPF_MAP_LOOKUP_ELEM)],
+            &[is(0, BPF_MAP_UPDATE_ELEM)],
+            &[is(0, BPF_MAP_DELETE_ELEM)],
+            &[is(0, BPF_MAP_GET_NEXT_KEY)],
+            &[is(0, BPF_MAP_LOOKUP_BATCH)],
+            &[is(0, BPF_OBJ_GET_INFO_BY_FD)],
+            &[is(0, BPF_PROG_QUERY)],
+            &[is(0, BPF_ITER_CREATE)],
+        ],
+        "entries of open tables, snapshot, missed runs, neighbours; never load, make or attach",
+    ),
+    only(
+        libc::SYS_ioctl,
+        "ioctl",
+        &[&[is(1, PERF_EVENT_IOC_DISABLE)]],
+        "end of a tracepoint or probe",
+    ),
+];
+
+const PERF_BUFFER: &[Call] = &[only(
+    libc::SYS_ioctl,
+    "ioctl",
+    &[&[is(1, PERF_EVENT_IOC_DISABLE)]],
+    "end of a perf buffer",
+)];
+
+/// The sockets were opened before.
+const FILTERS: &[Call] = &[
+    any(
+        libc::SYS_recvfrom,
+        "recvfrom",
+        "news of devices, answers about filters",
+    ),
+    any(
+        libc::SYS_sendto,
+        "sendto",
+        "filters for devices that come and go",
+    ),
+];
+
+/// The sockets were opened before.
+const SOCKETS: &[Call] = &[
+    any(libc::SYS_getsockopt, "getsockopt", "packets that were lost"),
+    any(
+        libc::SYS_recvfrom,
+        "recvfrom",
+        "lists of sockets, news of closed ones",
+    ),
+    any(libc::SYS_recvmmsg, "recvmmsg", "packets"),
+    any(libc::SYS_sendto, "sendto", "asking for lists of sockets"),
+];
+
+/// The socket was opened before.
+const TRACKING: &[Call] = &[any(
+    libc::SYS_recvfrom,
+    "recvfrom",
+    "news of connection tracking",
+)];
+
+/// The calls of one caller, in two lists.
+#[must_use]
+pub const fn of(caller: Caller) -> [&'static [Call]; 2] {
+    match caller {
+        Caller::Runtime => [RUNTIME, &[]],
+        Caller::Files => [FILES, FILES_X86_64],
+        Caller::Loop => [LOOP, LOOP_X86_64],
+        Caller::Upload => [UPLOAD, &[]],
+        Caller::Tables => [TABLES, &[]],
+        Caller::PerfBuffer => [PERF_BUFFER, &[]],
+        Caller::Filters => [FILTERS, &[]],
+        Caller::Sockets => [SOCKETS, &[]],
+        Caller::Tracking => [TRACKING, &[]],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caller, of};
+
+    const CALLERS: [Caller; 9] = [
+        Caller::Runtime,
+        Caller::Files,
+        Caller::Loop,
+        Caller::Upload,
+        Caller::Tables,
+        Caller::PerfBuffer,
+        Caller::Filters,
+        Caller::Sockets,
+        Caller::Tracking,
+    ];
+
+    #[test]
+    fn each_list_is_sorted_and_says_why() {
+        for list in CALLERS.into_iter().flat_map(of) {
+            assert!(list.is_sorted_by(|a, b| a.name < b.name), "{list:?}");
+            assert!(list.iter().all(|call| !call.why.is_empty()));
+        }
+    }
+
+    #[test]
+    fn nobody_may_become_another_program_or_change_the_kernel() {
+        let never = [
+            "execve",
+            "execveat",
+            "fork",
+            "vfork",
+            "clone3",
+            "ptrace",
+            "mount",
+            "umount2",
+            "init_module",
+            "finit_module",
+            "setns",
+            "unshare",
+            "open_by_handle_at",
+            "perf_event_open",
+            "process_vm_readv",
+            "kexec_load",
+            "chroot",
+            "capset",
+            "seccomp",
+            "kill",
+        ];
+        let allowed = CALLERS.into_iter().flat_map(of).flatten();
+        let found: Vec<_> = allowed.filter(|call| never.contains(&call.name)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+}

@@ -1,0 +1,162 @@
+//! The filter on system calls: the table of `calls.rs` for one plan, compiled and installed.
+//!
+//! A filter belongs to a thread and to the threads that it makes, so it is installed while there
+//! is one. It cannot be removed.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::errno::Errno;
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use super::calls::{self, Argument};
+use super::privilege::status_field;
+use crate::plan::{Caller, Seccomp, SeccompMode};
+
+/// Rules of one call; none of them means that any arguments will do.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Installs the filter for good, for the calling thread and those that it makes; without effect in mode `off`.
+///
+/// # Errors
+/// The kernel refuses a filter, although it took one for a trial.
+pub fn install(plan: &Seccomp) -> Result<()> {
+    let refused = match plan.mode.value {
+        SeccompMode::Off => return Ok(()),
+        SeccompMode::Log => SeccompAction::Log,
+        SeccompMode::Enforce => {
+            apply(&without_clone3()?)?;
+            SeccompAction::Errno(Errno::EPERM as u32)
+        }
+    };
+    let allowed = SeccompAction::Allow;
+    apply(&compile(rules(&plan.callers)?, refused, allowed)?)
+}
+
+/// Reads back that the filter is in force, for a process with one thread.
+pub(super) fn read_back(plan: &Seccomp) -> Result<()> {
+    if plan.mode.value == SeccompMode::Off {
+        return Ok(());
+    }
+    // SECCOMP_MODE_FILTER
+    let mode = status_field("Seccomp")?;
+    ensure!(mode == "2", "the filter is not in force: mode {mode}");
+    Ok(())
+}
+
+/// Tries the kernel with a filter that allows everything, on a thread that ends then.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn try_seccomp() -> Result<()> {
+    std::thread::scope(|scope| {
+        let trial = std::thread::Builder::new()
+            .name("trial".into())
+            .spawn_scoped(scope, || {
+                let refused = SeccompAction::Errno(Errno::EPERM as u32);
+                // Any number that no kernel has.
+                let rules = BTreeMap::from([(i64::from(i32::MAX), Vec::new())]);
+                apply(&compile(rules, SeccompAction::Allow, refused)?)
+            });
+        let outcome = trial.context("start a thread")?.join();
+        outcome.map_err(|_| anyhow!("the trial panicked"))?
+    })
+}
+
+/// The C library makes threads by `clone3`, whose flags are in memory and out of a filter's sight;
+/// told that there is no such call, it takes `clone`. Of two refusals the later one's number counts,
+/// so this comes first and the main filter allows the call.
+fn without_clone3() -> Result<BpfProgram> {
+    let missing = SeccompAction::Errno(Errno::ENOSYS as u32);
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    compile(rules, SeccompAction::Allow, missing)
+}
+
+fn rules(callers: &[Caller]) -> Result<Rules> {
+    let mut rules = Rules::new();
+    // Refused by the other filter with the right number; in mode `log` it is needed.
+    rules.insert(libc::SYS_clone3, Vec::new());
+    for call in callers.iter().copied().flat_map(calls::of).flatten() {
+        let alternatives = call.only.iter().map(|conditions| rule(conditions));
+        let alternatives = alternatives.collect::<Result<Vec<_>>>()?;
+        match rules.get_mut(&call.number) {
+            None => {
+                rules.insert(call.number, alternatives);
+            }
+            Some(known) if known.is_empty() || alternatives.is_empty() => known.clear(),
+            Some(known) => known.extend(alternatives),
+        }
+    }
+    Ok(rules)
+}
+
+fn rule(conditions: &[Argument]) -> Result<SeccompRule> {
+    let conditions = conditions.iter().map(|argument| {
+        let op = SeccompCmpOp::MaskedEq(argument.mask);
+        SeccompCondition::new(argument.index, SeccompCmpArgLen::Dword, op, argument.value)
+    });
+    let conditions = conditions
+        .collect::<Result<_, _>>()
+        .context("state a condition")?;
+    SeccompRule::new(conditions).context("state a rule")
+}
+
+/// A call of another architecture ends the process: this program makes none. One of x32 has a
+/// number that no table holds.
+fn compile(rules: Rules, others: SeccompAction, listed: SeccompAction) -> Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).context("name the architecture")?;
+    let filter = SeccompFilter::new(rules, others, listed, arch).context("state the filter")?;
+    BpfProgram::try_from(filter).context("compile the filter")
+}
+
+fn apply(program: &BpfProgram) -> Result<()> {
+    match seccompiler::apply_filter(program) {
+        Ok(()) => Ok(()),
+        // Its own words hide the kernel's.
+        Err(seccompiler::Error::Seccomp(error)) => Err(error).context("seccomp(2)"),
+        Err(error) => Err(error).context("install the filter"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caller, compile, rules};
+    use nix::libc;
+    use seccompiler::SeccompAction;
+
+    /// `BPF_MAXINSNS` in `linux/bpf_common.h`
+    const MOST_INSTRUCTIONS: usize = 4096;
+
+    const ALL: [Caller; 7] = [
+        Caller::Runtime,
+        Caller::Files,
+        Caller::Loop,
+        Caller::Upload,
+        Caller::Tables,
+        Caller::PerfBuffer,
+        Caller::Filters,
+    ];
+
+    #[test]
+    fn the_largest_filter_fits_into_the_kernel() {
+        let rules = rules(&ALL).unwrap();
+        let program = compile(rules, SeccompAction::Errno(1), SeccompAction::Allow).unwrap();
+        assert!(program.len() < MOST_INSTRUCTIONS, "{}", program.len());
+    }
+
+    #[test]
+    fn forms_of_one_call_that_several_need_add_up() {
+        let of = |callers: &[Caller]| rules(callers).unwrap()[&libc::SYS_ioctl].len();
+        assert_eq!(of(&[Caller::Upload]), 2);
+        assert_eq!(of(&[Caller::Upload, Caller::PerfBuffer]), 3);
+        assert!(
+            !rules(&[Caller::Runtime])
+                .unwrap()
+                .contains_key(&libc::SYS_bpf)
+        );
+    }
+}

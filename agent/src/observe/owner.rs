@@ -1,0 +1,323 @@
+//! Who has a socket: found by looking through `/proc/<pid>/fd`, which is slow, so it is done rarely
+//! and what it showed is remembered.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use bpf::abi;
+use wire::{Endpoint, Role};
+
+use crate::host::clock;
+
+/// Clock ticks per second in `/proc/<pid>/stat`: USER_HZ, fixed at 100 for programs.
+const TICK_NS: u64 = 10_000_000;
+/// Field 22 of `/proc/<pid>/stat`, counted after the name in parentheses.
+const START_FIELD: usize = 19;
+/// Sockets whose owner is looked for, and owners that are remembered.
+const MAX_WANTED: usize = 4096;
+const MAX_KNOWN: usize = 65_536;
+/// A look takes at most one part in this of the time.
+const SHARE: u64 = 200;
+/// Two looks are at least this far apart.
+const PAUSE_NS: u64 = 500_000_000;
+/// Nobody was found for a socket so often: it belongs to the kernel, or to nobody in reach.
+const MAX_MISSES: u8 = 3;
+
+/// Who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A process in scope.
+    Process(abi::wb_process),
+    /// A process out of scope, or this agent.
+    Foreign,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Where to look, and which processes count.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// `/proc`.
+    pub(super) proc: PathBuf,
+    /// Mount point of the cgroup2 tree.
+    pub(super) cgroups: PathBuf,
+    /// The scope's cgroup, `/` for everything.
+    pub(super) scope: String,
+}
+
+/// What was learned.
+#[derive(Debug)]
+pub(super) struct Owners {
+    place: Place,
+    own: u32,
+    sockets: HashMap<u32, Owner>,
+    /// Listening ends and their sockets.
+    listeners: HashMap<(u16, Endpoint), u32>,
+    /// Who last opened connections to an end.
+    clients: HashMap<(u16, Endpoint), Owner>,
+    wanted: HashMap<u32, u8>,
+    next_look_ns: u64,
+    looks: u64,
+    forgotten: u64,
+}
+
+impl Owners {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            place,
+            own: std::process::id(),
+            sockets: HashMap::new(),
+            listeners: HashMap::new(),
+            clients: HashMap::new(),
+            wanted: HashMap::new(),
+            next_look_ns: 0,
+            looks: 0,
+            forgotten: 0,
+        }
+    }
+
+    /// Looks through `/proc` so far.
+    pub(super) const fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// Sockets and ends that found no room.
+    pub(super) const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Forgets listeners, to be told of all that are there.
+    pub(super) fn forget_listeners(&mut self) {
+        self.listeners.clear();
+    }
+
+    /// Forgets the owners of all sockets but these and the listeners.
+    pub(super) fn keep(&mut self, open: &HashSet<u32>) {
+        let listening: HashSet<u32> = self.listeners.values().copied().collect();
+        let keep = |inode: &u32| open.contains(inode) || listening.contains(inode);
+        self.sockets.retain(|inode, _| keep(inode));
+        self.wanted.retain(|inode, _| keep(inode));
+    }
+
+    /// A listening socket.
+    pub(super) fn listens(&mut self, space: u16, end: Endpoint, inode: u32) {
+        if self.listeners.len() < MAX_KNOWN {
+            self.listeners.insert((space, end), inode);
+        } else {
+            self.forgotten += 1;
+        }
+        self.want(inode);
+    }
+
+    /// The socket that listens for connections to this end.
+    pub(super) fn listener(&self, space: u16, local: Endpoint) -> Option<u32> {
+        let any_v4 = Endpoint {
+            addr: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
+            ..local
+        };
+        let any = Endpoint {
+            addr: [0; 16],
+            ..local
+        };
+        [local, any_v4, any]
+            .into_iter()
+            .find_map(|end| self.listeners.get(&(space, end)).copied())
+    }
+
+    /// Which side of a connection with this local end this host is.
+    pub(super) fn role(&self, space: u16, local: Endpoint) -> Role {
+        match self.listener(space, local) {
+            Some(_) => Role::Server,
+            None => Role::Client,
+        }
+    }
+
+    /// Whether it would be of use to ask who opens connections to this end.
+    pub(super) fn is_unknown(&self, space: u16, remote: Endpoint) -> bool {
+        !self.clients.contains_key(&(space, remote))
+    }
+
+    /// Looks for the owner of a socket with the next look.
+    pub(super) fn want(&mut self, inode: u32) {
+        if inode == 0 || self.sockets.contains_key(&inode) {
+            return;
+        }
+        if self.wanted.len() < MAX_WANTED {
+            self.wanted.entry(inode).or_default();
+        } else {
+            self.forgotten += 1;
+        }
+    }
+
+    /// The owner of a connection: of its own socket, of the listener that accepted it, or of
+    /// earlier connections to the same end.
+    pub(super) fn of(
+        &mut self,
+        (space, role): (u16, Role),
+        (local, remote): (Endpoint, Endpoint),
+        inode: u32,
+    ) -> Owner {
+        let known = self.sockets.get(&inode).copied();
+        match role {
+            Role::Server => {
+                let listener = || self.sockets.get(&self.listener(space, local)?).copied();
+                known.or_else(listener).unwrap_or(Owner::Unknown)
+            }
+            Role::Client => {
+                let end = (space, remote);
+                if let Some(owner) = known {
+                    if self.clients.len() < MAX_KNOWN || self.clients.contains_key(&end) {
+                        self.clients.insert(end, owner);
+                    } else {
+                        self.forgotten += 1;
+                    }
+                }
+                let before = || self.clients.get(&end).copied();
+                known.or_else(before).unwrap_or(Owner::Unknown)
+            }
+        }
+    }
+
+    /// Forgets who opened connections, so that a program that took over is found.
+    pub(super) fn forget_clients(&mut self) {
+        self.clients.clear();
+    }
+
+    /// Finds this agent's own sockets, which costs next to nothing.
+    pub(super) fn find_own(&mut self) {
+        if self.wanted.is_empty() {
+            return;
+        }
+        let directory = self.place.proc.join(self.own.to_string());
+        for inode in sockets(&directory) {
+            if self.wanted.remove(&inode).is_some() {
+                self.sockets.insert(inode, Owner::Foreign);
+            }
+        }
+    }
+
+    /// Looks through `/proc` if there is something to look for and it is time.
+    pub(super) fn look(&mut self) {
+        self.find_own();
+        let begun_ns = clock::monotonic_ns();
+        if self.wanted.is_empty() || begun_ns < self.next_look_ns {
+            return;
+        }
+        self.looks += 1;
+        self.look_now();
+        let took_ns = clock::monotonic_ns().saturating_sub(begun_ns);
+        self.next_look_ns = begun_ns + (took_ns * SHARE).max(PAUSE_NS);
+    }
+
+    fn look_now(&mut self) {
+        let mut numbers = processes(&self.place.proc);
+        // A parent comes before its children: it is the one that called listen.
+        numbers.sort_unstable();
+        for number in numbers {
+            if self.wanted.is_empty() {
+                return;
+            }
+            let directory = self.place.proc.join(number.to_string());
+            let mut owner = None;
+            for inode in sockets(&directory) {
+                if self.wanted.remove(&inode).is_some() {
+                    let owner = owner.get_or_insert_with(|| self.identify(number, &directory));
+                    self.sockets.insert(inode, *owner);
+                }
+            }
+        }
+        for misses in self.wanted.values_mut() {
+            *misses += 1;
+        }
+        let nobody = self.wanted.extract_if(|_, misses| *misses >= MAX_MISSES);
+        self.sockets
+            .extend(nobody.map(|(inode, _)| (inode, Owner::Unknown)));
+    }
+
+    fn identify(&self, number: u32, directory: &Path) -> Owner {
+        if number == self.own {
+            return Owner::Foreign;
+        }
+        let cgroups = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
+        if !in_scope(&cgroups, &self.place.scope) {
+            return Owner::Foreign;
+        }
+        let Some(process) = describe(number, directory, &cgroups, &self.place.cgroups) else {
+            return Owner::Unknown;
+        };
+        Owner::Process(process)
+    }
+}
+
+/// Numbers of all processes.
+pub(super) fn processes(proc: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Inode numbers of a process's sockets.
+fn sockets(directory: &Path) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir(directory.join("fd")).into_iter().flatten();
+    entries.flatten().filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        let name = target.to_str()?.strip_prefix("socket:[")?;
+        name.strip_suffix(']')?.parse().ok()
+    })
+}
+
+/// Whether the text of `/proc/<pid>/cgroup` names the scope or something below it.
+pub(super) fn in_scope(cgroups: &str, scope: &str) -> bool {
+    if scope == "/" {
+        return true;
+    }
+    let scope = scope.trim_end_matches('/');
+    // number:controllers:path; the path may hold colons.
+    let paths = cgroups
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.into_iter().any(|path| {
+        path.strip_prefix(scope)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// What a kernel record would say of a process; `None` when it is gone.
+fn describe(number: u32, directory: &Path, cgroups: &str, root: &Path) -> Option<abi::wb_process> {
+    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 = fields.split_whitespace().nth(START_FIELD)?.parse().ok()?;
+    let comm = fs::read(directory.join("comm")).unwrap_or_default();
+    let exe = fs::read_link(directory.join("exe")).unwrap_or_default();
+    let exe = exe.file_name().map(|name| name.as_bytes());
+    let exe = exe.map(|name| name.strip_suffix(b" (deleted)").unwrap_or(name));
+    // The line of cgroup2 is "0::/path".
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let cgroup_id = path
+        .filter(|path| !path.split('/').any(|part| part == ".."))
+        .and_then(|path| root.join(path).metadata().ok())
+        .map_or(0, |metadata| metadata.ino());
+    let mut process = abi::wb_process {
+        start_ns: ticks.saturating_mul(TICK_NS),
+        cgroup_id,
+        tgid: number,
+        ..Default::default()
+    };
+    copy(&mut process.comm, comm.trim_ascii_end());
+    copy(&mut process.exe, exe.unwrap_or_default());
+    Some(process)
+}
+
+fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

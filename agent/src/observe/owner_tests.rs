@@ -1,0 +1,99 @@
+//! A `/proc` of our own, and who is found in it.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn end(text: &str) -> Endpoint {
+    text.parse::<SocketAddr>().unwrap().into()
+}
+
+/// Process 7 has socket 70 and is in /a/b; process 8 has 70 and 80 and is elsewhere.
+fn host() -> (tempfile::TempDir, Owners) {
+    let host = tempfile::tempdir().unwrap();
+    for (number, cgroup, sockets) in [(7, "/a/b", &[70][..]), (8, "/else", &[70, 80])] {
+        let process = host.path().join(format!("proc/{number}"));
+        fs::create_dir_all(process.join("fd")).unwrap();
+        for (descriptor, inode) in sockets.iter().enumerate() {
+            let link = process.join(format!("fd/{descriptor}"));
+            symlink(format!("socket:[{inode}]"), link).unwrap();
+        }
+        symlink("/dev/null", process.join("fd/9")).unwrap();
+        symlink("/opt/shop (deleted)", process.join("exe")).unwrap();
+        fs::write(process.join("comm"), "shop\n").unwrap();
+        fs::write(process.join("cgroup"), format!("1:cpu:/x\n0::{cgroup}\n")).unwrap();
+        let fields = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 500 9 9";
+        fs::write(process.join("stat"), format!("{number} (a) b) {fields}")).unwrap();
+    }
+    let owners = Owners::new(Place {
+        proc: host.path().join("proc"),
+        cgroups: host.path().to_owned(),
+        scope: "/a".into(),
+    });
+    (host, owners)
+}
+
+#[test]
+fn the_owner_of_a_socket_is_found_and_who_is_out_of_scope_is_told_apart() {
+    let (_host, mut owners) = host();
+    for inode in [70, 80, 90] {
+        owners.want(inode);
+    }
+    owners.look();
+    let (local, remote) = (end("10.0.0.1:4000"), end("10.0.0.2:80"));
+    let client = (0, Role::Client);
+    let Owner::Process(process) = owners.of(client, (local, remote), 70) else {
+        panic!("nobody");
+    };
+    assert_eq!((process.tgid, process.start_ns), (7, 5_000_000_000));
+    assert_eq!(&process.comm[..5], b"shop\0");
+    assert_eq!(&process.exe[..5], b"shop\0");
+    assert_eq!(
+        owners.of(client, (local, end("10.0.0.3:80")), 80),
+        Owner::Foreign
+    );
+    assert_eq!(
+        owners.of(client, (local, end("10.0.0.4:80")), 90),
+        Owner::Unknown
+    );
+}
+
+#[test]
+fn a_connection_that_is_gone_belongs_to_who_connected_there_before() {
+    let (_host, mut owners) = host();
+    owners.want(70);
+    owners.look();
+    let ends = (end("10.0.0.1:4000"), end("10.0.0.2:80"));
+    let known = owners.of((0, Role::Client), ends, 70);
+    let gone = (end("10.0.0.1:4001"), ends.1);
+    assert_eq!(owners.of((0, Role::Client), gone, 0), known);
+    assert_eq!(owners.of((1, Role::Client), gone, 0), Owner::Unknown);
+    owners.forget_clients();
+    assert_eq!(owners.of((0, Role::Client), gone, 0), Owner::Unknown);
+}
+
+#[test]
+fn an_accepted_connection_belongs_to_its_listener_whatever_address_that_has() {
+    let (_host, mut owners) = host();
+    for (listening, local) in [
+        ("0.0.0.0:80", "10.0.0.1:80"),
+        ("[::]:81", "10.0.0.1:81"),
+        ("10.0.0.1:82", "10.0.0.1:82"),
+    ] {
+        owners.listens(0, end(listening), 70);
+        assert_eq!(owners.role(0, end(local)), Role::Server);
+        owners.look_now();
+        let found = owners.of((0, Role::Server), (end(local), end("10.0.0.9:9")), 0);
+        assert!(matches!(found, Owner::Process(_)), "{listening}");
+    }
+    assert_eq!(owners.role(0, end("10.0.0.1:83")), Role::Client);
+}
+
+#[test]
+fn the_scope_is_a_path_and_not_a_beginning_of_a_name() {
+    assert!(in_scope("0::/a/b\n", "/a"));
+    assert!(in_scope("4:cpu:/a\n0::/\n", "/a"));
+    assert!(!in_scope("0::/ab\n", "/a"));
+    assert!(in_scope("", "/"));
+}

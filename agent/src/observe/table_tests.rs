@@ -1,0 +1,376 @@
+//! The life of connections as packets and the kernel's words tell it.
+
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use wire::Endpoint;
+
+use super::*;
+use crate::event::What;
+use crate::observe::diag::{self, Info, Socket};
+use crate::observe::entry::Report;
+
+const SECOND: u64 = 1_000_000_000;
+const CLIENT: &str = "10.0.0.1:4000";
+const SERVER: &str = "10.0.0.2:80";
+
+fn end(text: &str) -> Endpoint {
+    text.parse::<SocketAddr>().unwrap().into()
+}
+
+fn table(told: bool) -> Table {
+    Table::new(100, told, vec![7], Reader::new(&[]))
+}
+
+fn segment(ends: [&str; 2], flags: u8, numbers: [u32; 2], payload: u32) -> Segment {
+    Segment {
+        source: end(ends[0]),
+        destination: end(ends[1]),
+        sequence: numbers[0],
+        acknowledged: numbers[1],
+        flags,
+        payload: Some(payload),
+        option: None,
+    }
+}
+
+fn seen(way: Way, time_ns: u64) -> Seen {
+    let ours = match way {
+        Way::Out => [true, false],
+        Way::In | Way::Past => [false, true],
+    };
+    Seen {
+        space: 0,
+        time_ns,
+        way,
+        ours,
+    }
+}
+
+/// What the client's host sees of a handshake.
+fn open(table: &mut Table, now: u64) {
+    let syn = segment([CLIENT, SERVER], SYN, [1000, 0], 0);
+    table.segment(&seen(Way::Out, now), &syn);
+    let answer = segment([SERVER, CLIENT], SYN | ACK, [5000, 1001], 0);
+    table.segment(&seen(Way::In, now + 300_000), &answer);
+}
+
+/// 40 bytes there, 60 back.
+fn close(table: &mut Table, now: u64) {
+    let fin = segment([CLIENT, SERVER], FIN | ACK, [1031, 5001], 10);
+    table.segment(&seen(Way::Out, now), &fin);
+    let fin = segment([SERVER, CLIENT], FIN | ACK, [5061, 1042], 0);
+    table.segment(&seen(Way::In, now), &fin);
+}
+
+fn socket(ends: [&str; 2], state: u8, info: Option<Info>) -> Socket {
+    Socket {
+        state,
+        local: end(ends[0]),
+        remote: end(ends[1]),
+        inode: 70,
+        uid: 0,
+        info,
+    }
+}
+
+fn info() -> Info {
+    Info {
+        length: 232,
+        rtt_us: 90,
+        acknowledged: Some(42),
+        received: Some(61),
+        segments: Some([5, 4]),
+        sent: Some([40, 0]),
+        ..Info::default()
+    }
+}
+
+fn only(table: &mut Table) -> Report {
+    let mut reports = table.take_reports();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    reports.remove(0)
+}
+
+#[test]
+fn a_short_connection_is_reported_whole_when_its_socket_is_gone() {
+    let mut table = table(true);
+    open(&mut table, SECOND);
+    close(&mut table, 2 * SECOND);
+    assert!(table.take_reports().is_empty());
+    let gone = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &gone, Role::Client, 2 * SECOND);
+    let report = only(&mut table);
+    let connection = report.connection;
+    assert_eq!(
+        (connection.what, connection.role),
+        (What::Closed, Role::Client)
+    );
+    assert!(connection.has(abi::WB_FLAG_ESTABLISHED) && report.claimed);
+    assert_eq!(connection.established_ns - connection.start_ns, 300_000);
+    let numbers = connection.numbers;
+    assert_eq!((numbers.bytes_sent, numbers.bytes_received), (40, 60));
+    assert_eq!((numbers.segments_sent, numbers.srtt_us), (5, 90));
+    assert_eq!(numbers.error, 0);
+    assert_eq!(connection.fingerprint, Some(wire::fingerprint(1001, 5001)));
+    assert_eq!((connection.netns, table.len()), (7, 0));
+}
+
+#[test]
+fn without_the_kernels_word_the_packets_tell_the_bytes() {
+    let mut table = table(false);
+    open(&mut table, SECOND);
+    close(&mut table, 2 * SECOND);
+    table.settle(2 * SECOND + 1);
+    assert!(table.take_reports().is_empty(), "too early");
+    table.settle(4 * SECOND);
+    let connection = only(&mut table).connection;
+    let numbers = connection.numbers;
+    assert_eq!((numbers.bytes_sent, numbers.bytes_received), (40, 60));
+    table.settle(5 * SECOND);
+    assert!(table.take_reports().is_empty(), "reported once");
+}
+
+#[test]
+fn the_same_packet_on_several_devices_is_one() {
+    let mut table = table(true);
+    for _ in 0..3 {
+        open(&mut table, SECOND);
+    }
+    assert_eq!(table.len(), 1);
+    close(&mut table, 2 * SECOND);
+    close(&mut table, 2 * SECOND + 1);
+    let gone = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &gone, Role::Client, 2 * SECOND);
+    assert_eq!(only(&mut table).connection.numbers.bytes_received, 60);
+}
+
+#[test]
+fn a_server_is_told_from_a_client_and_knows_the_same_name() {
+    let mut table = table(true);
+    let answer = segment([SERVER, CLIENT], SYN | ACK, [5000, 1001], 0);
+    table.segment(&seen(Way::Out, SECOND), &answer);
+    let gone = socket([SERVER, CLIENT], 7, Some(info()));
+    table.closed(0, &gone, Role::Server, 2 * SECOND);
+    let connection = only(&mut table).connection;
+    assert_eq!(connection.role, Role::Server);
+    assert_eq!(connection.fingerprint, Some(wire::fingerprint(1001, 5001)));
+}
+
+#[test]
+fn what_is_passed_on_is_no_connection_of_this_host() {
+    for told in [true, false] {
+        let mut table = table(told);
+        // A container's SYN arrives, and leaves with an address of this host.
+        let inner = segment(["10.9.9.9:4000", SERVER], SYN, [1000, 0], 0);
+        table.segment(&seen(Way::Past, SECOND), &inner);
+        open(&mut table, SECOND + 1);
+        close(&mut table, 2 * SECOND);
+        table.settle(200 * SECOND);
+        assert_eq!((table.len(), table.take_reports().len()), (0, 0));
+    }
+}
+
+#[test]
+fn packets_of_no_socket_are_counted_and_left_out() {
+    let mut table = table(true);
+    open(&mut table, SECOND);
+    close(&mut table, 2 * SECOND);
+    table.settle(100 * SECOND);
+    assert!(table.take_reports().is_empty());
+    assert_eq!(table.losses().unclaimed, 1);
+}
+
+#[test]
+fn after_news_were_lost_packets_stand_in() {
+    let mut table = table(true);
+    open(&mut table, SECOND);
+    close(&mut table, 2 * SECOND);
+    table.mistrust(3 * SECOND);
+    table.settle(4 * SECOND);
+    let numbers = only(&mut table).connection.numbers;
+    assert_eq!((numbers.bytes_sent, numbers.bytes_received), (40, 60));
+    let late = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &late, Role::Client, 5 * SECOND);
+    assert!(table.take_reports().is_empty(), "reported once");
+}
+
+#[test]
+fn refused_reset_and_unanswered_are_told_apart() {
+    let mut table = table(true);
+    let syn = segment([CLIENT, SERVER], SYN, [1000, 0], 0);
+    table.segment(&seen(Way::Out, SECOND), &syn);
+    let reset = segment([SERVER, CLIENT], RST | ACK, [0, 999], 0);
+    table.segment(&seen(Way::In, SECOND), &reset);
+    assert!(table.take_reports().is_empty(), "a reset of something else");
+    let reset = segment([SERVER, CLIENT], RST | ACK, [0, 1001], 0);
+    table.segment(&seen(Way::In, SECOND), &reset);
+    let refused = only(&mut table).connection;
+    assert_eq!((refused.numbers.error, refused.flags), (111, 0));
+
+    let mut table = self::table(true);
+    open(&mut table, 3 * SECOND);
+    let reset = segment([SERVER, CLIENT], RST, [5001, 0], 0);
+    table.segment(&seen(Way::In, 4 * SECOND), &reset);
+    let gone = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &gone, Role::Client, 5 * SECOND);
+    let reset = only(&mut table).connection;
+    assert!(reset.has(abi::WB_FLAG_RESET_RECEIVED | abi::WB_FLAG_ESTABLISHED));
+
+    let mut table = self::table(true);
+    table.segment(&seen(Way::Out, 6 * SECOND), &syn);
+    let nothing = Info {
+        length: 232,
+        ..Info::default()
+    };
+    let gone = socket([CLIENT, SERVER], 7, Some(nothing));
+    table.closed(0, &gone, Role::Client, 7 * SECOND);
+    let failed = only(&mut table).connection;
+    assert_eq!((failed.numbers.error, failed.flags), (0, 0));
+}
+
+#[test]
+fn an_established_connection_that_ends_without_a_packet_timed_out() {
+    let mut table = table(true);
+    open(&mut table, SECOND);
+    let gone = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &gone, Role::Client, 60 * SECOND);
+    assert_eq!(only(&mut table).connection.numbers.error, 110);
+}
+
+#[test]
+fn connections_older_than_the_agent_are_adopted_and_followed() {
+    let mut table = table(true);
+    table.begin_list();
+    let open = socket([CLIENT, SERVER], diag::ESTABLISHED, Some(info()));
+    table.listed(0, &open, (Role::Client, true), SECOND);
+    table.end_list(SECOND);
+    let adopted = only(&mut table).connection;
+    assert_eq!(adopted.what, What::Adopted);
+    table.begin_list();
+    table.listed(0, &open, (Role::Client, false), 2 * SECOND);
+    table.end_list(2 * SECOND);
+    let live = only(&mut table).connection;
+    assert_eq!((live.what, live.id), (What::Live, adopted.id));
+    for turn in 3..5 {
+        table.begin_list();
+        table.end_list(turn * SECOND);
+    }
+    assert_eq!(only(&mut table).connection.what, What::Stale);
+}
+
+#[test]
+fn a_connection_that_this_host_aborts_is_told_by_its_packets() {
+    let mut table = table(true);
+    open(&mut table, SECOND);
+    let reset = segment([CLIENT, SERVER], RST | ACK, [1041, 5061], 0);
+    table.segment(&seen(Way::Out, 2 * SECOND), &reset);
+    // The kernel forgot the other end.
+    let gone = socket([CLIENT, "0.0.0.0:0"], 7, Some(Info::default()));
+    table.closed(0, &gone, Role::Client, 2 * SECOND);
+    table.settle(4 * SECOND);
+    let connection = only(&mut table).connection;
+    assert!(connection.has(abi::WB_FLAG_RESET_SENT));
+    let numbers = connection.numbers;
+    assert_eq!((numbers.bytes_sent, numbers.bytes_received), (40, 60));
+}
+
+#[test]
+fn a_port_that_is_used_again_is_another_connection() {
+    let mut table = table(true);
+    open(&mut table, SECOND);
+    close(&mut table, 2 * SECOND);
+    let syn = segment([CLIENT, SERVER], SYN, [9000, 0], 0);
+    table.segment(&seen(Way::Out, 2 * SECOND + 1), &syn);
+    let gone = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &gone, Role::Client, 2 * SECOND + 2);
+    assert_eq!(
+        only(&mut table).connection.fingerprint,
+        Some(wire::fingerprint(1001, 5001))
+    );
+    assert_eq!(table.len(), 1, "the new one");
+}
+
+#[test]
+fn a_full_table_counts_what_it_cannot_hold() {
+    let mut table = Table::new(1, true, vec![7], Reader::new(&[]));
+    for port in ["10.0.0.1:4000", "10.0.0.1:4001"] {
+        let syn = segment([port, SERVER], SYN, [1000, 0], 0);
+        table.segment(&seen(Way::Out, SECOND), &syn);
+    }
+    assert_eq!((table.len(), table.losses().full), (1, 1));
+    // Its end is told all the same.
+    let gone = socket(["10.0.0.1:4001", SERVER], 7, Some(info()));
+    table.closed(0, &gone, Role::Client, 2 * SECOND);
+    assert_eq!(only(&mut table).connection.what, What::Closed);
+}
+
+/// Anything that can happen, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    Packet(Way, u8, [u32; 2], bool),
+    Gone(bool),
+    List(bool),
+    Settle,
+    Mistrust,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let way = prop_oneof![Just(Way::Out), Just(Way::In), Just(Way::Past)];
+    let flags = prop_oneof![
+        Just(SYN),
+        Just(SYN | ACK),
+        Just(FIN | ACK),
+        Just(RST),
+        Just(ACK)
+    ];
+    prop_oneof![
+        8 => (way, flags, [0_u32..4, 0_u32..4], any::<bool>())
+            .prop_map(|(way, flags, numbers, turned)| Step::Packet(way, flags, numbers, turned)),
+        2 => any::<bool>().prop_map(Step::Gone),
+        2 => any::<bool>().prop_map(Step::List),
+        1 => Just(Step::Settle),
+        1 => Just(Step::Mistrust),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, a connection ends at most once and nothing is said of it afterwards.
+    #[test]
+    fn every_connection_ends_at_most_once(told: bool, steps in proptest::collection::vec(step(), 0..80)) {
+        let mut table = table(told);
+        let mut ended = HashSet::new();
+        for (step, turn) in steps.into_iter().zip(1_u64..) {
+            let now = turn * SECOND;
+            match step {
+                Step::Packet(way, flags, numbers, turned) => {
+                    let ends = if turned { [SERVER, CLIENT] } else { [CLIENT, SERVER] };
+                    table.segment(&seen(way, now), &segment(ends, flags, numbers, 0));
+                }
+                Step::Gone(server) => {
+                    let role = if server { Role::Server } else { Role::Client };
+                    table.closed(0, &socket([CLIENT, SERVER], 7, Some(info())), role, now);
+                }
+                Step::List(there) => {
+                    table.begin_list();
+                    if there {
+                        let open = socket([CLIENT, SERVER], diag::ESTABLISHED, Some(info()));
+                        table.listed(0, &open, (Role::Client, turn == 1), now);
+                    }
+                    table.end_list(now);
+                }
+                Step::Settle => table.settle(now),
+                Step::Mistrust => table.mistrust(now),
+            }
+            for report in table.take_reports() {
+                let id = report.connection.id;
+                prop_assert!(!ended.contains(&id), "{:?}", report);
+                if matches!(report.connection.what, What::Closed | What::Stale) {
+                    ended.insert(id);
+                }
+            }
+            prop_assert!(table.len() <= 100);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How programs learn what is open already.
+
+use super::{Choice, Look};
+use crate::config::ListsWish;
+use crate::host::{Fact, HostFacts};
+
+/// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
+pub(super) fn choose(
+    facts: &HostFacts,
+    wish: ListsWish,
+    (runs, probes): (bool, bool),
+) -> (Choice<Look>, Choice<Look>) {
+    let look = |fact: &Fact, reason: &str, loss: &str| {
+        // Kernels that need probes have no iterators, and the object for them has none.
+        let lacking = match fact.is_yes() {
+            true if probes => "programs on probes have no iterators",
+            true if wish == ListsWish::Sockets => "agent.lists asks for it",
+            true => "",
+            false => fact.why(),
+        };
+        match (runs, lacking.is_empty(), facts.sockets.lists.is_yes()) {
+            (false, ..) => Choice::new(Look::No, "no family needs it"),
+            (true, true, _) => Choice::new(Look::Iterator, reason),
+            (true, false, true) => {
+                let reason = format!("{reason} by diagnostic sockets: {lacking}");
+                Choice::new(Look::Sockets, reason)
+            }
+            (true, false, false) => Choice::new(Look::No, format!("{loss}: {lacking}")),
+        }
+    };
+    (
+        look(
+            &facts.file_iterator,
+            "open sockets are listed once at start",
+            "connections older than the agent are not measured",
+        ),
+        look(
+            &facts.map_iterator,
+            "open connections are read at each interval",
+            "connections are reported when they close",
+        ),
+    )
+}

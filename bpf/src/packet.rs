@@ -1,0 +1,149 @@
+//! Packet sockets with a filter of classic BPF: the two socket calls that no library offers safely.
+//!
+//! No bpf(2) is involved: classic filters are older than it (`SO_ATTACH_FILTER`, socket(7)) and are
+//! what is left where it is forbidden.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use nix::libc;
+
+/// One instruction of classic BPF, `struct sock_filter` of `linux/filter.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// What to do.
+    pub code: u16,
+    /// Instructions to skip when a comparison is true.
+    pub yes: u8,
+    /// Instructions to skip when it is false.
+    pub no: u8,
+    /// Operand.
+    pub operand: u32,
+}
+
+/// What a packet socket counted since it was last asked, `struct tpacket_stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Packets that passed the filter, those without room included.
+    pub packets: u32,
+    /// Packets without room in the socket's buffer.
+    pub drops: u32,
+}
+
+/// Opens a packet socket that begins each packet with its network header (`SOCK_DGRAM`), does not
+/// block, and receives nothing before [`receive_all`].
+///
+/// The filter is attached to a socket of no protocol, so no packet gets past it.
+///
+/// # Errors
+/// What the kernel answers: `EPERM` without `CAP_NET_RAW`, `EAFNOSUPPORT` without packet sockets,
+/// `EINVAL` for a filter that it refuses.
+pub fn open(filter: &[Instruction]) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    #[expect(
+        unsafe_code,
+        reason = "nix opens packet sockets of a protocol only, before a filter can be there"
+    )]
+    // SAFETY: socket(2) takes no pointer.
+    let socket = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+    if socket < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[expect(
+        unsafe_code,
+        reason = "the descriptor was just made and belongs to nobody"
+    )]
+    // SAFETY: `socket` is an open descriptor that nobody else has.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    attach(&socket, filter)?;
+    Ok(socket)
+}
+
+fn attach(socket: &OwnedFd, filter: &[Instruction]) -> io::Result<()> {
+    let mut program: Vec<libc::sock_filter> = filter
+        .iter()
+        .map(|one| libc::sock_filter {
+            code: one.code,
+            jt: one.yes,
+            jf: one.no,
+            k: one.operand,
+        })
+        .collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_mut_ptr(),
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&program)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "nix has no SO_ATTACH_FILTER")]
+    // SAFETY: `program` points to as many instructions as it says, both outlive the call, and the
+    // kernel copies them.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            length,
+        )
+    };
+    result(status)
+}
+
+/// Begins to receive from every device of the socket's network namespace, what leaves included:
+/// only `ETH_P_ALL` shows that (packet(7)).
+///
+/// # Errors
+/// What the kernel answers.
+pub fn receive_all(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
+        sll_protocol: u16::try_from(libc::ETH_P_ALL)
+            .map_err(io::Error::other)?
+            .to_be(),
+        sll_ifindex: 0,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "nix cannot make an address of this family")]
+    // SAFETY: `address` is a whole sockaddr_ll of `length` bytes that outlives the call.
+    let status = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    result(status)
+}
+
+/// What the socket counted since the last call; asking sets it to zero.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn statistics(socket: BorrowedFd<'_>) -> io::Result<Statistics> {
+    let mut counted = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let mut length = libc::socklen_t::try_from(size_of_val(&counted)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "nix has no PACKET_STATISTICS")]
+    // SAFETY: `counted` has room for `length` bytes, and both outlive the call.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut counted).cast(),
+            &raw mut length,
+        )
+    };
+    result(status)?;
+    Ok(Statistics {
+        packets: counted.tp_packets,
+        drops: counted.tp_drops,
+    })
+}
+
+fn result(status: libc::c_int) -> io::Result<()> {
+    if status < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Sequence evidence: both ends of a TCP connection know both of its initial sequence numbers.
+//!
+//! No packet has to carry anything, so it works on hosts whose kernel lets nobody write an option,
+//! and through gateways, which leave sequence numbers alone. A box that writes others (a proxy at
+//! the level of TCP, a firewall that randomises them) makes the ends disagree: then nothing is
+//! joined. Only the same two numbers at exactly one client and one server are believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::{Part, Role};
+
+use super::Input;
+use super::token::{Connection, End, Ends, EndsSeen, Pairing, report, same_start, single};
+
+/// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
+/// time service drift by minutes, and a wrong time zone in the hardware clock is a whole hour.
+/// What is further apart is rather a fingerprint that was reported again.
+const CLOCKS_APART_US: u64 = 3_700_000_000;
+
+/// The reports of one fingerprint.
+#[derive(Default)]
+struct Fingerprint {
+    clients: EndsSeen,
+    servers: EndsSeen,
+}
+
+/// Connections by tokens, with their place in the list, of one end.
+type ByEnd = BTreeMap<End, Vec<usize>>;
+
+/// Pairs the sightings that were made from sequence numbers.
+///
+/// A connection that a token of `tokens` joins too is left to it. Where the two contradict each
+/// other neither is believed: the token's connection is taken out.
+pub(super) fn pair(input: &Input, tokens: &mut Pairing) -> Pairing {
+    let mut fingerprints: BTreeMap<u64, Fingerprint> = BTreeMap::new();
+    for sighting in &input.sightings {
+        if sighting.part == Part::Sequence {
+            let ends = fingerprints.entry(sighting.token).or_default();
+            let ends = match input.flows[sighting.flow].role {
+                Role::Client => &mut ends.clients,
+                Role::Server => &mut ends.servers,
+            };
+            report(input, ends, sighting);
+        }
+    }
+    let mut pairing = Pairing::default();
+    let mut known = Known::of(tokens);
+    for (fingerprint, ends) in &fingerprints {
+        match (single(&ends.clients), single(&ends.servers)) {
+            (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
+                pairing.halves.push(end.1.flow);
+            }
+            (Ends::One(client), Ends::One(server))
+                if client.1.start_us.abs_diff(server.1.start_us) <= CLOCKS_APART_US =>
+            {
+                let connection = Connection::new(*fingerprint, client, server);
+                known.add(tokens, connection, &mut pairing);
+            }
+            (Ends::None, Ends::None) => {}
+            _ => {
+                let all = ends.clients.values().chain(ends.servers.values());
+                pairing.add_ambiguous(all.map(|seen| seen.flow));
+            }
+        }
+    }
+    known.take_out(tokens);
+    pairing
+}
+
+/// What tokens joined.
+struct Known {
+    clients: ByEnd,
+    servers: ByEnd,
+    /// Those that sequence numbers contradict.
+    doubtful: BTreeSet<usize>,
+}
+
+impl Known {
+    fn of(tokens: &Pairing) -> Self {
+        let mut known = Self {
+            clients: ByEnd::new(),
+            servers: ByEnd::new(),
+            doubtful: BTreeSet::new(),
+        };
+        for (at, connection) in tokens.connections.iter().enumerate() {
+            let client = known.clients.entry(connection.client.1).or_default();
+            client.push(at);
+            let server = known.servers.entry(connection.server.1).or_default();
+            server.push(at);
+        }
+        known
+    }
+
+    fn add(&mut self, tokens: &Pairing, new: Connection, pairing: &mut Pairing) {
+        let at = |known: &ByEnd, end: &End, start: fn(&Connection) -> i64| {
+            let list = known.get(end).into_iter().flatten().copied();
+            list.filter(|at| same_start(start(&tokens.connections[*at]), start(&new)))
+                .collect::<BTreeSet<usize>>()
+        };
+        let by_client = at(&self.clients, &new.client.1, |c| c.start_us.0);
+        let by_server = at(&self.servers, &new.server.1, |c| c.start_us.1);
+        if by_client.is_empty() && by_server.is_empty() {
+            pairing.connections.push(new);
+        } else if by_client != by_server {
+            pairing.add_ambiguous([new.client.0, new.server.0]);
+            for at in by_client.union(&by_server) {
+                let doubtful = &tokens.connections[*at];
+                let flows = [doubtful.client.0, doubtful.server.0];
+                pairing.ambiguous_flows.extend(flows);
+                self.doubtful.insert(*at);
+            }
+        }
+    }
+
+    fn take_out(self, tokens: &mut Pairing) {
+        let mut at = 0;
+        tokens.connections.retain(|_| {
+            at += 1;
+            !self.doubtful.contains(&(at - 1))
+        });
+    }
+}

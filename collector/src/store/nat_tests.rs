@@ -1,0 +1,151 @@
+//! Translations of gateways in the store, and what version 2 of it added.
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use wire::{Columns, NatRow};
+
+use super::{ALL, ROOM, Store, Window, batch, edge, endpoint, opened, path, put, retain, store};
+use crate::join::Nat;
+use crate::store::{Error, Reader};
+
+pub(super) fn nat(opened: u64) -> NatRow {
+    NatRow {
+        netns: 7,
+        client: endpoint("10.1.0.2:0").addr,
+        dialled: endpoint("10.1.0.100:80"),
+        source: endpoint("10.2.0.1:0").addr,
+        server: endpoint("10.2.0.2:8080"),
+        since_ms: 5,
+        opened,
+    }
+}
+
+fn report(store: &mut Store, sequence: u64, count: u64) {
+    let mut batch = batch(sequence, vec![]).batch;
+    batch.nats.push(nat(count));
+    put(store, &opened(batch));
+}
+
+fn nats(dir: &TempDir, window: Window) -> Vec<Nat> {
+    let mut reader = Reader::open(&path(dir)).unwrap();
+    reader.window(window, 100).unwrap().nats
+}
+
+/// Connections of the window and before it.
+fn counts(dir: &TempDir, from: i64, to: i64) -> Vec<(u64, u64)> {
+    let window = Window {
+        from_ms: from * 10_000,
+        to_ms: to * 10_000,
+    };
+    let nats = nats(dir, window);
+    nats.iter().map(|nat| (nat.opened, nat.before)).collect()
+}
+
+#[test]
+fn a_window_shows_what_was_translated_in_it_and_before() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    // In any order of arrival.
+    for (sequence, count) in [(4, 20), (1, 5), (2, 7)] {
+        report(&mut store, sequence, count);
+    }
+    assert_eq!(counts(&dir, -1, 9), [(20, 0)]);
+    assert_eq!(counts(&dir, 0, 1), [(5, 0)]);
+    assert_eq!(counts(&dir, 1, 2), [(2, 5)]);
+    assert_eq!(counts(&dir, 2, 3), [(0, 7)]);
+    assert_eq!(counts(&dir, 2, 4), [(13, 7)]);
+    // The gateway is silent: what it translated may be over.
+    assert_eq!(counts(&dir, 5, 9), []);
+    let read = &nats(&dir, ALL)[0];
+    let row = nat(20);
+    assert_eq!((read.host.0, read.netns), ([1; 16], row.netns));
+    assert_eq!((read.client, read.dialled), (row.client, row.dialled));
+    assert_eq!((read.source, read.server), (row.source, row.server));
+}
+
+#[test]
+fn translations_count_as_rows_of_a_question() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let mut batch = batch(1, vec![]).batch;
+    batch.nats = (0..10_u16)
+        .map(|port| {
+            let mut row = nat(1);
+            row.server.port = port;
+            row
+        })
+        .collect();
+    put(&mut store, &opened(batch));
+    let mut reader = Reader::open(&path(&dir)).unwrap();
+    assert!(matches!(
+        reader.window(ALL, 9),
+        Err(Error::TooManyRows { .. })
+    ));
+    assert_eq!(reader.window(ALL, 10).unwrap().nats.len(), 10);
+}
+
+#[test]
+fn retention_keeps_the_baseline_of_a_gateway_that_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for sequence in 1..=10 {
+        report(&mut store, sequence, sequence * 2);
+    }
+    // Horizon at the end of interval 6: its sample is the baseline of interval 7.
+    let deleted = retain(&mut store, 40_000, 100_000);
+    assert_eq!(deleted.iter().map(|d| d.nats).sum::<u64>(), 5);
+    assert_eq!(counts(&dir, 6, 7), [(2, 12)]);
+    // Silent for twice the age, although the agent goes on.
+    for sequence in 11..=20 {
+        put(&mut store, &batch(sequence, vec![]));
+    }
+    let deleted = retain(&mut store, 40_000, 200_000);
+    assert!(deleted.iter().map(|d| d.nats).sum::<u64>() > 0);
+    assert_eq!(counts(&dir, 0, 20), []);
+}
+
+#[test]
+fn what_a_host_cannot_measure_is_stored_with_what_it_measured() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let absent = Columns::OUT_OF_ORDER.with(Columns::CONNECT_LATENCY);
+    let mut row = edge(0, 3);
+    row.absent = absent;
+    put(&mut store, &batch(1, vec![row.clone()]));
+    row.opened = 9;
+    put(&mut store, &batch(2, vec![row]));
+    let window = Window {
+        from_ms: 10_000,
+        to_ms: 20_000,
+    };
+    let input = Reader::open(&path(&dir))
+        .unwrap()
+        .window(window, 100)
+        .unwrap();
+    let counters = input.flows[0].counters.as_ref().unwrap();
+    assert_eq!((counters.opened(), counters.absent), (6, absent));
+}
+
+#[test]
+fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
+    let dir = TempDir::new().unwrap();
+    {
+        let mut store = store(&dir);
+        put(&mut store, &batch(1, vec![edge(0, 5)]));
+    }
+    // What version 2 added is taken out again.
+    let db = Connection::open(path(&dir)).unwrap();
+    db.execute_batch(
+        "ALTER TABLE sample DROP COLUMN absent; DROP TABLE nat; DROP TABLE nat_sample;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(db);
+    assert!(matches!(Reader::open(&path(&dir)), Err(Error::Older)));
+    let mut store = Store::open(&path(&dir), ROOM).unwrap();
+    report(&mut store, 2, 4);
+    assert_eq!(counts(&dir, -1, 9), [(4, 0)]);
+    let input = Reader::open(&path(&dir)).unwrap().window(ALL, 100).unwrap();
+    let counters = input.flows[0].counters.as_ref().unwrap();
+    assert_eq!((counters.opened(), counters.absent), (5, Columns::NONE));
+}

@@ -1,0 +1,61 @@
+//! How right each kind of evidence is, in fleets that know the truth.
+
+use collector::topology::EvidenceKind;
+
+use crate::support::fleet::Rewriting;
+use crate::support::measure::{KINDS, Measured, measure, ratio};
+
+/// Fleets of each kind: each has up to 39 services of up to 60 connections.
+const FLEETS: u64 = 40;
+
+fn measured(rewriting: Rewriting) -> Measured {
+    let measured = measure(0..FLEETS, rewriting);
+    assert!(measured.visible > 500, "{}", measured.visible);
+    measured
+}
+
+#[test]
+fn what_tokens_and_sequence_numbers_join_is_always_right() {
+    for rewriting in [
+        Rewriting::Nowhere,
+        Rewriting::Somewhere,
+        Rewriting::Everywhere,
+    ] {
+        let measured = measured(rewriting);
+        for kind in [EvidenceKind::Token, EvidenceKind::Sequence] {
+            let tally = measured.kinds[&kind];
+            assert_eq!(tally.found, tally.right, "{kind:?}, {rewriting:?}");
+            assert_eq!(tally.alone_found, tally.alone, "{kind:?}, {rewriting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_box_that_rewrites_sequence_numbers_costs_edges_and_makes_none() {
+    let recall = |rewriting| {
+        let measured = measured(rewriting);
+        let tally = measured.kinds[&EvidenceKind::Sequence];
+        ratio(tally.alone, measured.visible)
+    };
+    let (none, some, all) = (
+        recall(Rewriting::Nowhere),
+        recall(Rewriting::Somewhere),
+        recall(Rewriting::Everywhere),
+    );
+    assert!(none > 0.4 && some < none && some > 0.1, "{none} {some}");
+    assert!(all < 0.001, "{all}");
+}
+
+#[test]
+fn no_kind_of_evidence_claims_more_than_it_holds() {
+    let measured = measured(Rewriting::Somewhere);
+    for kind in KINDS {
+        let tally = measured.kinds[&kind];
+        assert!(tally.found > 0, "{kind:?}");
+        let (precision, claimed) = (tally.precision(), tally.confidence());
+        assert!(precision >= claimed, "{kind:?}: {precision} {claimed}");
+    }
+    // Together they find what the strongest alone does not.
+    let alone = measured.kinds[&EvidenceKind::Token].alone;
+    assert!(measured.joined > 2 * alone, "{} {alone}", measured.joined);
+}

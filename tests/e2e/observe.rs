@@ -1,0 +1,380 @@
+//! Mode `observe` without eBPF: packet and diagnostic sockets show what programs would.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, Settings};
+use tests::lab::needs::Need;
+use tests::lab::programs as lab_programs;
+use tests::lab::residue::Residue;
+use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
+
+use crate::case::Case;
+use crate::harm::{self, Agents};
+use crate::nat::{self, expected, logged, prove, send, start_servers};
+use crate::scene::{Scene, shop};
+use crate::{connection, containers, joins, loss, residue};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "observe::waybills_are_read_from_packets_when_routed",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::Direct, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::waybills_are_read_from_packets_through_snat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::Snat, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::waybills_are_read_from_packets_through_dnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::Dnat, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::waybills_are_read_from_packets_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::FullNat, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::answers_are_read_from_packets_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| pair(lab, Nat::FullNat, [&sockets()?, &programs()]),
+    },
+    Case {
+        name: "observe::copies_are_read_from_packets_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| {
+            pair(
+                lab,
+                Nat::FullNat,
+                [&crate::clone::mode(crate::clone::CLONE)?, &sockets()?],
+            )
+        },
+    },
+    Case {
+        name: "observe::bytes_and_segments_of_a_server_match_what_programs_sent",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::bytes(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::bytes_and_segments_of_a_client_match_what_programs_sent",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::bytes(lab, [&sockets()?, &programs()]),
+    },
+    Case {
+        name: "observe::retransmits_match_ss_behind_a_gateway_that_drops",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::retransmits(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::refused_reset_and_failed_connections_of_a_client_are_told_apart",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::abnormal(lab, [&sockets()?, &programs()]),
+    },
+    Case {
+        name: "observe::resets_of_a_server_are_told_apart",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::abnormal(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::connections_older_than_the_agent_are_measured_from_its_start",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::existing(lab, &sockets()?),
+    },
+    Case {
+        name: "observe::listeners_older_than_the_agent_are_joined",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::older_listeners(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::forced_syncookies_do_not_hide_an_edge",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::syncookies(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::servers_that_speak_first_are_joined",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::speaks_first(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::five_thousand_short_connections_to_a_server_are_all_counted",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::short_ones(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::five_thousand_short_connections_of_a_client_are_all_counted",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::short_ones(lab, [&sockets()?, &programs()]),
+    },
+    Case {
+        name: "observe::long_connections_are_joined_while_they_are_open",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::long_ones(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::long_connections_of_a_client_are_joined_while_they_are_open",
+        needs: &[],
+        alone: false,
+        run: |lab| nat::long_ones(lab, [&sockets()?, &programs()]),
+    },
+    Case {
+        name: "observe::sequence_numbers_join_what_two_observers_see_when_routed",
+        needs: &[],
+        alone: false,
+        run: |lab| joins::between(lab, Nat::Direct, &sockets()?, 20),
+    },
+    Case {
+        name: "observe::sequence_numbers_join_what_two_observers_see_through_snat",
+        needs: &[],
+        alone: false,
+        run: |lab| joins::between(lab, Nat::Snat, &sockets()?, 20),
+    },
+    Case {
+        name: "observe::sequence_numbers_join_what_two_observers_see_through_dnat",
+        needs: &[],
+        alone: false,
+        run: |lab| joins::between(lab, Nat::Dnat, &sockets()?, 20),
+    },
+    Case {
+        name: "observe::sequence_numbers_join_what_two_observers_see_through_fullnat",
+        needs: &[],
+        alone: false,
+        run: |lab| joins::between(lab, Nat::FullNat, &sockets()?, 20),
+    },
+    Case {
+        name: "observe::thousands_of_connections_between_two_observers_are_all_counted",
+        needs: &[],
+        alone: false,
+        run: |lab| joins::between(lab, Nat::FullNat, &sockets()?, 1500),
+    },
+    Case {
+        name: "observe::bytes_and_segments_of_both_ends_match_what_programs_sent",
+        needs: &[],
+        alone: false,
+        run: |lab| connection::bytes(lab, &sockets()?),
+    },
+    Case {
+        name: "observe::connections_of_a_host_with_itself_have_both_roles",
+        needs: &[],
+        alone: false,
+        run: |lab| containers::itself(lab, &sockets()?, "sequence"),
+    },
+    Case {
+        name: "observe::tunnels_without_link_header_are_read",
+        needs: &[Need::Program("python3")],
+        alone: false,
+        run: |lab| containers::tunnel(lab, &sockets()?, "sequence"),
+    },
+    Case {
+        name: "observe::a_container_is_followed_and_its_host_is_not_taken_for_it",
+        needs: &[],
+        alone: false,
+        run: |lab| containers::followed(lab, &sockets()?),
+    },
+    Case {
+        name: "observe::a_gateway_that_translates_has_no_connections",
+        needs: &[],
+        alone: false,
+        run: gateway,
+    },
+    Case {
+        name: "observe::an_agent_that_was_stopped_loses_only_what_is_counted",
+        needs: &[],
+        alone: false,
+        run: stopped,
+    },
+    Case {
+        name: "observe::traffic_with_an_observing_server_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| unchanged(lab, [&programs(), &sockets()?]),
+    },
+    Case {
+        name: "observe::traffic_with_an_observing_client_is_unchanged",
+        needs: harm::NEEDS,
+        alone: true,
+        run: |lab| unchanged(lab, [&sockets()?, &programs()]),
+    },
+    Case {
+        name: "observe::a_full_spool_evicts_and_counts_while_the_collector_is_down",
+        needs: &[],
+        alone: false,
+        run: |lab| loss::eviction(lab, &sockets()?),
+    },
+    Case {
+        name: "observe::killed_agent_and_killed_collector_lose_and_double_nothing",
+        needs: &[],
+        alone: false,
+        run: |lab| loss::kills(lab, &sockets()?),
+    },
+    Case {
+        name: "observe::nothing_is_left_after_an_orderly_end",
+        needs: residue::NEEDS,
+        alone: false,
+        run: |lab| ended(lab, |agent| agent.stop()),
+    },
+    Case {
+        name: "observe::nothing_is_left_after_sigkill",
+        needs: residue::NEEDS,
+        alone: false,
+        run: |lab| ended(lab, |agent| agent.kill()),
+    },
+    Case {
+        name: "observe::nothing_is_left_after_a_failed_start",
+        needs: residue::NEEDS,
+        alone: false,
+        run: |lab| residue::failed_starts(lab, &sockets()?),
+    },
+];
+
+/// An agent that measures by sockets although this kernel could run its programs.
+pub(crate) fn sockets() -> Result<Settings> {
+    Settings::default().with("agent.hooks", "\"sockets\"")
+}
+
+/// An agent that does what this kernel does best.
+fn programs() -> Settings {
+    Settings::default()
+}
+
+/// Agents on both sides, each in its way; every edge must be there with every connection.
+fn pair(lab: &Lab, shape: Nat, settings: [&Settings; 2]) -> Result<()> {
+    let mut scene = Scene::with(lab, (2, 2), shape, Middlebox::Plain, settings)?;
+    for agent in &scene.agents {
+        let status = agent.status()?;
+        ensure!(!status.plan.is_empty(), "no plan");
+    }
+    let servers = start_servers(&scene.site, &[])?;
+    prove(&mut scene, shape, &servers, &[])?;
+    ensure!(
+        scene.site.conntrack_invalid()? == 0,
+        "packets that conntrack calls invalid"
+    );
+    Ok(())
+}
+
+fn unchanged(lab: &Lab, settings: [&Settings; 2]) -> Result<()> {
+    harm::unchanged(lab, Middlebox::Plain, Agents::Both, settings)
+}
+
+/// Agents at both ends and on the gateway between them, which gives every connection its own
+/// addresses.
+fn gateway(lab: &Lab) -> Result<()> {
+    let settings = sockets()?;
+    let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, &settings)?;
+    let between = scene.site.gateway.clone();
+    let agent = Agent::start_on(lab, &between, Some(&scene.collector), &settings)?;
+    let servers = start_servers(&scene.site, &[])?;
+    let mut total = 0;
+    for family in Family::BOTH {
+        total += send(&scene.site, family, 50, &[])?;
+    }
+    let expected = expected(&scene.site, Nat::FullNat, &logged(&servers, total)?);
+    agent.flush()?;
+    scene.settle(|topology| {
+        ensure!(
+            topology.edges.len() == expected.len(),
+            "{}",
+            topology.brief()
+        );
+        let all = topology.edges.iter().chain(&topology.unjoined);
+        let mut of_gateway = all.filter(|edge| edge.client.starts_with(between.name()));
+        ensure!(of_gateway.next().is_none(), "{}", topology.brief());
+        Ok(())
+    })?;
+    let status = agent.status()?;
+    let read = status.counter("observe_packets_total")?;
+    ensure!(read >= 8 * total, "only {read} packets seen");
+    let decoded = status.counter("record_decoded_total")?;
+    ensure!(decoded == 0, "{decoded} connections of a gateway");
+    scene.agents.push(agent);
+    scene.settle_and_stop(|_| Ok(()))
+}
+
+/// While the agent sleeps its buffers overflow; what it lost is counted, and later it is as before.
+fn stopped(lab: &Lab) -> Result<()> {
+    let tiny = sockets()?.with("limits.ring_bytes", "'64KiB'")?;
+    let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    scene.start_with(&tiny, &programs())?;
+    let _server = lab_programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    let client = scene.site.clients[0].clone();
+    let target = scene.site.target(Family::V4);
+    let flood = || client.connect(target, &["--count", "3000", "--parallel", "4"]);
+    let agent = scene.agent(&client)?;
+    agent.running()?.signal(Signal::SIGSTOP)?;
+    let seen = flood();
+    agent.running()?.signal(Signal::SIGCONT)?;
+    let failed = seen?.iter().filter(|one| !one.error.is_empty()).count();
+    ensure!(failed == 0, "{failed} failed while the agent slept");
+    let mut before = 0;
+    scene.settle(|topology| {
+        let status = scene.agent(&client)?.status()?;
+        for name in [
+            "observe_packets_dropped_total",
+            "observe_news_dropped_total",
+        ] {
+            ensure!(status.counter(name)? > 0, "{name} is 0: nothing was proven");
+        }
+        before = topology.edge(&shop(&client), target)?.client_side()?.closed;
+        ensure!(before > 0, "nothing was counted");
+        Ok(())
+    })?;
+    // What it did see may still be open for it; two lists later it is not.
+    scene.settle(|_| {
+        let status = scene.agent(&client)?.status()?;
+        let open = status.counter("aggregate_connections")?;
+        ensure!(open == 0, "{open} open");
+        Ok(())
+    })?;
+    scene.settle(|topology| {
+        let edge = topology.edge(&shop(&client), target)?.client_side()?;
+        before = edge.closed;
+        ensure!(edge.opened == edge.closed && before <= 3000, "{edge:?}");
+        Ok(())
+    })?;
+    // Little enough for the tiny buffers of an agent that is awake.
+    client.connect(target, &["--count", "20"])?;
+    scene.settle_and_stop(|topology| {
+        let edge = topology.edge(&shop(&client), target)?.client_side()?;
+        // What the packets of the flood alone told may come a second later.
+        let counted = edge.opened == edge.closed && (before + 20..=3020).contains(&edge.closed);
+        ensure!(counted, "{before}: {edge:?}");
+        Ok(())
+    })
+}
+
+fn ended(lab: &Lab, end: fn(&mut Agent) -> Result<()>) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = lab_programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    let mut agent = Agent::prepare(lab, client, None, &sockets()?)?;
+    let hosts = [client, &site.backends[0]];
+    let before = Residue::snapshot(lab, &hosts)?;
+    for _ in 0..2 {
+        agent.start()?;
+        client.connect(site.target(Family::V4), &["--count", "20"])?;
+        end(&mut agent)?;
+        before.wait_same(lab, &hosts)?;
+    }
+    ensure!(site.options_seen()? == 0, "an observer wrote an option");
+    Ok(())
+}
