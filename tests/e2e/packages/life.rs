@@ -227,6 +227,13 @@ pub(super) fn run(lab: &Lab, name: &str, way: Way) -> Result<()> {
         "going back made another host"
     );
 
+    // Without a service manager the script itself starts a killed agent again.
+    let killed = on.agent()?;
+    kill(Pid::from_raw(killed), Signal::SIGKILL)?;
+    wait_for(SERVICE, "another agent after a kill", || {
+        ensure!(on.running()? != killed, "none yet");
+        Ok(())
+    })?;
     let held = Objects::held_by(on.agent()?)?;
     on.remove("waybill-agent")?;
     ensure!(on.agent().is_err(), "the agent runs without its package");
