@@ -24,6 +24,7 @@ Examples:
   waybill-agent check-config              whether the configuration is right
   waybill-agent run                       run in the foreground until SIGTERM
   waybill-agent spool stat --format json  what waits for the collector
+  waybill-agent verify DIR --key KEY      whether a bundle is what its makers signed
 
 Exit codes:
   0 done   1 failed while running   2 wrong arguments or configuration
@@ -46,8 +47,23 @@ pub enum Command {
     },
     /// Remove packet filters that a killed agent left on the devices of this network namespace
     Clean,
+    /// Check a bundle, or one file of a release, against its signature
+    Verify(VerifyArgs),
     /// Print the version
     Version(FormatArgs),
+}
+
+/// What to verify.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// An unpacked bundle, or a file with its signature beside it (FILE.sig)
+    pub path: PathBuf,
+    /// The makers' public key, 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// How output looks.
+    #[command(flatten)]
+    pub output: FormatArgs,
 }
 
 /// Looks into the spool.
@@ -150,6 +166,7 @@ mod tests {
             "spool stat --format json",
             "version --format json",
             "clean",
+            "verify /a --key /b --format json",
         ] {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

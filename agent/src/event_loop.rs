@@ -27,6 +27,7 @@ use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
@@ -101,6 +102,8 @@ pub struct Parts {
     pub lister: Option<Lister>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
+    /// Whoever started the agent.
+    pub notifier: Notifier,
     /// Spool and upload threads.
     pub spool: spool::Handle,
     /// Process identities.
@@ -177,7 +180,9 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close()?;
     event_loop.parts.spool.kick();
+    event_loop.parts.notifier.ready(&event_loop.parts.host.mode);
     let ended = event_loop.wait();
+    event_loop.parts.notifier.stopping();
     event_loop.close()?;
     // Before the drain, which may take its time: filters would outlive a drain that is killed.
     if let Some(loaded) = &mut event_loop.parts.loaded {
@@ -234,6 +239,7 @@ impl EventLoop {
         match wake {
             Wake::Records => self.drain_ring()?,
             Wake::Deadline => {
+                self.parts.notifier.alive(Instant::now());
                 self.drain_ring()?;
                 self.observe()?;
                 self.listen_to_conntrack()?;

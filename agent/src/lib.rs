@@ -24,9 +24,11 @@ pub mod kernel;
 pub mod loader;
 pub mod log;
 mod netlink;
+pub mod notify;
 pub mod plan;
 pub mod reports;
 pub mod startup;
+pub mod verify;
 // Data.
 pub mod aggregate;
 pub mod batch;

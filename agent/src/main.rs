@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent::cli::{Cli, Command};
 use agent::exit::{Exit, is_broken_pipe};
-use agent::{collect, doctor, reports, startup};
+use agent::{collect, doctor, reports, startup, verify};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(args) => reports::check_config(&args, &mut out),
         Command::Spool { command } => reports::spool(&command, &mut out),
         Command::Clean => reports::clean(&mut out),
+        Command::Verify(args) => verify::run(&args, &mut out),
         Command::Version(args) => reports::version(&args, &mut out),
     };
     match done {

@@ -18,6 +18,7 @@ use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
 use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
@@ -39,6 +40,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let mut config = load(file).or_exit(Exit::Usage)?;
     config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);
     log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
+    let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
     let facts = host::probe(&config);
@@ -106,6 +108,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         gateway,
         lister,
         signals,
+        notifier,
         metrics,
     })
     .or_exit(Exit::Runtime)?;

@@ -24,8 +24,10 @@ mod loss;
 mod nat;
 mod neighbours;
 mod observe;
+mod packages;
 mod residue;
 mod scene;
+mod service;
 mod shapes;
 mod soak;
 mod static_binary;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         bad_config::CASES,
         static_binary::CASES,
         types::CASES,
+        service::CASES,
         demo::CASES,
     ];
     let userlands: &[case::Case] = if userland::wanted() {
@@ -78,7 +81,12 @@ fn main() -> ExitCode {
     } else {
         &[]
     };
-    let cases = cases.into_iter().chain([userlands]);
+    let packages: &[case::Case] = if packages::wanted() {
+        packages::CASES
+    } else {
+        &[]
+    };
+    let cases = cases.into_iter().chain([userlands, packages]);
     let trials = cases.flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
