@@ -18,6 +18,7 @@ mod host;
 mod keys;
 mod nat;
 mod number;
+pub mod orders;
 mod pairs;
 mod process;
 mod rate;
