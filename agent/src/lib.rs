@@ -34,6 +34,7 @@ pub mod event_loop;
 pub mod gateway;
 pub mod metrics;
 pub mod observe;
+pub mod orders;
 pub mod process;
 pub mod records;
 pub mod spool;
