@@ -2,6 +2,8 @@
 //!
 //! One closed enum, `Wake`, lists all that can set it going.
 
+mod report;
+
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
+use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
@@ -29,7 +32,6 @@ use crate::observe::{self, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
 use crate::spool;
-use crate::status::Status;
 
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -100,6 +102,8 @@ pub struct Parts {
     pub signals: SignalFd,
     /// Spool and upload threads.
     pub spool: spool::Handle,
+    /// Orders of the collector.
+    pub fleet: Fleet,
     /// Process identities.
     pub identities: Identities,
     /// Where identities look.
@@ -170,6 +174,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         parts,
     };
     event_loop.tend_filters();
+    event_loop.obey();
     event_loop.adopt()?;
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close()?;
@@ -235,6 +240,7 @@ impl EventLoop {
                 self.observe()?;
                 self.listen_to_conntrack()?;
                 self.tend_filters();
+                self.obey();
                 if Instant::now() >= self.next_close {
                     self.close()?;
                 }
@@ -242,6 +248,14 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    /// Orders of the collector; what became of them goes out with the end of the interval.
+    fn obey(&mut self) {
+        let loaded = self.parts.loaded.as_mut();
+        if self.parts.fleet.tend(loaded, &mut self.connections) {
+            self.host_row_at = None;
+        }
     }
 
     fn listen_to_conntrack(&mut self) -> Result<()> {
@@ -388,7 +402,10 @@ impl EventLoop {
         let mut summary = self.connections.close(now);
         self.listen_to_conntrack()?;
         if let Some(gateway) = &mut self.parts.gateway {
-            summary.nats = gateway.close();
+            let nats = gateway.close();
+            if self.parts.fleet.in_force().send_nats {
+                summary.nats = nats;
+            }
         }
         let processes = self.parts.identities.take_rows(now.unix_ms);
         let hosts = self.host_rows(&paths_off);
@@ -478,88 +495,12 @@ impl EventLoop {
         })
     }
 
-    fn report_aggregate(&self) {
-        let metrics = &self.parts.metrics;
-        let losses = self.connections.losses();
-        let (connections, edges) = self.connections.sizes();
-        metrics
-            .aggregate_connections_full_total
-            .set(losses.connections_full);
-        metrics
-            .aggregate_connections_dropped_lost_total
-            .set(losses.connections_lost);
-        metrics
-            .aggregate_edges_dropped_overflow_total
-            .set(losses.edges_overflowed);
-        metrics
-            .aggregate_sightings_dropped_total
-            .set(losses.sightings_dropped);
-        metrics
-            .aggregate_sightings_unsampled_total
-            .set(losses.sightings_unsampled);
-        metrics
-            .aggregate_events_dropped_total
-            .set(losses.events_dropped);
-        metrics
-            .process_identities_dropped_overflow_total
-            .set(self.parts.identities.overflowed());
-        metrics.aggregate_connections.set(connections as u64);
-        metrics.aggregate_edges.set(edges as u64);
-        metrics
-            .aggregate_sample_level
-            .set(u64::from(self.connections.sample_level()));
-    }
-
     /// A batch that was lost may have carried the names of processes that are still in use.
     fn repair_names(&mut self) {
         let lost = self.parts.metrics.batches_lost();
         if lost != self.batches_lost {
             self.batches_lost = lost;
             self.parts.identities.resend();
-        }
-    }
-
-    /// The host row when it is due, or when something an operator must know changed.
-    fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
-        let mut said: Vec<(String, String)> = self
-            .parts
-            .metrics
-            .snapshot()
-            .into_iter()
-            .filter(|(name, _)| name.contains("_dropped_") || name.contains("_evicted_"))
-            .map(|(name, value)| (name, value.to_string()))
-            .collect();
-        said.extend(
-            paths_off
-                .iter()
-                .map(|(peer, _)| (peer.clone(), String::new())),
-        );
-        let due = self
-            .host_row_at
-            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
-        if !due && said == self.host_row_said {
-            return Vec::new();
-        }
-        self.host_row_at = Some(Instant::now());
-        self.host_row_said = said;
-        let mut row = self.parts.host.clone();
-        row.paths_off = paths_off.to_vec();
-        row.counters = self.parts.metrics.snapshot();
-        vec![row]
-    }
-
-    fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
-        let status = Status {
-            pid: std::process::id(),
-            started_ms: self.parts.host.started_ms,
-            written_ms: now.unix_ms,
-            mode: self.parts.host.mode.clone(),
-            plan: self.parts.host.plan.clone(),
-            paths_off,
-            counters: self.parts.metrics.snapshot().into_iter().collect(),
-        };
-        if let Err(error) = status.write(&self.parts.run_dir) {
-            warn!(error:% = error; "status not written");
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod aggregate;
 pub mod batch;
 pub mod event;
 pub mod event_loop;
+pub mod fleet;
 pub mod gateway;
 pub mod metrics;
 pub mod observe;

@@ -1,0 +1,91 @@
+//! What the loop says of itself: gauges, host row, status.
+
+use std::time::Instant;
+
+use log::warn;
+use wire::HostRow;
+
+use super::{EventLoop, HOST_ROW_EVERY};
+use crate::aggregate::Now;
+use crate::status::Status;
+
+impl EventLoop {
+    pub(super) fn report_aggregate(&self) {
+        let metrics = &self.parts.metrics;
+        let losses = self.connections.losses();
+        let (connections, edges) = self.connections.sizes();
+        metrics
+            .aggregate_connections_full_total
+            .set(losses.connections_full);
+        metrics
+            .aggregate_connections_dropped_lost_total
+            .set(losses.connections_lost);
+        metrics
+            .aggregate_edges_dropped_overflow_total
+            .set(losses.edges_overflowed);
+        metrics
+            .aggregate_sightings_dropped_total
+            .set(losses.sightings_dropped);
+        metrics
+            .aggregate_sightings_unsampled_total
+            .set(losses.sightings_unsampled);
+        metrics
+            .aggregate_events_dropped_total
+            .set(losses.events_dropped);
+        metrics
+            .process_identities_dropped_overflow_total
+            .set(self.parts.identities.overflowed());
+        metrics.aggregate_connections.set(connections as u64);
+        metrics.aggregate_edges.set(edges as u64);
+        metrics
+            .aggregate_sample_level
+            .set(u64::from(self.connections.sample_level()));
+    }
+
+    /// The host row when it is due, or when something an operator must know changed.
+    pub(super) fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
+        let mut said: Vec<(String, String)> = self
+            .parts
+            .metrics
+            .snapshot()
+            .into_iter()
+            .filter(|(name, _)| name.contains("_dropped_") || name.contains("_evicted_"))
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
+        said.extend(
+            paths_off
+                .iter()
+                .map(|(peer, _)| (peer.clone(), String::new())),
+        );
+        let due = self
+            .host_row_at
+            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
+        if !due && said == self.host_row_said {
+            return Vec::new();
+        }
+        self.host_row_at = Some(Instant::now());
+        self.host_row_said = said;
+        let mut row = self.parts.host.clone();
+        row.paths_off = paths_off.to_vec();
+        row.plan.extend(self.parts.fleet.row());
+        row.counters = self.parts.metrics.snapshot();
+        vec![row]
+    }
+
+    pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
+        let mut plan = self.parts.host.plan.clone();
+        plan.extend(self.parts.fleet.row());
+        let status = Status {
+            pid: std::process::id(),
+            started_ms: self.parts.host.started_ms,
+            written_ms: now.unix_ms,
+            mode: self.parts.host.mode.clone(),
+            plan,
+            paths_off,
+            counters: self.parts.metrics.snapshot().into_iter().collect(),
+        };
+        if let Err(error) = status.write(&self.parts.run_dir) {
+            warn!(error:% = error; "status not written");
+        }
+    }
+}
