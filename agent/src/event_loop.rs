@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
@@ -36,6 +36,7 @@ use crate::spool;
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const DEVICES: Token = Token(2);
+const ORDERS: Token = Token(3);
 /// A burst of news about devices is answered once.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 /// Filters are looked for this often although no device changed: somebody may have removed them.
@@ -54,7 +55,7 @@ enum Wake {
     Records,
     /// SIGTERM, SIGINT: drain and end. SIGUSR1: close the interval and upload now.
     Signal,
-    /// The tick or the interval is over.
+    /// The tick or the interval is over, devices changed, or orders came.
     Deadline,
 }
 
@@ -193,6 +194,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
 impl EventLoop {
     fn wait(&mut self) -> Result<()> {
         let mut poll = Poll::new().context("make the poll")?;
+        let waker = Waker::new(poll.registry(), ORDERS).context("make a waker")?;
+        self.parts.fleet.post().wake_by(waker);
         let register = |fd: RawFd, token| {
             poll.registry()
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)

@@ -1,4 +1,6 @@
-//! The command line: `serve`, `topology`, `hosts`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `fleet`, `check-config`, `version`.
+
+mod fleet;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -55,6 +57,11 @@ enum Command {
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+    },
+    /// Tell the agents what to leave out: the option, destinations, families, samples
+    Fleet {
+        #[command(subcommand)]
+        command: fleet::FleetCommand,
     },
     /// Check a configuration file and every file it names
     CheckConfig {
@@ -136,6 +143,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             let fleet = source.ask("/api/v1/hosts", |path, _| query::fleet(path))?;
             show(out, format, &fleet, table::hosts)
         }
+        Command::Fleet { command } => fleet::run(command, out),
         Command::CheckConfig { config, format } => {
             let checked = load(&config)?;
             Secrets::load(&checked)?;

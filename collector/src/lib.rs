@@ -25,6 +25,7 @@ pub mod accept;
 pub mod auth;
 pub mod fleet;
 pub mod join;
+pub mod orders;
 pub mod query;
 pub mod remote;
 pub mod store;

@@ -21,6 +21,7 @@ mod joins;
 mod loss;
 mod nat;
 mod observe;
+mod orders;
 mod residue;
 mod scene;
 mod shapes;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         harm::CASES,
         loss::CASES,
         upload::CASES,
+        orders::CASES,
         residue::CASES,
         jail::CASES,
         bad_option::CASES,

@@ -139,6 +139,20 @@ impl Directive {
         take(&mut self.sample_level, &later.sample_level);
     }
 
+    /// Says nothing about a key any more; an unknown one is left out.
+    pub fn clear(&mut self, key: &str) {
+        match key {
+            "option" => self.option = None,
+            "destinations" => self.destinations = None,
+            "sightings" => self.sightings = None,
+            "events" => self.events = None,
+            "nat" => self.nat = None,
+            "sightings_per_interval" => self.sightings_per_interval = None,
+            "sample_level" => self.sample_level = None,
+            _ => {}
+        }
+    }
+
     /// Key and value of everything that is said, in the order of the text.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
@@ -379,6 +393,17 @@ mod tests {
             assert_ne!(text, TEXT, "{from}");
             assert!(Orders::parse(text.as_bytes()).is_err(), "{from} -> {to}");
         }
+    }
+
+    #[test]
+    fn every_key_can_be_taken_back() {
+        let mut directive = Orders::parse(TEXT.as_bytes()).expect("orders").rules[1]
+            .directive
+            .clone();
+        for (key, _) in directive.lines() {
+            directive.clear(key);
+        }
+        assert!(directive.is_empty());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Between the upload thread, which hears from the collector, and the event loop, which obeys.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::Waker;
 
 use super::Signed;
 
@@ -28,6 +30,7 @@ pub struct Post {
     answered: AtomicU64,
     unanswered: AtomicU64,
     inbox: (Sender<Signed>, Receiver<Signed>),
+    waker: OnceLock<Waker>,
 }
 
 impl Post {
@@ -43,6 +46,7 @@ impl Post {
             unanswered: AtomicU64::new(0),
             // One is enough: the collector repeats what was not taken.
             inbox: bounded(1),
+            waker: OnceLock::new(),
         }
     }
 
@@ -77,6 +81,13 @@ impl Post {
     pub fn deliver(&self, signed: Signed) {
         // Full: those before were not looked at yet, and these will come again.
         let _sent = self.inbox.0.try_send(signed);
+        // Without one, or if it fails, the loop looks at its next tick.
+        let _woken = self.waker.get().map(Waker::wake);
+    }
+
+    /// Has the event loop woken when orders come; the first one stays.
+    pub fn wake_by(&self, waker: Waker) {
+        let _first = self.waker.set(waker);
     }
 
     /// Orders that came.

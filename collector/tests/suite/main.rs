@@ -9,5 +9,6 @@ mod crash;
 mod evidence;
 mod hostile;
 mod ingest;
+mod orders;
 mod scenarios;
 mod support;
