@@ -411,7 +411,7 @@ impl EventLoop {
             }
         }
         let processes = self.parts.identities.take_rows(now.unix_ms);
-        let hosts = self.host_rows(&paths_off);
+        let hosts = self.host_rows(&paths_off, Instant::now());
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {
             self.parts.metrics.batch_sealed_total.add(1);
             if self.parts.spool.try_put(sealed).is_err() {
