@@ -11,6 +11,7 @@ mod compress;
 mod content;
 mod edge;
 mod event;
+pub mod export;
 mod fingerprint;
 mod header;
 mod histogram;
