@@ -16,6 +16,7 @@ pub mod config;
 pub mod conntrack;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod filters;
 pub mod host;
 pub mod jail;

@@ -219,6 +219,8 @@ counters! {
     spool_quarantined_files_total,
     /// The part of those whose batches could not be counted.
     spool_quarantined_uncounted_files_total,
+    /// Batches that `waybill-agent receipt` deleted: they arrived by hand.
+    spool_released_total,
     /// Batches in the spool now.
     spool_depth,
     /// Payload bytes in the spool now.
