@@ -304,3 +304,6 @@ fn read_receipt(file: &Path) -> Result<Receipt> {
     };
     read().with_context(|| format!("receipt {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests;

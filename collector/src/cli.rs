@@ -1,5 +1,6 @@
-//! The command line: `serve`, `topology`, `hosts`, `fleet`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `fleet`, `import`, `unpack`, `check-config`, `version`.
 
+mod carried;
 mod fleet;
 
 use std::io::{self, Write};
@@ -63,6 +64,10 @@ enum Command {
         #[command(subcommand)]
         command: fleet::FleetCommand,
     },
+    /// Store what agents exported into files, and write receipts that let them delete it
+    Import(carried::ImportArgs),
+    /// Write what is in an exported file as plain tables, for other programs
+    Unpack(carried::UnpackArgs),
     /// Check a configuration file and every file it names
     CheckConfig {
         /// Configuration file
@@ -144,6 +149,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             show(out, format, &fleet, table::hosts)
         }
         Command::Fleet { command } => fleet::run(command, out),
+        Command::Import(args) => carried::import(&args, out),
+        Command::Unpack(args) => carried::unpack(&args, out),
         Command::CheckConfig { config, format } => {
             let checked = load(&config)?;
             Secrets::load(&checked)?;

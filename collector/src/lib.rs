@@ -24,6 +24,7 @@ pub mod server;
 pub mod accept;
 pub mod auth;
 pub mod fleet;
+pub mod import;
 pub mod join;
 pub mod orders;
 pub mod query;
@@ -32,6 +33,7 @@ pub mod store;
 pub mod table;
 pub mod tls;
 pub mod topology;
+pub mod unpack;
 // Everywhere.
 pub mod escape;
 pub mod time;

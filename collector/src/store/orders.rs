@@ -1,4 +1,4 @@
-//! Orders of the fleet: signed elsewhere, kept and handed out here.
+//! Orders of the fleet, signed elsewhere, kept and handed out here; and the keys of exports.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
@@ -64,6 +64,42 @@ impl Store {
     /// When the database cannot be read.
     pub fn newest_orders(&self) -> Result<Option<SignedOrders>, Error> {
         newest(&self.connection).map_err(|e| Error::sqlite("read", e))
+    }
+}
+
+impl Store {
+    /// The key by which exports of a host are known.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn export_key(&self, host: &[u8; 16]) -> Result<Option<[u8; 32]>, Error> {
+        self.connection
+            .query_row("SELECT key FROM exporter WHERE host = ?1", [host], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(|e| Error::sqlite("read", e))
+    }
+
+    /// Knows exports of a host by this key from now on.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn trust_exports(
+        &mut self,
+        host: &[u8; 16],
+        key: &[u8; 32],
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "INSERT INTO exporter (host, key, trusted_ms) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (host) DO UPDATE SET key = excluded.key,
+                     trusted_ms = excluded.trusted_ms",
+                params![host, key, now_ms],
+            )
+            .map(drop)
+            .map_err(|e| Error::sqlite("write to", e))
     }
 }
 

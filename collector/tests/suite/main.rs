@@ -8,6 +8,7 @@ mod concurrency;
 mod crash;
 mod evidence;
 mod hostile;
+mod import;
 mod ingest;
 mod orders;
 mod scenarios;
