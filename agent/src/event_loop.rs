@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
@@ -23,6 +23,7 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
+use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
@@ -36,6 +37,7 @@ use crate::spool;
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const DEVICES: Token = Token(2);
+const ORDERS: Token = Token(3);
 /// A burst of news about devices is answered once.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 /// Filters are looked for this often although no device changed: somebody may have removed them.
@@ -54,7 +56,7 @@ enum Wake {
     Records,
     /// SIGTERM, SIGINT: drain and end. SIGUSR1: close the interval and upload now.
     Signal,
-    /// The tick or the interval is over.
+    /// The tick or the interval is over, devices changed, or orders came.
     Deadline,
 }
 
@@ -106,6 +108,8 @@ pub struct Parts {
     pub notifier: Notifier,
     /// Spool and upload threads.
     pub spool: spool::Handle,
+    /// Orders of the collector.
+    pub fleet: Fleet,
     /// Process identities.
     pub identities: Identities,
     /// Where identities look.
@@ -176,6 +180,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         parts,
     };
     event_loop.tend_filters();
+    event_loop.obey();
     event_loop.adopt()?;
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close()?;
@@ -196,6 +201,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
 impl EventLoop {
     fn wait(&mut self) -> Result<()> {
         let mut poll = Poll::new().context("make the poll")?;
+        let waker = Waker::new(poll.registry(), ORDERS).context("make a waker")?;
+        self.parts.fleet.post().wake_by(waker);
         let register = |fd: RawFd, token| {
             poll.registry()
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)
@@ -244,6 +251,7 @@ impl EventLoop {
                 self.observe()?;
                 self.listen_to_conntrack()?;
                 self.tend_filters();
+                self.obey();
                 if Instant::now() >= self.next_close {
                     self.close()?;
                 }
@@ -251,6 +259,14 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    /// Orders of the collector; what became of them goes out with the end of the interval.
+    fn obey(&mut self) {
+        let loaded = self.parts.loaded.as_mut();
+        if self.parts.fleet.tend(loaded, &mut self.connections) {
+            self.host_row_at = None;
+        }
     }
 
     fn listen_to_conntrack(&mut self) -> Result<()> {
@@ -401,10 +417,13 @@ impl EventLoop {
         let mut summary = self.connections.close(now);
         self.listen_to_conntrack()?;
         if let Some(gateway) = &mut self.parts.gateway {
-            summary.nats = gateway.close();
+            let nats = gateway.close();
+            if self.parts.fleet.in_force().send_nats {
+                summary.nats = nats;
+            }
         }
         let processes = self.parts.identities.take_rows(now.unix_ms);
-        let hosts = self.host_rows(&paths_off);
+        let hosts = self.host_rows(&paths_off, Instant::now());
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {
             self.parts.metrics.batch_sealed_total.add(1);
             if self.parts.spool.try_put(sealed).is_err() {

@@ -13,6 +13,7 @@ use wire::HostRow;
 use crate::config::{self, Config, Credentials, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
@@ -55,7 +56,12 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
-    let (loaded, records) = apply(&mut plan, &facts, &config).unzip();
+    let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
+    let metrics = Arc::new(Metrics::default());
+    // Before the programs run, so that a restart does not write what is forbidden.
+    let mut fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
+    let (loaded, records) = apply(&mut plan, &facts, &config, &fleet).unzip();
+    fleet.loaded();
     let observer = observe(&mut plan, &facts, &config);
     let lister = list(&mut plan, &config, loaded.is_some());
     let gateway = open_gateway(&mut plan, &config);
@@ -71,9 +77,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let seccomp = plan.jail.seccomp.mode.value.name();
     ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
 
-    let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
-    let metrics = Arc::new(Metrics::default());
     let bounds = spool::Bounds {
         max_bytes: config.spool.max_bytes.bytes(),
         max_age: config.spool.max_age,
@@ -82,7 +86,8 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .context("open the spool")
         .or_exit(Exit::Spool)?;
     let upload = config.upload.as_ref().map(upload_settings);
-    let threads = spool::Handle::start(&jailed, queue, upload, Arc::clone(&metrics))
+    let counters = Arc::clone(&metrics);
+    let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
         .or_exit(Exit::Runtime)?;
 
     let drained = event_loop::run(Parts {
@@ -102,6 +107,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         limits: config.limits.clone(),
         run_dir: RUN_DIR.into(),
         spool: threads,
+        fleet,
         loaded,
         observer,
         records,
@@ -164,7 +170,12 @@ fn announce(config: &Config, plan: &Plan) {
 
 /// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
 /// the host, and why.
-fn apply(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<(Loaded, Records)> {
+fn apply(
+    plan: &mut Plan,
+    facts: &HostFacts,
+    config: &Config,
+    fleet: &Fleet,
+) -> Option<(Loaded, Records)> {
     // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
     if plan.mode.value != Mode::TcClone
         && let Err(error) = filters::clean()
@@ -175,7 +186,7 @@ fn apply(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<(Loaded,
         return None;
     }
     // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
-    let done = loader::apply(plan, config).and_then(|loaded| {
+    let done = loader::apply(plan, config, fleet.in_force()).and_then(|loaded| {
         let records = loaded.as_ref().map(Records::open).transpose()?;
         Ok(loaded.zip(records))
     });
@@ -278,11 +289,7 @@ fn lock(path: &Path) -> Result<File> {
 
 fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
     HostRow {
-        hostname: config
-            .agent
-            .hostname
-            .clone()
-            .unwrap_or_else(|| facts.hostname.clone()),
+        hostname: hostname(config, facts),
         kernel: facts.kernel.clone(),
         agent: VERSION.to_owned(),
         mode: plan.mode.value.name().to_owned(),
@@ -292,6 +299,24 @@ fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
         counters: Vec::new(),
         started_ms: host::clock::unix_ms(),
     }
+}
+
+fn hostname(config: &Config, facts: &HostFacts) -> String {
+    let own = config.agent.hostname.clone();
+    own.unwrap_or_else(|| facts.hostname.clone())
+}
+
+/// Reads the orders that this host had.
+fn open_fleet(
+    config: &Config,
+    facts: &HostFacts,
+    plan: &Plan,
+    host_id: [u8; 16],
+    metrics: &Arc<Metrics>,
+) -> Fleet {
+    let id = format!("{:032x}", u128::from_be_bytes(host_id));
+    let names = [hostname(config, facts), id];
+    Fleet::open((config, plan), &names, STATE_DIR.into(), metrics)
 }
 
 fn not_stored() -> Result<()> {

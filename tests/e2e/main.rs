@@ -24,6 +24,7 @@ mod loss;
 mod nat;
 mod neighbours;
 mod observe;
+mod orders;
 mod packages;
 mod residue;
 mod scene;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         neighbours::CASES,
         loss::CASES,
         upload::CASES,
+        orders::CASES,
         residue::CASES,
         jail::CASES,
         abilities::CASES,

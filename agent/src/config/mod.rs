@@ -47,6 +47,8 @@ pub struct Config {
     pub spool: Spool,
     /// `[upload]`; without it batches only go to the spool.
     pub upload: Option<Upload>,
+    /// `[fleet] public_key_file`: the key that signs orders; without it none are taken.
+    pub orders_key: Option<[u8; crate::orders::KEY_BYTES]>,
     /// `[[service]]`, in the operator's order: the first match wins.
     pub services: Vec<ServiceRule>,
     /// `[log]`

@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) spool: RawSpool,
     /// `None` when the section is absent.
     pub(super) upload: Option<RawUpload>,
+    pub(super) orders_key_file: Option<At<String>>,
     pub(super) services: Vec<RawService>,
     pub(super) log_level: Option<At<String>>,
 }
@@ -122,6 +123,7 @@ impl Raw {
             limits: limits(&mut root, problems),
             spool: spool(&mut root, problems),
             upload: upload(&mut root, problems),
+            orders_key_file: single(&mut root, problems, "fleet", "public_key_file"),
             services: root
                 .sections(problems, "service")
                 .into_iter()

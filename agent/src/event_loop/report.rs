@@ -96,7 +96,11 @@ impl EventLoop {
     }
 
     /// The host row when it is due, or when something an operator must know changed.
-    pub(super) fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
+    pub(super) fn host_rows(
+        &mut self,
+        paths_off: &[(String, String)],
+        at: Instant,
+    ) -> Vec<HostRow> {
         let mut said: Vec<(String, String)> = self
             .parts
             .metrics
@@ -112,25 +116,28 @@ impl EventLoop {
         );
         let due = self
             .host_row_at
-            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
+            .is_none_or(|last| at.duration_since(last) >= HOST_ROW_EVERY);
         if !due && said == self.host_row_said {
             return Vec::new();
         }
-        self.host_row_at = Some(Instant::now());
+        self.host_row_at = Some(at);
         self.host_row_said = said;
         let mut row = self.parts.host.clone();
         row.paths_off = paths_off.to_vec();
+        row.plan.extend(self.parts.fleet.row());
         row.counters = self.parts.metrics.snapshot();
         vec![row]
     }
 
     pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
+        let mut plan = self.parts.host.plan.clone();
+        plan.extend(self.parts.fleet.row());
         let status = Status {
             pid: std::process::id(),
             started_ms: self.parts.host.started_ms,
             written_ms: now.unix_ms,
             mode: self.parts.host.mode.clone(),
-            plan: self.parts.host.plan.clone(),
+            plan,
             paths_off,
             counters: self.parts.metrics.snapshot().into_iter().collect(),
         };
