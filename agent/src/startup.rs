@@ -72,11 +72,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .or_exit(Exit::Jail)?;
     let capabilities = jailed.capabilities().to_string();
     let seccomp = plan.jail.seccomp.mode.value.name();
-    if config.log.file
-        && let Err(error) = output.use_file(Path::new(LOG_FILE))
-    {
-        ::log::warn!(error:% = error; "log file not used");
-    }
+    use_log_file(&config, &output);
     ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
 
     let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
@@ -167,6 +163,15 @@ fn announce(config: &Config, plan: &Plan) {
     }
     for (name, decision) in plan.rows() {
         ::log::info!(name = name.as_str(), decision = decision.as_str(); "planned");
+    }
+}
+
+/// Leaves standard error, where the configuration says so.
+fn use_log_file(config: &Config, output: &log::Output) {
+    if config.log.file
+        && let Err(error) = output.use_file(Path::new(LOG_FILE))
+    {
+        ::log::warn!(error:% = error; "log file not used");
     }
 }
 
