@@ -29,6 +29,8 @@ use crate::{filters, host, log, plan, spool, upload};
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
+/// Inside the jail: the log, where the configuration asks for a file.
+const LOG_FILE: &str = "/var/lib/waybill/agent.log";
 /// Inside the jail: held by the one agent that runs here.
 const LOCK_FILE: &str = "/run/waybill-agent.lock";
 
@@ -40,7 +42,8 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
     let mut config = load(file).or_exit(Exit::Usage)?;
     config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);
-    log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
+    let output = log::Output::stderr();
+    log::init(config.log.level, Box::new(output.clone())).or_exit(Exit::Runtime)?;
     let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
@@ -75,6 +78,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .or_exit(Exit::Jail)?;
     let capabilities = jailed.capabilities().to_string();
     let seccomp = plan.jail.seccomp.mode.value.name();
+    use_log_file(&config, &output);
     ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
 
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
@@ -165,6 +169,15 @@ fn announce(config: &Config, plan: &Plan) {
     }
     for (name, decision) in plan.rows() {
         ::log::info!(name = name.as_str(), decision = decision.as_str(); "planned");
+    }
+}
+
+/// Leaves standard error, where the configuration says so.
+fn use_log_file(config: &Config, output: &log::Output) {
+    if config.log.file
+        && let Err(error) = output.use_file(Path::new(LOG_FILE))
+    {
+        ::log::warn!(error:% = error; "log file not used");
     }
 }
 

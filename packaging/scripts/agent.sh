@@ -15,7 +15,8 @@ before_files_go() {
 after_files_went() {
   # What the agent and whoever added BTF packs wrote beside the packaged files.
   rm -rf "$ROOTFS/usr/share/waybill/btf" "$ROOTFS/run"
-  rm -f "$ROOTFS"/etc/.*.new /var/log/waybill-agent.log /var/log/waybill-agent.log.1
+  rm -f "$ROOTFS"/etc/.*.new "$ROOTFS"/var/lib/waybill/agent.log*
+  rm -f /var/log/waybill-agent.log /var/log/waybill-agent.log.1
   rmdir "$ROOTFS/usr/share/waybill" "$ROOTFS/usr/share" "$ROOTFS/usr" "$ROOTFS/etc" 2>/dev/null || true
   # Spool and host id stay; where there are none, nothing stays.
   remove_empty

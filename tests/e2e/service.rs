@@ -10,12 +10,20 @@ use tests::lab::agent::{AGENT, Agent, STOP_DEADLINE, Settings};
 
 use crate::case::Case;
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "service::a_service_manager_hears_ready_alive_and_stopping",
-    needs: &[],
-    alone: false,
-    run: told,
-}];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "service::a_service_manager_hears_ready_alive_and_stopping",
+        needs: &[],
+        alone: false,
+        run: told,
+    },
+    Case {
+        name: "service::a_log_file_takes_every_line_of_the_confined_agent",
+        needs: &[],
+        alone: false,
+        run: logged,
+    },
+];
 
 /// How long the agent may take for its next word, on a busy machine.
 const WORD: Duration = Duration::from_secs(30);
@@ -57,4 +65,22 @@ fn expect(manager: &UnixDatagram, begin: &str) -> Result<()> {
         }
         ensure!(said == "WATCHDOG=1", "{said:?} instead of {begin:?}");
     }
+}
+
+fn logged(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let settings = Settings::default().with("log.file", "true")?;
+    let mut agent = Agent::start_on(lab, &host, None, &settings)?;
+    let said = agent.running()?.errors()?;
+    agent.stop()?;
+    let log = std::fs::read_to_string(agent.rootfs().join("var/lib/waybill/agent.log"))?;
+    for word in ["msg=confined", "msg=ending", "msg=drained"] {
+        ensure!(log.contains(word), "no {word} in {log}");
+        ensure!(!said.contains(word), "{word} on standard error: {said}");
+    }
+    ensure!(
+        said.contains("msg=planned"),
+        "the start is not told: {said}"
+    );
+    Ok(())
 }

@@ -289,6 +289,8 @@ pub struct ServiceRule {
 pub struct Log {
     /// Lines below this level are not written.
     pub level: ::log::LevelFilter,
+    /// Once confined, write to a file in the jail instead of standard error.
+    pub file: bool,
 }
 
 /// Why a configuration is not taken: every mistake that was found.

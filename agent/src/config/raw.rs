@@ -19,7 +19,14 @@ pub(super) struct Raw {
     pub(super) upload: Option<RawUpload>,
     pub(super) orders_key_file: Option<At<String>>,
     pub(super) services: Vec<RawService>,
-    pub(super) log_level: Option<At<String>>,
+    pub(super) log: RawLog,
+}
+
+/// `[log]`
+#[derive(Debug, Default)]
+pub(super) struct RawLog {
+    pub(super) level: Option<At<String>>,
+    pub(super) file: Option<At<bool>>,
 }
 
 /// `[agent]`
@@ -129,7 +136,7 @@ impl Raw {
                 .into_iter()
                 .map(|s| service(s, problems))
                 .collect(),
-            log_level: single(&mut root, problems, "log", "level"),
+            log: log(&mut root, problems),
         };
         root.finish(problems);
         Some(raw)
@@ -160,6 +167,16 @@ fn single(
     let value = section.string(problems, key);
     section.finish(problems);
     value
+}
+
+fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawLog {
+    let mut section = root.section(problems, "log");
+    let raw = RawLog {
+        level: section.string(problems, "level"),
+        file: section.boolean(problems, "file"),
+    };
+    section.finish(problems);
+    raw
 }
 
 fn option(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawOption {

@@ -61,7 +61,8 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
             .and_then(|file| files.orders_key(&file, problems)),
         services: services(raw.services, problems),
         log: Log {
-            level: value(raw.log_level, ::log::LevelFilter::Info, problems, level),
+            level: value(raw.log.level, ::log::LevelFilter::Info, problems, level),
+            file: raw.log.file.is_some_and(|file| file.value),
         },
         warnings: files.take_warnings(),
     }

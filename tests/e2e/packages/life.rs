@@ -227,13 +227,7 @@ pub(super) fn run(lab: &Lab, name: &str, way: Way) -> Result<()> {
         "going back made another host"
     );
 
-    // Without a service manager the script itself starts a killed agent again.
-    let killed = on.agent()?;
-    kill(Pid::from_raw(killed), Signal::SIGKILL)?;
-    wait_for(SERVICE, "another agent after a kill", || {
-        ensure!(on.running()? != killed, "none yet");
-        Ok(())
-    })?;
+    comes_back(&on)?;
     let held = Objects::held_by(on.agent()?)?;
     on.remove("waybill-agent")?;
     ensure!(on.agent().is_err(), "the agent runs without its package");
@@ -248,16 +242,32 @@ pub(super) fn run(lab: &Lab, name: &str, way: Way) -> Result<()> {
         on.running()
             .context("a removed agent that comes back starts with what was kept")?;
     }
-    on.purge("waybill-agent")?;
-    for operators in ["agent.toml.rpmsave", "fleet.key", "ca.pem", "token"] {
-        fs::remove_file(on.root.path("etc/waybill").join(operators)).ok();
-    }
-    fs::remove_dir(on.root.path("etc/waybill")).ok();
+    purge(&on)?;
     collectors(&on)?;
     let left = changes(&files, &on.root.files()?);
     ensure!(left.is_empty(), "left behind: {left:#?}");
     ensure!(mounts == on.root.mounts()?, "mounts are left");
     kernel.wait_same(lab, &[client])
+}
+
+/// Without a service manager the script itself starts a killed agent again.
+fn comes_back(on: &Installed<'_>) -> Result<()> {
+    let killed = on.agent()?;
+    kill(Pid::from_raw(killed), Signal::SIGKILL)?;
+    wait_for(SERVICE, "another agent after a kill", || {
+        ensure!(on.running()? != killed, "none yet");
+        Ok(())
+    })
+}
+
+/// Removes the agent with its state, and then what the operator made.
+fn purge(on: &Installed<'_>) -> Result<()> {
+    on.purge("waybill-agent")?;
+    for operators in ["agent.toml.rpmsave", "fleet.key", "ca.pem", "token"] {
+        fs::remove_file(on.root.path("etc/waybill").join(operators)).ok();
+    }
+    fs::remove_dir(on.root.path("etc/waybill")).ok();
+    Ok(())
 }
 
 /// What an operator writes after the first installation.
