@@ -14,6 +14,7 @@ mod connection;
 mod containers;
 mod copies;
 mod demo;
+mod export;
 mod filters;
 mod harm;
 mod jail;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         harm::CASES,
         loss::CASES,
         upload::CASES,
+        export::CASES,
         orders::CASES,
         residue::CASES,
         jail::CASES,
