@@ -15,6 +15,7 @@ mod connection;
 mod containers;
 mod copies;
 mod demo;
+mod export;
 mod filters;
 mod harm;
 mod jail;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         neighbours::CASES,
         loss::CASES,
         upload::CASES,
+        export::CASES,
         orders::CASES,
         residue::CASES,
         jail::CASES,
