@@ -12,7 +12,7 @@ use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::host::{self, Fact, HostFacts};
-use crate::jail::calls;
+use crate::jail::{Seen, calls};
 use crate::plan::{self, Family, Mode, Plan, Seccomp, SeccompMode, Until};
 use crate::reports::{self, VERSION};
 use crate::spool::{self, Stat};
@@ -28,6 +28,8 @@ struct Report {
     jail: JailPart,
     /// What a running agent last said of itself.
     running: Option<Status>,
+    /// What confines it, as the kernel shows it now.
+    confined: Option<Seen>,
     spool: Option<Stat>,
     warnings: Vec<String>,
 }
@@ -97,12 +99,15 @@ fn examine(file: &Path) -> Report {
     let facts = host::probe(&config);
     let plan = plan::decide(&facts, &config);
     let running = running(&config.agent.rootfs);
+    let confined = running.as_ref().map(|status| Seen::of(status.pid));
+    let mut warnings = warnings(&config, &problems, &facts, &plan, running.as_ref());
+    warnings.extend(unconfined(running.as_ref(), confined.as_ref()));
     let spool = spool::read_only(&reports::spool_path(&config.agent.rootfs))
         .and_then(|reader| reader.stat())
         .ok();
     Report {
         version: VERSION,
-        warnings: warnings(&config, &problems, &facts, &plan, running.as_ref()),
+        warnings,
         config: ConfigPart {
             file: file.to_owned(),
             problems,
@@ -111,6 +116,7 @@ fn examine(file: &Path) -> Report {
         plan: plan.rows(),
         jail: JailPart::of(&config, &plan),
         running,
+        confined: confined.and_then(Result::ok),
         spool,
     }
 }
@@ -198,6 +204,26 @@ fn warnings(
         warnings.push(format!("the option is off towards {peer}: {why}"));
     }
     warnings
+}
+
+/// What a running agent said of its jail, against what the kernel says now.
+fn unconfined(running: Option<&Status>, confined: Option<&anyhow::Result<Seen>>) -> Vec<String> {
+    match (running.and_then(|status| status.jail.as_ref()), confined) {
+        (Some(said), Some(Ok(seen))) => {
+            let differences = seen.differences(said).into_iter();
+            differences
+                .map(|one| {
+                    format!("the running agent is confined otherwise than it said: it {one}")
+                })
+                .collect()
+        }
+        (_, Some(Err(error))) => {
+            vec![format!(
+                "what confines the running agent cannot be read: {error:#}"
+            )]
+        }
+        (None, Some(Ok(_))) | (_, None) => Vec::new(),
+    }
 }
 
 impl JailPart {
@@ -321,6 +347,9 @@ impl Report {
                 status.pid, status.mode
             ),
         });
+        if let Some(seen) = &self.confined {
+            push_confined(lines, seen);
+        }
         if let Some(stat) = &self.spool {
             lines.push(String::new());
             lines.push("spool".into());
@@ -331,6 +360,28 @@ impl Report {
             );
         }
     }
+}
+
+/// What the kernel shows of the running agent.
+fn push_confined(lines: &mut Vec<String>, seen: &Seen) {
+    let groups = match seen.groups.as_str() {
+        "" => "none",
+        groups => groups,
+    };
+    let rows = [
+        ("user", format!("{}, further groups: {groups}", seen.uid)),
+        ("capabilities", seen.capabilities.clone()),
+        ("can gain", seen.gainable.clone()),
+        ("no_new_privs", seen.no_new_privs.to_string()),
+        ("system calls", seen.seccomp.clone()),
+    ];
+    let mounts = seen.mounts.iter();
+    let mounts = mounts.map(|one| (one.at.as_str(), format!("{}, {}", one.kind, one.options)));
+    section(
+        lines,
+        "what confines it now, as the kernel shows it",
+        rows.into_iter().chain(mounts),
+    );
 }
 
 /// A heading and aligned lines below it.

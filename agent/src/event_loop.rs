@@ -25,6 +25,7 @@ use crate::config::Limits;
 use crate::event::Connection;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
+use crate::jail::Seen;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -118,6 +119,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Host row without what changes.
     pub host: HostRow,
+    /// What confines the agent.
+    pub seen: Seen,
     /// Ids of host and run.
     pub ids: ([u8; 16], [u8; 16]),
     /// What this host cannot measure.
@@ -389,10 +392,7 @@ impl EventLoop {
         let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
         let now = now()?;
         if let Some(lister) = &mut self.parts.lister {
-            let listeners = &loaded.maps.listeners;
-            events.extend(lister.adopt(now, |netns, port, process| {
-                kernel::tell_listener(listeners, netns, port, process);
-            }));
+            events.extend(lister.take_adopted());
         }
         self.parts.metrics.record_dropped_invalid_total.add(invalid);
         self.parts

@@ -11,6 +11,7 @@ pub mod calls;
 mod privilege;
 mod root;
 mod seccomp;
+mod seen;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ use crate::plan::{Plan, Until};
 pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
 pub use root::{try_mounts, with_tracefs};
 pub use seccomp::{install as install_seccomp, try_seccomp};
+pub use seen::{Mount, Seen};
 
 /// Inside the jail: where the spool and the host id live.
 pub const STATE_DIR: &str = "/var/lib/waybill";
@@ -47,6 +49,7 @@ pub struct Entered {
 #[derive(Debug)]
 pub struct Jailed {
     capabilities: Capabilities,
+    seen: Seen,
 }
 
 impl Jailed {
@@ -54,6 +57,12 @@ impl Jailed {
     #[must_use]
     pub const fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// Everything that confines the process, as read back from the kernel.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        &self.seen
     }
 }
 
@@ -63,10 +72,18 @@ impl Jailed {
 /// Names the step that failed.
 pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
     require_one_thread()?;
-    let rootfs = root::check(&config.agent.rootfs, &plan.jail.mounts)
-        .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
+    let rootfs = root::check(
+        &config.agent.rootfs,
+        &plan.jail.mounts,
+        plan.jail.user.value,
+    )
+    .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
     root::refresh_name_files(&rootfs)?;
-    let left_out = root::mount_all(&rootfs, &plan.jail.mounts)?;
+    let mut left_out = Vec::new();
+    if let Err(error) = privilege::set_oom_score_adj(config.jail.oom_score_adj) {
+        left_out.push(format!("oom_score_adj: {error:#}"));
+    }
+    left_out.extend(root::mount_all(&rootfs, &plan.jail.mounts)?);
     let how = root::make_root(&rootfs)?;
     Ok(Entered { how, left_out })
 }
@@ -78,7 +95,7 @@ impl Entered {
         self.how.name()
     }
 
-    /// Optional mounts that could not be made, with their errors.
+    /// What is optional and could not be done, with its errors.
     #[must_use]
     pub fn left_out(&self) -> &[String] {
         &self.left_out
@@ -105,13 +122,17 @@ impl Entered {
                 root::unmount(&Path::new("/").join(mount.target))?;
             }
         }
+        root::forbid_links(Path::new(PROC_DIR))?;
+        let uid = plan.jail.user.value;
+        root::give(&plan.jail.mounts, uid)?;
         privilege::limit_resources()?;
-        let capabilities = privilege::drop_all_but(plan.jail.capability_set())?;
+        let capabilities = privilege::drop_all_but(plan.jail.capability_set(), uid)?;
         // Last, because it refuses what the steps above do.
         seccomp::install(&plan.jail.seccomp)
             .and_then(|()| seccomp::read_back(&plan.jail.seccomp))
             .context("filter system calls")?;
-        Ok(Jailed { capabilities })
+        let seen = Seen::own().context("read back what confines the agent")?;
+        Ok(Jailed { capabilities, seen })
     }
 }
 

@@ -196,6 +196,8 @@ pub struct JailNeeds {
     pub capabilities: Vec<(Capability, String)>,
     /// Mounts inside the root directory, in the order in which they are made.
     pub mounts: Vec<JailMount>,
+    /// User and group after loading; 0 is root.
+    pub user: Choice<u32>,
     /// System calls kept after loading.
     pub seccomp: Seccomp,
 }
@@ -392,6 +394,10 @@ impl Plan {
             ("discovery", look(&self.discovery)),
             ("snapshot", look(&self.snapshot)),
             ("nat", on(&self.nat)),
+            ("user", {
+                let user = &self.jail.user;
+                format!("{}: {}", user.value, user.reason)
+            }),
             ("seccomp", {
                 let mode = &self.jail.seccomp.mode;
                 format!("{}: {}", mode.value.name(), mode.reason)

@@ -17,6 +17,7 @@ use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
+use crate::kernel;
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -66,10 +67,10 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let (loaded, records) = apply(&mut plan, &facts, &config, &fleet).unzip();
     fleet.loaded();
     let observer = observe(&mut plan, &facts, &config);
-    let lister = list(&mut plan, &config, loaded.is_some());
+    let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
     for left_out in entered.left_out() {
-        ::log::warn!(error = left_out.as_str(); "mount left out");
+        ::log::warn!(error = left_out.as_str(); "left out");
     }
     let how = entered.how();
     let jailed = entered
@@ -96,6 +97,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
 
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
+        seen: jailed.seen().clone(),
         identities: Identities::new(
             config.limits.processes as usize,
             config.services.clone(),
@@ -239,11 +241,16 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
 }
 
 /// Opens the lists of sockets that stand in for iterators, where the plan says so.
-fn list(plan: &mut Plan, config: &Config, loaded: bool) -> Option<Lister> {
-    if !loaded || !plan.lists_sockets() {
-        return None;
-    }
-    match Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR))) {
+fn list(plan: &mut Plan, config: &Config, loaded: Option<&Loaded>) -> Option<Lister> {
+    let loaded = loaded.filter(|_| plan.lists_sockets())?;
+    let opened = Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR)));
+    let adopted = opened.and_then(|mut lister| {
+        lister.adopt(event_loop::now()?, |netns, port, process| {
+            kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
+        });
+        Ok(lister)
+    });
+    match adopted {
         Ok(lister) => Some(lister),
         Err(error) => {
             let reason = format!("{error:#}");

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::jail::Seen;
+
 /// Name of the file below the run directory.
 pub const FILE: &str = "status.json";
 
@@ -24,6 +26,9 @@ pub struct Status {
     pub plan: Vec<(String, String)>,
     /// Peers for which the option is off, and why.
     pub paths_off: Vec<(String, String)>,
+    /// What confined the agent when it began to measure, as it read it back from the kernel.
+    #[serde(default)]
+    pub jail: Option<Seen>,
     /// Every counter of the agent.
     pub counters: std::collections::BTreeMap<String, u64>,
 }

@@ -1,11 +1,14 @@
 //! What the running agent sees and may do.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use tests::lab::Lab;
-use tests::lab::agent::{Agent, Settings};
+use tests::lab::agent::{Agent, FLEET_KEY, Settings};
 
 use crate::case::Case;
 
@@ -23,6 +26,12 @@ pub(crate) const CASES: &[Case] = &[
         run: privileges,
     },
     Case {
+        name: "jail::doctor_shows_what_the_kernel_shows_of_the_running_agent",
+        needs: &[],
+        alone: false,
+        run: told,
+    },
+    Case {
         name: "jail::system_calls_are_filtered_as_doctor_says",
         needs: &[],
         alone: false,
@@ -30,31 +39,36 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-/// Places where the agent mounts or keeps something: their content is not the manifest's.
-const MOUNTED: [&str; 6] = [
-    "proc",
-    "sys/devices/system/cpu",
-    "sys/fs/cgroup",
-    "run",
-    "tmp",
-    "var/lib/waybill",
+/// Places where the agent mounts something, with its file system where that is certain, and whether
+/// it can be written: their content is not the manifest's.
+const MOUNTED: [(&str, Option<&str>, bool); 7] = [
+    ("dev/null", None, false),
+    ("proc", Some("proc"), false),
+    ("run", None, true),
+    ("sys/devices/system/cpu", Some("sysfs"), false),
+    ("sys/fs/cgroup", Some("cgroup2"), false),
+    ("tmp", Some("tmpfs"), true),
+    ("var/lib/waybill", None, true),
 ];
+
+/// The user that an agent becomes if its configuration does not say otherwise.
+const UID: u32 = 60_742;
 
 fn sees(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
     let agent = Agent::start_on(lab, &host, None, &Settings::default())?;
     let root = PathBuf::from(format!("/proc/{}/root", agent.pid()?));
-    let listed: BTreeSet<PathBuf> = rootfs::Manifest::current()?
-        .entries
-        .into_iter()
-        .map(|entry| entry.path)
-        .collect();
+    let entries = rootfs::Manifest::current()?.entries;
+    for entry in &entries {
+        looks_as_listed(&root, entry)?;
+    }
+    let listed: BTreeSet<PathBuf> = entries.into_iter().map(|entry| entry.path).collect();
     let mut left = vec![root.clone()];
     let mut seen = BTreeSet::new();
     while let Some(directory) = left.pop() {
         for entry in std::fs::read_dir(&directory)?.flatten() {
             let path = entry.path().strip_prefix(&root)?.to_owned();
-            if entry.file_type()?.is_dir() && !MOUNTED.iter().any(|m| path == Path::new(m)) {
+            if entry.file_type()?.is_dir() && !is_mounted(&path) {
                 left.push(entry.path());
             }
             seen.insert(path);
@@ -68,6 +82,77 @@ fn sees(lab: &Lab) -> Result<()> {
         let planted = std::fs::write(root.join(path).join("x"), "");
         ensure!(planted.is_err(), "{path} can be written");
     }
+    mounts_are_listed(&agent)
+}
+
+fn is_mounted(path: &Path) -> bool {
+    MOUNTED.iter().any(|(at, ..)| path == Path::new(at))
+}
+
+/// Kind, permissions and owner of one entry.
+fn looks_as_listed(root: &Path, entry: &rootfs::Entry) -> Result<()> {
+    let shown = entry.path.display();
+    let metadata = std::fs::symlink_metadata(root.join(&entry.path))
+        .with_context(|| format!("{shown} is not there"))?;
+    let (right_kind, mode) = match entry.kind {
+        rootfs::Kind::Directory { mode } => (metadata.is_dir(), Some(mode)),
+        // A device is mounted to the place of a file.
+        rootfs::Kind::File { mode, .. } => {
+            (metadata.is_file() || is_mounted(&entry.path), Some(mode))
+        }
+        rootfs::Kind::Symlink { .. } => (metadata.is_symlink(), None),
+    };
+    ensure!(right_kind, "{shown} is {:?}", metadata.file_type());
+    let mounted = MOUNTED.iter().find(|(at, ..)| entry.path == Path::new(at));
+    let owner = match mounted {
+        Some((_, _, true)) => UID,
+        _ => 0,
+    };
+    let ids = (metadata.uid(), metadata.gid());
+    ensure!(ids == (owner, owner), "{shown} belongs to {ids:?}");
+    let is = metadata.mode() & 0o7777;
+    // What is mounted read-only brings its own.
+    let listed = mode.filter(|_| mounted.is_none_or(|(_, _, writable)| *writable));
+    ensure!(
+        listed.is_none_or(|mode| mode == is),
+        "{shown} has mode {is:o}"
+    );
+    Ok(())
+}
+
+/// The mount table of the agent: the root directory and what the manifest says, each as inert as it
+/// can be.
+fn mounts_are_listed(agent: &Agent) -> Result<()> {
+    let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", agent.pid()?))?;
+    let mut places = BTreeSet::new();
+    for line in table.lines() {
+        let (own, file_system) = line.split_once(" - ").context("as in proc(5)")?;
+        let mut fields = own.split(' ').skip(4);
+        let (at, options) = (fields.next().context("a place")?, fields.next());
+        let options: Vec<&str> = options.context("options")?.split(',').collect();
+        let at = at.trim_start_matches('/');
+        let (kind, writable) = match MOUNTED.iter().find(|(place, ..)| *place == at) {
+            Some((_, kind, writable)) => (*kind, *writable),
+            None => (None, false),
+        };
+        ensure!(
+            at.is_empty() || is_mounted(Path::new(at)),
+            "mounted: {line}"
+        );
+        ensure!(
+            kind.is_none_or(|kind| file_system.starts_with(kind)),
+            "{line}"
+        );
+        ensure!(options.contains(&"rw") == writable, "{line}");
+        ensure!(
+            options.contains(&"nosuid") && options.contains(&"noexec"),
+            "{line}"
+        );
+        ensure!(options.contains(&"nodev") == (at != "dev/null"), "{line}");
+        ensure!(at != "proc" || options.contains(&"nosymfollow"), "{line}");
+        ensure!(places.insert(at), "{at} is mounted twice");
+    }
+    ensure!(places.len() == MOUNTED.len() + 1, "mounted are {places:?}");
     Ok(())
 }
 
@@ -75,27 +160,90 @@ fn privileges(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
     let agent = Agent::start_on(lab, &host, None, &Settings::default())?;
     let process = agent.pid()?;
+    let mut threads = 0;
     for entry in std::fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
+        threads += 1;
         let status = std::fs::read_to_string(entry.path().join("status"))?;
-        let field = |name: &str| -> Result<&str> {
-            let line = status.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_whitespace().nth(1))
-                .context("a field of every kernel")
+        let field = |name: &str| -> Result<Vec<&str>> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let line = line.with_context(|| format!("no {name} in {status}"))?;
+            Ok(line.split_whitespace().collect())
         };
-        ensure!(field("NoNewPrivs:")? == "1", "new privileges are possible");
-        let effective = u64::from_str_radix(field("CapEff:")?, 16)?;
-        let bounding = u64::from_str_radix(field("CapBnd:")?, 16)?;
+        ensure!(
+            field("NoNewPrivs:")? == ["1"],
+            "new privileges are possible"
+        );
+        ensure!(field("Seccomp:")? == ["2"], "system calls are not filtered");
+        let uid = UID.to_string();
+        for name in ["Uid:", "Gid:"] {
+            ensure!(
+                field(name)? == [uid.as_str(); 4],
+                "{name} {:?}",
+                field(name)?
+            );
+        }
+        ensure!(
+            field("Groups:")?.is_empty(),
+            "groups {:?}",
+            field("Groups:")?
+        );
         // CAP_NET_ADMIN reads sockets and BPF maps, CAP_SYS_PTRACE names of others' programs;
         // CAP_BPF and CAP_PERFMON where the kernel has them.
         let kept = 1 << 12 | 1 << 19 | 1 << 38 | 1 << 39;
+        for (name, may) in [
+            ("CapEff:", kept),
+            ("CapPrm:", kept),
+            ("CapInh:", 0),
+            ("CapBnd:", 0),
+            ("CapAmb:", 0),
+        ] {
+            let set = u64::from_str_radix(field(name)?[0], 16)?;
+            ensure!(set & !may == 0, "{name} {set:x}");
+        }
+    }
+    ensure!(threads >= 2, "only {threads} threads were looked at");
+    nothing_leads_out(lab, &agent)
+}
+
+/// Descriptors, working directory and environment of the running agent.
+fn nothing_leads_out(lab: &Lab, agent: &Agent) -> Result<()> {
+    let own = PathBuf::from(format!("/proc/{}", agent.pid()?));
+    let inside = std::fs::metadata(own.join("root"))?;
+    let working = std::fs::metadata(own.join("cwd"))?;
+    ensure!(
+        (inside.dev(), inside.ino()) == (working.dev(), working.ino()),
+        "its working directory is not its root"
+    );
+    for entry in std::fs::read_dir(own.join("fd"))?.flatten() {
+        let number: u32 = entry.file_name().to_string_lossy().parse()?;
+        let metadata = std::fs::metadata(entry.path())?;
         ensure!(
-            effective & !kept == 0,
-            "effective capabilities {effective:x}"
+            !metadata.is_dir() || number > 2,
+            "descriptor {number} is a directory"
         );
-        ensure!(
-            bounding & !kept == 0,
-            "capabilities {bounding:x} can be gained"
-        );
+        let target = std::fs::read_link(entry.path())?;
+        // Seen from here, what is below its root has the name that it has on the host; the first
+        // three are those of the service, which the lab keeps in files.
+        let shown = target.display().to_string();
+        let nameless = ["anon_inode:", "socket:", "/proc/"];
+        let inside = nameless.iter().any(|start| shown.starts_with(start))
+            || target.starts_with(agent.rootfs())
+            || target.starts_with("/run")
+            || target.starts_with("/var/lib/waybill")
+            || target.starts_with(&lab.tree().root)
+            || target.starts_with("/sys/fs/cgroup");
+        ensure!(number <= 2 || inside, "descriptor {number} is {shown}");
+    }
+    let environment = std::fs::read(own.join("environ"))?;
+    let environment = String::from_utf8_lossy(&environment);
+    ensure!(
+        !environment.contains(FLEET_KEY),
+        "the fleet key is in its environment"
+    );
+    // Who belongs to the same user may not look into it: the files are root's.
+    for name in ["environ", "mem", "maps", "fd"] {
+        let owner = std::fs::metadata(own.join(name))?.uid();
+        ensure!(owner == 0, "{name} belongs to user {owner}");
     }
     Ok(())
 }
@@ -130,4 +278,63 @@ fn system_calls(lab: &Lab) -> Result<()> {
         std::fs::remove_dir_all(agent.rootfs())?;
     }
     Ok(())
+}
+
+fn told(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let agent = Agent::start_on(lab, &host, None, &Settings::default())?;
+    let about = |doctor: &serde_json::Value| -> Vec<String> {
+        let warnings = doctor["warnings"].as_array().into_iter().flatten();
+        let warnings = warnings.filter_map(|one| one.as_str().map(str::to_owned));
+        warnings.filter(|one| one.contains("confined")).collect()
+    };
+    let doctor = agent.ask_json(&["doctor"])?;
+    let seen = &doctor["confined"];
+    ensure!(seen == &doctor["running"]["jail"], "{doctor}");
+    ensure!(seen["uid"] == format!("{UID} {UID} {UID} {UID}"), "{seen}");
+    ensure!(
+        seen["seccomp"] == "filter" && seen["no_new_privs"] == true,
+        "{seen}"
+    );
+    let planned = doctor["jail"]["capabilities"]
+        .as_array()
+        .context("a list")?;
+    let planned: Vec<&str> = planned
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    for name in seen["capabilities"].as_str().context("a text")?.split(' ') {
+        ensure!(
+            planned.contains(&name),
+            "{name} was not planned: {planned:?}"
+        );
+    }
+    let mounts = seen["mounts"].as_array().context("a list")?;
+    ensure!(mounts.len() == MOUNTED.len() + 1, "{seen}");
+    ensure!(about(&doctor).is_empty(), "{:?}", about(&doctor));
+    // Something appears in its view that it did not mount.
+    mount_for(agent.pid()?)?;
+    let doctor = agent.ask_json(&["doctor"])?;
+    let warned = about(&doctor);
+    ensure!(
+        warned.iter().any(|one| one.contains("it sees /tmp")),
+        "{warned:?}"
+    );
+    Ok(())
+}
+
+/// Mounts something in the view of a process, by a thread that ends then.
+fn mount_for(process: i32) -> Result<()> {
+    let namespace = std::fs::File::open(format!("/proc/{process}/ns/mnt"))?;
+    std::thread::scope(|scope| {
+        let enters = std::thread::Builder::new().spawn_scoped(scope, || -> Result<()> {
+            // A working directory that is shared with other threads cannot be changed.
+            unshare(CloneFlags::CLONE_FS)?;
+            setns(&namespace, CloneFlags::CLONE_NEWNS)?;
+            let (kind, none) = (Some("tmpfs"), MsFlags::empty());
+            mount(kind, "/tmp", kind, none, None::<&str>).context("mount over /tmp")
+        });
+        let done = enters?.join();
+        done.map_err(|_| anyhow::anyhow!("it panicked"))?
+    })
 }

@@ -4,6 +4,7 @@
 //! configuration names (secrets, certificates) while the host's file system is still in sight,
 //! and reports all mistakes at once. The one who calls is `startup.rs`.
 
+mod bounds;
 mod files;
 mod raw;
 mod section;
@@ -16,7 +17,7 @@ pub mod value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use value::{ByteSize, ExId, Glob, OptionKind, Prefix, Secret};
+pub use value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Prefix, Secret};
 
 /// Where the packaged configuration lives.
 pub const DEFAULT_FILE: &str = "/etc/waybill/agent.toml";
@@ -35,6 +36,8 @@ pub struct Config {
     pub scope: Scope,
     /// `[jail]`
     pub jail: Jail,
+    /// `[budget]`
+    pub budget: Budget,
     /// `[option]`
     pub option: WaybillOption,
     /// `[[key]]`, the one that writes (the highest epoch) first.
@@ -128,6 +131,23 @@ pub struct Scope {
 pub struct Jail {
     /// System calls that the plan does not need.
     pub seccomp: SeccompWish,
+    /// User and group it becomes after the start; 0 stays root.
+    pub uid: u32,
+    /// How readily the kernel kills it when memory runs out, -999 to 1000.
+    pub oom_score_adj: i32,
+    /// Most CPU, by a cgroup of its own; `None` makes none.
+    pub cpu: Option<CpuShare>,
+    /// Most memory, by a cgroup of its own; `None` makes none.
+    pub memory: Option<ByteSize>,
+}
+
+/// `[budget]`: what the running agent may take before it does less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// CPU; `None` is not watched.
+    pub cpu: Option<CpuShare>,
+    /// Resident memory; `None` is not watched.
+    pub memory: Option<ByteSize>,
 }
 
 /// What the operator wants done with system calls that the plan does not need.

@@ -9,7 +9,8 @@ use super::section::{At, Problems, Section};
 pub(super) struct Raw {
     pub(super) agent: RawAgent,
     pub(super) scope_cgroup: Option<At<String>>,
-    pub(super) jail_seccomp: Option<At<String>>,
+    pub(super) jail: RawJail,
+    pub(super) budget: RawBudget,
     pub(super) option: RawOption,
     pub(super) nat_conntrack: Option<At<String>>,
     pub(super) keys: Vec<RawKey>,
@@ -38,6 +39,23 @@ pub(super) struct RawAgent {
     pub(super) transport: Option<At<String>>,
     pub(super) hooks: Option<At<String>>,
     pub(super) lists: Option<At<String>>,
+}
+
+/// `[jail]`
+#[derive(Debug, Default)]
+pub(super) struct RawJail {
+    pub(super) seccomp: Option<At<String>>,
+    pub(super) uid: Option<At<i64>>,
+    pub(super) oom_score_adj: Option<At<i64>>,
+    pub(super) cpu: Option<At<String>>,
+    pub(super) memory: Option<At<String>>,
+}
+
+/// `[budget]`
+#[derive(Debug, Default)]
+pub(super) struct RawBudget {
+    pub(super) cpu: Option<At<String>>,
+    pub(super) memory: Option<At<String>>,
 }
 
 /// `[option]`
@@ -119,7 +137,8 @@ impl Raw {
         let raw = Self {
             agent: agent(&mut root, problems),
             scope_cgroup: single(&mut root, problems, "scope", "cgroup"),
-            jail_seccomp: single(&mut root, problems, "jail", "seccomp"),
+            jail: jail(&mut root, problems),
+            budget: budget(&mut root, problems),
             option: option(&mut root, problems),
             keys: root
                 .sections(problems, "key")
@@ -152,6 +171,29 @@ fn agent(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawAgent {
         transport: section.string(problems, "transport"),
         hooks: section.string(problems, "hooks"),
         lists: section.string(problems, "lists"),
+    };
+    section.finish(problems);
+    raw
+}
+
+fn jail(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawJail {
+    let mut section = root.section(problems, "jail");
+    let raw = RawJail {
+        seccomp: section.string(problems, "seccomp"),
+        uid: section.integer(problems, "uid"),
+        oom_score_adj: section.integer(problems, "oom_score_adj"),
+        cpu: section.string(problems, "cpu"),
+        memory: section.string(problems, "memory"),
+    };
+    section.finish(problems);
+    raw
+}
+
+fn budget(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawBudget {
+    let mut section = root.section(problems, "budget");
+    let raw = RawBudget {
+        cpu: section.string(problems, "cpu"),
+        memory: section.string(problems, "memory"),
     };
     section.finish(problems);
     raw

@@ -7,9 +7,9 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, HooksWish, Jail, Key, Limits, ListsWish, Log, MAX_KEYS,
-    ModeWish, NatWish, OptionKind, Prefix, Scope, SeccompWish, ServiceRule, Spool, TransportWish,
-    WaybillOption, upload,
+    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, ListsWish, Log, MAX_KEYS,
+    ModeWish, NatWish, OptionKind, Prefix, Scope, ServiceRule, Spool, TransportWish, WaybillOption,
+    bounds, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -43,9 +43,8 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         scope: Scope {
             cgroup: value(raw.scope_cgroup, "/".into(), problems, cgroup),
         },
-        jail: Jail {
-            seccomp: value(raw.jail_seccomp, SeccompWish::Enforce, problems, seccomp),
-        },
+        jail: bounds::jail(raw.jail, problems),
+        budget: bounds::budget(raw.budget, problems),
         option,
         keys,
         nat: value(raw.nat_conntrack, NatWish::Auto, problems, nat),
@@ -121,7 +120,7 @@ pub(super) fn duration(
     }
 }
 
-fn size(min: u64, max: u64) -> impl FnOnce(String) -> Result<ByteSize, Expected> {
+pub(super) fn size(min: u64, max: u64) -> impl FnOnce(String) -> Result<ByteSize, Expected> {
     move |text| {
         let size: ByteSize = text.parse()?;
         if size.bytes() < min || size.bytes() > max {
@@ -132,7 +131,7 @@ fn size(min: u64, max: u64) -> impl FnOnce(String) -> Result<ByteSize, Expected>
     }
 }
 
-fn number(min: u32, max: u32) -> impl FnOnce(i64) -> Result<u32, Expected> {
+pub(super) fn number(min: u32, max: u32) -> impl FnOnce(i64) -> Result<u32, Expected> {
     move |value| match u32::try_from(value) {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(Expected(format!("a number from {min} to {max}"))),
@@ -221,15 +220,6 @@ fn cgroup(text: String) -> Result<String, Expected> {
         return Err(wrong());
     }
     Ok(format!("/{inner}"))
-}
-
-fn seccomp(text: String) -> Result<SeccompWish, Expected> {
-    match text.as_str() {
-        "enforce" => Ok(SeccompWish::Enforce),
-        "log" => Ok(SeccompWish::Log),
-        "off" => Ok(SeccompWish::Off),
-        _ => Err(Expected("\"enforce\", \"log\" or \"off\"".into())),
-    }
 }
 
 fn level(text: String) -> Result<::log::LevelFilter, Expected> {

@@ -67,6 +67,47 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A part of one CPU's time, written as `5%`, `0.5%` or `150%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CpuShare(u32);
+
+impl CpuShare {
+    /// Thousandths of one CPU.
+    #[must_use]
+    pub const fn per_mille(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for CpuShare {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        const MOST: u64 = 1_000_000;
+        let wrong = || Expected::new("a share of one CPU from \"0.1%\" on, such as \"5%\"");
+        let number = text.strip_suffix('%').ok_or_else(wrong)?;
+        let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+        let tenths = Some(tenths).filter(|tenths| tenths.len() == 1);
+        let tenths = tenths.and_then(digits).ok_or_else(wrong)?;
+        let whole = digits(whole)
+            .filter(|whole| *whole <= MOST)
+            .ok_or_else(wrong)?;
+        match u32::try_from(whole * 10 + tenths) {
+            Ok(per_mille) if per_mille > 0 => Ok(Self(per_mille)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for CpuShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 10 {
+            0 => write!(f, "{}%", self.0 / 10),
+            tenths => write!(f, "{}.{tenths}%", self.0 / 10),
+        }
+    }
+}
+
 const TIME_UNITS: [(&str, u64); 5] = [
     ("ms", 1),
     ("d", 86_400_000),

@@ -139,6 +139,7 @@ impl EventLoop {
             mode: self.parts.host.mode.clone(),
             plan,
             paths_off,
+            jail: Some(self.parts.seen.clone()),
             counters: self.parts.metrics.snapshot().into_iter().collect(),
         };
         if let Err(error) = status.write(&self.parts.run_dir) {

@@ -48,10 +48,10 @@ impl std::fmt::Display for Least {
 }
 
 /// Reading a map's entry by descriptor.
-pub(super) fn maps() -> Least {
+pub(super) fn maps(uid: u32) -> Least {
     const SETS: [&[Capability]; 3] = [&[], &[Capability::BPF], &[Capability::SYS_ADMIN]];
     match bpf::small_map() {
-        Ok(map) => least(&SETS, || {
+        Ok(map) => least(&SETS, uid, || {
             match map.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(io::Error::other(error)),
@@ -62,7 +62,7 @@ pub(super) fn maps() -> Least {
 }
 
 /// Listing the programs on a cgroup.
-pub(super) fn query(scope: Option<&File>) -> Least {
+pub(super) fn query(scope: Option<&File>, uid: u32) -> Least {
     const SETS: [&[Capability]; 4] = [
         &[],
         &[Capability::NET_ADMIN],
@@ -70,7 +70,7 @@ pub(super) fn query(scope: Option<&File>) -> Least {
         &[Capability::SYS_ADMIN],
     ];
     match scope {
-        Some(scope) => least(&SETS, || {
+        Some(scope) => least(&SETS, uid, || {
             ::bpf::query::sockops_programs(scope.as_fd()).map(|_| ())
         }),
         None => Least::new(SETS[1], "assumed, the scope's cgroup is out of reach"),
@@ -141,20 +141,22 @@ pub(super) fn seccomp() -> Fact {
 }
 
 /// Reading whose executable another process runs.
-pub(super) fn executables() -> Least {
-    of_processes("exe", |link| fs::read_link(link).map(drop))
+pub(super) fn executables(uid: u32) -> Least {
+    of_processes("exe", uid, |link| fs::read_link(link).map(drop))
 }
 
 /// Reading which sockets another process has.
-pub(super) fn descriptors() -> Least {
-    of_processes("fd", |folder| {
+pub(super) fn descriptors(uid: u32) -> Least {
+    of_processes("fd", uid, |folder| {
+        // Threads of the kernel have none, and would be no trial.
         let first = fs::read_dir(folder)?.flatten().next();
-        first.map_or(Ok(()), |link| fs::read_link(link.path()).map(drop))
+        let link = first.ok_or(io::ErrorKind::NotFound)?;
+        fs::read_link(link.path()).map(drop)
     })
 }
 
 /// Reading something of other processes in `/proc`.
-fn of_processes(name: &str, read: impl Fn(&Path) -> io::Result<()> + Sync) -> Least {
+fn of_processes(name: &str, uid: u32, read: impl Fn(&Path) -> io::Result<()> + Sync) -> Least {
     const SETS: [&[Capability]; 3] = [
         &[],
         &[Capability::SYS_PTRACE],
@@ -168,7 +170,7 @@ fn of_processes(name: &str, read: impl Fn(&Path) -> io::Result<()> + Sync) -> Le
     if readable.is_empty() {
         return Least::new(SETS[1], "assumed, there is no other process to try it on");
     }
-    least(&SETS, || {
+    least(&SETS, uid, || {
         let refused = readable.iter().find_map(|path| read(path).err());
         // A process that ended meanwhile did not refuse.
         refused
@@ -201,14 +203,18 @@ fn how(refusal: &str) -> String {
 }
 
 /// The first set with which `ask` succeeds; the last resort is to keep nothing.
-fn least(sets: &[&'static [Capability]], ask: impl Fn() -> io::Result<()> + Sync) -> Least {
+fn least(
+    sets: &[&'static [Capability]],
+    uid: u32,
+    ask: impl Fn() -> io::Result<()> + Sync,
+) -> Least {
     let own = kernel::effective_capabilities();
     let mut refusal = String::new();
     for set in sets {
         if !set.iter().all(|capability| own.has(*capability)) {
             continue;
         }
-        match jail::with_only(set, &ask) {
+        match jail::with_only(set, uid, &ask) {
             Ok(Ok(())) => {
                 return Least::new(set, how(&refusal));
             }

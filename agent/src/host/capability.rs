@@ -52,8 +52,14 @@ const NAMES: [&str; 41] = [
 ];
 
 impl Capability {
+    /// Changes who owns a file.
+    pub const CHOWN: Self = Self(0);
     /// Ignores who owns a file when reading and searching.
     pub const DAC_READ_SEARCH: Self = Self(2);
+    /// Changes groups.
+    pub const SETGID: Self = Self(6);
+    /// Changes users.
+    pub const SETUID: Self = Self(7);
     /// Network configuration, and querying programs attached to cgroups.
     pub const NET_ADMIN: Self = Self(12);
     /// Packet sockets.
@@ -101,6 +107,12 @@ impl Capabilities {
     #[must_use]
     pub const fn has(self, capability: Capability) -> bool {
         self.0 >> capability.0 & 1 == 1
+    }
+
+    /// Whether it allows to become another user and to give that one files.
+    #[must_use]
+    pub const fn can_change_user(self) -> bool {
+        self.has(Capability::CHOWN) && self.has(Capability::SETGID) && self.has(Capability::SETUID)
     }
 
     /// The members in the order of their numbers.

@@ -269,6 +269,12 @@ pub fn probe(config: &Config) -> HostFacts {
     let (clsact, least_for_filters) = access::filters(&packet_filters);
     let neighbours = scope.as_ref().ok().and_then(bpf::neighbours);
     let raw_tracepoint = bpf::raw_tracepoint(&bpf);
+    let capabilities = kernel::effective_capabilities();
+    // What is tried for the running agent is tried as the user that it will be.
+    let uid = match capabilities.can_change_user() {
+        true => config.jail.uid,
+        false => 0,
+    };
     HostFacts {
         hostname: kernel::hostname(),
         btf_pack: match &btf {
@@ -278,7 +284,7 @@ pub fn probe(config: &Config) -> HostFacts {
         kernel: kernel::release(),
         arch: std::env::consts::ARCH.to_owned(),
         clocks: clock::clocks(),
-        capabilities: kernel::effective_capabilities(),
+        capabilities,
         kernel_memory: bpf::kernel_memory(&bpf),
         kprobe: kernel::probes(bpf::kprobe(&bpf)),
         state_tracepoint: bpf::state_tracepoint(&btf, &raw_tracepoint),
@@ -299,11 +305,11 @@ pub fn probe(config: &Config) -> HostFacts {
         file_iterator: bpf::iterator(&btf, "task_file"),
         map_iterator: bpf::iterator(&btf, "bpf_map_elem"),
         tracefs: kernel::tracefs(),
-        sockets: sockets::probe(config),
+        sockets: sockets::probe(config, uid),
         hierarchy: cgroup::hierarchy(&mounts),
-        least_for_maps: access::maps(),
-        least_for_query: access::query(scope.as_ref().ok()),
-        least_for_executables: access::executables(),
+        least_for_maps: access::maps(uid),
+        least_for_query: access::query(scope.as_ref().ok(), uid),
+        least_for_executables: access::executables(uid),
         unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
         private_mounts: access::private_mounts(),
         seccomp: access::seccomp(),

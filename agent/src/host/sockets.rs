@@ -32,12 +32,12 @@ pub struct Sockets {
     pub least_for_descriptors: Least,
 }
 
-/// Tries it.
-pub(super) fn probe(config: &Config) -> Sockets {
+/// Tries it; `uid` is the user that the agent will be.
+pub(super) fn probe(config: &Config, uid: u32) -> Sockets {
     let tried = jail::in_spare_network(&[Capability::NET_ADMIN, Capability::NET_RAW], || {
         (packets(config), lists(), news())
     });
-    let least_for_descriptors = access::descriptors();
+    let least_for_descriptors = access::descriptors(uid);
     let (packets, lists, news) = match tried {
         Ok(answers) => answers,
         Err(error) => {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use caps::{CapSet, CapsHashSet};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid, setgroups, setresgid, setresuid};
 
 use crate::host::{Capabilities, Capability};
 
@@ -47,14 +48,19 @@ pub(super) fn limit_resources() -> Result<()> {
     let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)
         .context("read the limit of open files")?;
     let files = hard.min(MAX_OPEN_FILES);
-    setrlimit(Resource::RLIMIT_NOFILE, files, files).context("limit open files")?;
-
-    // Nor may another process of the same user attach to this one and read it.
-    prctl::set_dumpable(false).context("forbid dumps")
+    setrlimit(Resource::RLIMIT_NOFILE, files, files).context("limit open files")
 }
 
-/// Drops every capability but `keep`, for good, and reads back what is left.
-pub(super) fn drop_all_but(keep: Capabilities) -> Result<Capabilities> {
+/// How readily the kernel takes this process when memory runs out; lowering it takes
+/// `CAP_SYS_RESOURCE`, and who lacks it keeps what the service manager set.
+pub(super) fn set_oom_score_adj(score: i32) -> Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score.to_string())
+        .context("write /proc/self/oom_score_adj")
+}
+
+/// Becomes user and group `uid`, drops every capability but `keep`, for good, and reads back what is
+/// left; 0 stays root.
+pub(super) fn drop_all_but(keep: Capabilities, uid: u32) -> Result<Capabilities> {
     // Nothing that is ever executed can get back what is dropped below.
     prctl::set_no_new_privs().context("set no_new_privs")?;
 
@@ -73,25 +79,57 @@ pub(super) fn drop_all_but(keep: Capabilities) -> Result<Capabilities> {
 
     caps::clear(None, CapSet::Inheritable).context("clear the inheritable set")?;
 
+    if uid != 0 {
+        become_user(uid)?;
+    }
+
     // Effective before permitted, of which it must be a part.
     let kept = to_caps(keep);
     caps::set(None, CapSet::Effective, &kept).context("set the effective capabilities")?;
 
     caps::set(None, CapSet::Permitted, &kept).context("set the permitted capabilities")?;
 
-    read_back(keep)
+    // Nor may another process of the same user attach to this one and read it. After the user,
+    // because a change of it sets this anew.
+    prctl::set_dumpable(false).context("forbid dumps")?;
+
+    read_back(keep, uid)
 }
 
-/// Runs `ask` on a thread that has only these of the process's effective capabilities.
+/// Gives root up and keeps the permitted capabilities for the steps that follow.
+fn become_user(uid: u32) -> Result<()> {
+    prctl::set_keepcaps(true).context("keep capabilities over the change of user")?;
+
+    // Groups first: they cannot be changed by who is not root any more.
+    setgroups(&[]).context("leave all groups")?;
+
+    let group = Gid::from_raw(uid);
+    setresgid(group, group, group).with_context(|| format!("become group {uid}"))?;
+
+    let user = Uid::from_raw(uid);
+    setresuid(user, user, user).with_context(|| format!("become user {uid}"))?;
+
+    prctl::set_keepcaps(false).context("keep no capabilities over a change of user")
+}
+
+/// Runs `ask` on a thread that has only these of the process's effective capabilities, and reaches
+/// files and processes as `uid` does.
 ///
 /// # Errors
 /// The thread cannot be made or its capabilities cannot be set.
-pub fn with_only<T: Send>(keep: &[Capability], ask: impl FnOnce() -> T + Send) -> Result<T> {
+pub fn with_only<T: Send>(
+    keep: &[Capability],
+    uid: u32,
+    ask: impl FnOnce() -> T + Send,
+) -> Result<T> {
     let kept = to_caps(keep.iter().copied().collect());
     std::thread::scope(|scope| {
         let trial = std::thread::Builder::new()
             .name("trial".into())
             .spawn_scoped(scope, || {
+                // Of this thread alone, other than the user; takes effective capabilities away.
+                setfsgid(Gid::from_raw(uid));
+                setfsuid(Uid::from_raw(uid));
                 caps::set(None, CapSet::Effective, &kept)?;
                 Ok::<T, caps::errors::CapsError>(ask())
             });
@@ -154,7 +192,7 @@ fn to_caps(capabilities: Capabilities) -> CapsHashSet {
 }
 
 /// Old kernels drop unknown capabilities without an error, so only the kernel's word counts.
-fn read_back(keep: Capabilities) -> Result<Capabilities> {
+fn read_back(keep: Capabilities, uid: u32) -> Result<Capabilities> {
     let set = |name: &str| -> Result<Capabilities> {
         let line = format!("{name}:\t{}\n", status_field(name)?);
         Capabilities::from_status(&line, name).with_context(|| format!("read {name}"))
@@ -178,12 +216,26 @@ fn read_back(keep: Capabilities) -> Result<Capabilities> {
     if !prctl::get_no_new_privs().context("read no_new_privs")? {
         bail!("no_new_privs is not set");
     }
+    for name in ["Uid", "Gid"] {
+        // Real, effective, saved, and that of files.
+        let ids = status_field(name)?;
+        if ids.split_whitespace().any(|id| id != uid.to_string()) {
+            bail!("{name} is {ids} instead of {uid}");
+        }
+    }
     Ok(effective)
+}
+
+/// A file of this process below `/proc`, where links may not be followed any more.
+pub(super) fn own_file(name: &str) -> Result<String> {
+    let own = std::fs::read_link("/proc/self").context("read /proc/self")?;
+    let path = std::path::Path::new("/proc").join(own).join(name);
+    std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
 
 /// One field of this thread's `/proc/self/status`.
 pub(super) fn status_field(name: &str) -> Result<String> {
-    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let status = own_file("status")?;
     let value = status
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

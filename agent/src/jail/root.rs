@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -16,6 +16,8 @@ use crate::plan::{JailMount, Source};
 const NOTHING: Option<&str> = None;
 /// Enough for a resolver's configuration and a long hosts file.
 const MAX_NAME_FILE: u64 = 4 << 20;
+/// `MS_NOSYMFOLLOW` in `linux/mount.h`, since 5.10; older kernels take no notice.
+const NO_LINKS: u64 = 256;
 const TMPFS_OPTIONS: &str = "size=16m,mode=0700";
 
 /// How the root directory became the root.
@@ -37,7 +39,7 @@ impl How {
 }
 
 /// The directory without symbolic links, after making sure that only root can change it.
-pub(super) fn check(rootfs: &Path, mounts: &[JailMount]) -> Result<PathBuf> {
+pub(super) fn check(rootfs: &Path, mounts: &[JailMount], uid: u32) -> Result<PathBuf> {
     let rootfs = rootfs
         .canonicalize()
         .context("is not there; install or assemble it first")?;
@@ -56,9 +58,11 @@ pub(super) fn check(rootfs: &Path, mounts: &[JailMount]) -> Result<PathBuf> {
                 mount.target, mount.why
             )
         })?;
-        if metadata.is_symlink() || metadata.uid() != 0 {
+        let owner = metadata.uid();
+        let ours = owner == 0 || (owner == uid && mount.source == Source::Itself);
+        if metadata.is_symlink() || !ours {
             bail!(
-                "{} must be a directory or file of root, not a link",
+                "{} must be a directory or file of root, not a link nor of user {owner}",
                 mount.target
             );
         }
@@ -81,7 +85,10 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
             continue;
         }
         let fresh = rootfs.join("etc").join(format!(".{name}.new"));
+        // Whatever the umask is: the running agent is another user than who copies.
+        let readable = fs::Permissions::from_mode(0o644);
         fs::write(&fresh, &text)
+            .and_then(|()| fs::set_permissions(&fresh, readable))
             .and_then(|()| fs::rename(&fresh, &target))
             .with_context(|| format!("copy /etc/{name} to {}", target.display()))?;
     }
@@ -252,6 +259,40 @@ pub(super) fn make_root(rootfs: &Path) -> Result<How> {
 
     chdir("/").context("change to the new root")?;
     Ok(how)
+}
+
+/// Gives what is writable to `uid`, with everything in it, as an earlier run may have been another
+/// user. Links are not followed: who was here before may have been taken over.
+pub(super) fn give(mounts: &[JailMount], uid: u32) -> Result<()> {
+    let writable = |source: &Source| matches!(source, Source::Itself | Source::Tmpfs);
+    let mut left: Vec<PathBuf> = mounts
+        .iter()
+        .filter(|mount| writable(&mount.source))
+        .map(|mount| Path::new("/").join(mount.target))
+        .collect();
+    while let Some(path) = left.pop() {
+        let metadata = fs::symlink_metadata(&path)?;
+        if (metadata.uid(), metadata.gid()) != (uid, uid) {
+            lchown(&path, Some(uid), Some(uid))
+                .with_context(|| format!("give {} to user {uid}", path.display()))?;
+        }
+        if metadata.is_dir() {
+            let entries =
+                fs::read_dir(&path).with_context(|| format!("list {}", path.display()))?;
+            left.extend(entries.flatten().map(|entry| entry.path()));
+        }
+    }
+    Ok(())
+}
+
+/// Lets no link below `target` be followed from here on; reading where it points stays possible.
+///
+/// `/proc/<pid>/root`, `cwd` and `fd` are links that lead out of the jail for whoever may look into
+/// that process. Not from the beginning: loading programs follows some.
+pub(super) fn forbid_links(target: &Path) -> Result<()> {
+    let inert = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    read_only(target, inert | MsFlags::from_bits_retain(NO_LINKS))
+        .with_context(|| format!("forbid links below {}", target.display()))
 }
 
 /// Takes a mount away; open files in it stay usable.

@@ -28,6 +28,8 @@ pub struct Lister {
     owners: Owners,
     /// Connections older than the agent, by [`event::tuple_id`].
     adopted: HashSet<u64>,
+    /// The same until they are taken.
+    first: Vec<Connection>,
     missed: u64,
     failed: u64,
 }
@@ -72,18 +74,15 @@ impl Lister {
                 scope: config.scope.cgroup.clone(),
             }),
             adopted: HashSet::new(),
+            first: Vec::new(),
             missed,
             failed: 0,
         })
     }
 
     /// Takes over what is open; each listener in scope is told to `listener` with its network
-    /// namespace and port.
-    pub fn adopt(
-        &mut self,
-        now: Now,
-        mut listener: impl FnMut(u32, u16, abi::wb_process),
-    ) -> Vec<Connection> {
+    /// namespace and port. Before the agent is confined: whose a socket is, is not to be told later.
+    pub fn adopt(&mut self, now: Now, mut listener: impl FnMut(u32, u16, abi::wb_process)) {
         let mut listening = Vec::new();
         self.list(diag::LISTENING, |owners, index, _, socket| {
             owners.listens(index, socket.local, socket.inode);
@@ -124,7 +123,12 @@ impl Lister {
             self.adopted.insert(connection.id);
             Some(connection)
         });
-        found.collect()
+        self.first = found.collect();
+    }
+
+    /// What [`Lister::adopt`] found, once.
+    pub fn take_adopted(&mut self) -> Vec<Connection> {
+        std::mem::take(&mut self.first)
     }
 
     /// The open connections with what they have counted; `entries` is the programs' table.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    Capability, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until, seccomp,
+    Capability, Choice, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until,
+    seccomp,
 };
 use crate::config::Config;
 use crate::host::{Cgroup2, HostFacts};
@@ -28,7 +29,20 @@ pub(super) fn decide(
     JailNeeds {
         capabilities,
         mounts,
+        user: user(facts, config.jail.uid),
         seccomp: seccomp::decide(facts, config, connection, read),
+    }
+}
+
+/// Root could write the files of root that it reaches, whatever capabilities it lacks.
+fn user(facts: &HostFacts, wish: u32) -> Choice<u32> {
+    match (wish, facts.capabilities.can_change_user()) {
+        (0, _) => Choice::new(0, "jail.uid asks for it"),
+        (uid, true) => Choice::new(uid, "not even files of root can be written"),
+        (_, false) => Choice::new(
+            0,
+            "it stays root: another user takes CAP_CHOWN, CAP_SETGID and CAP_SETUID",
+        ),
     }
 }
 
