@@ -23,7 +23,13 @@ pub(crate) const CASES: &[Case] = &[
         name: "orders::one_command_turns_the_option_off_fleet_wide_and_on_again_without_a_restart",
         needs: &[],
         alone: false,
-        run: switch,
+        run: |lab| switch(lab, "auto"),
+    },
+    Case {
+        name: "orders::one_command_turns_copies_off_fleet_wide_and_on_again_without_a_restart",
+        needs: &[],
+        alone: false,
+        run: |lab| switch(lab, "tc-clone"),
     },
     Case {
         name: "orders::hosts_destinations_and_families_can_be_chosen",
@@ -55,6 +61,18 @@ pub(crate) const CASES: &[Case] = &[
 /// the next one fetches the orders, the one after it tells.
 const INTERVALS: u64 = 3;
 
+/// How agents are configured.
+#[derive(Clone, Copy)]
+enum Agents {
+    /// They take no orders.
+    WithoutKey,
+    /// They take orders and write the option in this way.
+    Mode(&'static str),
+}
+
+/// The way that the kernel has.
+const USUAL: Agents = Agents::Mode("auto");
+
 /// A site whose fleet takes orders.
 struct Ordered<'a> {
     scene: Scene<'a>,
@@ -62,7 +80,7 @@ struct Ordered<'a> {
 }
 
 impl<'a> Ordered<'a> {
-    fn new(lab: &'a Lab, clients: usize, agents_have_key: bool) -> Result<Self> {
+    fn new(lab: &'a Lab, clients: usize, agents: Agents) -> Result<Self> {
         let key = lab.directory().join("orders.key");
         let mut keygen = Command::new(&lab.binaries().collector);
         command::run(keygen.args(["fleet", "keygen", "--out"]).arg(&key))?;
@@ -77,9 +95,11 @@ impl<'a> Ordered<'a> {
             agents: Vec::new(),
         };
         let public = format!("'{}.pub'", key.display());
-        let settings = match agents_have_key {
-            true => Settings::default().with("fleet.public_key_file", &public)?,
-            false => Settings::default(),
+        let settings = match agents {
+            Agents::WithoutKey => Settings::default(),
+            Agents::Mode(mode) => Settings::default()
+                .with("fleet.public_key_file", &public)?
+                .with("option.mode", &format!("'{mode}'"))?,
         };
         scene.start_with(&settings, &settings)?;
         Ok(Self { scene, key })
@@ -179,8 +199,8 @@ fn written(ordered: &Ordered<'_>, index: usize, opened: u64) -> Result<u64> {
     counter(ordered.agent(client)?, "option_written_total")
 }
 
-fn switch(lab: &Lab) -> Result<()> {
-    let mut ordered = Ordered::new(lab, 1, true)?;
+fn switch(lab: &Lab, mode: &'static str) -> Result<()> {
+    let mut ordered = Ordered::new(lab, 1, Agents::Mode(mode))?;
     let _servers = start_servers(&ordered.scene.site, &[])?;
     let client = ordered.client(0).clone();
     let pids: Vec<i32> = pids(&ordered)?;
@@ -295,7 +315,7 @@ fn restart_obeys(ordered: &mut Ordered<'_>, client: &Host) -> Result<()> {
 }
 
 fn choice(lab: &Lab) -> Result<()> {
-    let ordered = Ordered::new(lab, 2, true)?;
+    let ordered = Ordered::new(lab, 2, USUAL)?;
     let _servers = start_servers(&ordered.scene.site, &[])?;
     let (first, second) = (ordered.client(0).clone(), ordered.client(1).clone());
     ordered.order(&["set", "--sample-level", "0", "--hosts", "nobody-*"])?;
@@ -367,7 +387,7 @@ fn events(ordered: &Ordered<'_>) -> Result<i64> {
 }
 
 fn refused(lab: &Lab) -> Result<()> {
-    let ordered = Ordered::new(lab, 1, true)?;
+    let ordered = Ordered::new(lab, 1, USUAL)?;
     let client = ordered.client(0).clone();
     let agent = ordered.agent(&client)?;
     let version = ordered.order(&["set", "--sample-level", "1"])?;
@@ -408,7 +428,7 @@ fn refused(lab: &Lab) -> Result<()> {
 }
 
 fn keyless(lab: &Lab) -> Result<()> {
-    let ordered = Ordered::new(lab, 1, false)?;
+    let ordered = Ordered::new(lab, 1, Agents::WithoutKey)?;
     let _servers = start_servers(&ordered.scene.site, &[])?;
     ordered.order(&["option", "off"])?;
     ordered.connect(0, 5)?;
@@ -424,7 +444,7 @@ fn keyless(lab: &Lab) -> Result<()> {
 }
 
 fn roll_back(lab: &Lab) -> Result<()> {
-    let ordered = Ordered::new(lab, 1, true)?;
+    let ordered = Ordered::new(lab, 1, USUAL)?;
     let client = ordered.client(0).clone();
     let agent = ordered.agent(&client)?;
     let first = ordered.order(&["option", "off"])?;
