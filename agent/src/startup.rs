@@ -83,11 +83,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
 
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
-    let bounds = spool::Bounds {
-        max_bytes: config.spool.max_bytes.bytes(),
-        max_age: config.spool.max_age,
-    };
-    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), bounds)
+    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), spool_bounds(&config))
         .context("open the spool")
         .or_exit(Exit::Spool)?;
     let upload = config.upload.as_ref().map(upload_settings);
@@ -146,6 +142,13 @@ pub fn load(file: &Path) -> Result<Config, config::Error> {
         })?;
     }
     Ok(config)
+}
+
+fn spool_bounds(config: &Config) -> spool::Bounds {
+    spool::Bounds {
+        max_bytes: config.spool.max_bytes.bytes(),
+        max_age: config.spool.max_age,
+    }
 }
 
 fn upload_settings(upload: &config::Upload) -> upload::Settings {
