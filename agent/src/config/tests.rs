@@ -296,7 +296,7 @@ const WRONG: [(&str, &str); 49] = [
     ),
     (
         "[upstream]\n",
-        "upstream: unknown key, expected one of: agent, scope, jail, option, key",
+        "upstream: unknown key, expected one of: agent, scope",
     ),
 ];
 
