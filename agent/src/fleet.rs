@@ -35,6 +35,8 @@ pub struct Fleet {
     in_force: InForce,
     /// What kernel and aggregates were told; none before the first time and after a failure.
     applied: Option<InForce>,
+    /// After a failure: not before this monotonic millisecond again.
+    retry_ms: u64,
     /// Every rule that the kernel may have.
     there: Destinations,
     /// What was refused last, so that it is said once; it comes with each answer.
@@ -76,6 +78,7 @@ impl Fleet {
             interval_ms: millis(config.agent.interval),
             metrics: Arc::clone(metrics),
             applied: None,
+            retry_ms: 0,
             there: Destinations::new(),
             refused: None,
             standing,
@@ -117,7 +120,8 @@ impl Fleet {
             self.save();
             self.publish();
         }
-        if self.applied.as_ref() != Some(&self.in_force) {
+        let due = news || monotonic_ms() >= self.retry_ms;
+        if due && self.applied.as_ref() != Some(&self.in_force) {
             self.apply(loaded, connections);
         }
         // A trial takes two requests, whether there is traffic to tell of or not.
@@ -220,6 +224,7 @@ impl Fleet {
             Err(error) => {
                 self.there.extend(&to.destinations);
                 self.applied = None;
+                self.retry_ms = monotonic_ms().saturating_add(self.interval_ms);
                 self.metrics.orders_apply_failures_total.add(1);
                 warn!(error = format!("{error:#}").as_str(); "orders not applied");
             }
