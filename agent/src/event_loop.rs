@@ -3,6 +3,7 @@
 //! One closed enum, `Wake`, lists all that can set it going.
 
 mod report;
+mod thrift;
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
@@ -25,9 +26,11 @@ use crate::config::Limits;
 use crate::event::Connection;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
+use crate::governor::Governor;
 use crate::jail::Seen;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
+use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
@@ -121,6 +124,10 @@ pub struct Parts {
     pub host: HostRow,
     /// What confines the agent.
     pub seen: Seen,
+    /// What the agent takes, and what it leaves out to take less.
+    pub meter: Meter,
+    /// Its budget.
+    pub governor: Governor,
     /// Ids of host and run.
     pub ids: ([u8; 16], [u8; 16]),
     /// What this host cannot measure.
@@ -152,6 +159,8 @@ struct EventLoop {
     followed_at: Instant,
     checked_at: Instant,
     devices_changed: bool,
+    intervals: u32,
+    governed_at: Instant,
     evicted: u64,
     batches_lost: u64,
 }
@@ -178,6 +187,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         followed_at: Instant::now(),
         checked_at: Instant::now(),
         devices_changed: false,
+        intervals: 0,
+        governed_at: Instant::now(),
         evicted: 0,
         batches_lost: 0,
         parts,
@@ -191,6 +202,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     event_loop.parts.notifier.ready(&event_loop.parts.host.mode);
     let ended = event_loop.wait();
     event_loop.parts.notifier.stopping();
+    // The last report leaves nothing out.
+    event_loop.intervals = u32::MAX;
     event_loop.close()?;
     // Before the drain, which may take its time: filters would outlive a drain that is killed.
     if let Some(loaded) = &mut event_loop.parts.loaded {
@@ -255,6 +268,7 @@ impl EventLoop {
                 self.listen_to_conntrack()?;
                 self.tend_filters();
                 self.obey();
+                self.govern();
                 if Instant::now() >= self.next_close {
                     self.close()?;
                 }
@@ -408,8 +422,10 @@ impl EventLoop {
         self.next_close = Instant::now() + self.parts.interval;
         self.drain_ring()?;
         self.observe()?;
-        self.observe_open()?;
-        self.snapshot()?;
+        if self.looks() {
+            self.observe_open()?;
+            self.snapshot()?;
+        }
         let now = now()?;
         let paths_off = self.report_kernel(now);
         self.report_aggregate();

@@ -16,6 +16,7 @@ pub struct Gateway {
     conntrack: Conntrack,
     table: Translations,
     found: (u64, Taken),
+    spared: bool,
 }
 
 impl Gateway {
@@ -36,16 +37,27 @@ impl Gateway {
             conntrack,
             table,
             found: (connections, taken),
+            spared: false,
         })
+    }
+
+    /// Reads and does not follow translations from now on, or follows them again.
+    pub fn spare(&mut self, spared: bool) {
+        self.spared = spared;
     }
 
     /// Takes the connections that began since the last call.
     pub fn take(&mut self, metrics: &Arc<Metrics>, now_ms: u64) {
-        let (mut connections, table) = (0, &mut self.table);
+        let (mut connections, table, spared) = (0, &mut self.table, self.spared);
         let taken = self.conntrack.take(|one| {
             connections += 1;
-            table.fold(&one, now_ms);
+            if !spared {
+                table.fold(&one, now_ms);
+            }
         });
+        if spared {
+            metrics.governor_dropped_translations_total.add(connections);
+        }
         let (older, first) = std::mem::take(&mut self.found);
         metrics.nat_connections_total.add(older + connections);
         metrics

@@ -37,6 +37,8 @@ pub mod event;
 pub mod event_loop;
 pub mod fleet;
 pub mod gateway;
+pub mod governor;
+pub mod meter;
 pub mod metrics;
 pub mod observe;
 pub mod orders;

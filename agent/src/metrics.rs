@@ -171,6 +171,20 @@ counters! {
     observe_namespaces,
     /// Mode observe: network namespaces with a process in scope at the start that are not watched.
     observe_namespaces_missed,
+    /// CPU time that the agent took since its start, in milliseconds.
+    agent_cpu_ms_total,
+    /// Resident memory of the agent now.
+    agent_rss_bytes,
+    /// How much is left out now to stay within the budget, 0 to 5.
+    governor_level,
+    /// Times that less was measured from then on.
+    governor_steps_down_total,
+    /// Times that more was measured again.
+    governor_steps_up_total,
+    /// Abnormal connections that were not told one by one, to stay within the budget.
+    governor_dropped_events_total,
+    /// Translated connections that were not followed, to stay within the budget.
+    governor_dropped_translations_total,
     /// Records decoded.
     record_decoded_total,
     /// Records that were too short or of an unknown kind.

@@ -15,10 +15,12 @@ use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
+use crate::governor::Governor;
 use crate::host::HostFacts;
 use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::kernel;
 use crate::loader::{self, Loaded};
+use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
@@ -69,6 +71,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let observer = observe(&mut plan, &facts, &config);
     let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
+    let meter = Meter::open().or_exit(Exit::Jail)?;
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "left out");
     }
@@ -93,6 +96,8 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
 
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
+        meter,
+        governor: Governor::new(config.budget, config.agent.interval),
         seen: jailed.seen().clone(),
         identities: Identities::new(
             config.limits.processes as usize,

@@ -17,6 +17,7 @@ mod copies;
 mod demo;
 mod export;
 mod filters;
+mod governor;
 mod harm;
 mod jail;
 mod joins;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         orders::CASES,
         residue::CASES,
         jail::CASES,
+        governor::CASES,
         abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,

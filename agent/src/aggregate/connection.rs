@@ -141,6 +141,8 @@ pub struct Connections {
     tokens: u64,
     level: u8,
     wish: Wish,
+    /// At least this level, and no events: the agent takes more than its budget.
+    spared: (u8, bool),
     losses: Losses,
 }
 
@@ -160,8 +162,16 @@ impl Connections {
             tokens: 0,
             level: 0,
             wish: Wish::default(),
+            spared: (0, false),
             losses: Losses::default(),
         }
+    }
+
+    /// Keeps at most one token in `2^least_level`, and with `events` tells of no abnormal connection
+    /// one by one, from now on.
+    pub fn spare(&mut self, least_level: u8, events: bool) {
+        self.spared = (least_level, events);
+        self.level = self.level.max(least_level);
     }
 
     /// What was left out so far.
@@ -226,7 +236,8 @@ impl Connections {
             edge.open > 0 || interval - edge.changed < QUIET_INTERVALS
         });
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
-        self.level = sample::level_for(self.tokens, budget).max(self.wish.least_level);
+        let least = self.wish.least_level.max(self.spared.0);
+        self.level = sample::level_for(self.tokens, budget).max(least);
         self.tokens = 0;
         self.interval += 1;
         self.started_ms = now.unix_ms;
@@ -394,6 +405,10 @@ impl Connections {
 
     fn report(&mut self, event: &Connection, kind: EventKind, process_id: u32, now: Now) {
         if !self.wish.events {
+            return;
+        }
+        if self.spared.1 {
+            self.losses.events_spared += 1;
             return;
         }
         if self.events.len() >= self.bounds.events {

@@ -67,6 +67,8 @@ pub struct Losses {
     pub sightings_unsampled: u64,
     /// Events beyond the interval's bound.
     pub events_dropped: u64,
+    /// Events left out to stay within the agent's budget.
+    pub events_spared: u64,
     /// Connections whose close was lost on the way: their last numbers are missing.
     pub connections_lost: u64,
 }

@@ -79,6 +79,9 @@ impl EventLoop {
         metrics
             .process_identities_dropped_overflow_total
             .set(self.parts.identities.overflowed());
+        metrics
+            .governor_dropped_events_total
+            .set(losses.events_spared);
         metrics.aggregate_connections.set(connections as u64);
         metrics.aggregate_edges.set(edges as u64);
         metrics
@@ -125,6 +128,7 @@ impl EventLoop {
         let mut row = self.parts.host.clone();
         row.paths_off = paths_off.to_vec();
         row.plan.extend(self.parts.fleet.row());
+        row.plan.extend(self.parts.governor.row());
         row.counters = self.parts.metrics.snapshot();
         vec![row]
     }
@@ -132,6 +136,7 @@ impl EventLoop {
     pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
         let mut plan = self.parts.host.plan.clone();
         plan.extend(self.parts.fleet.row());
+        plan.extend(self.parts.governor.row());
         let status = Status {
             pid: std::process::id(),
             started_ms: self.parts.host.started_ms,

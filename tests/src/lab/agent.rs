@@ -334,7 +334,8 @@ fn install_packs(packs: &Path, rootfs: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A lab's configuration: short interval, scope of one host, everything else by default.
+/// A lab's configuration: short interval, scope of one host, no budget (a debug build under a flood
+/// takes more than any host should give), everything else by default.
 fn defaults(lab: &Lab, host: &Host, rootfs: &Path, key: &Path) -> Result<Table> {
     let scope = host
         .cgroup()
@@ -344,6 +345,7 @@ fn defaults(lab: &Lab, host: &Host, rootfs: &Path, key: &Path) -> Result<Table> 
         "[agent]\nrootfs = {rootfs:?}\ninterval = \"1s\"\nhostname = {:?}\n\
          [scope]\ncgroup = {:?}\n\
          [[key]]\nepoch = 1\nsecret_file = {key:?}\n\
+         [budget]\ncpu = \"\"\nmemory = \"\"\n\
          [log]\nlevel = \"info\"\n",
         host.name(),
         Path::new("/").join(scope),

@@ -1,0 +1,56 @@
+//! Doing less when the agent takes more than its budget, and more again.
+
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::EventLoop;
+use crate::governor;
+
+/// A flood wakes the loop far more often than this.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl EventLoop {
+    /// Looks at what the agent takes; a step goes out with the host row of the next report.
+    pub(super) fn govern(&mut self) {
+        if self.governed_at.elapsed() < PAUSE {
+            return;
+        }
+        self.governed_at = Instant::now();
+        let sample = match self.parts.meter.read() {
+            Ok(sample) => sample,
+            Err(error) => {
+                warn!(error = format!("{error:#}").as_str(); "what the agent takes is not known");
+                return;
+            }
+        };
+        let metrics = &self.parts.metrics;
+        metrics.agent_cpu_ms_total.set(sample.cpu_us / 1_000);
+        metrics.agent_rss_bytes.set(sample.rss_bytes);
+        let Some(change) = self.parts.governor.observe(sample) else {
+            return;
+        };
+        let (why, now) = (change.why.as_str(), governor::words(change.to));
+        if change.to > change.from {
+            metrics.governor_steps_down_total.add(1);
+            warn!(level = change.to, taken = why, now = now; "over the budget: less is measured");
+        } else {
+            metrics.governor_steps_up_total.add(1);
+            info!(level = change.to, taken = why, now = now; "below the budget: more is measured");
+        }
+        metrics.governor_level.set(u64::from(change.to));
+        let spared = self.parts.governor.spared();
+        self.connections.spare(spared.least_level, spared.events);
+        if let Some(gateway) = &mut self.parts.gateway {
+            gateway.spare(spared.translations);
+        }
+        self.host_row_at = None;
+    }
+
+    /// Whether open connections are looked at in this interval.
+    pub(super) fn looks(&mut self) -> bool {
+        self.intervals = self.intervals.wrapping_add(1);
+        self.intervals
+            .is_multiple_of(self.parts.governor.spared().looks)
+    }
+}
