@@ -39,7 +39,8 @@ impl Sealer {
                 host: self.host,
                 boot: self.boot,
                 sequence: self.sequence + 1,
-                start_ms: self.start_ms,
+                // A clock that was set back: the interval has no length that anybody knows.
+                start_ms: self.start_ms.min(now_ms),
                 end_ms: now_ms,
             },
             edges: summary.edges,
@@ -93,5 +94,15 @@ mod tests {
         let batch = wire::decode(&sealed.bytes, &wire::Limits::default()).expect("own bytes");
         assert_eq!(batch.header.start_ms, 2000);
         assert_eq!(batch.header.end_ms, 3000);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_batch_that_a_collector_refuses() {
+        let mut sealer = Sealer::new([1; 16], [2; 16], 9_000);
+        let rows = || vec![ProcessRow::default()];
+        let sealed = sealer.seal(Summary::default(), rows(), vec![], 500);
+        let batch = wire::decode(&sealed.expect("one row").bytes, &wire::Limits::default());
+        let header = batch.expect("own bytes").header;
+        assert_eq!((header.start_ms, header.end_ms), (500, 500));
     }
 }

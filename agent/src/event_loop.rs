@@ -8,7 +8,7 @@ mod thrift;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use log::{info, warn};
@@ -24,9 +24,11 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
+use crate::fault;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
+use crate::host::clock;
 use crate::jail::Seen;
 use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
@@ -83,7 +85,7 @@ pub fn block_signals() -> Result<SignalFd> {
 /// # Errors
 /// The clocks cannot be read.
 pub fn now() -> Result<Now> {
-    let unix = SystemTime::now()
+    let unix = clock::wall()
         .duration_since(UNIX_EPOCH)
         .context("the clock is before 1970")?;
     let monotonic = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
@@ -200,6 +202,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     event_loop.close()?;
     event_loop.parts.spool.kick();
     event_loop.parts.notifier.ready(&event_loop.parts.host.mode);
+    fault::at("report.closed");
     let ended = event_loop.wait();
     event_loop.parts.notifier.stopping();
     // The last report leaves nothing out.
@@ -268,7 +271,7 @@ impl EventLoop {
                 self.listen_to_conntrack()?;
                 self.tend_filters();
                 self.obey();
-                self.govern();
+                self.govern(Instant::now());
                 if Instant::now() >= self.next_close {
                     self.close()?;
                 }

@@ -18,6 +18,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::config::Config;
+use crate::fault;
 use crate::host::Capabilities;
 use crate::plan::{Plan, Until};
 
@@ -78,13 +79,18 @@ pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
         plan.jail.user.value,
     )
     .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
-    root::refresh_name_files(&rootfs)?;
     let mut left_out = Vec::new();
+    // On a read-only file system they stay as they are.
+    if let Err(error) = root::refresh_name_files(&rootfs) {
+        left_out.push(format!("names of hosts: {error:#}"));
+    }
     if let Err(error) = privilege::set_oom_score_adj(config.jail.oom_score_adj) {
         left_out.push(format!("oom_score_adj: {error:#}"));
     }
     left_out.extend(root::mount_all(&rootfs, &plan.jail.mounts)?);
+    fault::at("jail.mounted");
     let how = root::make_root(&rootfs)?;
+    fault::at("jail.entered");
     Ok(Entered { how, left_out })
 }
 

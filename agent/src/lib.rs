@@ -18,6 +18,7 @@ pub mod conntrack;
 pub mod doctor;
 pub mod exit;
 pub mod export;
+pub mod fault;
 pub mod filters;
 pub mod host;
 pub mod jail;

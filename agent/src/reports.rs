@@ -50,7 +50,12 @@ pub fn version(args: &FormatArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let done = match args.format {
         Format::Human => writeln!(out, "waybill-agent {VERSION}").context("print the version"),
         Format::Json => {
-            let version = serde_json::json!({ "name": "waybill-agent", "version": VERSION });
+            let version = serde_json::json!({
+                "name": "waybill-agent",
+                "version": VERSION,
+                // Faults of trials are possible: never in a release.
+                "debug": cfg!(debug_assertions),
+            });
             print_json(out, &version)
         }
     };

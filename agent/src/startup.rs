@@ -17,7 +17,7 @@ use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::HostFacts;
-use crate::jail::{self, CGROUP_DIR, PROC_DIR, RUN_DIR, STATE_DIR};
+use crate::jail::{self, CGROUP_DIR, Entered, Jailed, PROC_DIR, RUN_DIR, STATE_DIR};
 use crate::kernel;
 use crate::loader::{self, Loaded};
 use crate::meter::Meter;
@@ -28,7 +28,7 @@ use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::reports::VERSION;
-use crate::{filters, host, log, plan, spool, upload};
+use crate::{fault, filters, host, log, plan, spool, upload};
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
@@ -50,7 +50,9 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
+    fault::at("config.loaded");
     let facts = host::probe(&config);
+    fault::at("host.probed");
     let mut plan = plan::decide(&facts, &config);
     announce(&config, &plan);
 
@@ -62,38 +64,33 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
+    fault::at("lock.held");
     let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
+    fault::at("identity.known");
     let metrics = Arc::new(Metrics::default());
     // Before the programs run, so that a restart does not write what is forbidden.
     let mut fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
     let (loaded, records) = apply(&mut plan, &facts, &config, &fleet).unzip();
     fleet.loaded();
+    fault::at("programs.loaded");
     let observer = observe(&mut plan, &facts, &config);
     let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
     let meter = Meter::open().or_exit(Exit::Jail)?;
-    for left_out in entered.left_out() {
-        ::log::warn!(error = left_out.as_str(); "left out");
-    }
-    let how = entered.how();
-    let jailed = entered
-        .confine(&plan)
-        .context("confine the agent")
-        .or_exit(Exit::Jail)?;
-    let capabilities = jailed.capabilities().to_string();
-    let seccomp = plan.jail.seccomp.mode.value.name();
-    use_log_file(&config, &output);
-    ::log::info!(root = how, capabilities = capabilities.as_str(), seccomp = seccomp; "confined");
-
+    fault::at("sockets.opened");
+    let jailed = confine(entered, &plan, || use_log_file(&config, &output))?;
+    fault::at("agent.confined");
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
     let queue = spool::open(&jailed, Path::new(SPOOL_FILE), spool_bounds(&config))
         .context("open the spool")
         .or_exit(Exit::Spool)?;
+    fault::at("spool.opened");
     let upload = config.upload.as_ref().map(upload_settings);
     let counters = Arc::clone(&metrics);
     let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
         .or_exit(Exit::Runtime)?;
 
+    fault::at("threads.started");
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
         meter,
@@ -130,6 +127,26 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     } else {
         not_stored().or_exit(Exit::Spool)
     }
+}
+
+/// Gives up what the running agent must not have, and says what is left.
+fn confine(entered: Entered, plan: &Plan, log_elsewhere: impl FnOnce()) -> Result<Jailed, Failure> {
+    for left_out in entered.left_out() {
+        ::log::warn!(error = left_out.as_str(); "left out");
+    }
+    let how = entered.how();
+    let jailed = entered
+        .confine(plan)
+        .context("confine the agent")
+        .or_exit(Exit::Jail)?;
+    let capabilities = jailed.capabilities().to_string();
+    let seccomp = plan.jail.seccomp.mode.value.name();
+    let user = plan.jail.user.value;
+    log_elsewhere();
+    ::log::info!(
+        root = how, user = user, capabilities = capabilities.as_str(), seccomp = seccomp; "confined"
+    );
+    Ok(jailed)
 }
 
 /// Reads the configuration; what the collector's files hold is checked by who will use them.

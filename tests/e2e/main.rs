@@ -16,6 +16,7 @@ mod containers;
 mod copies;
 mod demo;
 mod export;
+mod faults;
 mod filters;
 mod governor;
 mod harm;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         orders::CASES,
         residue::CASES,
         jail::CASES,
+        faults::CASES,
         governor::CASES,
         abilities::CASES,
         bad_option::CASES,

@@ -12,11 +12,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 impl EventLoop {
     /// Looks at what the agent takes; a step goes out with the host row of the next report.
-    pub(super) fn govern(&mut self) {
-        if self.governed_at.elapsed() < PAUSE {
+    pub(super) fn govern(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.governed_at) < PAUSE {
             return;
         }
-        self.governed_at = Instant::now();
+        self.governed_at = now;
         let sample = match self.parts.meter.read() {
             Ok(sample) => sample,
             Err(error) => {

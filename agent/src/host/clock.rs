@@ -1,5 +1,7 @@
 //! The kernel's clocks, read as values: everything else takes `now` as an argument.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use nix::time::{ClockId, clock_gettime};
 
 /// Where Unix time stands relative to the kernel's clocks, taken at start.
@@ -21,10 +23,17 @@ pub fn clocks() -> Clocks {
     }
 }
 
-/// Unix time in milliseconds.
+/// The wall clock, which may jump: the one place that reads it.
+#[must_use]
+pub fn wall() -> SystemTime {
+    crate::fault::wall(SystemTime::now())
+}
+
+/// Unix time in milliseconds; 0 before 1970.
 #[must_use]
 pub fn unix_ms() -> u64 {
-    nanoseconds(ClockId::CLOCK_REALTIME) / 1_000_000
+    let since = wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC, as programs in the kernel read it.

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -99,14 +100,24 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
 pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<String>> {
     make_private()?;
 
+    // What stays writable may be a file system of its own, which the bind below would hide.
+    let own = mounts.iter().map(|one| {
+        let itself = one.source == Source::Itself;
+        itself.then(|| hold(&rootfs.join(one.target))).transpose()
+    });
+    let own = own.collect::<Result<Vec<_>>>()?;
+
     // A mount point of its own can be pivoted to and made read-only.
     mount(Some(rootfs), rootfs, NOTHING, MsFlags::MS_BIND, NOTHING)
         .context("bind the root directory onto itself")?;
 
     let mut left_out = Vec::new();
-    for one in mounts {
+    for (one, own) in mounts.iter().zip(&own) {
         let target = rootfs.join(one.target);
-        let done = place(&one.source, &target);
+        let done = match own {
+            Some(own) => place_itself(own, &target),
+            None => place(&one.source, &target),
+        };
         match done.with_context(|| format!("mount {} ({})", one.target, one.why)) {
             Ok(()) => {}
             Err(error) if one.optional => left_out.push(format!("{}: {error:#}", one.target)),
@@ -121,6 +132,24 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
     )
     .context("make the root directory read-only")?;
     Ok(left_out)
+}
+
+/// A handle on a directory, whatever is mounted over its path later.
+fn hold(path: &Path) -> Result<fs::File> {
+    let flags = nix::libc::O_PATH | nix::libc::O_NOFOLLOW | nix::libc::O_DIRECTORY;
+    let mut options = fs::File::options();
+    let opened = options.read(true).custom_flags(flags).open(path);
+    opened.with_context(|| format!("open {}", path.display()))
+}
+
+/// Makes a directory writable within what becomes read-only around it.
+fn place_itself(own: &fs::File, target: &Path) -> nix::Result<()> {
+    let from = format!("/proc/self/fd/{}", own.as_raw_fd());
+    let source = Some(Path::new(&from));
+    mount(source, target, NOTHING, MsFlags::MS_BIND, NOTHING)?;
+    let inert = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | inert;
+    mount(NOTHING, target, NOTHING, flags, NOTHING)
 }
 
 /// Makes a mount namespace for the calling thread, from which nothing shows on the host.
@@ -209,11 +238,8 @@ fn place(source: &Source, target: &Path) -> nix::Result<()> {
                 },
             )
         }
-        Source::Itself => {
-            mount(Some(target), target, NOTHING, MsFlags::MS_BIND, NOTHING)?;
-            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | inert;
-            mount(NOTHING, target, NOTHING, flags, NOTHING)
-        }
+        // Bound by its handle.
+        Source::Itself => Ok(()),
         Source::Tmpfs => mount(
             Some("tmpfs"),
             target,
@@ -273,8 +299,16 @@ pub(super) fn give(mounts: &[JailMount], uid: u32) -> Result<()> {
     while let Some(path) = left.pop() {
         let metadata = fs::symlink_metadata(&path)?;
         if (metadata.uid(), metadata.gid()) != (uid, uid) {
-            lchown(&path, Some(uid), Some(uid))
-                .with_context(|| format!("give {} to user {uid}", path.display()))?;
+            match lchown(&path, Some(uid), Some(uid)) {
+                // Who is to write there will say what that means.
+                Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                    let path = path.display().to_string();
+                    log::warn!(path = path.as_str(), error:% = error; "owner not changed");
+                }
+                given => {
+                    given.with_context(|| format!("give {} to user {uid}", path.display()))?;
+                }
+            }
         }
         if metadata.is_dir() {
             let entries =

@@ -77,7 +77,7 @@ fn always() -> Vec<JailMount> {
         bind(
             "sys/devices/system/cpu",
             Until::End,
-            false,
+            true,
             "tables per CPU are sized by it",
         ),
     ]

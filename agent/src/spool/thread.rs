@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvError, SendError, Sender, bounded, never, select, tick};
 
+use crate::host::clock;
 use crate::metrics::Metrics;
 
 use super::{BatchId, Fault, Sealed, Spool, Tally};
@@ -142,7 +143,7 @@ fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>)
         sealed: true,
         requests: true,
     };
-    spool.evict(now_ms());
+    spool.evict(clock::unix_ms());
     while open.sealed || open.requests {
         account(spool, &intake.metrics);
         select! {
@@ -164,7 +165,7 @@ fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>)
                 }
             },
             recv(if open.sealed { &no_stop } else { stop }) -> _ => open.requests = false,
-            recv(evictions) -> _ => spool.evict(now_ms()),
+            recv(evictions) -> _ => spool.evict(clock::unix_ms()),
         }
     }
     account(spool, &intake.metrics);
@@ -217,11 +218,4 @@ pub(super) fn account(spool: &mut Spool, metrics: &Metrics) {
     }
     metrics.spool_depth.set(spool.depth());
     metrics.spool_bytes.set(spool.payload_bytes());
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,12 +6,13 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{
     Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
 };
 
+use crate::host::clock;
 use crate::metrics::Metrics;
 use crate::spool::thread::{Client, Gone, Request};
 use crate::spool::{Fault, Sealed};
@@ -221,7 +222,7 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
     /// Sends one batch and ends its lease. True: the collector answered for good.
     fn deliver(&mut self, batch: &Sealed, at_most: Duration) -> Result<bool, Gone> {
         let verdict = match (self.send)(batch, at_most) {
-            Ok(answer) => judge(&answer, SystemTime::now()),
+            Ok(answer) => judge(&answer, clock::wall()),
             Err(unanswered) => Verdict::Retry(Retry {
                 reason: unanswered.reason,
                 pace: Pace::Backoff,

@@ -25,6 +25,9 @@ pub const AGENT: &str = "usr/bin/waybill-agent";
 /// Environment variable naming a folder of BTF packs, below the names of architectures.
 const PACKS: &str = "WAYBILL_BTF_PACKS";
 
+/// Environment variable that names a fault.
+const FAULT: &str = "WAYBILL_FAULT";
+
 /// How long an agent may take until it measures, on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -119,6 +122,7 @@ pub struct Agent {
     config: PathBuf,
     rootfs: PathBuf,
     running: Option<Running>,
+    fault: Option<String>,
 }
 
 impl Agent {
@@ -166,6 +170,7 @@ impl Agent {
             config,
             rootfs,
             running: None,
+            fault: None,
         })
     }
 
@@ -212,8 +217,16 @@ impl Agent {
     pub fn start_unready(&mut self) -> Result<()> {
         let mut run = self.host.command_beside(&self.binary);
         run.arg("run").arg("--config").arg(&self.config);
+        if let Some(fault) = &self.fault {
+            run.env(FAULT, fault);
+        }
         self.running = Some(Running::start(run, &self.host.directory().join("agent"))?);
         Ok(())
+    }
+
+    /// What its next starts shall suffer (`agent/src/fault.rs`); only a debug build does.
+    pub fn suffer(&mut self, fault: Option<&str>) {
+        self.fault = fault.map(str::to_owned);
     }
 
     /// Its process id as the lab sees it.

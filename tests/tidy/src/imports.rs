@@ -27,11 +27,15 @@ const PURE: [&str; 7] = [
 ];
 
 /// What runs at a time of its own; everything else is told the time.
-const CLOCKS: [&str; 7] = [
+const CLOCKS: [&str; 9] = [
     "agent/src/event_loop.rs",
+    // Moves the clock of trials.
+    "agent/src/fault.rs",
     "agent/src/host/clock.rs",
     // Names the call as one that is allowed.
     "agent/src/jail/calls.rs",
+    // CPU time.
+    "agent/src/meter.rs",
     "agent/src/spool/thread.rs",
     "agent/src/upload/thread.rs",
     "collector/src/store/writer.rs",

@@ -1,0 +1,134 @@
+//! Faults of trials: ends and clocks that a test cannot have otherwise.
+//!
+//! Debug builds alone look at `WAYBILL_FAULT`; a release has none of this. One of:
+//! `kill@POINT` kills the agent, as by SIGKILL, when its start reaches that point;
+//! `clock+SECONDS@MS` and `clock-SECONDS@MS` move its wall clock when it has run for so long.
+//! [`POINTS`] lists the points.
+
+use std::time::SystemTime;
+
+/// The points of a start, in their order; after the last one the agent measures.
+pub const POINTS: [&str; 12] = [
+    "config.loaded",
+    "host.probed",
+    "jail.mounted",
+    "jail.entered",
+    "lock.held",
+    "programs.loaded",
+    "sockets.opened",
+    "agent.confined",
+    "identity.known",
+    "spool.opened",
+    "threads.started",
+    "report.closed",
+];
+
+#[cfg(not(debug_assertions))]
+mod asked {
+    use std::time::SystemTime;
+
+    pub(super) const fn at(_: &str) {}
+
+    pub(super) const fn wall(now: SystemTime) -> SystemTime {
+        now
+    }
+}
+
+#[cfg(debug_assertions)]
+mod asked {
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant, SystemTime};
+
+    use nix::sys::signal::{Signal, raise};
+
+    #[derive(Debug, Default, PartialEq, Eq)]
+    pub(super) struct Fault {
+        pub(super) kill_at: Option<String>,
+        /// Seconds, whether forward, and after how long.
+        pub(super) clock: Option<(Duration, bool, Duration)>,
+    }
+
+    pub(super) fn parse(text: &str) -> Fault {
+        let Some((what, at)) = text.split_once('@') else {
+            return Fault::default();
+        };
+        let clock = || {
+            let shift = what.strip_prefix("clock")?;
+            let forward = shift.starts_with('+');
+            let seconds = shift.trim_start_matches(['+', '-']).parse().ok()?;
+            let after = Duration::from_millis(at.parse().ok()?);
+            Some((Duration::from_secs(seconds), forward, after))
+        };
+        Fault {
+            kill_at: (what == "kill").then(|| at.to_owned()),
+            clock: clock(),
+        }
+    }
+
+    /// The fault that was asked for, and when it was first looked at.
+    fn asked() -> &'static (Fault, Instant) {
+        static ASKED: OnceLock<(Fault, Instant)> = OnceLock::new();
+        ASKED.get_or_init(|| {
+            let text = std::env::var("WAYBILL_FAULT").unwrap_or_default();
+            (parse(&text), Instant::now())
+        })
+    }
+
+    pub(super) fn at(point: &str) {
+        if asked().0.kill_at.as_deref() == Some(point) {
+            // To this thread: the confined agent may signal no process, not even itself.
+            raise(Signal::SIGKILL).ok();
+        }
+    }
+
+    pub(super) fn wall(now: SystemTime) -> SystemTime {
+        let (fault, since) = asked();
+        let shifted = match fault.clock {
+            Some((shift, true, after)) if since.elapsed() >= after => now.checked_add(shift),
+            Some((shift, false, after)) if since.elapsed() >= after => now.checked_sub(shift),
+            Some(_) | None => None,
+        };
+        shifted.unwrap_or(now)
+    }
+}
+
+/// Says that the start reached one of [`POINTS`].
+pub fn at(point: &'static str) {
+    debug_assert!(POINTS.contains(&point), "{point} is not listed");
+    asked::at(point);
+}
+
+/// The wall clock as the trial wants it.
+#[must_use]
+pub fn wall(now: SystemTime) -> SystemTime {
+    asked::wall(now)
+}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::asked::{Fault, parse};
+    use std::time::Duration;
+
+    #[test]
+    fn the_trials_kill_at_every_point() {
+        let trials = include_str!("../../tests/e2e/faults.rs");
+        for point in super::POINTS {
+            assert!(trials.contains(&format!("\"{point}\"")), "{point}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_read_and_nonsense_is_none() {
+        assert_eq!(
+            parse("kill@lock.held").kill_at.as_deref(),
+            Some("lock.held")
+        );
+        let seconds = Duration::from_secs;
+        let clock = |text: &str| parse(text).clock;
+        assert_eq!(clock("clock+7@2000"), Some((seconds(7), true, seconds(2))));
+        assert_eq!(clock("clock-7@0"), Some((seconds(7), false, seconds(0))));
+        for nonsense in ["", "kill", "clock@1", "clock+x@1", "clock+1@", "x@y"] {
+            assert_eq!(parse(nonsense), Fault::default(), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Starts that are killed, disks that are full or read-only, hosts that lack something, clocks that
+//! jump: the agent says what is wrong with the exit code of the table, or goes on with less, and
+//! never leaves anything.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, STOP_DEADLINE, Settings};
+use tests::lab::collector::Collector;
+use tests::lab::host::Host;
+use tests::lab::needs::Skip;
+use tests::lab::programs;
+use tests::lab::residue::{Residue, wait_no_orphans};
+use tests::lab::wait::wait_for;
+
+use crate::case::{Case, SOON};
+use crate::residue::NEEDS;
+
+/// Names one trial.
+macro_rules! fault {
+    ($name:literal, $run:expr) => {
+        Case {
+            name: concat!("faults::", $name),
+            needs: NEEDS,
+            alone: false,
+            run: $run,
+        }
+    };
+}
+
+pub(crate) const CASES: &[Case] = &[
+    fault!(
+        "a_start_that_is_killed_at_any_point_leaves_nothing_and_the_next_one_works",
+        |lab| killed(lab, &Settings::default(), false)
+    ),
+    fault!(
+        "a_start_with_filters_that_is_killed_at_any_point_is_cleaned_up_by_the_next_one",
+        |lab| {
+            let settings = Settings::default().with("option.mode", "'tc-clone'")?;
+            killed(lab, &settings, true)
+        }
+    ),
+    fault!(
+        "a_start_with_sockets_that_is_killed_at_any_point_leaves_nothing",
+        |lab| {
+            let settings = Settings::default().with("agent.hooks", "'sockets'")?;
+            killed(lab, &settings, false)
+        }
+    ),
+    fault!("a_full_disk_ends_a_start_with_5_or_is_counted", full_disk),
+    fault!("a_read_only_spool_ends_the_start_with_5", read_only),
+    fault!("without_sys_sockets_measure", without_sys),
+    fault!("wrong_permissions_are_named", permissions),
+    fault!(
+        "a_second_agent_ends_with_1_and_leaves_the_first_alone",
+        second
+    ),
+    fault!("a_clock_that_jumps_forward_costs_no_batch", |lab| jump(
+        lab,
+        "clock+14400@4000"
+    )),
+    fault!("a_clock_that_jumps_back_costs_no_batch", |lab| jump(
+        lab,
+        "clock-14400@4000"
+    )),
+];
+
+/// Those of `agent/src/fault.rs`: a test there holds them to be all.
+const POINTS: [&str; 12] = [
+    "config.loaded",
+    "host.probed",
+    "jail.mounted",
+    "jail.entered",
+    "lock.held",
+    "programs.loaded",
+    "sockets.opened",
+    "agent.confined",
+    "identity.known",
+    "spool.opened",
+    "threads.started",
+    "report.closed",
+];
+
+/// An agent that suffers faults, which a release does not.
+fn prepare(
+    lab: &Lab,
+    host: &Host,
+    collector: Option<&Collector>,
+    settings: &Settings,
+) -> Result<Agent> {
+    let agent = Agent::prepare(lab, host, collector, settings)?;
+    let mut version = std::process::Command::new(&lab.binaries().agent);
+    let text = tests::lab::command::run(version.args(["version", "--format", "json"]))?;
+    let version: serde_json::Value = serde_json::from_str(&text)?;
+    if version["debug"] != true {
+        return Err(Skip("the agent is a release, which suffers no faults".into()).into());
+    }
+    Ok(agent)
+}
+
+fn killed(lab: &Lab, settings: &Settings, asleep: bool) -> Result<()> {
+    let host = lab.host("host")?;
+    host.ip("link set lo up\nlink add eth0 type veth peer name eth1\nlink set eth0 up\n")?;
+    let mut agent = prepare(lab, &host, None, settings)?;
+    // The queueing discipline of filters is made once and stays.
+    agent.start()?;
+    agent.stop()?;
+    let before = Residue::snapshot(lab, &[&host])?;
+    for point in POINTS {
+        agent.suffer(Some(&format!("kill@{point}")));
+        agent.start_unready()?;
+        let running = agent.running_mut()?;
+        let status = running
+            .wait(STOP_DEADLINE)
+            .with_context(|| point.to_owned())?;
+        ensure!(status.signal() == Some(9), "{point}: ended with {status}");
+        agent.kill()?;
+        if !asleep {
+            before
+                .wait_same(lab, &[&host])
+                .with_context(|| point.to_owned())?;
+        }
+        agent.suffer(None);
+        agent
+            .start()
+            .with_context(|| format!("start after a kill at {point}"))?;
+        agent.stop()?;
+        before
+            .wait_same(lab, &[&host])
+            .with_context(|| point.to_owned())?;
+    }
+    wait_no_orphans()
+}
+
+/// A small file system of the lab's own on a directory of the agent.
+struct Small(PathBuf);
+
+impl Small {
+    fn on(path: PathBuf, bytes: u64) -> Result<Self> {
+        let (kind, options) = (Some("tmpfs"), format!("size={bytes},mode=0700"));
+        mount(kind, &path, kind, MsFlags::empty(), Some(options.as_str()))?;
+        Ok(Self(path))
+    }
+
+    fn make_read_only(&self) -> Result<()> {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        Ok(mount(
+            None::<&str>,
+            &self.0,
+            None::<&str>,
+            flags,
+            None::<&str>,
+        )?)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        umount2(&self.0, MntFlags::MNT_DETACH).ok();
+    }
+}
+
+/// Starts an agent that must refuse, and returns its exit code and what it said in this run.
+fn refuses(agent: &mut Agent) -> Result<(i32, String)> {
+    agent.start_unready()?;
+    let running = agent.running_mut()?;
+    let status = running.wait(STOP_DEADLINE)?;
+    let said = running.errors()?;
+    let code = status.code().with_context(|| format!("{status}: {said}"))?;
+    let last = said.lines().last().unwrap_or_default().to_owned();
+    ensure!(
+        last.starts_with("waybill-agent: ") && !said.contains("panicked"),
+        "{said}"
+    );
+    Ok((code, last))
+}
+
+fn full_disk(lab: &Lab) -> Result<()> {
+    const PAGE: u64 = 4096;
+    let host = lab.host("host")?;
+    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let state = agent.rootfs().join("var/lib/waybill");
+    let before = Residue::snapshot(lab, &[&host])?;
+    let (mut refused, mut ran) = (0, 0);
+    // Nothing, the host's id, parts of the database, the database, some batches.
+    for pages in [1, 2, 3, 8, 16, 32, 64, 96] {
+        let small = Small::on(state.clone(), pages * PAGE)?;
+        if pages == 1 {
+            std::fs::write(state.join("filler"), [0; 4096])?;
+        }
+        agent.start_unready()?;
+        let outcome = wait_for(SOON, "an end or a loss", || {
+            let running = agent.running_mut()?;
+            if let Some(status) = running.ended()? {
+                let said = running.errors()?;
+                ensure!(status.code() == Some(5), "{pages} pages: {status}: {said}");
+                let last = said.lines().last().unwrap_or_default();
+                ensure!(last.contains("/var/lib/waybill"), "{pages} pages: {last}");
+                return Ok(());
+            }
+            // A signal before it is ready would end it.
+            let ready = agent
+                .status()
+                .is_ok_and(|status| agent.pid().ok() == Some(status.pid));
+            ensure!(ready, "{pages} pages: not ready");
+            agent.flush()?;
+            let status = agent.status()?;
+            let lost = status.counter("spool_dropped_error_total")?
+                + status.counter("spool_evicted_disk_total")?;
+            ensure!(lost > 0, "{pages} pages: nothing is lost yet");
+            Ok(())
+        });
+        outcome?;
+        match agent.running_mut()?.ended()? {
+            Some(_) => refused += 1,
+            None => {
+                ran += 1;
+                // With a full disk it ends as it should all the same.
+                agent.stop()?;
+            }
+        }
+        drop(small);
+        before.wait_same(lab, &[&host])?;
+    }
+    ensure!(refused > 0 && ran > 0, "{refused} refused, {ran} ran");
+    agent.start()?;
+    agent.stop()
+}
+
+fn read_only(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let before = Residue::snapshot(lab, &[&host])?;
+    let small = Small::on(agent.rootfs().join("var/lib/waybill"), 1 << 20)?;
+    small.make_read_only()?;
+    let (code, said) = refuses(&mut agent)?;
+    ensure!(
+        code == 5 && said.contains("/var/lib/waybill"),
+        "{code}: {said}"
+    );
+    let log = agent.running()?.errors()?;
+    ensure!(log.contains("Read-only file system"), "{log}");
+    drop(small);
+    before.wait_same(lab, &[&host])?;
+    wait_no_orphans()
+}
+
+fn without_sys(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    host.hinder(&["--hide", "/sys"]);
+    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let before = Residue::snapshot(lab, &[&host])?;
+    agent.start()?;
+    let plan = agent.status()?.plan;
+    let connection = plan.iter().find(|(name, _)| name == "connection");
+    let (_, said) = connection.context("no row of the family")?;
+    ensure!(said.contains("packet and diagnostic sockets"), "{said}");
+    agent.stop()?;
+    before.wait_same(lab, &[&host])?;
+    wait_no_orphans()
+}
+
+fn permissions(lab: &Lab) -> Result<()> {
+    type Harm = fn(&Agent) -> std::io::Result<()>;
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
+    let harms: [(&str, Harm, i32, &str); 8] = [
+        (
+            "writable",
+            |agent| std::fs::set_permissions(agent.rootfs(), Permissions::from_mode(0o777)),
+            4,
+            "writable by nobody else",
+        ),
+        (
+            "given-away",
+            |agent| chown(agent.rootfs(), Some(1), None),
+            4,
+            "must belong to root",
+        ),
+        (
+            "place-of-another",
+            |agent| chown(agent.rootfs().join("proc"), Some(1), None),
+            4,
+            "proc must be",
+        ),
+        (
+            "state-of-another",
+            |agent| chown(agent.rootfs().join("var/lib/waybill"), Some(1), None),
+            4,
+            "user 1",
+        ),
+        (
+            "state-is-a-link",
+            |agent| {
+                let state = agent.rootfs().join("var/lib/waybill");
+                std::fs::remove_dir(&state)?;
+                std::os::unix::fs::symlink("/tmp", state)
+            },
+            4,
+            "not a link",
+        ),
+        (
+            "no-place",
+            |agent| std::fs::remove_file(agent.rootfs().join("dev/null")),
+            4,
+            "lacks dev/null",
+        ),
+        (
+            "spool-is-a-directory",
+            |agent| std::fs::create_dir(agent.rootfs().join("var/lib/waybill/spool.db")),
+            5,
+            "spool.db",
+        ),
+        (
+            "key-is-gone",
+            |agent| {
+                let key = agent.config_file().with_file_name("fleet.key");
+                std::fs::remove_file(key)
+            },
+            2,
+            "fleet.key",
+        ),
+    ];
+    for (name, harm, exit, words) in harms {
+        let host = lab.host(name)?;
+        let mut agent = prepare(lab, &host, None, &Settings::default())?;
+        let before = Residue::snapshot(lab, &[&host])?;
+        harm(&agent)?;
+        let (code, said) = refuses(&mut agent)?;
+        ensure!(
+            code == exit && said.contains(words),
+            "{name}: {code}: {said}"
+        );
+        before.wait_same(lab, &[&host])?;
+    }
+    // Whoever may read the key is told of, and it is the operator's choice.
+    let host = lab.host("open-key")?;
+    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    mode(&agent.config_file().with_file_name("fleet.key"), 0o644)?;
+    agent.start()?;
+    let said = agent.running()?.errors()?;
+    ensure!(said.contains("fleet.key"), "{said}");
+    agent.stop()?;
+    wait_no_orphans()
+}
+
+fn second(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let mut first = prepare(lab, &host, None, &Settings::default())?;
+    first.start()?;
+    let mut other = host.command_beside(&lab.binaries().agent);
+    other.arg("run").arg("--config").arg(first.config_file());
+    let output = tests::lab::command::finish(&mut other, "")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(said.contains("another agent"), "{said}");
+    first.flush()?;
+    ensure!(
+        first.running_mut()?.ended()?.is_none(),
+        "the first one ended"
+    );
+    first.stop()?;
+    wait_no_orphans()
+}
+
+fn jump(lab: &Lab, fault: &str) -> Result<()> {
+    const PORT: u16 = 7000;
+    let host = lab.host("host")?;
+    let collector = Collector::start_in(lab)?;
+    let mut agent = prepare(lab, &host, Some(&collector), &Settings::default())?;
+    host.ip("link set lo up\n")?;
+    let _server = programs::serve(&host, PORT, &[])?;
+    let before = Residue::snapshot(lab, &[&host])?;
+    agent.suffer(Some(fault));
+    agent.start()?;
+    let begun_ms = agent.status()?.written_ms;
+    let mut connected = 0;
+    // On both sides of the jump, and across it.
+    wait_for(SOON, "the jump", || {
+        host.connect(([127, 0, 0, 1], PORT).into(), &["--count", "5"])?;
+        connected += 5;
+        agent.flush()?;
+        let apart_ms = agent.status()?.written_ms.abs_diff(begun_ms);
+        ensure!(apart_ms > 3_600_000, "{apart_ms} ms");
+        Ok(())
+    })?;
+    host.connect(([127, 0, 0, 1], PORT).into(), &["--count", "5"])?;
+    connected += 5;
+    wait_for(SOON, "all batches at the collector", || {
+        agent.flush()?;
+        let status = agent.status()?;
+        let (sealed, acked) = (
+            status.counter("batch_sealed_total")?,
+            status.counter("upload_acked_total")?,
+        );
+        // The last one is on its way when the status is written.
+        ensure!(acked + 2 >= sealed, "{acked} of {sealed}");
+        let seen = status.counter("record_decoded_total")?;
+        ensure!(
+            seen >= connected,
+            "{seen} records of {connected} connections"
+        );
+        let lost: Vec<_> = status
+            .counters
+            .iter()
+            .filter(|(name, count)| {
+                (name.contains("_dropped_") || name.contains("_evicted_")) && **count > 0
+            })
+            .collect();
+        ensure!(lost.is_empty(), "{lost:?}");
+        Ok(())
+    })?;
+    agent.stop()?;
+    before.wait_same(lab, &[&host])?;
+    wait_no_orphans()
+}
