@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::abi;
 use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -22,6 +23,8 @@ use crate::status::{self, Status};
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
+    /// The oldest kernel that the program itself runs on.
+    minimal_kernel: Option<String>,
     config: ConfigPart,
     facts: BTreeMap<String, String>,
     plan: Vec<(String, String)>,
@@ -107,6 +110,7 @@ fn examine(file: &Path) -> Report {
         .ok();
     Report {
         version: VERSION,
+        minimal_kernel: abi::minimal_kernel(),
         warnings,
         config: ConfigPart {
             file: file.to_owned(),
@@ -289,6 +293,8 @@ impl Report {
     /// For people: what matters first.
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("waybill-agent {}", self.version)];
+        let kernel = self.minimal_kernel.as_ref();
+        lines.extend(kernel.map(|kernel| format!("runs on Linux {kernel} and later")));
         lines.push(format!("configuration {}", self.config.file.display()));
         lines.extend(
             self.config

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 // Control.
+pub mod abi;
 pub mod cli;
 pub mod collect;
 pub mod config;

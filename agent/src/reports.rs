@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{Format, FormatArgs, ReportArgs, SpoolCommand};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::spool::{self, Entry, Reader, Stat};
-use crate::{filters, loader, startup};
+use crate::{abi, filters, loader, startup};
 
 /// This agent's version, as in its package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -48,11 +48,17 @@ pub fn clean(out: &mut dyn Write) -> Result<(), Failure> {
 /// The output cannot be written.
 pub fn version(args: &FormatArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let done = match args.format {
-        Format::Human => writeln!(out, "waybill-agent {VERSION}").context("print the version"),
+        Format::Human => {
+            let mut lines = vec![format!("waybill-agent {VERSION}")];
+            let kernel = abi::minimal_kernel();
+            lines.extend(kernel.map(|kernel| format!("runs on Linux {kernel} and later")));
+            print_lines(out, &lines)
+        }
         Format::Json => {
             let version = serde_json::json!({
                 "name": "waybill-agent",
                 "version": VERSION,
+                "minimal_kernel": abi::minimal_kernel(),
                 // Faults of trials are possible: never in a release.
                 "debug": cfg!(debug_assertions),
             });

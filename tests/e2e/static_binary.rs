@@ -9,12 +9,20 @@ use tests::lab::needs::Need;
 
 use crate::case::Case;
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "static_binary::the_agent_needs_no_library_of_the_host",
-    needs: &[Need::Program("file"), Need::Program("ldd")],
-    alone: false,
-    run: no_library,
-}];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "static_binary::the_agent_needs_no_library_of_the_host",
+        needs: &[Need::Program("file"), Need::Program("ldd")],
+        alone: false,
+        run: no_library,
+    },
+    Case {
+        name: "static_binary::it_names_the_oldest_kernel_it_runs_on",
+        needs: &[Need::Program("file")],
+        alone: false,
+        run: oldest_kernel,
+    },
+];
 
 fn no_library(lab: &Lab) -> Result<()> {
     let agent = &lab.binaries().agent;
@@ -33,6 +41,29 @@ fn no_library(lab: &Lab) -> Result<()> {
     let told = String::from_utf8_lossy(&[ldd.stdout, ldd.stderr].concat()).into_owned();
     ensure!(
         told.contains("not a dynamic executable") || told.contains("statically linked"),
+        "{told}"
+    );
+    Ok(())
+}
+
+fn oldest_kernel(lab: &Lab) -> Result<()> {
+    let agent = &lab.binaries().agent;
+    let mut version = Command::new(agent);
+    let text = command::run(version.args(["version", "--format", "json"]))?;
+    let said: serde_json::Value = serde_json::from_str(&text)?;
+    let said = said["minimal_kernel"].as_str().unwrap_or_default();
+    // The oldest one that anybody asked for is 3.10.
+    let mut numbers = said.split('.').map(str::parse::<u32>);
+    let (major, minor) = (numbers.next().transpose()?, numbers.next().transpose()?);
+    ensure!(
+        (major, minor) <= (Some(3), Some(10)) && minor.is_some(),
+        "{said}"
+    );
+    let told = command::run(Command::new("file").arg("--dereference").arg(agent))?;
+    ensure!(told.contains(&format!("for GNU/Linux {said},")), "{told}");
+    let told = command::run(Command::new(agent).arg("version"))?;
+    ensure!(
+        told.contains(&format!("runs on Linux {said} and later")),
         "{told}"
     );
     Ok(())
