@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{DEFAULT_FILE, SeccompWish};
+use crate::config::{ByteSize, DEFAULT_FILE, SeccompWish};
 
 /// Waybill agent: joins both ends of each TCP connection, however its addresses are rewritten
 ///
@@ -24,6 +24,8 @@ Examples:
   waybill-agent check-config              whether the configuration is right
   waybill-agent run                       run in the foreground until SIGTERM
   waybill-agent spool stat --format json  what waits for the collector
+  waybill-agent verify DIR --key KEY      whether a bundle is what its makers signed
+  waybill-agent export --out /media/usb   the same, in files for a collector without a network
 
 Exit codes:
   0 done   1 failed while running   2 wrong arguments or configuration
@@ -44,11 +46,31 @@ pub enum Command {
         #[command(subcommand)]
         command: SpoolCommand,
     },
+    /// Write what waits in the spool into signed files, for somebody to carry; also while the agent
+    /// runs. The batches stay until a receipt says that they arrived
+    Export(ExportArgs),
+    /// Delete exported batches that a receipt of `waybill-collector import` names
+    Receipt(ReceiptArgs),
     /// Remove what a killed agent left: packet filters on the devices of this network namespace,
     /// probes, and cgroups
     Clean,
+    /// Check a bundle, or one file of a release, against its signature
+    Verify(VerifyArgs),
     /// Print the version
     Version(FormatArgs),
+}
+
+/// What to verify.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// An unpacked bundle, or a file with its signature beside it (FILE.sig)
+    pub path: PathBuf,
+    /// The makers' public key, 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// How output looks.
+    #[command(flatten)]
+    pub output: FormatArgs,
 }
 
 /// Looks into the spool.
@@ -65,6 +87,46 @@ pub enum SpoolCommand {
     },
     /// Show how much waits, and since when
     Stat(ReportArgs),
+}
+
+/// What to export.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// A folder, or the file to write; what does not fit goes to FILE.2, FILE.3 and so on
+    #[arg(long, value_name = "FILE|DIR")]
+    pub out: PathBuf,
+    /// Bytes of one file, at least 1MiB
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = size)]
+    pub max_size: u64,
+    /// Also what was exported before, where a medium was lost
+    #[arg(long)]
+    pub again: bool,
+    /// Common options.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse().map_err(|expected| format!("{expected}"))?;
+    let bytes = size.bytes();
+    let least = 1 << 20;
+    (bytes >= least)
+        .then_some(bytes)
+        .ok_or("at least 1MiB".into())
+}
+
+/// What arrived.
+#[derive(Args, Debug)]
+pub struct ReceiptArgs {
+    /// Receipts of `waybill-collector import`
+    #[arg(value_name = "FILE", required_unless_present = "forget")]
+    pub files: Vec<PathBuf>,
+    /// Delete everything that was exported, without a receipt
+    #[arg(long, conflicts_with = "files")]
+    pub forget: bool,
+    /// Common options.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// Where the configuration is.
@@ -151,6 +213,10 @@ mod tests {
             "spool stat --format json",
             "version --format json",
             "clean",
+            "verify /a --key /b --format json",
+            "export --out /a --max-size 1MiB --again --config /b",
+            "receipt /a /b --format json",
+            "receipt --forget",
         ] {
             let words = std::iter::once("waybill-agent").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -158,6 +224,8 @@ mod tests {
         for line in [
             "",
             "spool",
+            "receipt",
+            "export",
             "run now",
             "run --seccomp on",
             "doctor --format xml",

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
@@ -25,6 +25,7 @@ use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::event::Connection;
 use crate::fault;
+use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::clock;
@@ -33,6 +34,7 @@ use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Observed, Surroundings};
 use crate::records::Records;
@@ -41,6 +43,7 @@ use crate::spool;
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const DEVICES: Token = Token(2);
+const ORDERS: Token = Token(3);
 /// A burst of news about devices is answered once.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 /// Filters are looked for this often although no device changed: somebody may have removed them.
@@ -59,7 +62,7 @@ enum Wake {
     Records,
     /// SIGTERM, SIGINT: drain and end. SIGUSR1: close the interval and upload now.
     Signal,
-    /// The tick or the interval is over.
+    /// The tick or the interval is over, devices changed, or orders came.
     Deadline,
 }
 
@@ -107,8 +110,12 @@ pub struct Parts {
     pub lister: Option<Lister>,
     /// Descriptor of [`block_signals`].
     pub signals: SignalFd,
+    /// Whoever started the agent.
+    pub notifier: Notifier,
     /// Spool and upload threads.
     pub spool: spool::Handle,
+    /// Orders of the collector.
+    pub fleet: Fleet,
     /// Process identities.
     pub identities: Identities,
     /// Where identities look.
@@ -189,12 +196,15 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         parts,
     };
     event_loop.tend_filters();
+    event_loop.obey();
     event_loop.adopt()?;
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close()?;
     event_loop.parts.spool.kick();
+    event_loop.parts.notifier.ready(&event_loop.parts.host.mode);
     fault::at("report.closed");
     let ended = event_loop.wait();
+    event_loop.parts.notifier.stopping();
     // The last report leaves nothing out.
     event_loop.intervals = u32::MAX;
     event_loop.close()?;
@@ -210,6 +220,8 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
 impl EventLoop {
     fn wait(&mut self) -> Result<()> {
         let mut poll = Poll::new().context("make the poll")?;
+        let waker = Waker::new(poll.registry(), ORDERS).context("make a waker")?;
+        self.parts.fleet.post().wake_by(waker);
         let register = |fd: RawFd, token| {
             poll.registry()
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)
@@ -253,10 +265,12 @@ impl EventLoop {
         match wake {
             Wake::Records => self.drain_ring()?,
             Wake::Deadline => {
+                self.parts.notifier.alive(Instant::now());
                 self.drain_ring()?;
                 self.observe()?;
                 self.listen_to_conntrack()?;
                 self.tend_filters();
+                self.obey();
                 self.govern(Instant::now());
                 if Instant::now() >= self.next_close {
                     self.close()?;
@@ -265,6 +279,14 @@ impl EventLoop {
             Wake::Signal => return self.take_signals(),
         }
         Ok(true)
+    }
+
+    /// Orders of the collector; what became of them goes out with the end of the interval.
+    fn obey(&mut self) {
+        let loaded = self.parts.loaded.as_mut();
+        if self.parts.fleet.tend(loaded, &mut self.connections) {
+            self.host_row_at = None;
+        }
     }
 
     fn listen_to_conntrack(&mut self) -> Result<()> {
@@ -414,10 +436,13 @@ impl EventLoop {
         let mut summary = self.connections.close(now);
         self.listen_to_conntrack()?;
         if let Some(gateway) = &mut self.parts.gateway {
-            summary.nats = gateway.close();
+            let nats = gateway.close();
+            if self.parts.fleet.in_force().send_nats {
+                summary.nats = nats;
+            }
         }
         let processes = self.parts.identities.take_rows(now.unix_ms);
-        let hosts = self.host_rows(&paths_off);
+        let hosts = self.host_rows(&paths_off, Instant::now());
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {
             self.parts.metrics.batch_sealed_total.add(1);
             if self.parts.spool.try_put(sealed).is_err() {

@@ -22,10 +22,11 @@ use libbpf_rs::{
 use crate::config::Config;
 use crate::filters::{Filters, Programs};
 use crate::jail::CGROUP_DIR;
+use crate::orders::InForce;
 use crate::plan::{ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use probes::{Probes, clean as clean_probes};
-pub use tables::{beat, clone_flags, write_settings};
+pub use tables::{beat, clone_flags, may_write, replace_destinations, write_settings};
 use tables::{fill, settings};
 
 /// Without this one there is no family.
@@ -147,13 +148,15 @@ pub struct Maps {
     pub listeners: MapHandle,
     /// The agent's sign of life.
     pub heartbeat: MapHandle,
+    /// Where the option may be written to.
+    pub destinations: MapHandle,
 }
 
 /// Loads and attaches what the plan says; `None` when the plan runs no family.
 ///
 /// # Errors
 /// The kernel refuses what the family cannot do without.
-pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
+pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<Loaded>> {
     let Family::Run(choice) = &plan.connection else {
         return Ok(None);
     };
@@ -169,9 +172,9 @@ pub fn apply(plan: &Plan, config: &Config) -> Result<Option<Loaded>> {
     };
     let (object, loaded, mut refused) = load(&fitting, &wanted)?;
     let cgroup = open_scope(config, choice.value).context("open the scope's cgroup")?;
-    let mut settings = settings(config, plan, cgroup.as_ref())?;
+    let mut settings = settings((config, plan), in_force, cgroup.as_ref())?;
     let maps = Maps::of(&object)?;
-    fill(&object, config)?;
+    fill(&object, config, in_force)?;
 
     let mut links = Vec::new();
     let mut live = None;
@@ -252,6 +255,7 @@ impl Maps {
             connections: handle("connections")?,
             listeners: handle("listeners")?,
             heartbeat: handle("heartbeat")?,
+            destinations: handle("destinations")?,
         })
     }
 }

@@ -4,6 +4,8 @@
 //! phrase. A warning or error that repeats is limited per call site: what an outage says a thousand
 //! times must not fill the host's disk. How many were left out is said with the next line.
 
+mod output;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -13,6 +15,8 @@ use ::log::kv::{Error, Key, Value, VisitSource};
 use ::log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
 use crate::host::clock;
+
+pub use output::Output;
 
 /// Lines of one warning or error within [`WINDOW_MS`].
 const BURST: u32 = 10;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent::cli::{Cli, Command};
 use agent::exit::{Exit, is_broken_pipe};
-use agent::{collect, doctor, reports, startup};
+use agent::{collect, doctor, export, reports, startup, verify};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -24,7 +24,10 @@ fn main() -> ExitCode {
         },
         Command::CheckConfig(args) => reports::check_config(&args, &mut out),
         Command::Spool { command } => reports::spool(&command, &mut out),
+        Command::Export(args) => export::run(&args, &mut out),
+        Command::Receipt(args) => export::receipt(&args, &mut out),
         Command::Clean => reports::clean(&mut out),
+        Command::Verify(args) => verify::run(&args, &mut out),
         Command::Version(args) => reports::version(&args, &mut out),
     };
     match done {

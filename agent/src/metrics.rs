@@ -235,6 +235,8 @@ counters! {
     spool_quarantined_files_total,
     /// The part of those whose batches could not be counted.
     spool_quarantined_uncounted_files_total,
+    /// Batches that `waybill-agent receipt` deleted: they arrived by hand.
+    spool_released_total,
     /// Batches in the spool now.
     spool_depth,
     /// Payload bytes in the spool now.
@@ -251,4 +253,22 @@ counters! {
     upload_unauthorized_total,
     /// Compressed bytes acknowledged.
     upload_acked_bytes_total,
+    /// The version of the orders in force now; 0 for none.
+    orders_version,
+    /// Versions taken from the collector and put in force.
+    orders_taken_total,
+    /// Orders that came although there is no key to verify them by.
+    orders_ignored_total,
+    /// Orders that the fleet's key has not signed.
+    orders_refused_signature_total,
+    /// Orders that were signed and are not understood.
+    orders_refused_invalid_total,
+    /// Orders that were signed and are older than those that were taken.
+    orders_refused_older_total,
+    /// Versions rolled back because the collector did not answer after them.
+    orders_rolled_back_total,
+    /// Times the kernel did not take what is ordered; tried again with the next interval.
+    orders_apply_failures_total,
+    /// Times the orders could not be read from disk or written to it.
+    orders_disk_failures_total,
 }

@@ -348,6 +348,16 @@ impl Plan {
         self.nat = Choice::new(false, reason);
     }
 
+    /// Which columns of edges mean nothing on this host.
+    fn absent_row(&self) -> Option<(&'static str, String)> {
+        let names: Vec<&str> = Columns::NAMES
+            .into_iter()
+            .filter_map(|(column, name)| self.absent.has(column).then_some(name))
+            .collect();
+        let said = || format!("{}: this host cannot measure them", names.join(", "));
+        (!names.is_empty()).then(|| ("absent", said()))
+    }
+
     /// Name and decision with its reason, for reports and host rows.
     #[must_use]
     pub fn rows(&self) -> Vec<(String, String)> {
@@ -399,6 +409,7 @@ impl Plan {
         };
         rows.into_iter()
             .chain(types)
+            .chain(self.absent_row())
             .map(|(name, decision)| (name.to_owned(), decision))
             .chain(self.refused.iter().cloned())
             .collect()

@@ -190,6 +190,7 @@ pub(crate) fn stat_lines(stat: &Stat) -> Vec<String> {
             "batches        {} ({} being uploaded)",
             stat.batches, stat.leased
         ),
+        format!("exported       {}", stat.exported),
         format!("payload bytes  {}", stat.payload_bytes),
         format!("file bytes     {}", stat.file_bytes),
         format!("oldest         {}", when(stat.oldest_sealed_ms)),

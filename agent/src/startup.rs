@@ -13,6 +13,7 @@ use wire::HostRow;
 use crate::config::{self, Config, Credentials, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::HostFacts;
@@ -21,6 +22,7 @@ use crate::kernel;
 use crate::loader::{self, Loaded};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
 use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
@@ -30,6 +32,8 @@ use crate::{fault, filters, host, log, plan, spool, upload};
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
+/// Inside the jail: the log, where the configuration asks for a file.
+const LOG_FILE: &str = "/var/lib/waybill/agent.log";
 /// Inside the jail: held by the one agent that runs here.
 const LOCK_FILE: &str = "/run/waybill-agent.lock";
 
@@ -41,7 +45,9 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
     let mut config = load(file).or_exit(Exit::Usage)?;
     config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);
-    log::init(config.log.level, Box::new(std::io::stderr())).or_exit(Exit::Runtime)?;
+    let output = log::Output::stderr();
+    log::init(config.log.level, Box::new(output.clone())).or_exit(Exit::Runtime)?;
+    let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
     let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
     fault::at("config.loaded");
@@ -59,25 +65,29 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .or_exit(Exit::Jail)?;
     let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
     fault::at("lock.held");
-    let (loaded, records) = apply(&mut plan, &facts, &config).unzip();
+    let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
+    fault::at("identity.known");
+    let metrics = Arc::new(Metrics::default());
+    // Before the programs run, so that a restart does not write what is forbidden.
+    let mut fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
+    let (loaded, records) = apply(&mut plan, &facts, &config, &fleet).unzip();
+    fleet.loaded();
     fault::at("programs.loaded");
     let observer = observe(&mut plan, &facts, &config);
     let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
     let meter = Meter::open().or_exit(Exit::Jail)?;
     fault::at("sockets.opened");
-    let jailed = confine(entered, &plan)?;
+    let jailed = confine(entered, &plan, || use_log_file(&config, &output))?;
     fault::at("agent.confined");
-    let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
-    fault::at("identity.known");
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
-    let metrics = Arc::new(Metrics::default());
-    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), bounds(&config))
+    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), spool_bounds(&config))
         .context("open the spool")
         .or_exit(Exit::Spool)?;
     fault::at("spool.opened");
     let upload = config.upload.as_ref().map(upload_settings);
-    let threads = spool::Handle::start(&jailed, queue, upload, Arc::clone(&metrics))
+    let counters = Arc::clone(&metrics);
+    let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
         .or_exit(Exit::Runtime)?;
 
     fault::at("threads.started");
@@ -101,12 +111,14 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         limits: config.limits.clone(),
         run_dir: RUN_DIR.into(),
         spool: threads,
+        fleet,
         loaded,
         observer,
         records,
         gateway,
         lister,
         signals,
+        notifier,
         metrics,
     })
     .or_exit(Exit::Runtime)?;
@@ -118,7 +130,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
 }
 
 /// Gives up what the running agent must not have, and says what is left.
-fn confine(entered: Entered, plan: &Plan) -> Result<Jailed, Failure> {
+fn confine(entered: Entered, plan: &Plan, log_elsewhere: impl FnOnce()) -> Result<Jailed, Failure> {
     for left_out in entered.left_out() {
         ::log::warn!(error = left_out.as_str(); "left out");
     }
@@ -130,17 +142,11 @@ fn confine(entered: Entered, plan: &Plan) -> Result<Jailed, Failure> {
     let capabilities = jailed.capabilities().to_string();
     let seccomp = plan.jail.seccomp.mode.value.name();
     let user = plan.jail.user.value;
+    log_elsewhere();
     ::log::info!(
         root = how, user = user, capabilities = capabilities.as_str(), seccomp = seccomp; "confined"
     );
     Ok(jailed)
-}
-
-fn bounds(config: &Config) -> spool::Bounds {
-    spool::Bounds {
-        max_bytes: config.spool.max_bytes.bytes(),
-        max_age: config.spool.max_age,
-    }
 }
 
 /// Reads the configuration; what the collector's files hold is checked by who will use them.
@@ -158,6 +164,13 @@ pub fn load(file: &Path) -> Result<Config, config::Error> {
         })?;
     }
     Ok(config)
+}
+
+fn spool_bounds(config: &Config) -> spool::Bounds {
+    spool::Bounds {
+        max_bytes: config.spool.max_bytes.bytes(),
+        max_age: config.spool.max_age,
+    }
 }
 
 fn upload_settings(upload: &config::Upload) -> upload::Settings {
@@ -186,9 +199,23 @@ fn announce(config: &Config, plan: &Plan) {
     }
 }
 
+/// Leaves standard error, where the configuration says so.
+fn use_log_file(config: &Config, output: &log::Output) {
+    if config.log.file
+        && let Err(error) = output.use_file(Path::new(LOG_FILE))
+    {
+        ::log::warn!(error:% = error; "log file not used");
+    }
+}
+
 /// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
 /// the host, and why.
-fn apply(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<(Loaded, Records)> {
+fn apply(
+    plan: &mut Plan,
+    facts: &HostFacts,
+    config: &Config,
+    fleet: &Fleet,
+) -> Option<(Loaded, Records)> {
     // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
     if plan.mode.value != Mode::TcClone
         && let Err(error) = filters::clean()
@@ -199,7 +226,7 @@ fn apply(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<(Loaded,
         return None;
     }
     // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
-    let done = loader::apply(plan, config).and_then(|loaded| {
+    let done = loader::apply(plan, config, fleet.in_force()).and_then(|loaded| {
         let records = loaded.as_ref().map(Records::open).transpose()?;
         Ok(loaded.zip(records))
     });
@@ -307,11 +334,7 @@ fn lock(path: &Path) -> Result<File> {
 
 fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
     HostRow {
-        hostname: config
-            .agent
-            .hostname
-            .clone()
-            .unwrap_or_else(|| facts.hostname.clone()),
+        hostname: hostname(config, facts),
         kernel: facts.kernel.clone(),
         agent: VERSION.to_owned(),
         mode: plan.mode.value.name().to_owned(),
@@ -321,6 +344,24 @@ fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
         counters: Vec::new(),
         started_ms: host::clock::unix_ms(),
     }
+}
+
+fn hostname(config: &Config, facts: &HostFacts) -> String {
+    let own = config.agent.hostname.clone();
+    own.unwrap_or_else(|| facts.hostname.clone())
+}
+
+/// Reads the orders that this host had.
+fn open_fleet(
+    config: &Config,
+    facts: &HostFacts,
+    plan: &Plan,
+    host_id: [u8; 16],
+    metrics: &Arc<Metrics>,
+) -> Fleet {
+    let id = format!("{:032x}", u128::from_be_bytes(host_id));
+    let names = [hostname(config, facts), id];
+    Fleet::open((config, plan), &names, STATE_DIR.into(), metrics)
 }
 
 fn not_stored() -> Result<()> {

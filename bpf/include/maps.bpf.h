@@ -32,11 +32,12 @@ struct {
 
 /*
  * destinations: longest prefix decides; 1 = may be sent the option, 0 = may not (loopback inside
- * a wider prefix). Written by the agent at start only.
+ * a wider prefix). Written by the agent at start, and when orders of the collector change it: room
+ * for 1024 rules of the configuration and for those that orders make of them.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 2048);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct wb_prefix);
 	__type(value, u32);

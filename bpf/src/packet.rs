@@ -86,7 +86,30 @@ fn attach(socket: &OwnedFd, filter: &[Instruction]) -> io::Result<()> {
             length,
         )
     };
-    result(status)
+    result(status)?;
+    lock(socket)
+}
+
+/// Makes the filter stay: whoever takes over the agent gets no other packets out of its socket.
+fn lock(socket: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "nix has no SO_LOCK_FILTER")]
+    // SAFETY: `on` is an int of `length` bytes that outlives the call.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LOCK_FILTER,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    match result(status) {
+        // Kernels before 3.9.
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+        other => other,
+    }
 }
 
 /// Begins to receive from every device of the socket's network namespace, what leaves included:

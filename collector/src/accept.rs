@@ -243,13 +243,31 @@ pub struct Opened {
 /// # Errors
 /// The [`Refusal`] to answer with. It never panics, whatever the bytes.
 pub fn open(bytes: &[u8], key: &BatchKey, limits: &Limits) -> Result<Opened, Refusal> {
+    open_if(bytes, limits, |found| {
+        let message = "the idempotency key names another batch than the header inside";
+        (found == *key).then_some(()).ok_or(message)
+    })
+}
+
+/// Opens a batch of an export of this host, which names itself.
+///
+/// # Errors
+/// The [`Refusal`], as for a request.
+pub fn open_of(bytes: &[u8], host: &[u8; 16], limits: &Limits) -> Result<Opened, Refusal> {
+    open_if(bytes, limits, |found| {
+        let message = "the batch is of another host than the file";
+        (found.host == *host).then_some(()).ok_or(message)
+    })
+}
+
+fn open_if(
+    bytes: &[u8],
+    limits: &Limits,
+    right: impl FnOnce(BatchKey) -> Result<(), &'static str>,
+) -> Result<Opened, Refusal> {
     let batch = wire::decode(bytes, limits).map_err(|error| refusal(&error))?;
-    if BatchKey::from(&batch.header) != *key {
-        return Err(Refusal::new(
-            Reason::KeyMismatch,
-            "the idempotency key names another batch than the header inside",
-        ));
-    }
+    right(BatchKey::from(&batch.header))
+        .map_err(|message| Refusal::new(Reason::KeyMismatch, message))?;
     check(&batch)?;
     Ok(Opened {
         batch,

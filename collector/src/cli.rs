@@ -1,4 +1,7 @@
-//! The command line: `serve`, `topology`, `hosts`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `fleet`, `import`, `unpack`, `check-config`, `version`.
+
+mod carried;
+mod fleet;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +59,15 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Tell the agents what to leave out: the option, destinations, families, samples
+    Fleet {
+        #[command(subcommand)]
+        command: fleet::FleetCommand,
+    },
+    /// Store what agents exported into files, and write receipts that let them delete it
+    Import(carried::ImportArgs),
+    /// Write what is in an exported file as plain tables, for other programs
+    Unpack(carried::UnpackArgs),
     /// Check a configuration file and every file it names
     CheckConfig {
         /// Configuration file
@@ -136,6 +148,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             let fleet = source.ask("/api/v1/hosts", |path, _| query::fleet(path))?;
             show(out, format, &fleet, table::hosts)
         }
+        Command::Fleet { command } => fleet::run(command, out),
+        Command::Import(args) => carried::import(&args, out),
+        Command::Unpack(args) => carried::unpack(&args, out),
         Command::CheckConfig { config, format } => {
             let checked = load(&config)?;
             Secrets::load(&checked)?;

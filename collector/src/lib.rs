@@ -24,13 +24,16 @@ pub mod server;
 pub mod accept;
 pub mod auth;
 pub mod fleet;
+pub mod import;
 pub mod join;
+pub mod orders;
 pub mod query;
 pub mod remote;
 pub mod store;
 pub mod table;
 pub mod tls;
 pub mod topology;
+pub mod unpack;
 // Everywhere.
 pub mod escape;
 pub mod time;

@@ -69,6 +69,8 @@ counters! {
     ingest_batches_clock_ahead_total: "counter",
     /// Batches being received, decoded or stored now.
     ingest_batches_in_flight: "gauge",
+    /// Answers that carried orders to an agent that had older ones.
+    orders_sent_total: "counter",
     /// Connections closed because there were too many.
     connections_dropped_full_total: "counter",
     /// Connections whose TLS handshake failed.

@@ -15,6 +15,7 @@ mod connection;
 mod containers;
 mod copies;
 mod demo;
+mod export;
 mod faults;
 mod filters;
 mod governor;
@@ -26,8 +27,11 @@ mod loss;
 mod nat;
 mod neighbours;
 mod observe;
+mod orders;
+mod packages;
 mod residue;
 mod scene;
+mod service;
 mod shapes;
 mod soak;
 mod static_binary;
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         neighbours::CASES,
         loss::CASES,
         upload::CASES,
+        export::CASES,
+        orders::CASES,
         residue::CASES,
         jail::CASES,
         faults::CASES,
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
         bad_config::CASES,
         static_binary::CASES,
         types::CASES,
+        service::CASES,
         demo::CASES,
     ];
     let userlands: &[case::Case] = if userland::wanted() {
@@ -82,7 +89,12 @@ fn main() -> ExitCode {
     } else {
         &[]
     };
-    let cases = cases.into_iter().chain([userlands]);
+    let packages: &[case::Case] = if packages::wanted() {
+        packages::CASES
+    } else {
+        &[]
+    };
+    let cases = cases.into_iter().chain([userlands, packages]);
     let trials = cases.flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -82,6 +82,8 @@ pub(crate) fn integrity(lab: &Lab, settings: &Settings) -> Result<()> {
     let server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
     let client = scene.site.clients[0].clone();
     let total = connections()?;
+    // Closed connections keep their ports for a minute, and the default range is soon used up.
+    client.sysctl("net.ipv4.ip_local_port_range", "2000 65000")?;
     let before = [
         Counters::of(&client)?,
         Counters::of(&scene.site.backends[0])?,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::stage::{say, stage};
-use crate::{child, fmt, licences, tidy};
+use crate::{child, fmt, licences, shell, tidy};
 
 /// Options of `check`.
 #[derive(clap::Args)]
@@ -18,10 +18,11 @@ pub(crate) struct Args {
 type Check = (&'static str, fn() -> Result<()>);
 
 /// Cheap ones first.
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("format", fmt::check),
     ("tidy", tidy::run),
     ("licences", licences::check),
+    ("scripts", shell::check),
     ("lints", lints),
     ("documents", documents),
 ];

@@ -17,7 +17,9 @@ mod fmt;
 mod idle;
 mod licences;
 mod matrix;
+mod package;
 mod rootfs;
+mod shell;
 mod stage;
 mod test;
 mod tidy;
@@ -59,6 +61,10 @@ enum Command {
     Doctor(doctor::Args),
     /// Assemble the directory that the agent is confined to
     Rootfs(rootfs::Args),
+    /// Make deb, rpm and tar.gz of agent and collector, reproducibly
+    Package(package::Args),
+    /// Make the one signed file from which a host without network is installed
+    Bundle(package::BundleArgs),
     /// Measure what the project promises
     Bench(bench::Args),
     /// Try real kernels under QEMU, with the agent that ships
@@ -100,6 +106,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deps => deps::run().map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Package(args) => package::run(&args),
+        Command::Bundle(args) => package::bundle(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Btf { args } => {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::stage::{say, stage};
-use crate::{child, deps, matrix, workspace};
+use crate::{child, deps, matrix, package, workspace};
 use programs::Program;
 pub(crate) use tally::Tally;
 
@@ -21,7 +21,8 @@ pub(crate) struct Args {
     /// Run only the tests whose name contains this
     filter: Option<String>,
     /// Run only these: everything but end to end (`unit`), agent and collector in network
-    /// namespaces (`e2e`), or the required kernels of the matrix (`kernels`)
+    /// namespaces (`e2e`), what an operator does with packages (`packages`), or the required
+    /// kernels of the matrix (`kernels`)
     #[arg(long, value_enum)]
     only: Option<Part>,
 }
@@ -33,6 +34,8 @@ enum Part {
     Unit,
     /// The trials of crate `tests`: the shipped programs, real networks, real clients.
     E2e,
+    /// Packages and bundle in the file systems of several releases.
+    Packages,
     /// The shipped programs on real kernels under QEMU.
     Kernels,
 }
@@ -110,6 +113,29 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
             command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
             command.envs(given.iter().copied());
             run_one(&program.name, &mut command, args, total)?;
+        }
+    }
+    let packages = args
+        .filter
+        .as_ref()
+        .is_none_or(|name| name.contains("package"));
+    if args.wants(Part::Packages) && packages {
+        let trials = Args {
+            filter: args.filter.clone().or_else(|| Some("packages::".into())),
+            only: None,
+        };
+        if let Some(made) = stage("packages", || package::trial(total))? {
+            for program in &e2e {
+                let mut command = program.command();
+                command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
+                command.envs(made.variables());
+                run_one(
+                    &format!("{} of packages", program.name),
+                    &mut command,
+                    &trials,
+                    total,
+                )?;
+            }
         }
     }
     // A name is one of a test program, which a kernel has not.

@@ -1,7 +1,7 @@
 //! `cargo xtask userland`: the agent in the file systems of several releases of Debian.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +18,15 @@ const RELEASES: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 /// When a tool is missing, or no mirror has a release.
 pub(crate) fn run() -> Result<ExitCode> {
     stage("tools of this machine", deps::run)?;
+    let all = roots()?;
+    test::run_with(&test::Args::userland(), &[("WAYBILL_USERLANDS", &all)])
+}
+
+/// The folder with a file system of each release; makes those that are not there yet.
+///
+/// # Errors
+/// When no mirror has a release.
+pub(crate) fn roots() -> Result<PathBuf> {
     let all = workspace::root().join("target/userland");
     fs::create_dir_all(&all).with_context(|| format!("make {}", all.display()))?;
     for release in RELEASES {
@@ -28,7 +37,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             })?;
         }
     }
-    test::run_with(&test::Args::userland(), &[("WAYBILL_USERLANDS", &all)])
+    Ok(all)
 }
 
 /// Makes one; it is there whole or not at all.

@@ -106,6 +106,27 @@ impl Open {
     }
 }
 
+/// What is told beside the edges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Tokens.
+    pub sightings: bool,
+    /// Abnormal connections, one by one.
+    pub events: bool,
+    /// At most one token in two to the power of this is kept.
+    pub least_level: u8,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            sightings: true,
+            events: true,
+            least_level: 0,
+        }
+    }
+}
+
 /// All edges and open connections of the host.
 #[derive(Debug)]
 pub struct Connections {
@@ -119,6 +140,7 @@ pub struct Connections {
     started_ms: u64,
     tokens: u64,
     level: u8,
+    wish: Wish,
     /// At least this level, and no events: the agent takes more than its budget.
     spared: (u8, bool),
     losses: Losses,
@@ -139,6 +161,7 @@ impl Connections {
             started_ms: now.unix_ms,
             tokens: 0,
             level: 0,
+            wish: Wish::default(),
             spared: (0, false),
             losses: Losses::default(),
         }
@@ -167,6 +190,13 @@ impl Connections {
     #[must_use]
     pub fn sample_level(&self) -> u8 {
         self.level
+    }
+
+    /// Changes what is told from now on; `sightings` is the bound of one interval.
+    pub fn set_wish(&mut self, wish: Wish, sightings: usize) {
+        self.wish = wish;
+        self.bounds.sightings = sightings;
+        self.level = self.level.max(wish.least_level);
     }
 
     /// Takes one record of a connection owned by `process_id`.
@@ -206,7 +236,8 @@ impl Connections {
             edge.open > 0 || interval - edge.changed < QUIET_INTERVALS
         });
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
-        self.level = sample::level_for(self.tokens, budget).max(self.spared.0);
+        let least = self.wish.least_level.max(self.spared.0);
+        self.level = sample::level_for(self.tokens, budget).max(least);
         self.tokens = 0;
         self.interval += 1;
         self.started_ms = now.unix_ms;
@@ -373,6 +404,9 @@ impl Connections {
     }
 
     fn report(&mut self, event: &Connection, kind: EventKind, process_id: u32, now: Now) {
+        if !self.wish.events {
+            return;
+        }
         if self.spared.1 {
             self.losses.events_spared += 1;
             return;

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::section::{At, Problems};
 use super::value::Secret;
+use crate::orders::{KEY_BYTES, unhex};
 
 /// Far above every certificate bundle; a wrong path must not fill the memory.
 const MAX_FILE: u64 = 4 << 20;
 const FLEET_KEY: &str =
     "a file with the fleet key as 32 hex digits (make one with: openssl rand -hex 16)";
+
+const ORDERS_KEY: &str = "a file with the fleet's public key as 64 hex digits (the .pub file of: \
+                          waybill-collector fleet keygen)";
 
 /// What a file holds, and who may read it.
 #[derive(Clone, Debug)]
@@ -103,6 +107,21 @@ impl<'r> Files<'r> {
         let key = parse_fleet_key(&bytes);
         if key.is_none() {
             problems.wrong(&path.place, FLEET_KEY);
+        }
+        key
+    }
+
+    /// A public key of 64 hex digits.
+    pub(super) fn orders_key(
+        &mut self,
+        path: &At<String>,
+        problems: &mut Problems<'_>,
+    ) -> Option<[u8; KEY_BYTES]> {
+        let bytes = self.content(path, problems)?.bytes;
+        let text = std::str::from_utf8(&bytes).ok().map(str::trim);
+        let key = text.and_then(unhex);
+        if key.is_none() {
+            problems.wrong(&path.place, ORDERS_KEY);
         }
         key
     }

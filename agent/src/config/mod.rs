@@ -50,6 +50,8 @@ pub struct Config {
     pub spool: Spool,
     /// `[upload]`; without it batches only go to the spool.
     pub upload: Option<Upload>,
+    /// `[fleet] public_key_file`: the key that signs orders; without it none are taken.
+    pub orders_key: Option<[u8; crate::orders::KEY_BYTES]>,
     /// `[[service]]`, in the operator's order: the first match wins.
     pub services: Vec<ServiceRule>,
     /// `[log]`
@@ -307,6 +309,8 @@ pub struct ServiceRule {
 pub struct Log {
     /// Lines below this level are not written.
     pub level: ::log::LevelFilter,
+    /// Once confined, write to a file in the jail instead of standard error.
+    pub file: bool,
 }
 
 /// Why a configuration is not taken: every mistake that was found.

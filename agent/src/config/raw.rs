@@ -18,8 +18,16 @@ pub(super) struct Raw {
     pub(super) spool: RawSpool,
     /// `None` when the section is absent.
     pub(super) upload: Option<RawUpload>,
+    pub(super) orders_key_file: Option<At<String>>,
     pub(super) services: Vec<RawService>,
-    pub(super) log_level: Option<At<String>>,
+    pub(super) log: RawLog,
+}
+
+/// `[log]`
+#[derive(Debug, Default)]
+pub(super) struct RawLog {
+    pub(super) level: Option<At<String>>,
+    pub(super) file: Option<At<bool>>,
 }
 
 /// `[agent]`
@@ -141,12 +149,13 @@ impl Raw {
             limits: limits(&mut root, problems),
             spool: spool(&mut root, problems),
             upload: upload(&mut root, problems),
+            orders_key_file: single(&mut root, problems, "fleet", "public_key_file"),
             services: root
                 .sections(problems, "service")
                 .into_iter()
                 .map(|s| service(s, problems))
                 .collect(),
-            log_level: single(&mut root, problems, "log", "level"),
+            log: log(&mut root, problems),
         };
         root.finish(problems);
         Some(raw)
@@ -200,6 +209,16 @@ fn single(
     let value = section.string(problems, key);
     section.finish(problems);
     value
+}
+
+fn log(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawLog {
+    let mut section = root.section(problems, "log");
+    let raw = RawLog {
+        level: section.string(problems, "level"),
+        file: section.boolean(problems, "file"),
+    };
+    section.finish(problems);
+    raw
 }
 
 fn option(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> RawOption {

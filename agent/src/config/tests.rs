@@ -80,7 +80,7 @@ fn the_defaults_the_example_shows_are_those_of_the_code() {
 fn the_example_shows_every_key() {
     let wrong = "x = 1\n[agent]\nx = 1\n[scope]\nx = 1\n[jail]\nx = 1\n[budget]\nx = 1\n[option]\nx = 1\n[[key]]\nx = 1\n\
         [limits]\nx = 1\n[spool]\nx = 1\n[upload]\nx = 1\n[[service]]\nx = 1\n\
-        match = { x = 1 }\n[log]\nx = 1\n";
+        match = { x = 1 }\n[fleet]\nx = 1\n[log]\nx = 1\n";
     let message = refused(wrong);
     let lists = message
         .lines()
@@ -296,7 +296,7 @@ const WRONG: [(&str, &str); 49] = [
     ),
     (
         "[upstream]\n",
-        "upstream: unknown key, expected one of: agent, scope, jail, budget, option, key",
+        "upstream: unknown key, expected one of: agent, scope, jail, budget",
     ),
 ];
 

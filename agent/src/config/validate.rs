@@ -53,9 +53,15 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         upload: raw
             .upload
             .and_then(|raw| upload::validate(raw, files, problems)),
+        // Empty means none, so that the example can show the key.
+        orders_key: raw
+            .orders_key_file
+            .filter(|file| !file.value.is_empty())
+            .and_then(|file| files.orders_key(&file, problems)),
         services: services(raw.services, problems),
         log: Log {
-            level: value(raw.log_level, ::log::LevelFilter::Info, problems, level),
+            level: value(raw.log.level, ::log::LevelFilter::Info, problems, level),
+            file: raw.log.file.is_some_and(|file| file.value),
         },
         warnings: files.take_warnings(),
     }

@@ -99,7 +99,11 @@ impl EventLoop {
     }
 
     /// The host row when it is due, or when something an operator must know changed.
-    pub(super) fn host_rows(&mut self, paths_off: &[(String, String)]) -> Vec<HostRow> {
+    pub(super) fn host_rows(
+        &mut self,
+        paths_off: &[(String, String)],
+        at: Instant,
+    ) -> Vec<HostRow> {
         let mut said: Vec<(String, String)> = self
             .parts
             .metrics
@@ -115,14 +119,15 @@ impl EventLoop {
         );
         let due = self
             .host_row_at
-            .is_none_or(|at| at.elapsed() >= HOST_ROW_EVERY);
+            .is_none_or(|last| at.duration_since(last) >= HOST_ROW_EVERY);
         if !due && said == self.host_row_said {
             return Vec::new();
         }
-        self.host_row_at = Some(Instant::now());
+        self.host_row_at = Some(at);
         self.host_row_said = said;
         let mut row = self.parts.host.clone();
         row.paths_off = paths_off.to_vec();
+        row.plan.extend(self.parts.fleet.row());
         row.plan.extend(self.parts.governor.row());
         row.counters = self.parts.metrics.snapshot();
         vec![row]
@@ -130,6 +135,7 @@ impl EventLoop {
 
     pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
         let mut plan = self.parts.host.plan.clone();
+        plan.extend(self.parts.fleet.row());
         plan.extend(self.parts.governor.row());
         let status = Status {
             pid: std::process::id(),

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context, Result};
 use bpf::abi;
-use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 use zerocopy::IntoBytes;
 
 use super::map;
 use crate::config::Config;
 use crate::filters::Filters;
+use crate::orders::{Destinations, InForce, Mapped};
 use crate::plan::{Look, Mode, Plan};
 
 /// First time off for a peer whose path loses the option.
@@ -49,8 +50,8 @@ pub fn clone_flags(filters: &Filters) -> u8 {
 }
 
 pub(super) fn settings(
-    config: &Config,
-    plan: &Plan,
+    (config, plan): (&Config, &Plan),
+    in_force: &InForce,
     cgroup: Option<&File>,
 ) -> Result<abi::wb_config> {
     let level = config
@@ -76,7 +77,7 @@ pub(super) fn settings(
         write_epoch: writer.map_or(0, |key| key.epoch),
         option_exid: config.option.exid.get(),
         option_kind: config.option.kind.get(),
-        option_write: u8::from(plan.mode.value != Mode::Observe && writer.is_some()),
+        option_write: u8::from(in_force.option && may_write(config, plan)),
         option_on_data: u8::from(config.option.on_data),
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
@@ -86,23 +87,47 @@ pub(super) fn settings(
     })
 }
 
-/// Fills destinations and keys.
-pub(super) fn fill(object: &Object, config: &Config) -> Result<()> {
-    let destinations = map(object, "destinations")?;
-    for (prefix, allowed) in config.option.destination_rules() {
-        let (addr, bits) = prefix.mapped();
-        let key = abi::wb_prefix {
-            length: u32::from(bits),
-            addr,
-        };
-        destinations
-            .update(
-                key.as_bytes(),
-                &u32::from(allowed).to_ne_bytes(),
-                MapFlags::ANY,
-            )
+/// Whether the host's own configuration has the option written.
+#[must_use]
+pub fn may_write(config: &Config, plan: &Plan) -> bool {
+    plan.mode.value != Mode::Observe && !config.keys.is_empty()
+}
+
+/// Replaces the allowed destinations; `from` is what the kernel has.
+///
+/// # Errors
+/// The kernel refuses; some rules are then replaced and others are not.
+pub fn replace_destinations(
+    map: &impl MapCore,
+    from: &Destinations,
+    to: &Destinations,
+) -> Result<()> {
+    // First what goes: there may be no room for both.
+    for prefix in from.keys().filter(|prefix| !to.contains_key(prefix)) {
+        match map.delete(key_of(prefix).as_bytes()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => other.context("take back allowed destinations")?,
+        }
+    }
+    for (prefix, allowed) in to {
+        let value = u32::from(*allowed).to_ne_bytes();
+        map.update(key_of(prefix).as_bytes(), &value, MapFlags::ANY)
             .context("write the allowed destinations")?;
     }
+    Ok(())
+}
+
+fn key_of(prefix: &Mapped) -> abi::wb_prefix {
+    abi::wb_prefix {
+        length: u32::from(prefix.bits),
+        addr: prefix.addr,
+    }
+}
+
+/// Fills destinations and keys.
+pub(super) fn fill(object: &Object, config: &Config, in_force: &InForce) -> Result<()> {
+    let destinations = map(object, "destinations")?;
+    replace_destinations(&destinations, &Destinations::new(), &in_force.destinations)?;
     let keys = map(object, "keys")?;
     for key in &config.keys {
         let (k0, k1) = key.secret.expose().split_at(8);

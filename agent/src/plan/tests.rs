@@ -161,6 +161,9 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         assert_eq!(by_sockets.mode.value, Mode::Observe, "{words}");
         assert_eq!(looks(&by_sockets), [Look::Sockets; 2]);
         assert!(by_sockets.absent.has(Columns::ZERO_WINDOWS));
+        let absent =
+            |(name, what): &(String, String)| name == "absent" && what.starts_with("zero_windows:");
+        assert!(by_sockets.rows().iter().any(absent), "{words}");
         let plan = plan_without(|facts| {
             take(facts);
             facts.sockets.packets = lacking();

@@ -10,6 +10,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
+use crate::orders::Post;
 use crate::upload;
 
 use super::thread::{self, Client};
@@ -56,12 +57,14 @@ impl Handle {
         _jailed: &Jailed,
         spool: Spool,
         upload: Option<upload::Settings>,
+        post: Arc<Post>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let Some(settings) = upload else {
             return Self::start_spool(spool, metrics).map(|(handle, ..)| handle);
         };
         let transport = upload::Transport::new(&settings).context("prepare the upload")?;
+        let transport = transport.with_post(post);
         Self::start_with(spool, metrics, |client, metrics| {
             upload::thread::start(transport, client, metrics)
         })

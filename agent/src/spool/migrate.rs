@@ -10,7 +10,7 @@ use super::types::Error;
 pub(super) const APPLICATION_ID: i32 = 0x5742_4c53;
 
 /// Step `n` leads from schema `n` to `n + 1`. Released steps are never changed, only added to.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("exported.sql")];
 
 /// Schema version of this agent.
 pub(super) fn current() -> i32 {

@@ -21,6 +21,7 @@
 //! `store` is the only place that knows SQL, `queue` decides, `thread` owns the clock and the only
 //! writing connection.
 
+mod exports;
 mod handle;
 mod migrate;
 mod quarantine;
@@ -38,6 +39,7 @@ use std::path::Path;
 
 use crate::jail::Jailed;
 
+pub use exports::{Exports, Range};
 pub use handle::{Drained, Full, Handle};
 pub use queue::Spool;
 pub use reader::Reader;

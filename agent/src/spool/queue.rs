@@ -27,6 +27,8 @@ pub struct Spool {
     /// that cannot be moved into the database any more.
     growing: bool,
     held: Held,
+    /// Changes when another process, `receipt`, has written.
+    foreign: u64,
     /// Leases handed out and not ended.
     leased: usize,
     /// Endings of leases that could not be written yet, on a full disk for instance.
@@ -51,6 +53,7 @@ impl Spool {
             store: None,
             growing: true,
             held: Held::default(),
+            foreign: 0,
             leased: 0,
             unwritten: VecDeque::new(),
             tally: Tally::default(),
@@ -129,6 +132,9 @@ impl Spool {
     /// to the file system, and looks whether a full disk has room again. Leased batches stay.
     pub fn evict(&mut self, now_ms: u64) {
         self.write_endings();
+        if let Err(error) = self.recount() {
+            log::error!(error:% = chain(&error); "batches not counted");
+        }
         let max_age = u64::try_from(self.bounds.max_age.as_millis()).unwrap_or(u64::MAX);
         let before_ms = now_ms.saturating_sub(max_age);
         let evicted = self
@@ -217,6 +223,9 @@ impl Spool {
 
     /// Evicts the oldest until `bytes` more fit into the size bound, or only leased ones are left.
     fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
+        if self.held.bytes.saturating_add(bytes) > self.bounds.max_bytes {
+            self.recount()?;
+        }
         while self.held.bytes.saturating_add(bytes) > self.bounds.max_bytes {
             let Some(gone) = self.attempt_twice(|store| store.delete_oldest())? else {
                 break;
@@ -226,6 +235,23 @@ impl Spool {
                 bytes: gone,
             });
             self.tally.evicted_size += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts again what is held if another process has changed it: what is missing was released by
+    /// a receipt. No batch comes from elsewhere.
+    fn recount(&mut self) -> Result<(), Error> {
+        let known = self.foreign;
+        let (foreign, held) = self.attempt(|store| {
+            let foreign = store.foreign_changes()?;
+            let held = (foreign != known).then(|| store.held()).transpose()?;
+            Ok((foreign, held))
+        })?;
+        self.foreign = foreign;
+        if let Some(held) = held {
+            self.tally.released += self.held.batches.saturating_sub(held.batches);
+            self.held = held;
         }
         Ok(())
     }
@@ -366,6 +392,7 @@ impl Spool {
         // Somebody else replaced the file while it could not be used.
         self.tally.quarantined += self.held.batches.saturating_sub(held.batches);
         self.held = held;
+        self.foreign = opened.foreign_changes()?;
         self.leased = 0;
         self.store = Some(opened);
         Ok(())

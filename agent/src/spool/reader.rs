@@ -54,6 +54,7 @@ pub(super) fn stat(store: &Store, path: &Path) -> Result<Stat, Error> {
         oldest_sealed_ms,
         newest_sealed_ms,
         file_bytes: database + log,
+        exported: store.exported()?,
         quarantined,
     })
 }

@@ -259,6 +259,21 @@ impl Store {
         Ok(entries.collect::<Result<_, _>>()?)
     }
 
+    /// Batches that are in a file for somebody to carry.
+    pub(super) fn exported(&self) -> Result<u64, Error> {
+        // A reader may look at the spool of an older agent.
+        if self.pragma("user_version")? < 2 {
+            return Ok(0);
+        }
+        let sql = "SELECT count(*) FROM batch WHERE exported_ms > 0";
+        Ok(self.conn.query_row(sql, [], |row| unsigned(row, 0))?)
+    }
+
+    /// A number that changes when somebody else has written to the database.
+    pub(super) fn foreign_changes(&self) -> Result<u64, Error> {
+        self.pragma("data_version")
+    }
+
     /// Bytes of the database file and of its log.
     pub(super) fn file_bytes(&self) -> (u64, u64) {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
@@ -414,7 +429,7 @@ fn quick_check(conn: &mut Connection) -> Result<(), Error> {
     }
 }
 
-fn delete_row(tx: &Transaction<'_>, row: i64) -> Result<(), Error> {
+pub(super) fn delete_row(tx: &Transaction<'_>, row: i64) -> Result<(), Error> {
     tx.prepare_cached("DELETE FROM payload WHERE id = ?1")?
         .execute([row])?;
     tx.prepare_cached("DELETE FROM batch WHERE id = ?1")?
@@ -431,7 +446,7 @@ fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
 }
 
 /// Reads columns 1 to 7 of the lease query.
-fn sealed(row: &Row<'_>) -> rusqlite::Result<Sealed> {
+pub(super) fn sealed(row: &Row<'_>) -> rusqlite::Result<Sealed> {
     let bytes: Vec<u8> = row.get(7)?;
     let expected = unsigned(row, 6)?;
     if u64::try_from(bytes.len()) != Ok(expected) {

@@ -214,6 +214,7 @@ pub(super) fn account(spool: &mut Spool, metrics: &Metrics) {
         metrics.upload_acked_total.add(tally.acked);
         metrics.upload_acked_bytes_total.add(tally.acked_bytes);
         metrics.upload_dropped_refused_total.add(tally.refused);
+        metrics.spool_released_total.add(tally.released);
     }
     metrics.spool_depth.set(spool.depth());
     metrics.spool_bytes.set(spool.payload_bytes());

@@ -100,7 +100,7 @@ pub enum Fault {
 /// What became of batches since the last look.
 ///
 /// Over any stretch, `stored + dropped_error` is what was put, and `found + stored` is
-/// `acked + refused + evicted_* + quarantined` and what is still held.
+/// `acked + refused + released + evicted_* + quarantined` and what is still held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Batches of earlier runs found at open (or counted in a file set aside then).
@@ -111,6 +111,8 @@ pub struct Tally {
     pub acked: u64,
     /// Payload bytes of those.
     pub acked_bytes: u64,
+    /// Batches that somebody else deleted: what was exported, by `receipt`.
+    pub released: u64,
     /// Batches deleted because the collector refused them for good.
     pub refused: u64,
     /// Batches deleted to keep the size bound.
@@ -156,6 +158,8 @@ pub struct Stat {
     pub batches: u64,
     /// The part of `batches` that is being uploaded.
     pub leased: u64,
+    /// The part of `batches` that is in a file of `export`, and waits for a receipt.
+    pub exported: u64,
     /// Payload bytes of all batches.
     pub payload_bytes: u64,
     /// Unix milliseconds at which the oldest batch was sealed.
@@ -188,6 +192,14 @@ pub enum Error {
     /// A spool of a newer agent.
     #[error("the spool has schema {found}, this agent knows {known}")]
     Newer {
+        /// Schema version of the file.
+        found: i32,
+        /// Schema version of this agent.
+        known: i32,
+    },
+    /// A spool of an older agent; `run` brings it up to date.
+    #[error("the spool has schema {found}, this agent writes {known}: start the agent once")]
+    Older {
         /// Schema version of the file.
         found: i32,
         /// Schema version of this agent.

@@ -21,6 +21,26 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// Orders beside the verdict, as strangers' text.
+#[derive(Deserialize)]
+struct WithOrders {
+    orders: Option<Orders>,
+}
+
+#[derive(Deserialize)]
+struct Orders {
+    body: String,
+    signature: String,
+}
+
+impl Answer {
+    /// Body and signature of the orders that came with it, if any did.
+    pub(crate) fn orders(&self) -> Option<(String, String)> {
+        let found: WithOrders = serde_json::from_slice(&self.body).ok()?;
+        found.orders.map(|orders| (orders.body, orders.signature))
+    }
+}
+
 /// What to do with the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -13,12 +13,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use ureq::config::Config;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+use crate::orders::{Post, Signed};
 use crate::spool::Sealed;
 
 use super::answer::{Answer, words};
@@ -26,8 +27,8 @@ use super::{Credential, Error, Settings};
 
 const BATCHES_PATH: &str = "/api/v1/batches";
 const MEDIA_TYPE: &str = "application/vnd.waybill.batch";
-/// Bytes of an answer that are read; the collector's own are a few dozen.
-const ANSWER_MAX_BYTES: u64 = 4096;
+/// Bytes of an answer that are read: a few dozen, and orders, of which one byte takes two in JSON.
+const ANSWER_MAX_BYTES: u64 = 4096 + 2 * wire::orders::MAX_BYTES as u64;
 /// An idle connection is closed after this; it should outlast an interval.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -40,6 +41,7 @@ pub struct Transport {
     uri: Uri,
     authorization: Option<HeaderValue>,
     timeout: Duration,
+    post: Arc<Post>,
 }
 
 /// Cuts off what a transport is doing, from another thread.
@@ -104,13 +106,32 @@ impl Transport {
             uri: address.uri,
             authorization,
             timeout: settings.timeout,
+            post: Arc::new(Post::new(false)),
         })
+    }
+
+    /// Asks for orders, and hands them and the fate of each request to `post`.
+    #[must_use]
+    pub fn with_post(mut self, post: Arc<Post>) -> Self {
+        self.post = post;
+        self
     }
 
     /// Sends one batch and waits for the answer, `at_most` or the configured time, whichever is
     /// shorter. Name resolution is not part of that time; the system's resolver bounds it.
     pub(super) fn send(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
-        let request = self
+        self.post.begin();
+        let answer = self.ask(batch, at_most);
+        self.post.end(answer.is_ok());
+        let orders = answer.as_ref().ok().and_then(Answer::orders);
+        if let Some((body, signature)) = orders {
+            self.post.deliver(Signed { body, signature });
+        }
+        answer
+    }
+
+    fn ask(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+        let mut request = self
             .agent
             .post(&self.uri)
             .config()
@@ -118,6 +139,13 @@ impl Transport {
             .build()
             .header(CONTENT_TYPE, MEDIA_TYPE)
             .header("Idempotency-Key", batch.idempotency_key());
+        if let Some(version) = self.post.version() {
+            request = request.header(wire::orders::HEADER, version.to_string());
+        }
+        if self.post.on_trial() {
+            // What is on trial shows on new connections only.
+            request = request.header(CONNECTION, "close");
+        }
         let request = match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,

@@ -55,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// Bounds.
     pub limits: Limits,
+    /// The key that signs orders, which only the command `fleet` reads.
+    pub signing_key_file: Option<PathBuf>,
     /// Least severe level that is logged.
     pub log_level: LevelFilter,
 }
@@ -196,6 +198,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
         token_file,
         store,
         limits,
+        signing_key_file: raw.fleet.signing_key_file.map(|Text(path)| path),
         log_level: or(raw.log.level, LevelFilter::Info),
     })
 }

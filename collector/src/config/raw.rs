@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) auth: Auth,
     pub(super) store: Store,
     pub(super) limits: Limits,
+    pub(super) fleet: Fleet,
     pub(super) log: Log,
 }
 
@@ -57,6 +58,12 @@ pub(super) struct Limits {
     pub(super) connections: Option<Count>,
     pub(super) concurrent_queries: Option<Count>,
     pub(super) query_rows: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Fleet {
+    pub(super) signing_key_file: Option<Text<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

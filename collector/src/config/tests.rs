@@ -47,6 +47,8 @@ fn the_packaged_example_says_what_the_defaults_are() {
     let mut spelled_out = parse(file, &spelled_out).expect("the commented keys are valid");
     assert!(spelled_out.listen.client_ca_file.is_some());
     spelled_out.listen.client_ca_file = None;
+    assert!(spelled_out.signing_key_file.is_some());
+    spelled_out.signing_key_file = None;
     assert_eq!(spelled_out, as_shipped);
 }
 

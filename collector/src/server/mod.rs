@@ -94,6 +94,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         jobs,
         thread,
         healthy,
+        orders,
     } = writer::spawn(
         store,
         config.limits.concurrent_batches,
@@ -109,6 +110,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         queries: Semaphore::new(config.limits.concurrent_queries),
         jobs,
         healthy,
+        orders,
         config: config.clone(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()

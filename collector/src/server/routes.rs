@@ -2,7 +2,7 @@
 //!
 //! | request | credential | answer |
 //! |---|---|---|
-//! | `POST /api/v1/batches` | needed | `stored` or `duplicate`, else the refusal of [`Reason`] |
+//! | `POST /api/v1/batches` | needed | `stored` or `duplicate`, with orders that the agent lacks; else the refusal of [`Reason`] |
 //! | `GET /api/v1/topology?from_ms=&to_ms=` | needed | [`crate::topology::Topology`] |
 //! | `GET /api/v1/hosts` | needed | [`crate::fleet::Fleet`] |
 //! | `GET /metrics` | needed | Prometheus text |
@@ -10,9 +10,9 @@
 //!
 //! Refusals are `{"error": <name>, "message": <sentence>}`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -27,16 +27,17 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
+use wire::orders::HEADER;
 
 use super::acceptor::Peer;
 use super::body::{self, Unread};
-use crate::accept::{self, BatchKey, Reason, Refusal};
+use crate::accept::{self, BatchKey, Reason, Refusal, hex};
 use crate::auth::{Tokens, bearer};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::query::{self, Asked};
-use crate::store::writer::Job;
-use crate::store::{self, Outcome};
+use crate::store::writer::{Job, Newest};
+use crate::store::{self, Outcome, SignedOrders};
 use crate::{escape, time};
 
 /// How many times the limit of a batch is read and thrown away before a refusal.
@@ -52,6 +53,8 @@ pub(super) struct App {
     /// Questions being answered.
     pub(super) queries: Semaphore,
     pub(super) jobs: SyncSender<Job>,
+    /// What agents are told in answers.
+    pub(super) orders: Newest,
     /// False while the store cannot be written.
     pub(super) healthy: Arc<AtomicBool>,
 }
@@ -112,7 +115,7 @@ async fn batches(State(app): Shared, request: Request) -> Response {
     );
     let (refusal, rest) = match read.await {
         Ok(Ok(bytes)) => match accept(&app, bytes, key).await {
-            Ok(outcome) => return answer(&app, &peer, &key, outcome).await,
+            Ok(outcome) => return answer(&app, (&peer, &parts.headers), &key, outcome).await,
             Err(refusal) => (refusal, None),
         },
         Ok(Err(Unread::TooLarge)) => (too_large(limits.batch_bytes), Some(body)),
@@ -185,7 +188,12 @@ async fn accept(app: &App, bytes: Vec<u8>, key: BatchKey) -> Result<Outcome, Ref
     }
 }
 
-async fn answer(app: &App, peer: &Option<Peer>, key: &BatchKey, outcome: Outcome) -> Response {
+async fn answer(
+    app: &App,
+    (peer, headers): (&Option<Peer>, &HeaderMap),
+    key: &BatchKey,
+    outcome: Outcome,
+) -> Response {
     let status = match outcome {
         Outcome::Stored { clock_ahead } => {
             log::debug!(key:%, clock_ahead; "batch stored");
@@ -198,7 +206,24 @@ async fn answer(app: &App, peer: &Option<Peer>, key: &BatchKey, outcome: Outcome
             return refuse(app, peer, refusal, None).await;
         }
     };
-    Json(serde_json::json!({ "status": status })).into_response()
+    let newer = newer(app, headers);
+    let mut answer = serde_json::json!({ "status": status });
+    if let Some(orders) = newer {
+        app.metrics.orders_sent_total.add(1);
+        answer["orders"] = serde_json::json!({
+            "body": orders.body,
+            "signature": hex(&orders.signature),
+        });
+    }
+    Json(answer).into_response()
+}
+
+/// The orders that an agent lacks; nothing for one that does not say what it has, for it would not
+/// understand them.
+fn newer(app: &App, headers: &HeaderMap) -> Option<Arc<SignedOrders>> {
+    let has: u64 = headers.get(HEADER)?.to_str().ok()?.parse().ok()?;
+    let newest = app.orders.lock().unwrap_or_else(PoisonError::into_inner);
+    newest.clone().filter(|orders| orders.version > has)
 }
 
 /// Counts a batch as in flight while it lives.

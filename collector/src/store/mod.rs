@@ -14,6 +14,7 @@
 mod histogram;
 mod migrate;
 mod nat;
+mod orders;
 mod put;
 mod read;
 mod retention;
@@ -25,6 +26,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+pub use orders::SignedOrders;
 pub use put::{AHEAD_TOLERANCE_MS, Outcome};
 pub use read::{HostRecord, Reader, Window};
 pub use retention::{Deleted, Retention};

@@ -46,7 +46,7 @@ pub struct HostRecord {
 /// A read-only connection.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Reader {

@@ -2,15 +2,15 @@
 //! groups lets retention take a step.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Outcome, Retention, Store};
+use super::{Outcome, Retention, SignedOrders, Store};
 use crate::accept::Opened;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
@@ -39,7 +39,13 @@ pub struct Writer {
     pub thread: JoinHandle<()>,
     /// False while the last commit failed.
     pub healthy: Arc<AtomicBool>,
+    /// The newest orders as of the last commit.
+    pub orders: Newest,
 }
+
+/// Orders that another process may have changed; looked at with every commit, so that an answer
+/// to a batch carries those that were there when it was stored.
+pub type Newest = Arc<Mutex<Option<Arc<SignedOrders>>>>;
 
 /// Starts the writer thread with a queue of `queue` jobs.
 ///
@@ -54,7 +60,9 @@ pub fn spawn(
 ) -> std::io::Result<Writer> {
     let (jobs, receiver) = sync_channel(queue);
     let healthy = Arc::new(AtomicBool::new(true));
+    let orders = Newest::default();
     let work = Work {
+        orders: Arc::clone(&orders),
         store,
         metrics,
         healthy: Arc::clone(&healthy),
@@ -69,10 +77,12 @@ pub fn spawn(
         jobs,
         thread,
         healthy,
+        orders,
     })
 }
 
 struct Work {
+    orders: Newest,
     store: Store,
     metrics: Arc<Metrics>,
     healthy: Arc<AtomicBool>,
@@ -113,6 +123,7 @@ impl Work {
         // Before the answers: who is told that the store fails finds it said of the health too.
         self.healthy.store(healthy, Ordering::Relaxed);
         self.metrics.store_commits_total.add(u64::from(healthy));
+        self.look_for_orders();
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             let outcome = match outcome {
                 Ok(outcome) => {
@@ -128,6 +139,20 @@ impl Work {
             // The other side may have gone away; the batch is stored all the same, and comes
             // again as a duplicate.
             let _ = job.reply.send(outcome);
+        }
+    }
+
+    /// Before the answers, too.
+    fn look_for_orders(&self) {
+        match self.store.newest_orders() {
+            Ok(found) => {
+                let mut known = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+                let version = |orders: Option<&SignedOrders>| orders.map(|orders| orders.version);
+                if version(found.as_ref()) != version(known.as_deref()) {
+                    *known = found.map(Arc::new);
+                }
+            }
+            Err(error) => self.complain("orders not read", error),
         }
     }
 

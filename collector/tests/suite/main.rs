@@ -8,6 +8,8 @@ mod concurrency;
 mod crash;
 mod evidence;
 mod hostile;
+mod import;
 mod ingest;
+mod orders;
 mod scenarios;
 mod support;

@@ -212,6 +212,16 @@ impl Collector {
         serde_json::from_str(&self.query("hosts", "json")?).context("hosts")
     }
 
+    /// Runs `waybill-collector <arguments> --config <its configuration>`.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let mut ask = Command::new(&self.binary);
+        ask.args(arguments).arg("--config").arg(self.config_file());
+        command::run(&mut ask)
+    }
+
     /// Runs `waybill-collector <what>` on the store.
     ///
     /// # Errors

@@ -119,20 +119,41 @@ impl Host {
     #[must_use]
     pub fn command_beside(&self, program: impl AsRef<OsStr>) -> Command {
         let program = program.as_ref();
-        let mut command = self.command_in(&self.0.agents, self.0.launcher.as_os_str());
         if let Some(less) = self.0.hindrances.get() {
+            let mut command = self.command_in(&self.0.agents, self.0.launcher.as_os_str());
             command.args([MARKER, "without", "--scratch"]);
             command.arg(&self.0.directory).args(less);
             command.arg("--").arg(program);
             return command;
         }
-        let Some(root) = self.0.userland.get() else {
-            return self.command_in(&self.0.agents, program);
-        };
+        match self.0.userland.get() {
+            Some(root) => self.command_in_userland(root, program),
+            None => self.command_in(&self.0.agents, program),
+        }
+    }
+
+    /// A command that runs beside this host, with `root` as its file system; what it changes goes to
+    /// [`Host::userland_changes`].
+    #[must_use]
+    pub fn command_in_userland(&self, root: &Path, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command_in(&self.0.agents, self.0.launcher.as_os_str());
         command.args([MARKER, "userland", "--root"]).arg(root);
         command.arg("--upper").arg(self.userland_changes());
         command.arg("--keep").arg(self.directory_of_lab());
-        command.arg("--").arg(program);
+        command.arg("--").arg(program.as_ref());
+        command
+    }
+
+    /// A command that runs beside this host and sees the mounts of process `holder`; with `inside`
+    /// also its root directory.
+    #[must_use]
+    pub fn command_joining(&self, holder: i32, inside: bool) -> Command {
+        let mut command = self.command_in(&self.0.agents, OsStr::new("nsenter"));
+        command.args(["--mount", "--target", &holder.to_string()]);
+        if inside {
+            command.args(["--root", "--wd"]);
+        }
+        command.arg("--");
         command
     }
 

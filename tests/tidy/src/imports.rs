@@ -27,9 +27,8 @@ const PURE: [&str; 7] = [
 ];
 
 /// What runs at a time of its own; everything else is told the time.
-const CLOCKS: [&str; 10] = [
+const CLOCKS: [&str; 9] = [
     "agent/src/event_loop.rs",
-    "agent/src/event_loop/report.rs",
     // Moves the clock of trials.
     "agent/src/fault.rs",
     "agent/src/host/clock.rs",

@@ -59,6 +59,9 @@ impl Connections {
         always: Option<Kept>,
         now: Now,
     ) -> Open {
+        if !self.wish.sightings {
+            return open;
+        }
         if let Some(token) = event.token_sent {
             let answer = event.has(abi::WB_FLAG_ANSWER_SENT);
             let row = Token::new(token, Part::Wrote, answer, open.sent);

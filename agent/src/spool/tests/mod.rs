@@ -2,6 +2,7 @@
 
 mod bounds;
 mod damage;
+mod exports;
 mod full_disk;
 mod lifecycle;
 mod model;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::assert_sum;
 use super::server::{Authority, Reply, STORED, Server, Service, TOKEN};
 use crate::metrics::Metrics;
+use crate::orders::{Post, Signed};
 use crate::spool::tests::{Place, batch, eventually, roomy};
 use crate::spool::{Drained, Handle};
 use crate::upload::{Credential, Settings, Transport, thread};
@@ -25,8 +26,12 @@ struct Agent {
 
 impl Agent {
     fn start(settings: &Settings) -> Self {
+        Self::start_with(settings, |transport| transport)
+    }
+
+    fn start_with(settings: &Settings, change: impl FnOnce(Transport) -> Transport) -> Self {
         let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-        let transport = Transport::new(settings).expect("settings");
+        let transport = change(Transport::new(settings).expect("settings"));
         let handle = Handle::start_with(
             place.open_with(roomy()),
             Arc::clone(&metrics),
@@ -66,6 +71,43 @@ fn serve(script: impl Fn(u64) -> Reply + Send + Sync + 'static) -> (Server, Sett
 /// First `first`, then always `stored`.
 fn first(reply: Reply) -> impl Fn(u64) -> Reply {
     move |nth| if nth == 0 { reply.clone() } else { STORED }
+}
+
+#[test]
+fn orders_are_asked_for_by_version_and_handed_over() {
+    const ORDERS: &str = r#"{"status":"stored","orders":{"body":"b","signature":"s"}}"#;
+    let (server, settings) = serve(first(Reply::Answer(200, "", ORDERS)));
+    let post = Arc::new(Post::new(true));
+    let given = Arc::clone(&post);
+    let agent = Agent::start_with(&settings, |transport| transport.with_post(given));
+    agent.put(1);
+    assert_eq!(server.next().header("waybill-orders"), Some("0"));
+    agent.eventually_acked(1);
+    let (body, signature) = ("b".into(), "s".into());
+    assert_eq!(post.take(), Some(Signed { body, signature }));
+    // Told what became of them, it names the version, and ends the connection.
+    post.tell(7, true);
+    agent.put(2);
+    let seen = server.next();
+    assert_eq!(seen.header("waybill-orders"), Some("7"));
+    assert_eq!(
+        (seen.connection, seen.header("connection")),
+        (0, Some("close"))
+    );
+    agent.put(3);
+    assert_eq!(server.next().connection, 1);
+    agent.eventually_acked(3);
+    let reach = post.reach();
+    assert_eq!((reach.begun, reach.answered, reach.unanswered), (3, 3, 0));
+    assert_eq!(post.take(), None);
+}
+
+#[test]
+fn who_wants_no_orders_does_not_ask() {
+    let (server, settings) = serve(|_| STORED);
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    assert_eq!(server.next().header("waybill-orders"), None);
 }
 
 #[test]

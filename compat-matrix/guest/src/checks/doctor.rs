@@ -160,7 +160,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Loads every program that the plan uses, alone, and reports what the verifier counted.
 fn verifier(run: &mut Run) -> Result<Found> {
-    run.need_connections()?;
+    run.need_programs()?;
     let perf = run.planned("transport").starts_with("perf");
     let object = if perf {
         bpf::CONNECTION_PERF

@@ -33,7 +33,8 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
             kills(stage, joins).inspect_err(|_| crate::say(&lab.evidence()))
         })?;
         run.check("connection", &format!("loss/flood/{mode}"), |run| {
-            run.need_connections()?;
+            // Without programs there is no ring to overflow.
+            run.need_programs()?;
             run.need_labs()?;
             let (mut stage, lab) = kept.context("there is no lab to flood")?;
             let found = flood(&mut stage).inspect_err(|_| crate::say(&lab.evidence()))?;

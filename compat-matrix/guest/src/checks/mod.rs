@@ -205,7 +205,7 @@ impl Run {
 
     /// What the agent found out about the host by this name.
     fn fact(&self, name: &str) -> &str {
-        row(&self.doctor["facts"], name).unwrap_or("")
+        self.doctor["facts"][name].as_str().unwrap_or("")
     }
 
     /// Whether the agent measures connections on this kernel.
@@ -217,6 +217,18 @@ impl Run {
         ensure!(!plan.is_empty(), "the agent explained nothing");
         match plan.strip_prefix("skipped: ") {
             Some(reason) => Err(Skip(reason.to_owned()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the agent follows connections by programs on this kernel.
+    ///
+    /// # Errors
+    /// A skip with the agent's own reason.
+    fn need_programs(&self) -> Result<()> {
+        self.need_connections()?;
+        match self.planned("connection").strip_prefix(BY_SOCKETS) {
+            Some(reason) => Err(Skip(format!("no programs{reason}")).into()),
             None => Ok(()),
         }
     }
@@ -254,6 +266,9 @@ fn try_lab(binaries: &Binaries) -> Result<()> {
     )?;
     lab.close()
 }
+
+/// What a plan calls connections that are followed without programs.
+const BY_SOCKETS: &str = "packet and diagnostic sockets";
 
 /// One row of a plan in JSON: `[["name", "decision"], ...]`.
 fn row<'a>(plan: &'a Value, name: &str) -> Option<&'a str> {

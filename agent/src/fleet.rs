@@ -1,0 +1,256 @@
+//! Orders at work: from the upload thread into the kernel's tables and the aggregates, without a
+//! restart, and back again.
+//!
+//! What is decided, and why it can only narrow the host's own configuration, is in `orders`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use log::{info, warn};
+
+use crate::aggregate::connection::{Connections, Wish};
+use crate::config::Config;
+use crate::host::clock::monotonic_ms;
+use crate::loader::{self, Loaded};
+use crate::metrics::Metrics;
+use crate::orders::{
+    self, Destinations, InForce, KEY_BYTES, Outcome, Own, Post, Refusal, Signed, Standing,
+};
+use crate::plan::Plan;
+
+/// The name under which the state of orders stands in the plan of a host row.
+const ROW: &str = "orders";
+
+/// The orders of this host and what they were made of.
+#[derive(Debug)]
+pub struct Fleet {
+    /// None without a key.
+    standing: Option<Standing>,
+    post: Arc<Post>,
+    directory: PathBuf,
+    interval_ms: u64,
+    own: Own,
+    in_force: InForce,
+    /// What kernel and aggregates were told; none before the first time and after a failure.
+    applied: Option<InForce>,
+    /// After a failure: not before this monotonic millisecond again.
+    retry_ms: u64,
+    /// Every rule that the kernel may have.
+    there: Destinations,
+    /// What was refused last, so that it is said once; it comes with each answer.
+    refused: Option<Signed>,
+    metrics: Arc<Metrics>,
+}
+
+impl Fleet {
+    /// Reads the orders of the last run from `directory`. `names`: host name and host id.
+    #[must_use]
+    pub fn open(
+        (config, plan): (&Config, &Plan),
+        names: &[String; 2],
+        directory: PathBuf,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let own = Own {
+            option: loader::may_write(config, plan),
+            destinations: config
+                .option
+                .destination_rules()
+                .iter()
+                .map(|(prefix, allowed)| (prefix.mapped().into(), *allowed))
+                .collect(),
+            sightings: config.limits.sightings_per_interval as usize,
+        };
+        let read = |key: [u8; KEY_BYTES]| {
+            orders::load(&directory, key, names, monotonic_ms()).unwrap_or_else(|error| {
+                metrics.orders_disk_failures_total.add(1);
+                warn!(error:% = error; "orders of the last run not used");
+                Standing::new(key, names.clone())
+            })
+        };
+        let standing = config.orders_key.map(read);
+        let directive = standing.as_ref().map(Standing::directive);
+        let fleet = Self {
+            in_force: orders::narrow(&own, &directive.unwrap_or_default()),
+            post: Arc::new(Post::new(standing.is_some())),
+            interval_ms: millis(config.agent.interval),
+            metrics: Arc::clone(metrics),
+            applied: None,
+            retry_ms: 0,
+            there: Destinations::new(),
+            refused: None,
+            standing,
+            directory,
+            own,
+        };
+        fleet.publish();
+        fleet
+    }
+
+    /// Where the upload thread leaves orders.
+    #[must_use]
+    pub fn post(&self) -> Arc<Post> {
+        Arc::clone(&self.post)
+    }
+
+    /// What is to be done.
+    #[must_use]
+    pub fn in_force(&self) -> &InForce {
+        &self.in_force
+    }
+
+    /// Says that the kernel was loaded with what is in force.
+    pub fn loaded(&mut self) {
+        self.there.clone_from(&self.in_force.destinations);
+    }
+
+    /// Takes what came, judges what is on trial, and applies what changed. True: the collector
+    /// should hear of it with the end of this interval.
+    pub fn tend(&mut self, loaded: Option<&mut Loaded>, connections: &mut Connections) -> bool {
+        let mut news = false;
+        while let Some(signed) = self.post.take() {
+            news |= self.take(signed);
+        }
+        news |= self.judge();
+        if news {
+            let directive = self.standing.as_ref().map(Standing::directive);
+            self.in_force = orders::narrow(&self.own, &directive.unwrap_or_default());
+            self.save();
+            self.publish();
+        }
+        let due = news || monotonic_ms() >= self.retry_ms;
+        if due && self.applied.as_ref() != Some(&self.in_force) {
+            self.apply(loaded, connections);
+        }
+        // A trial takes two requests, whether there is traffic to tell of or not.
+        news || self.standing.as_ref().is_some_and(Standing::on_trial)
+    }
+
+    /// For the plan of the host row; none where there is no key and nothing was ignored.
+    #[must_use]
+    pub fn row(&self) -> Option<(String, String)> {
+        let ignored = self.metrics.orders_ignored_total.get() > 0;
+        let said = match &self.standing {
+            Some(standing) => standing.said(),
+            None if ignored => "ignored: no key in [fleet] public_key_file".into(),
+            None => return None,
+        };
+        Some((ROW.to_owned(), said))
+    }
+
+    fn take(&mut self, signed: Signed) -> bool {
+        let metrics = &self.metrics;
+        let Some(standing) = &mut self.standing else {
+            metrics.orders_ignored_total.add(1);
+            return false;
+        };
+        match standing.take(signed.clone(), monotonic_ms(), self.post.reach()) {
+            Ok(true) => {
+                metrics.orders_taken_total.add(1);
+                info!(orders = standing.said().as_str(); "orders taken");
+                true
+            }
+            Ok(false) => false,
+            Err(refusal) => {
+                let counter = match &refusal {
+                    Refusal::Signature => &metrics.orders_refused_signature_total,
+                    Refusal::Invalid(_) => &metrics.orders_refused_invalid_total,
+                    Refusal::Older { .. } => &metrics.orders_refused_older_total,
+                };
+                counter.add(1);
+                if self.refused.as_ref() != Some(&signed) {
+                    let reason = format!("{:#}", anyhow::Error::new(refusal));
+                    warn!(error = reason.as_str(); "orders refused");
+                    self.refused = Some(signed);
+                }
+                false
+            }
+        }
+    }
+
+    fn judge(&mut self) -> bool {
+        let Some(standing) = &mut self.standing else {
+            return false;
+        };
+        match standing.judge(monotonic_ms(), self.interval_ms, self.post.reach()) {
+            None => false,
+            Some(Outcome::Proven) => {
+                info!(orders = standing.said().as_str(); "orders proven");
+                true
+            }
+            Some(Outcome::RolledBack) => {
+                self.metrics.orders_rolled_back_total.add(1);
+                warn!(orders = standing.said().as_str(); "orders rolled back");
+                true
+            }
+        }
+    }
+
+    fn save(&self) {
+        let saved = self
+            .standing
+            .as_ref()
+            .map(|standing| orders::save(&self.directory, standing));
+        if let Some(Err(error)) = saved {
+            self.metrics.orders_disk_failures_total.add(1);
+            warn!(error:% = error; "orders not kept for the next start");
+        }
+    }
+
+    fn publish(&self) {
+        let Some(standing) = &self.standing else {
+            return;
+        };
+        self.post.tell(standing.newest(), standing.on_trial());
+        self.metrics.orders_version.set(standing.version());
+    }
+
+    fn apply(&mut self, loaded: Option<&mut Loaded>, connections: &mut Connections) {
+        let to = &self.in_force;
+        let wish = Wish {
+            sightings: to.send_sightings,
+            events: to.send_events,
+            least_level: to.sample_level,
+        };
+        connections.set_wish(wish, to.sightings);
+        let told = loaded.map_or(Ok(()), |loaded| tell_kernel(loaded, &self.there, to));
+        match told {
+            Ok(()) => {
+                self.there.clone_from(&to.destinations);
+                self.applied = Some(to.clone());
+            }
+            Err(error) => {
+                self.there.extend(&to.destinations);
+                self.applied = None;
+                self.retry_ms = monotonic_ms().saturating_add(self.interval_ms);
+                self.metrics.orders_apply_failures_total.add(1);
+                warn!(error = format!("{error:#}").as_str(); "orders not applied");
+            }
+        }
+    }
+}
+
+/// Switch first where it goes off, last where it goes on.
+fn tell_kernel(loaded: &mut Loaded, there: &Destinations, to: &InForce) -> Result<()> {
+    let write = |loaded: &mut Loaded, on: bool| -> Result<()> {
+        let mut settings = loaded.settings;
+        settings.option_write = u8::from(on);
+        loader::write_settings(&loaded.maps.config, &settings)?;
+        loaded.settings = settings;
+        Ok(())
+    };
+    if !to.option {
+        write(loaded, false)?;
+    }
+    loader::replace_destinations(&loaded.maps.destinations, there, &to.destinations)?;
+    if to.option {
+        write(loaded, true)?;
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,279 @@
+//! Orders of the collector: which are taken, and what they leave of the configuration. Pure.
+//!
+//! A version is taken when its signature is right, it is understood whole, and it is newer than
+//! every one before. It is in force at once, and on trial until the collector was reached with it;
+//! where it cannot be, the version before it is in force again. Orders narrow what the host's own
+//! configuration allows and can never widen it: see [`narrow`].
+
+mod file;
+mod limits;
+mod post;
+#[cfg(test)]
+mod tests;
+
+use ring::signature::{ED25519, UnparsedPublicKey};
+use wire::orders::{Directive, Invalid, Orders};
+
+use crate::config::Glob;
+
+pub use file::{load, save};
+pub use limits::{Destinations, InForce, Mapped, Own, narrow};
+pub use post::{Post, Reach};
+
+/// Bytes of a public key (RFC 8032, 5.1.5).
+pub const KEY_BYTES: usize = 32;
+/// Intervals after which orders on trial are given up, when the collector does not answer.
+pub const TRIAL_INTERVALS: u32 = 6;
+/// Requests until one goes over a connection that was opened with the orders in force: the first
+/// may use one that is older, and closes it.
+const TRIAL_REQUESTS: u64 = 2;
+
+/// Orders as they came: text and signature, both untrusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// See [`wire::orders`].
+    pub body: String,
+    /// 128 hex digits.
+    pub signature: String,
+}
+
+/// Why orders are not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not signed by the key of this host's configuration.
+    #[error("the signature is wrong")]
+    Signature,
+    /// Signed, but of another form than this agent knows.
+    #[error("not understood")]
+    Invalid(#[source] Invalid),
+    /// Signed once, and overtaken: perhaps somebody replays them.
+    #[error("version {found}, older than {newest}")]
+    Older {
+        /// Theirs.
+        found: u64,
+        /// The newest that was taken.
+        newest: u64,
+    },
+}
+
+/// Verified orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Taken {
+    signed: Signed,
+    orders: Orders,
+}
+
+/// What is known of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Since this monotonic millisecond and this number of requests.
+    Trial { since_ms: u64, begun: u64 },
+    /// The collector was reached with it.
+    Proven,
+    /// It was not, in time.
+    RolledBack,
+}
+
+/// What became of a version on trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stays.
+    Proven,
+    /// The version before is in force again.
+    RolledBack,
+}
+
+/// The orders of one host.
+#[derive(Debug)]
+pub struct Standing {
+    key: [u8; KEY_BYTES],
+    /// Name and id.
+    names: [String; 2],
+    newest: Option<(Taken, Stage)>,
+    /// The last proven one before it.
+    before: Option<Taken>,
+}
+
+impl Standing {
+    /// No orders yet, for a host with this name and id (32 hex digits).
+    #[must_use]
+    pub fn new(key: [u8; KEY_BYTES], names: [String; 2]) -> Self {
+        Self {
+            key,
+            names,
+            newest: None,
+            before: None,
+        }
+    }
+
+    /// Takes new orders; false when they are the newest that there are already.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; what was in force stays so.
+    pub fn take(&mut self, signed: Signed, now_ms: u64, reach: Reach) -> Result<bool, Refusal> {
+        let orders = verify(&self.key, &signed)?;
+        if let Some((newest, _)) = &self.newest {
+            if newest.signed.body == signed.body {
+                return Ok(false);
+            }
+            let newest = newest.orders.version;
+            if orders.version <= newest {
+                return Err(Refusal::Older {
+                    found: orders.version,
+                    newest,
+                });
+            }
+        }
+        // One that was never proven is nothing to go back to.
+        if let Some((taken, Stage::Proven)) = self.newest.take() {
+            self.before = Some(taken);
+        }
+        let stage = Stage::Trial {
+            since_ms: now_ms,
+            begun: reach.begun,
+        };
+        self.newest = Some((Taken { signed, orders }, stage));
+        Ok(true)
+    }
+
+    /// Judges a trial; says when it is over.
+    ///
+    /// Time alone proves nothing, for an agent may have nothing to send: a request must have failed
+    /// since, and none have been answered after it.
+    pub fn judge(&mut self, now_ms: u64, interval_ms: u64, reach: Reach) -> Option<Outcome> {
+        let (_, stage) = self.newest.as_mut()?;
+        let Stage::Trial { since_ms, begun } = *stage else {
+            return None;
+        };
+        if reach.answered >= begun + TRIAL_REQUESTS {
+            *stage = Stage::Proven;
+            self.before = None;
+            return Some(Outcome::Proven);
+        }
+        let trial_ms = interval_ms.saturating_mul(TRIAL_INTERVALS.into());
+        let cut_off = reach.unanswered > begun && reach.unanswered > reach.answered;
+        if cut_off && now_ms.saturating_sub(since_ms) >= trial_ms {
+            *stage = Stage::RolledBack;
+            return Some(Outcome::RolledBack);
+        }
+        None
+    }
+
+    /// The newest version taken, whatever became of it; 0 for none. Not asked for again.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        let newest = self.newest.as_ref();
+        newest.map_or(0, |(taken, _)| taken.orders.version)
+    }
+
+    /// The version in force; 0 for none.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.acting().map_or(0, |taken| taken.orders.version)
+    }
+
+    /// Whether the collector has to be reached to prove the newest version.
+    #[must_use]
+    pub fn on_trial(&self) -> bool {
+        matches!(self.newest, Some((_, Stage::Trial { .. })))
+    }
+
+    /// What is in force for this host.
+    ///
+    /// An option that was turned off stays off when the version that did so is rolled back: an
+    /// outage of the collector must not undo an emergency, and not to write cannot cut off anybody.
+    #[must_use]
+    pub fn directive(&self) -> Directive {
+        let mut directive = self.said_by(self.acting());
+        if let Some((newest, Stage::RolledBack)) = &self.newest
+            && self.said_by(Some(newest)).option == Some(false)
+        {
+            directive.option = Some(false);
+        }
+        directive
+    }
+
+    /// For people: version, what it says to this host, and how it stands.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let Some((newest, stage)) = &self.newest else {
+            return "none yet".into();
+        };
+        let said: Vec<String> = self
+            .directive()
+            .lines()
+            .into_iter()
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
+        let said = match said.is_empty() {
+            true => "nothing for this host".to_owned(),
+            false => shortened(&said.join(", ")),
+        };
+        let acting = match self.version() {
+            0 => "no version".to_owned(),
+            version => format!("version {version}"),
+        };
+        match stage {
+            Stage::Trial { .. } => format!("{acting}: {said} (on trial)"),
+            Stage::Proven => format!("{acting}: {said}"),
+            Stage::RolledBack => {
+                let version = newest.orders.version;
+                format!("{acting}: {said} ({version} rolled back: the collector did not answer)")
+            }
+        }
+    }
+
+    fn acting(&self) -> Option<&Taken> {
+        match &self.newest {
+            Some((_, Stage::RolledBack)) => self.before.as_ref(),
+            Some((taken, Stage::Trial { .. } | Stage::Proven)) => Some(taken),
+            None => None,
+        }
+    }
+
+    fn said_by(&self, taken: Option<&Taken>) -> Directive {
+        let mut directive = Directive::default();
+        for rule in taken.iter().flat_map(|taken| &taken.orders.rules) {
+            let pattern = Glob::new(&rule.hosts);
+            if self.names.iter().any(|name| pattern.matches(name)) {
+                directive.overlay(&rule.directive);
+            }
+        }
+        directive
+    }
+}
+
+/// Lists of networks can be long; who wants all of them asks the collector.
+const SAID_CHARS: usize = 200;
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= SAID_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(SAID_CHARS).chain("...".chars()).collect()
+}
+
+/// Checks signature first, form second: nothing of a stranger's is looked into.
+fn verify(key: &[u8; KEY_BYTES], signed: &Signed) -> Result<Orders, Refusal> {
+    let signature = unhex::<64>(&signed.signature).ok_or(Refusal::Signature)?;
+    UnparsedPublicKey::new(&ED25519, key)
+        .verify(signed.body.as_bytes(), &signature)
+        .map_err(|_| Refusal::Signature)?;
+    Orders::parse(signed.body.as_bytes()).map_err(Refusal::Invalid)
+}
+
+/// `N` bytes from twice as many hex digits.
+#[must_use]
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |b: u8| char::from(b).to_digit(16);
+    let text = text.as_bytes();
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,360 @@
+use proptest::prelude::*;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use wire::orders::{Directive, Network};
+
+use super::limits::{Destinations, Mapped};
+use super::*;
+
+const ID: &str = "000102030405060708090a0b0c0d0e0f";
+/// Milliseconds.
+const INTERVAL: u64 = 1000;
+
+fn pair(seed: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a seed of 32 bytes")
+}
+
+fn key(seed: u8) -> [u8; 32] {
+    let pair = pair(seed);
+    pair.public_key().as_ref().try_into().expect("32 bytes")
+}
+
+fn names() -> [String; 2] {
+    ["edge-1".into(), ID.into()]
+}
+
+fn signed(seed: u8, body: &str) -> Signed {
+    let signature = pair(seed).sign(body.as_bytes());
+    let digits = signature.as_ref().iter().map(|b| format!("{b:02x}"));
+    Signed {
+        body: body.to_owned(),
+        signature: digits.collect(),
+    }
+}
+
+fn body(version: u64, rest: &str) -> String {
+    format!("waybill-orders 1\nversion {version}\n{rest}")
+}
+
+fn orders(version: u64, rest: &str) -> Signed {
+    signed(1, &body(version, rest))
+}
+
+fn standing() -> Standing {
+    Standing::new(key(1), names())
+}
+
+fn reach(begun: u64, answered: u64, unanswered: u64) -> Reach {
+    Reach {
+        begun,
+        answered,
+        unanswered,
+    }
+}
+
+/// Takes orders at time 0 and reaches the collector with them.
+fn proven(standing: &mut Standing, orders: Signed) {
+    assert_eq!(standing.take(orders, 0, Reach::default()), Ok(true));
+    let judged = standing.judge(1, INTERVAL, reach(2, 2, 0));
+    assert_eq!(judged, Some(Outcome::Proven));
+}
+
+#[test]
+fn signed_newer_orders_are_in_force_at_once() {
+    let mut standing = standing();
+    let off = orders(7, "hosts *\noption off\n");
+    assert_eq!(standing.take(off.clone(), 0, Reach::default()), Ok(true));
+    assert_eq!((standing.version(), standing.newest()), (7, 7));
+    assert_eq!(standing.directive().option, Some(false));
+    assert_eq!(standing.said(), "version 7: option off (on trial)");
+    assert_eq!(standing.take(off, 0, Reach::default()), Ok(false));
+}
+
+#[test]
+fn what_is_not_signed_by_the_fleet_is_refused() {
+    let mut standing = standing();
+    let text = body(7, "hosts *\noption off\n");
+    let mut cut = signed(1, &text);
+    cut.signature.pop();
+    let mut changed = signed(1, &text);
+    changed.body = changed.body.replace("off", "on");
+    for wrong in [signed(2, &text), cut, changed, Signed::default()] {
+        let refused = standing.take(wrong, 0, Reach::default());
+        assert_eq!(refused, Err(Refusal::Signature));
+    }
+    assert_eq!((standing.version(), standing.directive().option), (0, None));
+}
+
+#[test]
+fn an_older_version_and_a_second_one_of_the_same_number_are_refused() {
+    let mut standing = standing();
+    proven(&mut standing, orders(7, "hosts *\noption off\n"));
+    for older in [
+        orders(6, "hosts *\noption on\n"),
+        orders(7, "hosts *\noption on\n"),
+    ] {
+        let refused = standing.take(older, 0, Reach::default());
+        assert!(matches!(refused, Err(Refusal::Older { newest: 7, .. })));
+    }
+    assert_eq!(standing.directive().option, Some(false));
+}
+
+#[test]
+fn an_unknown_key_refuses_the_version_as_a_whole() {
+    let mut standing = standing();
+    let strange = orders(7, "hosts *\noption off\nexec reboot\n");
+    let refused = standing.take(strange, 0, Reach::default());
+    assert!(matches!(refused, Err(Refusal::Invalid(_))));
+    assert_eq!(standing.newest(), 0);
+}
+
+#[test]
+fn the_last_rule_that_names_a_host_decides_key_by_key() {
+    let mut standing = standing();
+    let rules = format!(
+        "hosts *\noption off\nevents off\nhosts edge-?\noption on\nhosts db-*\nevents on\n\
+         hosts {ID}\nsample_level 3\n"
+    );
+    proven(&mut standing, orders(1, &rules));
+    let directive = standing.directive();
+    assert_eq!(
+        (directive.option, directive.events),
+        (Some(true), Some(false))
+    );
+    assert_eq!(directive.sample_level, Some(3));
+    proven(&mut standing, orders(2, "hosts db-*\nevents off\n"));
+    assert_eq!(standing.said(), "version 2: nothing for this host");
+}
+
+#[test]
+fn orders_that_cut_the_agent_off_are_rolled_back_but_not_before_their_time() {
+    let mut standing = standing();
+    proven(&mut standing, orders(1, "hosts *\nsample_level 1\n"));
+    let at = reach(10, 10, 0);
+    assert_eq!(
+        standing.take(orders(2, "hosts *\nsample_level 2\n"), 100, at),
+        Ok(true)
+    );
+    let trial = INTERVAL * u64::from(TRIAL_INTERVALS);
+    let lost = reach(12, 11, 12);
+    assert_eq!(standing.judge(99 + trial, INTERVAL, lost), None);
+    let judged = standing.judge(100 + trial, INTERVAL, lost);
+    assert_eq!(judged, Some(Outcome::RolledBack));
+    assert_eq!((standing.version(), standing.newest()), (1, 2));
+    assert_eq!(standing.directive().sample_level, Some(1));
+    let said = standing.said();
+    assert!(
+        said.starts_with("version 1: sample_level 1 (2 rolled back"),
+        "{said}"
+    );
+    // The next version is taken again, and the rolled-back one is nothing to go back to.
+    assert_eq!(
+        standing.take(orders(3, "hosts *\nsample_level 3\n"), 200, at),
+        Ok(true)
+    );
+    assert_eq!(
+        standing.judge(200 + trial, INTERVAL, lost),
+        Some(Outcome::RolledBack)
+    );
+    assert_eq!(standing.version(), 1);
+}
+
+#[test]
+fn an_agent_that_has_nothing_to_send_is_not_cut_off() {
+    let mut standing = standing();
+    let at = reach(5, 5, 4);
+    assert_eq!(
+        standing.take(orders(1, "hosts *\nnat off\n"), 0, at),
+        Ok(true)
+    );
+    for quiet in [at, reach(6, 6, 4), reach(7, 6, 4)] {
+        assert_eq!(standing.judge(u64::MAX, INTERVAL, quiet), None);
+    }
+    assert!(standing.on_trial());
+    assert_eq!(
+        standing.judge(u64::MAX, INTERVAL, reach(7, 7, 4)),
+        Some(Outcome::Proven)
+    );
+    assert_eq!(standing.judge(u64::MAX, INTERVAL, reach(9, 7, 9)), None);
+}
+
+#[test]
+fn an_outage_does_not_undo_an_emergency() {
+    let mut standing = standing();
+    proven(&mut standing, orders(1, "hosts *\noption on\nevents off\n"));
+    let off = orders(2, "hosts *\noption off\nevents on\n");
+    assert_eq!(standing.take(off, 0, Reach::default()), Ok(true));
+    assert_eq!(
+        standing.judge(u64::MAX, INTERVAL, reach(1, 0, 1)),
+        Some(Outcome::RolledBack)
+    );
+    let directive = standing.directive();
+    assert_eq!(
+        (directive.option, directive.events),
+        (Some(false), Some(false))
+    );
+}
+
+#[test]
+fn a_restart_begins_with_the_newest_orders_and_with_their_trial() {
+    let place = tempfile::tempdir().expect("a directory");
+    let read = |seed| load(place.path(), key(seed), &names(), 50);
+    assert_eq!(read(1).expect("nothing yet").newest(), 0);
+    let mut standing = standing();
+    save(place.path(), &standing).expect("nothing to save");
+    proven(&mut standing, orders(1, "hosts *\nevents off\n"));
+    assert_eq!(
+        standing.take(orders(2, "hosts *\noption on\n"), 0, Reach::default()),
+        Ok(true)
+    );
+    save(place.path(), &standing).expect("saved");
+    let mut again = read(1).expect("loaded");
+    assert_eq!((again.version(), again.on_trial()), (2, true));
+    assert_eq!(
+        again.judge(u64::MAX, INTERVAL, reach(1, 0, 1)),
+        Some(Outcome::RolledBack)
+    );
+    save(place.path(), &again).expect("saved");
+    let again = read(1).expect("loaded");
+    assert_eq!((again.version(), again.newest()), (1, 2));
+    assert_eq!(again.said(), standing_after_roll_back());
+    assert!(read(2).is_err(), "another key");
+    let file = place.path().join("orders.json");
+    let text = std::fs::read_to_string(&file).expect("text");
+    std::fs::write(&file, text.replace("option on", "option of")).expect("damaged");
+    assert!(read(1).is_err(), "damaged");
+}
+
+fn standing_after_roll_back() -> &'static str {
+    "version 1: events off (2 rolled back: the collector did not answer)"
+}
+
+fn own(rules: &[(&str, bool)]) -> Own {
+    let rule = |(text, allowed): &(&str, bool)| {
+        let network: Network = text.parse().expect("a network");
+        (Mapped::from(&network), *allowed)
+    };
+    Own {
+        option: true,
+        destinations: rules.iter().map(rule).collect(),
+        sightings: 100,
+    }
+}
+
+/// What the kernel finds for an address.
+fn allowed(rules: &Destinations, addr: u128) -> bool {
+    let host = Mapped::from((addr.to_be_bytes(), 128));
+    let matching = rules.iter().filter(|(prefix, _)| prefix.covers(&host));
+    matching
+        .max_by_key(|(prefix, _)| prefix.bits)
+        .is_some_and(|(_, allowed)| *allowed)
+}
+
+#[test]
+fn orders_turn_off_and_never_on() {
+    let mut off = own(&[]);
+    off.option = false;
+    let on = Directive {
+        option: Some(true),
+        sightings_per_interval: Some(500),
+        ..Directive::default()
+    };
+    let done = narrow(&off, &on);
+    assert_eq!((done.option, done.sightings), (false, 100));
+}
+
+#[test]
+fn loopback_stays_forbidden_inside_ordered_networks() {
+    let own = own(&[
+        ("0.0.0.0/0", true),
+        ("127.0.0.0/8", false),
+        ("::1/128", false),
+    ]);
+    let everything = ["0.0.0.0/0", "127.0.0.0/16", "::ffff:7f00:0/112", "::/0"];
+    let ordered = Directive {
+        destinations: Some(
+            everything
+                .map(|text| text.parse().expect("a network"))
+                .to_vec(),
+        ),
+        ..Directive::default()
+    };
+    let rules = narrow(&own, &ordered).destinations;
+    for (addr, expected) in [("127.0.0.1", false), ("10.1.1.1", true)] {
+        let addr: std::net::Ipv4Addr = addr.parse().expect("an address");
+        assert_eq!(
+            allowed(&rules, addr.to_ipv6_mapped().to_bits()),
+            expected,
+            "{addr}"
+        );
+    }
+}
+
+/// A small world, so that prefixes and addresses meet: four bits behind 124 others.
+fn prefix() -> impl Strategy<Value = Network> {
+    (0..16_u128, 124..=128_u8).prop_map(|(low, bits)| {
+        let low = low >> (128 - bits) << (128 - bits);
+        let addr = std::net::Ipv6Addr::from_bits(low);
+        format!("{addr}/{bits}").parse().expect("a network")
+    })
+}
+
+proptest! {
+    #[test]
+    fn exactly_what_both_allow_is_allowed_and_never_more_on_the_way(
+        own in proptest::collection::vec((prefix(), any::<bool>()), 0..8),
+        first in proptest::collection::vec(prefix(), 0..6),
+        second in proptest::collection::vec(prefix(), 0..6),
+        steps: u64,
+    ) {
+        let own = Own {
+            option: true,
+            destinations: own.iter().map(|(n, allowed)| (n.into(), *allowed)).collect(),
+            sightings: 0,
+        };
+        let rules = |networks: &Vec<Network>| {
+            let destinations = Some(networks.clone());
+            narrow(&own, &Directive { destinations, ..Directive::default() }).destinations
+        };
+        let (from, to) = (rules(&first), rules(&second));
+        // Any state between two sets: some rules of the first are gone, some of the second there.
+        let mut between = from.clone();
+        for (n, (prefix, allowed)) in to.iter().enumerate() {
+            if steps >> n & 1 == 1 {
+                between.insert(*prefix, *allowed);
+            }
+        }
+        for (n, prefix) in from.keys().enumerate() {
+            if steps >> (32 + n) & 1 == 1 && !to.contains_key(prefix) {
+                between.remove(prefix);
+            }
+        }
+        for addr in 0..16_u128 {
+            let host = Mapped::from((addr.to_be_bytes(), 128));
+            let ordered = second.iter().any(|network| Mapped::from(network).covers(&host));
+            let owned = allowed(&own.destinations, addr);
+            prop_assert_eq!(allowed(&to, addr), owned && ordered);
+            prop_assert!(owned || !allowed(&between, addr));
+        }
+    }
+
+    #[test]
+    fn whatever_comes_is_refused_unless_the_fleet_signed_it(body: String, signature: String) {
+        let mut standing = standing();
+        let refused = standing.take(Signed { body, signature }, 0, Reach::default());
+        prop_assert_eq!(refused, Err(Refusal::Signature));
+    }
+
+    #[test]
+    fn signed_garbage_is_refused_and_never_panics(body in "\\PC*|waybill-orders 1\nversion 9\n\\PC*") {
+        let mut standing = standing();
+        let taken = standing.take(signed(1, &body), 0, Reach::default());
+        prop_assert!(taken.is_err() == (standing.newest() == 0));
+    }
+
+    #[test]
+    fn any_file_is_loaded_or_refused(bytes: Vec<u8>) {
+        let place = tempfile::tempdir().expect("a directory");
+        std::fs::write(place.path().join("orders.json"), bytes).expect("written");
+        prop_assert!(load(place.path(), key(1), &names(), 0).is_err());
+    }
+}

@@ -1,0 +1,316 @@
+//! `verify`: is a bundle, or one file of a release, what its makers signed?
+//!
+//! A signature is Ed25519 (RFC 8032), 128 hexadecimal digits, over the text of `SHA256SUMS`: lines
+//! `<sha256>  <path>`, as `sha256sum` writes and reads them. A single file `F` has its line alone in
+//! that form signed in `F.sig`, so its name is part of what is signed. Keys are 64 digits.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ring::digest::{self, SHA256};
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use crate::cli::{Format, VerifyArgs};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::reports::print_json;
+
+/// What lists a folder's files.
+const SUMS: &str = "SHA256SUMS";
+/// Its signature.
+const SIGNATURE: &str = "SHA256SUMS.sig";
+/// Keys, signatures and lists are short; nothing larger is read into memory.
+const MAX_TEXT: u64 = 1 << 20;
+/// Mistakes that are told one by one.
+const MAX_TOLD: usize = 20;
+
+/// Checks a folder or a file against its signature, and says how many files are right.
+///
+/// # Errors
+/// Exit code 2 for a key that cannot be read, 1 for everything that is not as it was signed.
+pub fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let key = read_key(&args.key).or_exit(Exit::Usage)?;
+    let files = if args.path.is_dir() {
+        folder(&args.path, &key)
+    } else {
+        single(&args.path, &key)
+    }
+    .with_context(|| format!("{}: not as it was signed", args.path.display()))
+    .or_exit(Exit::Runtime)?;
+    match args.output.format {
+        Format::Human => writeln!(out, "{}: {files} files, as signed", args.path.display())
+            .context("print the report"),
+        Format::Json => print_json(out, &serde_json::json!({ "ok": true, "files": files })),
+    }
+    .or_exit(Exit::Runtime)
+}
+
+/// Checks every file of a folder; returns how many there are.
+fn folder(folder: &Path, key: &[u8]) -> Result<usize> {
+    let sums = text(&folder.join(SUMS))?;
+    check(key, &sums, &folder.join(SIGNATURE))?;
+    let listed = parse(&sums)?;
+    let mut wrong = Vec::new();
+    for (sum, path) in &listed {
+        match sum_of(&folder.join(path)) {
+            Ok(found) if found == *sum => {}
+            Ok(_) => wrong.push(format!("{}: was changed", path.display())),
+            Err(error) => wrong.push(format!("{}: {error:#}", path.display())),
+        }
+    }
+    let known: BTreeSet<&Path> = listed.iter().map(|(_, path)| path.as_path()).collect();
+    let unknown = files(folder)?;
+    let unknown = unknown
+        .iter()
+        .filter(|path| !known.contains(path.as_path()));
+    wrong.extend(unknown.map(|path| format!("{}: not listed", path.display())));
+    let left_out = wrong.len().saturating_sub(MAX_TOLD);
+    wrong.truncate(MAX_TOLD);
+    if left_out > 0 {
+        wrong.push(format!("and {left_out} more"));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(listed.len())
+}
+
+/// Checks one file by the signature beside it.
+fn single(file: &Path, key: &[u8]) -> Result<usize> {
+    let name = file.file_name().context("not a file")?;
+    let line = format!("{}  {}\n", sum_of(file)?, name.display());
+    let mut signature = file.as_os_str().to_owned();
+    signature.push(".sig");
+    check(key, &line, Path::new(&signature))?;
+    Ok(1)
+}
+
+fn check(key: &[u8], signed: &str, signature: &Path) -> Result<()> {
+    let bytes = unhex(text(signature)?.trim_end())
+        .with_context(|| format!("{}: not hexadecimal digits", signature.display()))?;
+    UnparsedPublicKey::new(&ED25519, key)
+        .verify(signed.as_bytes(), &bytes)
+        .map_err(|_| anyhow::anyhow!("{}: the signature is wrong", signature.display()))
+}
+
+fn read_key(path: &Path) -> Result<Vec<u8>> {
+    unhex(text(path)?.trim_end())
+        .filter(|key| key.len() == ED25519_KEY)
+        .with_context(|| {
+            format!(
+                "{}: a key is {} hexadecimal digits",
+                path.display(),
+                2 * ED25519_KEY
+            )
+        })
+}
+
+/// Bytes of a public key (RFC 8032, 5.1.5).
+const ED25519_KEY: usize = 32;
+
+/// Sums and the paths they belong to; nothing may lie outside of the folder.
+fn parse(sums: &str) -> Result<Vec<(String, PathBuf)>> {
+    let mut listed = Vec::new();
+    for line in sums.lines() {
+        let (sum, path) = line
+            .split_once("  ")
+            .with_context(|| format!("{SUMS}: {line:?}"))?;
+        let path = PathBuf::from(path);
+        let inside = path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if !inside || path.as_os_str().is_empty() || sum.len() != 64 {
+            bail!("{SUMS}: {line:?}");
+        }
+        listed.push((sum.to_owned(), path));
+    }
+    ensure!(!listed.is_empty(), "{SUMS} is empty");
+    Ok(listed)
+}
+
+/// Every file below `folder` but the list and its signature.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in directory
+            .read_dir()
+            .with_context(|| format!("list {}", directory.display()))?
+        {
+            let entry = entry?;
+            // A link is no directory here: it is not followed, and not listed.
+            if entry.file_type()?.is_dir() {
+                left.push(entry.path());
+                continue;
+            }
+            let path = entry.path();
+            let path = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            if path != Path::new(SUMS) && path != Path::new(SIGNATURE) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// SHA-256 of a regular file, in digits.
+fn sum_of(path: &Path) -> Result<String> {
+    ensure!(
+        path.symlink_metadata().context("missing")?.is_file(),
+        "not a regular file"
+    );
+    let mut file = File::open(path).context("cannot be read")?;
+    let mut sum = digest::Context::new(&SHA256);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).context("cannot be read")? {
+            0 => return Ok(hex(sum.finish().as_ref())),
+            length => sum.update(&buffer[..length]),
+        }
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_TEXT).read_to_string(&mut text))
+        .with_context(|| format!("read {}", path.display()))?;
+    Ok(text)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+    use super::{folder, hex, parse, read_key, single, sum_of, unhex};
+
+    fn pair() -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+    }
+
+    fn sign(text: &str) -> String {
+        hex(pair().sign(text.as_bytes()).as_ref()) + "\n"
+    }
+
+    fn key() -> Vec<u8> {
+        pair().public_key().as_ref().to_vec()
+    }
+
+    /// A signed folder with two files.
+    fn signed() -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::create_dir(at("packages")).unwrap();
+        fs::write(at("packages/a.deb"), "package").unwrap();
+        fs::write(at("README"), "read me").unwrap();
+        let line = |name: &str| format!("{}  {name}\n", sum_of(&at(name)).unwrap());
+        let sums = line("README") + &line("packages/a.deb");
+        fs::write(at("SHA256SUMS.sig"), sign(&sums)).unwrap();
+        fs::write(at("SHA256SUMS"), sums).unwrap();
+        place
+    }
+
+    fn refused(place: &Path) -> String {
+        format!("{:#}", folder(place, &key()).unwrap_err())
+    }
+
+    #[test]
+    fn what_was_signed_is_accepted() {
+        assert_eq!(folder(signed().path(), &key()).unwrap(), 2);
+    }
+
+    #[test]
+    fn one_flipped_bit_in_any_file_is_refused() {
+        for name in ["README", "packages/a.deb", "SHA256SUMS", "SHA256SUMS.sig"] {
+            let place = signed();
+            let file = place.path().join(name);
+            let good = fs::read(&file).unwrap();
+            for at in 0..good.len() {
+                let mut bad = good.clone();
+                bad[at] ^= 1;
+                fs::write(&file, &bad).unwrap();
+                // The end of the last line of a signature is not part of it.
+                let meaningless = name.ends_with(".sig") && at + 1 == good.len();
+                assert!(
+                    folder(place.path(), &key()).is_err() || meaningless,
+                    "{name} {at}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn missing_added_and_linked_files_are_named() {
+        let place = signed();
+        fs::write(place.path().join("packages/b.deb"), "").unwrap();
+        assert!(refused(place.path()).contains("packages/b.deb: not listed"));
+        let place = signed();
+        fs::remove_file(place.path().join("README")).unwrap();
+        assert!(refused(place.path()).contains("README: missing"));
+        std::os::unix::fs::symlink("packages/a.deb", place.path().join("README")).unwrap();
+        assert!(refused(place.path()).contains("README: not a regular file"));
+    }
+
+    #[test]
+    fn another_key_is_refused() {
+        assert!(folder(signed().path(), &[1; 32]).is_err());
+    }
+
+    #[test]
+    fn a_single_file_is_signed_with_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("a.tar.gz");
+        fs::write(&file, "bundle").unwrap();
+        let line = format!("{}  a.tar.gz\n", sum_of(&file).unwrap());
+        fs::write(place.path().join("a.tar.gz.sig"), sign(&line)).unwrap();
+        assert_eq!(single(&file, &key()).unwrap(), 1);
+        for end in ["", ".sig"] {
+            let at = |name: &str| place.path().join(format!("{name}{end}"));
+            fs::copy(at("a.tar.gz"), at("b.tar.gz")).unwrap();
+        }
+        assert!(single(&place.path().join("b.tar.gz"), &key()).is_err());
+    }
+
+    #[test]
+    fn a_list_cannot_name_what_is_outside_of_the_folder() {
+        let sum = "0".repeat(64);
+        assert!(parse(&format!("{sum}  a/b\n")).is_ok());
+        for bad in ["../a", "/etc/passwd", "a/../../b", ""] {
+            assert!(parse(&format!("{sum}  {bad}\n")).is_err(), "{bad}");
+        }
+        assert!(parse("").is_err());
+        assert!(parse("0123  a\n").is_err());
+    }
+
+    #[test]
+    fn a_key_has_its_length_and_only_digits() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("key");
+        fs::write(&file, hex(&key()) + "\n").unwrap();
+        assert_eq!(read_key(&file).unwrap(), key());
+        for bad in ["", "00", "zz", &"0".repeat(66)] {
+            fs::write(&file, bad).unwrap();
+            assert!(read_key(&file).is_err(), "{bad}");
+        }
+        assert_eq!(unhex("é0"), None);
+    }
+}

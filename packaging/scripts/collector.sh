@@ -1,0 +1,42 @@
+# What is special about the collector. See service.sh.
+# shellcheck shell=sh disable=SC2034
+
+RUN=serve
+ADVICE="put certificate, key and tokens where /etc/waybill/collector.toml says, try 'waybill-collector check-config', then start the service"
+STATE=/var/lib/waybill-collector
+ACCOUNT=waybill-collector
+
+prepare() {
+  if ! id -u "$ACCOUNT" >/dev/null 2>&1; then
+    if command -v useradd >/dev/null 2>&1; then
+      useradd --system --user-group --no-create-home --home-dir "$STATE" \
+        --shell /usr/sbin/nologin "$ACCOUNT"
+    else
+      addgroup -S "$ACCOUNT"
+      adduser -S -D -H -h "$STATE" -s /sbin/nologin -G "$ACCOUNT" "$ACCOUNT"
+    fi
+  fi
+  chown -R "$ACCOUNT:$ACCOUNT" "$STATE"
+}
+
+before_files_go() { :; }
+
+after_files_went() {
+  # The next account may get the same number: it must not get the store with it.
+  if [ -d "$STATE" ]; then
+    chown -R root:root "$STATE"
+    chmod 0700 "$STATE"
+  fi
+  if id -u "$ACCOUNT" >/dev/null 2>&1; then
+    if command -v userdel >/dev/null 2>&1; then
+      userdel "$ACCOUNT" || true
+    else
+      deluser "$ACCOUNT" || true
+    fi
+  fi
+  rmdir "$STATE" 2>/dev/null || true
+}
+
+forget_state() {
+  rm -rf "$STATE"
+}

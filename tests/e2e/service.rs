@@ -1,0 +1,88 @@
+//! What a service manager sees of the agent.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use tests::lab::Lab;
+use tests::lab::agent::{AGENT, Agent, STOP_DEADLINE, Settings};
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "service::a_service_manager_hears_ready_alive_and_stopping",
+        needs: &[],
+        alone: false,
+        run: told,
+    },
+    Case {
+        name: "service::a_log_file_takes_every_line_of_the_confined_agent",
+        needs: &[],
+        alone: false,
+        run: logged,
+    },
+];
+
+/// How long the agent may take for its next word, on a busy machine.
+const WORD: Duration = Duration::from_secs(30);
+
+fn told(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let agent = Agent::prepare(lab, &host, None, &Settings::default())?;
+    let place = host.directory().join("manager");
+    let manager = UnixDatagram::bind(&place)?;
+    manager.set_read_timeout(Some(WORD))?;
+    let mut run = host.command_beside(agent.rootfs().join(AGENT));
+    run.arg("run").arg("--config").arg(agent.config_file());
+    run.env("NOTIFY_SOCKET", &place);
+    run.env("WATCHDOG_USEC", "2000000");
+    let mut running = host.start("agent", run)?;
+    expect(&manager, "READY=1\nSTATUS=mode ")?;
+    expect(&manager, "WATCHDOG=1")?;
+    expect(&manager, "WATCHDOG=1")?;
+    running.signal(Signal::SIGTERM)?;
+    expect(&manager, "STOPPING=1")?;
+    ensure!(
+        running.wait(STOP_DEADLINE)?.success(),
+        "{}",
+        running.errors()?
+    );
+    Ok(())
+}
+
+/// Waits for a word that begins so; only signs of life may come before.
+fn expect(manager: &UnixDatagram, begin: &str) -> Result<()> {
+    loop {
+        let mut text = [0; 256];
+        let length = match manager.recv(&mut text) {
+            // Another trial's child ended.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            other => other.with_context(|| format!("no {begin:?} in time"))?,
+        };
+        let said = String::from_utf8_lossy(&text[..length]);
+        if said.starts_with(begin) {
+            return Ok(());
+        }
+        ensure!(said == "WATCHDOG=1", "{said:?} instead of {begin:?}");
+    }
+}
+
+fn logged(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let settings = Settings::default().with("log.file", "true")?;
+    let mut agent = Agent::start_on(lab, &host, None, &settings)?;
+    let said = agent.running()?.errors()?;
+    agent.stop()?;
+    let log = std::fs::read_to_string(agent.rootfs().join("var/lib/waybill/agent.log"))?;
+    for word in ["msg=confined", "msg=ending", "msg=drained"] {
+        ensure!(log.contains(word), "no {word} in {log}");
+        ensure!(!said.contains(word), "{word} on standard error: {said}");
+    }
+    ensure!(
+        said.contains("msg=planned"),
+        "the start is not told: {said}"
+    );
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Maintainer scripts, put together from `packaging/scripts` and the lines of a kind of package.
+
+use anyhow::Result;
+
+use super::stage::{Package, read};
+
+/// The script `<kind>/<step>` of a package, without its first line.
+///
+/// # Errors
+/// When one of its parts is missing.
+pub(super) fn script(package: &Package, kind: &str, step: &str) -> Result<String> {
+    let parts = [
+        format!("set -e\nNAME={}\n", package.name),
+        read("packaging/scripts/service.sh")?,
+        read(&format!("packaging/scripts/{}", package.functions))?,
+        read(&format!("packaging/{kind}/{step}"))?,
+    ];
+    // Words for people and for shellcheck are no use on a host.
+    let lines = parts.iter().flat_map(|part| part.lines());
+    let lines = lines.filter(|line| !line.trim_start().starts_with('#'));
+    let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
+    Ok(lines.join("\n") + "\n")
+}
+
+/// The same as a file that can be executed.
+///
+/// # Errors
+/// As of [`script`].
+pub(super) fn file(package: &Package, kind: &str, step: &str) -> Result<String> {
+    Ok(format!("#!/bin/sh\n{}", script(package, kind, step)?))
+}
