@@ -189,7 +189,7 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
     }
     stage.start_agents(lab, &group.settings)?;
     promised(run, &stage, group.mode)?;
-    let evidence = evidence(run, group.mode);
+    let evidence = evidence(&stage)?;
     let mut sent: Vec<Sent> = Vec::new();
     for shape in group.shapes {
         for family in Family::BOTH {
@@ -228,15 +228,12 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
 
 /// What edges are joined by: sequence numbers where nobody writes an option, else tokens, as whoever
 /// does not write still reads.
-fn evidence(run: &Run, mode: &str) -> &'static str {
-    let silent = |mode: &str| match mode {
-        "auto" => run.planned("mode").starts_with("observe"),
-        mode => matches!(mode, "observe" | "sockets"),
-    };
-    match mode.split('+').all(silent) {
-        true => "sequence",
-        false => "token",
+fn evidence(stage: &Stage) -> Result<&'static str> {
+    let mut writes = false;
+    for agent in &stage.agents {
+        writes |= agent.status()?.mode != "observe";
     }
+    Ok(if writes { "token" } else { "sequence" })
 }
 
 /// Sends through one gateway and waits until the edges are there.
