@@ -232,6 +232,16 @@ fn full_disk(lab: &Lab) -> Result<()> {
         before.wait_same(lab, &[&host])?;
     }
     ensure!(refused > 0 && ran > 0, "{refused} refused, {ran} ran");
+    // Nor is there room for the lock.
+    let small = Small::on(agent.rootfs().join("run"), PAGE)?;
+    std::fs::write(agent.rootfs().join("run/filler"), [0; 4096])?;
+    let (code, said) = refuses(&mut agent)?;
+    ensure!(
+        code == 1 && said.contains("/run/waybill-agent.lock"),
+        "{code}: {said}"
+    );
+    drop(small);
+    before.wait_same(lab, &[&host])?;
     agent.start()?;
     agent.stop()
 }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::{MapCore as _, MapFlags};
 
@@ -170,13 +171,33 @@ fn of_processes(name: &str, uid: u32, read: impl Fn(&Path) -> io::Result<()> + S
     if readable.is_empty() {
         return Least::new(SETS[1], "assumed, there is no other process to try it on");
     }
-    least(&SETS, uid, || {
-        let refused = readable.iter().find_map(|path| read(path).err());
-        // A process that ended meanwhile did not refuse.
-        refused
-            .filter(|error| error.kind() != io::ErrorKind::NotFound)
-            .map_or(Ok(()), Err)
-    })
+    let missed = Mutex::new(Vec::new());
+    let ask = || {
+        let mut refused = None;
+        for path in &readable {
+            match read(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => note(&missed, path),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    };
+    // A process that ended meanwhile did not refuse; one that is still there is hidden (hidepid).
+    let confirm = || {
+        let mut missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let hidden = missed.drain(..).any(|path| read(path).is_ok());
+        match hidden {
+            true => Err(io::Error::other("processes of others are hidden")),
+            false => Ok(()),
+        }
+    };
+    least_confirmed(&SETS, uid, ask, confirm)
+}
+
+fn note<'p>(missed: &Mutex<Vec<&'p Path>>, path: &'p Path) {
+    let mut missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
+    missed.push(path);
 }
 
 /// A file or folder of every other process.
@@ -208,13 +229,24 @@ fn least(
     uid: u32,
     ask: impl Fn() -> io::Result<()> + Sync,
 ) -> Least {
+    least_confirmed(sets, uid, ask, || Ok(()))
+}
+
+/// The same, where `confirm` sees with all capabilities whether an answer was right.
+fn least_confirmed(
+    sets: &[&'static [Capability]],
+    uid: u32,
+    ask: impl Fn() -> io::Result<()> + Sync,
+    confirm: impl Fn() -> io::Result<()>,
+) -> Least {
     let own = kernel::effective_capabilities();
     let mut refusal = String::new();
     for set in sets {
         if !set.iter().all(|capability| own.has(*capability)) {
             continue;
         }
-        match jail::with_only(set, uid, &ask) {
+        let answer = jail::with_only(set, uid, &ask);
+        match answer.map(|answer| answer.and_then(|()| confirm())) {
             Ok(Ok(())) => {
                 return Least::new(set, how(&refusal));
             }
