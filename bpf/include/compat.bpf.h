@@ -31,12 +31,13 @@ struct sock_cgroup_data___pre_5_15 {
  */
 static __always_inline struct cgroup *sock_cgroup(struct sock *sk)
 {
-	/* There with CONFIG_SOCK_CGROUP_DATA only, which programs on cgroups bring along. */
-	if (!bpf_core_field_exists(sk->sk_cgrp_data))
-		return NULL;
 	if (bpf_core_field_exists(struct sock_cgroup_data, cgroup))
 		return BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	struct sock_cgroup_data___pre_5_15 *data = (void *)&sk->sk_cgrp_data;
+
+	/* Empty without CONFIG_SOCK_CGROUP_DATA, which programs on cgroups bring along. */
+	if (!bpf_core_field_exists(data->val))
+		return NULL;
 	u64 val = BPF_CORE_READ(data, val);
 	return val & 1 ? NULL : (struct cgroup *)(val & ~3ULL);
 }

@@ -212,10 +212,14 @@ fn verifier(run: &mut Run) -> Result<Found> {
 
 /// Whether the plan uses a program; the rest is there for other kernels.
 fn is_planned(run: &Run, program: &str) -> bool {
+    let iterates = |row: &str| {
+        let planned = run.planned(row);
+        planned.starts_with("on") && !planned.contains("by diagnostic sockets")
+    };
     match program {
         "wb_conn_option" => run.planned("connection").contains("sockops"),
-        "wb_conn_live" => run.planned("snapshot").starts_with("on"),
-        "wb_conn_listen" | "wb_conn_adopt" => run.planned("discovery").starts_with("on"),
+        "wb_conn_live" => iterates("snapshot"),
+        "wb_conn_listen" | "wb_conn_adopt" => iterates("discovery"),
         filter if filter.starts_with("wb_clone_") => {
             run.planned("connection").contains("packet filters")
         }
