@@ -189,7 +189,7 @@ pub fn with_tracefs<T: Send>(read: impl FnOnce(&Path) -> T + Send) -> Result<T> 
     })
 }
 
-/// Tries what [`mount_all`] begins with, on a thread whose namespace ends with it.
+/// Tries what `mount_all` begins with, on a thread whose namespace ends with it.
 ///
 /// # Errors
 /// What the kernel refuses, in an operator's words.
