@@ -12,6 +12,8 @@ use crate::event::{self, Connection, RECORD_BYTES};
 use crate::loader::{Loaded, read_iterator};
 use crate::metrics::{Counter, Metrics};
 
+/// A table is walked through at most this often for one snapshot.
+const WALKS: usize = 4;
 /// Paths named in one report; the rest is given as a number.
 const PATHS_SHOWN: usize = 64;
 
@@ -162,15 +164,18 @@ pub fn snapshot(loaded: &Loaded) -> Result<Option<(Vec<Connection>, u64)>> {
 /// The kernel refuses to read it.
 pub fn entries(table: &MapHandle) -> Result<Vec<abi::wb_connection>> {
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
-    for key in table.keys() {
+    // Behind a key that was deleted meanwhile the walk begins anew, and must not end there: what a
+    // snapshot does not show counts as gone.
+    let steps = (table.max_entries() as usize).saturating_mul(WALKS);
+    for key in table.keys().take(steps) {
+        if seen.contains(&key) {
+            continue;
+        }
         let value = table
             .lookup(&key, MapFlags::ANY)
             .context("read the table of connections")?;
         found.extend(value.and_then(|value| abi::wb_connection::read_from_bytes(&value).ok()));
-        // The walk begins anew behind a key that was deleted meanwhile.
-        if !seen.insert(key) {
-            break;
-        }
+        seen.insert(key);
     }
     Ok(found)
 }
