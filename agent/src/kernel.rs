@@ -71,6 +71,10 @@ impl Counters {
                 abi::WB_COUNT_CONNECTIONS_FAILED,
                 &metrics.kernel_connections_dropped_refused_total,
             ),
+            (
+                abi::WB_COUNT_CONNECTIONS_LATE,
+                &metrics.kernel_connections_late_total,
+            ),
             (abi::WB_COUNT_OPTION_WRITTEN, &metrics.option_written_total),
             (abi::WB_COUNT_OPTION_READ, &metrics.option_read_total),
             (abi::WB_COUNT_OPTION_BAD_MAC, &metrics.option_bad_mac_total),

@@ -27,7 +27,7 @@ use crate::plan::{ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use probes::{Probes, clean as clean_probes};
 pub use tables::{beat, clone_flags, may_write, replace_destinations, write_settings};
-use tables::{fill, settings};
+use tables::{fill, late_below, settings};
 
 /// Without this one there is no family.
 const REQUIRED: &str = "wb_conn_state";
@@ -161,7 +161,7 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         return Ok(None);
     };
     // libbpf reads the CPU list once and keeps it; later the path may be out of sight.
-    libbpf_rs::num_possible_cpus().context("count the CPUs")?;
+    let cpus = libbpf_rs::num_possible_cpus().context("count the CPUs")?;
     let wanted = wanted(plan, choice.value);
     let types = types::file(&plan.types)?;
     let fitting = Fitting {
@@ -224,6 +224,12 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         if let Err(error) = run_iterator(&object, name, &mut adopted) {
             refused.push((name.into(), format!("cannot run: {error:#}")));
         }
+    }
+    let adopts = has("wb_conn_adopt") && !refused.iter().any(|(name, _)| name == "wb_conn_adopt");
+    if adopts {
+        // From here on what is not in the table began under the programs' eyes.
+        settings.late_below = late_below(maps.connections.max_entries(), cpus);
+        write_settings(&maps.config, &settings)?;
     }
     Ok(Some(Loaded {
         object,

@@ -75,6 +75,8 @@ counters! {
     kernel_connections_inserted_total,
     /// Connections taken out of the kernel's table at their end.
     kernel_connections_deleted_total,
+    /// Connections entered when they ended, as nobody had seen how they began. Not a loss.
+    kernel_connections_late_total,
     /// Connections the kernel's table refused.
     kernel_connections_dropped_refused_total,
     /// Runs of programs that the kernel left out as one was running on that CPU: unseen events.

@@ -263,7 +263,18 @@ struct wb_config {
 	wb_u8 keep_cb_flags; /* another sock_ops program is attached: never clear a flag */
 	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
 	wb_u8 tell_unknown; /* report ends of connections that are not in the table */
-	wb_u8 reserved[7];
+	wb_u8 reserved[3];
+	wb_u32 late_below; /* connections may be entered late while the table has fewer; 0 = never */
+};
+
+/*
+ * Value of the filling array. What was evicted is not known to be gone, so a table that was once
+ * near its bound must not take what it does not have for new.
+ */
+struct wb_filling {
+	wb_u64 entries; /* entered less deleted: never fewer than there are */
+	wb_u32 was_near; /* 1 once wb_config.late_below was reached */
+	wb_u32 reserved;
 };
 
 /* wb_config.clone */
@@ -299,7 +310,8 @@ enum wb_counter {
 	WB_COUNT_CLONE_TAKEN_OFF = 24, /* copies that were read and dropped */
 	WB_COUNT_CLONE_NONLINEAR = 25, /* segments whose header was out of reach */
 	WB_COUNT_OPTION_UNSENT = 26, /* the connection ended before the stack could write it */
-	WB_COUNT_MAX = 27,
+	WB_COUNT_CONNECTIONS_LATE = 27, /* entered after nobody had seen how they began */
+	WB_COUNT_MAX = 28,
 };
 
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");

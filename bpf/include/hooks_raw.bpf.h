@@ -143,13 +143,14 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 
 	if (!conn)
 		return 0;
-	sock_tuple(sk, &conn->tuple);
 	struct wb_listener_key listener = {};
 
+	sock_tuple(sk, &conn->tuple);
 	listener.netns = conn->tuple.netns;
 	listener.port = conn->tuple.local_port;
 	if (bpf_map_lookup_elem(&listeners, &listener))
 		conn->role = WB_ROLE_SERVER;
+	sock_first_of_old(sk, conn);
 	task_process(task, &conn->process);
 	conn->flags |= WB_FLAG_ADOPTED | WB_FLAG_ESTABLISHED;
 	struct wb_connection_record record = {};
@@ -167,36 +168,37 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 /*
  * Snapshot of the table: numbers of the connections that are open now. The socket is read by
  * address without a reference; struct sock memory of TCP is type-stable (SLAB_TYPESAFE_BY_RCU),
- * and the tuple tells whether it still is the same connection.
+ * and the tuple tells whether it still is the same connection. So does the entry: while it is
+ * read, it may get to be of a younger connection, whose socket has the same address.
  */
 SEC("iter/bpf_map_elem")
 int wb_conn_live(struct bpf_iter__bpf_map_elem *ctx)
 {
 	u64 *key = ctx->key;
-	struct wb_connection *value = ctx->value;
+	struct wb_connection *conn = ctx->value;
 
-	if (!key || !value)
+	if (!key || !conn)
 		return 0;
-	struct sock *sk = (struct sock *)*key;
-	struct wb_connection conn = *value;
-	struct wb_connection_record record = {};
 	u64 sock = *key;
+	struct sock *sk = (struct sock *)sock;
+	struct wb_connection_record record = {};
 
-	clone_peek(&conn);
-
-	fill_record(&record, &conn, sk);
+	fill_record(&record, conn, sk);
+	clone_peek(&record, conn);
 	record.state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	record.what = WB_WHAT_LIVE;
-	if ((conn.flags & WB_FLAG_ESTABLISHED) &&
-	    (record.tuple.local_port != conn.tuple.local_port ||
-	     record.tuple.remote_port != conn.tuple.remote_port || record.state == TCP_CLOSE))
+	if ((record.flags & WB_FLAG_ESTABLISHED) &&
+	    (!is_connection_of(conn, &record.tuple) || record.state == TCP_CLOSE))
 		record.what = WB_WHAT_STALE;
+	struct wb_connection *still = bpf_map_lookup_elem(&connections, &sock);
+
+	if (!still || still->id != record.id)
+		return 0;
 	/* Told once; one that is closing just now is told by its close. */
 	if (record.what == WB_WHAT_STALE) {
-		if (bpf_map_delete_elem(&connections, &sock))
+		record.tuple = still->tuple;
+		if (!remove_connection(sock))
 			return 0;
-		count(WB_COUNT_CONNECTIONS_DELETED);
-		record.tuple = conn.tuple;
 		__builtin_memset(&record.numbers, 0, sizeof(record.numbers));
 	}
 	record.header.kind = WB_RECORD_CONNECTION;

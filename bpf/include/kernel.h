@@ -260,6 +260,7 @@ struct tcp_sock {
 	struct tcp_sack_block duplicate_sack[1];
 	u32 rcv_nxt;
 	u32 snd_nxt;
+	u32 snd_una;
 	void *md5sig_info; /* with CONFIG_TCP_MD5SIG */
 	void *ao_info; /* since 6.7 with CONFIG_TCP_AO, commit 4954f17ddefc */
 	u32 srtt_us; /* eighths of a microsecond */

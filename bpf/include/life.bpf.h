@@ -59,15 +59,17 @@ static __always_inline void fill_identity(struct wb_connection_record *record,
 	record->role = conn->role;
 }
 
-/* True when an established connection still is the one that the socket has. */
-static __always_inline bool is_connection_of(struct wb_connection *conn, struct sock *sk)
+/*
+ * True when an entry is of the connection that the socket has now. sock_ops enters some before
+ * their addresses are known, and at SYN_SENT the local port is not.
+ */
+static __always_inline bool is_connection_of(struct wb_connection *conn, struct wb_tuple *now)
 {
-	struct wb_tuple now = {};
-
-	sock_tuple(sk, &now);
-	return now.local_port == conn->tuple.local_port &&
-	       now.remote_port == conn->tuple.remote_port &&
-	       !__builtin_memcmp(now.remote, conn->tuple.remote, sizeof(now.remote));
+	if (!conn->tuple.remote_port)
+		return 1;
+	return now->netns == conn->tuple.netns && now->remote_port == conn->tuple.remote_port &&
+	       !__builtin_memcmp(now->remote, conn->tuple.remote, sizeof(now->remote)) &&
+	       (!conn->tuple.local_port || now->local_port == conn->tuple.local_port);
 }
 
 /*
@@ -82,10 +84,35 @@ static __always_inline void give_up(void *ctx, u64 key, struct wb_connection *co
 	record.tuple = conn->tuple;
 	record.what = WB_WHAT_STALE;
 	record.state = TCP_CLOSE;
-	if (bpf_map_delete_elem(&connections, &key))
-		return;
-	count(WB_COUNT_CONNECTIONS_DELETED);
-	emit(ctx, &record);
+	if (remove_connection(key))
+		emit(ctx, &record);
+}
+
+/*
+ * The socket's entry before a change of state, or NULL: what another connection left is given up.
+ * `again`: the first program may have run for this change already.
+ */
+static __always_inline struct wb_connection *entry_before(void *ctx, struct sock *sk, int new_state,
+							  bool again)
+{
+	u64 key = (u64)sk;
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+	struct wb_tuple now = {};
+	bool own = 1;
+
+	if (!conn)
+		return NULL;
+	if (new_state == TCP_SYN_SENT) {
+		/* Entered just now by the first program, or it is another's. */
+		own = again && !(conn->flags & WB_FLAG_ESTABLISHED);
+	} else if (new_state == TCP_ESTABLISHED || new_state == TCP_CLOSE) {
+		sock_tuple(sk, &now);
+		own = is_connection_of(conn, &now);
+	}
+	if (own)
+		return conn;
+	give_up(ctx, key, conn);
+	return NULL;
 }
 
 #endif /* WB_LIFE_BPF_H */

@@ -116,9 +116,39 @@ struct {
 	__type(value, u64);
 } heartbeat SEC(".maps");
 
+/* filling: how full the table of connections may be. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct wb_filling);
+} filling SEC(".maps");
+
 static __always_inline u64 random_u64(void)
 {
 	return ((u64)bpf_get_prandom_u32() << 32) | bpf_get_prandom_u32();
+}
+
+static __always_inline void table_grew(void)
+{
+	u32 zero = 0;
+	struct wb_filling *table = bpf_map_lookup_elem(&filling, &zero);
+	struct wb_config *cfg = configuration();
+
+	if (!table || !cfg)
+		return;
+	__sync_fetch_and_add(&table->entries, 1);
+	if (cfg->late_below && table->entries >= cfg->late_below)
+		table->was_near = 1;
+}
+
+/* True when a connection that is not in the table cannot have been evicted from it. */
+static __always_inline bool table_had_room(struct wb_config *cfg)
+{
+	u32 zero = 0;
+	struct wb_filling *table = bpf_map_lookup_elem(&filling, &zero);
+
+	return cfg->late_below && table && !table->was_near && table->entries < cfg->late_below;
 }
 
 /* The entry of a socket, made if it is not there. NULL when the table refuses (counted). */
@@ -138,7 +168,22 @@ static __always_inline struct wb_connection *connection_of(u64 key, u8 role)
 		return NULL;
 	}
 	count(WB_COUNT_CONNECTIONS_INSERTED);
+	table_grew();
 	return bpf_map_lookup_elem(&connections, &key);
+}
+
+/* Takes an entry out of the table; false when another did. */
+static __always_inline bool remove_connection(u64 key)
+{
+	u32 zero = 0;
+	struct wb_filling *table = bpf_map_lookup_elem(&filling, &zero);
+
+	if (bpf_map_delete_elem(&connections, &key))
+		return 0;
+	count(WB_COUNT_CONNECTIONS_DELETED);
+	if (table)
+		__sync_fetch_and_add(&table->entries, -1);
+	return 1;
 }
 
 #endif /* WB_MAPS_BPF_H */

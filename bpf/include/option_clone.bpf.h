@@ -117,16 +117,17 @@ static __always_inline bool claim_arrival(struct wb_connection *conn)
 	return 1;
 }
 
-/* For a snapshot: shows in a copy of the entry what its connection would take. */
-static __always_inline void clone_peek(struct wb_connection *conn)
+/* For a snapshot: shows in the record what its connection would take. */
+static __always_inline void clone_peek(struct wb_connection_record *record,
+				       struct wb_connection *conn)
 {
 	struct wb_arrival_key key = {};
 	struct wb_arrival *arrival = arrival_of(&key, conn);
 
 	if (!arrival)
 		return;
-	conn->token_received = arrival->token;
-	conn->flags |= arrival_flags(arrival);
+	record->token_received = arrival->token;
+	record->flags |= arrival_flags(arrival);
 }
 
 /*

@@ -162,15 +162,24 @@ static __always_inline u32 handshake_payload(struct bpf_sock_ops *ctx)
 	return length > header ? length - header : 0;
 }
 
-static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					       struct wb_config *cfg)
+/*
+ * What the table still has when a connection begins is of another one. Nothing comes before it in
+ * the life of an accepted socket, and before connect SYN_SENT does, whose entry is young.
+ */
+static __always_inline void leave_behind(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					 bool connects)
 {
 	u64 key = (u64)tp;
 	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
 
-	/* Comes right after SYN_SENT, whose entry is young. */
-	if (old && old->flags & WB_FLAG_ESTABLISHED)
+	if (old && (!connects || old->flags & WB_FLAG_ESTABLISHED))
 		give_up(ctx, key, old);
+}
+
+static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					       struct wb_config *cfg)
+{
+	u64 key = (u64)tp;
 	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
 	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
 
@@ -188,11 +197,6 @@ static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct
 						struct wb_config *cfg)
 {
 	u64 key = (u64)tp;
-	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
-
-	/* Nothing comes before it in the life of an accepted socket. */
-	if (old)
-		give_up(ctx, key, old);
 	struct wb_connection *conn = connection_of(key, WB_ROLE_SERVER);
 	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
 	struct wb_path_key path = {};
@@ -409,6 +413,8 @@ int wb_conn_option(struct bpf_sock_ops *ctx)
 
 	if (!tp)
 		return 1;
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB || op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		leave_behind(ctx, tp, op == BPF_SOCK_OPS_TCP_CONNECT_CB);
 	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
 		on_sockops_connect(ctx, tp, cfg);
 	} else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB) {

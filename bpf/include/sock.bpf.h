@@ -51,6 +51,23 @@ static __always_inline void sock_first(struct sock *sk, struct wb_connection *co
 	conn->first_received = __builtin_bswap32(BPF_CORE_READ(tp, rcv_nxt));
 }
 
+/*
+ * The same of a connection that has lived: what was acknowledged and received is taken off again,
+ * and for the side that connected one for its SYN (see sock_acked). Both pairs of counters count a
+ * FIN alike, so it takes itself off.
+ */
+static __always_inline void sock_first_of_old(struct sock *sk, struct wb_connection *conn)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	u32 sent = BPF_CORE_READ(tp, snd_una) - (u32)BPF_CORE_READ(tp, bytes_acked);
+	u32 received = BPF_CORE_READ(tp, rcv_nxt) - (u32)BPF_CORE_READ(tp, bytes_received);
+
+	if (conn->role == WB_ROLE_CLIENT)
+		sent++;
+	conn->first_sent = __builtin_bswap32(sent);
+	conn->first_received = __builtin_bswap32(received);
+}
+
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
 	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);

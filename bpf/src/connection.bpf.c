@@ -84,50 +84,60 @@ static __always_inline void remember_listener(struct sock *sk, struct task_struc
 	bpf_map_update_elem(&listeners, &key, &listener, how);
 }
 
-static __always_inline void on_connect(void *ctx, struct sock *sk, bool again)
+static __always_inline void on_connect(struct sock *sk, struct wb_connection *conn)
 {
-	u64 key = (u64)sk;
-	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
-
-	if (old) {
-		/* Entered just now by the first program, though it seemed to be missed. */
-		if (again && !(old->flags & WB_FLAG_ESTABLISHED))
-			return;
-		give_up(ctx, key, old);
-	}
-	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
-
-	if (conn) {
-		/* connect() runs in the caller's context, so current is the owner. The port is
-		 * not chosen yet: the tuple is read again at ESTABLISHED and at CLOSE. */
-		task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
-		sock_tuple(sk, &conn->tuple);
-	}
+	/* connect() runs in the caller's context, so current is the owner. The port is not chosen
+	 * yet: the tuple is read again at ESTABLISHED and at CLOSE. */
+	task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
+	sock_tuple(sk, &conn->tuple);
 }
 
-static __always_inline void on_established(void *ctx, struct sock *sk, int old_state,
+static __always_inline void on_established(struct sock *sk, struct wb_connection *conn,
 					   struct wb_config *cfg)
 {
-	u64 key = (u64)sk;
-	u8 role = old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT : WB_ROLE_SERVER;
-	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
-
-	if (conn && conn->flags & WB_FLAG_ESTABLISHED) {
-		if (is_connection_of(conn, sk))
-			return;
-		give_up(ctx, key, conn);
-	}
-	conn = connection_of(key, role);
-	if (!conn)
+	if (conn->flags & WB_FLAG_ESTABLISHED)
 		return;
 	sock_tuple(sk, &conn->tuple);
 	conn->established_ns = bpf_ktime_get_ns();
 	conn->flags |= WB_FLAG_ESTABLISHED;
 	sock_first(sk, conn);
-	if (role == WB_ROLE_SERVER)
+	if (conn->role == WB_ROLE_SERVER)
 		ask_listener(conn, cfg);
 	if (cfg->clone)
 		clone_established(sk, conn, cfg);
+}
+
+/* True for the states of a connection that was established and is not gone. */
+static __always_inline bool was_established(int state)
+{
+	return state != TCP_SYN_SENT && state != TCP_SYN_RECV && state != TCP_LISTEN &&
+	       state != TCP_CLOSE && state != TCP_NEW_SYN_RECV;
+}
+
+/*
+ * Makes good that ESTABLISHED was missed: the socket still has all that was counted since.
+ * `fresh`: nothing was known of the connection, not even whose it is.
+ */
+static __always_inline void established_late(struct sock *sk, struct wb_connection *conn, bool fresh,
+					     struct wb_config *cfg)
+{
+	struct wb_listener_key at = {};
+
+	sock_tuple(sk, &conn->tuple);
+	at.netns = conn->tuple.netns;
+	at.port = conn->tuple.local_port;
+	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &at);
+
+	count(WB_COUNT_CONNECTIONS_LATE);
+	conn->flags |= WB_FLAG_ESTABLISHED;
+	if (fresh && listener) {
+		conn->role = WB_ROLE_SERVER;
+		conn->process = listener->process;
+		conn->flags |= WB_FLAG_LISTENER;
+	}
+	sock_first_of_old(sk, conn);
+	if (conn->role == WB_ROLE_SERVER && cfg->clone)
+		claim_arrival(conn);
 }
 
 /*
@@ -140,8 +150,7 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	struct wb_connection_record record = {};
 	struct wb_listener_key key = {};
 
-	if (!cfg->tell_unknown || old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV ||
-	    old_state == TCP_LISTEN || old_state == TCP_CLOSE || !sock_in_scope(sk, cfg))
+	if (!cfg->tell_unknown || !was_established(old_state))
 		return;
 	sock_tuple(sk, &record.tuple);
 	key.netns = record.tuple.netns;
@@ -161,16 +170,10 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	emit(ctx, &record);
 }
 
-static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
-				     struct wb_config *cfg)
+static __always_inline void on_close(void *ctx, struct sock *sk, struct wb_connection *conn,
+				     int old_state, struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
-	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
-
-	if (!conn) {
-		on_unknown_close(ctx, sk, old_state, cfg);
-		return;
-	}
 	struct wb_connection_record record = {};
 
 	if (cfg->clone)
@@ -182,7 +185,7 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
 	record.state = TCP_CLOSE;
 	record.old_state = old_state;
 	/* Whatever else ends was established, even if nobody saw that. */
-	if (old_state != TCP_SYN_SENT && old_state != TCP_SYN_RECV)
+	if (was_established(old_state))
 		record.flags |= WB_FLAG_ESTABLISHED;
 	/* tcp_close() and tcp_disconnect() send their reset only after this point. */
 	if (aborts_from(old_state) && !record.numbers.error &&
@@ -190,8 +193,7 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state,
 		record.flags |= WB_FLAG_RESET_SENT;
 	/* Removed before it is sent: a snapshot that starts after the agent emptied the ring can
 	 * then never show a connection whose end was already read. */
-	if (!bpf_map_delete_elem(&connections, &key))
-		count(WB_COUNT_CONNECTIONS_DELETED);
+	remove_connection(key);
 	emit(ctx, &record);
 }
 
@@ -200,23 +202,47 @@ static __always_inline void on_state(void *ctx, struct sock *sk, int old_state, 
 				     bool again)
 {
 	struct wb_config *cfg = configuration();
+	bool begins = new_state == TCP_SYN_SENT || new_state == TCP_ESTABLISHED;
+	/* ESTABLISHED is left: what began unseen is seen here, some packets before it ends. */
+	bool leaves = new_state == TCP_FIN_WAIT1 || new_state == TCP_CLOSE_WAIT;
+	bool ends = new_state == TCP_CLOSE;
+	bool fresh = 0;
 
+	if (!begins && !leaves && !ends && new_state != TCP_LISTEN)
+		return;
 	if (!cfg || !sock_is_tcp(sk))
 		return;
-	if (new_state == TCP_CLOSE) {
-		on_close(ctx, sk, old_state, cfg);
+	struct wb_connection *conn = entry_before(ctx, sk, new_state, again);
+
+	if (!conn && !sock_in_scope(sk, cfg))
+		return;
+	if (new_state == TCP_LISTEN) {
+		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
 		return;
 	}
-	if (new_state != TCP_SYN_SENT && new_state != TCP_ESTABLISHED && new_state != TCP_LISTEN)
+	/* Once the first program has told an end, what is not in the table is not new. */
+	bool late = !begins && !again && was_established(old_state);
+
+	if (!conn && (begins || (late && table_had_room(cfg)))) {
+		conn = connection_of((u64)sk, new_state == TCP_ESTABLISHED &&
+							      old_state != TCP_SYN_SENT ?
+						      WB_ROLE_SERVER :
+						      WB_ROLE_CLIENT);
+		fresh = 1;
+	}
+	if (!conn) {
+		if (ends)
+			on_unknown_close(ctx, sk, old_state, cfg);
 		return;
-	if (!sock_in_scope(sk, cfg))
-		return;
-	if (new_state == TCP_LISTEN)
-		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
-	else if (new_state == TCP_SYN_SENT)
-		on_connect(ctx, sk, again);
-	else
-		on_established(ctx, sk, old_state, cfg);
+	}
+	if (late && !(conn->flags & WB_FLAG_ESTABLISHED))
+		established_late(sk, conn, fresh, cfg);
+	if (new_state == TCP_SYN_SENT)
+		on_connect(sk, conn);
+	else if (new_state == TCP_ESTABLISHED)
+		on_established(sk, conn, cfg);
+	else if (ends)
+		on_close(ctx, sk, conn, old_state, cfg);
 }
 
 static __always_inline void mark(u64 key, u32 flag)
@@ -248,7 +274,7 @@ static __always_inline int on_accept(struct wb_sys_exit *ctx)
 	u64 key = (u64)current_sock(ctx->ret);
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 
-	if (conn && !conn->accepted) {
+	if (conn && conn->role == WB_ROLE_SERVER && !conn->accepted) {
 		task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
 		conn->accepted = 1;
 	}

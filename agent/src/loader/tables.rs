@@ -28,6 +28,15 @@ pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> 
         .context("write the settings into the kernel")
 }
 
+/// How many entries the table of connections may have so that none can have been evicted: each
+/// CPU keeps up to 128 free ones to itself (LOCAL_FREE_TARGET, kernel/bpf/bpf_lru_list.c).
+#[must_use]
+pub(super) fn late_below(entries: u32, cpus: usize) -> u32 {
+    const KEPT_BY_CPU: u32 = 128;
+    let kept = u32::try_from(cpus).map_or(u32::MAX, |cpus| cpus.saturating_mul(KEPT_BY_CPU));
+    entries.saturating_sub(kept)
+}
+
 /// The agent's sign of life, without which packet filters do nothing.
 ///
 /// # Errors
@@ -83,7 +92,8 @@ pub(super) fn settings(
         keep_cb_flags: 0,
         clone: 0,
         tell_unknown: u8::from(plan.discovery.value == Look::Sockets),
-        reserved: [0; 7],
+        reserved: [0; 3],
+        late_below: 0,
     })
 }
 
