@@ -54,8 +54,8 @@ pub struct Connection {
     pub netns: u32,
     /// What the kernel counted.
     pub numbers: abi::wb_numbers,
-    /// Name made from the first sequence numbers of both ends ([`wire::fingerprint`]), where the
-    /// handshake was seen.
+    /// Name made from the first sequence numbers of both ends ([`wire::fingerprint`]), where they
+    /// are known: from the handshake, or from what the socket has counted since.
     pub fingerprint: Option<u64>,
 }
 
@@ -209,7 +209,7 @@ pub fn live(entry: &abi::wb_connection, now_ns: u64) -> Connection {
 }
 
 /// The connection's name, from the first sequence numbers as the kernel has them (network byte
-/// order); none where nobody saw the handshake.
+/// order); none where nobody knows them.
 fn fingerprint(role: Role, first_sent: u32, first_received: u32) -> Option<u64> {
     if (first_sent, first_received) == (0, 0) {
         return None;

@@ -214,19 +214,8 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
             }
         }
     }
-    // After the tracepoints, so that nothing falls between them; listeners first, because a
-    // connection whose local port is listened on is an accepted one.
-    let mut adopted = Vec::new();
-    for name in ["wb_conn_listen", "wb_conn_adopt"]
-        .into_iter()
-        .filter(|name| has(name))
-    {
-        if let Err(error) = run_iterator(&object, name, &mut adopted) {
-            refused.push((name.into(), format!("cannot run: {error:#}")));
-        }
-    }
-    let adopts = has("wb_conn_adopt") && !refused.iter().any(|(name, _)| name == "wb_conn_adopt");
-    if adopts {
+    let (adopted, complete) = adopt(&object, &loaded, &mut refused);
+    if complete {
         // From here on what is not in the table began under the programs' eyes.
         settings.late_below = late_below(maps.connections.max_entries(), cpus);
         write_settings(&maps.config, &settings)?;
@@ -246,6 +235,30 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         ring_bytes: config.limits.ring_bytes.bytes(),
         refused,
     }))
+}
+
+/// What was open before, as records, and whether that is all of it. After the tracepoints, so that
+/// nothing falls between them; listeners first, because a connection whose local port is listened
+/// on is an accepted one.
+fn adopt(
+    object: &Object,
+    loaded: &[String],
+    refused: &mut Vec<(String, String)>,
+) -> (Vec<u8>, bool) {
+    let mut adopted = Vec::new();
+    let mut complete = false;
+    for name in ["wb_conn_listen", "wb_conn_adopt"] {
+        if !loaded.iter().any(|loaded| loaded == name) {
+            complete = false;
+            continue;
+        }
+        let read = run_iterator(object, name, &mut adopted);
+        complete = read.is_ok();
+        if let Err(error) = read {
+            refused.push((name.into(), format!("cannot run: {error:#}")));
+        }
+    }
+    (adopted, complete)
 }
 
 impl Maps {

@@ -118,7 +118,7 @@ struct wb_connection_record {
 	struct wb_tuple tuple;
 	struct wb_numbers numbers;
 	wb_u32 first_sent; /* sequence number of our first byte, network byte order */
-	wb_u32 first_received; /* of the peer's; both are 0 when nobody saw the handshake */
+	wb_u32 first_received; /* of the peer's; both are 0 when nobody knows them */
 	wb_u32 flags;
 	wb_u8 what; /* enum wb_what */
 	wb_u8 role; /* enum wb_role */

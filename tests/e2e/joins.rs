@@ -1,10 +1,16 @@
 //! Edges of hosts that carry no waybill: by sequence numbers, and by what a gateway translated.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
+use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat};
 use tests::lab::topology::Via;
+use tests::program::pattern::Header;
 
 use crate::case::Case;
 use crate::nat::{expected, logged, send, start_servers};
@@ -52,6 +58,18 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: |lab| rewritten(lab, false),
+    },
+    Case {
+        name: "joins::connections_older_than_both_agents_are_joined_by_sequence_numbers",
+        needs: &[],
+        alone: false,
+        run: older,
+    },
+    Case {
+        name: "joins::a_connection_that_nobody_saw_begin_is_entered_with_all_its_numbers",
+        needs: &[],
+        alone: false,
+        run: unseen,
     },
 ];
 
@@ -136,4 +154,66 @@ fn rewritten(lab: &Lab, told: bool) -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// What both ends have counted since takes them back to the numbers with which they began.
+fn older(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+    let _servers = start_servers(&scene.site, &[])?;
+    let client = scene.site.clients[0].clone();
+    let mut session = Session::start(&client, Duration::from_secs(20))?;
+    let mut open = Vec::new();
+    for family in Family::BOTH {
+        let connection = session.open(scene.site.target(family))?;
+        session.exchange(&connection, 100_000, 300_000)?;
+        open.push(connection);
+    }
+    scene.start_agents()?;
+    for connection in &open {
+        session.exchange(connection, 7000, 9000)?;
+    }
+    let one = BTreeMap::from([((0, 0), 1)]);
+    let expected = expected(&scene.site, Nat::FullNat, &[one.clone(), one]);
+    scene.settle(|topology| topology.check_by("sequence", &expected))?;
+    // An orderly end changes nothing: both FINs count on both sides.
+    for connection in open {
+        session.close(connection)?;
+    }
+    scene.settle_and_stop(|topology| topology.check_by("sequence", &expected))
+}
+
+/// A connection that no program has accepted yet is in no list that the agent reads at its start.
+fn unseen(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::FullNat, Middlebox::Plain)?;
+    let servers = start_servers(&scene.site, &[])?;
+    let client = scene.site.clients[0].clone();
+    let mut session = Session::start(&client, Duration::from_secs(20))?;
+    servers[0].running.signal(Signal::SIGSTOP)?;
+    let connection = session.open(scene.site.target(Family::V4))?;
+    scene.start_agents()?;
+    servers[0].running.signal(Signal::SIGCONT)?;
+    session.exchange(&connection, 7000, 9000)?;
+    let late = "kernel_connections_late_total";
+    ensure!(scene.agents[1].status()?.counter(late)? == 0, "too early");
+    session.close(connection)?;
+    let mut sent = [BTreeMap::new(), BTreeMap::new()];
+    sent[0].insert((0, 0), 1);
+    let expected = expected(&scene.site, Nat::FullNat, &sent);
+    let bytes = 7000 + Header::LENGTH as u64;
+    scene.settle(|topology| {
+        topology.check_by("sequence", &expected)?;
+        let far = topology.edges[0].server_side()?;
+        let counted = (far.opened, far.closed, far.bytes_received, far.bytes_sent);
+        ensure!(
+            counted == (1, 1, bytes, 9000),
+            "{counted:?} of {bytes} and 9000"
+        );
+        Ok(())
+    })?;
+    let found = scene.agents[1].status()?.counter(late)?;
+    ensure!(found == 1, "{found} entered late");
+    for agent in &mut scene.agents {
+        agent.stop()?;
+    }
+    Ok(())
 }
