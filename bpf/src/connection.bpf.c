@@ -118,8 +118,8 @@ static __always_inline bool was_established(int state)
  * Makes good that ESTABLISHED was missed: the socket still has all that was counted since.
  * `fresh`: nothing was known of the connection, not even whose it is.
  */
-static __always_inline void established_late(struct sock *sk, struct wb_connection *conn, bool fresh,
-					     struct wb_config *cfg)
+static __always_inline void established_late(struct sock *sk, struct wb_connection *conn,
+					     bool fresh, struct wb_config *cfg)
 {
 	struct wb_listener_key at = {};
 
@@ -224,10 +224,9 @@ static __always_inline void on_state(void *ctx, struct sock *sk, int old_state, 
 	bool late = !begins && !again && was_established(old_state);
 
 	if (!conn && (begins || (late && table_had_room(cfg)))) {
-		conn = connection_of((u64)sk, new_state == TCP_ESTABLISHED &&
-							      old_state != TCP_SYN_SENT ?
-						      WB_ROLE_SERVER :
-						      WB_ROLE_CLIENT);
+		bool accepted = new_state == TCP_ESTABLISHED && old_state != TCP_SYN_SENT;
+
+		conn = connection_of((u64)sk, accepted ? WB_ROLE_SERVER : WB_ROLE_CLIENT);
 		fresh = 1;
 	}
 	if (!conn) {
