@@ -70,12 +70,16 @@ fn main() -> Result<()> {
 fn compile(source: &str, defines: &[&str], object: &Path) -> Result<()> {
     let clang = std::env::var("CLANG").unwrap_or_else(|_| String::from("clang"));
     let libbpf = std::env::var("DEP_BPF_INCLUDE").context("libbpf-sys exports its headers")?;
+    let here = std::env::var("CARGO_MANIFEST_DIR").context("set by cargo")?;
     let status = Command::new(&clang)
         .args([
             "-g", "-O2", "-target", "bpf", "-mcpu=v2", "-Wall", "-Wextra", "-Werror",
         ])
         .arg(format!("-D__TARGET_ARCH_{}", target_arch()?))
         .args(["-I", "include", "-I", &libbpf])
+        // BTF names the file of each line, and the same source is to make the same object.
+        .arg(format!("-ffile-prefix-map={libbpf}=libbpf"))
+        .arg(format!("-ffile-prefix-map={here}=bpf"))
         .args(std::env::var(FAULT).map(|name| format!("-DWB_FAULT_{name}")))
         .args(defines)
         .args(["-c", source, "-o"])

@@ -88,28 +88,17 @@ static __always_inline void give_up(void *ctx, u64 key, struct wb_connection *co
 		emit(ctx, &record);
 }
 
-/*
- * The socket's entry before a change of state, or NULL: what another connection left is given up.
- * `again`: the first program may have run for this change already.
- */
-static __always_inline struct wb_connection *entry_before(void *ctx, struct sock *sk, int new_state,
-							  bool again)
+/* The entry of the connection that the socket has now, or NULL: what another one left is given up. */
+static __always_inline struct wb_connection *own_entry(void *ctx, struct sock *sk)
 {
 	u64 key = (u64)sk;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 	struct wb_tuple now = {};
-	bool own = 1;
 
 	if (!conn)
 		return NULL;
-	if (new_state == TCP_SYN_SENT) {
-		/* Entered just now by the first program, or it is another's. */
-		own = again && !(conn->flags & WB_FLAG_ESTABLISHED);
-	} else if (new_state == TCP_ESTABLISHED || new_state == TCP_CLOSE) {
-		sock_tuple(sk, &now);
-		own = is_connection_of(conn, &now);
-	}
-	if (own)
+	sock_tuple(sk, &now);
+	if (is_connection_of(conn, &now))
 		return conn;
 	give_up(ctx, key, conn);
 	return NULL;

@@ -84,24 +84,43 @@ static __always_inline void remember_listener(struct sock *sk, struct task_struc
 	bpf_map_update_elem(&listeners, &key, &listener, how);
 }
 
-static __always_inline void on_connect(struct sock *sk, struct wb_connection *conn)
+static __always_inline void on_connect(void *ctx, struct sock *sk, bool again)
 {
-	/* connect() runs in the caller's context, so current is the owner. The port is not chosen
-	 * yet: the tuple is read again at ESTABLISHED and at CLOSE. */
-	task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
-	sock_tuple(sk, &conn->tuple);
+	u64 key = (u64)sk;
+	struct wb_connection *old = bpf_map_lookup_elem(&connections, &key);
+
+	if (old) {
+		/* Entered just now by the first program, though it seemed to be missed. */
+		if (again && !(old->flags & WB_FLAG_ESTABLISHED))
+			return;
+		give_up(ctx, key, old);
+	}
+	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
+
+	if (conn) {
+		/* connect() runs in the caller's context, so current is the owner. The port is
+		 * not chosen yet: the tuple is read again at ESTABLISHED and at CLOSE. */
+		task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
+		sock_tuple(sk, &conn->tuple);
+	}
 }
 
-static __always_inline void on_established(struct sock *sk, struct wb_connection *conn,
+static __always_inline void on_established(void *ctx, struct sock *sk, int old_state,
 					   struct wb_config *cfg)
 {
-	if (conn->flags & WB_FLAG_ESTABLISHED)
+	u8 role = old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT : WB_ROLE_SERVER;
+	struct wb_connection *conn = own_entry(ctx, sk);
+
+	if (conn && conn->flags & WB_FLAG_ESTABLISHED)
+		return;
+	conn = connection_of((u64)sk, role);
+	if (!conn)
 		return;
 	sock_tuple(sk, &conn->tuple);
 	conn->established_ns = bpf_ktime_get_ns();
 	conn->flags |= WB_FLAG_ESTABLISHED;
 	sock_first(sk, conn);
-	if (conn->role == WB_ROLE_SERVER)
+	if (role == WB_ROLE_SERVER)
 		ask_listener(conn, cfg);
 	if (cfg->clone)
 		clone_established(sk, conn, cfg);
@@ -115,29 +134,60 @@ static __always_inline bool was_established(int state)
 }
 
 /*
- * Makes good that ESTABLISHED was missed: the socket still has all that was counted since.
- * `fresh`: nothing was known of the connection, not even whose it is.
+ * Only the object for kernels with ring buffers enters connections late: what was there before the
+ * agent, all of these can list (both are of 5.8), and the verifiers of 4.14 and 4.19 would walk
+ * twice as far for it.
  */
-static __always_inline void established_late(struct sock *sk, struct wb_connection *conn,
-					     bool fresh, struct wb_config *cfg)
+#ifdef WB_TRANSPORT_PERF
+#define WB_ENTERS_LATE 0
+#else
+#define WB_ENTERS_LATE 1
+#endif
+
+/*
+ * Makes good that ESTABLISHED was missed: the socket still has all that was counted since. Not
+ * where the connection may be older than this agent, or may have been evicted. Its entry, or NULL.
+ */
+static __always_inline struct wb_connection *
+established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *cfg)
 {
 	struct wb_listener_key at = {};
+	bool fresh = !conn;
 
+	if (fresh && (!table_had_room(cfg) || !sock_in_scope(sk, cfg)))
+		return NULL;
+	if (fresh)
+		conn = connection_of((u64)sk, WB_ROLE_CLIENT);
+	if (!conn)
+		return NULL;
+	count(WB_COUNT_CONNECTIONS_LATE);
 	sock_tuple(sk, &conn->tuple);
+	conn->flags |= WB_FLAG_ESTABLISHED;
 	at.netns = conn->tuple.netns;
 	at.port = conn->tuple.local_port;
 	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &at);
 
-	count(WB_COUNT_CONNECTIONS_LATE);
-	conn->flags |= WB_FLAG_ESTABLISHED;
 	if (fresh && listener) {
 		conn->role = WB_ROLE_SERVER;
 		conn->process = listener->process;
 		conn->flags |= WB_FLAG_LISTENER;
 	}
+	/* With these clone_closed() finds the option that came for it. */
 	sock_first_of_old(sk, conn);
-	if (conn->role == WB_ROLE_SERVER && cfg->clone)
-		claim_arrival(conn);
+	return conn;
+}
+
+/*
+ * ESTABLISHED is left: what began unseen is seen here, some packets before it ends, and nothing
+ * else. Whether the entry is this connection's own is asked at CLOSE.
+ */
+static __always_inline void on_leaving(struct sock *sk, struct wb_config *cfg)
+{
+	u64 key = (u64)sk;
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+
+	if (!conn || !(conn->flags & WB_FLAG_ESTABLISHED))
+		established_late(sk, conn, cfg);
 }
 
 /*
@@ -150,7 +200,7 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	struct wb_connection_record record = {};
 	struct wb_listener_key key = {};
 
-	if (!cfg->tell_unknown || !was_established(old_state))
+	if (!cfg->tell_unknown || !was_established(old_state) || !sock_in_scope(sk, cfg))
 		return;
 	sock_tuple(sk, &record.tuple);
 	key.netns = record.tuple.netns;
@@ -170,10 +220,20 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	emit(ctx, &record);
 }
 
-static __always_inline void on_close(void *ctx, struct sock *sk, struct wb_connection *conn,
-				     int old_state, struct wb_config *cfg)
+static __always_inline void on_close(void *ctx, struct sock *sk, int old_state, bool again,
+				     struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
+	struct wb_connection *conn = own_entry(ctx, sk);
+
+	/* Once the first program has told an end, what is not in the table is not new. */
+	if (WB_ENTERS_LATE && !again && was_established(old_state) &&
+	    (!conn || !(conn->flags & WB_FLAG_ESTABLISHED)))
+		conn = established_late(sk, conn, cfg);
+	if (!conn) {
+		on_unknown_close(ctx, sk, old_state, cfg);
+		return;
+	}
 	struct wb_connection_record record = {};
 
 	if (cfg->clone)
@@ -202,46 +262,28 @@ static __always_inline void on_state(void *ctx, struct sock *sk, int old_state, 
 				     bool again)
 {
 	struct wb_config *cfg = configuration();
-	bool begins = new_state == TCP_SYN_SENT || new_state == TCP_ESTABLISHED;
-	/* ESTABLISHED is left: what began unseen is seen here, some packets before it ends. */
-	bool leaves = new_state == TCP_FIN_WAIT1 || new_state == TCP_CLOSE_WAIT;
-	bool ends = new_state == TCP_CLOSE;
-	bool fresh = 0;
 
-	if (!begins && !leaves && !ends && new_state != TCP_LISTEN)
-		return;
 	if (!cfg || !sock_is_tcp(sk))
 		return;
-	struct wb_connection *conn = entry_before(ctx, sk, new_state, again);
-
-	if (!conn && !sock_in_scope(sk, cfg))
+	if (new_state == TCP_CLOSE) {
+		on_close(ctx, sk, old_state, again, cfg);
 		return;
-	if (new_state == TCP_LISTEN) {
+	}
+	if (WB_ENTERS_LATE && !again &&
+	    (new_state == TCP_FIN_WAIT1 || new_state == TCP_CLOSE_WAIT)) {
+		on_leaving(sk, cfg);
+		return;
+	}
+	if (new_state != TCP_SYN_SENT && new_state != TCP_ESTABLISHED && new_state != TCP_LISTEN)
+		return;
+	if (!sock_in_scope(sk, cfg))
+		return;
+	if (new_state == TCP_LISTEN)
 		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
-		return;
-	}
-	/* Once the first program has told an end, what is not in the table is not new. */
-	bool late = !begins && !again && was_established(old_state);
-
-	if (!conn && (begins || (late && table_had_room(cfg)))) {
-		bool accepted = new_state == TCP_ESTABLISHED && old_state != TCP_SYN_SENT;
-
-		conn = connection_of((u64)sk, accepted ? WB_ROLE_SERVER : WB_ROLE_CLIENT);
-		fresh = 1;
-	}
-	if (!conn) {
-		if (ends)
-			on_unknown_close(ctx, sk, old_state, cfg);
-		return;
-	}
-	if (late && !(conn->flags & WB_FLAG_ESTABLISHED))
-		established_late(sk, conn, fresh, cfg);
-	if (new_state == TCP_SYN_SENT)
-		on_connect(sk, conn);
-	else if (new_state == TCP_ESTABLISHED)
-		on_established(sk, conn, cfg);
-	else if (ends)
-		on_close(ctx, sk, conn, old_state, cfg);
+	else if (new_state == TCP_SYN_SENT)
+		on_connect(ctx, sk, again);
+	else
+		on_established(ctx, sk, old_state, cfg);
 }
 
 static __always_inline void mark(u64 key, u32 flag)

@@ -24,6 +24,42 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// The build of what is shipped from the source in `root`, whose result does not depend on where
+/// source, crates and toolchain are: messages of panics and assertions name files, and so would
+/// their folders.
+///
+/// The very selection of the documents: another one could resolve other features.
+///
+/// # Errors
+/// When the home of cargo or the toolchain's folder is not known.
+pub(crate) fn cargo_build_shipped(root: &Path) -> Result<Command> {
+    let home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => home.into(),
+        None => Path::new(&std::env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
+    };
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let toolchain = output(Command::new(rustc).args(["--print", "sysroot"]))?;
+    // Of several prefixes that fit, both compilers take the last one.
+    let places = [
+        (home.display().to_string(), "/cargo"),
+        (toolchain.trim().into(), "/rust"),
+        (root.display().to_string(), "/waybill"),
+    ];
+    let rust = places
+        .iter()
+        .map(|(place, name)| format!("{:?}", format!("--remap-path-prefix={place}={name}")));
+    let c = places
+        .iter()
+        .map(|(place, name)| format!("-ffile-prefix-map={place}={name}"));
+    let mut command = cargo(&["build", "--release", "-p", "agent", "-p", "collector"]);
+    // Joined with the flags of .cargo/config.toml, which RUSTFLAGS would replace.
+    let rust = rust.collect::<Vec<_>>().join(",");
+    command.current_dir(root).arg("--config");
+    command.arg(format!("target.'cfg(all())'.rustflags=[{rust}]"));
+    command.env("CFLAGS", c.collect::<Vec<_>>().join(" "));
+    Ok(command)
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors

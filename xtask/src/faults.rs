@@ -151,8 +151,9 @@ fn build(faults: &[&Fault]) -> Result<PathBuf> {
         let folder = into.join(fault.name);
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         // The selection of what is shipped, so that only the programs are built anew.
-        let selection = ["build", "--release", "-p", "agent", "-p", "collector"];
-        child::run(child::cargo(&selection).env("WAYBILL_BPF_FAULT", define))?;
+        child::run(
+            child::cargo_build_shipped(&workspace::root())?.env("WAYBILL_BPF_FAULT", define),
+        )?;
         let built = workspace::binaries("release")?.join("waybill-agent");
         fs::copy(&built, folder.join("waybill-agent"))
             .with_context(|| format!("copy {}", built.display()))?;

@@ -35,9 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// When the build fails.
 pub(crate) fn build_agent(shipped: bool) -> Result<&'static str> {
     if shipped {
-        // The very selection of the documents: another one could resolve other features.
-        let selection = ["build", "--release", "-p", "agent", "-p", "collector"];
-        child::run(&mut child::cargo(&selection))?;
+        child::run(&mut child::cargo_build_shipped(&workspace::root())?)?;
         return Ok("release");
     }
     child::run(&mut child::cargo(&["build", "--bin", "waybill-agent"]))?;

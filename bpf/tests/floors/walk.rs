@@ -8,7 +8,8 @@
 //!
 //! A path ends where an earlier one came by that knew less of everything that was read after it,
 //! which each node learns from the paths behind it. With a loop nobody knows that, so then all of
-//! the state counts.
+//! the state counts. The oldest kernels do not know it of the stack: there all counts that the
+//! earlier path had written, and what else there is makes them walk more.
 
 mod branch;
 mod call;
@@ -86,6 +87,8 @@ pub(crate) struct Walk<'a> {
     is_program: bool,
     /// The kernel decides comparisons by bounds, as those that take loops do.
     decides: bool,
+    /// The kernel compares only those bytes of the stack that are read again.
+    forgets: bool,
     has_loop: bool,
     meetings: BTreeSet<usize>,
     nodes: Vec<Node>,
@@ -114,6 +117,7 @@ impl<'a> Walk<'a> {
             code,
             is_program: code.name == program.name,
             decides: kernel.has_shape(floors, "rolled-loop"),
+            forgets: kernel.has_shape(floors, "unread-stack"),
             has_loop: !graph::shape(code).loops.is_empty(),
             meetings: meetings(code),
             nodes: Vec::new(),
@@ -201,8 +205,15 @@ impl<'a> Walk<'a> {
         // Comparing with all of them would cost the square of a program with many ways.
         let known = here.iter().rev().take(COMPARED).copied().find(|node| {
             let node = &self.nodes[*node];
-            let marks = (!self.has_loop).then_some(&node.read);
-            node.state.covers(&path.state, marks)
+            let mut marks = if self.has_loop {
+                Marks::all()
+            } else {
+                node.read
+            };
+            if !self.forgets {
+                marks.stack = Bytes::all();
+            }
+            node.state.covers(&path.state, &marks)
         });
         if let Some(known) = known {
             let read = self.nodes[known].read;
@@ -239,12 +250,9 @@ impl<'a> Walk<'a> {
 }
 
 impl State {
-    /// Whether everything that holds here for a state like this holds for `other`, too.
-    /// Without marks all of it counts.
-    fn covers(&self, other: &Self, marks: Option<&Marks>) -> bool {
+    /// Whether everything that holds here for what is marked holds for `other`, too.
+    fn covers(&self, other: &Self, marks: &Marks) -> bool {
         let mut ids = HashMap::new();
-        let all = Marks::all();
-        let marks = marks.unwrap_or(&all);
         let registers = self.registers.iter().zip(&other.registers).enumerate();
         for (index, (own, others)) in registers {
             if marks.registers & (1 << index) != 0 && !own.covers(others, &mut ids) {

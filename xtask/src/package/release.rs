@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
+use super::sign;
+use crate::stage::{say, stage};
 use crate::{child, rootfs, workspace};
 
 /// Options of `package` and `bundle`.
@@ -27,6 +29,9 @@ pub(crate) struct Options {
     /// Make everything twice, compare the results, and their content with the manifest
     #[arg(long)]
     pub(super) verify: bool,
+    /// Build the programs a second time, from the last commit in another folder, and compare
+    #[arg(long, conflicts_with = "developer")]
+    pub(super) anew: bool,
 }
 
 /// One release for one architecture.
@@ -59,13 +64,17 @@ impl Release {
         } else {
             rootfs::build_agent(true)?
         };
+        let programs = workspace::binaries(profile)?;
+        if options.anew {
+            stage("the programs anew", || built_anew(&programs))?;
+        }
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             revision: options.revision,
             epoch: epoch()?,
             machine: std::env::consts::ARCH,
             haste: options.developer,
-            programs: workspace::binaries(profile)?,
+            programs,
         })
     }
 
@@ -133,6 +142,39 @@ impl Release {
         let done = child::run(&mut tar);
         std::fs::remove_file(&list).context("remove the list of an archive")?;
         done
+    }
+}
+
+/// Builds the last commit in a folder of its own and demands the same programs.
+fn built_anew(programs: &Path) -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("waybill-anew-{}", std::process::id()));
+    let _gone = Gone(folder.clone());
+    child::run(
+        Command::new("git")
+            .args(["clone", "--quiet", "--no-hardlinks"])
+            .arg(workspace::root())
+            .arg(&folder),
+    )?;
+    let mut build = child::cargo_build_shipped(&folder)?;
+    child::run(build.arg("--target-dir").arg(folder.join("target")))?;
+    // target/TRIPLE/release, as here.
+    let place = programs.iter().rev().take(2).collect::<Vec<_>>();
+    let built = place.into_iter().rev().collect::<PathBuf>();
+    for name in ["waybill-agent", "waybill-collector"] {
+        let other = folder.join("target").join(&built).join(name);
+        if sign::sum(&programs.join(name))? != sign::sum(&other)? {
+            bail!("{name} is another one when built anew (is everything committed?)");
+        }
+    }
+    say("the programs are byte for byte the same")
+}
+
+/// A folder that goes when this does.
+struct Gone(PathBuf);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
     }
 }
 

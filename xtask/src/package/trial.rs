@@ -67,6 +67,7 @@ fn bundles(folder: &Path) -> Result<()> {
             revision,
             developer: true,
             verify: revision == 1,
+            anew: false,
         };
         bundle::signed(&Release::build(&options)?, &options, None, &key)?;
     }
