@@ -54,11 +54,14 @@ static __always_inline void sock_first(struct sock *sk, struct wb_connection *co
 /*
  * The same of a connection that has lived: what was acknowledged and received is taken off again,
  * and for the side that connected one for its SYN (see sock_acked). Both pairs of counters count a
- * FIN alike, so it takes itself off.
+ * FIN alike, so it takes itself off. A pack made for older programs may not know snd_una.
  */
 static __always_inline void sock_first_of_old(struct sock *sk, struct wb_connection *conn)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	if (!bpf_core_field_exists(tp->snd_una))
+		return;
 	u32 sent = BPF_CORE_READ(tp, snd_una) - (u32)BPF_CORE_READ(tp, bytes_acked);
 	u32 received = BPF_CORE_READ(tp, rcv_nxt) - (u32)BPF_CORE_READ(tp, bytes_received);
 
