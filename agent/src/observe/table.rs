@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bpf::abi;
 use wire::Role;
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, handshake};
 use super::entry::{Entry, Key, Report};
 use super::frame::{ACK, FIN, RST, SYN, Segment};
 use super::waybill::Reader;
@@ -163,7 +163,7 @@ impl Table {
         }
         if segment.has(SYN) {
             self.arrivals
-                .note(seen.space, segment.sequence, seen.time_ns);
+                .note(seen.space, handshake(segment), seen.time_ns);
         }
         if seen.way == Way::In && seen.ours[1] {
             self.received(seen, segment);
@@ -208,7 +208,7 @@ impl Table {
                 return;
             }
         }
-        if self.arrivals.has(key.space, segment.sequence) {
+        if self.arrivals.has(key.space, handshake(segment)) {
             return;
         }
         if let Some(old) = self.entries.remove(&key)
