@@ -80,8 +80,9 @@ impl Reason {
 
     /// The status it is answered with.
     ///
-    /// 400, 413 and 415 tell the agent to give the batch up; everything else, to keep it. A
-    /// conflict is a 400 and not a 409, and a slow body a 503 and not a 408, because of that.
+    /// Agents before [`wire::answer`] read the status alone: 400, 413 and 415 tell them to give the
+    /// batch up; everything else, to keep it. A conflict is a 400 and not a 409, and a slow body a
+    /// 503 and not a 408, because of that.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -93,6 +94,28 @@ impl Reason {
             }
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow | Self::Broken | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Whether the batch will never be taken, however often it comes.
+    ///
+    /// Agents always send a key and the media type, so where these are wrong something on the way
+    /// took or changed them, and the batch is as good as before.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::KeyMismatch
+            | Self::TooLarge
+            | Self::Malformed
+            | Self::Unsupported
+            | Self::Conflict => true,
+            Self::Unauthorized
+            | Self::MediaType
+            | Self::Key
+            | Self::Busy
+            | Self::Slow
+            | Self::Broken
+            | Self::Store => false,
         }
     }
 

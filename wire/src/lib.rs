@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod alike;
+pub mod answer;
 mod checksum;
 mod codec;
 mod compress;

@@ -8,7 +8,8 @@
 //! | `GET /metrics` | needed | Prometheus text |
 //! | `GET /healthz` | none | 200 while batches can be stored, else 503 |
 //!
-//! Refusals are `{"error": <name>, "message": <sentence>}`.
+//! An answer to a batch has the form of [`wire::answer`], also when it is a refusal. Other refusals are
+//! `{"error": <name>, "message": <sentence>}`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -27,6 +28,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
+use wire::answer::{Answer, KEY_HEADER, Status};
 use wire::orders::HEADER;
 
 use super::acceptor::Peer;
@@ -91,7 +93,7 @@ async fn authorize(State(app): Shared, request: Request, next: Next) -> Response
         Reason::Unauthorized,
         "a valid bearer token or client certificate is needed",
     );
-    refuse(&app, &peer, refusal, Some(request.into_body())).await
+    refuse(&app, &peer, None, refusal, Some(request.into_body())).await
 }
 
 /// `POST /api/v1/batches`
@@ -100,12 +102,15 @@ async fn batches(State(app): Shared, request: Request) -> Response {
     let peer = parts.extensions.get::<Peer>().cloned();
     let key = match precheck(&app, &parts.headers) {
         Ok(key) => key,
-        Err(refusal) => return refuse(&app, &peer, refusal, Some(body)).await,
+        Err(refusal) => {
+            let key = key(&parts.headers).ok();
+            return refuse(&app, &peer, key, refusal, Some(body)).await;
+        }
     };
     // Before the body is read: what is read is held in memory.
     let Ok(_permit) = app.batches.try_acquire() else {
         let refusal = Refusal::new(Reason::Busy, "as many batches in flight as configured");
-        return refuse(&app, &peer, refusal, Some(body)).await;
+        return refuse(&app, &peer, Some(key), refusal, Some(body)).await;
     };
     let _in_flight = InFlight::begin(&app);
     let limits = &app.config.limits;
@@ -115,7 +120,7 @@ async fn batches(State(app): Shared, request: Request) -> Response {
     );
     let (refusal, rest) = match read.await {
         Ok(Ok(bytes)) => match accept(&app, bytes, key).await {
-            Ok(outcome) => return answer(&app, (&peer, &parts.headers), &key, outcome).await,
+            Ok(outcome) => return answer(&app, (&peer, &parts.headers), key, outcome).await,
             Err(refusal) => (refusal, None),
         },
         Ok(Err(Unread::TooLarge)) => (too_large(limits.batch_bytes), Some(body)),
@@ -131,7 +136,13 @@ async fn batches(State(app): Shared, request: Request) -> Response {
             None,
         ),
     };
-    refuse(&app, &peer, refusal, rest).await
+    refuse(&app, &peer, Some(key), refusal, rest).await
+}
+
+/// The key that a request names.
+fn key(headers: &HeaderMap) -> Result<BatchKey, Refusal> {
+    let text = headers.get(KEY_HEADER).and_then(|key| key.to_str().ok());
+    BatchKey::parse(text.unwrap_or_default())
 }
 
 /// What can be said before the body is there.
@@ -151,7 +162,7 @@ fn precheck(app: &App, headers: &HeaderMap) -> Result<BatchKey, Refusal> {
             format!("expected Content-Type {}", wire::CONTENT_TYPE),
         ));
     }
-    let key = BatchKey::parse(text("idempotency-key").unwrap_or_default())?;
+    let key = key(headers)?;
     let limit = app.config.limits.batch_bytes;
     let announced = text(CONTENT_LENGTH.as_str()).and_then(|value| value.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -191,30 +202,35 @@ async fn accept(app: &App, bytes: Vec<u8>, key: BatchKey) -> Result<Outcome, Ref
 async fn answer(
     app: &App,
     (peer, headers): (&Option<Peer>, &HeaderMap),
-    key: &BatchKey,
+    key: BatchKey,
     outcome: Outcome,
 ) -> Response {
     let status = match outcome {
         Outcome::Stored { clock_ahead } => {
             log::debug!(key:%, clock_ahead; "batch stored");
-            "stored"
+            Status::Stored
         }
-        Outcome::Duplicate => "duplicate",
+        Outcome::Duplicate => Status::Duplicate,
         // Refused before.
         Outcome::Conflict => {
             let refusal = Refusal::new(Reason::Conflict, "another batch is stored under this key");
-            return refuse(app, peer, refusal, None).await;
+            return refuse(app, peer, Some(key), refusal, None).await;
         }
     };
-    let newer = newer(app, headers);
-    let mut answer = serde_json::json!({ "status": status });
-    if let Some(orders) = newer {
+    let orders = newer(app, headers).map(|orders| {
         app.metrics.orders_sent_total.add(1);
-        answer["orders"] = serde_json::json!({
-            "body": orders.body,
-            "signature": hex(&orders.signature),
-        });
-    }
+        wire::answer::SignedOrders {
+            body: orders.body.clone(),
+            signature: hex(&orders.signature),
+        }
+    });
+    let answer = Answer {
+        status,
+        batch: Some(key.to_string()),
+        error: None,
+        message: None,
+        orders,
+    };
     Json(answer).into_response()
 }
 
@@ -243,7 +259,13 @@ impl Drop for InFlight<'_> {
 }
 
 /// Counts, logs and answers a refusal; reads what is left of the body first.
-async fn refuse(app: &App, peer: &Option<Peer>, refusal: Refusal, body: Option<Body>) -> Response {
+async fn refuse(
+    app: &App,
+    peer: &Option<Peer>,
+    key: Option<BatchKey>,
+    refusal: Refusal,
+    body: Option<Body>,
+) -> Response {
     let Refusal { reason, detail } = refusal;
     if let Some(suppressed) = app.metrics.refused(reason, time::now_ms()) {
         let peer = peer
@@ -263,7 +285,17 @@ async fn refuse(app: &App, peer: &Option<Peer>, refusal: Refusal, body: Option<B
         // Whether all of it came does not change the answer.
         drop(tokio::time::timeout(wait, body::discard(&mut body, limit)).await);
     }
-    let answer = serde_json::json!({ "error": reason.name(), "message": detail });
+    let answer = Answer {
+        status: if reason.is_final() {
+            Status::Refused
+        } else {
+            Status::Kept
+        },
+        batch: key.map(|key| key.to_string()),
+        error: Some(reason.name().into()),
+        message: Some(detail),
+        orders: None,
+    };
     let mut response = (reason.status(), Json(answer)).into_response();
     let headers = response.headers_mut();
     if let Some(seconds) = reason.retry_after_s() {

@@ -45,8 +45,13 @@ pub(crate) struct Answer {
 impl Answer {
     /// `stored`, `duplicate`, or the name of the refusal.
     pub(crate) fn word(&self) -> &str {
-        let word = self.json.get("status").or(self.json.get("error"));
+        let word = self.json.get("error").or(self.json.get("status"));
         word.and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether an agent may delete the batch of this key.
+    pub(crate) fn ends(&self, key: &str) -> bool {
+        serde_json::from_str(&self.text).is_ok_and(|answer: wire::answer::Answer| answer.ends(key))
     }
 }
 
