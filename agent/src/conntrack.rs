@@ -53,6 +53,8 @@ pub struct Taken {
     pub overruns: u64,
     /// Messages that are none of the kernel's.
     pub invalid: u64,
+    /// There may be more.
+    pub more: bool,
 }
 
 /// News of connections in the network namespace in which it was opened.
@@ -107,10 +109,10 @@ impl Conntrack {
         Ok(socket)
     }
 
-    /// Gives each connection that began since the last call to `each`.
-    pub fn take(&mut self, mut each: impl FnMut(Translation)) -> Taken {
+    /// Gives connections that began since the last call to `each`, from at most `most` messages.
+    pub fn take(&mut self, most: usize, mut each: impl FnMut(Translation)) -> Taken {
         let mut taken = Taken::default();
-        loop {
+        for _ in 0..most {
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let bytes = self.buffer.get(..length).unwrap_or_default();
@@ -123,6 +125,8 @@ impl Conntrack {
                 Err(_) => return taken,
             }
         }
+        taken.more = true;
+        taken
     }
 }
 
@@ -299,6 +303,30 @@ mod tests {
             ]
         );
         assert!(found[0].changes_addresses());
+    }
+
+    #[test]
+    fn what_never_ends_is_read_up_to_the_budget_and_nothing_of_it_is_lost() {
+        let (kernel, socket) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut conntrack = Conntrack {
+            socket: socket.into(),
+            buffer: vec![0; RECEIVE_BYTES],
+        };
+        let tell = || kernel.send(&message(IPPROTO_TCP)).unwrap();
+        for _ in 0..7 {
+            tell();
+        }
+        let mut found = 0;
+        // As if the kernel told of the next one whenever one was read.
+        let taken = conntrack.take(5, |_| {
+            found += 1;
+            tell();
+        });
+        assert!(taken.more);
+        assert_eq!(found, 5);
+        let taken = conntrack.take(100, |_| found += 1);
+        assert_eq!((found, taken.more), (7 + 5, false));
     }
 
     #[test]

@@ -1,44 +1,46 @@
 //! The event loop: owns every map, ring and aggregate, and never blocks on disk or network.
 //!
-//! One closed enum, `Wake`, lists all that can set it going.
+//! It goes round in turns. In each, every source gives what it has, up to its budget, and every
+//! deadline is looked at: a flood of one source makes no other one wait, nor the end of the interval,
+//! the sign of life or SIGTERM. Who had more than its budget makes the next turn begin at once.
 
 mod report;
+mod signals;
+mod snapshot;
+mod sources;
 mod thrift;
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::time::{ClockId, clock_gettime};
 use wire::{Columns, HostRow};
 
 use crate::aggregate::connection::Connections;
 use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
-use crate::event::Connection;
 use crate::fault;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::clock;
 use crate::jail::Seen;
-use crate::kernel::{self, Counters};
 use crate::loader::{self, Loaded};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
-use crate::process::{Identities, Observed, Surroundings};
+use crate::process::{Identities, Surroundings};
 use crate::records::Records;
 use crate::spool;
+
+pub use signals::Signals;
 
 const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -55,45 +57,10 @@ const HOST_ROW_EVERY: Duration = Duration::from_secs(60);
 /// What a drain may take: storing is quick, the upload gets one bounded attempt.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Everything that can wake the loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wake {
-    /// The ring fills.
-    Records,
-    /// SIGTERM, SIGINT: drain and end. SIGUSR1: close the interval and upload now.
-    Signal,
-    /// The tick or the interval is over, devices changed, or orders came.
-    Deadline,
-}
-
-/// The signals the loop takes, blocked for every thread; to be called while there is only one.
-///
-/// # Errors
-/// The kernel refuses the mask or the descriptor.
-pub fn block_signals() -> Result<SignalFd> {
-    let mut mask = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
-        mask.add(signal);
-    }
-    mask.thread_block().context("block the signals")?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-        .context("open a descriptor for signals")
-}
-
 /// Unix time and where CLOCK_MONOTONIC stands in it.
-///
-/// # Errors
-/// The clocks cannot be read.
-pub fn now() -> Result<Now> {
-    let unix = clock::wall()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    let monotonic = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-    let zero = unix.saturating_sub(monotonic);
-    Ok(Now {
-        unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-        monotonic_zero_ns: u64::try_from(zero.as_nanos()).unwrap_or(u64::MAX),
-    })
+#[must_use]
+pub fn now() -> Now {
+    Now::at(clock::unix(), Duration::from_nanos(clock::monotonic_ns()))
 }
 
 /// What the loop is given at start.
@@ -108,8 +75,8 @@ pub struct Parts {
     pub observer: Option<Observer>,
     /// What looks at open connections where programs have no iterators.
     pub lister: Option<Lister>,
-    /// Descriptor of [`block_signals`].
-    pub signals: SignalFd,
+    /// SIGTERM and the like.
+    pub signals: Signals,
     /// Whoever started the agent.
     pub notifier: Notifier,
     /// Spool and upload threads.
@@ -161,6 +128,8 @@ struct EventLoop {
     followed_at: Instant,
     checked_at: Instant,
     devices_changed: bool,
+    /// A source has more than its budget.
+    more: bool,
     intervals: u32,
     governed_at: Instant,
     evicted: u64,
@@ -172,7 +141,7 @@ struct EventLoop {
 /// # Errors
 /// The loop cannot wait any more; what was folded is drained all the same.
 pub fn run(parts: Parts) -> Result<spool::Drained> {
-    let start = now()?;
+    let start = now();
     let bounds = Bounds {
         connections: parts.limits.connections as usize,
         edges: parts.limits.edges as usize,
@@ -189,6 +158,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         followed_at: Instant::now(),
         checked_at: Instant::now(),
         devices_changed: false,
+        more: false,
         intervals: 0,
         governed_at: Instant::now(),
         evicted: 0,
@@ -197,7 +167,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     };
     event_loop.tend_filters();
     event_loop.obey();
-    event_loop.adopt()?;
+    event_loop.adopt();
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close()?;
     event_loop.parts.spool.kick();
@@ -227,7 +197,9 @@ impl EventLoop {
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)
                 .context("register a descriptor")
         };
-        register(self.parts.signals.as_raw_fd(), SIGNALS)?;
+        for fd in self.parts.signals.descriptors() {
+            register(fd, SIGNALS)?;
+        }
         if let Some(records) = &self.parts.records {
             register(records.epoll_fd(), RECORDS)?;
         }
@@ -241,44 +213,47 @@ impl EventLoop {
         }
         let mut events = Events::with_capacity(8);
         loop {
-            let left = self.next_close.saturating_duration_since(Instant::now());
-            let most = match (self.devices_changed, &self.parts.observer) {
-                (true, _) => FOLLOW_PAUSE,
-                (false, Some(_)) => observe::TICK,
-                (false, None) if self.parts.gateway.is_some() => FOLLOW_PAUSE,
-                (false, None) => TICK,
-            };
-            match poll.poll(&mut events, Some(left.min(most))) {
+            match poll.poll(&mut events, Some(self.patience())) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 other => other.context("wait for events")?,
             }
-            for wake in wakes(&events) {
-                if !self.wake(wake)? {
-                    return Ok(());
-                }
+            if !self.turn()? {
+                return Ok(());
             }
         }
     }
 
-    /// False when the loop is to end.
-    fn wake(&mut self, wake: Wake) -> Result<bool> {
-        match wake {
-            Wake::Records => self.drain_ring()?,
-            Wake::Deadline => {
-                self.parts.notifier.alive(Instant::now());
-                self.drain_ring()?;
-                self.observe()?;
-                self.listen_to_conntrack()?;
-                self.tend_filters();
-                self.obey();
-                self.govern(Instant::now());
-                if Instant::now() >= self.next_close {
-                    self.close()?;
-                }
-            }
-            Wake::Signal => return self.take_signals(),
+    /// How long the next turn can wait, if nothing wakes the loop.
+    fn patience(&self) -> Duration {
+        let most = match (self.devices_changed, &self.parts.observer) {
+            _ if self.more => Duration::ZERO,
+            (true, _) => FOLLOW_PAUSE,
+            (false, Some(_)) => observe::TICK,
+            (false, None) if self.parts.gateway.is_some() => FOLLOW_PAUSE,
+            (false, None) => TICK,
+        };
+        let left = self.next_close.saturating_duration_since(Instant::now());
+        left.min(most)
+    }
+
+    /// One turn, whatever woke the loop; false when it is to end.
+    fn turn(&mut self) -> Result<bool> {
+        self.parts.notifier.alive(Instant::now());
+        self.more = self.take_records()? | self.observe()? | self.listen_to_conntrack();
+        self.more |= self.tend_filters();
+        self.obey();
+        self.govern(Instant::now());
+        let flush = self.parts.signals.wants_flush()?;
+        if flush {
+            self.host_row_at = None;
         }
-        Ok(true)
+        if flush || Instant::now() >= self.next_close {
+            self.close()?;
+        }
+        if flush {
+            self.parts.spool.kick();
+        }
+        Ok(!self.parts.signals.wants_end()?)
     }
 
     /// Orders of the collector; what became of them goes out with the end of the interval.
@@ -289,21 +264,16 @@ impl EventLoop {
         }
     }
 
-    fn listen_to_conntrack(&mut self) -> Result<()> {
-        if let Some(gateway) = &mut self.parts.gateway {
-            gateway.take(&self.parts.metrics, now()?.unix_ms);
-        }
-        Ok(())
-    }
-
-    /// Packet filters: the sign of life without which they sleep, and devices that come and go.
-    fn tend_filters(&mut self) {
+    /// Packet filters: the sign of life without which they sleep, and devices that come and go. True
+    /// when there is more news of them.
+    fn tend_filters(&mut self) -> bool {
         let Some(loaded) = &mut self.parts.loaded else {
-            return;
+            return false;
         };
         let Some(filters) = &mut loaded.filters else {
-            return;
+            return false;
         };
+        let more = filters.take_news();
         self.devices_changed = filters.has_news();
         if self.beat_at.elapsed() >= TICK {
             self.beat_at = Instant::now();
@@ -325,116 +295,24 @@ impl EventLoop {
         let (attached, refused) = filters.sizes();
         self.parts.metrics.clone_devices.set(attached as u64);
         self.parts.metrics.clone_devices_refused.set(refused as u64);
-    }
-
-    fn take_signals(&mut self) -> Result<bool> {
-        while let Some(signal) = self.parts.signals.read_signal().context("read a signal")? {
-            if signal.ssi_signo == Signal::SIGUSR1 as u32 {
-                self.host_row_at = None;
-                self.close()?;
-                self.parts.spool.kick();
-            } else {
-                info!(signal = signal.ssi_signo; "ending");
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Empties the ring into the aggregates.
-    fn drain_ring(&mut self) -> Result<()> {
-        let now = now()?;
-        while let Some(records) = &mut self.parts.records {
-            let (events, invalid) = records.take()?;
-            let metrics = &self.parts.metrics;
-            metrics.record_dropped_invalid_total.add(invalid);
-            metrics.record_decoded_total.add(events.len() as u64);
-            if events.is_empty() && invalid == 0 {
-                break;
-            }
-            for event in &events {
-                fold(&mut self.parts, &mut self.connections, event, now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what packet sockets and news of closed sockets have to say.
-    fn observe(&mut self) -> Result<()> {
-        let now = now()?;
-        let Some(observer) = &mut self.parts.observer else {
-            return Ok(());
-        };
-        let events = observer.tick(now)?;
-        let decoded = &self.parts.metrics.record_decoded_total;
-        decoded.add(events.len() as u64);
-        self.fold_all(&events, now);
-        Ok(())
-    }
-
-    /// The same for what the list of open connections shows.
-    fn observe_open(&mut self) -> Result<()> {
-        let now = now()?;
-        let Some(observer) = &mut self.parts.observer else {
-            return Ok(());
-        };
-        let events = observer.snapshot(now);
-        observer.publish(&self.parts.metrics);
-        let read = &self.parts.metrics.record_snapshot_total;
-        read.add(events.len() as u64);
-        // No sweep: what is gone without a word the observer itself finds out and says.
-        self.fold_all(&events, now);
-        Ok(())
-    }
-
-    fn fold_all(&mut self, events: &[Connection], now: Now) {
-        for event in events {
-            fold(&mut self.parts, &mut self.connections, event, now);
-        }
-    }
-
-    /// Takes over the connections that were there before.
-    fn adopt(&mut self) -> Result<()> {
-        if let Some(observer) = &mut self.parts.observer {
-            let now = now()?;
-            let events = observer.adopt(now);
-            let adopted = &self.parts.metrics.record_adopted_total;
-            adopted.add(events.len() as u64);
-            self.fold_all(&events, now);
-            return Ok(());
-        }
-        let Some(loaded) = &mut self.parts.loaded else {
-            return Ok(());
-        };
-        let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
-        let now = now()?;
-        if let Some(lister) = &mut self.parts.lister {
-            events.extend(lister.take_adopted());
-        }
-        self.parts.metrics.record_dropped_invalid_total.add(invalid);
-        self.parts
-            .metrics
-            .record_adopted_total
-            .add(events.len() as u64);
-        self.fold_all(&events, now);
-        Ok(())
+        more
     }
 
     /// Ends the interval: snapshot, counters, rows, batch, status.
     fn close(&mut self) -> Result<()> {
         self.next_close = Instant::now() + self.parts.interval;
-        self.drain_ring()?;
-        self.observe()?;
+        self.drain_records()?;
+        self.drain_packets()?;
         if self.looks() {
-            self.observe_open()?;
+            self.observe_open();
             self.snapshot()?;
         }
-        let now = now()?;
+        let now = now();
         let paths_off = self.report_kernel(now);
         self.report_aggregate();
         self.repair_names();
         let mut summary = self.connections.close(now);
-        self.listen_to_conntrack()?;
+        self.listen_to_conntrack();
         if let Some(gateway) = &mut self.parts.gateway {
             let nats = gateway.close();
             if self.parts.fleet.in_force().send_nats {
@@ -446,91 +324,12 @@ impl EventLoop {
         if let Some(sealed) = self.sealer.seal(summary, processes, hosts, now.unix_ms) {
             self.parts.metrics.batch_sealed_total.add(1);
             if self.parts.spool.try_put(sealed).is_err() {
+                // What it said of the host goes out with the next one.
+                self.host_row_at = None;
                 warn!("batch dropped: the queue to the spool is full");
             }
         }
         self.write_status(now, paths_off);
         Ok(())
     }
-
-    /// Reads the open connections; what two snapshots do not show any more is forgotten.
-    fn snapshot(&mut self) -> Result<()> {
-        let Some(loaded) = &self.parts.loaded else {
-            return Ok(());
-        };
-        let before = Counters::read(&loaded.maps.counters)?;
-        let read = match &mut self.parts.lister {
-            Some(lister) => match kernel::entries(&loaded.maps.connections) {
-                Ok(entries) => {
-                    let found = entries.len() as u64;
-                    Ok(Some((lister.snapshot(&entries, now()?), found)))
-                }
-                Err(error) => Err(error),
-            },
-            None => kernel::snapshot(loaded).map(|read| {
-                read.map(|(events, invalid)| {
-                    self.parts.metrics.record_dropped_invalid_total.add(invalid);
-                    let found = events.len() as u64;
-                    (events, found)
-                })
-            }),
-        };
-        let (events, found) = match read {
-            Ok(Some(read)) => read,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                warn!(error = format!("{error:#}").as_str(); "no snapshot in this interval");
-                return Ok(());
-            }
-        };
-        let after = Counters::read(&loaded.maps.counters)?;
-        self.parts
-            .metrics
-            .record_snapshot_total
-            .add(events.len() as u64);
-        let now = now()?;
-        self.fold_all(&events, now);
-        self.drain_ring()?;
-        self.connections.sweep();
-        // A lower bound while connections come and go: what is missing for certain.
-        let inserted = before.get(bpf::abi::WB_COUNT_CONNECTIONS_INSERTED);
-        let deleted = after.get(bpf::abi::WB_COUNT_CONNECTIONS_DELETED);
-        let missing = inserted.saturating_sub(deleted).saturating_sub(found);
-        self.evicted = self.evicted.max(missing);
-        self.parts
-            .metrics
-            .kernel_connections_dropped_evicted_total
-            .set(self.evicted);
-        Ok(())
-    }
-}
-
-/// What woke the loop, records before signals, so that a drain misses nothing that is there.
-fn wakes(events: &Events) -> Vec<Wake> {
-    let has = |token| events.iter().any(|event| event.token() == token);
-    let mut wakes = Vec::with_capacity(3);
-    if has(RECORDS) {
-        wakes.push(Wake::Records);
-    }
-    wakes.push(Wake::Deadline);
-    if has(SIGNALS) {
-        wakes.push(Wake::Signal);
-    }
-    wakes
-}
-
-fn fold(parts: &mut Parts, connections: &mut Connections, event: &Connection, now: Now) {
-    let process = &event.process;
-    let observed = Observed {
-        tgid: process.tgid,
-        started_ns: process.start_ns,
-        comm: &process.comm,
-        exe_name: &process.exe,
-        cgroup_id: process.cgroup_id,
-        netns: event.netns,
-    };
-    let process_id = parts
-        .identities
-        .resolve(&observed, parts.surroundings.as_mut(), now.unix_ms);
-    connections.fold(event, process_id, now);
 }

@@ -56,6 +56,8 @@ const ON_OURS: u32 = 0x5742_0002;
 /// Tried in turn: a priority belongs to one kind of filter and one protocol. The first is best,
 /// because the copy must pass the filters of others as often as its original does.
 const PRIORITIES: [u32; 4] = [1, 2, 3, 5];
+/// Messages about devices read in one look; all they say is that devices must be looked at.
+const NEWS: usize = 256;
 /// Held by the one agent that may have filters in a network namespace.
 const LOCK: &[u8] = b"waybill-agent/tc-clone";
 
@@ -147,10 +149,15 @@ impl Filters {
         self.news.as_fd()
     }
 
-    /// Takes note of what happened to devices; true when [`Filters::follow`] has something to do.
-    pub fn has_news(&mut self) -> bool {
-        let news = self.news.take();
-        self.pending.merge(news);
+    /// Takes note of what happened to devices, as much as one look may take; true when there may be
+    /// more.
+    pub fn take_news(&mut self) -> bool {
+        self.news.take(NEWS, &mut self.pending)
+    }
+
+    /// Whether [`Filters::follow`] has something to do.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
         !self.pending.is_empty()
     }
 
@@ -176,17 +183,17 @@ impl Filters {
     /// `all`, looks again at every device and at whether this host forwards.
     ///
     /// # Errors
-    /// Devices cannot be listed.
+    /// Devices cannot be listed: what happened to them is still to be answered.
     pub fn follow(&mut self, all: bool) -> Result<()> {
+        let devices = devices(&mut self.route).context("list the devices")?;
+        let wanted = device::choose(&devices, |index| self.attached.contains_key(&index));
+        let there: BTreeSet<u32> = devices.iter().map(|device| device.index).collect();
+        let holders = filter_holders(&mut self.route).context("list the queueing disciplines")?;
         let news = std::mem::take(&mut self.pending);
         let all = all || news.lost;
         if all {
             self.forwards = forwards();
         }
-        let devices = devices(&mut self.route).context("list the devices")?;
-        let wanted = device::choose(&devices, |index| self.attached.contains_key(&index));
-        let there: BTreeSet<u32> = devices.iter().map(|device| device.index).collect();
-        let holders = filter_holders(&mut self.route).context("list the queueing disciplines")?;
         self.refused.retain(|index, _| wanted.contains_key(index));
         let stale: Vec<u32> = self
             .attached
@@ -230,6 +237,12 @@ impl Filters {
             }
             // It went away while we looked at it.
             Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => {}
+            // Not the device's fault, and soon over: it is looked at again with the next news.
+            Err(error) if is_passing(&error) => {
+                self.attached.remove(&index);
+                detach(&mut self.route, index).ok();
+                self.pending.stripped.insert(index);
+            }
             Err(error) => {
                 self.attached.remove(&index);
                 detach(&mut self.route, index).ok();
@@ -422,6 +435,14 @@ fn attach(
     Ok(changed)
 }
 
+/// Whether the kernel had no room, or no time, just now.
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [Errno::ENOBUFS, Errno::ENOMEM, Errno::EAGAIN, Errno::EINTR];
+    passing
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
 /// Fails when something is there already.
 fn make_clsact(route: &mut Route, index: u32) -> io::Result<()> {
     let body = Body::new(&tcmsg(index, CLSACT_HANDLE, TC_H_CLSACT, 0)).with(TCA_KIND, b"clsact\0");
@@ -518,6 +539,43 @@ mod tests {
             &attribute(TCA_BPF_NAME, name.as_bytes()),
         ));
         entry
+    }
+
+    #[test]
+    fn news_that_could_not_be_answered_are_answered_later() {
+        // A socket whose other end is closed: every request fails, as with ENOBUFS.
+        let (broken, _) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let program = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let stripped = News {
+            devices: true,
+            stripped: BTreeSet::from([7]),
+            lost: true,
+        };
+        let mut filters = Filters {
+            route: Route::on(broken.into()),
+            news: DeviceNews::open().unwrap(),
+            programs: Programs {
+                out: program(),
+                arriving: program(),
+                port: None,
+                raw_ip: None,
+            },
+            attached: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            forwards: false,
+            pending: stripped.clone(),
+            _lock: UnixDatagram::unbound().unwrap(),
+        };
+        assert!(filters.follow(false).is_err());
+        assert_eq!(filters.pending, stripped);
+        assert!(filters.has_news());
+    }
+
+    #[test]
+    fn only_a_lack_of_room_or_time_is_passing() {
+        let passes = |errno| is_passing(&io::Error::from_raw_os_error(errno as i32));
+        assert!(passes(Errno::ENOBUFS) && passes(Errno::ENOMEM));
+        assert!(!passes(Errno::EOPNOTSUPP) && !passes(Errno::EEXIST));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::aggregate::nat::Translations;
 use crate::conntrack::{Conntrack, Taken};
 use crate::metrics::Metrics;
 
+/// Messages of the kernel read in one look; each tells of one connection.
+const BUDGET: usize = 1024;
+
 /// Reads what the network namespace of the agent translates.
 #[derive(Debug)]
 pub struct Gateway {
@@ -46,10 +49,10 @@ impl Gateway {
         self.spared = spared;
     }
 
-    /// Takes the connections that began since the last call.
-    pub fn take(&mut self, metrics: &Arc<Metrics>, now_ms: u64) {
+    /// Takes connections that began since the last call; true when there may be more.
+    pub fn take(&mut self, metrics: &Arc<Metrics>, now_ms: u64) -> bool {
         let (mut connections, table, spared) = (0, &mut self.table, self.spared);
-        let taken = self.conntrack.take(|one| {
+        let taken = self.conntrack.take(BUDGET, |one| {
             connections += 1;
             if !spared {
                 table.fold(&one, now_ms);
@@ -70,6 +73,7 @@ impl Gateway {
             .nat_dropped_overflow_total
             .set(self.table.overflowed());
         metrics.nat_translations.set(self.table.size() as u64);
+        taken.more
     }
 
     /// Ends the interval: what changed in it.

@@ -139,6 +139,16 @@ impl Route {
         })
     }
 
+    /// On a socket of a test's own.
+    #[cfg(test)]
+    pub(crate) fn on(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::new(),
+        }
+    }
+
     /// Asks for one change and waits for the answer.
     pub(crate) fn request(&mut self, kind: u16, flags: u16, body: &Body) -> io::Result<()> {
         self.send(kind, flags | NLM_F_ACK, body)?;
@@ -286,13 +296,6 @@ impl News {
             }
         }
     }
-
-    /// Adds later news.
-    pub(crate) fn merge(&mut self, later: Self) {
-        self.devices |= later.devices;
-        self.lost |= later.lost;
-        self.stripped.extend(later.stripped);
-    }
 }
 
 /// Becomes readable when something happens to devices.
@@ -310,18 +313,19 @@ impl DeviceNews {
         Ok(Self { socket })
     }
 
-    /// What happened since the last call.
-    pub(crate) fn take(&self) -> News {
+    /// Adds to `news` what happened since the last call, from at most `most` messages; true when there
+    /// may be more.
+    pub(crate) fn take(&self, most: usize, news: &mut News) -> bool {
         let mut buffer = [0; 16 << 10];
-        let mut news = News::default();
-        loop {
+        for _ in 0..most {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => news.read(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::ENOBUFS) => news.lost = true,
                 Err(Errno::EINTR) => {}
-                Err(_) => return news,
+                Err(_) => return false,
             }
         }
+        true
     }
 }
 
@@ -444,12 +448,28 @@ mod tests {
         news.read(&[message(RTM_DELTFILTER, 7), message(36, 8)].concat());
         assert!(!news.devices && !news.is_empty());
         assert_eq!(news.stripped, BTreeSet::from([7]));
-        let mut later = News::default();
-        later.read(&message(RTM_NEWLINK, 9)[..35]);
-        assert!(later.is_empty(), "a torn message says nothing");
-        later.read(&message(RTM_NEWLINK, 9));
-        news.merge(later);
+        let mut torn = News::default();
+        torn.read(&message(RTM_NEWLINK, 9)[..35]);
+        assert!(torn.is_empty(), "a torn message says nothing");
+        news.read(&message(RTM_NEWLINK, 9));
         assert!(news.devices);
+        assert_eq!(news.stripped, BTreeSet::from([7]), "later news add");
+    }
+
+    #[test]
+    fn news_that_never_end_are_read_up_to_the_budget() {
+        let (kernel, socket) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let devices = DeviceNews {
+            socket: socket.into(),
+        };
+        let message = Body::new(&[0; 16]).message(RTM_NEWLINK);
+        for _ in 0..7 {
+            kernel.send(&message).unwrap();
+        }
+        let mut news = News::default();
+        assert!(devices.take(5, &mut news), "two are left");
+        assert!(!devices.take(5, &mut news) && news.devices);
     }
 
     #[test]

@@ -6,12 +6,26 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use libbpf_rs::{PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
 
-use crate::event::{self, Connection};
+use crate::event::{self, Connection, RECORD_BYTES};
 use crate::loader::Loaded;
 use crate::plan::Transport;
 
-/// Records taken at a time: bounds what is held in memory between two folds.
+/// Records taken at a time, perf buffers aside, which give all of one CPU's: bounds what is held in
+/// memory between two folds, and how long the event loop has nothing else in view.
 const CHUNK: usize = 4096;
+/// What a record takes in a buffer beside itself (`BPF_RINGBUF_HDR_SZ`).
+const RECORD_HEADER: u64 = 8;
+
+/// What one look brought.
+#[derive(Debug)]
+pub struct Taken {
+    /// In the order of their buffer.
+    pub events: Vec<Connection>,
+    /// Records that could not be decoded.
+    pub invalid: u64,
+    /// There may be more.
+    pub more: bool,
+}
 
 /// Decoded records that wait to be folded.
 #[derive(Debug, Default)]
@@ -39,6 +53,10 @@ enum Source {
 #[derive(Debug)]
 pub struct Records {
     source: Source,
+    /// Bytes of all buffers.
+    bytes: u64,
+    /// The perf buffer that is looked at next.
+    next: usize,
     pending: Rc<RefCell<Pending>>,
 }
 
@@ -74,7 +92,16 @@ impl Records {
                 Source::Perf(buffer)
             }
         };
-        Ok(Self { source, pending })
+        let buffers = match &source {
+            Source::Ring(_) => 1,
+            Source::Perf(buffer) => buffer.buffer_cnt() as u64,
+        };
+        Ok(Self {
+            bytes: loaded.ring_bytes.saturating_mul(buffers),
+            next: 0,
+            source,
+            pending,
+        })
     }
 
     /// Becomes readable when the buffer fills.
@@ -86,25 +113,43 @@ impl Records {
         }
     }
 
-    /// Takes the next records, at most some thousand; empty when there are none. The number is of
-    /// records that could not be decoded.
+    /// How many records can wait at a time.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.bytes / (RECORD_BYTES as u64 + RECORD_HEADER)
+    }
+
+    /// Takes the next records, at most some thousand.
     ///
     /// # Errors
     /// The buffer cannot be read.
-    pub fn take(&mut self) -> Result<(Vec<Connection>, u64)> {
-        match &self.source {
+    pub fn take(&mut self) -> Result<Taken> {
+        let more = match &self.source {
             Source::Ring(ring) => {
                 let taken = ring.consume_raw_n(CHUNK);
                 anyhow::ensure!(taken >= 0, "read the ring buffer: error {taken}");
+                usize::try_from(taken).is_ok_and(|taken| taken >= CHUNK)
             }
-            // Not poll(): asking a perf event whether it is readable makes it unreadable until
-            // its next wake-up (perf_poll() exchanges the flag), and mio has asked already.
-            Source::Perf(buffer) => buffer.consume().context("read the perf buffers")?,
-        }
+            Source::Perf(buffer) => {
+                let buffers = buffer.buffer_cnt();
+                let mut left = buffers;
+                while left > 0 && self.pending.borrow().events.len() < CHUNK {
+                    self.next = (self.next + 1) % buffers;
+                    // Not poll(): asking a perf event whether it is readable makes it unreadable
+                    // until its next wake-up (perf_poll() exchanges the flag), and mio has asked.
+                    buffer
+                        .consume_buffer(self.next)
+                        .context("read a perf buffer")?;
+                    left -= 1;
+                }
+                left > 0
+            }
+        };
         let mut pending = self.pending.borrow_mut();
-        Ok((
-            std::mem::take(&mut pending.events),
-            std::mem::take(&mut pending.invalid),
-        ))
+        Ok(Taken {
+            events: std::mem::take(&mut pending.events),
+            invalid: std::mem::take(&mut pending.invalid),
+            more,
+        })
     }
 }

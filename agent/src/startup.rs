@@ -49,7 +49,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     log::init(config.log.level, Box::new(output.clone())).or_exit(Exit::Runtime)?;
     let notifier = Notifier::from_environment();
     // Blocked before the first thread, so that only the event loop's descriptor takes them.
-    let signals = event_loop::block_signals().or_exit(Exit::Runtime)?;
+    let signals = event_loop::Signals::block().or_exit(Exit::Runtime)?;
     fault::at("config.loaded");
     let facts = host::probe(&config);
     fault::at("host.probed");
@@ -270,7 +270,7 @@ fn list(plan: &mut Plan, config: &Config, loaded: Option<&Loaded>) -> Option<Lis
     let loaded = loaded.filter(|_| plan.lists_sockets())?;
     let opened = Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR)));
     let adopted = opened.and_then(|mut lister| {
-        lister.adopt(event_loop::now()?, |netns, port, process| {
+        lister.adopt(event_loop::now(), |netns, port, process| {
             kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
         });
         Ok(lister)

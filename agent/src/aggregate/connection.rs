@@ -137,7 +137,8 @@ pub struct Connections {
     sightings: Vec<SightingRow>,
     events: Vec<EventRow>,
     interval: u64,
-    started_ms: u64,
+    /// CLOCK_MONOTONIC at the beginning of the interval.
+    started_ns: u64,
     tokens: u64,
     level: u8,
     wish: Wish,
@@ -158,7 +159,7 @@ impl Connections {
             sightings: Vec::new(),
             events: Vec::new(),
             interval: 1,
-            started_ms: now.unix_ms,
+            started_ns: now.monotonic_ns(),
             tokens: 0,
             level: 0,
             wish: Wish::default(),
@@ -240,7 +241,7 @@ impl Connections {
         self.level = sample::level_for(self.tokens, budget).max(least);
         self.tokens = 0;
         self.interval += 1;
-        self.started_ms = now.unix_ms;
+        self.started_ns = now.monotonic_ns();
         Summary {
             edges,
             sightings: std::mem::take(&mut self.sightings),
@@ -263,7 +264,7 @@ impl Connections {
         }
         let open = self.opened(event, process_id, now);
         let lived_ns = event.time_ns.saturating_sub(event.start_ns);
-        let long = lived_ns / 1_000_000 > now.unix_ms.saturating_sub(self.started_ms);
+        let long = lived_ns > now.monotonic_ns().saturating_sub(self.started_ns);
         self.count(&open, event);
         let open = self.sight(event, open, long.then_some(Kept::LongLived), now);
         self.open.insert(

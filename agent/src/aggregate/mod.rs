@@ -5,7 +5,10 @@
 pub mod connection;
 pub mod nat;
 
-/// Where the kernel's clock stands in Unix time; taken by the caller.
+use std::time::Duration;
+
+/// Where the kernel's clock stands in Unix time; taken by the caller, anew each time, as the wall
+/// clock may be set at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Unix milliseconds now.
@@ -15,10 +18,23 @@ pub struct Now {
 }
 
 impl Now {
+    /// Unix time and CLOCK_MONOTONIC at one moment; Unix time is the greater one
+    /// ([`crate::host::clock::booted_since_1970`]).
+    #[must_use]
+    pub fn at(unix: Duration, monotonic: Duration) -> Self {
+        let zero = unix.saturating_sub(monotonic);
+        Self {
+            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            monotonic_zero_ns: u64::try_from(zero.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// CLOCK_MONOTONIC nanoseconds.
     #[must_use]
     pub const fn monotonic_ns(&self) -> u64 {
-        (self.unix_ms * 1_000_000).saturating_sub(self.monotonic_zero_ns)
+        self.unix_ms
+            .saturating_mul(1_000_000)
+            .saturating_sub(self.monotonic_zero_ns)
     }
 
     /// Unix microseconds of a CLOCK_MONOTONIC nanosecond.

@@ -43,9 +43,12 @@ impl EventLoop {
             settings.clone = loader::clone_flags(filters);
         }
         if settings != loaded.settings {
-            loaded.settings = settings;
-            if let Err(error) = loader::write_settings(&loaded.maps.config, &loaded.settings) {
-                warn!(error = format!("{error:#}").as_str(); "settings not changed");
+            match loader::write_settings(&loaded.maps.config, &settings) {
+                Ok(()) => loaded.settings = settings,
+                // Found changed, and tried, again at the end of the next interval.
+                Err(error) => {
+                    warn!(error = format!("{error:#}").as_str(); "settings not changed");
+                }
             }
         }
         kernel::paths_off(&loaded.maps.paths, now.monotonic_ns()).unwrap_or_else(|error| {

@@ -1,6 +1,6 @@
 //! The kernel's clocks, read as values: everything else takes `now` as an argument.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -29,11 +29,34 @@ pub fn wall() -> SystemTime {
     crate::fault::wall(SystemTime::now())
 }
 
-/// Unix time in milliseconds; 0 before 1970.
+/// Unix time, for a host that booted in 1970 or later; see [`booted_since_1970`].
+#[must_use]
+pub fn unix() -> Duration {
+    let monotonic = Duration::from_nanos(monotonic_ns());
+    booted_since_1970(wall(), monotonic)
+}
+
+/// Unix time of a wall clock, on a host that has run for `monotonic`.
+///
+/// A clock that was never set may stand before 1970, or before the boot would be in 1970. Nothing
+/// here can be older than the boot, so such a clock is taken to have begun with it: times are wrong
+/// then, as they are on that host, but they grow, and none is negative.
+#[must_use]
+pub fn booted_since_1970(wall: SystemTime, monotonic: Duration) -> Duration {
+    let unix = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix.max(monotonic)
+}
+
+/// Unix time in milliseconds, as [`unix`] has it.
 #[must_use]
 pub fn unix_ms() -> u64 {
-    let since = wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(unix().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether the wall clock stands before 1970: certificates cannot be judged then.
+#[must_use]
+pub fn is_before_1970() -> bool {
+    wall() < UNIX_EPOCH
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC, as programs in the kernel read it.
@@ -57,4 +80,20 @@ fn nanoseconds(clock: ClockId) -> u64 {
             .saturating_mul(1_000_000_000)
             .saturating_add(fraction)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::booted_since_1970;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn a_clock_before_1970_begins_with_the_boot_and_one_after_it_is_believed() {
+        let up = Duration::from_secs(100);
+        let unix = |wall| booted_since_1970(wall, up);
+        assert_eq!(unix(UNIX_EPOCH - Duration::from_secs(7)), up);
+        assert_eq!(unix(UNIX_EPOCH + Duration::from_secs(7)), up);
+        let later = Duration::from_secs(1_700_000_000);
+        assert_eq!(unix(UNIX_EPOCH + later), later);
+    }
 }

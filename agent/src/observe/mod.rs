@@ -49,8 +49,13 @@ pub use open::{Opened, open};
 /// How often sockets are read.
 pub const TICK: Duration = Duration::from_millis(200);
 
-/// News taken before the packets that explain them.
+/// News of each namespace taken in one look, before the packets that explain them.
 const NEWS: usize = 1024;
+/// Batches of packets of each namespace read in one look.
+const BATCHES: usize = 16;
+/// Looks after which all packets have been read that waited at the first one: more than fit into the
+/// largest buffer.
+pub const MAX_LOOKS: u32 = 256;
 /// Owners asked for one by one in one turn.
 const ASKED: usize = 32;
 /// Open connections without an owner that are remembered.
@@ -75,6 +80,10 @@ pub struct Observer {
     listeners_ns: u64,
     clients_ns: u64,
     call_for_listeners: bool,
+    /// What waits for the packets before it to be read, and for how many looks.
+    news: Vec<(u16, Socket)>,
+    looks_for_news: u32,
+    settled_ns: u64,
     /// Open connections that were reported before it was known whose they are.
     nameless: HashSet<u64>,
 }
@@ -113,6 +122,9 @@ impl Observer {
             listeners_ns: 0,
             clients_ns: 0,
             call_for_listeners: true,
+            news: Vec::new(),
+            looks_for_news: 0,
+            settled_ns: 0,
             nameless: HashSet::new(),
         }
     }
@@ -126,30 +138,36 @@ impl Observer {
         self.finish()
     }
 
-    /// Reads what happened since the last call.
+    /// Reads what happened since the last call, as much as one look may take; true when there may be
+    /// more.
     ///
     /// # Errors
     /// A socket cannot be read any more.
-    pub fn tick(&mut self, now: Now) -> Result<Vec<Connection>> {
-        let mut news = Vec::new();
-        loop {
-            news.clear();
-            let more = self.take_news(&mut news, now);
-            // News are younger than the packets that explain them, so these are read after them
-            // and folded before them.
-            self.read_packets(now)?;
-            for (space, socket) in &news {
-                let role = self.owners.role(*space, socket.local);
-                self.table.closed(*space, socket, role, now.monotonic_ns());
-            }
-            if !more {
-                break;
+    pub fn tick(&mut self, now: Now) -> Result<(Vec<Connection>, bool)> {
+        let now_ns = now.monotonic_ns();
+        // News are younger than the packets that explain them, so these are read after them and
+        // folded before them, if it takes several looks.
+        let mut more = false;
+        if self.news.is_empty() {
+            more = self.take_news(now);
+            self.looks_for_news = 0;
+        }
+        let packets = self.read_packets(now)?;
+        self.looks_for_news += 1;
+        if !packets || self.looks_for_news >= MAX_LOOKS {
+            for (space, socket) in std::mem::take(&mut self.news) {
+                let role = self.owners.role(space, socket.local);
+                self.table.closed(space, &socket, role, now_ns);
             }
         }
-        let now_ns = now.monotonic_ns();
-        self.table.settle(now_ns);
-        self.find_owners(now_ns);
-        Ok(self.finish())
+        more |= packets;
+        let tick_ns = u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX);
+        if !more || now_ns.saturating_sub(self.settled_ns) >= tick_ns {
+            self.settled_ns = now_ns;
+            self.table.settle(now_ns);
+            self.find_owners(now_ns);
+        }
+        Ok((self.finish(), more))
     }
 
     /// Lists the open connections: their numbers, and what is gone without a word.
@@ -158,10 +176,10 @@ impl Observer {
         self.finish()
     }
 
-    fn take_news(&mut self, news: &mut Vec<(u16, Socket)>, now: Now) -> bool {
+    fn take_news(&mut self, now: Now) -> bool {
         let mut more = false;
         for (space, index) in self.spaces.iter_mut().zip(0_u16..) {
-            let counted = &mut self.counted;
+            let (counted, news) = (&mut self.counted, &mut self.news);
             let taken = space.take_news(NEWS, |socket| {
                 counted.news += 1;
                 match socket {
@@ -178,10 +196,13 @@ impl Observer {
         more
     }
 
-    fn read_packets(&mut self, now: Now) -> Result<()> {
+    /// True when there may be more.
+    fn read_packets(&mut self, now: Now) -> Result<bool> {
         let zero_ns = now.monotonic_zero_ns;
+        let mut more = false;
         for (space, index) in self.spaces.iter().zip(0_u16..) {
-            loop {
+            let mut unread = true;
+            for _ in 0..BATCHES {
                 let table = &mut self.table;
                 let looked = space.read(
                     &mut self.buffers,
@@ -191,16 +212,18 @@ impl Observer {
                 self.counted.packets += looked.packets;
                 self.counted.invalid += looked.invalid;
                 if !looked.more {
+                    unread = false;
                     break;
                 }
             }
+            more |= unread;
             let drops = space.drops()?;
             if drops > 0 {
                 self.counted.drops += drops;
                 self.table.missed_packets(now.monotonic_ns());
             }
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Finds out who has the sockets of new connections, as long as they are open.

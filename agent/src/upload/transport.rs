@@ -19,6 +19,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+use crate::host::clock;
 use crate::orders::{Post, Signed};
 use crate::spool::Sealed;
 
@@ -131,6 +132,13 @@ impl Transport {
     }
 
     fn ask(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+        // The TLS library takes such a clock for impossible, and panics.
+        if clock::is_before_1970() {
+            return Err(Unanswered {
+                reason: "the clock stands before 1970: certificates cannot be judged".into(),
+                timed_out: false,
+            });
+        }
         let mut request = self
             .agent
             .post(&self.uri)
