@@ -29,6 +29,7 @@ mod neighbours;
 mod observe;
 mod orders;
 mod packages;
+mod pressure;
 mod residue;
 mod scene;
 mod service;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         jail::CASES,
         faults::CASES,
         governor::CASES,
+        pressure::CASES,
         abilities::CASES,
         bad_option::CASES,
         bad_batch::CASES,

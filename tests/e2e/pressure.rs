@@ -1,0 +1,168 @@
+//! Floods that outpace the agent: intervals end, signs of life are given and SIGTERM ends it while
+//! they last.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use tests::lab::Lab;
+use tests::lab::agent::{Agent, STOP_DEADLINE, Settings};
+use tests::lab::command;
+use tests::lab::host::Host;
+use tests::lab::programs;
+use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
+use tests::lab::wait::wait_for;
+
+use crate::case::Case;
+
+/// Names one trial.
+macro_rules! pressure {
+    ($name:literal, $run:expr) => {
+        Case {
+            name: concat!("pressure::", $name),
+            needs: &[],
+            alone: true,
+            run: $run,
+        }
+    };
+}
+
+pub(crate) const CASES: &[Case] = &[
+    pressure!("a_flood_of_records_holds_up_nothing", |lab| flood(
+        lab,
+        &[],
+        "kernel_records_dropped_total"
+    )),
+    pressure!(
+        "a_flood_of_records_in_perf_buffers_holds_up_nothing",
+        |lab| {
+            let perf = [("agent.transport", "'perf'")];
+            flood(lab, &perf, "kernel_records_dropped_total")
+        }
+    ),
+    pressure!("a_flood_of_packets_holds_up_nothing", |lab| {
+        let sockets = [("agent.hooks", "'sockets'")];
+        flood(lab, &sockets, "observe_packets_dropped_total")
+    }),
+    pressure!("a_flood_of_devices_and_signals_holds_up_nothing", devices),
+    pressure!("a_flood_of_translations_holds_up_nothing", translations),
+];
+
+/// For an agent that gets a small part of a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// More connections than any trial lasts for.
+const ENDLESS: &[&str] = &["--count", "100000000", "--parallel", "4", "--end", "reset"];
+
+fn settings(more: &[(&str, &str)]) -> Result<Settings> {
+    let small = Settings::default()
+        .with("agent.interval", "'200ms'")?
+        .with("limits.ring_bytes", "'64KiB'")?;
+    more.iter()
+        .try_fold(small, |settings, (key, value)| settings.with(key, value))
+}
+
+/// Lets everything else go first, so that a flood outpaces the agent on any machine.
+fn slow_down(agent: &Agent) -> Result<()> {
+    let process = agent.pid()?.to_string();
+    command::run(Command::new("renice").args(["-n", "15", "-p", &process]))?;
+    Ok(())
+}
+
+/// Waits for so many ends of intervals from now on.
+fn intervals(agent: &Agent, count: u64) -> Result<()> {
+    let before = agent.status()?.counter("batch_sealed_total")?;
+    wait_for(PATIENCE, "ends of intervals", || {
+        let sealed = agent.status()?.counter("batch_sealed_total")?;
+        ensure!(sealed >= before + count, "{sealed} after {before}");
+        Ok(())
+    })
+}
+
+fn flood(lab: &Lab, more: &[(&str, &str)], lost: &str) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    let mut agent = Agent::start_on(lab, client, None, &settings(more)?)?;
+    slow_down(&agent)?;
+    let mut flood = client.start_connect(site.target(Family::V4), ENDLESS)?;
+    // The source is never empty: it loses what comes while the agent reads.
+    wait_for(PATIENCE, "a flood that outpaces the agent", || {
+        let dropped = agent.status()?.counter(lost)?;
+        ensure!(dropped > 0, "nothing was dropped");
+        Ok(())
+    })?;
+    intervals(&agent, 5)?;
+    agent.stop().context("end while the flood lasts")?;
+    ensure!(flood.ended()?.is_none(), "the flood ended first");
+    flood.kill()
+}
+
+/// Changes a device for as long as `flooding`.
+fn change_devices(host: &Host, flooding: &AtomicBool) -> Result<()> {
+    let mut batch = String::new();
+    for length in 1000..1500 {
+        batch.push_str(&format!("link set spare0 txqueuelen {length}\n"));
+    }
+    while flooding.load(Ordering::Relaxed) {
+        host.ip(&batch)?;
+    }
+    Ok(())
+}
+
+fn devices(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let client = &site.clients[0];
+    client.ip("link add spare0 type veth peer name spare1\n")?;
+    let copies = settings(&[("option.mode", "'tc-clone'")])?;
+    let mut agent = Agent::start_on(lab, client, None, &copies)?;
+    slow_down(&agent)?;
+    let process = nix::unistd::Pid::from_raw(agent.pid()?);
+    let mut flood = client.start_connect(site.target(Family::V4), ENDLESS)?;
+    let flooding = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let news = scope.spawn(|| change_devices(client, &flooding));
+        let signals = scope.spawn(|| {
+            // Sent again before the last one was answered; it may be gone already.
+            while flooding.load(Ordering::Relaxed) && kill(process, Signal::SIGUSR1).is_ok() {}
+        });
+        let outcome = intervals(&agent, 20).and_then(|()| {
+            let status = agent.status()?;
+            let asleep = status.counter("clone_asleep_total")?;
+            ensure!(asleep == 0, "filters slept through {asleep} segments");
+            ensure!(status.counter("clone_devices")? > 0, "no filters");
+            agent.running()?.signal(Signal::SIGTERM)?;
+            let ended = agent.running_mut()?.wait(STOP_DEADLINE);
+            let ended = ended.context("end while the floods last")?;
+            ensure!(ended.success(), "ended with {ended}");
+            ensure!(!news.is_finished(), "the flood of news ended first");
+            Ok(())
+        });
+        flooding.store(false, Ordering::Relaxed);
+        signals.join().ok();
+        let news = news.join();
+        outcome?;
+        news.map_err(|_| anyhow::anyhow!("the flood of news panicked"))?
+    })?;
+    ensure!(flood.ended()?.is_none(), "the flood ended first");
+    flood.kill()
+}
+
+fn translations(lab: &Lab) -> Result<()> {
+    let site = Site::build(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
+    let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
+    let mut agent = Agent::start_on(lab, &site.gateway, None, &settings(&[])?)?;
+    slow_down(&agent)?;
+    let mut flood = site.clients[0].start_connect(site.target(Family::V4), ENDLESS)?;
+    wait_for(PATIENCE, "translations", || {
+        let told = agent.status()?.counter("nat_connections_total")?;
+        ensure!(told > 1000, "{told} connections");
+        Ok(())
+    })?;
+    intervals(&agent, 5)?;
+    agent.stop().context("end while the flood lasts")?;
+    ensure!(flood.ended()?.is_none(), "the flood ended first");
+    flood.kill()
+}
