@@ -544,7 +544,7 @@ mod tests {
     #[test]
     fn news_that_could_not_be_answered_are_answered_later() {
         // A socket whose other end is closed: every request fails, as with ENOBUFS.
-        let (broken, _) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let (broken, _) = UnixDatagram::pair().unwrap();
         let program = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         let stripped = News {
             devices: true,
