@@ -18,6 +18,10 @@ const MAX_PAIRS: usize = 4096;
 pub enum Reason {
     /// Neither a valid token nor a client certificate.
     Unauthorized,
+    /// A valid credential that is for something else.
+    Forbidden,
+    /// A credential that speaks for another host.
+    Foreign,
     /// Not the media type of a batch.
     MediaType,
     /// No idempotency key, or not one that can be read.
@@ -44,8 +48,10 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Unauthorized,
+        Self::Forbidden,
+        Self::Foreign,
         Self::MediaType,
         Self::Key,
         Self::KeyMismatch,
@@ -64,6 +70,8 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Foreign => "foreign",
             Self::MediaType => "media_type",
             Self::Key => "key",
             Self::KeyMismatch => "key_mismatch",
@@ -87,6 +95,7 @@ impl Reason {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::Foreign => StatusCode::FORBIDDEN,
             Self::MediaType | Self::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Key | Self::KeyMismatch | Self::Malformed | Self::Conflict => {
@@ -110,6 +119,8 @@ impl Reason {
             | Self::Unsupported
             | Self::Conflict => true,
             Self::Unauthorized
+            | Self::Forbidden
+            | Self::Foreign
             | Self::MediaType
             | Self::Key
             | Self::Busy
@@ -126,6 +137,8 @@ impl Reason {
             Self::Busy => Some(2),
             Self::Slow | Self::Broken | Self::Store => Some(10),
             Self::Unauthorized
+            | Self::Forbidden
+            | Self::Foreign
             | Self::MediaType
             | Self::Key
             | Self::KeyMismatch

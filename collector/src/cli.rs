@@ -154,8 +154,12 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::CheckConfig { config, format } => {
             let checked = load(&config)?;
             Secrets::load(&checked)?;
-            let answer = serde_json::json!({ "file": config, "valid": true });
-            let human = |out: &mut dyn Write, _: &_| writeln!(out, "{}: valid", config.display());
+            let advice = checked.auth.advice();
+            let answer = serde_json::json!({ "file": config, "valid": true, "advice": advice });
+            let human = |out: &mut dyn Write, _: &_| {
+                writeln!(out, "{}: valid", config.display())?;
+                advice.iter().try_for_each(|text| writeln!(out, "note: {text}"))
+            };
             show(out, format, &answer, human)
         }
         Command::Version { format } => {

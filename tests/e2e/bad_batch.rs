@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
-use tests::lab::collector::{Collector, TOKEN};
+use tests::lab::collector::{Collector, READER_TOKEN, TOKEN};
 use tests::lab::needs::Need;
 use wire::{Batch, BatchHeader, CONTENT_TYPE, EdgeRow, Endpoint, ProcessRow, Role};
 
@@ -270,7 +270,7 @@ fn hostile(lab: &Lab) -> Result<()> {
     let metrics = collector.curl(&[
         "/metrics",
         "--header",
-        &format!("Authorization: Bearer {TOKEN}"),
+        &format!("Authorization: Bearer {READER_TOKEN}"),
     ])?;
     ensure!(
         metrics.contains("ingest_batches_stored_total 1"),

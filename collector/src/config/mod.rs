@@ -49,8 +49,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Where to listen.
     pub listen: Listen,
-    /// Bearer tokens, one per line; `None` when only certificates are taken.
-    pub token_file: Option<PathBuf>,
+    /// Who may send and who may ask.
+    pub auth: Auth,
     /// Where to keep what was received.
     pub store: Store,
     /// Bounds.
@@ -72,6 +72,42 @@ pub struct Listen {
     pub key_file: PathBuf,
     /// CA of client certificates, PEM; `None` when only tokens are taken.
     pub client_ca_file: Option<PathBuf>,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Tokens that send batches, one per line: of one host each, unless the line says `shared`.
+    pub agent_token_file: Option<PathBuf>,
+    /// Tokens that ask, one per line.
+    pub reader_token_file: Option<PathBuf>,
+    /// As `agent_token_file`, each of them shared: the key from before there were two kinds.
+    pub token_file: Option<PathBuf>,
+    /// DNS names of client certificates that ask; all others send batches.
+    pub reader_names: Vec<String>,
+    /// DNS names of client certificates that many hosts have.
+    pub shared_names: Vec<String>,
+}
+
+impl Auth {
+    /// What is valid and may not be meant.
+    #[must_use]
+    pub fn advice(&self) -> Vec<&'static str> {
+        let mut advice = Vec::new();
+        if self.token_file.is_some() {
+            advice.push(
+                "auth.token_file is the old name of auth.agent_token_file: its tokens send batches \
+                 of any host, as if each line said \"shared\", and do not ask any more",
+            );
+        }
+        if self.reader_token_file.is_none() && self.reader_names.is_empty() {
+            advice.push(
+                "nobody may ask over HTTPS, for neither auth.reader_token_file nor \
+                 auth.reader_names is set; commands on this host read the store",
+            );
+        }
+        advice
+    }
 }
 
 /// `[store]`
@@ -167,16 +203,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
         key_file: required("listen.key_file", raw.listen.key_file)?,
         client_ca_file: raw.listen.client_ca_file.map(|Text(path)| path),
     };
-    let token_file = raw.auth.token_file.map(|Text(path)| path);
-    if token_file.is_none() && listen.client_ca_file.is_none() {
-        return Err((
-            "auth.token_file",
-            String::from(
-                "missing, and so is listen.client_ca_file: expected at least one of them, for a \
-                 collector that knows nobody cannot tell agents from strangers",
-            ),
-        ));
-    }
+    let auth = auth(raw.auth, &listen)?;
     let limits = limits(&raw.limits)?;
     let store = Store {
         path: or(
@@ -195,12 +222,59 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
     Ok(Config {
         file: file.to_owned(),
         listen,
-        token_file,
+        auth,
         store,
         limits,
         signing_key_file: raw.fleet.signing_key_file.map(|Text(path)| path),
         log_level: or(raw.log.level, LevelFilter::Info),
     })
+}
+
+fn auth(raw: raw::Auth, listen: &Listen) -> Result<Auth, Mistake> {
+    let path = |value: Option<Text<PathBuf>>| value.map(|Text(path)| path);
+    let auth = Auth {
+        agent_token_file: path(raw.agent_token_file),
+        reader_token_file: path(raw.reader_token_file),
+        token_file: path(raw.token_file),
+        reader_names: raw.reader_names,
+        shared_names: raw.shared_names,
+    };
+    let wrong = |key, message: &str| Err((key, String::from(message)));
+    if auth.token_file.is_some() && auth.agent_token_file.is_some() {
+        return wrong(
+            "auth.token_file",
+            "the old name of auth.agent_token_file, which is there too: expected one of them",
+        );
+    }
+    let no_token = auth.token_file.is_none() && auth.agent_token_file.is_none();
+    if no_token && listen.client_ca_file.is_none() {
+        return wrong(
+            "auth.agent_token_file",
+            "missing, and so is listen.client_ca_file: expected at least one of them, for a \
+             collector that knows nobody cannot tell agents from strangers",
+        );
+    }
+    for (key, names) in [
+        ("auth.reader_names", &auth.reader_names),
+        ("auth.shared_names", &auth.shared_names),
+    ] {
+        if !names.is_empty() && listen.client_ca_file.is_none() {
+            return wrong(
+                key,
+                "names of client certificates, and listen.client_ca_file is missing",
+            );
+        }
+        if names.iter().any(|name| name.is_empty() || name.contains('*')) {
+            return wrong(key, "expected names as certificates have them, no patterns");
+        }
+    }
+    if auth.reader_names.iter().any(|name| auth.shared_names.contains(name)) {
+        return wrong(
+            "auth.shared_names",
+            "a name of auth.reader_names is here too: a credential sends or asks, not both",
+        );
+    }
+    Ok(auth)
 }
 
 fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {

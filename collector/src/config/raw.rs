@@ -36,7 +36,11 @@ pub(super) struct Listen {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Auth {
+    pub(super) agent_token_file: Option<Text<PathBuf>>,
+    pub(super) reader_token_file: Option<Text<PathBuf>>,
     pub(super) token_file: Option<Text<PathBuf>>,
+    pub(super) reader_names: Vec<String>,
+    pub(super) shared_names: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

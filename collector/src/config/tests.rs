@@ -8,7 +8,7 @@ const GOOD: &str = r#"
 cert_file = "/etc/waybill/collector.crt"
 key_file = "/etc/waybill/collector.key"
 [auth]
-token_file = "/etc/waybill/tokens"
+agent_token_file = "/etc/waybill/tokens"
 "#;
 
 fn message(text: &str) -> String {
@@ -49,6 +49,8 @@ fn the_packaged_example_says_what_the_defaults_are() {
     spelled_out.listen.client_ca_file = None;
     assert!(spelled_out.signing_key_file.is_some());
     spelled_out.signing_key_file = None;
+    assert!(spelled_out.auth.reader_token_file.is_some());
+    spelled_out.auth.reader_token_file = None;
     assert_eq!(spelled_out, as_shipped);
 }
 
@@ -66,9 +68,9 @@ fn each_wrong_key_is_named_with_what_was_expected() {
             "unknown field `port`",
         ),
         (
-            GOOD.replace("token_file", "tokens"),
+            GOOD.replace("agent_token_file", "tokens"),
             "auth",
-            "expected `token_file`",
+            "expected one of `agent_token_file`",
         ),
         (
             format!("{GOOD}[store]\nretenton = \"1d\"\n"),
@@ -115,7 +117,15 @@ fn each_wrong_value_is_named_with_what_was_expected() {
         ("listen.cert_file", "\"relative.crt\"", "an absolute path"),
         ("listen.key_file", "true", "an absolute path"),
         ("listen.client_ca_file", "[]", "an absolute path"),
-        ("auth.token_file", "\"\"", "an absolute path"),
+        ("auth.agent_token_file", "\"\"", "an absolute path"),
+        ("auth.reader_token_file", "\"x\"", "an absolute path"),
+        ("auth.reader_names", "[\"ops\"]", "client_ca_file is missing"),
+        ("auth.reader_names", "\"ops\"", "expected a sequence"),
+        (
+            "auth.token_file",
+            "\"/etc/waybill/tokens\"",
+            "the old name of auth.agent_token_file",
+        ),
         ("store.path", "1.5", "an absolute path"),
         ("store.retention", "\"thirty days\"", "a duration such as"),
         ("store.retention", "\"0s\"", "a duration such as"),
@@ -169,8 +179,41 @@ fn missing_required_keys_are_named() {
 
 #[test]
 fn a_collector_that_knows_nobody_is_refused() {
-    let message = message(&GOOD.replace("token_file", "#"));
-    assert!(message.contains("auth.token_file") && message.contains("listen.client_ca_file"));
+    let message = message(&GOOD.replace("agent_token_file", "#"));
+    assert!(message.contains("auth.agent_token_file"));
+    assert!(message.contains("listen.client_ca_file"));
+}
+
+/// What a fleet's one token meant before there were two kinds keeps what an agent needs of it.
+#[test]
+fn the_old_key_is_taken_with_a_word_about_its_meaning() {
+    let old = parse(
+        Path::new("x"),
+        &GOOD.replace("agent_token_file", "token_file"),
+    )
+    .expect("good");
+    assert!(old.auth.token_file.is_some());
+    let advice = old.auth.advice().join("\n");
+    assert!(advice.contains("old name") && advice.contains("nobody may ask"));
+    let new = format!("{GOOD}reader_token_file = \"/etc/waybill/readers\"\n");
+    let new = parse(Path::new("x"), &new).expect("good");
+    assert_eq!(new.auth.advice(), [""; 0]);
+}
+
+#[test]
+fn names_of_certificates_are_names() {
+    let with = |names: &str| {
+        let text = GOOD.replace("[auth]", "client_ca_file = \"/ca\"\n[auth]");
+        parse(Path::new("x"), &format!("{text}{names}\n"))
+    };
+    assert!(with("reader_names = [\"ops.example\"]").is_ok());
+    for bad in [
+        "reader_names = [\"*.example\"]",
+        "shared_names = [\"\"]",
+        "reader_names = [\"a\"]\nshared_names = [\"a\"]",
+    ] {
+        assert!(with(bad).is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
 
+use crate::auth::Certificate;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::time;
@@ -23,8 +24,8 @@ use crate::time;
 pub(super) struct Peer {
     /// Its address.
     pub(super) address: SocketAddr,
-    /// It showed a client certificate, and TLS verified it.
-    pub(super) certificate: bool,
+    /// The client certificate that it showed and TLS verified.
+    pub(super) certificate: Option<Arc<Certificate>>,
     /// Lives as long as the connection, for the connection's service holds it.
     _slot: Arc<Slot>,
 }
@@ -109,7 +110,10 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
                             log::warn!(peer:% = address, error:%, suppressed; "handshake failed");
                         }
                     })?;
-            let certificate = stream.get_ref().1.peer_certificates().is_some();
+            let shown = stream.get_ref().1.peer_certificates();
+            let certificate = shown
+                .and_then(<[_]>::first)
+                .map(|own| Arc::new(Certificate::new(own)));
             let peer = Peer {
                 address,
                 certificate,

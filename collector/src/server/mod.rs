@@ -5,7 +5,9 @@
 //! once: what was not answered was not promised.
 
 mod acceptor;
+mod batches;
 mod body;
+mod questions;
 mod routes;
 
 use std::net::{SocketAddr, TcpListener};
@@ -22,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::auth::Tokens;
+use crate::auth::Credentials;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
@@ -31,6 +33,7 @@ use crate::store::writer::{self, Writer};
 use crate::tls;
 use acceptor::Acceptor;
 use routes::App;
+pub use routes::{Scope, routes};
 
 /// Time a client has for its handshake, and for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Everything the configuration refers to, loaded.
 pub struct Secrets {
     tls: ServerConfig,
-    tokens: Tokens,
+    credentials: Credentials,
 }
 
 impl Secrets {
@@ -50,17 +53,14 @@ impl Secrets {
     /// When one of them cannot be used.
     pub fn load(config: &Config) -> Result<Self, Failure> {
         let named = || config.file.display().to_string();
-        let tokens = match &config.token_file {
-            Some(file) => Tokens::load(file)
-                .context("auth.token_file")
-                .with_context(named)
-                .map_err(Failure::usage)?,
-            None => Tokens::default(),
-        };
+        let credentials = Credentials::load(&config.auth)
+            .map_err(|(key, error)| anyhow::Error::new(error).context(key))
+            .with_context(named)
+            .map_err(Failure::usage)?;
         let tls = tls::server_config(&config.listen)
             .with_context(named)
             .map_err(Failure::usage)?;
-        Ok(Self { tls, tokens })
+        Ok(Self { tls, credentials })
     }
 }
 
@@ -81,6 +81,9 @@ pub struct Running {
 /// When a secret, the store or the address cannot be had; each with its exit code.
 pub fn start(config: &Config) -> Result<Running, Failure> {
     let secrets = Secrets::load(config)?;
+    for advice in config.auth.advice() {
+        log::warn!("{advice}");
+    }
     let metrics = Arc::new(Metrics::default());
     let store = Store::open(&config.store.path, config.store.max_bytes).map_err(|error| {
         let path = config.store.path.display().to_string();
@@ -104,7 +107,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     )
     .context("start the store thread")?;
     let app = Arc::new(App {
-        tokens: secrets.tokens,
+        credentials: secrets.credentials,
         metrics: Arc::clone(&metrics),
         batches: Semaphore::new(config.limits.concurrent_batches),
         queries: Semaphore::new(config.limits.concurrent_queries),

@@ -28,7 +28,7 @@ fn store_and_url_give_the_same_answers_while_it_serves() {
     let serve = Serve::start(&site, "");
     fill(&site, serve.at);
     let (store, url) = (site.store(), format!("https://{}", serve.at));
-    let (ca, token) = (site.path("ca.crt"), site.path("tokens"));
+    let (ca, token) = (site.path("ca.crt"), site.path("readers"));
     let config = site.path("collector.toml");
     let at_store = ["--store", path(&store)];
     let at_url = [

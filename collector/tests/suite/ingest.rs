@@ -9,7 +9,7 @@ use crate::support::until;
 use crate::support::world::{Carry, Talk, World};
 
 /// A batch with a few rows of every family.
-fn batch() -> Batch {
+pub(crate) fn batch() -> Batch {
     let mut world = World::new();
     let (one, web) = (world.host("one"), world.host("web"));
     let talk = Talk {

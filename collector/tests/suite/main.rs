@@ -12,4 +12,5 @@ mod import;
 mod ingest;
 mod orders;
 mod scenarios;
+mod scopes;
 mod support;

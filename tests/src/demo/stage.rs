@@ -143,13 +143,13 @@ impl Stage {
 
     /// Says how the API can be reached.
     pub(super) fn say_where(&self, progress: &mut Progress) {
-        let tokens = self.collector.token_file();
+        let token = self.collector.reader_token_file();
         progress.say(&format!(
             "API: ip netns exec {} curl --cacert {} -H \"Authorization: Bearer $(cat {})\" \
              https://{ADDRESS}/api/v1/topology",
             self.collector.host.netns(),
             self.collector.ca_file().display(),
-            tokens.display(),
+            token.display(),
         ));
         progress.say(&format!(
             "table: {} topology --store {}",

@@ -24,8 +24,12 @@ use super::{End, Lab, command};
 /// Where every host of a lab reaches its collector.
 pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 255, 1)), 9443);
 
-/// The bearer token of every agent in a lab; the network behind it is the lab's own.
+/// The bearer token of every agent in a lab, as a small site begins; the network behind it is the
+/// lab's own.
 pub const TOKEN: &str = "lab-agent-token-0123456789abcdef";
+
+/// The bearer token of whoever asks.
+pub const READER_TOKEN: &str = "lab-reader-token-0123456789abcdef";
 
 /// How long a collector may take until it answers.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -53,14 +57,15 @@ impl Collector {
         certify(&directory)?;
         std::fs::write(
             directory.join("tokens"),
-            format!("# agents of the lab\n{TOKEN}\n"),
+            format!("# all agents of the lab\n{TOKEN} shared\n"),
         )?;
         let shown = directory.display();
         let config = format!(
             "[listen]\naddress = \"{ADDRESS}\"\n\
              cert_file = \"{shown}/server.pem\"\nkey_file = \"{shown}/server.key\"\n\
              client_ca_file = \"{shown}/ca.pem\"\n\
-             [auth]\ntoken_file = \"{shown}/tokens\"\n\
+             [auth]\nagent_token_file = \"{shown}/tokens\"\n\
+             reader_token_file = \"{shown}/reader-token\"\n\
              [store]\npath = \"{shown}/collector.db\"\n{settings}\n"
         );
         std::fs::write(directory.join("collector.toml"), config)?;
@@ -174,6 +179,12 @@ impl Collector {
         self.directory.join("agent-token")
     }
 
+    /// A file with the token of whoever asks.
+    #[must_use]
+    pub fn reader_token_file(&self) -> PathBuf {
+        self.directory.join("reader-token")
+    }
+
     /// A client certificate and its key, signed by the lab's CA.
     #[must_use]
     pub fn client_files(&self) -> (PathBuf, PathBuf) {
@@ -251,7 +262,7 @@ impl Collector {
     }
 }
 
-/// Writes a CA, a server certificate for [`ADDRESS`], a client certificate and the agents' token.
+/// Writes a CA, a server certificate for [`ADDRESS`], a client certificate and both tokens.
 fn certify(directory: &Path) -> Result<()> {
     let mut ca = CertificateParams::new(Vec::new())?;
     // OpenSSL takes a certificate for self-signed when its names are those of its issuer.
@@ -280,6 +291,7 @@ fn certify(directory: &Path) -> Result<()> {
         std::fs::write(directory.join(format!("{name}.pem")), leaf.pem())?;
         write_secret(&directory.join(format!("{name}.key")), &key.serialize_pem())?;
     }
+    write_secret(&directory.join("reader-token"), READER_TOKEN)?;
     write_secret(&directory.join("agent-token"), TOKEN)
 }
 

@@ -13,6 +13,7 @@ pub(crate) struct Authority {
 }
 
 /// A certificate and its key, PEM.
+#[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
@@ -37,7 +38,11 @@ impl Authority {
     }
 
     pub(crate) fn client(&self) -> Identity {
-        self.sign("agent", ExtendedKeyUsagePurpose::ClientAuth)
+        self.client_named("agent")
+    }
+
+    pub(crate) fn client_named(&self, name: &str) -> Identity {
+        self.sign(name, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Identity {

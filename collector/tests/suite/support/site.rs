@@ -14,8 +14,16 @@ use wire::{Batch, CONTENT_TYPE};
 
 use super::pki::{Authority, Identity};
 
-/// The token that is let in.
+/// The token of all agents.
 pub(crate) const TOKEN: &str = "a-token-of-this-test";
+/// A token of one agent's own.
+pub(crate) const OWN: &str = "token-of-one-host-1";
+/// Another one.
+pub(crate) const OTHER: &str = "token-of-one-host-2";
+/// The token of people who ask.
+pub(crate) const READER: &str = "a-reader-of-this-test";
+/// The name in the certificate of people who ask.
+pub(crate) const READER_NAME: &str = "ops.example";
 
 /// Files, and the authority that signed the server.
 pub(crate) struct Site {
@@ -26,7 +34,7 @@ pub(crate) struct Site {
 }
 
 /// Credentials of a request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Who<'a> {
     Nobody,
     Token(&'a str),
@@ -67,7 +75,9 @@ impl Site {
         site.write("server.key", &server.key);
         site.write("ca.crt", &site.authority.pem);
         site.write("agents.crt", &site.agents.pem);
-        site.write("tokens", &format!("# this test\n{TOKEN}\n"));
+        let tokens = format!("# this test\n{TOKEN} shared\n{OWN}\n{OTHER}\n");
+        site.write("tokens", &tokens);
+        site.write("readers", &format!("{READER}\n"));
         site
     }
 
@@ -89,18 +99,21 @@ impl Site {
     pub(crate) fn configure(&self, tokens: bool, certificates: bool, limits: &str) -> PathBuf {
         let dir = self.dir.path().display();
         let auth = if tokens {
-            format!("token_file = \"{dir}/tokens\"")
+            format!(
+                "agent_token_file = \"{dir}/tokens\"\nreader_token_file = \"{dir}/readers\"\n"
+            )
         } else {
             String::new()
         };
-        let mtls = if certificates {
-            format!("client_ca_file = \"{dir}/agents.crt\"")
+        let (mtls, names) = if certificates {
+            let ca = format!("client_ca_file = \"{dir}/agents.crt\"");
+            (ca, format!("reader_names = [\"{READER_NAME}\"]"))
         } else {
-            String::new()
+            Default::default()
         };
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\ncert_file = \"{dir}/server.crt\"\n\
-             key_file = \"{dir}/server.key\"\n{mtls}\n[auth]\n{auth}\n\
+             key_file = \"{dir}/server.key\"\n{mtls}\n[auth]\n{auth}{names}\n\
              [store]\npath = \"{dir}/collector.db\"\nretention = \"20000d\"\n[limits]\n{limits}\n"
         );
         self.write("collector.toml", &text);
@@ -162,9 +175,22 @@ impl Site {
         media_type: &str,
         body: &[u8],
     ) -> Result<Answer, ureq::Error> {
+        self.post_to(at, "/api/v1/batches", who, key, media_type, body)
+    }
+
+    /// The same to another path.
+    pub(crate) fn post_to(
+        &self,
+        at: SocketAddr,
+        path: &str,
+        who: Who<'_>,
+        key: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
         let mut request = self
             .client(who)
-            .post(format!("https://{at}/api/v1/batches"))
+            .post(format!("https://{at}{path}"))
             .header("Content-Type", media_type)
             .header("Idempotency-Key", key);
         if let Who::Token(token) = who {

@@ -1,0 +1,117 @@
+//! Agents write and people read: each credential on each route.
+
+use axum::http::Method;
+use collector::accept::Reason;
+use collector::server::{Scope, routes};
+use wire::CONTENT_TYPE;
+
+use crate::support::pki::Identity;
+use crate::support::site::{self, Answer, READER, READER_NAME, Site, TOKEN, Who};
+
+/// Asks a route; a batch route gets a body that is no batch.
+fn ask(site: &Site, at: std::net::SocketAddr, method: &Method, path: &str, who: Who<'_>) -> Answer {
+    if method == Method::POST {
+        let answer = site.post_to(at, path, who, "", CONTENT_TYPE, b"");
+        return answer.expect("an answer");
+    }
+    assert_eq!(method, Method::GET, "the table has a method that is not tried");
+    site.get(at, path, who)
+}
+
+#[test]
+fn every_route_lets_in_those_of_its_scope_and_nobody_else() {
+    let site = Site::new();
+    let running = site::start(&site.config(true, true, ""));
+    let at = running.address();
+    let agent: Identity = site.agents.client();
+    let person = site.agents.client_named(READER_NAME);
+    let agents = [Who::Token(TOKEN), Who::Certificate(&agent)];
+    let readers = [Who::Token(READER), Who::Certificate(&person)];
+    let strangers = [Who::Nobody, Who::Token("a-token-of-nobody"), Who::Token("")];
+    let mut scopes = Vec::new();
+    for (method, path, scope) in routes() {
+        scopes.push(scope);
+        let ask = |who| ask(&site, at, &method, path, who);
+        // (agent, reader, stranger): whether the request gets past the check.
+        let allowed = match scope {
+            Scope::Anybody => [true, true, true],
+            Scope::Agents => [true, false, false],
+            Scope::Readers => [false, true, false],
+        };
+        for (who, allowed, refusal) in [
+            (&agents[..], allowed[0], (403, "forbidden")),
+            (&readers[..], allowed[1], (403, "forbidden")),
+            (&strangers[..], allowed[2], (401, "unauthorized")),
+        ] {
+            for who in who {
+                let answer = ask(*who);
+                let refused = (answer.status, answer.word()) == refusal;
+                assert_eq!(refused, !allowed, "{path} as {who:?}: {answer:?}");
+                assert!(![404, 405].contains(&answer.status), "{path}: {answer:?}");
+            }
+        }
+    }
+    for scope in [Scope::Anybody, Scope::Agents, Scope::Readers] {
+        assert!(scopes.contains(&scope), "{scope:?} was not tried");
+    }
+    // Neither does another method, or another path, tell a stranger anything.
+    for path in ["/api/v1/batches", "/api/v1/nothing", "/"] {
+        assert_eq!(site.get(at, path, Who::Nobody).status, 401, "{path}");
+    }
+    assert_eq!(
+        site.get(at, "/api/v1/nothing", Who::Token(READER)).status,
+        404
+    );
+    assert_eq!(
+        site.get(at, "/api/v1/batches", Who::Token(TOKEN)).status,
+        405
+    );
+    assert!(running.metrics().refusals(Reason::Forbidden) >= 8);
+}
+
+#[test]
+fn a_refusal_says_what_the_credential_is_for_and_keeps_the_batch() {
+    let site = Site::new();
+    let running = site.start("");
+    let at = running.address();
+    let read = site.get(at, "/api/v1/topology", Who::Token(TOKEN));
+    assert!(read.text.contains("sends batches"), "{}", read.text);
+    let batch = site.send_as(at, Who::Token(READER), &crate::ingest::batch());
+    let batch = batch.expect("an answer");
+    assert_eq!((batch.status, batch.word()), (403, "forbidden"));
+    assert_eq!(batch.json["status"], "kept");
+    assert!(batch.text.contains("does not send"), "{}", batch.text);
+}
+
+#[test]
+fn health_says_nothing_about_the_fleet() {
+    let site = Site::new();
+    let running = site.start("");
+    crate::api::fill(&site, running.address());
+    let answer = site.get(running.address(), "/healthz", Who::Nobody);
+    assert_eq!(answer.text, r#"{"status":"ok"}"#);
+}
+
+/// A token that was of everybody before there were two kinds goes on sending for any host.
+#[test]
+fn the_old_key_still_takes_batches_and_answers_nothing() {
+    let site = Site::new();
+    let file = site.configure(true, false, "");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    let old: Vec<_> = text
+        .replace("agent_token_file", "token_file")
+        .lines()
+        .filter(|line| !line.starts_with("reader_token_file"))
+        .map(str::to_owned)
+        .collect();
+    site.write("collector.toml", &old.join("\n"));
+    site.write("tokens", &format!("{TOKEN}\n"));
+    let config = collector::config::load(&file).expect("valid");
+    let running = site::start(&config);
+    // Two hosts.
+    crate::api::fill(&site, running.address());
+    for token in [TOKEN, READER] {
+        let answer = site.get(running.address(), "/api/v1/hosts", Who::Token(token));
+        assert!([401, 403].contains(&answer.status), "{answer:?}");
+    }
+}
