@@ -7,6 +7,8 @@
 use axum::http::StatusCode;
 use wire::{Batch, BatchHeader, DecodeError, Limits};
 
+use crate::auth::CredentialId;
+
 /// Longest text a row may hold, in bytes; agents bound theirs far below.
 const MAX_TEXT: usize = 16 * 1024;
 /// Most pairs a host row may hold per list.
@@ -272,6 +274,8 @@ pub struct Opened {
     pub digest: [u8; 32],
     /// Compressed size.
     pub bytes: usize,
+    /// The credential under which it came, if that is of one host.
+    pub credential: Option<CredentialId>,
 }
 
 /// Opens the body of a request.
@@ -309,6 +313,7 @@ fn open_if(
         batch,
         digest: digest(bytes),
         bytes: bytes.len(),
+        credential: None,
     })
 }
 

@@ -352,10 +352,7 @@ mod tests {
         let many: String = (0..=100_000).map(|n| format!("{n:016}\n")).collect();
         assert!(matches!(
             agents(&many),
-            Err(Error::Count {
-                count: 100_001,
-                ..
-            })
+            Err(Error::Count { count: 100_001, .. })
         ));
     }
 

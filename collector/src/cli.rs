@@ -1,6 +1,7 @@
-//! The command line: `serve`, `topology`, `hosts`, `fleet`, `import`, `unpack`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `fleet`, `credential`, `import`, `unpack`, `check-config`, `version`.
 
 mod carried;
+mod credential;
 mod fleet;
 
 use std::io::{self, Write};
@@ -63,6 +64,11 @@ enum Command {
     Fleet {
         #[command(subcommand)]
         command: fleet::FleetCommand,
+    },
+    /// Show which host each credential speaks for, or let one speak for another
+    Credential {
+        #[command(subcommand)]
+        command: credential::CredentialCommand,
     },
     /// Store what agents exported into files, and write receipts that let them delete it
     Import(carried::ImportArgs),
@@ -149,6 +155,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             show(out, format, &fleet, table::hosts)
         }
         Command::Fleet { command } => fleet::run(command, out),
+        Command::Credential { command } => credential::run(command, out),
         Command::Import(args) => carried::import(&args, out),
         Command::Unpack(args) => carried::unpack(&args, out),
         Command::CheckConfig { config, format } => {
@@ -158,7 +165,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             let answer = serde_json::json!({ "file": config, "valid": true, "advice": advice });
             let human = |out: &mut dyn Write, _: &_| {
                 writeln!(out, "{}: valid", config.display())?;
-                advice.iter().try_for_each(|text| writeln!(out, "note: {text}"))
+                advice
+                    .iter()
+                    .try_for_each(|text| writeln!(out, "note: {text}"))
             };
             show(out, format, &answer, human)
         }

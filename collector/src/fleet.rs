@@ -3,13 +3,47 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accept::hex;
-use crate::store::HostRecord;
+use crate::store::{Binding, HostRecord};
 
 /// All known hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
     /// By name, then id.
     pub hosts: Vec<Host>,
+    /// Credentials under which batches of another host than theirs were refused, the last one
+    /// first; not there while there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials_refused: Vec<RefusedCredential>,
+}
+
+/// A credential that was used for another host than the one for which it speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCredential {
+    /// First 16 hex digits of its SHA-256.
+    pub credential: String,
+    /// The host for which it speaks.
+    pub host: String,
+    /// Batches that were refused.
+    pub refused: u64,
+    /// The host that the last one of them named.
+    pub refused_host: String,
+    /// When, Unix milliseconds.
+    pub refused_ms: i64,
+}
+
+impl RefusedCredential {
+    /// Of a binding; `None` where nothing was refused under it.
+    #[must_use]
+    pub fn of(binding: &Binding) -> Option<Self> {
+        let (refused_host, refused_ms) = binding.last_refused?;
+        Some(Self {
+            credential: binding.id.to_string(),
+            host: hex(&binding.host),
+            refused: binding.refused,
+            refused_host: hex(&refused_host),
+            refused_ms,
+        })
+    }
 }
 
 /// A host and its agent.

@@ -113,7 +113,8 @@ pub fn import(
             match outcome.context("store a batch")? {
                 Outcome::Stored { .. } => imported.stored += 1,
                 Outcome::Duplicate => imported.duplicate += 1,
-                Outcome::Conflict => {
+                // Its word is the key of the file, not a credential.
+                Outcome::Conflict | Outcome::Foreign => {
                     imported.refuse("another batch is stored under its key".into());
                     continue;
                 }

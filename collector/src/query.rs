@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::fleet::{Fleet, Host};
+use crate::fleet::{Fleet, Host, RefusedCredential};
 use crate::join;
 use crate::store::{AHEAD_TOLERANCE_MS, Error, Reader, Window};
 use crate::topology::Topology;
@@ -57,8 +57,10 @@ pub fn topology(
 /// # Errors
 /// Whatever the store reports.
 pub fn fleet(store: &Path) -> Result<Fleet, Error> {
-    let hosts = Reader::open(store)?.hosts()?;
+    let reader = Reader::open(store)?;
+    let refused = reader.credentials(true)?;
     Ok(Fleet {
-        hosts: hosts.into_iter().map(Host::from).collect(),
+        hosts: reader.hosts()?.into_iter().map(Host::from).collect(),
+        credentials_refused: refused.iter().filter_map(RefusedCredential::of).collect(),
     })
 }

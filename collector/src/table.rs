@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::escape::{Shown, shorten};
-use crate::fleet::{Fleet, Host};
+use crate::fleet::{Fleet, Host, RefusedCredential};
 use crate::time::rfc3339;
 use crate::topology::{
     Edge, EdgeCounters, EvidenceKind, Percentiles, ReasonCount, Topology, ViaKind,
@@ -248,7 +248,24 @@ pub fn hosts(out: &mut dyn Write, fleet: &Fleet) -> io::Result<()> {
     for host in &fleet.hosts {
         write_host(out, host)?;
     }
-    writeln!(out, "\nhosts: {}", fleet.hosts.len())
+    writeln!(out, "\nhosts: {}", fleet.hosts.len())?;
+    fleet
+        .credentials_refused
+        .iter()
+        .try_for_each(|one| write_refused(out, one))
+}
+
+fn write_refused(out: &mut dyn Write, one: &RefusedCredential) -> io::Result<()> {
+    let items = [
+        format!(
+            "credential {}: speaks for host {}",
+            one.credential, one.host
+        ),
+        format!("refused {} batches of others", one.refused),
+        format!("last of {}", one.refused_host),
+        rfc3339(one.refused_ms),
+    ];
+    write_items(out, "", &items)
 }
 
 fn write_host(out: &mut dyn Write, host: &Host) -> io::Result<()> {

@@ -264,11 +264,18 @@ fn auth(raw: raw::Auth, listen: &Listen) -> Result<Auth, Mistake> {
                 "names of client certificates, and listen.client_ca_file is missing",
             );
         }
-        if names.iter().any(|name| name.is_empty() || name.contains('*')) {
+        if names
+            .iter()
+            .any(|name| name.is_empty() || name.contains('*'))
+        {
             return wrong(key, "expected names as certificates have them, no patterns");
         }
     }
-    if auth.reader_names.iter().any(|name| auth.shared_names.contains(name)) {
+    if auth
+        .reader_names
+        .iter()
+        .any(|name| auth.shared_names.contains(name))
+    {
         return wrong(
             "auth.shared_names",
             "a name of auth.reader_names is here too: a credential sends or asks, not both",

@@ -119,7 +119,11 @@ fn each_wrong_value_is_named_with_what_was_expected() {
         ("listen.client_ca_file", "[]", "an absolute path"),
         ("auth.agent_token_file", "\"\"", "an absolute path"),
         ("auth.reader_token_file", "\"x\"", "an absolute path"),
-        ("auth.reader_names", "[\"ops\"]", "client_ca_file is missing"),
+        (
+            "auth.reader_names",
+            "[\"ops\"]",
+            "client_ca_file is missing",
+        ),
         ("auth.reader_names", "\"ops\"", "expected a sequence"),
         (
             "auth.token_file",

@@ -15,6 +15,7 @@ use super::acceptor::Peer;
 use super::body::{self, Unread};
 use super::routes::{App, Form, Shared, refuse};
 use crate::accept::{self, BatchKey, Reason, Refusal, hex};
+use crate::auth::{Credential, CredentialId};
 use crate::store::writer::Job;
 use crate::store::{Outcome, SignedOrders};
 
@@ -22,6 +23,8 @@ use crate::store::{Outcome, SignedOrders};
 pub(super) async fn batches(State(app): Shared, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned();
+    // Put there by the check of the scope.
+    let credential = parts.extensions.get::<Credential>().copied();
     let key = match precheck(&app, &parts.headers) {
         Ok(key) => key,
         Err(refusal) => {
@@ -41,8 +44,8 @@ pub(super) async fn batches(State(app): Shared, request: Request) -> Response {
         body::read(&mut body, limits.batch_bytes),
     );
     let (refusal, rest) = match read.await {
-        Ok(Ok(bytes)) => match accept(&app, bytes, key).await {
-            Ok(outcome) => return answer(&app, (&peer, &parts.headers), key, outcome).await,
+        Ok(Ok(bytes)) => match accept(&app, bytes, key, credential).await {
+            Ok(status) => return answer(&app, &parts.headers, key, status),
             Err(refusal) => (refusal, None),
         },
         Ok(Err(Unread::TooLarge)) => (too_large(limits.batch_bytes), Some(body)),
@@ -101,44 +104,52 @@ fn too_large(limit: usize) -> Refusal {
 }
 
 /// Decodes on a thread that may be busy, and waits until the store has it.
-async fn accept(app: &App, bytes: Vec<u8>, key: BatchKey) -> Result<Outcome, Refusal> {
+async fn accept(
+    app: &App,
+    bytes: Vec<u8>,
+    key: BatchKey,
+    credential: Option<Credential>,
+) -> Result<Status, Refusal> {
     let limits = app.config.limits.wire();
     let opened = tokio::task::spawn_blocking(move || accept::open(&bytes, &key, &limits)).await;
     // It can only be lost when the process is ending.
     let unavailable = || Refusal::new(Reason::Store, "the store cannot take it now");
-    let opened = opened.map_err(|_| unavailable())??;
+    let mut opened = opened.map_err(|_| unavailable())??;
+    let bound = credential.and_then(|credential| credential.of_one_host());
+    opened.credential = bound;
     let (reply, outcome) = oneshot::channel();
     app.jobs
         .try_send(Job { opened, reply })
         .map_err(|_| unavailable())?;
     match outcome.await {
+        Ok(Some(Outcome::Stored { clock_ahead })) => {
+            log::debug!(key:%, clock_ahead; "batch stored");
+            Ok(Status::Stored)
+        }
+        Ok(Some(Outcome::Duplicate)) => Ok(Status::Duplicate),
         Ok(Some(Outcome::Conflict)) => Err(Refusal::new(
             Reason::Conflict,
             "another batch is stored under this key",
         )),
-        Ok(Some(outcome)) => Ok(outcome),
+        Ok(Some(Outcome::Foreign)) => Err(foreign(&key, bound)),
         Ok(None) | Err(_) => Err(unavailable()),
     }
 }
 
-async fn answer(
-    app: &App,
-    (peer, headers): (&Option<Peer>, &HeaderMap),
-    key: BatchKey,
-    outcome: Outcome,
-) -> Response {
-    let status = match outcome {
-        Outcome::Stored { clock_ahead } => {
-            log::debug!(key:%, clock_ahead; "batch stored");
-            Status::Stored
-        }
-        Outcome::Duplicate => Status::Duplicate,
-        // Refused before.
-        Outcome::Conflict => {
-            let refusal = Refusal::new(Reason::Conflict, "another batch is stored under this key");
-            return refuse(app, peer, Form::Batch(Some(key)), refusal, None).await;
-        }
-    };
+fn foreign(key: &BatchKey, credential: Option<CredentialId>) -> Refusal {
+    let name = credential.map_or(String::new(), |id| id.to_string());
+    let host = hex(&key.host);
+    Refusal::new(
+        Reason::Foreign,
+        format!(
+            "credential {name} speaks for another host than {host}; where that host was installed \
+             anew or got the other one's credential on purpose, `waybill-collector credential \
+             release {name}` lets it in"
+        ),
+    )
+}
+
+fn answer(app: &App, headers: &HeaderMap, key: BatchKey, status: Status) -> Response {
     let orders = newer(app, headers).map(|orders| {
         app.metrics.orders_sent_total.add(1);
         wire::answer::SignedOrders {

@@ -11,9 +11,9 @@
 //! An answer to a batch has the form of [`wire::answer`], also when it is a refusal. Other
 //! refusals are `{"error": <name>, "message": <sentence>}`.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;

@@ -13,10 +13,11 @@ use super::Error;
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
+    include_str!("credentials.sql"),
 ];
 
 /// Bytes of a page: rows are small, and 4 KiB is what file systems write anyway.

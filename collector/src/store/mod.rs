@@ -11,6 +11,7 @@
 //! - Retention deletes a bounded number of rows per step, and never the sample that is the
 //!   baseline of a living subject.
 
+mod credentials;
 mod histogram;
 mod migrate;
 mod nat;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+pub use credentials::{Binding, MIN_DIGITS};
 pub use orders::SignedOrders;
 pub use put::{AHEAD_TOLERANCE_MS, Outcome};
 pub use read::{HostRecord, Reader, Window};
@@ -123,7 +125,7 @@ impl Store {
             .map_err(failed)?;
         let outcomes = batches
             .iter()
-            .map(|batch| put::put(&transaction, batch, now_ms).map_err(failed))
+            .map(|batch| put_as(&transaction, batch, now_ms).map_err(failed))
             .collect::<Result<_, _>>()?;
         transaction.commit().map_err(failed)?;
         Ok(outcomes)
@@ -155,4 +157,20 @@ impl Store {
         while rows.next()?.is_some() {}
         Ok(())
     }
+}
+
+/// Stores a batch, if the credential under which it came speaks for its host.
+fn put_as(db: &Connection, opened: &Opened, now_ms: i64) -> rusqlite::Result<Outcome> {
+    let host = &opened.batch.header.host;
+    let Some(credential) = opened.credential else {
+        return put::put(db, opened, now_ms);
+    };
+    if !credentials::admit(db, credential, host, now_ms)? {
+        return Ok(Outcome::Foreign);
+    }
+    let outcome = put::put(db, opened, now_ms)?;
+    if matches!(outcome, Outcome::Stored { .. } | Outcome::Duplicate) {
+        credentials::bind(db, credential, host, now_ms)?;
+    }
+    Ok(outcome)
 }

@@ -137,7 +137,7 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     let db = Connection::open(path(&dir)).unwrap();
     db.execute_batch(
         "ALTER TABLE sample DROP COLUMN absent; DROP TABLE nat; DROP TABLE nat_sample;
-         DROP TABLE orders; DROP TABLE exporter;
+         DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
          PRAGMA user_version = 1;",
     )
     .unwrap();

@@ -21,6 +21,8 @@ pub enum Outcome {
     Duplicate,
     /// Other content is stored under the same key.
     Conflict,
+    /// The credential speaks for another host.
+    Foreign,
 }
 
 /// Where and when rows of a batch belong.

@@ -82,6 +82,7 @@ fn opened(batch: Batch) -> Opened {
     let content = format!("{batch:?}");
     Opened {
         digest: crate::accept::digest(content.as_bytes()),
+        credential: None,
         bytes: content.len(),
         batch,
     }

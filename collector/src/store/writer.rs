@@ -170,8 +170,8 @@ impl Work {
                     .add(u64::from(clock_ahead));
             }
             Outcome::Duplicate => metrics.ingest_batches_duplicate_total.add(1),
-            // The request counts it as a refusal.
-            Outcome::Conflict => {}
+            // The request counts them as refusals.
+            Outcome::Conflict | Outcome::Foreign => {}
         }
     }
 

@@ -160,6 +160,7 @@ fn a_short_name_leaves_its_room_to_the_other() {
 fn a_host_shows_why_it_is_as_it_is() {
     let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     let fleet = Fleet {
+        credentials_refused: Vec::new(),
         hosts: vec![Host {
             host: "0".repeat(32),
             hostname: String::from("web-1"),

@@ -47,6 +47,7 @@ fn digest_fully(batch: Batch) {
         batch,
         digest: digest(b""),
         bytes: 0,
+        credential: None,
     };
     let outcome = store
         .put(&[&opened], 1)

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod binding;
 mod command;
 mod concurrency;
 mod crash;

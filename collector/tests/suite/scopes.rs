@@ -14,7 +14,11 @@ fn ask(site: &Site, at: std::net::SocketAddr, method: &Method, path: &str, who: 
         let answer = site.post_to(at, path, who, "", CONTENT_TYPE, b"");
         return answer.expect("an answer");
     }
-    assert_eq!(method, Method::GET, "the table has a method that is not tried");
+    assert_eq!(
+        method,
+        Method::GET,
+        "the table has a method that is not tried"
+    );
     site.get(at, path, who)
 }
 

@@ -99,9 +99,7 @@ impl Site {
     pub(crate) fn configure(&self, tokens: bool, certificates: bool, limits: &str) -> PathBuf {
         let dir = self.dir.path().display();
         let auth = if tokens {
-            format!(
-                "agent_token_file = \"{dir}/tokens\"\nreader_token_file = \"{dir}/readers\"\n"
-            )
+            format!("agent_token_file = \"{dir}/tokens\"\nreader_token_file = \"{dir}/readers\"\n")
         } else {
             String::new()
         };
@@ -247,4 +245,14 @@ pub(crate) fn count(store: &Path, table: &str) -> i64 {
         row.get(0)
     })
     .expect("count")
+}
+
+/// What the command says on standard output; it has to end well.
+pub(crate) fn waybill(arguments: &[&str]) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_waybill-collector"))
+        .args(arguments)
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
 }
