@@ -15,7 +15,7 @@ use nix::sys::time::TimeVal;
 use wire::Endpoint;
 
 use crate::aggregate::nat::Translation;
-use crate::netlink::{attributes, u16_at, u32_at};
+use crate::netlink::{Drops, attributes, u16_at, u32_at};
 
 /// `linux/netlink.h`
 const NLMSG_ERROR: u16 = 2;
@@ -49,7 +49,7 @@ const ANSWER_S: i64 = 5;
 /// What one look brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// The kernel threw news away because they were not read in time.
+    /// News that the kernel threw away because they were not read in time.
     pub overruns: u64,
     /// Messages that are none of the kernel's.
     pub invalid: u64,
@@ -62,6 +62,7 @@ pub struct Taken {
 pub struct Conntrack {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    drops: Drops,
 }
 
 impl Conntrack {
@@ -92,7 +93,12 @@ impl Conntrack {
             }
         }
         let socket = Self::listen()?;
-        Ok((Self { socket, buffer }, taken))
+        let news = Self {
+            socket,
+            buffer,
+            drops: Drops::default(),
+        };
+        Ok((news, taken))
     }
 
     /// A socket that new connections are told to.
@@ -111,7 +117,11 @@ impl Conntrack {
 
     /// Gives connections that began since the last call to `each`, from at most `most` messages.
     pub fn take(&mut self, most: usize, mut each: impl FnMut(Translation)) -> Taken {
-        let mut taken = Taken::default();
+        let mut taken = Taken {
+            more: true,
+            ..Taken::default()
+        };
+        let mut overruns = 0;
         for _ in 0..most {
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
                 Ok(length) => {
@@ -121,11 +131,14 @@ impl Conntrack {
                     }
                 }
                 Err(Errno::EINTR) => {}
-                Err(Errno::ENOBUFS) => taken.overruns += 1,
-                Err(_) => return taken,
+                Err(Errno::ENOBUFS) => overruns += 1,
+                Err(_) => {
+                    taken.more = false;
+                    break;
+                }
             }
         }
-        taken.more = true;
+        taken.overruns = self.drops.since(&self.socket, overruns);
         taken
     }
 }
@@ -312,6 +325,7 @@ mod tests {
         let mut conntrack = Conntrack {
             socket: socket.into(),
             buffer: vec![0; RECEIVE_BYTES],
+            drops: Drops::default(),
         };
         let tell = || kernel.send(&message(IPPROTO_TCP)).unwrap();
         for _ in 0..7 {

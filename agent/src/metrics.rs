@@ -131,7 +131,7 @@ counters! {
     clone_devices,
     /// Devices that refuse packet filters now.
     clone_devices_refused,
-    /// Times that connection tracking threw news away because they were not read in time.
+    /// News that connection tracking threw away because they were not read in time.
     nat_dropped_overruns_total,
     /// Messages of connection tracking that could not be read.
     nat_dropped_invalid_total,
@@ -141,6 +141,8 @@ counters! {
     nat_connections_total,
     /// Kinds of translations in the table now.
     nat_translations,
+    /// Mode observe: packets that the kernel had for the sockets, with room or without.
+    observe_packets_attempted_total,
     /// Mode observe: packets read.
     observe_packets_total,
     /// Mode observe: packets for which there was no room.
@@ -149,7 +151,7 @@ counters! {
     observe_packets_dropped_invalid_total,
     /// Mode observe: news of closed sockets.
     observe_news_total,
-    /// Mode observe: times that news of closed sockets were lost; packets and lists stand in.
+    /// Mode observe: closed sockets that the kernel could not tell of; packets and lists stand in.
     observe_news_dropped_total,
     /// Mode observe: lists of sockets or addresses that the kernel did not give.
     observe_lists_failed_total,
@@ -173,6 +175,8 @@ counters! {
     observe_namespaces,
     /// Mode observe: network namespaces with a process in scope at the start that are not watched.
     observe_namespaces_missed,
+    /// Mode observe: network namespaces that were given back because no process was left in them.
+    observe_namespaces_left_total,
     /// CPU time that the agent took since its start, in milliseconds.
     agent_cpu_ms_total,
     /// Resident memory of the agent now.
@@ -253,6 +257,16 @@ counters! {
     upload_retried_total,
     /// The part of those that the collector answered with 401 or 403.
     upload_unauthorized_total,
+    /// The part of those that somebody between answered with 2xx, in the collector's place.
+    upload_stranger_pages_total,
+    /// The part of those that somebody between answered with 3xx.
+    upload_stranger_redirections_total,
+    /// The part of those that somebody between answered with 4xx.
+    upload_stranger_refusals_total,
+    /// The part of those that somebody between answered with 5xx.
+    upload_stranger_failures_total,
+    /// The part of those that the proxy did not let through.
+    upload_proxy_failed_total,
     /// Compressed bytes acknowledged.
     upload_acked_bytes_total,
     /// The version of the orders in force now; 0 for none.

@@ -3,6 +3,8 @@
 //! libbpf could attach filters, too, but asks bpf(2) for each program's name, which takes a
 //! capability that the running agent need not have; and it cannot list what others attached.
 
+mod sockets;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,11 +16,15 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
+pub(crate) use sockets::{Drops, SocketNews, Taken, enlarge};
+
 /// `linux/netlink.h`
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
+/// What is listed changed meanwhile: something may be missing.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 /// Fail when it is there already.
 pub(crate) const NLM_F_EXCL: u16 = 0x200;
@@ -37,8 +43,6 @@ const RTM_DELTFILTER: u16 = 45;
 const HEADER: usize = 16;
 /// The kernel makes dump messages of at most 32 KiB, and one message never larger than that.
 const RECEIVE_BYTES: usize = 64 << 10;
-/// News come one by one, each smaller than a page.
-const NEWS_BYTES: usize = 8 << 10;
 /// The kernel answers while it is asked; waiting for longer means that it never will.
 const ANSWER_S: i64 = 5;
 
@@ -152,16 +156,17 @@ impl Route {
     /// Asks for one change and waits for the answer.
     pub(crate) fn request(&mut self, kind: u16, flags: u16, body: &Body) -> io::Result<()> {
         self.send(kind, flags | NLM_F_ACK, body)?;
-        self.receive(|_, _| ())
+        self.receive(|_, _| ()).map(drop)
     }
 
-    /// Asks for a list and gives each entry's body to `each`.
+    /// Asks for a list and gives each entry's body to `each`; true when what is listed changed
+    /// meanwhile, so that something may be missing.
     pub(crate) fn dump(
         &mut self,
         kind: u16,
         body: &Body,
         mut each: impl FnMut(&[u8]),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.send(kind, NLM_F_DUMP, body)?;
         // An entry's kind is that of "new", two below "get".
         self.receive(|found, entry| {
@@ -177,7 +182,7 @@ impl Route {
         kind: u16,
         body: &Body,
         mut each: impl FnMut(&[u8]),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.send(kind, NLM_F_DUMP, body)?;
         self.receive(|found, entry| {
             if found == kind {
@@ -194,11 +199,12 @@ impl Route {
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
         self.send(kind, NLM_F_ACK, body)?;
-        self.receive(|found, entry| {
+        let answered = self.receive(|found, entry| {
             if found == kind {
                 each(entry);
             }
-        })
+        });
+        answered.map(drop)
     }
 
     fn send(&mut self, kind: u16, flags: u16, body: &Body) -> io::Result<()> {
@@ -215,8 +221,9 @@ impl Route {
         Ok(())
     }
 
-    /// Takes what belongs to the last request, to its end.
-    fn receive(&mut self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+    /// Takes what belongs to the last request, to its end; true when a list changed meanwhile.
+    fn receive(&mut self, mut each: impl FnMut(u16, &[u8])) -> io::Result<bool> {
+        let mut changed = false;
         loop {
             let socket = self.socket.as_raw_fd();
             let length = match recv(socket, &mut self.buffer, MsgFlags::empty()) {
@@ -225,14 +232,18 @@ impl Route {
             };
             let mut left = self.buffer.get(..length).unwrap_or_default();
             while let Some((kind, sequence, body, rest)) = split(left) {
+                let flags = u16_at(left, 6).unwrap_or_default();
                 left = rest;
                 // The answer to a request that was given up.
                 if sequence != self.sequence {
                     continue;
                 }
+                changed |= flags & NLM_F_DUMP_INTR != 0;
                 match kind {
-                    NLMSG_DONE => return Ok(()),
-                    NLMSG_ERROR => return result(body),
+                    // A list that was cut says why; older kernels say nothing.
+                    NLMSG_DONE if body.len() >= 4 => return result(body).map(|()| changed),
+                    NLMSG_DONE => return Ok(changed),
+                    NLMSG_ERROR => return result(body).map(|()| changed),
                     _ => each(kind, body),
                 }
             }
@@ -335,72 +346,6 @@ impl AsFd for DeviceNews {
     }
 }
 
-/// News of sockets that are gone.
-#[derive(Debug)]
-pub(crate) struct SocketNews {
-    socket: OwnedFd,
-    buffer: Vec<u8>,
-}
-
-/// What there was to be had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// There may be more.
-    pub(crate) more: bool,
-    /// More happened than the kernel could keep.
-    pub(crate) lost: bool,
-}
-
-impl SocketNews {
-    /// Begins to listen to these groups in the network namespace of the calling thread, with room
-    /// for `bytes` of news.
-    pub(crate) fn open(groups: u32, bytes: usize) -> io::Result<Self> {
-        let socket = netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkSockDiag)?;
-        enlarge(&socket, bytes)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self {
-            socket,
-            buffer: vec![0; NEWS_BYTES],
-        })
-    }
-
-    /// Gives the bodies of at most `most` messages to `each`.
-    pub(crate) fn take(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> Taken {
-        let mut taken = Taken::default();
-        for _ in 0..most {
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Ok(length) => {
-                    let mut left = self.buffer.get(..length).unwrap_or_default();
-                    while let Some((_, _, body, rest)) = split(left) {
-                        left = rest;
-                        each(body);
-                    }
-                }
-                Err(Errno::ENOBUFS) => taken.lost = true,
-                Err(Errno::EINTR) => {}
-                Err(_) => return taken,
-            }
-        }
-        taken.more = true;
-        taken
-    }
-}
-
-impl AsFd for SocketNews {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-/// Makes room for what arrives between two looks; less than wanted where it may not be.
-pub(crate) fn enlarge(socket: &OwnedFd, bytes: usize) -> io::Result<()> {
-    // Beyond net.core.rmem_max only CAP_NET_ADMIN gets.
-    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
-        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,6 +366,31 @@ mod tests {
             attributes(found[2].1).next(),
             Some((6, &7_u32.to_ne_bytes()[..]))
         );
+    }
+
+    #[test]
+    fn a_list_that_was_cut_or_changed_is_not_taken_for_whole() {
+        let entry = Body::new(&[1; 8]).message(20);
+        let done = |error: i32| Body::new(&error.to_ne_bytes()).message(NLMSG_DONE);
+        let mut changed = done(0);
+        changed[6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
+        let listed = |end: &[u8]| {
+            let (kernel, socket) = std::os::unix::net::UnixDatagram::pair().unwrap();
+            let mut route = Route {
+                buffer: vec![0; RECEIVE_BYTES],
+                ..Route::on(socket.into())
+            };
+            kernel.send(&entry).unwrap();
+            kernel.send(end).unwrap();
+            let mut found = 0;
+            let listed = route.receive(|_, _| found += 1);
+            assert_eq!(found, 1);
+            listed.map_err(|error| error.raw_os_error())
+        };
+        assert_eq!(listed(&done(0)), Ok(false));
+        assert_eq!(listed(&Body::default().message(NLMSG_DONE)), Ok(false));
+        assert_eq!(listed(&changed), Ok(true));
+        assert_eq!(listed(&done(-12)), Err(Some(12)));
     }
 
     #[test]

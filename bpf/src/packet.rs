@@ -164,6 +164,33 @@ pub fn statistics(socket: BorrowedFd<'_>) -> io::Result<Statistics> {
     })
 }
 
+/// Messages that any socket had no room for since it was opened; the number wraps.
+///
+/// # Errors
+/// `ENOPROTOOPT` before 4.12, which has no `SO_MEMINFO` (socket(7)); `UnexpectedEof` from a kernel
+/// whose answer lacks `SK_MEMINFO_DROPS`, `linux/sock_diag.h`.
+pub fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut counted = [0_u32; DROPS + 1];
+    let whole = size_of_val(&counted);
+    let mut length = libc::socklen_t::try_from(whole).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "nix has no SO_MEMINFO")]
+    // SAFETY: `counted` has room for `length` bytes, and both outlive the call.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut counted).cast(),
+            &raw mut length,
+        )
+    };
+    result(status)?;
+    let all = usize::try_from(length).is_ok_and(|length| length >= whole);
+    let found = all.then(|| counted.last().copied()).flatten();
+    found.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
 fn result(status: libc::c_int) -> io::Result<()> {
     if status < 0 {
         return Err(io::Error::last_os_error());

@@ -24,6 +24,7 @@ mod jail;
 mod joins;
 mod lists;
 mod loss;
+mod namespaces;
 mod nat;
 mod neighbours;
 mod observe;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         containers::CASES,
         soak::CASES,
         observe::CASES,
+        namespaces::CASES,
         connection::CASES,
         joins::CASES,
         lists::CASES,

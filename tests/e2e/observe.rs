@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tests::lab::Lab;
-use tests::lab::agent::{Agent, Settings};
+use tests::lab::agent::{Agent, Settings, Status};
 use tests::lab::needs::Need;
 use tests::lab::programs as lab_programs;
 use tests::lab::residue::Residue;
@@ -197,7 +197,7 @@ pub(crate) const CASES: &[Case] = &[
         run: gateway,
     },
     Case {
-        name: "observe::an_agent_that_was_stopped_loses_only_what_is_counted",
+        name: "observe::agents_that_were_stopped_lose_only_what_is_counted",
         needs: &[],
         alone: false,
         run: stopped,
@@ -310,45 +310,57 @@ fn gateway(lab: &Lab) -> Result<()> {
     scene.settle_and_stop(|_| Ok(()))
 }
 
-/// While the agent sleeps its buffers overflow; what it lost is counted, and later it is as before.
+/// While the agents sleep their buffers overflow; what they lost is counted, and later they are as
+/// before.
 fn stopped(lab: &Lab) -> Result<()> {
     let tiny = sockets()?.with("limits.ring_bytes", "'64KiB'")?;
     let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
-    scene.start_with(&tiny, &programs())?;
+    scene.start_with(&tiny, &tiny)?;
     let _server = lab_programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
-    let client = scene.site.clients[0].clone();
+    let (client, server) = (
+        scene.site.clients[0].clone(),
+        scene.site.backends[0].clone(),
+    );
     let target = scene.site.target(Family::V4);
-    let flood = || client.connect(target, &["--count", "3000", "--parallel", "4"]);
-    let agent = scene.agent(&client)?;
-    agent.running()?.signal(Signal::SIGSTOP)?;
-    let seen = flood();
-    agent.running()?.signal(Signal::SIGCONT)?;
+    let all = |signal| {
+        let mut agents = scene.agents.iter();
+        agents.try_for_each(|agent| agent.running()?.signal(signal))
+    };
+    all(Signal::SIGSTOP)?;
+    let seen = client.connect(target, &["--count", "3000", "--parallel", "4"]);
+    all(Signal::SIGCONT)?;
     let failed = seen?.iter().filter(|one| !one.error.is_empty()).count();
-    ensure!(failed == 0, "{failed} failed while the agent slept");
+    ensure!(failed == 0, "{failed} failed while the agents slept");
+    // What they did see may still be open for them; two lists later it is not.
+    scene.settle(|_| {
+        for host in [&client, &server] {
+            let status = scene.agent(host)?.status()?;
+            let dropped = status.counter("observe_news_dropped_total")?;
+            ensure!(dropped > 0, "nothing was lost: nothing was proven");
+            let open = status.counter("aggregate_connections")?;
+            ensure!(open == 0, "{open} open");
+        }
+        Ok(())
+    })?;
     let mut before = 0;
     scene.settle(|topology| {
-        let status = scene.agent(&client)?.status()?;
-        for name in [
-            "observe_packets_dropped_total",
-            "observe_news_dropped_total",
-        ] {
-            ensure!(status.counter(name)? > 0, "{name} is 0: nothing was proven");
+        for host in [&client, &server] {
+            let status = scene.agent(host)?.status()?;
+            let edge = topology.edge(&shop(&client), target)?;
+            let edge = match host.name() == client.name() {
+                true => edge.client_side()?,
+                false => edge.server_side()?,
+            };
+            ensure!(
+                edge.opened == edge.closed && edge.closed <= 3000,
+                "{edge:?}"
+            );
+            ensure!(edge.failed == 0, "connections that failed: {edge:?}");
+            account(&status, 3000 - edge.closed)?;
+            if host.name() == client.name() {
+                before = edge.closed;
+            }
         }
-        before = topology.edge(&shop(&client), target)?.client_side()?.closed;
-        ensure!(before > 0, "nothing was counted");
-        Ok(())
-    })?;
-    // What it did see may still be open for it; two lists later it is not.
-    scene.settle(|_| {
-        let status = scene.agent(&client)?.status()?;
-        let open = status.counter("aggregate_connections")?;
-        ensure!(open == 0, "{open} open");
-        Ok(())
-    })?;
-    scene.settle(|topology| {
-        let edge = topology.edge(&shop(&client), target)?.client_side()?;
-        before = edge.closed;
-        ensure!(edge.opened == edge.closed && before <= 3000, "{edge:?}");
         Ok(())
     })?;
     // Little enough for the tiny buffers of an agent that is awake.
@@ -360,6 +372,23 @@ fn stopped(lab: &Lab) -> Result<()> {
         ensure!(counted, "{before}: {edge:?}");
         Ok(())
     })
+}
+
+/// What an agent lost is in its counters: no more connections are missing than ends were dropped,
+/// and the kernel's packets were read or dropped.
+fn account(status: &Status, missing: u64) -> Result<()> {
+    let of = |name: &str| status.counter(&format!("observe_{name}_total"));
+    let dropped = of("news_dropped")?;
+    ensure!(missing <= dropped, "{missing} missing, {dropped} counted");
+    let told = of("news")? + dropped;
+    ensure!(told >= 3000, "{told} closed sockets, of 3000");
+    let (packets, lost) = (of("packets")?, of("packets_dropped")?);
+    let attempted = of("packets_attempted")?;
+    ensure!(
+        attempted == packets + lost,
+        "{attempted} packets are not {packets} read and {lost} dropped"
+    );
+    Ok(())
 }
 
 fn ended(lab: &Lab, end: fn(&mut Agent) -> Result<()>) -> Result<()> {

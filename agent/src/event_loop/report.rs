@@ -22,10 +22,7 @@ impl EventLoop {
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }
         if let Some(lister) = &self.parts.lister {
-            let (failed, missed) = lister.losses();
-            let metrics = &self.parts.metrics;
-            metrics.observe_lists_failed_total.set(failed);
-            metrics.observe_namespaces_missed.set(missed);
+            lister.publish(&self.parts.metrics);
         }
         match loader::missed_runs(&loaded.object) {
             Ok(missed) => self

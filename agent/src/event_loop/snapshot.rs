@@ -5,6 +5,7 @@ use log::warn;
 
 use super::{EventLoop, now};
 use crate::kernel::{self, Counters};
+use crate::observe::Lister;
 
 impl EventLoop {
     /// Reads the open connections; what two snapshots do not show any more is forgotten.
@@ -45,7 +46,10 @@ impl EventLoop {
         let now = now();
         self.fold_all(&events, now);
         self.drain_records()?;
-        self.connections.sweep();
+        // What a list lacks that is not whole may still be open.
+        if self.parts.lister.as_ref().is_none_or(Lister::is_whole) {
+            self.connections.sweep();
+        }
         // A lower bound while connections come and go: what is missing for certain.
         let inserted = before.get(bpf::abi::WB_COUNT_CONNECTIONS_INSERTED);
         let deleted = after.get(bpf::abi::WB_COUNT_CONNECTIONS_DELETED);

@@ -424,11 +424,14 @@ const SOCKETS: &[Call] = &[
 ];
 
 /// The socket was opened before.
-const TRACKING: &[Call] = &[any(
-    libc::SYS_recvfrom,
-    "recvfrom",
-    "news of connection tracking",
-)];
+const TRACKING: &[Call] = &[
+    any(libc::SYS_getsockopt, "getsockopt", "news that were lost"),
+    any(
+        libc::SYS_recvfrom,
+        "recvfrom",
+        "news of connection tracking",
+    ),
+];
 
 /// The calls of one caller, in two lists.
 #[must_use]

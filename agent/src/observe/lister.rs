@@ -1,21 +1,23 @@
 //! Open connections for programs on kernels without iterators (before 5.8): the kernel's lists of
 //! sockets say what there is and what each has counted, the programs' table whose it is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bpf::abi;
-use log::warn;
+use log::{info, warn};
 use wire::{Endpoint, Role};
 
 use super::diag::{self, Socket};
 use super::namespace;
 use super::open::{inside, others};
 use super::owner::{Owner, Owners, Place};
+use super::tenants::{Census, Tenants};
 use crate::aggregate::Now;
 use crate::config::Config;
 use crate::event::{self, Connection, What};
+use crate::metrics::Metrics;
 use crate::netlink::Route;
 
 /// Network namespaces listed at once; each takes a descriptor.
@@ -24,13 +26,16 @@ const MAX_SPACES: usize = 64;
 /// The lists of the network namespaces in reach.
 #[derive(Debug)]
 pub struct Lister {
-    spaces: Vec<Space>,
+    /// By their order at the start; the first is the agent's own.
+    spaces: BTreeMap<u16, Space>,
+    census: Census,
     owners: Owners,
-    /// Connections older than the agent, by [`event::tuple_id`].
-    adopted: HashSet<u64>,
-    /// The same until they are taken.
+    older: Older,
+    /// The connections older than the agent until they are taken.
     first: Vec<Connection>,
+    whole: bool,
     missed: u64,
+    left: u64,
     failed: u64,
 }
 
@@ -38,9 +43,8 @@ pub struct Lister {
 struct Space {
     inode: u32,
     diag: Route,
+    tenants: Tenants,
 }
-
-type Ends = (u32, Endpoint, Endpoint);
 
 impl Lister {
     /// Opens the lists of the own network namespace and of every other one with a process in scope.
@@ -67,15 +71,21 @@ impl Lister {
             }
         }
         Ok(Self {
-            spaces,
-            owners: Owners::new(Place {
-                proc: proc.to_owned(),
-                cgroups: cgroups.to_owned(),
-                scope: config.scope.cgroup.clone(),
-            }),
-            adopted: HashSet::new(),
+            spaces: (0..).zip(spaces).collect(),
+            census: Census::new(proc.to_owned()),
+            owners: Owners::new(
+                Place {
+                    proc: proc.to_owned(),
+                    cgroups: cgroups.to_owned(),
+                    scope: config.scope.cgroup.clone(),
+                },
+                config.limits.connections as usize,
+            ),
+            older: Older::new(config.limits.connections as usize),
             first: Vec::new(),
+            whole: true,
             missed,
+            left: 0,
             failed: 0,
         })
     }
@@ -84,28 +94,32 @@ impl Lister {
     /// namespace and port. Before the agent is confined: whose a socket is, is not to be told later.
     pub fn adopt(&mut self, now: Now, mut listener: impl FnMut(u32, u16, abi::wb_process)) {
         let mut listening = Vec::new();
-        self.list(diag::LISTENING, |owners, index, _, socket| {
-            owners.listens(index, socket.local, socket.inode);
-            listening.push((index, socket));
-        });
-        let mut open = Vec::new();
-        self.list(diag::CONNECTED, |owners, index, netns, socket| {
-            if matches!(socket.state, diag::ESTABLISHED | diag::CLOSE_WAIT) {
-                owners.want(socket.inode);
-                open.push((index, netns, socket));
+        self.list(diag::LISTENING, |owners, index, netns, socket| {
+            if owners.listens(index, socket.local, socket.inode) {
+                listening.push((index, netns, socket));
             }
         });
+        let (mut open, limit, mut full) = (Vec::new(), self.older.limit, 0);
+        self.list(diag::CONNECTED, |owners, index, netns, socket| {
+            if !matches!(socket.state, diag::ESTABLISHED | diag::CLOSE_WAIT) {
+                return;
+            }
+            if open.len() < limit {
+                owners.want(socket.inode);
+                open.push((index, netns, socket));
+            } else {
+                full += 1;
+            }
+        });
+        self.older.dropped += full;
         self.owners.look();
-        for (index, socket) in listening {
-            let Some(space) = self.spaces.get(usize::from(index)) else {
-                continue;
-            };
+        for (index, netns, socket) in listening {
             let side = (index, Role::Server);
             let owner = self
                 .owners
                 .of(side, (socket.local, socket.remote), socket.inode);
             if let Owner::Process(process) = owner {
-                listener(space.inode, socket.local.port, process);
+                listener(netns, socket.local.port, process);
             }
         }
         let now_ns = now.monotonic_ns();
@@ -120,7 +134,7 @@ impl Lister {
             let mut connection = event::open(netns, ends, role, now_ns);
             connection.process = process;
             connection.numbers = numbers(&socket, role);
-            self.adopted.insert(connection.id);
+            self.older.insert(&connection);
             Some(connection)
         });
         self.first = found.collect();
@@ -133,58 +147,66 @@ impl Lister {
 
     /// The open connections with what they have counted; `entries` is the programs' table.
     pub fn snapshot(&mut self, entries: &[abi::wb_connection], now: Now) -> Vec<Connection> {
-        let mut sockets: HashMap<Ends, Socket> = HashMap::new();
-        self.list(diag::CONNECTED, |_, _, netns, socket| {
-            sockets.insert((netns, socket.local, socket.remote), socket);
+        self.leave_empty();
+        let older = std::mem::take(&mut self.older);
+        let mut matching = Matching::new(entries, older, now.monotonic_ns());
+        self.whole = self.list(diag::CONNECTED, |_, _, netns, socket| {
+            matching.take(netns, &socket);
         });
-        let now_ns = now.monotonic_ns();
-        let mut found = Vec::new();
-        for entry in entries {
-            let mut live = event::live(entry, now_ns);
-            if let Some(socket) = sockets.remove(&(live.netns, live.local, live.remote)) {
-                live.numbers = abi::wb_numbers {
-                    zero_windows: entry.zero_windows,
-                    ..numbers(&socket, live.role)
-                };
-                found.push(live);
-            }
-        }
-        // What is left is older than the agent, or not in scope.
-        self.adopted.retain(|id| {
-            sockets
-                .keys()
-                .any(|(netns, local, remote)| event::tuple_id(*netns, *local, *remote) == *id)
-        });
-        for ((netns, local, remote), socket) in &sockets {
-            let mut live = event::open(*netns, (*local, *remote), Role::Client, now_ns);
-            if self.adopted.contains(&live.id) {
-                live.what = What::Live;
-                live.numbers = numbers(socket, live.role);
-                found.push(live);
-            }
-        }
+        let (found, older) = matching.end(self.whole);
+        self.older = older;
         found
     }
 
-    /// Lists that the kernel did not give, and namespaces that are not listed.
+    /// Whether the last snapshot showed all there is: else what it lacks may still be open.
     #[must_use]
-    pub const fn losses(&self) -> (u64, u64) {
-        (self.failed, self.missed)
+    pub const fn is_whole(&self) -> bool {
+        self.whole
     }
 
-    fn list(&mut self, states: u32, mut each: impl FnMut(&mut Owners, u16, u32, Socket)) {
-        for (space, index) in self.spaces.iter_mut().zip(0_u16..) {
+    /// Publishes what was counted.
+    pub fn publish(&self, metrics: &Metrics) {
+        metrics.observe_lists_failed_total.set(self.failed);
+        metrics.observe_namespaces.set(self.spaces.len() as u64);
+        metrics.observe_namespaces_missed.set(self.missed);
+        metrics.observe_namespaces_left_total.set(self.left);
+        metrics
+            .observe_connections_dropped_full_total
+            .set(self.older.dropped);
+        metrics
+            .observe_owners_dropped_full_total
+            .set(self.owners.forgotten());
+    }
+
+    /// Gives back the namespaces in which no process is left.
+    fn leave_empty(&mut self) {
+        let others = self.spaces.iter_mut().skip(1);
+        let others = others.map(|(key, space)| (*key, &mut space.tenants));
+        for key in self.census.left(others) {
+            if let Some(space) = self.spaces.remove(&key) {
+                self.left += 1;
+                info!(inode = space.inode; "network namespace left: no process is in it");
+            }
+        }
+    }
+
+    /// False when the kernel did not give all.
+    fn list(&mut self, states: u32, mut each: impl FnMut(&mut Owners, u16, u32, Socket)) -> bool {
+        let mut whole = true;
+        for (index, space) in &mut self.spaces {
             let (owners, netns) = (&mut self.owners, space.inode);
             let listed = namespace::list(&mut space.diag, states, |socket| {
                 if let Some(socket) = socket {
-                    each(owners, index, netns, socket);
+                    each(owners, *index, netns, socket);
                 }
             });
             if let Err(error) = listed {
+                whole = false;
                 self.failed += 1;
                 warn!(error:% = error; "sockets not listed");
             }
         }
+        whole
     }
 }
 
@@ -193,7 +215,105 @@ impl Space {
         Ok(Self {
             inode: namespace::own_inode().context("look at the network namespace")?,
             diag: Route::open_diag().context("open a socket for lists of sockets")?,
+            tenants: Tenants::here(),
         })
+    }
+}
+
+/// Network namespace and both ends.
+type Ends = (u32, Endpoint, Endpoint);
+
+/// Connections older than the agent, by [`event::tuple_id`], and which side of them this host is.
+#[derive(Debug, Default)]
+struct Older {
+    roles: HashMap<u64, Role>,
+    limit: usize,
+    /// Those that found no room.
+    dropped: u64,
+}
+
+impl Older {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    fn insert(&mut self, connection: &Connection) {
+        if self.roles.len() < self.limit {
+            self.roles.insert(connection.id, connection.role);
+        } else {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// A list of sockets is matched, socket by socket, with what is known; what is not is passed over,
+/// so that it takes no more room than the tables that are bounded.
+struct Matching<'e> {
+    entries: HashMap<Ends, &'e abi::wb_connection>,
+    older: Older,
+    /// Those of `older` that were in the list.
+    still: HashMap<u64, Role>,
+    found: Vec<Connection>,
+    now_ns: u64,
+}
+
+impl<'e> Matching<'e> {
+    fn new(entries: &'e [abi::wb_connection], older: Older, now_ns: u64) -> Self {
+        let mut by_ends: HashMap<Ends, &abi::wb_connection> = HashMap::with_capacity(entries.len());
+        for entry in entries {
+            let live = event::live(entry, now_ns);
+            by_ends
+                .entry((live.netns, live.local, live.remote))
+                // The end of the older one is still to come.
+                .and_modify(|other| {
+                    if other.start_ns < entry.start_ns {
+                        *other = entry;
+                    }
+                })
+                .or_insert(entry);
+        }
+        Self {
+            entries: by_ends,
+            older,
+            still: HashMap::new(),
+            found: Vec::new(),
+            now_ns,
+        }
+    }
+
+    fn take(&mut self, netns: u32, socket: &Socket) {
+        let (local, remote) = (socket.local, socket.remote);
+        if let Some(entry) = self.entries.remove(&(netns, local, remote)) {
+            let mut live = event::live(entry, self.now_ns);
+            live.numbers = abi::wb_numbers {
+                zero_windows: entry.zero_windows,
+                ..numbers(socket, live.role)
+            };
+            self.found.push(live);
+            return;
+        }
+        // What is left is older than the agent, or not in scope, or listed twice.
+        let id = event::tuple_id(netns, local, remote);
+        if let Some(role) = self.older.roles.remove(&id) {
+            self.still.insert(id, role);
+            let mut live = event::open(netns, (local, remote), role, self.now_ns);
+            live.what = What::Live;
+            live.numbers = numbers(socket, role);
+            self.found.push(live);
+        }
+    }
+
+    /// What was found; after a `whole` list, what was not in it is gone.
+    fn end(mut self, whole: bool) -> (Vec<Connection>, Older) {
+        if whole {
+            self.older.roles = self.still;
+        } else {
+            self.older.roles.extend(self.still);
+        }
+        (self.found, self.older)
     }
 }
 
@@ -206,3 +326,7 @@ fn numbers(socket: &Socket, role: Role) -> abi::wb_numbers {
     let numbers = |info: diag::Info| info.numbers(role == Role::Client, fin_received);
     socket.info.map(numbers).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "lister_tests.rs"]
+mod tests;

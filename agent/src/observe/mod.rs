@@ -17,15 +17,16 @@ mod lister;
 mod namespace;
 mod open;
 mod owner;
+mod reading;
 mod table;
+mod tenants;
 mod waybill;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
-use log::warn;
+use log::{info, warn};
 use wire::Role;
 
 use crate::aggregate::Now;
@@ -33,12 +34,13 @@ use crate::config::Config;
 use crate::event::{Connection, What};
 use crate::metrics::Metrics;
 
-use diag::Socket;
 use entry::Report;
 use frame::Beginning;
 use namespace::{Buffers, Namespace};
 use owner::{Owner, Owners, Place};
+use reading::Round;
 use table::{Losses, Table};
+use tenants::Census;
 use waybill::{Fates, Reader};
 
 pub(crate) use filter::filter;
@@ -49,12 +51,8 @@ pub use open::{Opened, open};
 /// How often sockets are read.
 pub const TICK: Duration = Duration::from_millis(200);
 
-/// News of each namespace taken in one look, before the packets that explain them.
-const NEWS: usize = 1024;
-/// Batches of packets of each namespace read in one look.
-const BATCHES: usize = 16;
-/// Looks after which all packets have been read that waited at the first one: more than fit into the
-/// largest buffer.
+/// Turns after which all that waited at the first one has been read: more than fits into the largest
+/// buffers.
 pub const MAX_LOOKS: u32 = 256;
 /// Owners asked for one by one in one turn.
 const ASKED: usize = 32;
@@ -70,8 +68,14 @@ const CLIENTS_EVERY_NS: u64 = 60_000_000_000;
 /// What the event loop reads connections from.
 #[derive(Debug)]
 pub struct Observer {
-    spaces: Vec<Namespace>,
+    /// By their order at the start; the first is the agent's own.
+    spaces: BTreeMap<u16, Namespace>,
     missed_spaces: u64,
+    census: Census,
+    round: Option<Round>,
+    /// Packets or news wait to be read.
+    behind: bool,
+    asked_ns: u64,
     beginning: Beginning,
     table: Table,
     owners: Owners,
@@ -80,10 +84,6 @@ pub struct Observer {
     listeners_ns: u64,
     clients_ns: u64,
     call_for_listeners: bool,
-    /// What waits for the packets before it to be read, and for how many looks.
-    news: Vec<(u16, Socket)>,
-    looks_for_news: u32,
-    settled_ns: u64,
     /// Open connections that were reported before it was known whose they are.
     nameless: HashSet<u64>,
 }
@@ -91,6 +91,7 @@ pub struct Observer {
 /// What this module itself counts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
+    attempted: u64,
     packets: u64,
     invalid: u64,
     drops: u64,
@@ -98,6 +99,8 @@ struct Counted {
     news_lost: u64,
     lists_failed: u64,
     unknown_owners: u64,
+    nameless_full: u64,
+    spaces_left: u64,
 }
 
 impl Observer {
@@ -109,22 +112,26 @@ impl Observer {
         let reader = Reader::new(&config.keys);
         Self {
             table: Table::new(limit, opened.told, netns, reader),
-            spaces: opened.spaces,
+            spaces: (0..).zip(opened.spaces).collect(),
             missed_spaces: opened.missed,
+            census: Census::new(proc.to_owned()),
+            round: None,
+            behind: false,
+            asked_ns: 0,
             beginning: opened.beginning,
-            owners: Owners::new(Place {
-                proc: proc.to_owned(),
-                cgroups: cgroups.to_owned(),
-                scope: config.scope.cgroup.clone(),
-            }),
+            owners: Owners::new(
+                Place {
+                    proc: proc.to_owned(),
+                    cgroups: cgroups.to_owned(),
+                    scope: config.scope.cgroup.clone(),
+                },
+                limit,
+            ),
             buffers: Buffers::new(),
             counted: Counted::default(),
             listeners_ns: 0,
             clients_ns: 0,
             call_for_listeners: true,
-            news: Vec::new(),
-            looks_for_news: 0,
-            settled_ns: 0,
             nameless: HashSet::new(),
         }
     }
@@ -138,92 +145,24 @@ impl Observer {
         self.finish()
     }
 
-    /// Reads what happened since the last call, as much as one look may take; true when there may be
-    /// more.
-    ///
-    /// # Errors
-    /// A socket cannot be read any more.
-    pub fn tick(&mut self, now: Now) -> Result<(Vec<Connection>, bool)> {
-        let now_ns = now.monotonic_ns();
-        // News are younger than the packets that explain them, so these are read after them and
-        // folded before them, if it takes several looks.
-        let mut more = false;
-        if self.news.is_empty() {
-            more = self.take_news(now);
-            self.looks_for_news = 0;
-        }
-        let packets = self.read_packets(now)?;
-        self.looks_for_news += 1;
-        if !packets || self.looks_for_news >= MAX_LOOKS {
-            for (space, socket) in std::mem::take(&mut self.news) {
-                let role = self.owners.role(space, socket.local);
-                self.table.closed(space, &socket, role, now_ns);
-            }
-        }
-        more |= packets;
-        let tick_ns = u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX);
-        if !more || now_ns.saturating_sub(self.settled_ns) >= tick_ns {
-            self.settled_ns = now_ns;
-            self.table.settle(now_ns);
-            self.find_owners(now_ns);
-        }
-        Ok((self.finish(), more))
-    }
-
     /// Lists the open connections: their numbers, and what is gone without a word.
     pub fn snapshot(&mut self, now: Now) -> Vec<Connection> {
+        self.leave_empty();
         self.list_open(now.monotonic_ns(), false);
         self.finish()
     }
 
-    fn take_news(&mut self, now: Now) -> bool {
-        let mut more = false;
-        for (space, index) in self.spaces.iter_mut().zip(0_u16..) {
-            let (counted, news) = (&mut self.counted, &mut self.news);
-            let taken = space.take_news(NEWS, |socket| {
-                counted.news += 1;
-                match socket {
-                    Some(socket) => news.push((index, socket)),
-                    None => counted.invalid += 1,
-                }
-            });
-            more |= taken.more;
-            if taken.lost {
-                self.counted.news_lost += 1;
-                self.table.mistrust(now.monotonic_ns());
+    /// Gives back the namespaces in which no process is left; what was open there ends as what two
+    /// lists do not show.
+    fn leave_empty(&mut self) {
+        let others = self.spaces.iter_mut().skip(1);
+        let others = others.map(|(key, space)| (*key, &mut space.tenants));
+        for key in self.census.left(others) {
+            if let Some(space) = self.spaces.remove(&key) {
+                self.counted.spaces_left += 1;
+                info!(inode = space.inode; "network namespace left: no process is in it");
             }
         }
-        more
-    }
-
-    /// True when there may be more.
-    fn read_packets(&mut self, now: Now) -> Result<bool> {
-        let zero_ns = now.monotonic_zero_ns;
-        let mut more = false;
-        for (space, index) in self.spaces.iter().zip(0_u16..) {
-            let mut unread = true;
-            for _ in 0..BATCHES {
-                let table = &mut self.table;
-                let looked = space.read(
-                    &mut self.buffers,
-                    (index, self.beginning, zero_ns),
-                    |seen, segment| table.segment(seen, segment),
-                )?;
-                self.counted.packets += looked.packets;
-                self.counted.invalid += looked.invalid;
-                if !looked.more {
-                    unread = false;
-                    break;
-                }
-            }
-            more |= unread;
-            let drops = space.drops()?;
-            if drops > 0 {
-                self.counted.drops += drops;
-                self.table.missed_packets(now.monotonic_ns());
-            }
-        }
-        Ok(more)
     }
 
     /// Finds out who has the sockets of new connections, as long as they are open.
@@ -246,7 +185,7 @@ impl Observer {
                 continue;
             }
             asked += 1;
-            let Some(space) = self.spaces.get_mut(usize::from(key.space)) else {
+            let Some(space) = self.spaces.get_mut(&key.space) else {
                 continue;
             };
             if let Ok(Some(socket)) = space.ask(key.local, key.remote) {
@@ -262,36 +201,39 @@ impl Observer {
         self.listeners_ns = now_ns;
         self.call_for_listeners = false;
         self.owners.forget_listeners();
-        for (space, index) in self.spaces.iter_mut().zip(0_u16..) {
+        for (index, space) in &mut self.spaces {
             let owners = &mut self.owners;
             let listed = space.list(diag::LISTENING, |socket| {
                 if let Some(socket) = socket {
-                    owners.listens(index, socket.local, socket.inode);
+                    owners.listens(*index, socket.local, socket.inode);
                 }
             });
             if let Err(error) = listed {
                 self.counted.lists_failed += 1;
                 warn!(error:% = error; "listeners not listed");
             }
-            if let Err(error) = space.refresh_addresses() {
-                self.counted.lists_failed += 1;
-                warn!(error:% = error; "addresses not listed");
+            match space.refresh_addresses() {
+                Ok(false) => {}
+                Ok(true) => self.counted.lists_failed += 1,
+                Err(error) => {
+                    self.counted.lists_failed += 1;
+                    warn!(error:% = error; "addresses not listed");
+                }
             }
         }
     }
 
     fn list_open(&mut self, now_ns: u64, first: bool) {
-        let mut open = HashSet::new();
         let mut whole = true;
         self.table.begin_list();
-        for (space, index) in self.spaces.iter_mut().zip(0_u16..) {
+        self.owners.begin_list();
+        for (index, space) in &mut self.spaces {
             let (table, owners) = (&mut self.table, &mut self.owners);
             let listed = space.list(diag::CONNECTED, |socket| {
                 let Some(socket) = socket else { return };
-                let role = owners.role(index, socket.local);
+                let role = owners.role(*index, socket.local);
                 owners.want(socket.inode);
-                open.insert(socket.inode);
-                table.listed(index, &socket, (role, first), now_ns);
+                table.listed(*index, &socket, (role, first), now_ns);
             });
             if let Err(error) = listed {
                 whole = false;
@@ -299,8 +241,12 @@ impl Observer {
                 warn!(error:% = error; "open connections not listed");
             }
         }
-        if whole {
-            self.owners.keep(&open);
+        match whole {
+            true => self.owners.end_list(),
+            false => self.owners.fail_list(),
+        }
+        // What the list lacks may be explained by what waits to be read.
+        if whole && !self.behind {
             self.table.end_list(now_ns);
         }
         self.owners.find_own();
@@ -332,6 +278,8 @@ impl Observer {
                 self.counted.unknown_owners += u64::from(is_end);
                 if !is_end && self.nameless.len() < MAX_NAMELESS {
                     self.nameless.insert(connection.id);
+                } else if !is_end && !self.nameless.contains(&connection.id) {
+                    self.counted.nameless_full += 1;
                 }
             }
         }
@@ -355,6 +303,9 @@ impl Observer {
             unknown_epoch,
         } = self.table.reader().fates();
         let counted = &self.counted;
+        metrics
+            .observe_packets_attempted_total
+            .set(counted.attempted);
         metrics.observe_packets_total.set(counted.packets);
         metrics.observe_packets_dropped_total.set(counted.drops);
         metrics
@@ -371,7 +322,7 @@ impl Observer {
             .set(counted.unknown_owners);
         metrics
             .observe_owners_dropped_full_total
-            .set(self.owners.forgotten());
+            .set(self.owners.forgotten() + counted.nameless_full);
         metrics.observe_owners_looks_total.set(self.owners.looks());
         metrics
             .observe_arrivals_dropped_total
@@ -379,6 +330,9 @@ impl Observer {
         metrics.observe_connections.set(self.table.len() as u64);
         metrics.observe_namespaces.set(self.spaces.len() as u64);
         metrics.observe_namespaces_missed.set(self.missed_spaces);
+        metrics
+            .observe_namespaces_left_total
+            .set(counted.spaces_left);
         metrics.option_read_total.set(read);
         metrics.option_bad_mac_total.set(bad_mac);
         metrics.option_malformed_total.set(malformed);

@@ -21,6 +21,7 @@ use super::diag::{self, Socket};
 use super::filter::filter;
 use super::frame::{self, Beginning, SNAP_BYTES, Segment};
 use super::table::{Seen, Way};
+use super::tenants::Tenants;
 use crate::netlink::{self, Body, Route, SocketNews, attributes};
 
 /// Room for packets and for news, in parts of `limits.ring_bytes`: the kernel counts a packet with
@@ -29,6 +30,8 @@ const PACKET_SHARE: usize = 4;
 const NEWS_SHARE: usize = 2;
 /// Packets taken by one system call.
 const BATCH: usize = 64;
+/// Times that addresses are listed until they did not change meanwhile.
+const ATTEMPTS: u32 = 3;
 /// `linux/if_packet.h`
 const PACKET_OTHERHOST: u8 = 3;
 const PACKET_OUTGOING: u8 = 4;
@@ -48,6 +51,7 @@ pub(super) struct Namespace {
     diag: Route,
     route: Route,
     addresses: HashSet<[u8; 16]>,
+    pub(super) tenants: Tenants,
 }
 
 /// What was counted of one look at packets.
@@ -100,6 +104,7 @@ impl Namespace {
             diag: Route::open_diag().context("open a socket for lists of sockets")?,
             route: Route::open().context("open a socket for addresses")?,
             addresses: HashSet::new(),
+            tenants: Tenants::here(),
         };
         namespace
             .refresh_addresses()
@@ -107,15 +112,22 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Reads the addresses anew.
-    pub(super) fn refresh_addresses(&mut self) -> io::Result<()> {
-        let mut addresses = HashSet::new();
+    /// Reads the addresses anew, and again if they changed meanwhile; true when they still do, so that
+    /// some may be missing.
+    pub(super) fn refresh_addresses(&mut self) -> io::Result<bool> {
         let body = Body::new(&[0; IFADDRMSG_BYTES]);
-        self.route.dump(RTM_GETADDR, &body, |entry| {
-            addresses.extend(address(entry));
-        })?;
-        self.addresses = addresses;
-        Ok(())
+        let mut changed = true;
+        for _ in 0..ATTEMPTS {
+            let mut addresses = HashSet::new();
+            changed = self.route.dump(RTM_GETADDR, &body, |entry| {
+                addresses.extend(address(entry));
+            })?;
+            self.addresses = addresses;
+            if !changed {
+                break;
+            }
+        }
+        Ok(changed)
     }
 
     /// Whether packets to this address end here.
@@ -182,9 +194,9 @@ impl Namespace {
         Ok(looked)
     }
 
-    /// Packets for which there was no room since the last call.
-    pub(super) fn drops(&self) -> io::Result<u64> {
-        Ok(u64::from(packet::statistics(self.packets.as_fd())?.drops))
+    /// Packets that the kernel had for the socket since the last call, and those without room.
+    pub(super) fn statistics(&self) -> io::Result<packet::Statistics> {
+        packet::statistics(self.packets.as_fd())
     }
 
     /// News of closed sockets, at most `most`.
@@ -218,6 +230,14 @@ impl Namespace {
     }
 }
 
+/// A list that changed while it was made lacks something, perhaps.
+fn whole(listed: io::Result<bool>) -> io::Result<()> {
+    match listed? {
+        true => Err(io::Error::other("it changed while it was listed")),
+        false => Ok(()),
+    }
+}
+
 /// Lists all TCP sockets of the namespace in these states, of both families.
 pub(crate) fn list(
     diag: &mut Route,
@@ -231,7 +251,7 @@ pub(crate) fn list(
             // A kernel without IPv6 has no such sockets.
             Err(error)
                 if family != diag::FAMILIES[0] && error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
+            other => whole(other)?,
         }
     }
     Ok(())

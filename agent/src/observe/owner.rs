@@ -16,8 +16,7 @@ use crate::host::clock;
 const TICK_NS: u64 = 10_000_000;
 /// Field 22 of `/proc/<pid>/stat`, counted after the name in parentheses.
 const START_FIELD: usize = 19;
-/// Sockets whose owner is looked for, and owners that are remembered.
-const MAX_WANTED: usize = 4096;
+/// Listeners and services that are remembered.
 const MAX_KNOWN: usize = 65_536;
 /// A look takes at most one part in this of the time.
 const SHARE: u64 = 200;
@@ -48,27 +47,41 @@ pub(super) struct Place {
     pub(super) scope: String,
 }
 
+/// A socket that was seen in the list of this number, or since.
+#[derive(Clone, Copy, Debug)]
+struct Seen<T> {
+    list: u64,
+    of: T,
+}
+
 /// What was learned.
 #[derive(Debug)]
 pub(super) struct Owners {
     place: Place,
     own: u32,
-    sockets: HashMap<u32, Owner>,
+    /// Sockets that are remembered, and as many that are looked for.
+    limit: usize,
+    list: u64,
+    sockets: HashMap<u32, Seen<Owner>>,
     /// Listening ends and their sockets.
     listeners: HashMap<(u16, Endpoint), u32>,
     /// Who last opened connections to an end.
     clients: HashMap<(u16, Endpoint), Owner>,
-    wanted: HashMap<u32, u8>,
+    /// How often nobody was found.
+    wanted: HashMap<u32, Seen<u8>>,
     next_look_ns: u64,
     looks: u64,
     forgotten: u64,
 }
 
 impl Owners {
-    pub(super) fn new(place: Place) -> Self {
+    /// `limit` bounds the sockets whose owners are remembered.
+    pub(super) fn new(place: Place, limit: usize) -> Self {
         Self {
             place,
             own: std::process::id(),
+            limit,
+            list: 0,
             sockets: HashMap::new(),
             listeners: HashMap::new(),
             clients: HashMap::new(),
@@ -94,22 +107,39 @@ impl Owners {
         self.listeners.clear();
     }
 
-    /// Forgets the owners of all sockets but these and the listeners.
-    pub(super) fn keep(&mut self, open: &HashSet<u32>) {
-        let listening: HashSet<u32> = self.listeners.values().copied().collect();
-        let keep = |inode: &u32| open.contains(inode) || listening.contains(inode);
-        self.sockets.retain(|inode, _| keep(inode));
-        self.wanted.retain(|inode, _| keep(inode));
+    /// A list of all open sockets begins: each is to be wanted.
+    pub(super) fn begin_list(&mut self) {
+        self.list += 1;
     }
 
-    /// A listening socket.
-    pub(super) fn listens(&mut self, space: u16, end: Endpoint, inode: u32) {
-        if self.listeners.len() < MAX_KNOWN {
-            self.listeners.insert((space, end), inode);
-        } else {
-            self.forgotten += 1;
+    /// The list was complete: forgets the owners of all sockets that were not in it but listeners.
+    pub(super) fn end_list(&mut self) {
+        let listening: HashSet<u32> = self.listeners.values().copied().collect();
+        let list = self.list;
+        let keep = |inode: &u32, seen: u64| seen == list || listening.contains(inode);
+        self.sockets.retain(|inode, seen| keep(inode, seen.list));
+        self.wanted.retain(|inode, seen| keep(inode, seen.list));
+    }
+
+    /// The list was not complete, so nobody knows which sockets are gone: forgets all before they
+    /// leave no room for new ones.
+    pub(super) fn fail_list(&mut self) {
+        if self.sockets.len() > self.limit / 2 {
+            self.forgotten += self.sockets.len() as u64;
+            self.sockets.clear();
         }
+    }
+
+    /// A listening socket; false when there was no room for it.
+    pub(super) fn listens(&mut self, space: u16, end: Endpoint, inode: u32) -> bool {
+        let known = self.listeners.contains_key(&(space, end));
+        if self.listeners.len() >= MAX_KNOWN && !known {
+            self.forgotten += 1;
+            return false;
+        }
+        self.listeners.insert((space, end), inode);
         self.want(inode);
+        true
     }
 
     /// The socket that listens for connections to this end.
@@ -142,14 +172,30 @@ impl Owners {
 
     /// Looks for the owner of a socket with the next look.
     pub(super) fn want(&mut self, inode: u32) {
-        if inode == 0 || self.sockets.contains_key(&inode) {
-            return;
+        let list = self.list;
+        if let Some(seen) = self.sockets.get_mut(&inode) {
+            seen.list = list;
+        } else if let Some(seen) = self.wanted.get_mut(&inode) {
+            seen.list = list;
+        } else if self.wanted.len() >= self.limit {
+            self.forgotten += 1;
+        } else if inode != 0 {
+            self.wanted.insert(inode, Seen { list, of: 0 });
         }
-        if self.wanted.len() < MAX_WANTED {
-            self.wanted.entry(inode).or_default();
+    }
+
+    /// The owner of a socket that was wanted.
+    fn found(&mut self, inode: u32, owner: Owner) {
+        let list = self.list;
+        if self.sockets.len() < self.limit {
+            self.sockets.insert(inode, Seen { list, of: owner });
         } else {
             self.forgotten += 1;
         }
+    }
+
+    fn known(&self, inode: u32) -> Option<Owner> {
+        Some(self.sockets.get(&inode)?.of)
     }
 
     /// The owner of a connection: of its own socket, of the listener that accepted it, or of
@@ -160,10 +206,10 @@ impl Owners {
         (local, remote): (Endpoint, Endpoint),
         inode: u32,
     ) -> Owner {
-        let known = self.sockets.get(&inode).copied();
+        let known = self.known(inode);
         match role {
             Role::Server => {
-                let listener = || self.sockets.get(&self.listener(space, local)?).copied();
+                let listener = || self.known(self.listener(space, local)?);
                 known.or_else(listener).unwrap_or(Owner::Unknown)
             }
             Role::Client => {
@@ -194,7 +240,7 @@ impl Owners {
         let directory = self.place.proc.join(self.own.to_string());
         for inode in sockets(&directory) {
             if self.wanted.remove(&inode).is_some() {
-                self.sockets.insert(inode, Owner::Foreign);
+                self.found(inode, Owner::Foreign);
             }
         }
     }
@@ -224,17 +270,23 @@ impl Owners {
             let mut owner = None;
             for inode in sockets(&directory) {
                 if self.wanted.remove(&inode).is_some() {
-                    let owner = owner.get_or_insert_with(|| self.identify(number, &directory));
-                    self.sockets.insert(inode, *owner);
+                    let owner = *owner.get_or_insert_with(|| self.identify(number, &directory));
+                    self.found(inode, owner);
                 }
             }
         }
-        for misses in self.wanted.values_mut() {
-            *misses += 1;
+        let mut nobody = Vec::new();
+        self.wanted.retain(|inode, misses| {
+            misses.of += 1;
+            let keep = misses.of < MAX_MISSES;
+            if !keep {
+                nobody.push(*inode);
+            }
+            keep
+        });
+        for inode in nobody {
+            self.found(inode, Owner::Unknown);
         }
-        let nobody = self.wanted.extract_if(|_, misses| *misses >= MAX_MISSES);
-        self.sockets
-            .extend(nobody.map(|(inode, _)| (inode, Owner::Unknown)));
     }
 
     fn identify(&self, number: u32, directory: &Path) -> Owner {

@@ -26,12 +26,12 @@ fn host() -> (tempfile::TempDir, Owners) {
         let fields = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 500 9 9";
         fs::write(process.join("stat"), format!("{number} (a) b) {fields}")).unwrap();
     }
-    let owners = Owners::new(Place {
+    let place = Place {
         proc: host.path().join("proc"),
         cgroups: host.path().to_owned(),
         scope: "/a".into(),
-    });
-    (host, owners)
+    };
+    (host, Owners::new(place, 4))
 }
 
 #[test]
@@ -96,4 +96,80 @@ fn the_scope_is_a_path_and_not_a_beginning_of_a_name() {
     assert!(in_scope("4:cpu:/a\n0::/\n", "/a"));
     assert!(!in_scope("0::/ab\n", "/a"));
     assert!(in_scope("", "/"));
+}
+
+/// A process with this many sockets from 1000 on, in the scope.
+fn busy(host: &tempfile::TempDir, number: u32, sockets: std::ops::Range<u32>) {
+    let process = host.path().join(format!("proc/{number}"));
+    fs::remove_dir_all(&process).ok();
+    fs::create_dir_all(process.join("fd")).unwrap();
+    for inode in sockets {
+        symlink(
+            format!("socket:[{inode}]"),
+            process.join(format!("fd/{inode}")),
+        )
+        .unwrap();
+    }
+    fs::write(process.join("cgroup"), "0::/a\n").unwrap();
+    let fields = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 500 9 9";
+    fs::write(process.join("stat"), format!("{number} (a) {fields}")).unwrap();
+}
+
+#[test]
+fn owners_stay_within_their_bound_and_recover_while_lists_fail() {
+    let (host, mut owners) = host();
+    let client = (0, Role::Client);
+    for round in 0..5 {
+        let sockets = 1000 + 10 * round..1000 + 10 * round + 3;
+        busy(&host, 9, sockets.clone());
+        owners.begin_list();
+        for inode in sockets.clone() {
+            owners.want(inode);
+        }
+        owners.look_now();
+        assert!(owners.sockets.len() <= 4 && owners.wanted.len() <= 4);
+        // Whose the sockets of this round are is known, although nobody says which are gone.
+        let remote = end(&format!("10.0.0.2:{}", 80 + round));
+        let owner = owners.of(client, (end("10.0.0.1:4000"), remote), sockets.start);
+        assert!(
+            matches!(owner, Owner::Process(_)),
+            "round {round}: {owner:?}"
+        );
+        owners.fail_list();
+    }
+    assert_eq!(owners.forgotten(), 5 * 3, "what was given up is counted");
+}
+
+#[test]
+fn what_finds_no_room_is_counted_each_time() {
+    let (host, mut owners) = host();
+    busy(&host, 9, 1000..1010);
+    for inode in 1000..1010 {
+        owners.want(inode);
+    }
+    assert_eq!((owners.wanted.len(), owners.forgotten()), (4, 6));
+    owners.look_now();
+    for inode in 1004..1010 {
+        owners.want(inode);
+    }
+    owners.look_now();
+    assert_eq!(owners.sockets.len(), 4);
+    assert_eq!(owners.forgotten(), 6 + 2 + 4);
+}
+
+#[test]
+fn a_whole_list_forgets_what_it_lacks_but_listeners() {
+    let (_host, mut owners) = host();
+    owners.listens(0, end("10.0.0.1:80"), 70);
+    owners.want(80);
+    owners.look_now();
+    owners.begin_list();
+    owners.end_list();
+    assert!(owners.known(70).is_some() && owners.known(80).is_none());
+    owners.want(80);
+    owners.look_now();
+    owners.begin_list();
+    owners.want(80);
+    owners.end_list();
+    assert!(owners.known(80).is_some());
 }

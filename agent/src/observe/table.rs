@@ -14,6 +14,7 @@ use bpf::abi;
 use wire::Role;
 
 use super::arrivals::{Arrivals, handshake};
+use super::diag::Socket;
 use super::entry::{Entry, Key, Report};
 use super::frame::{ACK, FIN, RST, SYN, Segment};
 use super::waybill::Reader;
@@ -60,6 +61,35 @@ pub(crate) struct Losses {
     pub(crate) unseen: u64,
 }
 
+/// Connections whose ends another one got before theirs was told, the oldest of each first.
+#[derive(Debug, Default)]
+struct Replaced {
+    by_key: HashMap<Key, VecDeque<Entry>>,
+    len: usize,
+}
+
+impl Replaced {
+    fn push(&mut self, key: Key, entry: Entry) {
+        self.by_key.entry(key).or_default().push_back(entry);
+        self.len += 1;
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Entry> {
+        let entries = self.by_key.get_mut(key)?;
+        let entry = entries.pop_front()?;
+        if entries.is_empty() {
+            self.by_key.remove(key);
+        }
+        self.len -= 1;
+        Some(entry)
+    }
+
+    fn take_any(&mut self) -> Option<(Key, Entry)> {
+        let key = *self.by_key.keys().next()?;
+        Some((key, self.take(&key)?))
+    }
+}
+
 /// All connections.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -68,7 +98,7 @@ pub(crate) struct Table {
     netns: Vec<u32>,
     reader: Reader,
     entries: HashMap<Key, Entry>,
-    replaced: Vec<(Key, Entry)>,
+    replaced: Replaced,
     /// Connections that ended, by how long the kernel's word on them is waited for.
     ending: [VecDeque<(u64, Key)>; 2],
     arrivals: Arrivals,
@@ -92,7 +122,7 @@ impl Table {
             netns,
             reader,
             entries: HashMap::new(),
-            replaced: Vec::new(),
+            replaced: Replaced::default(),
             ending: [VecDeque::new(), VecDeque::new()],
             arrivals: Arrivals::default(),
             strangers: [HashSet::new(), HashSet::new()],
@@ -144,6 +174,16 @@ impl Table {
     /// Packets were lost: the end of what is open now may have been among them.
     pub(crate) fn missed_packets(&mut self, now_ns: u64) {
         self.blind_until_ns = now_ns;
+    }
+
+    /// Whether packets or lists showed the connection of a socket.
+    pub(crate) fn knows(&self, space: u16, socket: &Socket) -> bool {
+        let key = Key {
+            space,
+            local: socket.local,
+            remote: socket.remote,
+        };
+        self.entries.contains_key(&key) || self.replaced.by_key.contains_key(&key)
     }
 
     /// The socket of a connection is this one.
@@ -214,7 +254,11 @@ impl Table {
         if let Some(old) = self.entries.remove(&key)
             && !old.reported
         {
-            self.replaced.push((key, old));
+            match self.replaced.len < self.limit {
+                true => self.replaced.push(key, old),
+                // The kernel's word on its end still counts it.
+                false => self.losses.full += 1,
+            }
         }
         let Some(mut entry) = self.enter(role, now_ns) else {
             return;

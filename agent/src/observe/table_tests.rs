@@ -122,13 +122,13 @@ fn without_the_kernels_word_the_packets_tell_the_bytes() {
     let mut table = table(false);
     open(&mut table, SECOND);
     close(&mut table, 2 * SECOND);
-    table.settle(2 * SECOND + 1);
+    table.settle(2 * SECOND + 1, usize::MAX);
     assert!(table.take_reports().is_empty(), "too early");
-    table.settle(4 * SECOND);
+    table.settle(4 * SECOND, usize::MAX);
     let connection = only(&mut table).connection;
     let numbers = connection.numbers;
     assert_eq!((numbers.bytes_sent, numbers.bytes_received), (40, 60));
-    table.settle(5 * SECOND);
+    table.settle(5 * SECOND, usize::MAX);
     assert!(table.take_reports().is_empty(), "reported once");
 }
 
@@ -167,7 +167,7 @@ fn what_is_passed_on_is_no_connection_of_this_host() {
         table.segment(&seen(Way::Past, SECOND), &inner);
         open(&mut table, SECOND + 1);
         close(&mut table, 2 * SECOND);
-        table.settle(200 * SECOND);
+        table.settle(200 * SECOND, usize::MAX);
         assert_eq!((table.len(), table.take_reports().len()), (0, 0));
     }
 }
@@ -177,7 +177,7 @@ fn packets_of_no_socket_are_counted_and_left_out() {
     let mut table = table(true);
     open(&mut table, SECOND);
     close(&mut table, 2 * SECOND);
-    table.settle(100 * SECOND);
+    table.settle(100 * SECOND, usize::MAX);
     assert!(table.take_reports().is_empty());
     assert_eq!(table.losses().unclaimed, 1);
 }
@@ -188,7 +188,7 @@ fn after_news_were_lost_packets_stand_in() {
     open(&mut table, SECOND);
     close(&mut table, 2 * SECOND);
     table.mistrust(3 * SECOND);
-    table.settle(4 * SECOND);
+    table.settle(4 * SECOND, usize::MAX);
     let numbers = only(&mut table).connection.numbers;
     assert_eq!((numbers.bytes_sent, numbers.bytes_received), (40, 60));
     let late = socket([CLIENT, SERVER], 7, Some(info()));
@@ -269,7 +269,7 @@ fn a_connection_that_this_host_aborts_is_told_by_its_packets() {
     // The kernel forgot the other end.
     let gone = socket([CLIENT, "0.0.0.0:0"], 7, Some(Info::default()));
     table.closed(0, &gone, Role::Client, 2 * SECOND);
-    table.settle(4 * SECOND);
+    table.settle(4 * SECOND, usize::MAX);
     let connection = only(&mut table).connection;
     assert!(connection.has(abi::WB_FLAG_RESET_SENT));
     let numbers = connection.numbers;
@@ -304,6 +304,88 @@ fn a_full_table_counts_what_it_cannot_hold() {
     let gone = socket(["10.0.0.1:4001", SERVER], 7, Some(info()));
     table.closed(0, &gone, Role::Client, 2 * SECOND);
     assert_eq!(only(&mut table).connection.what, What::Closed);
+}
+
+#[test]
+fn ends_that_are_used_again_and_again_are_each_told_in_their_order() {
+    const TIMES: u32 = 100;
+    let mut table = table(true);
+    for time in 0..TIMES {
+        let syn = segment([CLIENT, SERVER], SYN, [1000 * time, 0], 0);
+        table.segment(&seen(Way::Out, SECOND), &syn);
+        let answer = segment([SERVER, CLIENT], SYN | ACK, [5000, 1000 * time + 1], 0);
+        table.segment(&seen(Way::In, SECOND), &answer);
+    }
+    for _ in 0..TIMES {
+        let gone = socket([CLIENT, SERVER], 7, Some(info()));
+        table.closed(0, &gone, Role::Client, 2 * SECOND);
+    }
+    let names: Vec<_> = table
+        .take_reports()
+        .iter()
+        .map(|report| report.connection.fingerprint)
+        .collect();
+    let wanted: Vec<_> = (0..TIMES)
+        .map(|time| Some(wire::fingerprint(1000 * time + 1, 5001)))
+        .collect();
+    assert_eq!(names, wanted);
+    assert_eq!((table.losses(), table.replaced.len), (Losses::default(), 0));
+}
+
+#[test]
+fn ends_that_are_used_again_beyond_the_bound_are_counted_and_told_by_the_kernels_word() {
+    let mut table = table(true);
+    for time in 0..150 {
+        let syn = segment([CLIENT, SERVER], SYN, [1000 * time, 0], 0);
+        table.segment(&seen(Way::Out, SECOND), &syn);
+    }
+    assert_eq!((table.replaced.len, table.losses().full), (100, 49));
+    for _ in 0..150 {
+        let gone = socket([CLIENT, SERVER], 7, Some(info()));
+        table.closed(0, &gone, Role::Client, 2 * SECOND);
+    }
+    assert_eq!(table.take_reports().len(), 150);
+}
+
+#[test]
+fn what_is_settled_in_one_turn_is_bounded_and_nothing_is_left_out() {
+    let mut table = table(false);
+    for port in 1..=10 {
+        let client = format!("10.0.0.1:{port}");
+        let syn = segment([&client, SERVER], SYN, [1000, 0], 0);
+        table.segment(&seen(Way::Out, SECOND), &syn);
+        let answer = segment([SERVER, &client], SYN | ACK, [5000, 1001], 0);
+        table.segment(&seen(Way::In, SECOND), &answer);
+        let reset = segment([SERVER, &client], RST | ACK, [5001, 1001], 0);
+        table.segment(&seen(Way::In, 2 * SECOND), &reset);
+    }
+    let mut told = Vec::new();
+    while table.settle(5 * SECOND, 4) {
+        let reports = table.take_reports();
+        assert!((1..=4).contains(&reports.len()), "{}", reports.len());
+        told.extend(reports);
+    }
+    told.extend(table.take_reports());
+    assert_eq!(told.len(), 10);
+}
+
+#[test]
+fn an_attempt_whose_answer_may_be_among_lost_packets_did_not_fail_for_all_we_know() {
+    for blind in [false, true] {
+        let mut table = table(true);
+        let syn = segment([CLIENT, SERVER], SYN, [1000, 0], 0);
+        table.segment(&seen(Way::Out, SECOND), &syn);
+        if blind {
+            table.missed_packets(2 * SECOND);
+            table.mistrust(2 * SECOND);
+        }
+        for list in 3..6 {
+            table.begin_list();
+            table.end_list(list * SECOND);
+        }
+        let what = only(&mut table).connection.what;
+        assert_eq!(what, if blind { What::Stale } else { What::Closed });
+    }
 }
 
 /// Anything that can happen, in any order.
@@ -360,7 +442,7 @@ proptest! {
                     }
                     table.end_list(now);
                 }
-                Step::Settle => table.settle(now),
+                Step::Settle => _ = table.settle(now, 3),
                 Step::Mistrust => table.mistrust(now),
             }
             for report in table.take_reports() {

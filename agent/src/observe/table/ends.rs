@@ -19,11 +19,8 @@ impl Table {
             local: socket.local,
             remote: socket.remote,
         };
-        let place = self.replaced.iter().position(|(old, _)| *old == key);
-        let known = match place {
-            Some(place) => Some(self.replaced.swap_remove(place).1),
-            None => self.entries.remove(&key),
-        };
+        let replaced = self.replaced.take(&key);
+        let known = replaced.or_else(|| self.entries.remove(&key));
         if known.is_some_and(|entry| entry.reported) {
             return;
         }
@@ -63,33 +60,45 @@ impl Table {
         self.report(What::Closed, &key, &entry, (numbers, now_ns));
     }
 
-    /// What nobody will say more about: replaced connections, and those that ended long ago.
-    pub(crate) fn settle(&mut self, now_ns: u64) {
-        for (key, entry) in std::mem::take(&mut self.replaced) {
-            self.close_by_packets(&key, entry, now_ns);
+    /// What nobody will say more about: replaced connections, and those that ended long ago; at most
+    /// `most` of them, true when there are more.
+    pub(crate) fn settle(&mut self, now_ns: u64, most: usize) -> bool {
+        for _ in 0..most {
+            if let Some((key, entry)) = self.replaced.take_any() {
+                self.close_by_packets(&key, entry, now_ns);
+                continue;
+            }
+            let Some(key) = [true, false]
+                .into_iter()
+                .find_map(|waits_for_word| self.take_ended(waits_for_word, now_ns))
+            else {
+                return false;
+            };
+            self.settle_ended(key, now_ns);
         }
-        for waits_for_word in [true, false] {
-            self.settle_ended(waits_for_word, now_ns);
+        true
+    }
+
+    /// The next of those that ended long enough ago, and when.
+    fn take_ended(&mut self, waits_for_word: bool, now_ns: u64) -> Option<(u64, Key)> {
+        let queue = usize::from(!waits_for_word);
+        let (ended_ns, _) = *self.ending[queue].front()?;
+        let wait = match waits_for_word && self.is_trusted(ended_ns) {
+            true => WORD_NS,
+            false => GRACE_NS,
+        };
+        match now_ns.saturating_sub(ended_ns) < wait {
+            true => None,
+            false => self.ending[queue].pop_front(),
         }
     }
 
-    fn settle_ended(&mut self, waits_for_word: bool, now_ns: u64) {
-        let queue = usize::from(!waits_for_word);
-        while let Some((ended_ns, key)) = self.ending[queue].front().copied() {
-            let wait = match waits_for_word && self.is_trusted(ended_ns) {
-                true => WORD_NS,
-                false => GRACE_NS,
-            };
-            if now_ns.saturating_sub(ended_ns) < wait {
-                break;
-            }
-            self.ending[queue].pop_front();
-            let same = |entry: &&mut Entry| entry.ended_ns == ended_ns && !entry.reported;
-            if let Some(entry) = self.entries.get_mut(&key).filter(same) {
-                entry.reported = true;
-                let entry = *entry;
-                self.close_by_packets(&key, entry, now_ns);
-            }
+    fn settle_ended(&mut self, (ended_ns, key): (u64, Key), now_ns: u64) {
+        let same = |entry: &&mut Entry| entry.ended_ns == ended_ns && !entry.reported;
+        if let Some(entry) = self.entries.get_mut(&key).filter(same) {
+            entry.reported = true;
+            let entry = *entry;
+            self.close_by_packets(&key, entry, now_ns);
         }
     }
 

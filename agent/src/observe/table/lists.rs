@@ -78,6 +78,8 @@ impl Table {
         if !first && !before.contains(key) {
             if now.len() < self.limit {
                 now.insert(*key);
+            } else {
+                self.losses.full += 1;
             }
             return false;
         }
@@ -118,6 +120,11 @@ impl Table {
     /// A connection is gone, and its end was not told.
     fn lose(&mut self, key: &Key, mut entry: Entry, now_ns: u64) {
         if entry.reported || (entry.role == Role::Server && !entry.is_established()) {
+            return;
+        }
+        // Among the packets that were lost may have been the answer: whether it failed is not known.
+        if !entry.is_established() && entry.start_ns <= self.blind_until_ns {
+            self.report(What::Stale, key, &entry, (entry.numbers, now_ns));
             return;
         }
         if !entry.is_established() {

@@ -1,0 +1,197 @@
+//! News of sockets that are gone, and how many messages a socket had no room for.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, setsockopt, sockopt,
+};
+
+use super::{netlink, split};
+
+/// News come one by one, each smaller than a page.
+const NEWS_BYTES: usize = 8 << 10;
+
+/// News of sockets that are gone.
+#[derive(Debug)]
+pub(crate) struct SocketNews {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+    drops: Drops,
+}
+
+/// What there was to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// There may be more.
+    pub(crate) more: bool,
+    /// Messages that the kernel could not keep; where it does not count them, at least one for each
+    /// time that it says so.
+    pub(crate) dropped: u64,
+}
+
+impl SocketNews {
+    /// Begins to listen to these groups in the network namespace of the calling thread, with room
+    /// for `bytes` of news.
+    pub(crate) fn open(groups: u32, bytes: usize) -> io::Result<Self> {
+        let socket = netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkSockDiag)?;
+        enlarge(&socket, bytes)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+        Ok(Self {
+            socket,
+            buffer: vec![0; NEWS_BYTES],
+            drops: Drops::default(),
+        })
+    }
+
+    /// Gives the bodies of at most `most` messages to `each`.
+    pub(crate) fn take(&mut self, most: usize, each: impl FnMut(&[u8])) -> Taken {
+        let (more, overruns) = self.receive(most, each);
+        let dropped = self.drops.since(&self.socket, overruns);
+        Taken { more, dropped }
+    }
+
+    /// Whether there may be more, and how often the kernel said that it lost some.
+    fn receive(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> (bool, u64) {
+        let mut overruns = 0;
+        for _ in 0..most {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(length) => {
+                    let mut left = self.buffer.get(..length).unwrap_or_default();
+                    while let Some((_, _, body, rest)) = split(left) {
+                        left = rest;
+                        each(body);
+                    }
+                }
+                Err(Errno::ENOBUFS) => overruns += 1,
+                Err(Errno::EINTR) => {}
+                Err(_) => return (false, overruns),
+            }
+        }
+        (true, overruns)
+    }
+}
+
+/// Messages that a socket had no room for.
+///
+/// `ENOBUFS` is said once for all that is lost until the socket is empty (`netlink_overrun()`), but
+/// each is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Drops {
+    /// What the kernel had counted; it wraps.
+    before: u32,
+}
+
+impl Drops {
+    /// Those since the last call; `overruns` is how often the kernel said `ENOBUFS` since.
+    pub(crate) fn since(&mut self, socket: &OwnedFd, overruns: u64) -> u64 {
+        match counted(socket, overruns > 0) {
+            Some(now) => {
+                let more = now.wrapping_sub(self.before);
+                self.before = now;
+                u64::from(more)
+            }
+            None => overruns,
+        }
+    }
+}
+
+/// What the kernel counted so far. Before 4.12 only `/proc` has it, and only for the network
+/// namespace of this process; that is worth reading only when something `is_lost`.
+fn counted(socket: &OwnedFd, is_lost: bool) -> Option<u32> {
+    if let Ok(dropped) = bpf::packet::dropped(socket.as_fd()) {
+        return Some(dropped);
+    }
+    if !is_lost {
+        return None;
+    }
+    let inode = nix::sys::stat::fstat(socket).ok()?.st_ino;
+    drops_in(
+        &std::fs::read_to_string("/proc/self/net/netlink").ok()?,
+        inode,
+    )
+}
+
+/// The column Drops of the line of a socket in `/proc/net/netlink`: the last but its inode number.
+fn drops_in(table: &str, inode: u64) -> Option<u32> {
+    let mut lines = table.lines().map(|line| line.split_whitespace().rev());
+    lines.find_map(|mut line| {
+        let ours = line.next()?.parse() == Ok(inode);
+        line.next().filter(|_| ours)?.parse().ok()
+    })
+}
+
+impl AsFd for SocketNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Makes room for what arrives between two looks; less than wanted where it may not be.
+pub(crate) fn enlarge(socket: &OwnedFd, bytes: usize) -> io::Result<()> {
+    // Beyond net.core.rmem_max only CAP_NET_ADMIN gets.
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::sendto;
+
+    use super::*;
+    use crate::netlink::Body;
+
+    #[test]
+    fn the_drops_of_a_socket_are_found_by_its_inode() {
+        let table = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n\
+                     000000005a5a5a5a 4   4242       00000005 0        0        0     2        17       9001\n\
+                     000000006b6b6b6b 0   1          00000000 0        0        0     2        3        17\n";
+        assert_eq!(drops_in(table, 9001), Some(17));
+        assert_eq!(drops_in(table, 17), Some(3));
+        assert_eq!(drops_in(table, 5), None);
+        assert_eq!(drops_in("", 0), None);
+    }
+
+    #[test]
+    fn each_message_that_a_full_socket_loses_is_counted() {
+        const SENT: u64 = 1000;
+        let open = || netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkUserSock).unwrap();
+        let (sender, socket) = (open(), open());
+        setsockopt(&socket, sockopt::RcvBuf, &4096).unwrap();
+        match bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 1 << 30)) {
+            Err(Errno::EPERM) => return eprintln!("skipped: joining a group takes CAP_NET_ADMIN"),
+            other => other.unwrap(),
+        }
+        let mut news = SocketNews {
+            socket,
+            buffer: vec![0; NEWS_BYTES],
+            drops: Drops::default(),
+        };
+        let message = Body::new(&[7; 64]).message(20);
+        let mut send_some = |sent: u64| {
+            let everybody = NetlinkAddr::new(0, 1 << 30);
+            for _ in 0..sent {
+                // The group gets it; then it is refused by the kernel's own end, which is none.
+                let sent = sendto(sender.as_raw_fd(), &message, &everybody, MsgFlags::empty());
+                assert_eq!(sent, Err(Errno::ECONNREFUSED));
+            }
+            let mut read = 0;
+            let taken = news.take(usize::try_from(SENT).unwrap(), |_| read += 1);
+            (read, taken.dropped)
+        };
+        let (read, dropped) = send_some(SENT);
+        assert!(read > 0 && dropped > 1, "{read} read, {dropped} dropped");
+        assert_eq!(read + dropped, SENT);
+        assert_eq!(
+            send_some(1),
+            (1, 0),
+            "what was lost before is not counted again"
+        );
+        let inode = nix::sys::stat::fstat(&news.socket).unwrap().st_ino;
+        let table = std::fs::read_to_string("/proc/self/net/netlink").unwrap();
+        assert_eq!(drops_in(&table, inode).map(u64::from), Some(dropped));
+    }
+}
