@@ -204,6 +204,14 @@ fn warnings(
     let lost = lost.filter(|(name, count)| name.contains("_dropped_") && **count > 0);
     warnings
         .extend(lost.map(|(name, count)| format!("the running agent lost data: {name} {count}")));
+    let strange = running.iter().flat_map(|status| &status.counters);
+    let strange =
+        strange.filter(|(name, count)| name.starts_with("upload_stranger_") && **count > 0);
+    warnings.extend(strange.map(|(name, count)| {
+        format!(
+            "something between answers in the collector's place; batches are kept: {name} {count}"
+        )
+    }));
     for (peer, why) in running.iter().flat_map(|status| &status.paths_off) {
         warnings.push(format!("the option is off towards {peer}: {why}"));
     }

@@ -1,5 +1,6 @@
 //! The control path on one screen: each step returns the input of the next.
 
+mod collector;
 mod identity;
 
 use std::fs::File;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use wire::HostRow;
 
-use crate::config::{self, Config, Credentials, SeccompWish};
+use crate::config::{self, Config, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::fleet::Fleet;
@@ -28,7 +29,7 @@ use crate::plan::{Mode, Plan};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::reports::VERSION;
-use crate::{fault, filters, host, log, plan, spool, upload};
+use crate::{fault, filters, host, log, plan, spool};
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
@@ -85,7 +86,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .context("open the spool")
         .or_exit(Exit::Spool)?;
     fault::at("spool.opened");
-    let upload = config.upload.as_ref().map(upload_settings);
+    let upload = config.upload.as_ref().map(collector::reach);
     let counters = Arc::clone(&metrics);
     let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
         .or_exit(Exit::Runtime)?;
@@ -156,7 +157,7 @@ fn confine(entered: Entered, plan: &Plan, log_elsewhere: impl FnOnce()) -> Resul
 pub fn load(file: &Path) -> Result<Config, config::Error> {
     let config = config::load(file)?;
     if let Some(upload) = &config.upload {
-        upload::Transport::new(&upload_settings(upload)).map_err(|error| {
+        collector::check(upload).map_err(|error| {
             let error = anyhow::Error::from(error);
             config::Error {
                 problems: vec![format!("{}: upload: {error:#}", file.display())],
@@ -170,22 +171,6 @@ fn spool_bounds(config: &Config) -> spool::Bounds {
     spool::Bounds {
         max_bytes: config.spool.max_bytes.bytes(),
         max_age: config.spool.max_age,
-    }
-}
-
-fn upload_settings(upload: &config::Upload) -> upload::Settings {
-    upload::Settings {
-        url: upload.url.clone(),
-        server_name: upload.server_name.clone(),
-        ca_pem: upload.ca_pem.clone(),
-        credential: match &upload.credentials {
-            Credentials::Certificate { chain_pem, key_pem } => upload::Credential::Certificate {
-                chain_pem: chain_pem.clone(),
-                key_pem: key_pem.expose().clone(),
-            },
-            Credentials::Token(token) => upload::Credential::Token(token.expose().clone()),
-        },
-        timeout: upload.timeout,
     }
 }
 

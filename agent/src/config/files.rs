@@ -144,6 +144,24 @@ impl<'r> Files<'r> {
         token.map(|token| Secret::new(token.to_owned()))
     }
 
+    /// `user:password` for a proxy: the first line of the file.
+    pub(super) fn user_and_password(
+        &mut self,
+        path: &At<String>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Secret<String>> {
+        let bytes = self.secret(path, problems)?;
+        let text = std::str::from_utf8(&bytes)
+            .ok()
+            .map(|text| text.trim_end_matches(['\r', '\n']));
+        let fits = |text: &&str| text.contains(':') && !text.chars().any(char::is_control);
+        let text = text.filter(fits);
+        if text.is_none() {
+            problems.wrong(&path.place, "a file with one line, user:password");
+        }
+        text.map(|text| Secret::new(text.to_owned()))
+    }
+
     /// A PEM file with at least one block whose label ends in `label`.
     pub(super) fn pem(
         &mut self,

@@ -267,6 +267,10 @@ pub struct Upload {
     pub credentials: Credentials,
     /// Name expected in the collector's certificate; `None` takes the URL's host.
     pub server_name: Option<String>,
+    /// `http://host[:port]` of a proxy, or `none`; `None` leaves it to the environment.
+    pub proxy: Option<String>,
+    /// `user:password` for that proxy.
+    pub proxy_secret: Option<Secret<String>>,
     /// Bound for one request.
     pub timeout: Duration,
 }

@@ -106,6 +106,8 @@ pub(super) struct RawUpload {
     pub(super) client_cert_file: Option<At<String>>,
     pub(super) client_key_file: Option<At<String>>,
     pub(super) server_name: Option<At<String>>,
+    pub(super) proxy: Option<At<String>>,
+    pub(super) proxy_auth_file: Option<At<String>>,
     pub(super) timeout: Option<At<String>>,
 }
 
@@ -281,6 +283,8 @@ fn upload(root: &mut Section<'_, '_>, problems: &mut Problems<'_>) -> Option<Raw
         client_cert_file: section.string(problems, "client_cert_file"),
         client_key_file: section.string(problems, "client_key_file"),
         server_name: section.string(problems, "server_name"),
+        proxy: section.string(problems, "proxy"),
+        proxy_auth_file: section.string(problems, "proxy_auth_file"),
         timeout: section.string(problems, "timeout"),
     };
     section.finish(problems);

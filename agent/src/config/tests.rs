@@ -1,5 +1,7 @@
 //! What operators write, and what they are told.
 
+mod upload;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -10,7 +12,7 @@ use proptest::prelude::*;
 
 use super::files::Content;
 use super::value::{Expected, format_duration, parse_duration};
-use super::{ByteSize, Config, Credentials, Glob, OptionKind, Prefix, parse};
+use super::{ByteSize, Config, Glob, OptionKind, Prefix, parse};
 
 const EXAMPLE: &str = include_str!("../../../packaging/config/agent.toml.example");
 const KEY: &str = "[[key]]\nepoch = 1\nsecret_file = \"/k\"\n";
@@ -25,6 +27,7 @@ fn load(text: &str) -> Result<Config, String> {
         ("/open", (secret, 0o644)),
         ("/short", ("abcdef", 0o600)),
         ("/token", ("s3cret\n", 0o600)),
+        ("/proxy", ("me:s3cret of mine\n", 0o600)),
         ("/ca.pem", (PEM, 0o644)),
         ("/agent.pem", (PEM, 0o644)),
         ("/agent.key", (PEM_KEY, 0o600)),
@@ -376,66 +379,6 @@ fn a_secret_that_every_user_can_read_is_a_warning() {
         config.warnings
     );
     assert!(load(KEY).unwrap().warnings.is_empty());
-}
-
-#[test]
-fn upload_needs_a_collector_a_ca_and_one_kind_of_credentials() {
-    let upload = |keys: &str| format!("{KEY}[upload]\n{keys}");
-    let message = refused(&upload(""));
-    for key in [
-        "upload.url: missing",
-        "upload.ca_file: missing",
-        "upload.token_file: missing",
-    ] {
-        assert!(message.contains(key), "{message}");
-    }
-    let good = "url = \"https://c:9443/\"\nca_file = \"/ca.pem\"\n";
-    let with_token = load(&upload(&format!("{good}token_file = \"/token\"\n"))).unwrap();
-    let upload_settings = with_token.upload.as_ref().unwrap();
-    assert_eq!(upload_settings.url, "https://c:9443");
-    assert!(!format!("{with_token:?}").contains("s3cret"));
-    let pair = "client_cert_file = \"/agent.pem\"\nclient_key_file = \"/agent.key\"\n";
-    let with_pair = load(&upload(&format!("{good}{pair}")))
-        .unwrap()
-        .upload
-        .unwrap();
-    assert!(matches!(
-        with_pair.credentials,
-        Credentials::Certificate { .. }
-    ));
-    for (keys, expected) in [
-        (format!("{good}{pair}token_file = \"/token\"\n"), "not both"),
-        (
-            format!("{good}client_cert_file = \"/agent.pem\"\n"),
-            "client_key_file beside it",
-        ),
-        (format!("{good}token_file = \"/ca.pem\"\n"), "one token"),
-        (
-            good.replace("/ca.pem", "/token") + "token_file = \"/token\"\n",
-            "CERTIFICATE block",
-        ),
-    ] {
-        let message = refused(&upload(&keys));
-        assert!(message.contains(expected), "{message}");
-    }
-    for url in [
-        "http://c",
-        "https://",
-        "https://:1",
-        "https://u@c",
-        "https://c/a?b",
-        "https://c:99999",
-        "https://c:",
-        "https://[::1",
-        "https://c d",
-        "c",
-    ] {
-        let message = refused(&upload(&good.replace("https://c:9443/", url)));
-        assert!(
-            message.contains("upload.url: expected https://"),
-            "{url}: {message}"
-        );
-    }
 }
 
 #[test]

@@ -37,6 +37,11 @@ pub(super) fn validate(
         problems,
     );
     let server_name = optional(raw.server_name, problems, server_name);
+    let proxy_secret = raw
+        .proxy_auth_file
+        .filter(|file| !file.value.is_empty())
+        .and_then(|file| files.user_and_password(&file, problems));
+    let proxy = raw.proxy.and_then(|text| proxy(text, problems));
     let timeout = value(
         raw.timeout,
         Duration::from_secs(10),
@@ -48,6 +53,8 @@ pub(super) fn validate(
         ca_pem: ca_pem?,
         credentials: credentials?,
         server_name: server_name.filter(|name| !name.is_empty()),
+        proxy,
+        proxy_secret,
         timeout,
     })
 }
@@ -72,6 +79,19 @@ fn https_url(text: String) -> Result<String, Expected> {
         return Err(wrong());
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// What the upload reads again. A password has a file of its own, as this one is often readable, and
+/// is not repeated.
+fn proxy(text: At<String>, problems: &mut Problems<'_>) -> Option<String> {
+    if text.value.contains('@') {
+        problems.unusable(
+            &text.place,
+            "user and password of a proxy belong in proxy_auth_file",
+        );
+        return None;
+    }
+    Some(text.value).filter(|text| !text.is_empty())
 }
 
 fn server_name(text: String) -> Result<String, Expected> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
+use wire::answer::{Answer as Words, Status};
 
 use crate::spool::Fault;
 
@@ -21,23 +21,16 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// Orders beside the verdict, as strangers' text.
-#[derive(Deserialize)]
-struct WithOrders {
-    orders: Option<Orders>,
-}
-
-#[derive(Deserialize)]
-struct Orders {
-    body: String,
-    signature: String,
-}
-
 impl Answer {
+    /// What it says, if it has the form of a collector's answer.
+    fn words(&self) -> Option<Words> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     /// Body and signature of the orders that came with it, if any did.
     pub(crate) fn orders(&self) -> Option<(String, String)> {
-        let found: WithOrders = serde_json::from_slice(&self.body).ok()?;
-        found.orders.map(|orders| (orders.body, orders.signature))
+        let orders = self.words()?.orders?;
+        Some((orders.body, orders.signature))
     }
 }
 
@@ -78,45 +71,82 @@ pub(crate) enum Pace {
     Asked(Duration),
     /// The collector does not know this agent: slowly, a person has to act.
     Unauthorized,
-    /// The answer is not a collector's: slowly, a person has to act.
-    Stranger,
+    /// The answer is not a collector's: back off, and at least as long as it asks.
+    Stranger(Stranger, Duration),
 }
 
-#[derive(Deserialize)]
-struct Body {
-    status: String,
+/// Who answered in the collector's place, by the class of the status: each is a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// 2xx: a portal, or another program at this address.
+    Page,
+    /// 3xx.
+    Redirection,
+    /// 4xx: a balancer or a firewall that refuses.
+    Refusal,
+    /// 5xx, and what is no status: a balancer with nobody behind it.
+    Failure,
 }
 
-/// Judges an answer; `now` is for a `Retry-After` that names a date.
-pub(crate) fn judge(answer: &Answer, now: SystemTime) -> Verdict {
-    let retry = |pace, fault| {
-        let reason = format!("status {} {}", answer.status, words(&answer.body));
-        Verdict::Retry(Retry {
-            reason,
-            pace,
-            fault,
-        })
+/// Judges the answer to the batch of an idempotency key; `now` is for a `Retry-After` that names a
+/// date.
+///
+/// Only the collector's own words about this batch end it ([`wire::answer`]).
+pub(crate) fn judge(answer: &Answer, key: &str, now: SystemTime) -> Verdict {
+    let Some(said) = answer.words() else {
+        return stranger(answer, now);
     };
-    let asked = retry_after(answer, now).map(Pace::Asked);
-    match answer.status {
-        200 => match serde_json::from_slice::<Body>(&answer.body)
-            .ok()
-            .map(|body| body.status)
-        {
-            Some(status) if status == "stored" => Verdict::Delivered { duplicate: false },
-            Some(status) if status == "duplicate" => Verdict::Delivered { duplicate: true },
-            // A captive portal or a wrong address says 200 to everything.
-            _ => retry(Pace::Stranger, Fault::Peer),
+    let about = said.error.as_deref().or(said.message.as_deref());
+    let reason = format!(
+        "status {} {}",
+        answer.status,
+        words(about.unwrap_or_default().as_bytes())
+    );
+    match (answer.status, said.status) {
+        (200, Status::Stored) if said.ends(key) => Verdict::Delivered { duplicate: false },
+        (200, Status::Duplicate) if said.ends(key) => Verdict::Delivered { duplicate: true },
+        (400 | 413 | 415, Status::Refused) if said.ends(key) => Verdict::Refused {
+            reason: match said.message {
+                Some(message) => format!("{reason}: {}", words(message.as_bytes())),
+                None => reason,
+            },
         },
-        400 | 413 | 415 => Verdict::Refused {
-            reason: format!("status {} {}", answer.status, words(&answer.body)),
-        },
-        401 | 403 => retry(asked.unwrap_or(Pace::Unauthorized), Fault::Peer),
-        408 | 425 | 429 | 502..=504 => retry(asked.unwrap_or(Pace::Backoff), Fault::Peer),
-        500..=599 => retry(asked.unwrap_or(Pace::Backoff), Fault::Batch),
-        // Redirections too: a batch goes to the configured address or nowhere.
-        _ => retry(asked.unwrap_or(Pace::Stranger), Fault::Peer),
+        (_, Status::Kept) => kept(answer, reason, now),
+        // About another batch, or under a status that does not go with it.
+        _ => stranger(answer, now),
     }
+}
+
+/// The collector has not taken it, and says that it should be kept.
+fn kept(answer: &Answer, reason: String, now: SystemTime) -> Verdict {
+    let asked = retry_after(answer, now).map(Pace::Asked);
+    let (pace, fault) = match answer.status {
+        401 | 403 => (Pace::Unauthorized, Fault::Peer),
+        500 => (Pace::Backoff, Fault::Batch),
+        _ => (Pace::Backoff, Fault::Peer),
+    };
+    Verdict::Retry(Retry {
+        reason,
+        pace: asked.unwrap_or(pace),
+        fault,
+    })
+}
+
+/// Somebody else answered. Nothing of it is believed, but that it is not the time to try again.
+fn stranger(answer: &Answer, now: SystemTime) -> Verdict {
+    let (kind, fault) = match answer.status {
+        200..=299 => (Stranger::Page, Fault::Peer),
+        300..=399 => (Stranger::Redirection, Fault::Peer),
+        // Perhaps only this batch is too large, or looks like an attack.
+        400 | 403 | 406 | 411 | 413 | 414 | 415 | 422 | 431 => (Stranger::Refusal, Fault::Batch),
+        401..=499 => (Stranger::Refusal, Fault::Peer),
+        _ => (Stranger::Failure, Fault::Peer),
+    };
+    Verdict::Retry(Retry {
+        reason: format!("status {} {}", answer.status, words(&answer.body)),
+        pace: Pace::Stranger(kind, retry_after(answer, now).unwrap_or_default()),
+        fault,
+    })
 }
 
 /// How long `Retry-After` asks to wait.
@@ -140,13 +170,10 @@ fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
     )
 }
 
-/// A stranger's text as one harmless line.
+/// The beginning of a stranger's text. The log escapes what could harm it.
 pub(crate) fn words(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.chars()
-        .take(REASON_MAX_CHARS)
-        .flat_map(char::escape_debug)
-        .collect()
+    text.trim().chars().take(REASON_MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -163,9 +190,23 @@ mod tests {
         }
     }
 
-    fn pace(answer: &Answer, now: SystemTime) -> Pace {
-        match judge(answer, now) {
-            Verdict::Retry(retry) => retry.pace,
+    const KEY: &str = "07070707070707070707070707070707-09090909090909090909090909090909-3";
+
+    /// The collector's answer about the batch of a key.
+    fn said(status: u16, what: &str, key: &str) -> Answer {
+        answer(
+            status,
+            &format!(r#"{{"status":"{what}","batch":"{key}","error":"busy"}}"#),
+        )
+    }
+
+    fn verdict(answer: &Answer) -> Verdict {
+        judge(answer, KEY, now())
+    }
+
+    fn retry(answer: &Answer) -> Retry {
+        match verdict(answer) {
+            Verdict::Retry(retry) => retry,
             other => panic!("{other:?} is not a retry"),
         }
     }
@@ -175,61 +216,101 @@ mod tests {
     }
 
     #[test]
-    fn only_a_collectors_own_200_delivers() {
-        let judged = |body| judge(&answer(200, body), now());
-        assert_eq!(
-            judged(r#"{"status":"stored"}"#),
-            Verdict::Delivered { duplicate: false }
-        );
-        assert_eq!(
-            judged(r#"{"status":"duplicate"}"#),
-            Verdict::Delivered { duplicate: true }
-        );
-        for strange in [
-            "",
-            "<html>log in</html>",
-            r#"{"status":"ok"}"#,
-            r#"{"status":1}"#,
-            "{",
-        ] {
-            assert_eq!(
-                pace(&answer(200, strange), now()),
-                Pace::Stranger,
-                "{strange}"
+    fn only_a_collectors_own_words_about_this_batch_end_it() {
+        let delivered = |duplicate| Verdict::Delivered { duplicate };
+        assert_eq!(verdict(&said(200, "stored", KEY)), delivered(false));
+        assert_eq!(verdict(&said(200, "duplicate", KEY)), delivered(true));
+        for status in [400, 413, 415] {
+            let refused = verdict(&said(status, "refused", KEY));
+            assert!(
+                matches!(refused, Verdict::Refused { .. }),
+                "{status}: {refused:?}"
             );
+        }
+        let other = KEY.replace("-3", "-4");
+        for status in 0..=999 {
+            for (what, ends) in [
+                ("stored", &[200][..]),
+                ("duplicate", &[200]),
+                ("refused", &[400, 413, 415]),
+                ("kept", &[]),
+            ] {
+                let keeps = |answer| matches!(verdict(&answer), Verdict::Retry(_));
+                assert!(
+                    keeps(said(status, what, &other)),
+                    "{status} {what} of another"
+                );
+                assert_eq!(
+                    keeps(said(status, what, KEY)),
+                    !ends.contains(&status),
+                    "{status} {what}"
+                );
+            }
         }
     }
 
     #[test]
-    fn final_refusals_are_the_three_of_the_contract() {
-        for status in 100..600 {
-            let refused = matches!(judge(&answer(status, "no"), now()), Verdict::Refused { .. });
-            assert_eq!(refused, matches!(status, 400 | 413 | 415), "{status}");
+    fn strangers_are_kept_from_ending_a_batch_whatever_they_say() {
+        let pages = [
+            "",
+            "<html>log in</html>",
+            r#"{"status":"stored"}"#,
+            r#"{"status":"duplicate"}"#,
+            r#"{"status":"ok"}"#,
+            r#"{"status":1}"#,
+            r#"{"error":"malformed","message":"no"}"#,
+            "{",
+        ];
+        for status in 0..=999_u16 {
+            let kind = match status {
+                200..=299 => Stranger::Page,
+                300..=399 => Stranger::Redirection,
+                400..=499 => Stranger::Refusal,
+                _ => Stranger::Failure,
+            };
+            for page in pages {
+                let pace = retry(&answer(status, page)).pace;
+                assert_eq!(
+                    pace,
+                    Pace::Stranger(kind, Duration::ZERO),
+                    "{status} {page}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_a_stranger_refuses_lets_others_go_first() {
+        for (status, fault) in [
+            (413, Fault::Batch),
+            (400, Fault::Batch),
+            (404, Fault::Peer),
+            (502, Fault::Peer),
+        ] {
+            assert_eq!(retry(&answer(status, "")).fault, fault, "{status}");
         }
     }
 
     #[test]
     fn an_unknown_agent_is_kept_waiting_slowly() {
-        assert_eq!(pace(&answer(401, ""), now()), Pace::Unauthorized);
-        assert_eq!(pace(&answer(403, ""), now()), Pace::Unauthorized);
+        for status in [401, 403] {
+            assert_eq!(retry(&said(status, "kept", KEY)).pace, Pace::Unauthorized);
+        }
     }
 
     #[test]
     fn a_failure_of_the_collector_itself_lets_other_batches_go_first() {
-        for (status, fault) in [(500, Fault::Batch), (501, Fault::Batch), (503, Fault::Peer)] {
-            match judge(&answer(status, ""), now()) {
-                Verdict::Retry(retry) => assert_eq!(retry.fault, fault, "{status}"),
-                other => panic!("{status}: {other:?}"),
-            }
+        for (status, fault) in [(500, Fault::Batch), (501, Fault::Peer), (503, Fault::Peer)] {
+            assert_eq!(retry(&said(status, "kept", KEY)).fault, fault, "{status}");
         }
     }
 
     #[test]
     fn retry_after_is_taken_in_seconds_and_as_any_http_date() {
         let asked = |value: &str| {
-            let mut answer = answer(503, "");
+            let mut answer = said(503, "kept", KEY);
             answer.retry_after = Some(value.to_owned());
-            pace(&answer, now())
+            retry(&answer).pace
         };
         let minute = Pace::Asked(Duration::from_secs(60));
         assert_eq!(asked("60"), minute);
@@ -247,17 +328,16 @@ mod tests {
 
     #[test]
     fn a_date_is_measured_by_the_collectors_clock() {
-        let mut answer = answer(429, "");
+        let mut answer = said(429, "kept", KEY);
         answer.retry_after = Some("Sun, 06 Nov 2044 08:50:37 GMT".to_owned());
         answer.date = Some("Sun, 06 Nov 2044 08:50:07 GMT".to_owned());
-        assert_eq!(pace(&answer, now()), Pace::Asked(Duration::from_secs(30)));
+        assert_eq!(retry(&answer).pace, Pace::Asked(Duration::from_secs(30)));
     }
 
     #[test]
-    fn a_strangers_words_stay_on_one_line() {
-        let text = words(b"a\nfatal: forged\x1b[31m \xff");
-        assert!(!text.chars().any(char::is_control), "{text}");
-        assert!(words(&[b'x'; 4096]).len() <= REASON_MAX_CHARS);
+    fn a_strangers_words_are_cut_and_left_to_the_log_to_escape() {
+        assert_eq!(words(b" a\"b\xff\n"), "a\"b\u{fffd}");
+        assert_eq!(words(&[b'x'; 4096]).len(), REASON_MAX_CHARS);
     }
 
     proptest! {
@@ -268,7 +348,8 @@ mod tests {
             date in proptest::option::of(".*"),
             body: Vec<u8>,
         ) {
-            let _verdict = judge(&Answer { status, retry_after, date, body }, now());
+            let answer = Answer { status, retry_after, date, body };
+            prop_assert!(matches!(judge(&answer, KEY, now()), Verdict::Retry(_)));
         }
     }
 }

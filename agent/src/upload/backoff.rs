@@ -21,6 +21,12 @@ pub(super) fn jittered(failures: u32, random: u64) -> Duration {
     between(FLOOR, FLOOR.saturating_mul(factor).min(CEILING), random)
 }
 
+/// Wait after an answer that is no collector's: as without one, but at least as long as it asks within
+/// the longest wait of the agent's own choice. Nobody but the collector may silence its agents.
+pub(super) fn stranger(failures: u32, retry_after: Duration, random: u64) -> Duration {
+    jittered(failures, random).max(retry_after.min(CEILING))
+}
+
 /// Wait after an answer that more attempts do not change, such as 401.
 pub(super) fn slow(random: u64) -> Duration {
     between(SLOW_FLOOR, CEILING, random)
@@ -80,6 +86,8 @@ mod tests {
             let own = jittered(failures, random);
             prop_assert!((FLOOR..=CEILING).contains(&own));
             prop_assert!((SLOW_FLOOR..=CEILING).contains(&slow(random)));
+            let strange = stranger(failures, Duration::from_secs(asked_s), random);
+            prop_assert!((own..=CEILING).contains(&strange));
             let wanted = Duration::from_secs(asked_s);
             prop_assert!(asked(wanted, random) >= wanted);
             prop_assert!(asked(wanted, random) <= wanted + wanted / 8 + FLOOR);

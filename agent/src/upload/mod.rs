@@ -5,10 +5,13 @@
 //! sent until one of the first two, always under the same idempotency key; the collector
 //! deduplicates.
 //!
-//! `answer` and `backoff` are pure; `transport` is one request; `thread` owns the clock.
+//! `answer` and `backoff` are pure; `transport` is one request, `proxy` and `bounded` are what it goes
+//! through; `thread` owns the clock.
 
 mod answer;
 mod backoff;
+mod bounded;
+pub mod proxy;
 pub(crate) mod thread;
 mod transport;
 
@@ -31,6 +34,8 @@ pub struct Settings {
     pub ca_pem: Vec<u8>,
     /// How the agent proves who it is.
     pub credential: Credential,
+    /// What the way to the collector goes through.
+    pub proxy: Option<proxy::Proxy>,
     /// Bound on one request, from connecting to the end of the answer.
     pub timeout: Duration,
 }
@@ -75,6 +80,12 @@ pub enum Error {
     ServerName {
         /// As configured.
         name: String,
+    },
+    /// The proxy.
+    #[error("proxy: expected {expected}")]
+    Proxy {
+        /// What would have been right.
+        expected: &'static str,
     },
     /// The certificates to verify the server by.
     #[error("certificate authority: expected one or more certificates in PEM")]

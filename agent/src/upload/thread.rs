@@ -18,7 +18,7 @@ use crate::spool::thread::{Client, Gone, Request};
 use crate::spool::{Fault, Sealed};
 
 use super::Transport;
-use super::answer::{Answer, Pace, Retry, Verdict, judge};
+use super::answer::{Answer, Pace, Retry, Stranger, Verdict, judge};
 use super::backoff;
 use super::transport::{Interrupt, Unanswered};
 
@@ -222,16 +222,21 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
     /// Sends one batch and ends its lease. True: the collector answered for good.
     fn deliver(&mut self, batch: &Sealed, at_most: Duration) -> Result<bool, Gone> {
         let verdict = match (self.send)(batch, at_most) {
-            Ok(answer) => judge(&answer, clock::wall()),
-            Err(unanswered) => Verdict::Retry(Retry {
-                reason: unanswered.reason,
-                pace: Pace::Backoff,
-                fault: if unanswered.timed_out {
-                    Fault::Batch
-                } else {
-                    Fault::Peer
-                },
-            }),
+            Ok(answer) => judge(&answer, &batch.idempotency_key(), clock::wall()),
+            Err(unanswered) => {
+                if unanswered.by_proxy {
+                    self.metrics.upload_proxy_failed_total.add(1);
+                }
+                Verdict::Retry(Retry {
+                    reason: unanswered.reason,
+                    pace: Pace::Backoff,
+                    fault: if unanswered.timed_out {
+                        Fault::Batch
+                    } else {
+                        Fault::Peer
+                    },
+                })
+            }
         };
         let (done, request) = match verdict {
             Verdict::Delivered { duplicate } => {
@@ -266,7 +271,8 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
         let delay = match retry.pace {
             Pace::Backoff => backoff::jittered(self.failures, random),
             Pace::Asked(wish) => backoff::asked(wish, random),
-            Pace::Unauthorized | Pace::Stranger => backoff::slow(random),
+            Pace::Stranger(_, wish) => backoff::stranger(self.failures, wish, random),
+            Pace::Unauthorized => backoff::slow(random),
         };
         let asked = matches!(retry.pace, Pace::Asked(_));
         self.wait = Some(Wait {
@@ -275,20 +281,32 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
         });
         let message = match retry.pace {
             Pace::Unauthorized => "collector does not accept this agent's credential",
-            Pace::Stranger => "answer is not a collector's, check the url",
+            Pace::Stranger(..) => "something between answers in the collector's place",
             Pace::Backoff | Pace::Asked(_) => "upload failed, will be repeated",
         };
         let level = match retry.pace {
-            Pace::Unauthorized | Pace::Stranger => log::Level::Error,
+            Pace::Unauthorized | Pace::Stranger(..) => log::Level::Error,
             Pace::Backoff | Pace::Asked(_) => log::Level::Warn,
         };
-        if matches!(retry.pace, Pace::Unauthorized) {
-            self.metrics.upload_unauthorized_total.add(1);
+        match retry.pace {
+            Pace::Unauthorized => self.metrics.upload_unauthorized_total.add(1),
+            Pace::Stranger(kind, _) => self.count(kind),
+            Pace::Backoff | Pace::Asked(_) => {}
         }
         log::log!(
             level, batch:% = batch.id, retry_s = delay.as_secs(), error:% = retry.reason;
             "{message}"
         );
+    }
+
+    fn count(&self, kind: Stranger) {
+        let counter = match kind {
+            Stranger::Page => &self.metrics.upload_stranger_pages_total,
+            Stranger::Redirection => &self.metrics.upload_stranger_redirections_total,
+            Stranger::Refusal => &self.metrics.upload_stranger_refusals_total,
+            Stranger::Failure => &self.metrics.upload_stranger_failures_total,
+        };
+        counter.add(1);
     }
 }
 

@@ -17,19 +17,21 @@ use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderNa
 use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector, TcpConnector};
 
 use crate::host::clock;
 use crate::orders::{Post, Signed};
 use crate::spool::Sealed;
 
 use super::answer::{Answer, words};
+use super::bounded::Bound;
+use super::proxy::Tunnel;
 use super::{Credential, Error, Settings};
 
 const BATCHES_PATH: &str = "/api/v1/batches";
 const MEDIA_TYPE: &str = "application/vnd.waybill.batch";
 /// Bytes of an answer that are read: a few dozen, and orders, of which one byte takes two in JSON.
-const ANSWER_MAX_BYTES: u64 = 4096 + 2 * wire::orders::MAX_BYTES as u64;
+pub(super) const ANSWER_MAX_BYTES: u64 = 4096 + 2 * wire::orders::MAX_BYTES as u64;
 /// An idle connection is closed after this; it should outlast an interval.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -55,6 +57,8 @@ pub(crate) struct Unanswered {
     pub(crate) reason: String,
     /// The time was over, perhaps with the batch received.
     pub(crate) timed_out: bool,
+    /// The proxy did not open the way.
+    pub(crate) by_proxy: bool,
 }
 
 impl Transport {
@@ -85,8 +89,8 @@ impl Transport {
         let config = Config::builder()
             .tls_config(tls.build())
             .https_only(true)
-            // A batch goes to the configured address or nowhere: no redirection, and no proxy that
-            // the environment happens to name.
+            // A batch goes to the configured address or nowhere: no redirection. Of a proxy the
+            // connector below knows.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
@@ -100,8 +104,21 @@ impl Transport {
             .output_buffer_size(64 << 10)
             .user_agent(concat!("waybill-agent/", env!("CARGO_PKG_VERSION")))
             .build();
-        let resolver = ConfiguredHost(address.connect_to);
-        let agent = ureq::Agent::with_parts(config, DefaultConnector::new(), resolver);
+        let next = settings
+            .proxy
+            .as_ref()
+            .map(|proxy| proxy.address().to_owned());
+        let resolver = ConfiguredHost(next.unwrap_or_else(|| address.connect_to.clone()));
+        let tunnel = Tunnel {
+            proxy: settings.proxy.clone(),
+            target: address.connect_to,
+        };
+        let connector =
+            ().chain(TcpConnector::default())
+                .chain(tunnel)
+                .chain(RustlsConnector::default())
+                .chain(Bound);
+        let agent = ureq::Agent::with_parts(config, connector, resolver);
         Ok(Self {
             agent,
             uri: address.uri,
@@ -137,6 +154,7 @@ impl Transport {
             return Err(Unanswered {
                 reason: "the clock stands before 1970: certificates cannot be judged".into(),
                 timed_out: false,
+                by_proxy: false,
             });
         }
         let mut request = self
@@ -204,10 +222,12 @@ impl fmt::Debug for Interrupt {
 impl From<ureq::Error> for Unanswered {
     fn from(error: ureq::Error) -> Self {
         let timed_out = matches!(error, ureq::Error::Timeout(_));
+        let by_proxy = matches!(error, ureq::Error::ConnectProxyFailed(_));
         // Errors can quote what the other side sent.
         Self {
             reason: words(error.to_string().as_bytes()),
             timed_out,
+            by_proxy,
         }
     }
 }
@@ -268,7 +288,7 @@ impl Address {
     }
 }
 
-/// Resolves the configured host, whatever name the server is asked for.
+/// Resolves the configured host or its proxy's, whatever name the server is asked for.
 ///
 /// In the calling thread: the client's own resolver would leave one behind for each lookup that
 /// takes too long.

@@ -123,6 +123,7 @@ pub struct Agent {
     rootfs: PathBuf,
     running: Option<Running>,
     fault: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Agent {
@@ -171,6 +172,7 @@ impl Agent {
             rootfs,
             running: None,
             fault: None,
+            environment: Vec::new(),
         })
     }
 
@@ -220,6 +222,7 @@ impl Agent {
         if let Some(fault) = &self.fault {
             run.env(FAULT, fault);
         }
+        run.envs(self.environment.iter().cloned());
         self.running = Some(Running::start(run, &self.host.directory().join("agent"))?);
         Ok(())
     }
@@ -227,6 +230,11 @@ impl Agent {
     /// What its next starts shall suffer (`agent/src/fault.rs`); only a debug build does.
     pub fn suffer(&mut self, fault: Option<&str>) {
         self.fault = fault.map(str::to_owned);
+    }
+
+    /// A variable of the environment of its next starts.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Its process id as the lab sees it.

@@ -13,19 +13,21 @@ use crate::spool::{Drained, Handle};
 use crate::upload::{Credential, Settings, Transport, thread};
 
 const LONG: Duration = Duration::from_secs(30);
+const KEPT: &str = r#"{"status":"kept","batch":"KEY","error":"busy"}"#;
+const REFUSED: &str = r#"{"status":"refused","batch":"KEY","error":"malformed","message":"no"}"#;
 const BUSY: &str = "retry-after: 2\r\n";
 const BUSY_UNTIL: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
                           retry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
 
 /// An agent's pair of threads, with its own spool and counters.
-struct Agent {
-    handle: Handle,
-    metrics: Arc<Metrics>,
+pub(super) struct Agent {
+    pub(super) handle: Handle,
+    pub(super) metrics: Arc<Metrics>,
     place: Place,
 }
 
 impl Agent {
-    fn start(settings: &Settings) -> Self {
+    pub(super) fn start(settings: &Settings) -> Self {
         Self::start_with(settings, |transport| transport)
     }
 
@@ -44,17 +46,17 @@ impl Agent {
         }
     }
 
-    fn put(&self, sequence: u64) {
+    pub(super) fn put(&self, sequence: u64) {
         self.handle.try_put(batch(sequence, 1000)).expect("room");
     }
 
-    fn eventually_acked(&self, batches: u64) {
+    pub(super) fn eventually_acked(&self, batches: u64) {
         eventually("the acks", || {
             self.metrics.upload_acked_total.get() == batches
         });
     }
 
-    fn eventually_retried(&self, times: u64) {
+    pub(super) fn eventually_retried(&self, times: u64) {
         eventually("the failures", || {
             self.metrics.upload_retried_total.get() >= times
         });
@@ -75,7 +77,8 @@ fn first(reply: Reply) -> impl Fn(u64) -> Reply {
 
 #[test]
 fn orders_are_asked_for_by_version_and_handed_over() {
-    const ORDERS: &str = r#"{"status":"stored","orders":{"body":"b","signature":"s"}}"#;
+    const ORDERS: &str =
+        r#"{"status":"stored","batch":"KEY","orders":{"body":"b","signature":"s"}}"#;
     let (server, settings) = serve(first(Reply::Answer(200, "", ORDERS)));
     let post = Arc::new(Post::new(true));
     let given = Arc::clone(&post);
@@ -161,8 +164,7 @@ fn the_connection_is_kept_between_batches() {
 
 #[test]
 fn a_connection_that_the_server_closed_meanwhile_costs_nothing() {
-    let bye: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"status\":\"stored\"}";
-    let (server, settings) = serve(move |_| Reply::Raw(bye));
+    let (server, settings) = serve(|_| Reply::Last);
     let agent = Agent::start(&settings);
     for sequence in 1..=3 {
         agent.put(sequence);
@@ -173,7 +175,8 @@ fn a_connection_that_the_server_closed_meanwhile_costs_nothing() {
 
 #[test]
 fn a_duplicate_is_as_good_as_stored() {
-    let (_server, settings) = serve(|_| Reply::Answer(200, "", r#"{"status":"duplicate"}"#));
+    let (_server, settings) =
+        serve(|_| Reply::Answer(200, "", r#"{"status":"duplicate","batch":"KEY"}"#));
     let agent = Agent::start(&settings);
     agent.put(1);
     agent.eventually_acked(1);
@@ -183,8 +186,8 @@ fn a_duplicate_is_as_good_as_stored() {
 #[test]
 fn a_busy_collector_is_given_the_time_it_asks_for() {
     for busy in [
-        Reply::Answer(503, BUSY, ""),
-        Reply::Answer(429, BUSY_UNTIL, ""),
+        Reply::Answer(503, BUSY, KEPT),
+        Reply::Answer(429, BUSY_UNTIL, KEPT),
     ] {
         let (server, settings) = serve(first(busy));
         let agent = Agent::start(&settings);
@@ -206,9 +209,9 @@ fn a_busy_collector_is_given_the_time_it_asks_for() {
 #[test]
 fn a_final_refusal_deletes_that_batch_and_goes_on() {
     let refused = |nth| match nth {
-        0 => Reply::Answer(400, "", r#"{"error":"key mismatch"}"#),
-        1 => Reply::Answer(413, "", ""),
-        2 => Reply::Answer(415, "", ""),
+        0 => Reply::Answer(400, "", REFUSED),
+        1 => Reply::Answer(413, "", REFUSED),
+        2 => Reply::Answer(415, "", REFUSED),
         _ => STORED,
     };
     let (_server, settings) = serve(refused);
@@ -223,7 +226,7 @@ fn a_final_refusal_deletes_that_batch_and_goes_on() {
 
 #[test]
 fn an_unaccepted_credential_keeps_the_batches() {
-    let (server, settings) = serve(first(Reply::Answer(401, "", "")));
+    let (server, settings) = serve(first(Reply::Answer(401, "", KEPT)));
     let agent = Agent::start(&settings);
     agent.put(1);
     server.next();
@@ -288,16 +291,62 @@ fn a_port_that_accepts_and_says_nothing_is_given_up_too() {
     assert_eq!(agent.metrics.spool_depth.get(), 1);
 }
 
+/// What stands between may say anything; when it is mended, everything arrives.
 #[test]
-fn answers_that_are_no_collectors_keep_the_batch() {
+fn strangers_in_front_cost_no_batch_and_are_counted_by_kind() {
+    const STATUSES: [u16; 20] = [
+        200, 201, 204, 301, 302, 307, 400, 401, 403, 404, 405, 407, 413, 415, 429, 431, 500, 502,
+        503, 504,
+    ];
+    const PAGES: [&str; 4] = [
+        "",
+        "<html><h1>Welcome to the hotel</h1></html>",
+        r#"{"status":"stored"}"#,
+        r#"{"status":"refused","batch":"07-09-3"}"#,
+    ];
+    let all = STATUSES.len() * PAGES.len();
+    let script = move |nth: u64| match usize::try_from(nth).ok().filter(|nth| *nth < all) {
+        Some(nth) => {
+            let (status, page) = (STATUSES[nth % STATUSES.len()], PAGES[nth / STATUSES.len()]);
+            let headers = "location: https://127.0.0.1:1/\r\nretry-after: 3600\r\n";
+            Reply::Answer(status, headers, if status == 204 { "" } else { page })
+        }
+        None => STORED,
+    };
+    let (server, settings) = serve(script);
+    let agent = Agent::start(&settings);
+    for sequence in 1..=4 {
+        agent.put(sequence);
+    }
+    for nth in 1..=u64::try_from(all).unwrap() {
+        server.next();
+        agent.eventually_retried(nth);
+        agent.handle.kick();
+    }
+    agent.eventually_acked(4);
+    let metrics = &agent.metrics;
+    assert_eq!(metrics.upload_dropped_refused_total.get(), 0);
+    assert_sum(4, metrics);
+    let counted = [
+        &metrics.upload_stranger_pages_total,
+        &metrics.upload_stranger_redirections_total,
+        &metrics.upload_stranger_refusals_total,
+        &metrics.upload_stranger_failures_total,
+    ];
+    let of = |class: u16| {
+        STATUSES
+            .iter()
+            .filter(|status| **status / 100 == class)
+            .count()
+            * PAGES.len()
+    };
+    let wanted = [2, 3, 4, 5].map(|class| u64::try_from(of(class)).unwrap());
+    assert_eq!(counted.map(|counter| counter.get()), wanted);
+}
+
+#[test]
+fn what_is_no_answer_keeps_the_batch() {
     let strange = [
-        Reply::Answer(200, "", "<html>welcome to the hotel</html>"),
-        Reply::Answer(204, "", ""),
-        Reply::Answer(302, "location: https://127.0.0.1:1/\r\n", ""),
-        Reply::Answer(307, "location: https://127.0.0.1:1/\r\n", ""),
-        Reply::Answer(404, "", "not here"),
-        Reply::Answer(407, "", ""),
-        Reply::Answer(500, "", ""),
         Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
         Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"status\""),
         Reply::Raw(b""),
@@ -315,6 +364,19 @@ fn answers_that_are_no_collectors_keep_the_batch() {
         agent.handle.kick();
         agent.eventually_acked(1);
     }
+}
+
+#[test]
+fn interim_answers_without_end_are_cut_long_before_the_time_is_over() {
+    let (server, mut settings) = serve(first(Reply::Continue));
+    settings.timeout = 10 * LONG;
+    let agent = Agent::start(&settings);
+    agent.put(1);
+    server.next();
+    agent.eventually_retried(1);
+    assert_eq!(agent.metrics.spool_depth.get(), 1);
+    agent.handle.kick();
+    agent.eventually_acked(1);
 }
 
 #[test]

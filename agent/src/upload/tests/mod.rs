@@ -2,6 +2,7 @@
 
 mod https;
 mod kill;
+mod proxy;
 mod server;
 mod settings;
 mod threads;

@@ -57,6 +57,7 @@ impl Authority {
             server_name: None,
             ca_pem: self.pem(),
             credential: Credential::Token(TOKEN.to_owned()),
+            proxy: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -88,8 +89,12 @@ impl Seen {
 
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
-    /// Status, further header lines, body.
+    /// Status, further header lines, body; `KEY` in the body is the request's idempotency key.
     Answer(u16, &'static str, &'static str),
+    /// The same as [`STORED`], and then the connection ends.
+    Last,
+    /// Interim answers that never end.
+    Continue,
     /// Bytes instead of an answer.
     Raw(&'static [u8]),
     /// A head, and then a body that never ends.
@@ -98,7 +103,8 @@ pub(super) enum Reply {
     Silence,
 }
 
-pub(super) const STORED: Reply = Reply::Answer(200, "", r#"{"status":"stored"}"#);
+const STORED_WORDS: &str = r#"{"status":"stored","batch":"KEY"}"#;
+pub(super) const STORED: Reply = Reply::Answer(200, "", STORED_WORDS);
 
 type Script = dyn Fn(u64) -> Reply + Send + Sync;
 
@@ -246,15 +252,27 @@ impl Client {
                 server_name: tls.server_name().map(str::to_owned),
                 client_certificate: tls.peer_certificates().is_some(),
             };
+            let key = seen
+                .header("idempotency-key")
+                .unwrap_or_default()
+                .to_owned();
+            let answer = |status: u16, headers: &str, body: &str| {
+                let body = body.replace("KEY", &key);
+                let length = body.len();
+                format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+            };
             let _told = self.seen.send(seen);
             let done = match (self.script)(nth) {
                 Reply::Answer(status, headers, body) => {
-                    let length = body.len();
-                    let answer = format!(
-                        "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-                    );
+                    let answer = answer(status, headers, body);
                     stream.get_mut().write_all(answer.as_bytes())
                 }
+                Reply::Last => {
+                    let answer = answer(200, "", STORED_WORDS);
+                    let _written = stream.get_mut().write_all(answer.as_bytes());
+                    return;
+                }
+                Reply::Continue => interim(stream.get_mut()),
                 Reply::Raw(bytes) => {
                     let _written = stream.get_mut().write_all(bytes);
                     return;
@@ -278,6 +296,12 @@ fn endless(stream: &mut impl Write) -> std::io::Result<()> {
         stream.write_all(b"400\r\n")?;
         stream.write_all(&[b' '; 0x400])?;
         stream.write_all(b"\r\n")?;
+    }
+}
+
+fn interim(stream: &mut impl Write) -> std::io::Result<()> {
+    loop {
+        stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100))?;
     }
 }
 

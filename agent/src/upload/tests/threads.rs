@@ -33,23 +33,30 @@ fn start(
         Arc::clone(metrics),
         |client, metrics| {
             way = Some(client.requests());
-            start_with(move |sealed: &Sealed, _| send(sealed), client, metrics)
+            let about = move |sealed: &Sealed, _| send(sealed).map(|answer| words(answer, sealed));
+            start_with(about, client, metrics)
         },
     );
     (handle.expect("start the threads"), way.expect("started"))
 }
 
 fn answer(status: u16) -> Sent {
-    let body = if status == 200 {
-        &br#"{"status":"stored"}"#[..]
-    } else {
-        b""
-    };
     Ok(Answer {
         status,
-        body: body.to_vec(),
         ..Answer::default()
     })
+}
+
+/// The same in a collector's own words about this batch.
+fn words(answer: Answer, sealed: &Sealed) -> Answer {
+    let (status, key) = (answer.status, sealed.idempotency_key());
+    let what = match status {
+        200 => "stored",
+        400 | 413 | 415 => "refused",
+        _ => "kept",
+    };
+    let body = format!(r#"{{"status":"{what}","batch":"{key}"}}"#).into_bytes();
+    Answer { body, ..answer }
 }
 
 /// A courier whose answers the test gives one by one, and who tells what it is sent.
@@ -65,6 +72,7 @@ fn courier() -> (
         answer.recv().unwrap_or(Err(Unanswered {
             reason: "over".to_owned(),
             timed_out: false,
+            by_proxy: false,
         }))
     };
     (send, seen, answers)
@@ -375,6 +383,7 @@ fn losses_add_up_under_a_flood_with_a_moody_collector_and_a_small_spool() {
         2 => Err(Unanswered {
             reason: "lost".to_owned(),
             timed_out: sealed.rows == 0,
+            by_proxy: false,
         }),
         _ => answer(200),
     };
