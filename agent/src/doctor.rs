@@ -448,7 +448,8 @@ mod tests {
             pid: std::process::id(),
             ..Status::default()
         };
-        status.write(&rootfs.path().join("run")).unwrap();
+        let text = status.text().unwrap();
+        crate::status::write(&rootfs.path().join("run"), &text).unwrap();
         assert!(running(rootfs.path()).is_none());
     }
 }

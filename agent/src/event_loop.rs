@@ -11,7 +11,6 @@ mod sources;
 mod thrift;
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,12 +25,14 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::fault;
+use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::clock;
 use crate::jail::Seen;
 use crate::loader::{self, Loaded};
+use crate::log::Output;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -56,6 +57,8 @@ const TICK: Duration = Duration::from_secs(1);
 const HOST_ROW_EVERY: Duration = Duration::from_secs(60);
 /// What a drain may take: storing is quick, the upload gets one bounded attempt.
 const DRAIN: Duration = Duration::from_secs(10);
+/// What the last status and orders may take on their way to the disk.
+const FILES_END: Duration = Duration::from_secs(3);
 
 /// Unix time and where CLOCK_MONOTONIC stands in it.
 #[must_use]
@@ -105,8 +108,10 @@ pub struct Parts {
     pub interval: Duration,
     /// Bounds.
     pub limits: Limits,
-    /// Where `status.json` goes.
-    pub run_dir: PathBuf,
+    /// Where orders and status are written.
+    pub files: Files,
+    /// Where lines of the log go.
+    pub log: Output,
 }
 
 impl std::fmt::Debug for Parts {
@@ -182,7 +187,11 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     if let Some(loaded) = &mut event_loop.parts.loaded {
         loaded.filters = None;
     }
+    // A drain can take its time, and who waits for a disk that stands still waits for ever.
     let drained = event_loop.parts.spool.drain(DRAIN);
+    if !event_loop.parts.files.end(FILES_END) {
+        warn!("orders and status of the end may not be written: the disk stands still");
+    }
     info!(stored = drained.stored, left = drained.left; "drained");
     ended.map(|()| drained)
 }
@@ -259,7 +268,8 @@ impl EventLoop {
     /// Orders of the collector; what became of them goes out with the end of the interval.
     fn obey(&mut self) {
         let loaded = self.parts.loaded.as_mut();
-        if self.parts.fleet.tend(loaded, &mut self.connections) {
+        let files = &self.parts.files;
+        if self.parts.fleet.tend(loaded, &mut self.connections, files) {
             self.host_row_at = None;
         }
     }

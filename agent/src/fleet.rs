@@ -3,15 +3,16 @@
 //!
 //! What is decided, and why it can only narrow the host's own configuration, is in `orders`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use log::{info, warn};
+use log::{error, info, warn};
 
 use crate::aggregate::connection::{Connections, Wish};
 use crate::config::Config;
+use crate::files::Files;
 use crate::host::clock::monotonic_ms;
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -29,7 +30,6 @@ pub struct Fleet {
     /// None without a key.
     standing: Option<Standing>,
     post: Arc<Post>,
-    directory: PathBuf,
     interval_ms: u64,
     own: Own,
     in_force: InForce,
@@ -39,6 +39,8 @@ pub struct Fleet {
     retry_ms: u64,
     /// Every rule that the kernel may have.
     there: Destinations,
+    /// What is in force is not handed over for the next start yet.
+    unkept: bool,
     /// What was refused last, so that it is said once; it comes with each answer.
     refused: Option<Signed>,
     metrics: Arc<Metrics>,
@@ -50,7 +52,7 @@ impl Fleet {
     pub fn open(
         (config, plan): (&Config, &Plan),
         names: &[String; 2],
-        directory: PathBuf,
+        directory: &Path,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let own = Own {
@@ -64,13 +66,20 @@ impl Fleet {
             sightings: config.limits.sightings_per_interval as usize,
         };
         let read = |key: [u8; KEY_BYTES]| {
-            orders::load(&directory, key, names, monotonic_ms()).unwrap_or_else(|error| {
+            let (standing, wrong) = orders::load(directory, key, names, monotonic_ms());
+            for error in &wrong {
                 metrics.orders_disk_failures_total.add(1);
-                warn!(error:% = error; "orders of the last run not used");
-                Standing::new(key, names.clone())
-            })
+                warn!(error = error.as_str(); "orders of the last run not read");
+            }
+            if standing.lost() {
+                error!(
+                    "orders of the last run are lost: no option until the collector was reached"
+                );
+            }
+            // What is wrong with one of two files is mended from the other one.
+            (standing, !wrong.is_empty())
         };
-        let standing = config.orders_key.map(read);
+        let (standing, unkept) = config.orders_key.map(read).unzip();
         let directive = standing.as_ref().map(Standing::directive);
         let fleet = Self {
             in_force: orders::narrow(&own, &directive.unwrap_or_default()),
@@ -80,9 +89,9 @@ impl Fleet {
             applied: None,
             retry_ms: 0,
             there: Destinations::new(),
+            unkept: unkept.unwrap_or(false),
             refused: None,
             standing,
-            directory,
             own,
         };
         fleet.publish();
@@ -108,18 +117,25 @@ impl Fleet {
 
     /// Takes what came, judges what is on trial, and applies what changed. True: the collector
     /// should hear of it with the end of this interval.
-    pub fn tend(&mut self, loaded: Option<&mut Loaded>, connections: &mut Connections) -> bool {
+    pub fn tend(
+        &mut self,
+        loaded: Option<&mut Loaded>,
+        connections: &mut Connections,
+        files: &Files,
+    ) -> bool {
         let mut news = false;
-        while let Some(signed) = self.post.take() {
+        // One in a turn: the upload thread leaves no more.
+        if let Some(signed) = self.post.take() {
             news |= self.take(signed);
         }
         news |= self.judge();
         if news {
             let directive = self.standing.as_ref().map(Standing::directive);
             self.in_force = orders::narrow(&self.own, &directive.unwrap_or_default());
-            self.save();
+            self.unkept = true;
             self.publish();
         }
+        self.keep(files);
         let due = news || monotonic_ms() >= self.retry_ms;
         if due && self.applied.as_ref() != Some(&self.in_force) {
             self.apply(loaded, connections);
@@ -174,6 +190,12 @@ impl Fleet {
         let Some(standing) = &mut self.standing else {
             return false;
         };
+        // An answer brings orders before it acknowledges the batch.
+        if standing.lost() && self.metrics.upload_acked_total.get() > 0 {
+            standing.has_none();
+            warn!("the collector has no orders: the option is as configured");
+            return true;
+        }
         match standing.judge(monotonic_ms(), self.interval_ms, self.post.reach()) {
             None => false,
             Some(Outcome::Proven) => {
@@ -188,14 +210,11 @@ impl Fleet {
         }
     }
 
-    fn save(&self) {
-        let saved = self
-            .standing
-            .as_ref()
-            .map(|standing| orders::save(&self.directory, standing));
-        if let Some(Err(error)) = saved {
-            self.metrics.orders_disk_failures_total.add(1);
-            warn!(error:% = error; "orders not kept for the next start");
+    /// Hands over what the next start shall begin with; if there is no room, again in the next turn.
+    fn keep(&mut self, files: &Files) {
+        if self.unkept {
+            let kept = self.standing.as_ref().and_then(orders::kept);
+            self.unkept = kept.is_some_and(|kept| !files.orders(kept));
         }
     }
 

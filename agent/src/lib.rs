@@ -37,6 +37,7 @@ pub mod aggregate;
 pub mod batch;
 pub mod event;
 pub mod event_loop;
+pub mod files;
 pub mod fleet;
 pub mod gateway;
 pub mod governor;

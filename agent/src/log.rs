@@ -16,7 +16,7 @@ use ::log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
 use crate::host::clock;
 
-pub use output::Output;
+pub use output::{Background, Output};
 
 /// Lines of one warning or error within [`WINDOW_MS`].
 const BURST: u32 = 10;

@@ -29,7 +29,7 @@ impl Counter {
 
 macro_rules! counters {
     ($(#[$doc:meta] $name:ident,)*) => {
-        /// All counters and gauges, shared by the three threads.
+        /// All counters and gauges, shared by all threads.
         #[derive(Debug, Default)]
         pub struct Metrics {
             $(#[$doc] pub $name: Counter,)*
@@ -285,6 +285,10 @@ counters! {
     orders_rolled_back_total,
     /// Times the kernel did not take what is ordered; tried again with the next interval.
     orders_apply_failures_total,
+    /// Status files that were not written because the disk stood still.
+    status_dropped_total,
+    /// Lines of the log that were not written because who takes them stood still.
+    log_dropped_total,
     /// Times the orders could not be read from disk or written to it.
     orders_disk_failures_total,
 }

@@ -16,7 +16,7 @@ use wire::orders::{Directive, Invalid, Orders};
 
 use crate::config::Glob;
 
-pub use file::{load, save};
+pub use file::{kept, load, write};
 pub use limits::{Destinations, InForce, Mapped, Own, narrow};
 pub use post::{Post, Reach};
 
@@ -93,6 +93,8 @@ pub struct Standing {
     newest: Option<(Taken, Stage)>,
     /// The last proven one before it.
     before: Option<Taken>,
+    /// There were others, which cannot be read any more.
+    lost: bool,
 }
 
 impl Standing {
@@ -104,7 +106,25 @@ impl Standing {
             names,
             newest: None,
             before: None,
+            lost: false,
         }
+    }
+
+    /// Says that there were orders, an emergency stop perhaps, which cannot be read any more.
+    fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// Whether orders of an earlier run are lost: the option is off until newer ones come, or the
+    /// collector, which sends them with its answers, has none.
+    #[must_use]
+    pub const fn lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The collector acknowledged a batch of this run without sending orders: there are none.
+    pub fn has_none(&mut self) {
+        self.lost = false;
     }
 
     /// Takes new orders; false when they are the newest that there are already.
@@ -134,6 +154,7 @@ impl Standing {
             begun: reach.begun,
         };
         self.newest = Some((Taken { signed, orders }, stage));
+        self.lost = false;
         Ok(true)
     }
 
@@ -191,6 +212,9 @@ impl Standing {
         {
             directive.option = Some(false);
         }
+        if self.lost {
+            directive.option = Some(false);
+        }
         directive
     }
 
@@ -198,7 +222,11 @@ impl Standing {
     #[must_use]
     pub fn said(&self) -> String {
         let Some((newest, stage)) = &self.newest else {
-            return "none yet".into();
+            return match self.lost {
+                true => "those of the last run are lost: no option until the collector was reached",
+                false => "none yet",
+            }
+            .into();
         };
         let said: Vec<String> = self
             .directive()

@@ -14,6 +14,7 @@ use wire::HostRow;
 use crate::config::{self, Config, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::files::{Files, Places};
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
@@ -91,6 +92,17 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
         .or_exit(Exit::Runtime)?;
 
+    let _log = output
+        .in_background()
+        .context("start the thread of the log")
+        .or_exit(Exit::Runtime)?;
+    let places = Places {
+        run: RUN_DIR.into(),
+        state: STATE_DIR.into(),
+    };
+    let files = Files::start(&jailed, places, Arc::clone(&metrics))
+        .context("start the thread of files")
+        .or_exit(Exit::Runtime)?;
     fault::at("threads.started");
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
@@ -110,7 +122,8 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         absent: plan.absent,
         interval: config.agent.interval,
         limits: config.limits.clone(),
-        run_dir: RUN_DIR.into(),
+        files,
+        log: output,
         spool: threads,
         fleet,
         loaded,
@@ -346,7 +359,7 @@ fn open_fleet(
 ) -> Fleet {
     let id = format!("{:032x}", u128::from_be_bytes(host_id));
     let names = [hostname(config, facts), id];
-    Fleet::open((config, plan), &names, STATE_DIR.into(), metrics)
+    Fleet::open((config, plan), &names, Path::new(STATE_DIR), metrics)
 }
 
 fn not_stored() -> Result<()> {

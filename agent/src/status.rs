@@ -34,14 +34,22 @@ pub struct Status {
 }
 
 impl Status {
-    /// Replaces the file in one step, so that a reader never sees half of it.
+    /// What is in the file.
     ///
     /// # Errors
-    /// The directory cannot be written.
-    pub fn write(&self, directory: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        let fresh = directory.join("status.json.new");
-        fs::write(&fresh, text)?;
-        fs::rename(fresh, directory.join(FILE))
+    /// Never, unless a name cannot be told in JSON.
+    pub fn text(&self) -> io::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(io::Error::other)
     }
+}
+
+/// Replaces the file in one step, so that a reader never sees half of it. Without a sync: it is worth
+/// nothing after the power went. Waits for the disk.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn write(directory: &Path, text: &[u8]) -> io::Result<()> {
+    let fresh = directory.join("status.json.new");
+    fs::write(&fresh, text)?;
+    fs::rename(fresh, directory.join(FILE))
 }

@@ -242,7 +242,23 @@ fn switch(lab: &Lab, mode: &'static str) -> Result<()> {
     acknowledged(&ordered, version, "option off")?;
     ensure!(pids == self::pids(&ordered)?, "an agent was restarted");
 
-    restart_obeys(&mut ordered, &client)?;
+    ordered.scene.collector.kill()?;
+    restart_obeys(
+        &mut ordered,
+        &client,
+        &format!("version {version}: option off"),
+    )?;
+    // Neither of its files can be read: what they said is not known, and may have been this.
+    for name in ["orders.json", "orders.json.copy"] {
+        let state = ordered.agent(&client)?.rootfs().join("var/lib/waybill");
+        let file = std::fs::File::options()
+            .write(true)
+            .open(state.join(name))?;
+        file.set_len(20)?;
+    }
+    restart_obeys(&mut ordered, &client, "those of the last run are lost")?;
+    ordered.scene.collector.start()?;
+    ordered.says(&client, &format!("version {version}: option off"))?;
 
     let version = ordered.order(&["option", "on"])?;
     ordered.says(&client, &format!("version {version}: option on"))?;
@@ -288,16 +304,16 @@ fn acknowledged(ordered: &Ordered<'_>, version: u64, says: &str) -> Result<()> {
     })
 }
 
-/// An agent that starts where no collector answers begins with the orders it had.
-fn restart_obeys(ordered: &mut Ordered<'_>, client: &Host) -> Result<()> {
-    ordered.scene.collector.kill()?;
+/// An agent that was killed and starts where no collector answers begins with the orders it had.
+fn restart_obeys(ordered: &mut Ordered<'_>, client: &Host, says: &str) -> Result<()> {
     let agents = &mut ordered.scene.agents;
     let agent = agents
         .iter_mut()
         .find(|agent| agent.host.name() == client.name());
     let agent = agent.context("the client's agent")?;
-    agent.stop()?;
+    agent.kill()?;
     agent.start()?;
+    ordered.says(client, says)?;
     ordered.connect(0, 5)?;
     let agent = ordered.agent(client)?;
     wait_for(SOON, "connections of the new run", || {
@@ -311,7 +327,7 @@ fn restart_obeys(ordered: &mut Ordered<'_>, client: &Host) -> Result<()> {
     })?;
     let written = counter(agent, "option_written_total")?;
     ensure!(written == 0, "{written} options after a restart");
-    ordered.scene.collector.start()
+    Ok(())
 }
 
 fn choice(lab: &Lab) -> Result<()> {

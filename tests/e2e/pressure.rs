@@ -1,12 +1,16 @@
 //! Floods that outpace the agent: intervals end, signs of life are given and SIGTERM ends it while
 //! they last.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, STOP_DEADLINE, Settings};
 use tests::lab::command;
@@ -48,6 +52,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     pressure!("a_flood_of_devices_and_signals_holds_up_nothing", devices),
     pressure!("a_flood_of_translations_holds_up_nothing", translations),
+    pressure!("a_disk_that_stands_still_holds_up_nothing", stuck_disk),
 ];
 
 /// For an agent that gets a small part of a busy machine.
@@ -165,4 +170,31 @@ fn translations(lab: &Lab) -> Result<()> {
     agent.stop().context("end while the flood lasts")?;
     ensure!(flood.ended()?.is_none(), "the flood ended first");
     flood.kill()
+}
+
+/// Opening a pipe that nobody reads waits for ever, as writing to a disk may.
+fn stuck_disk(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let mut agent = Agent::start_on(lab, &host, None, &settings(&[])?)?;
+    let stuck = agent.rootfs().join("run/status.json.new");
+    // Whether one is just being written is not known.
+    wait_for(PATIENCE, "a pipe in place of the next status", || {
+        Ok(mkfifo(&stuck, Mode::from_bits_truncate(0o666))?)
+    })?;
+    std::fs::set_permissions(&stuck, Permissions::from_mode(0o666))?;
+    let batches = || -> Result<u64> {
+        let stat = agent.ask_json(&["spool", "stat"])?;
+        stat["batches"].as_u64().context("no batches")
+    };
+    let written = || std::fs::read(agent.rootfs().join("run/status.json"));
+    // Intervals without traffic seal nothing but for the host: it is asked for.
+    let (status, before) = (written()?, batches()?);
+    wait_for(PATIENCE, "batches", || {
+        agent.flush()?;
+        let now = batches()?;
+        ensure!(now >= before + 10, "{now} after {before}");
+        Ok(())
+    })?;
+    ensure!(written()? == status, "the status is still written");
+    agent.stop().context("end while the disk stands still")
 }

@@ -56,6 +56,7 @@ impl EventLoop {
 
     pub(super) fn report_aggregate(&self) {
         let metrics = &self.parts.metrics;
+        metrics.log_dropped_total.set(self.parts.log.dropped());
         let losses = self.connections.losses();
         let (connections, edges) = self.connections.sizes();
         metrics
@@ -147,8 +148,9 @@ impl EventLoop {
             jail: Some(self.parts.seen.clone()),
             counters: self.parts.metrics.snapshot().into_iter().collect(),
         };
-        if let Err(error) = status.write(&self.parts.run_dir) {
-            warn!(error:% = error; "status not written");
+        match status.text() {
+            Ok(text) => self.parts.files.status(text),
+            Err(error) => warn!(error:% = error; "status not made"),
         }
     }
 }

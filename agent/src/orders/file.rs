@@ -1,15 +1,18 @@
 //! Orders on disk, so that a restart begins with the newest ones.
+//!
+//! There are two files with the same in them, written one after the other and each synced: an
+//! emergency stop is not forgotten because one of them cannot be read.
 
 use std::fs;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{KEY_BYTES, Reach, Signed, Stage, Standing, Taken, verify};
+use crate::files;
 
-const FILE: &str = "orders.json";
+const FILES: [&str; 2] = ["orders.json", "orders.json.copy"];
 /// Two orders, each of whose bytes may take six in JSON.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -30,24 +33,49 @@ enum Written {
     RolledBack,
 }
 
-/// Reads what was kept for a host. Everything is verified again: with another key in the
-/// configuration, or after damage, there are no orders until the collector sends them.
+/// Reads what was kept for a host, and says what is wrong with the files. Everything is verified
+/// again. A trial begins anew.
 ///
-/// A trial begins anew.
-///
-/// # Errors
-/// The file is there and cannot be used.
+/// Where there are files and none can be used, after damage or with another key in the configuration,
+/// the option is off until the collector says how things stand: see [`Standing::lost`].
+#[must_use]
 pub fn load(
     directory: &Path,
     key: [u8; KEY_BYTES],
     names: &[String; 2],
     now_ms: u64,
-) -> io::Result<Standing> {
+) -> (Standing, Vec<String>) {
+    let mut newest = Standing::new(key, names.clone());
+    let (mut found, mut wrong) = (false, Vec::new());
+    for name in FILES {
+        match read(&directory.join(name), key, names, now_ms) {
+            Ok(Some(standing)) => {
+                if !found || standing.newest() > newest.newest() {
+                    newest = standing;
+                }
+                found = true;
+            }
+            Ok(None) => {}
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    if !found && !wrong.is_empty() {
+        newest.lose();
+    }
+    (newest, wrong)
+}
+
+fn read(
+    file: &Path,
+    key: [u8; KEY_BYTES],
+    names: &[String; 2],
+    now_ms: u64,
+) -> io::Result<Option<Standing>> {
     let mut standing = Standing::new(key, names.clone());
     let mut bytes = Vec::new();
-    match fs::File::open(directory.join(FILE)) {
+    match fs::File::open(file) {
         Ok(file) => file.take(MAX_BYTES).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(standing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let kept: Kept = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
@@ -65,20 +93,13 @@ pub fn load(
         Written::RolledBack => Stage::RolledBack,
     };
     standing.newest = Some((check(kept.newest)?, stage));
-    Ok(standing)
+    Ok(Some(standing))
 }
 
-/// Replaces the file in one step.
-///
-/// Without a sync, because the event loop does not wait for a disk: a power failure may take the
-/// newest version, and the collector sends it again.
-///
-/// # Errors
-/// The directory cannot be written.
-pub fn save(directory: &Path, standing: &Standing) -> io::Result<()> {
-    let Some((newest, stage)) = &standing.newest else {
-        return Ok(());
-    };
+/// What is to be kept of these orders, for [`write`]; none when there are none.
+#[must_use]
+pub fn kept(standing: &Standing) -> Option<Vec<u8>> {
+    let (newest, stage) = standing.newest.as_ref()?;
     let kept = Kept {
         newest: newest.signed.clone(),
         stage: match stage {
@@ -88,15 +109,16 @@ pub fn save(directory: &Path, standing: &Standing) -> io::Result<()> {
         },
         before: standing.before.as_ref().map(|taken| taken.signed.clone()),
     };
-    let text = serde_json::to_vec(&kept).map_err(io::Error::other)?;
-    let fresh = directory.join(".orders.json.new");
-    let mut file = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(&text)?;
-    drop(file);
-    fs::rename(&fresh, directory.join(FILE))
+    // Strings and names: nothing that JSON cannot say.
+    serde_json::to_vec(&kept).ok()
+}
+
+/// Replaces both files; waits for the disk.
+///
+/// # Errors
+/// The directory cannot be written; what was kept before is still there.
+pub fn write(directory: &Path, kept: &[u8]) -> io::Result<()> {
+    FILES
+        .iter()
+        .try_for_each(|name| files::replace(directory, name, kept))
 }

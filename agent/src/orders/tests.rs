@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use wire::orders::{Directive, Network};
@@ -194,34 +196,103 @@ fn an_outage_does_not_undo_an_emergency() {
     );
 }
 
+/// Writes them as the agent does.
+fn save(place: &Path, standing: &Standing) {
+    let kept = kept(standing).expect("orders");
+    write(place, &kept).expect("written");
+}
+
+/// What the next start finds, and how many files were wrong.
+fn read(place: &Path, seed: u8) -> (Standing, usize) {
+    let (standing, wrong) = load(place, key(seed), &names(), 50);
+    (standing, wrong.len())
+}
+
 #[test]
 fn a_restart_begins_with_the_newest_orders_and_with_their_trial() {
     let place = tempfile::tempdir().expect("a directory");
-    let read = |seed| load(place.path(), key(seed), &names(), 50);
-    assert_eq!(read(1).expect("nothing yet").newest(), 0);
+    let (nothing, wrong) = read(place.path(), 1);
+    assert_eq!((nothing.newest(), nothing.lost(), wrong), (0, false, 0));
     let mut standing = standing();
-    save(place.path(), &standing).expect("nothing to save");
+    assert!(kept(&standing).is_none());
     proven(&mut standing, orders(1, "hosts *\nevents off\n"));
     assert_eq!(
         standing.take(orders(2, "hosts *\noption on\n"), 0, Reach::default()),
         Ok(true)
     );
-    save(place.path(), &standing).expect("saved");
-    let mut again = read(1).expect("loaded");
+    save(place.path(), &standing);
+    let (mut again, _) = read(place.path(), 1);
     assert_eq!((again.version(), again.on_trial()), (2, true));
     assert_eq!(
         again.judge(u64::MAX, INTERVAL, reach(1, 0, 1)),
         Some(Outcome::RolledBack)
     );
-    save(place.path(), &again).expect("saved");
-    let again = read(1).expect("loaded");
-    assert_eq!((again.version(), again.newest()), (1, 2));
+    save(place.path(), &again);
+    let (again, wrong) = read(place.path(), 1);
+    assert_eq!((again.version(), again.newest(), wrong), (1, 2, 0));
     assert_eq!(again.said(), standing_after_roll_back());
-    assert!(read(2).is_err(), "another key");
-    let file = place.path().join("orders.json");
-    let text = std::fs::read_to_string(&file).expect("text");
-    std::fs::write(&file, text.replace("option on", "option of")).expect("damaged");
-    assert!(read(1).is_err(), "damaged");
+    assert!(read(place.path(), 2).0.lost(), "another key");
+}
+
+/// An emergency stop, as it is kept.
+fn stop() -> Standing {
+    let mut standing = standing();
+    proven(&mut standing, orders(7, "hosts *\noption off\n"));
+    standing
+}
+
+#[test]
+fn a_file_torn_at_any_length_costs_nothing_while_the_other_is_whole() {
+    let place = tempfile::tempdir().expect("a directory");
+    save(place.path(), &stop());
+    for name in ["orders.json", "orders.json.copy"] {
+        let file = place.path().join(name);
+        let whole = std::fs::read(&file).expect("read");
+        for cut in 0..whole.len() {
+            std::fs::write(&file, &whole[..cut]).expect("torn");
+            let (standing, wrong) = read(place.path(), 1);
+            assert_eq!((standing.version(), standing.lost(), wrong), (7, false, 1));
+            assert_eq!(standing.directive().option, Some(false), "{name}: {cut}");
+        }
+        std::fs::write(&file, &whole).expect("whole again");
+    }
+}
+
+#[test]
+fn with_both_files_torn_no_option_is_written_until_the_collector_has_spoken() {
+    let place = tempfile::tempdir().expect("a directory");
+    save(place.path(), &stop());
+    let files = ["orders.json", "orders.json.copy"].map(|name| place.path().join(name));
+    let whole = std::fs::read(&files[0]).expect("read");
+    for cut in 0..whole.len() {
+        for file in &files {
+            std::fs::write(file, &whole[..cut]).expect("torn");
+        }
+        let (standing, wrong) = read(place.path(), 1);
+        assert_eq!((standing.newest(), wrong), (0, 2), "{cut}");
+        assert_eq!(standing.directive().option, Some(false), "{cut}");
+        assert!(standing.said().contains("lost"), "{}", standing.said());
+    }
+    let (mut told, _) = read(place.path(), 1);
+    told.has_none();
+    assert_eq!(told.directive().option, None);
+    let (mut ordered, _) = read(place.path(), 1);
+    proven(&mut ordered, orders(8, "hosts *\noption on\n"));
+    assert_eq!(ordered.directive().option, Some(true));
+}
+
+#[test]
+fn of_two_files_the_newer_one_counts() {
+    let place = tempfile::tempdir().expect("a directory");
+    save(place.path(), &stop());
+    let mut newer = stop();
+    proven(&mut newer, orders(8, "hosts *\nevents off\n"));
+    // The power went between the two.
+    for name in ["orders.json", "orders.json.copy"] {
+        save(place.path(), &stop());
+        std::fs::write(place.path().join(name), kept(&newer).expect("orders")).expect("written");
+        assert_eq!(read(place.path(), 1).0.version(), 8, "{name}");
+    }
 }
 
 fn standing_after_roll_back() -> &'static str {
@@ -355,6 +426,6 @@ proptest! {
     fn any_file_is_loaded_or_refused(bytes: Vec<u8>) {
         let place = tempfile::tempdir().expect("a directory");
         std::fs::write(place.path().join("orders.json"), bytes).expect("written");
-        prop_assert!(load(place.path(), key(1), &names(), 0).is_err());
+        prop_assert!(load(place.path(), key(1), &names(), 0).0.lost());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +18,10 @@ use super::{Sealed, Spool};
 /// Sealed batches waiting for the disk. One interval seals a few; more than this means that the
 /// disk stands still, and memory is the application's.
 const QUEUED_MAX: usize = 16;
+/// What storing the last batches and closing the database may take; a disk that takes longer stands
+/// still.
+const STORE_END: Duration = Duration::from_secs(5);
+
 /// The batch was not taken; it is counted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the queue to the spool is full")]
@@ -44,7 +47,7 @@ pub struct Handle {
     /// None once drained, like the rest.
     sealed: Option<Sender<Sealed>>,
     stop: Option<Sender<()>>,
-    spool: Option<JoinHandle<u64>>,
+    spool: Option<thread::Running>,
     upload: Option<upload::thread::Running>,
 }
 
@@ -140,11 +143,11 @@ impl Handle {
         let upload_ended = self.upload.take().is_none_or(|upload| upload.end(deadline));
         // Or, if that one hangs, to end now.
         self.stop = None;
-        let left = self.spool.take().map(JoinHandle::join);
+        let left = self.spool.take().and_then(|spool| spool.join(STORE_END));
         Drained {
-            stored: matches!(left, Some(Ok(_))),
+            stored: left.is_some(),
             upload_ended,
-            left: left.and_then(Result::ok).unwrap_or(0),
+            left: left.unwrap_or(0),
         }
     }
 }

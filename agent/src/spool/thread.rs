@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvError, SendError, Sender, bounded, never, select, tick};
+use crossbeam_channel::{
+    Receiver, RecvError, RecvTimeoutError, SendError, Sender, bounded, never, select, tick,
+};
 
 use crate::host::clock;
 use crate::metrics::Metrics;
@@ -87,7 +89,7 @@ pub(super) fn start(
     sealed: Receiver<Sealed>,
     stop: Receiver<()>,
     metrics: Arc<Metrics>,
-) -> io::Result<(JoinHandle<u64>, Client)> {
+) -> io::Result<(Running, Client)> {
     let (requests, requests_receiver) = bounded(REQUESTS_MAX);
     // One is enough: it says that there is work, not how much.
     let (work, work_receiver) = bounded(1);
@@ -103,11 +105,30 @@ pub(super) fn start(
         alive: alive_receiver,
     };
     let intake = Intake { sealed, metrics };
+    let (end, ended) = bounded(0);
     let thread = Builder::new().name("spool".to_owned()).spawn(move || {
+        let _end: Sender<()> = end;
         run(&mut spool, &intake, &server, &stop);
         spool.depth()
     })?;
-    Ok((thread, client))
+    Ok((Running { thread, ended }, client))
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub(super) struct Running {
+    thread: JoinHandle<u64>,
+    /// Carries nothing; closed when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Running {
+    /// Waits for the end, at most for `patience`; none when the thread panicked or its disk stands
+    /// still.
+    pub(super) fn join(self, patience: Duration) -> Option<u64> {
+        let ended = self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
+        ended.then(|| self.thread.join().ok())?
+    }
 }
 
 /// What the event loop queued; if the thread dies, the rest is counted as lost.

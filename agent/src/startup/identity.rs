@@ -1,11 +1,12 @@
 //! Who this host and this run are: random numbers, so that they say nothing about the machine.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+
+use crate::files;
 
 const FILE: &str = "host-id";
 
@@ -34,23 +35,10 @@ pub(super) fn host_id(directory: &Path) -> Result<[u8; 16]> {
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     }
     let id = random_id()?;
-    write(directory, &path, id).with_context(|| format!("write {}", path.display()))?;
+    let text = format!("{:032x}\n", u128::from_be_bytes(id));
+    files::replace(directory, FILE, text.as_bytes())
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(id)
-}
-
-/// Complete or not at all, also when the power goes.
-fn write(directory: &Path, path: &Path, id: [u8; 16]) -> std::io::Result<()> {
-    let fresh = directory.join(".host-id.new");
-    let mut file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    writeln!(file, "{:032x}", u128::from_be_bytes(id))?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(directory)?.sync_all()
 }
 
 fn parse(bytes: &[u8]) -> Option<[u8; 16]> {

@@ -251,6 +251,23 @@ fn a_drain_is_over_in_time_although_the_upload_hangs() {
 }
 
 #[test]
+fn a_drain_is_over_in_time_although_the_disk_stands_still() {
+    let (place, metrics) = (Place::new(), Arc::default());
+    let (handle, way) = start(&place, roomy(), &metrics, |_| answer(200));
+    let (resume, wait) = bounded::<()>(0);
+    let stand_still = move || {
+        let _over = wait.recv();
+    };
+    way.send(Request::Run(Box::new(stand_still)))
+        .expect("listening");
+    drop(way);
+    handle.try_put(batch(1, 100)).expect("room");
+    let drained = handle.drain(Duration::from_millis(100));
+    assert!(!drained.stored, "what is queued may be lost, and is told");
+    drop(resume);
+}
+
+#[test]
 fn a_full_queue_counts_the_newest_and_never_blocks() {
     let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
     let (handle, way) = start(&place, roomy(), &metrics, |_| answer(200));
