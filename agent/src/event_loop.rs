@@ -137,6 +137,8 @@ struct EventLoop {
     more: bool,
     intervals: u32,
     governed_at: Instant,
+    /// The most memory of this interval.
+    peak_bytes: u64,
     evicted: u64,
     batches_lost: u64,
 }
@@ -166,6 +168,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         more: false,
         intervals: 0,
         governed_at: Instant::now(),
+        peak_bytes: 0,
         evicted: 0,
         batches_lost: 0,
         parts,

@@ -37,8 +37,8 @@ pub struct Sample {
     pub at_ms: u64,
     /// CPU time of all threads since the start, in microseconds.
     pub cpu_us: u64,
-    /// Resident memory.
-    pub rss_bytes: u64,
+    /// The most memory that was resident at any time since the sample before.
+    pub peak_bytes: u64,
 }
 
 /// What is left out at a level.
@@ -71,6 +71,8 @@ pub struct Governor {
     budget: Budget,
     window_ms: u64,
     samples: VecDeque<Sample>,
+    /// The most of the samples that were left out since.
+    peak_bytes: u64,
     level: u8,
     changed_ms: Option<u64>,
     /// Since when it takes clearly less.
@@ -89,6 +91,7 @@ impl Governor {
             budget,
             window_ms: window.clamp(*WINDOW_MS.start(), *WINDOW_MS.end()),
             samples: VecDeque::new(),
+            peak_bytes: 0,
             level: 0,
             changed_ms: None,
             below_since_ms: None,
@@ -117,13 +120,15 @@ impl Governor {
         Some(("governor".to_owned(), said.clone()))
     }
 
-    /// Takes a sample; those too close to the last one are left out.
-    pub fn observe(&mut self, sample: Sample) -> Option<Change> {
+    /// Takes a sample; of those too close to the last one only the peak counts.
+    pub fn observe(&mut self, mut sample: Sample) -> Option<Change> {
+        self.peak_bytes = self.peak_bytes.max(sample.peak_bytes);
         let near = self.window_ms / SAMPLES;
         let last = self.samples.back().map_or(0, |last| last.at_ms + near);
         if sample.at_ms < last {
             return None;
         }
+        sample.peak_bytes = std::mem::take(&mut self.peak_bytes);
         let begun_ms = *self.changed_ms.get_or_insert(sample.at_ms);
         self.samples.push_back(sample);
         let old = sample.at_ms.saturating_sub(self.window_ms);
@@ -136,7 +141,9 @@ impl Governor {
             self.samples.pop_front();
         }
         let first = self.samples.front().filter(|first| first.at_ms <= old)?;
-        let taken = Taken::between(*first, sample);
+        // The peak of the oldest one lies before the window.
+        let peaks = self.samples.iter().skip(1).map(|one| one.peak_bytes);
+        let taken = Taken::between(*first, sample, peaks.max().unwrap_or(0));
         if !taken.is_below(&self.budget) {
             self.below_since_ms = None;
         } else if self.below_since_ms.is_none() {
@@ -173,16 +180,16 @@ impl Governor {
 }
 
 /// What is left out at `level`; each includes those before.
+///
+/// Which of them costs most depends on the host: open connections where there are many, tokens where
+/// many begin, single events where many end badly. So each level takes its part of all of them: half
+/// of the looks and three quarters of the tokens of the level before.
 const fn spared(level: u8) -> Spared {
     Spared {
-        least_level: match level {
-            0 => 0,
-            1 => 2,
-            _ => 4,
-        },
-        events: level >= 3,
+        least_level: 2 * level,
+        events: level >= 2,
         translations: level >= 4,
-        looks: if level >= MOST { 6 } else { 1 },
+        looks: 1 << level,
     }
 }
 
@@ -191,11 +198,15 @@ const fn spared(level: u8) -> Spared {
 pub const fn words(level: u8) -> &'static str {
     match level {
         0 => "nothing is left out",
-        1 => "at most one token in 4 is kept",
-        2 => "at most one token in 16 is kept",
-        3 => "and abnormal connections are only counted",
-        4 => "and translations are not followed",
-        _ => "and open connections are looked at in every sixth interval",
+        1 => "one token in 4, open connections every 2nd interval",
+        2 => "one token in 16, open connections every 4th interval, no single events",
+        3 => "one token in 64, open connections every 8th interval, no single events",
+        4 => {
+            "one token in 256, open connections every 16th interval, no single events or translations"
+        }
+        _ => {
+            "one token in 1024, open connections every 32nd interval, no single events or translations"
+        }
     }
 }
 
@@ -203,11 +214,11 @@ pub const fn words(level: u8) -> &'static str {
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     cpu_per_mille: u64,
-    rss_bytes: u64,
+    peak_bytes: u64,
 }
 
 impl Taken {
-    fn between(first: Sample, last: Sample) -> Self {
+    fn between(first: Sample, last: Sample, peak_bytes: u64) -> Self {
         let (us, ms) = (
             last.cpu_us.saturating_sub(first.cpu_us),
             last.at_ms.saturating_sub(first.at_ms).max(1),
@@ -215,7 +226,7 @@ impl Taken {
         Self {
             // Microseconds in a millisecond are thousandths.
             cpu_per_mille: us / ms,
-            rss_bytes: last.rss_bytes,
+            peak_bytes,
         }
     }
 
@@ -223,7 +234,7 @@ impl Taken {
         let cpu = budget.cpu.map(|cpu| u64::from(cpu.per_mille()));
         let memory = budget.memory.map(|memory| memory.bytes());
         cpu.is_some_and(|most| self.cpu_per_mille > most)
-            || memory.is_some_and(|most| self.rss_bytes > most)
+            || memory.is_some_and(|most| self.peak_bytes > most)
     }
 
     fn is_below(self, budget: &Budget) -> bool {
@@ -231,7 +242,7 @@ impl Taken {
         let memory = budget.memory.map(|memory| memory.bytes());
         let part = |most: u64, percent: u64| most / 100 * percent + most % 100 * percent / 100;
         cpu.is_none_or(|most| self.cpu_per_mille <= part(most, CPU_BELOW))
-            && memory.is_none_or(|most| self.rss_bytes <= part(most, MEMORY_BELOW))
+            && memory.is_none_or(|most| self.peak_bytes <= part(most, MEMORY_BELOW))
     }
 
     fn words(self, budget: &Budget) -> String {
@@ -241,7 +252,7 @@ impl Taken {
             words.push(format!("CPU {whole}.{tenth}% of {cpu}"));
         }
         if let Some(memory) = budget.memory {
-            words.push(format!("memory {} KiB of {memory}", self.rss_bytes >> 10));
+            words.push(format!("memory {} KiB of {memory}", self.peak_bytes >> 10));
         }
         words.join(", ")
     }
@@ -249,7 +260,7 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::{Governor, MOST, Sample};
+    use super::{Governor, MOST, Sample, spared};
     use crate::config::{Budget, ByteSize};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -279,7 +290,7 @@ mod tests {
             let (per_mille, mib) = load(second, governor.level());
             sample.at_ms += 1_000;
             sample.cpu_us += per_mille * 1_000;
-            sample.rss_bytes = mib * MIB;
+            sample.peak_bytes = mib * MIB;
             if let Some(change) = governor.observe(sample) {
                 assert_eq!(change.from.abs_diff(change.to), 1);
                 assert_eq!(change.to, governor.level());
@@ -304,10 +315,49 @@ mod tests {
             assert_eq!(name, "governor");
             assert!(said.starts_with("5 of 5: "), "{said}");
         }
-        let mut tokens = governor();
-        run(&mut tokens, 8, |_, _| (200, 20));
-        let spared = tokens.spared();
-        assert!(spared.least_level > 0 && !spared.events && !spared.translations);
+        let mut first = governor();
+        run(&mut first, 8, |_, _| (200, 20));
+        let spared = first.spared();
+        assert!(spared.least_level > 0 && spared.looks > 1);
+        assert!(!spared.events && !spared.translations);
+    }
+
+    #[test]
+    fn each_level_takes_its_part_of_everything() {
+        for (less, more) in (0..MOST).zip(1..=MOST).map(|(a, b)| (spared(a), spared(b))) {
+            assert_eq!(more.looks, 2 * less.looks);
+            assert_eq!(more.least_level, less.least_level + 2);
+            assert!(more.events >= less.events && more.translations >= less.translations);
+        }
+    }
+
+    #[test]
+    fn a_peak_between_two_samples_counts_as_long_as_the_window_has_it() {
+        let mut governor = governor();
+        // 10 MiB at each look, 300 in between, once in the fourth second.
+        let changes = run(&mut governor, 30, |second, _| match second {
+            3 => (10, 300),
+            _ => (10, 10),
+        });
+        assert_eq!(changes.first().map(|(_, level)| *level), Some(1));
+        // One that comes so soon after another that it is left out itself.
+        let mut near = self::governor();
+        let mut at_ms = 0;
+        let mut look = |step_ms: u64, mib: u64| {
+            at_ms += step_ms;
+            let peak_bytes = mib * MIB;
+            near.observe(Sample {
+                at_ms,
+                cpu_us: 0,
+                peak_bytes,
+            })
+        };
+        for _ in 0..4 {
+            look(1_000, 10);
+        }
+        look(1, 300);
+        look(1_000, 10);
+        assert!(look(1_000, 10).is_some(), "the peak was forgotten");
     }
 
     #[test]
@@ -375,7 +425,7 @@ mod tests {
             let mut governor = governor();
             run(&mut governor, 8, |_, _| (200, 20));
             prop_assert_eq!(governor.level(), 1);
-            let mut sample = Sample { at_ms: 8_000, cpu_us: 8 * 200_000, rss_bytes: 20 * MIB };
+            let mut sample = Sample { at_ms: 8_000, cpu_us: 8 * 200_000, peak_bytes: 20 * MIB };
             for load in loads {
                 // The window still holds some of the time before.
                 sample.at_ms += WINDOW_MS + 1_000;
@@ -394,7 +444,7 @@ mod tests {
                 governor.observe(Sample {
                     at_ms: at.into(),
                     cpu_us: cpu.into(),
-                    rss_bytes: rss.into(),
+                    peak_bytes: rss.into(),
                 });
             }
             prop_assert!(governor.level() <= MOST);

@@ -1,19 +1,24 @@
 //! What the kernel side counted and knows, read for reports: counters, negative cache, snapshot.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::net::Ipv6Addr;
 
 use anyhow::{Context, Result};
 use bpf::abi;
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::{Iter, MapCore, MapFlags, MapHandle};
 use zerocopy::{FromBytes, IntoBytes as _};
 
 use crate::event::{self, Connection, RECORD_BYTES};
-use crate::loader::{Loaded, read_iterator};
+use crate::loader::Loaded;
 use crate::metrics::{Counter, Metrics};
 
 /// A table is walked through at most this often for one snapshot.
 const WALKS: usize = 4;
+/// Connections of a snapshot in memory at a time.
+const PART: usize = 1024;
+/// The same in bytes, a whole number of records.
+pub const PART_BYTES: usize = PART * RECORD_BYTES;
 /// Paths named in one report; the rest is given as a number.
 const PATHS_SHOWN: usize = 64;
 
@@ -149,17 +154,46 @@ fn of_clones(metrics: &Metrics) -> [(u32, &Counter); 11] {
     ]
 }
 
-/// Every connection that is open now.
-///
-/// # Errors
-/// The kernel refuses to run the iterator.
-pub fn snapshot(loaded: &Loaded) -> Result<Option<(Vec<Connection>, u64)>> {
-    let Some(link) = &loaded.live else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    read_iterator(link, &mut bytes).context("take a snapshot of the connections")?;
-    Ok(Some(decode_all(&bytes)))
+/// Every connection that is open now, some at a time: all of them together would be most of the
+/// agent's memory.
+#[derive(Debug)]
+pub struct Snapshot<R = Iter> {
+    records: R,
+    bytes: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Begins one; `None` where there is no iterator.
+    ///
+    /// # Errors
+    /// The kernel refuses to run the iterator.
+    pub fn begin(loaded: &Loaded) -> Result<Option<Self>> {
+        let begin = |link| Iter::new(link).context("begin a snapshot of the connections");
+        let records = loaded.live.as_ref().map(begin).transpose()?;
+        Ok(records.map(Self::of))
+    }
+}
+
+impl<R: Read> Snapshot<R> {
+    fn of(records: R) -> Self {
+        Self {
+            records,
+            bytes: Vec::with_capacity(PART_BYTES),
+        }
+    }
+
+    /// The next ones, and how many were not valid; `None` at the end.
+    ///
+    /// # Errors
+    /// The kernel ends the iterator early: it did not show all.
+    pub fn take(&mut self) -> Result<Option<(Vec<Connection>, u64)>> {
+        self.bytes.clear();
+        (&mut self.records)
+            .take(PART_BYTES as u64)
+            .read_to_end(&mut self.bytes)
+            .context("take a snapshot of the connections")?;
+        Ok((!self.bytes.is_empty()).then(|| decode_all(&self.bytes)))
+    }
 }
 
 /// The table of connections, entry by entry, for kernels without iterators.
@@ -258,6 +292,29 @@ fn describe(key: &abi::wb_path_key, path: &abi::wb_path, now_ns: u64) -> (String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Gives as little at a time as a kernel may.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let most = into.len().min(1000);
+            self.0.read(&mut into[..most])
+        }
+    }
+
+    #[test]
+    fn a_snapshot_comes_in_parts_of_whole_records_however_it_is_read() {
+        let all = vec![0; (2 * PART + 5) * RECORD_BYTES];
+        let mut snapshot = Snapshot::of(Slow(&all));
+        let mut parts = Vec::new();
+        while let Some((events, invalid)) = snapshot.take().unwrap() {
+            // Zeros are no record; torn ones would be more.
+            parts.push(events.len() as u64 + invalid);
+        }
+        let whole = PART as u64;
+        assert_eq!(parts, [whole, whole, 5]);
+    }
 
     #[test]
     fn a_torn_record_at_the_end_is_counted() {

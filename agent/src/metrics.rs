@@ -181,6 +181,8 @@ counters! {
     agent_cpu_ms_total,
     /// Resident memory of the agent now.
     agent_rss_bytes,
+    /// The most memory that was resident in the last interval.
+    agent_rss_peak_bytes,
     /// How much is left out now to stay within the budget, 0 to 5.
     governor_level,
     /// Times that less was measured from then on.

@@ -62,6 +62,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     if let Err(error) = loader::clean_probes() {
         ::log::debug!(error = format!("{error:#}").as_str(); "probes not looked for");
     }
+    let meter = Meter::open().or_exit(Exit::Jail)?;
     let entered = jail::enter(&plan, &config)
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
@@ -78,7 +79,6 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let observer = observe(&mut plan, &facts, &config);
     let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
-    let meter = Meter::open().or_exit(Exit::Jail)?;
     fault::at("sockets.opened");
     let jailed = confine(entered, &plan, || use_log_file(&config, &output))?;
     fault::at("agent.confined");

@@ -54,8 +54,11 @@ impl EventLoop {
         })
     }
 
-    pub(super) fn report_aggregate(&self) {
+    pub(super) fn report_aggregate(&mut self) {
         let metrics = &self.parts.metrics;
+        metrics
+            .agent_rss_peak_bytes
+            .set(std::mem::take(&mut self.peak_bytes));
         metrics.log_dropped_total.set(self.parts.log.dropped());
         let losses = self.connections.losses();
         let (connections, edges) = self.connections.sizes();

@@ -4,7 +4,9 @@ use anyhow::Result;
 use log::warn;
 
 use super::{EventLoop, now};
-use crate::kernel::{self, Counters};
+use crate::aggregate::Now;
+use crate::event::Connection;
+use crate::kernel::{self, Counters, Snapshot};
 use crate::observe::Lister;
 
 impl EventLoop {
@@ -14,37 +16,18 @@ impl EventLoop {
             return Ok(());
         };
         let before = Counters::read(&loaded.maps.counters)?;
-        let read = match &mut self.parts.lister {
-            Some(lister) => match kernel::entries(&loaded.maps.connections) {
-                Ok(entries) => {
-                    let found = entries.len() as u64;
-                    Ok(Some((lister.snapshot(&entries, now()), found)))
-                }
-                Err(error) => Err(error),
-            },
-            None => kernel::snapshot(loaded).map(|read| {
-                read.map(|(events, invalid)| {
-                    self.parts.metrics.record_dropped_invalid_total.add(invalid);
-                    let found = events.len() as u64;
-                    (events, found)
-                })
-            }),
-        };
-        let (events, found) = match read {
-            Ok(Some(read)) => read,
+        let found = match self.look() {
+            Ok(Some(found)) => found,
             Ok(None) => return Ok(()),
             Err(error) => {
                 warn!(error = format!("{error:#}").as_str(); "no snapshot in this interval");
                 return Ok(());
             }
         };
+        let Some(loaded) = &self.parts.loaded else {
+            return Ok(());
+        };
         let after = Counters::read(&loaded.maps.counters)?;
-        self.parts
-            .metrics
-            .record_snapshot_total
-            .add(events.len() as u64);
-        let now = now();
-        self.fold_all(&events, now);
         self.drain_records()?;
         // What a list lacks that is not whole may still be open.
         if self.parts.lister.as_ref().is_none_or(Lister::is_whole) {
@@ -60,5 +43,35 @@ impl EventLoop {
             .kernel_connections_dropped_evicted_total
             .set(self.evicted);
         Ok(())
+    }
+
+    /// Folds what is open; gives how many entries the programs' table has, if it can be looked at.
+    fn look(&mut self) -> Result<Option<u64>> {
+        let Some(loaded) = &self.parts.loaded else {
+            return Ok(None);
+        };
+        if let Some(lister) = &mut self.parts.lister {
+            let entries = kernel::entries(&loaded.maps.connections)?;
+            let now = now();
+            let events = lister.snapshot(&entries, now);
+            self.fold_open(&events, now);
+            return Ok(Some(entries.len() as u64));
+        }
+        let Some(mut snapshot) = Snapshot::begin(loaded)? else {
+            return Ok(None);
+        };
+        let mut found = 0;
+        while let Some((events, invalid)) = snapshot.take()? {
+            found += events.len() as u64;
+            self.parts.metrics.record_dropped_invalid_total.add(invalid);
+            self.fold_open(&events, now());
+        }
+        Ok(Some(found))
+    }
+
+    fn fold_open(&mut self, events: &[Connection], now: Now) {
+        let read = &self.parts.metrics.record_snapshot_total;
+        read.add(events.len() as u64);
+        self.fold_all(events, now);
     }
 }

@@ -7,7 +7,7 @@ use crate::aggregate::Now;
 use crate::aggregate::connection::Connections;
 use crate::event::Connection;
 use crate::kernel;
-use crate::observe;
+use crate::observe::{self, Lister};
 use crate::process::Observed;
 
 impl EventLoop {
@@ -99,17 +99,17 @@ impl EventLoop {
         let Some(loaded) = &mut self.parts.loaded else {
             return;
         };
-        let (mut events, invalid) = kernel::decode_all(&std::mem::take(&mut loaded.adopted));
+        let adopted = std::mem::take(&mut loaded.adopted);
+        let listed = self.parts.lister.as_mut().map(Lister::take_adopted);
         let now = now();
-        if let Some(lister) = &mut self.parts.lister {
-            events.extend(lister.take_adopted());
+        // Some at a time: all of them together would be most of the agent's memory.
+        let parts = adopted.chunks(kernel::PART_BYTES).map(kernel::decode_all);
+        for (events, invalid) in parts.chain(listed.map(|events| (events, 0))) {
+            let metrics = &self.parts.metrics;
+            metrics.record_dropped_invalid_total.add(invalid);
+            metrics.record_adopted_total.add(events.len() as u64);
+            self.fold_all(&events, now);
         }
-        self.parts.metrics.record_dropped_invalid_total.add(invalid);
-        self.parts
-            .metrics
-            .record_adopted_total
-            .add(events.len() as u64);
-        self.fold_all(&events, now);
     }
 }
 

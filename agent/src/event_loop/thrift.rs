@@ -8,7 +8,7 @@ use super::EventLoop;
 use crate::governor;
 
 /// A flood wakes the loop far more often than this.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl EventLoop {
     /// Looks at what the agent takes; a step goes out with the host row of the next report.
@@ -17,8 +17,8 @@ impl EventLoop {
             return;
         }
         self.governed_at = now;
-        let sample = match self.parts.meter.read() {
-            Ok(sample) => sample,
+        let (sample, resident) = match self.parts.meter.read() {
+            Ok(read) => read,
             Err(error) => {
                 warn!(error = format!("{error:#}").as_str(); "what the agent takes is not known");
                 return;
@@ -26,7 +26,8 @@ impl EventLoop {
         };
         let metrics = &self.parts.metrics;
         metrics.agent_cpu_ms_total.set(sample.cpu_us / 1_000);
-        metrics.agent_rss_bytes.set(sample.rss_bytes);
+        metrics.agent_rss_bytes.set(resident);
+        self.peak_bytes = self.peak_bytes.max(sample.peak_bytes);
         let Some(change) = self.parts.governor.observe(sample) else {
             return;
         };
