@@ -1,6 +1,6 @@
 //! Nothing is lost without being counted: sums over every stage, under faults.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -38,6 +38,18 @@ pub(crate) const CASES: &[Case] = &[
             let perf = tiny.with("agent.transport", "'perf'")?;
             flood(lab, &Settings::default(), &perf)
         },
+    },
+    Case {
+        name: "loss::a_stall_of_seconds_loses_nothing_that_no_counter_shows",
+        needs: &[],
+        alone: true,
+        run: |lab| stall(lab, "auto"),
+    },
+    Case {
+        name: "loss::a_stall_of_seconds_with_copies_loses_nothing_that_no_counter_shows",
+        needs: &[],
+        alone: true,
+        run: |lab| stall(lab, "tc-clone"),
     },
     Case {
         name: "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
@@ -107,6 +119,64 @@ pub(crate) fn flood(lab: &Lab, settings: &Settings, tiny: &Settings) -> Result<(
         );
         records_balance(status)
     })
+}
+
+/// An agent that stands still for longer than its ring lasts.
+fn stall(lab: &Lab, mode: &str) -> Result<()> {
+    const STALL: Duration = Duration::from_secs(6);
+    let scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
+    let client = &scene.site.clients[0];
+    let settings = Settings::default()
+        .with("option.mode", &format!("'{mode}'"))?
+        .with("limits.ring_bytes", "'512KiB'")?
+        .with("service", &rule(SHOP))?;
+    let mut agent = Agent::start_on(lab, client, Some(&scene.collector), &settings)?;
+    let target = scene.site.target(Family::V4);
+    let mut opened = 0;
+    let mut open = |count: u64| -> Result<()> {
+        let options = ["--count", &count.to_string(), "--parallel", "4"];
+        // No TIME_WAIT, or there would be no ports left.
+        let seen = client.connect(target, &[&options[..], &["--end", "reset"]].concat())?;
+        let failed = seen.iter().find(|one| !one.error.is_empty());
+        ensure!(failed.is_none(), "{failed:?}");
+        opened += count;
+        Ok(())
+    };
+    // Some on both sides of the stall, so that it begins and ends in the midst of work.
+    open(200)?;
+    agent.running()?.signal(Signal::SIGSTOP)?;
+    let begun = Instant::now();
+    while begun.elapsed() < STALL {
+        open(1000)?;
+    }
+    agent.running()?.signal(Signal::SIGCONT)?;
+    open(200)?;
+    wait_status(&agent, |status| {
+        agent.flush()?;
+        records_balance(status)?;
+        // Each connection is one record, at its end.
+        let attempted = status.counter("kernel_records_attempted_total")?;
+        ensure!(attempted == opened, "{attempted} attempted of {opened}");
+        batches_balance(status)
+    })?;
+    let status = agent.status()?;
+    let dropped = status.counter("kernel_records_dropped_total")?;
+    ensure!(dropped > 0, "nothing was dropped, so nothing was proven");
+    // What a look at the open ones found is opened already when its end is dropped.
+    let seen_open = status.counter("aggregate_connections_dropped_lost_total")?;
+    agent.stop()?;
+    let total = scene.collector.topology()?;
+    let edges = total.unjoined.iter();
+    let mut told = 0;
+    for edge in edges.filter(|edge| edge.server_endpoint == target.to_string()) {
+        told += edge.client_side()?.opened;
+    }
+    ensure!(
+        told + dropped == opened + seen_open,
+        "{opened} connections: {told} told, {dropped} dropped, {seen_open} of them seen open"
+    );
+    Ok(())
 }
 
 /// Makes one batch of many rows: each reset connection is an event and a sighting of its own.

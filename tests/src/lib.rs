@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod demo;
+pub mod governed;
 pub mod lab;
 pub mod load;
 pub mod program;

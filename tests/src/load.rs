@@ -40,7 +40,12 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// Runs the load with the process's own arguments and prints the figures.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = run(&Arguments::parse()).and_then(|figures| {
+    print(run(&Arguments::parse()))
+}
+
+/// Prints figures, or why there are none.
+pub(crate) fn print(figures: Result<Vec<String>>) -> ExitCode {
+    let done = figures.and_then(|figures| {
         let mut out = io::stdout().lock();
         for line in figures {
             writeln!(out, "{line}").context("print the figures")?;
@@ -135,7 +140,10 @@ fn per(used: Duration, count: u64) -> f64 {
 }
 
 /// Nanoseconds that all threads of an agent spent on a CPU, by the scheduler.
-fn cpu_ns(agent: &Agent) -> Result<u64> {
+///
+/// # Errors
+/// It does not run.
+pub(crate) fn cpu_ns(agent: &Agent) -> Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{}/task", agent.pid()?)).context("list threads")? {
         // A thread that just ended has no figures left.

@@ -25,15 +25,17 @@ enum Figure {
     Idle(idle::Args),
     /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
     Observe(Observe),
+    /// CPU share of an agent at each level of its governor, beside one without a budget (needs root)
+    Governor(Observe),
 }
 
-/// Options of `bench observe`.
+/// Options of figures that a program in a lab measures.
 #[derive(clap::Args)]
 struct Observe {
     /// Measure the developer's build: its figures are not those of the shipped agent
     #[arg(long)]
     debug: bool,
-    /// Passed on: --hooks, --per-second, --seconds
+    /// Passed on to the program, which knows --help
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -56,11 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "join",
         ])),
         Figure::Idle(args) => idle::run(args),
-        Figure::Observe(args) => observe(args),
+        Figure::Observe(args) => in_lab("waybill-load", args),
+        Figure::Governor(args) => in_lab("waybill-governed", args),
     }
 }
 
-fn observe(args: &Observe) -> Result<ExitCode> {
+fn in_lab(program: &str, args: &Observe) -> Result<ExitCode> {
     deps::run()?;
     let mut build = child::cargo(&[
         "build",
@@ -79,7 +82,7 @@ fn observe(args: &Observe) -> Result<ExitCode> {
     child::run(&mut build)?;
     let binaries = workspace::binaries(profile)?;
     child::become_program(
-        Command::new(binaries.join("waybill-load"))
+        Command::new(binaries.join(program))
             .args(&args.args)
             .env("WAYBILL_BIN_DIR", binaries),
     )

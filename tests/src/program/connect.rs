@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{self, Header, ServerEnd};
@@ -39,6 +40,9 @@ pub struct Arguments {
     /// Connections begun per second, at most; 0 begins them as fast as they end.
     #[arg(long, default_value_t = 0)]
     per_second: u32,
+    /// Opens all, sends nothing, says "holding" and keeps them until it is killed.
+    #[arg(long)]
+    hold: bool,
     /// Milliseconds after which connecting, reading or writing fails.
     #[arg(long, default_value_t = 20_000)]
     timeout_ms: u64,
@@ -77,6 +81,9 @@ pub struct Connected {
 /// # Errors
 /// Only when the report cannot be written; a failed connection is part of the report.
 pub fn run(arguments: &Arguments, report: &mut (impl Write + Send)) -> Result<()> {
+    if arguments.hold {
+        return hold(arguments, report);
+    }
     let report = Mutex::new(report);
     let next = AtomicU64::new(0);
     let begun = Instant::now();
@@ -112,6 +119,19 @@ pub fn run(arguments: &Arguments, report: &mut (impl Write + Send)) -> Result<()
         }
         Ok(())
     })
+}
+
+fn hold(arguments: &Arguments, report: &mut impl Write) -> Result<()> {
+    let files = arguments.count + 64;
+    setrlimit(Resource::RLIMIT_NOFILE, files, files).context("allow as many descriptors")?;
+    let timeout = Duration::from_millis(arguments.timeout_ms);
+    let open = (0..arguments.count).map(|_| open(arguments.to, timeout));
+    let _held: Vec<TcpStream> = open.collect::<io::Result<_>>().context("connect")?;
+    writeln!(report, "holding").context("write report")?;
+    report.flush().context("write report")?;
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Waits until connection `number` is due.
