@@ -92,32 +92,15 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
         .or_exit(Exit::Runtime)?;
 
-    let _log = output
-        .in_background()
-        .context("start the thread of the log")
-        .or_exit(Exit::Runtime)?;
-    let places = Places {
-        run: RUN_DIR.into(),
-        state: STATE_DIR.into(),
-    };
-    let files = Files::start(&jailed, places, Arc::clone(&metrics))
-        .context("start the thread of files")
-        .or_exit(Exit::Runtime)?;
+    let (_log, files) = in_background(&jailed, &output, &metrics).or_exit(Exit::Runtime)?;
     fault::at("threads.started");
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
         meter,
         governor: Governor::new(config.budget, config.agent.interval),
         seen: jailed.seen().clone(),
-        identities: Identities::new(
-            config.limits.processes as usize,
-            config.services.clone(),
-            facts.clocks.boottime_zero_ns,
-        ),
-        surroundings: Box::new(ProcSurroundings::new(
-            Path::new(PROC_DIR),
-            Path::new(CGROUP_DIR),
-        )),
+        identities: identities(&config, &facts),
+        surroundings: Box::new(surroundings()),
         ids: (host_id, run_id),
         absent: plan.absent,
         interval: config.agent.interval,
@@ -141,6 +124,35 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     } else {
         not_stored().or_exit(Exit::Spool)
     }
+}
+
+/// From here on nothing but these threads writes to a disk or to standard error.
+fn in_background(
+    jailed: &Jailed,
+    output: &log::Output,
+    metrics: &Arc<Metrics>,
+) -> Result<(log::Background, Files)> {
+    let lines = output
+        .in_background()
+        .context("start the thread of the log")?;
+    let places = Places {
+        run: RUN_DIR.into(),
+        state: STATE_DIR.into(),
+    };
+    let files = Files::start(jailed, places, Arc::clone(metrics));
+    Ok((lines, files.context("start the thread of files")?))
+}
+
+fn identities(config: &Config, facts: &HostFacts) -> Identities {
+    Identities::new(
+        config.limits.processes as usize,
+        config.services.clone(),
+        facts.clocks.boottime_zero_ns,
+    )
+}
+
+fn surroundings() -> ProcSurroundings {
+    ProcSurroundings::new(Path::new(PROC_DIR), Path::new(CGROUP_DIR))
 }
 
 /// Gives up what the running agent must not have, and says what is left.
@@ -267,11 +279,11 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
 fn list(plan: &mut Plan, config: &Config, loaded: Option<&Loaded>) -> Option<Lister> {
     let loaded = loaded.filter(|_| plan.lists_sockets())?;
     let opened = Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR)));
-    let adopted = opened.and_then(|mut lister| {
+    let adopted = opened.map(|mut lister| {
         lister.adopt(event_loop::now(), |netns, port, process| {
             kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
         });
-        Ok(lister)
+        lister
     });
     match adopted {
         Ok(lister) => Some(lister),

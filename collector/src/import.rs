@@ -5,7 +5,7 @@
 //! another key for the same host is refused from then on.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -124,8 +124,21 @@ pub fn import(
     }
     let text = Receipt::new(host, arrived).text();
     let file = &imported.receipt;
-    std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+    write(file, &text).with_context(|| format!("write {}", file.display()))?;
     Ok(imported)
+}
+
+/// Whole or not at all, also when the power goes: an agent deletes what a receipt names.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let fresh = file.with_extension("new");
+    let mut writing = File::create(&fresh)?;
+    writing.write_all(text.as_bytes())?;
+    writing.sync_all()?;
+    std::fs::rename(&fresh, file)?;
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Imported {

@@ -131,7 +131,9 @@ fn devices(lab: &Lab) -> Result<()> {
         let news = scope.spawn(|| change_devices(client, &flooding));
         let signals = scope.spawn(|| {
             // Sent again before the last one was answered; it may be gone already.
-            while flooding.load(Ordering::Relaxed) && kill(process, Signal::SIGUSR1).is_ok() {}
+            while flooding.load(Ordering::Relaxed) && kill(process, Signal::SIGUSR1).is_ok() {
+                std::hint::spin_loop();
+            }
         });
         let outcome = intervals(&agent, 20).and_then(|()| {
             let status = agent.status()?;

@@ -74,7 +74,9 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {
         Ok(TcpListener::bind(("0.0.0.0", HELD_PORT))?)
     })?;
     // Ends with the process.
-    std::thread::spawn(move || listener.incoming().flatten().collect::<Vec<_>>());
+    std::thread::Builder::new()
+        .name("held".into())
+        .spawn(move || listener.incoming().flatten().collect::<Vec<_>>())?;
     let budget = Settings::default()
         .with("agent.interval", &format!("'{}ms'", INTERVAL.as_millis()))?
         .with("limits.connections", "65536")?;
@@ -136,7 +138,7 @@ fn levels(agent: &Agent, shares: &mut Shares) -> Result<Vec<Duration>> {
         let begun = Instant::now();
         let before = cpu_ns(agent)?;
         wait_for(PATIENCE, "the next level", || {
-            let now = agent.status()?.counter("governor_level")? as usize;
+            let now = usize::try_from(agent.status()?.counter("governor_level")?)?;
             let over = match level {
                 MOST => begun.elapsed() >= LAST || now < MOST,
                 _ => now > level,
