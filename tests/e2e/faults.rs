@@ -72,6 +72,10 @@ pub(crate) const CASES: &[Case] = &[
         lab,
         "clock-14400@4000"
     )),
+    fault!(
+        "a_clock_before_1970_ends_nothing_and_nothing_is_uploaded_by_it",
+        before_1970
+    ),
 ];
 
 /// Those of `agent/src/fault.rs`: a test there holds them to be all.
@@ -461,5 +465,39 @@ fn jump(lab: &Lab, fault: &str) -> Result<()> {
     })?;
     agent.stop()?;
     before.wait_same(lab, &[&host])?;
+    wait_no_orphans()
+}
+
+/// It stands there from the beginning, as on a board without a battery; or falls there later.
+fn before_1970(lab: &Lab) -> Result<()> {
+    let collector = Collector::start_in(lab)?;
+    for (name, fault) in [
+        ("always", "clock-4000000000@0"),
+        ("later", "clock-4000000000@4000"),
+    ] {
+        let host = lab.host(name)?;
+        let mut agent = prepare(lab, &host, Some(&collector), &Settings::default())?;
+        agent.suffer(Some(fault));
+        agent.start()?;
+        wait_for(SOON, "intervals and attempts", || {
+            agent.flush()?;
+            let status = agent.status()?;
+            let (sealed, retried) = (
+                status.counter("batch_sealed_total")?,
+                status.counter("upload_retried_total")?,
+            );
+            ensure!(
+                retried > 0 && sealed > 5,
+                "{sealed} sealed, {retried} retried"
+            );
+            let said = agent.running()?.errors()?;
+            ensure!(said.contains("before 1970"), "{said}");
+            ensure!(!said.contains("panicked"), "{said}");
+            Ok(())
+        })?;
+        agent.stop()?;
+        let said = agent.ask_json(&["spool", "stat"])?;
+        ensure!(said["batches"].as_u64() > Some(0), "{said}");
+    }
     wait_no_orphans()
 }

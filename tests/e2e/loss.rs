@@ -1,16 +1,19 @@
 //! Nothing is lost without being counted: sums over every stage, under faults.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use rusqlite::{Connection, OpenFlags};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
 use tests::lab::balance::{batches_balance, records_balance};
 use tests::lab::collector::Collector;
+use tests::lab::netns;
 use tests::lab::programs;
-use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
+use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::{wait_for, wait_until};
 
 use crate::case::{Case, SOON};
@@ -50,6 +53,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: true,
         run: |lab| stall(lab, "tc-clone"),
+    },
+    Case {
+        name: "loss::open_connections_beyond_the_kernels_table_are_counted_and_so_are_their_ends",
+        needs: &[],
+        alone: false,
+        run: beyond,
     },
     Case {
         name: "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
@@ -177,6 +186,55 @@ fn stall(lab: &Lab, mode: &str) -> Result<()> {
         "{opened} connections: {told} told, {dropped} dropped, {seen_open} of them seen open"
     );
     Ok(())
+}
+
+/// More open connections than the kernel's table has places.
+fn beyond(lab: &Lab) -> Result<()> {
+    const OPEN: u64 = 3_000;
+    const PLACES: u64 = 1_024;
+    const PORT: u16 = 9000;
+    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let (client, backend) = (&site.clients[0], &site.backends[0]);
+    setrlimit(Resource::RLIMIT_NOFILE, 2 * OPEN, 2 * OPEN)?;
+    let listener = netns::inside(backend.netns(), || {
+        Ok(TcpListener::bind(("0.0.0.0", PORT))?)
+    })?;
+    let held = std::thread::Builder::new()
+        .name("held".into())
+        .spawn(move || {
+            let accepted = listener.incoming().flatten();
+            accepted.take(3_000).collect::<Vec<_>>()
+        })?;
+    let settings = Settings::default().with("limits.connections", &PLACES.to_string())?;
+    let mut agent = Agent::start_on(lab, client, None, &settings)?;
+    let target = SocketAddr::new(site.target(Family::V4).ip(), PORT);
+    let mut holding = client.start_connect(target, &["--count", &OPEN.to_string(), "--hold"])?;
+    holding.wait_for_output("holding", SOON)?;
+    let evicted = wait_until(SETTLE, "evicted connections", || {
+        agent.flush()?;
+        let status = agent.status()?;
+        let inserted = status.counter("kernel_connections_inserted_total")?;
+        ensure!(inserted <= OPEN, "{inserted} entered of {OPEN}");
+        let evicted = status.counter("kernel_connections_dropped_evicted_total")?;
+        // The kernel may make room for some at a time, and keep it.
+        Ok((inserted == OPEN && evicted >= OPEN - PLACES).then_some(evicted))
+    })?;
+    ensure!(evicted < OPEN, "all {evicted} evicted");
+    holding.kill()?;
+    drop(held.join());
+    wait_status(&agent, |status| {
+        agent.flush()?;
+        records_balance(status)?;
+        let attempted = status.counter("kernel_records_attempted_total")?;
+        ensure!(attempted == OPEN, "{attempted} ends of {OPEN} connections");
+        let late = status.counter("kernel_connections_late_total")?;
+        ensure!(
+            late >= evicted,
+            "{late} entered at their end, {evicted} evicted"
+        );
+        Ok(())
+    })?;
+    agent.stop()
 }
 
 /// Makes one batch of many rows: each reset connection is an event and a sighting of its own.
