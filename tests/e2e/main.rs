@@ -32,6 +32,7 @@ mod orders;
 mod packages;
 mod pressure;
 mod residue;
+mod rough;
 mod scene;
 mod service;
 mod shapes;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         export::CASES,
         orders::CASES,
         residue::CASES,
+        rough::CASES,
         jail::CASES,
         faults::CASES,
         governor::CASES,
