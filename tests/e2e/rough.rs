@@ -31,19 +31,28 @@ pub(crate) const CASES: &[Case] = &[
         name: "rough::loss_and_reordering_switch_no_path_off",
         needs: &[],
         alone: true,
-        run: |lab| rough(lab, "sockops", &[SPEAKS_SECOND, SPEAKS_FIRST]),
+        run: |lab| rough(lab, &mode("sockops")?, &[SPEAKS_SECOND, SPEAKS_FIRST]),
     },
     Case {
         name: "rough::loss_and_reordering_switch_no_path_off_where_filters_copy",
         needs: &[],
         alone: true,
-        run: |lab| rough(lab, CLONE, &[SPEAKS_SECOND, SPEAKS_FIRST]),
+        run: |lab| rough(lab, &mode(CLONE)?, &[SPEAKS_SECOND, SPEAKS_FIRST]),
+    },
+    Case {
+        name: "rough::loss_switches_no_path_off_where_first_data_carries_the_option",
+        needs: &[],
+        alone: true,
+        run: |lab| {
+            let on_data = mode("sockops")?.with("option.on_data", "true")?;
+            rough(lab, &on_data, &[SPEAKS_SECOND])
+        },
     },
     Case {
         name: "rough::loss_with_syncookies_switches_no_path_off",
         needs: &[],
         alone: true,
-        run: |lab| rough(lab, "sockops", &[BY_COOKIE]),
+        run: |lab| rough(lab, &mode("sockops")?, &[BY_COOKIE]),
     },
     Case {
         name: "rough::loss_with_deferred_accept_switches_no_path_off",
@@ -192,11 +201,10 @@ fn enough(what: &str, tokens: u64, tally: &Tally) -> Result<()> {
     Ok(())
 }
 
-fn rough(lab: &Lab, how: &str, services: &[Service]) -> Result<()> {
+fn rough(lab: &Lab, settings: &Settings, services: &[Service]) -> Result<()> {
     let mut scene = Scene::bare(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
     let bridge = scene.site.bridge(lab, 0, &WIRE)?;
-    let settings = mode(how)?;
-    scene.start_with(&settings, &settings)?;
+    scene.start_with(settings, settings)?;
     let (client, backend) = (
         scene.site.clients[0].clone(),
         scene.site.backends[0].clone(),
@@ -242,7 +250,7 @@ fn rough(lab: &Lab, how: &str, services: &[Service]) -> Result<()> {
     let signs = sum(&scene, "option_path_failures_total")?;
     let read = sum(&scene, "option_read_total")?;
     let tally = bridge.stop()?;
-    writeln!(std::io::stderr(), "rough: {how}: {signs} signs of loss").ok();
+    writeln!(std::io::stderr(), "rough: {signs} signs of loss").ok();
     enough("read", read, &tally)?;
     enough("joined", tokens, &tally)
 }
