@@ -105,8 +105,10 @@ static __always_inline void path_switch_off(struct wb_path *path, u64 now, struc
 	path->times_off = exponent + 1;
 	path->off_until_ns = now + (cfg->path_backoff_ns << exponent);
 	path->aged_ns = path->off_until_ns;
-	path->lost = WB_PATH_TRIAL;
-	path->stripped = WB_PATH_TRIAL;
+	if (path->lost >= WB_PATH_OFF)
+		path->lost = WB_PATH_TRIAL;
+	if (path->stripped >= WB_PATH_OFF)
+		path->stripped = WB_PATH_TRIAL;
 	path->control_passed = 0;
 }
 
