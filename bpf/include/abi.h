@@ -278,7 +278,7 @@ struct wb_config {
 	wb_u8 option_write; /* 0 = read only */
 	wb_u8 option_on_data;
 	wb_u8 option_answer;
-	wb_u8 keep_cb_flags; /* another sock_ops program is attached: never clear a flag */
+	wb_u8 keep_cb_flags; /* another sock_ops program may be attached: never clear a flag */
 	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
 	wb_u8 tell_unknown; /* report ends of connections that are not in the table */
 	wb_u8 reserved[3];
@@ -293,6 +293,12 @@ struct wb_filling {
 	wb_u64 entries; /* entered less deleted: never fewer than there are */
 	wb_u32 was_near; /* 1 once wb_config.late_below was reached */
 	wb_u32 reserved;
+};
+
+/* A sockops program of the host, as the iterator over programs shows it. */
+struct wb_neighbour {
+	wb_u32 id;
+	wb_u8 name[16]; /* ends with 0 where it is shorter */
 };
 
 /* wb_config.clone */
