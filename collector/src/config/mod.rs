@@ -159,7 +159,7 @@ impl Limits {
 /// # Errors
 /// The first mistake found.
 pub fn load(file: &Path) -> Result<Config, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::Unreadable {
+    let text = crate::files::text(file).map_err(|source| Error::Unreadable {
         file: file.to_owned(),
         source,
     })?;
