@@ -39,6 +39,7 @@ use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Surroundings};
 use crate::records::Records;
 use crate::spool;
+use crate::status::{Keeper, Kept};
 
 pub use signals::Signals;
 
@@ -46,10 +47,8 @@ const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const DEVICES: Token = Token(2);
 const ORDERS: Token = Token(3);
-/// A burst of news about devices is answered once.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
-/// Filters are looked for this often although no device changed: somebody may have removed them.
-const FILTERS_EVERY: Duration = Duration::from_secs(30);
+/// Connection tracking is listened to this often.
+const NEWS_PAUSE: Duration = Duration::from_millis(200);
 /// The ring is looked at this often although it wakes nobody while it is nearly empty.
 const TICK: Duration = Duration::from_secs(1);
 /// The host row is sent at least this often.
@@ -93,6 +92,10 @@ pub struct Parts {
     pub host: HostRow,
     /// What confines the agent.
     pub seen: Seen,
+    /// What is left to it.
+    pub kept: Kept,
+    /// The process that keeps the packet filters.
+    pub keeper: Option<Keeper>,
     /// What the agent takes, and what it leaves out to take less.
     pub meter: Meter,
     /// Its budget.
@@ -125,9 +128,6 @@ struct EventLoop {
     host_row_at: Option<Instant>,
     host_row_said: Vec<(String, String)>,
     beat_at: Instant,
-    followed_at: Instant,
-    checked_at: Instant,
-    devices_changed: bool,
     /// A source has more than its budget.
     more: bool,
     intervals: u32,
@@ -155,9 +155,6 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         host_row_at: None,
         host_row_said: Vec::new(),
         beat_at: Instant::now(),
-        followed_at: Instant::now(),
-        checked_at: Instant::now(),
-        devices_changed: false,
         more: false,
         intervals: 0,
         governed_at: Instant::now(),
@@ -165,7 +162,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         batches_lost: 0,
         parts,
     };
-    event_loop.tend_filters();
+    event_loop.tend_filters()?;
     event_loop.obey();
     event_loop.adopt();
     // The first report goes out at once: an operator sees the host before its first interval.
@@ -209,7 +206,7 @@ impl EventLoop {
             .as_ref()
             .and_then(|all| all.filters.as_ref());
         if let Some(filters) = filters {
-            register(filters.news_fd().as_raw_fd(), DEVICES)?;
+            register(filters.fd().as_raw_fd(), DEVICES)?;
         }
         let mut events = Events::with_capacity(8);
         loop {
@@ -225,12 +222,11 @@ impl EventLoop {
 
     /// How long the next turn can wait, if nothing wakes the loop.
     fn patience(&self) -> Duration {
-        let most = match (self.devices_changed, &self.parts.observer) {
+        let most = match &self.parts.observer {
             _ if self.more => Duration::ZERO,
-            (true, _) => FOLLOW_PAUSE,
-            (false, Some(_)) => observe::TICK,
-            (false, None) if self.parts.gateway.is_some() => FOLLOW_PAUSE,
-            (false, None) => TICK,
+            Some(_) => observe::TICK,
+            None if self.parts.gateway.is_some() => NEWS_PAUSE,
+            None => TICK,
         };
         let left = self.next_close.saturating_duration_since(Instant::now());
         left.min(most)
@@ -240,7 +236,7 @@ impl EventLoop {
     fn turn(&mut self) -> Result<bool> {
         self.parts.notifier.alive(Instant::now());
         self.more = self.take_records()? | self.observe()? | self.listen_to_conntrack();
-        self.more |= self.tend_filters();
+        self.tend_filters()?;
         self.obey();
         self.govern(Instant::now());
         let flush = self.parts.signals.wants_flush()?;
@@ -264,38 +260,29 @@ impl EventLoop {
         }
     }
 
-    /// Packet filters: the sign of life without which they sleep, and devices that come and go. True
-    /// when there is more news of them.
-    fn tend_filters(&mut self) -> bool {
+    /// Packet filters: the sign of life without which they sleep, and what their keeper says.
+    fn tend_filters(&mut self) -> Result<()> {
         let Some(loaded) = &mut self.parts.loaded else {
-            return false;
+            return Ok(());
         };
         let Some(filters) = &mut loaded.filters else {
-            return false;
+            return Ok(());
         };
-        let more = filters.take_news();
-        self.devices_changed = filters.has_news();
         if self.beat_at.elapsed() >= TICK {
             self.beat_at = Instant::now();
             if let Err(error) = loader::beat(&loaded.maps.heartbeat) {
                 warn!(error = format!("{error:#}").as_str(); "no heartbeat: filters fall asleep");
             }
         }
-        let all = self.checked_at.elapsed() >= FILTERS_EVERY;
-        if all {
-            self.checked_at = Instant::now();
-        }
-        if all || (self.devices_changed && self.followed_at.elapsed() >= FOLLOW_PAUSE) {
-            self.devices_changed = false;
-            self.followed_at = Instant::now();
-            if let Err(error) = filters.follow(all) {
-                warn!(error = format!("{error:#}").as_str(); "devices not followed");
-            }
-        }
-        let (attached, refused) = filters.sizes();
-        self.parts.metrics.clone_devices.set(attached as u64);
-        self.parts.metrics.clone_devices_refused.set(refused as u64);
-        more
+        // Filters that nobody follows or removes are worth a new start, which finds them.
+        filters
+            .hear()
+            .context("hear the keeper of the packet filters")?;
+        let state = filters.state();
+        let metrics = &self.parts.metrics;
+        metrics.clone_devices.set(state.attached.into());
+        metrics.clone_devices_refused.set(state.refused.into());
+        Ok(())
     }
 
     /// Ends the interval: snapshot, counters, rows, batch, status.

@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod exit;
 pub mod export;
 pub mod fault;
+pub mod files;
 pub mod filters;
 pub mod host;
 pub mod jail;

@@ -1,11 +1,12 @@
 //! Orders on disk, so that a restart begins with the newest ones.
 
 use std::fs;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 use super::{KEY_BYTES, Reach, Signed, Stage, Standing, Taken, verify};
 
@@ -45,7 +46,7 @@ pub fn load(
 ) -> io::Result<Standing> {
     let mut standing = Standing::new(key, names.clone());
     let mut bytes = Vec::new();
-    match fs::File::open(directory.join(FILE)) {
+    match files::open_own(fs::File::options().read(true), &directory.join(FILE)) {
         Ok(file) => file.take(MAX_BYTES).read_to_end(&mut bytes)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(standing),
         Err(error) => return Err(error),
@@ -89,14 +90,5 @@ pub fn save(directory: &Path, standing: &Standing) -> io::Result<()> {
         before: standing.before.as_ref().map(|taken| taken.signed.clone()),
     };
     let text = serde_json::to_vec(&kept).map_err(io::Error::other)?;
-    let fresh = directory.join(".orders.json.new");
-    let mut file = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(&text)?;
-    drop(file);
-    fs::rename(&fresh, directory.join(FILE))
+    files::replace_own(&directory.join(FILE), &text, false)
 }

@@ -1,13 +1,15 @@
 //! Who this host and this run are: random numbers, so that they say nothing about the machine.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use crate::files;
+
 const FILE: &str = "host-id";
+/// Far above 32 digits: what is larger is damaged, and replaced if it can be read.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// 16 bytes that nobody can guess.
 pub(super) fn random_id() -> Result<[u8; 16]> {
@@ -25,7 +27,7 @@ pub(super) fn random_id() -> Result<[u8; 16]> {
 /// than no host at all.
 pub(super) fn host_id(directory: &Path) -> Result<[u8; 16]> {
     let path = directory.join(FILE);
-    match fs::read(&path) {
+    match files::read_own(&path, MAX_BYTES) {
         Ok(bytes) => match parse(&bytes) {
             Some(id) => return Ok(id),
             None => ::log::warn!(path = path.display().to_string().as_str(); "host id replaced"),
@@ -34,23 +36,11 @@ pub(super) fn host_id(directory: &Path) -> Result<[u8; 16]> {
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     }
     let id = random_id()?;
-    write(directory, &path, id).with_context(|| format!("write {}", path.display()))?;
+    let text = format!("{:032x}\n", u128::from_be_bytes(id));
+    // Complete or not at all, also when the power goes.
+    files::replace_own(&path, text.as_bytes(), true)
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(id)
-}
-
-/// Complete or not at all, also when the power goes.
-fn write(directory: &Path, path: &Path, id: [u8; 16]) -> std::io::Result<()> {
-    let fresh = directory.join(".host-id.new");
-    let mut file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    writeln!(file, "{:032x}", u128::from_be_bytes(id))?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(directory)?.sync_all()
 }
 
 fn parse(bytes: &[u8]) -> Option<[u8; 16]> {
