@@ -164,6 +164,8 @@ fn fifos(lab: &Lab) -> Result<()> {
     let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
     for (number, (file, command, code, named)) in FIFOS.into_iter().enumerate() {
         let path = agent.rootfs().join(file);
+        // What a refused start before this one has made.
+        fs::remove_file(&path).ok();
         mkfifo(&path, Mode::S_IRWXU)?;
         let mut program = host.command_beside(&lab.binaries().agent);
         program
@@ -183,6 +185,7 @@ fn fifos(lab: &Lab) -> Result<()> {
         fs::remove_file(&path)?;
     }
     // What is written anew at each start takes the place of whatever is there.
+    fs::remove_file(agent.rootfs().join(STATUS)).ok();
     mkfifo(&agent.rootfs().join(STATUS), Mode::S_IRWXU)?;
     agent.start()?;
     agent.stop()

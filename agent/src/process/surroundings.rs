@@ -270,6 +270,33 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_shows_who_made_a_user_namespace_of_his_own() {
+        let proc = Path::new("/proc");
+        let mut other = std::process::Command::new("unshare")
+            .args(["--user", "sleep", "100"])
+            .spawn()
+            .unwrap();
+        let link = |pid: u32| fs::read_link(proc.join(pid.to_string()).join("ns/user"));
+        let own = link(std::process::id()).unwrap();
+        let give_up = crate::host::clock::monotonic_ms() + 10_000;
+        // Where the host forbids it, there is none to be shown.
+        while link(other.id()).is_ok_and(|theirs| theirs == own)
+            && other.try_wait().unwrap().is_none()
+            && crate::host::clock::monotonic_ms() < give_up
+        {
+            std::thread::yield_now();
+        }
+        let made = link(other.id()).is_ok_and(|theirs| theirs != own);
+        let mut surroundings = ProcSurroundings::new(proc, Path::new("/sys/fs/cgroup"));
+        let mut vouched = |pid| surroundings.look(&observed(pid, 0, 0), 0).is_vouched;
+        let (ours, theirs) = (vouched(std::process::id()), vouched(other.id()));
+        other.kill().ok();
+        other.wait().unwrap();
+        assert!(ours);
+        assert!(!made || !theirs);
+    }
+
+    #[test]
     fn a_number_that_was_given_again_shows_nothing_of_the_new_process() {
         let host = host();
         let look = surroundings(host.path()).look(&observed(7, 4_000_000_000, 0), 0);
