@@ -19,6 +19,7 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "src/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF", "-DWB_HOOKS_KPROBE"],
     ),
+    ("neighbours.o", "src/neighbours.c", &[]),
     ("trial.o", "src/trial.c", &[]),
 ];
 

@@ -8,7 +8,6 @@ mod sources;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +16,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, ReportArgs};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::files;
 use crate::reports;
 use sources::Gathered;
 
@@ -71,8 +71,7 @@ pub fn run(args: &ReportArgs, file: &Path, out: &mut dyn Write) -> Result<(), Fa
 
 /// A new file, for its owner only.
 fn create(file: &Path) -> Result<File, Failure> {
-    let mut options = File::options();
-    let created = options.write(true).create_new(true).mode(0o600).open(file);
+    let created = files::make_own(File::options().write(true).create_new(true), file);
     let exit = match &created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Exit::Usage,
         _ => Exit::Runtime,

@@ -6,19 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::abi;
 use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::files;
 use crate::host::{self, Fact, HostFacts};
 use crate::jail::{Seen, calls};
-use crate::plan::{self, Family, Mode, Plan, Seccomp, SeccompMode, Until};
+use crate::plan::{self, Caller, Family, Mode, Plan, Until};
 use crate::reports::{self, VERSION};
 use crate::spool::{self, Stat};
 use crate::startup;
-use crate::status::{self, Status};
+use crate::status::{self, Keeper, Status};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -33,6 +35,8 @@ struct Report {
     running: Option<Status>,
     /// What confines it, as the kernel shows it now.
     confined: Option<Seen>,
+    /// The same of the process that keeps its packet filters.
+    keeper: Option<Seen>,
     spool: Option<Stat>,
     warnings: Vec<String>,
 }
@@ -44,12 +48,23 @@ struct ConfigPart {
     problems: Vec<String>,
 }
 
+/// What the jail leaves: to the running agent, or else what is planned.
 #[derive(Debug, Serialize)]
 struct JailPart {
     rootfs: PathBuf,
+    /// Whether this is of the running agent.
+    running: bool,
     capabilities: Vec<Kept>,
     mounts: Vec<Mounted>,
     seccomp: SeccompPart,
+    /// What is left to the process that keeps packet filters, where there is one.
+    keeper: Option<KeeperPart>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeeperPart {
+    capabilities: Vec<Kept>,
+    allowed: Vec<AllowedCall>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,13 +116,22 @@ fn examine(file: &Path) -> Report {
     };
     let facts = host::probe(&config);
     let plan = plan::decide(&facts, &config);
-    let running = running(&config.agent.rootfs);
+    let (running, unreadable) = match running(&config.agent.rootfs) {
+        Ok(running) => (running, None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
     let confined = running.as_ref().map(|status| Seen::of(status.pid));
     let mut warnings = warnings(&config, &problems, &facts, &plan, running.as_ref());
     warnings.extend(unconfined(running.as_ref(), confined.as_ref()));
-    let spool = spool::read_only(&reports::spool_path(&config.agent.rootfs))
-        .and_then(|reader| reader.stat())
-        .ok();
+    warnings.extend(unreadable);
+    let path = reports::spool_path(&config.agent.rootfs);
+    let spool = spool::read_only(&path).and_then(|reader| reader.stat());
+    if let (Err(error), true) = (&spool, path.symlink_metadata().is_ok()) {
+        let causes = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        let cause = causes.unwrap_or_default();
+        warnings.push(format!("the spool is not read: {error}{cause}"));
+    }
+    let spool = spool.ok();
     Report {
         version: VERSION,
         minimal_kernel: abi::minimal_kernel(),
@@ -118,7 +142,10 @@ fn examine(file: &Path) -> Report {
         },
         facts: facts.rows().into_iter().collect(),
         plan: plan.rows(),
-        jail: JailPart::of(&config, &plan),
+        jail: JailPart::of(&config, &plan, running.as_ref()),
+        keeper: running
+            .as_ref()
+            .and_then(|status| Seen::of(status.keeper.as_ref()?.pid.try_into().ok()?).ok()),
         running,
         confined: confined.and_then(Result::ok),
         spool,
@@ -157,13 +184,22 @@ fn assumed() -> Config {
 }
 
 /// The status of the agent in this root directory, if it still runs.
-fn running(rootfs: &Path) -> Option<Status> {
-    let text = std::fs::read(rootfs.join("run").join(status::FILE)).ok()?;
-    let status: Status = serde_json::from_slice(&text).ok()?;
+fn running(rootfs: &Path) -> anyhow::Result<Option<Status>> {
+    /// Far above every status: counters, and peers by the dozen.
+    const MAX_STATUS: u64 = 4 << 20;
+    let path = rootfs.join("run").join(status::FILE);
+    let text = match files::read_own(&path, MAX_STATUS) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("status not read: {}", path.display()))?,
+    };
+    let Ok(status) = serde_json::from_slice::<Status>(&text) else {
+        return Ok(None);
+    };
     let read = |name: &str| std::fs::read(format!("/proc/{}/{name}", status.pid)).ok();
     // A process that ended but was not waited for has a name still, and no command line.
-    let runs = read("comm")? == b"waybill-agent\n" && !read("cmdline")?.is_empty();
-    runs.then_some(status)
+    let named = read("comm").is_some_and(|comm| comm == b"waybill-agent\n");
+    let runs = named && read("cmdline").is_some_and(|line| !line.is_empty());
+    Ok(runs.then_some(status))
 }
 
 fn warnings(
@@ -174,6 +210,7 @@ fn warnings(
     running: Option<&Status>,
 ) -> Vec<String> {
     let mut warnings = config.warnings.clone();
+    warnings.extend(startup::shared_user(plan));
     if !problems.is_empty() {
         warnings.push(
             "the configuration is refused; this report assumes the defaults and a fleet key".into(),
@@ -239,8 +276,7 @@ fn unconfined(running: Option<&Status>, confined: Option<&anyhow::Result<Seen>>)
 }
 
 impl JailPart {
-    fn of(config: &Config, plan: &Plan) -> Self {
-        let kept = plan.jail.capabilities.iter();
+    fn of(config: &Config, plan: &Plan, running: Option<&Status>) -> Self {
         let mounts = plan.jail.mounts.iter().map(|mount| Mounted {
             target: format!("/{}", mount.target),
             source: mount.source.name(),
@@ -250,41 +286,57 @@ impl JailPart {
             },
             why: mount.why,
         });
+        // What runs may be less than what is planned: a kernel refuses in spite of the facts.
+        let said = running.and_then(|status| Some((status.kept.clone()?, status.keeper.clone())));
+        let is_running = said.is_some();
+        let planned = || {
+            (
+                status::Kept::of(&plan.jail),
+                Keeper::of(&plan.jail, Some(0)),
+            )
+        };
+        let (kept, keeper) = said.unwrap_or_else(planned);
         Self {
             rootfs: config.agent.rootfs.clone(),
-            capabilities: kept
-                .map(|(capability, why)| Kept {
-                    name: capability.to_string(),
-                    why: why.clone(),
-                })
-                .collect(),
+            running: is_running,
+            capabilities: capabilities(&kept),
             mounts: mounts.collect(),
-            seccomp: SeccompPart::of(&plan.jail.seccomp),
+            seccomp: SeccompPart {
+                mode: plan.jail.seccomp.mode.value.name(),
+                reason: plan.jail.seccomp.mode.reason.clone(),
+                allowed: allowed(&kept),
+            },
+            keeper: keeper.map(|keeper| KeeperPart {
+                capabilities: capabilities(&keeper.kept),
+                allowed: allowed(&keeper.kept),
+            }),
         }
     }
 }
 
-impl SeccompPart {
-    fn of(seccomp: &Seccomp) -> Self {
-        let callers = match seccomp.mode.value {
-            SeccompMode::Off => &[],
-            SeccompMode::Enforce | SeccompMode::Log => seccomp.callers.as_slice(),
-        };
-        let allowed = callers.iter().flat_map(|caller| {
-            let calls = calls::of(*caller).into_iter().flatten();
-            calls.map(|call| AllowedCall {
-                call: call.name,
-                by: caller.name(),
-                why: call.why,
-            })
-        });
-        Self {
-            mode: seccomp.mode.value.name(),
-            reason: seccomp.mode.reason.clone(),
-            allowed: allowed.collect(),
-        }
-    }
+fn capabilities(kept: &status::Kept) -> Vec<Kept> {
+    let named = |(name, why): &(String, String)| Kept {
+        name: name.clone(),
+        why: why.clone(),
+    };
+    kept.capabilities.iter().map(named).collect()
+}
 
+fn allowed(kept: &status::Kept) -> Vec<AllowedCall> {
+    let named = |caller: &Caller| kept.callers.iter().any(|name| name == caller.name());
+    let callers = Caller::ALL.into_iter().filter(named);
+    let allowed = callers.flat_map(|caller| {
+        let calls = calls::of(caller).into_iter().flatten();
+        calls.map(move |call| AllowedCall {
+            call: call.name,
+            by: caller.name(),
+            why: call.why,
+        })
+    });
+    allowed.collect()
+}
+
+impl SeccompPart {
     fn line(&self) -> String {
         let distinct: BTreeSet<&str> = self.allowed.iter().map(|allowed| allowed.call).collect();
         match distinct.len() {
@@ -327,7 +379,11 @@ impl Report {
         self.push_running(&mut lines);
         section(&mut lines, "facts", &self.facts);
         lines.push(String::new());
-        lines.push(format!("jail {}", self.jail.rootfs.display()));
+        let whose = match self.jail.running {
+            true => "as it is for the running agent",
+            false => "as planned",
+        };
+        lines.push(format!("jail {}, {whose}", self.jail.rootfs.display()));
         if self.jail.capabilities.is_empty() {
             lines.push("  no capability is kept".into());
         }
@@ -335,6 +391,17 @@ impl Report {
             lines.push(format!("  keeps {}: {}", kept.name, kept.why));
         }
         lines.push(self.jail.seccomp.line());
+        for kept in self
+            .jail
+            .keeper
+            .iter()
+            .flat_map(|keeper| &keeper.capabilities)
+        {
+            lines.push(format!(
+                "  a process that keeps the packet filters keeps {}: {}",
+                kept.name, kept.why
+            ));
+        }
         for mount in &self.jail.mounts {
             let Mounted {
                 target,
@@ -361,8 +428,12 @@ impl Report {
                 status.pid, status.mode
             ),
         });
-        if let Some(seen) = &self.confined {
-            push_confined(lines, seen);
+        let it = "what confines it now, as the kernel shows it";
+        let keeper = "what confines the keeper of its packet filters";
+        for (heading, seen) in [(it, &self.confined), (keeper, &self.keeper)] {
+            if let Some(seen) = seen {
+                push_confined(lines, heading, seen);
+            }
         }
         if let Some(stat) = &self.spool {
             lines.push(String::new());
@@ -376,8 +447,8 @@ impl Report {
     }
 }
 
-/// What the kernel shows of the running agent.
-fn push_confined(lines: &mut Vec<String>, seen: &Seen) {
+/// What the kernel shows of one process.
+fn push_confined(lines: &mut Vec<String>, heading: &str, seen: &Seen) {
     let groups = match seen.groups.as_str() {
         "" => "none",
         groups => groups,
@@ -391,11 +462,7 @@ fn push_confined(lines: &mut Vec<String>, seen: &Seen) {
     ];
     let mounts = seen.mounts.iter();
     let mounts = mounts.map(|one| (one.at.as_str(), format!("{}, {}", one.kind, one.options)));
-    section(
-        lines,
-        "what confines it now, as the kernel shows it",
-        rows.into_iter().chain(mounts),
-    );
+    section(lines, heading, rows.into_iter().chain(mounts));
 }
 
 /// A heading and aligned lines below it.
@@ -450,6 +517,6 @@ mod tests {
         };
         let text = status.text().unwrap();
         crate::status::write(&rootfs.path().join("run"), &text).unwrap();
-        assert!(running(rootfs.path()).is_none());
+        assert!(running(rootfs.path()).unwrap().is_none());
     }
 }

@@ -25,7 +25,6 @@ use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::Limits;
 use crate::fault;
-use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
@@ -40,6 +39,8 @@ use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Surroundings};
 use crate::records::Records;
 use crate::spool;
+use crate::status::{Keeper, Kept};
+use crate::writer::Writer;
 
 pub use signals::Signals;
 
@@ -47,10 +48,8 @@ const RECORDS: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const DEVICES: Token = Token(2);
 const ORDERS: Token = Token(3);
-/// A burst of news about devices is answered once.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
-/// Filters are looked for this often although no device changed: somebody may have removed them.
-const FILTERS_EVERY: Duration = Duration::from_secs(30);
+/// Connection tracking is listened to this often.
+const NEWS_PAUSE: Duration = Duration::from_millis(200);
 /// The ring is looked at this often although it wakes nobody while it is nearly empty.
 const TICK: Duration = Duration::from_secs(1);
 /// The host row is sent at least this often.
@@ -96,6 +95,10 @@ pub struct Parts {
     pub host: HostRow,
     /// What confines the agent.
     pub seen: Seen,
+    /// What is left to it.
+    pub kept: Kept,
+    /// The process that keeps the packet filters.
+    pub keeper: Option<Keeper>,
     /// What the agent takes, and what it leaves out to take less.
     pub meter: Meter,
     /// Its budget.
@@ -109,7 +112,7 @@ pub struct Parts {
     /// Bounds.
     pub limits: Limits,
     /// Where orders and status are written.
-    pub files: Files,
+    pub writer: Writer,
     /// Where lines of the log go.
     pub log: Output,
 }
@@ -130,9 +133,6 @@ struct EventLoop {
     host_row_at: Option<Instant>,
     host_row_said: Vec<(String, String)>,
     beat_at: Instant,
-    followed_at: Instant,
-    checked_at: Instant,
-    devices_changed: bool,
     /// A source has more than its budget.
     more: bool,
     intervals: u32,
@@ -162,9 +162,6 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         host_row_at: None,
         host_row_said: Vec::new(),
         beat_at: Instant::now(),
-        followed_at: Instant::now(),
-        checked_at: Instant::now(),
-        devices_changed: false,
         more: false,
         intervals: 0,
         governed_at: Instant::now(),
@@ -173,7 +170,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         batches_lost: 0,
         parts,
     };
-    event_loop.tend_filters();
+    event_loop.tend_filters()?;
     event_loop.obey();
     event_loop.adopt();
     // The first report goes out at once: an operator sees the host before its first interval.
@@ -192,7 +189,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     }
     // A drain can take its time, and who waits for a disk that stands still waits for ever.
     let drained = event_loop.parts.spool.drain(DRAIN);
-    if !event_loop.parts.files.end(FILES_END) {
+    if !event_loop.parts.writer.end(FILES_END) {
         warn!("orders and status of the end may not be written: the disk stands still");
     }
     info!(stored = drained.stored, left = drained.left; "drained");
@@ -221,7 +218,7 @@ impl EventLoop {
             .as_ref()
             .and_then(|all| all.filters.as_ref());
         if let Some(filters) = filters {
-            register(filters.news_fd().as_raw_fd(), DEVICES)?;
+            register(filters.fd().as_raw_fd(), DEVICES)?;
         }
         let mut events = Events::with_capacity(8);
         loop {
@@ -237,12 +234,11 @@ impl EventLoop {
 
     /// How long the next turn can wait, if nothing wakes the loop.
     fn patience(&self) -> Duration {
-        let most = match (self.devices_changed, &self.parts.observer) {
+        let most = match &self.parts.observer {
             _ if self.more => Duration::ZERO,
-            (true, _) => FOLLOW_PAUSE,
-            (false, Some(_)) => observe::TICK,
-            (false, None) if self.parts.gateway.is_some() => FOLLOW_PAUSE,
-            (false, None) => TICK,
+            Some(_) => observe::TICK,
+            None if self.parts.gateway.is_some() => NEWS_PAUSE,
+            None => TICK,
         };
         let left = self.next_close.saturating_duration_since(Instant::now());
         left.min(most)
@@ -252,7 +248,7 @@ impl EventLoop {
     fn turn(&mut self) -> Result<bool> {
         self.parts.notifier.alive(Instant::now());
         self.more = self.take_records()? | self.observe()? | self.listen_to_conntrack();
-        self.more |= self.tend_filters();
+        self.tend_filters()?;
         self.obey();
         self.govern(Instant::now());
         let flush = self.parts.signals.wants_flush()?;
@@ -271,44 +267,35 @@ impl EventLoop {
     /// Orders of the collector; what became of them goes out with the end of the interval.
     fn obey(&mut self) {
         let loaded = self.parts.loaded.as_mut();
-        let files = &self.parts.files;
-        if self.parts.fleet.tend(loaded, &mut self.connections, files) {
+        let writer = &self.parts.writer;
+        if self.parts.fleet.tend(loaded, &mut self.connections, writer) {
             self.host_row_at = None;
         }
     }
 
-    /// Packet filters: the sign of life without which they sleep, and devices that come and go. True
-    /// when there is more news of them.
-    fn tend_filters(&mut self) -> bool {
+    /// Packet filters: the sign of life without which they sleep, and what their keeper says.
+    fn tend_filters(&mut self) -> Result<()> {
         let Some(loaded) = &mut self.parts.loaded else {
-            return false;
+            return Ok(());
         };
         let Some(filters) = &mut loaded.filters else {
-            return false;
+            return Ok(());
         };
-        let more = filters.take_news();
-        self.devices_changed = filters.has_news();
         if self.beat_at.elapsed() >= TICK {
             self.beat_at = Instant::now();
             if let Err(error) = loader::beat(&loaded.maps.heartbeat) {
                 warn!(error = format!("{error:#}").as_str(); "no heartbeat: filters fall asleep");
             }
         }
-        let all = self.checked_at.elapsed() >= FILTERS_EVERY;
-        if all {
-            self.checked_at = Instant::now();
-        }
-        if all || (self.devices_changed && self.followed_at.elapsed() >= FOLLOW_PAUSE) {
-            self.devices_changed = false;
-            self.followed_at = Instant::now();
-            if let Err(error) = filters.follow(all) {
-                warn!(error = format!("{error:#}").as_str(); "devices not followed");
-            }
-        }
-        let (attached, refused) = filters.sizes();
-        self.parts.metrics.clone_devices.set(attached as u64);
-        self.parts.metrics.clone_devices_refused.set(refused as u64);
-        more
+        // Filters that nobody follows or removes are worth a new start, which finds them.
+        filters
+            .hear()
+            .context("hear the keeper of the packet filters")?;
+        let state = filters.state();
+        let metrics = &self.parts.metrics;
+        metrics.clone_devices.set(state.attached.into());
+        metrics.clone_devices_refused.set(state.refused.into());
+        Ok(())
     }
 
     /// Ends the interval: snapshot, counters, rows, batch, status.

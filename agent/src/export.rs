@@ -5,11 +5,10 @@
 //! file; at worst it repeats batches, which the collector stores once.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use ring::digest::{self, SHA256};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -18,6 +17,7 @@ use wire::export::{CONTEXT, HEAD_BYTES, Head, MAX_RECEIPT_BYTES, Receipt, TAIL_B
 
 use crate::cli::{ExportArgs, Format, ReceiptArgs};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::files;
 use crate::host::clock::unix_ms;
 use crate::jail::STATE_DIR;
 use crate::orders::unhex;
@@ -27,6 +27,8 @@ use crate::startup;
 
 /// The key of this installation, below the state directory: 64 hex digits.
 const KEY_FILE: &str = "export.key";
+/// 64 digits and the end of the line; more is no key.
+const MAX_KEY: u64 = 1 << 10;
 
 /// One file.
 #[derive(Debug, Serialize)]
@@ -135,12 +137,9 @@ fn export_part(
     let path = place.path(&head);
     ensure!(!path.exists(), "{} is there already", path.display());
     let fresh = beside(&path)?;
-    let file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)
+    // What lies there is left over from an attempt that was broken off.
+    fs::remove_file(&fresh).ok();
+    let file = files::make_own(File::options().write(true).create_new(true), &fresh)
         .with_context(|| format!("make {}", fresh.display()))?;
     let mut writing = Writing::new(file);
     writing.write(&head.bytes())?;
@@ -249,17 +248,14 @@ fn key(file: &Path) -> Result<Ed25519KeyPair> {
             .fill(&mut seed)
             .map_err(|_| anyhow!("the kernel gives no random bytes"))?;
         let digits: String = seed.iter().map(|b| format!("{b:02x}")).collect();
-        let mut opened = File::options()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(file)?;
+        let mut opened = files::make_own(File::options().write(true).create_new(true), file)?;
         writeln!(opened, "{digits}")?;
         opened.sync_all()?;
         Ok(seed)
     };
-    let seed = match fs::read_to_string(file) {
-        Ok(text) => unhex(text.trim()).context("expected 64 hex digits; delete it to make another"),
+    let seed = match files::read_own(file, MAX_KEY) {
+        Ok(text) => unhex(String::from_utf8_lossy(&text).trim())
+            .context("expected 64 hex digits; delete it to make another"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => made(),
         Err(error) => Err(error.into()),
     };
@@ -294,12 +290,7 @@ pub fn receipt(args: &ReceiptArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn read_receipt(file: &Path) -> Result<Receipt> {
     let read = || -> Result<Receipt> {
-        let mut bytes = Vec::new();
-        let most = MAX_RECEIPT_BYTES as u64 + 1;
-        File::open(file)?.take(most).read_to_end(&mut bytes)?;
-        if bytes.len() > MAX_RECEIPT_BYTES {
-            bail!("larger than any receipt");
-        }
+        let bytes = files::read(file, MAX_RECEIPT_BYTES as u64)?;
         Ok(Receipt::parse(&bytes)?)
     };
     read().with_context(|| format!("receipt {}", file.display()))

@@ -2,8 +2,10 @@
 //!
 //! Debug builds alone look at `WAYBILL_FAULT`; a release has none of this. One of:
 //! `kill@POINT` kills the agent, as by SIGKILL, when its start reaches that point;
+//! `fail@STEP,STEP` lets these steps fail as if the kernel had refused them;
+//! `stand-still@MS` lets the disk of its small files stand still when it has run for so long;
 //! `clock+SECONDS@MS` and `clock-SECONDS@MS` move its wall clock when it has run for so long.
-//! [`POINTS`] lists the points.
+//! [`POINTS`] lists the points, [`STEPS`] the steps.
 
 use std::time::SystemTime;
 
@@ -23,11 +25,20 @@ pub const POINTS: [&str; 12] = [
     "report.closed",
 ];
 
+/// What the start can go on without.
+pub const STEPS: [&str; 5] = ["programs", "filters", "sockets", "lists", "tracking"];
+
 #[cfg(not(debug_assertions))]
 mod asked {
     use std::time::SystemTime;
 
     pub(super) const fn at(_: &str) {}
+
+    pub(super) const fn fails(_: &str) -> bool {
+        false
+    }
+
+    pub(super) const fn stand_still() {}
 
     pub(super) const fn wall(now: SystemTime) -> SystemTime {
         now
@@ -44,6 +55,9 @@ mod asked {
     #[derive(Debug, Default, PartialEq, Eq)]
     pub(super) struct Fault {
         pub(super) kill_at: Option<String>,
+        /// After how long.
+        pub(super) stand_still: Option<Duration>,
+        pub(super) fail: Vec<String>,
         /// Seconds, whether forward, and after how long.
         pub(super) clock: Option<(Duration, bool, Duration)>,
     }
@@ -61,6 +75,13 @@ mod asked {
         };
         Fault {
             kill_at: (what == "kill").then(|| at.to_owned()),
+            stand_still: (what == "stand-still")
+                .then(|| at.parse().ok().map(Duration::from_millis))
+                .flatten(),
+            fail: match what {
+                "fail" => at.split(',').map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
             clock: clock(),
         }
     }
@@ -81,6 +102,20 @@ mod asked {
         }
     }
 
+    pub(super) fn fails(step: &str) -> bool {
+        asked().0.fail.iter().any(|one| one == step)
+    }
+
+    pub(super) fn stand_still() {
+        let (fault, since) = asked();
+        while fault
+            .stand_still
+            .is_some_and(|after| since.elapsed() >= after)
+        {
+            std::thread::park();
+        }
+    }
+
     pub(super) fn wall(now: SystemTime) -> SystemTime {
         let (fault, since) = asked();
         let shifted = match fault.clock {
@@ -96,6 +131,23 @@ mod asked {
 pub fn at(point: &'static str) {
     debug_assert!(POINTS.contains(&point), "{point} is not listed");
     asked::at(point);
+}
+
+/// Whether one of [`STEPS`] may be done.
+///
+/// # Errors
+/// A trial wants it to fail.
+pub fn before(step: &'static str) -> std::io::Result<()> {
+    debug_assert!(STEPS.contains(&step), "{step} is not listed");
+    match asked::fails(step) {
+        true => Err(std::io::Error::other("refused for a trial")),
+        false => Ok(()),
+    }
+}
+
+/// Does not come back while the trial wants the disk to stand still.
+pub fn stand_still() {
+    asked::stand_still();
 }
 
 /// The wall clock as the trial wants it.
@@ -115,6 +167,10 @@ mod tests {
         for point in super::POINTS {
             assert!(trials.contains(&format!("\"{point}\"")), "{point}");
         }
+        let trials = include_str!("../../tests/e2e/fall_backs.rs");
+        for step in super::STEPS {
+            assert!(trials.contains(&format!("fail: \"{step}\"")), "{step}");
+        }
     }
 
     #[test]
@@ -123,6 +179,7 @@ mod tests {
             parse("kill@lock.held").kill_at.as_deref(),
             Some("lock.held")
         );
+        assert_eq!(parse("fail@lists,tracking").fail, ["lists", "tracking"]);
         let seconds = Duration::from_secs;
         let clock = |text: &str| parse(text).clock;
         assert_eq!(clock("clock+7@2000"), Some((seconds(7), true, seconds(2))));

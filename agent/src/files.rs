@@ -1,239 +1,216 @@
-//! Small files that say how the agent stands, each replaced as a whole by a thread of their own: the
-//! event loop waits for no disk.
+//! Files by whose names others could lead the agent astray: opened without waiting and only where
+//! they are files, and made with a mode of their own whatever the umask is.
 //!
-//! Orders come before the status that tells of them, so who reads a version in the status finds it on
-//! disk, or a failure counted.
+//! What lies in the state and run directories belongs to the agent's user, who may have been taken
+//! over: a FIFO there would let who opens it wait for ever, and a link would lead elsewhere. What a
+//! configuration names may be a link, and never anything but a file in the end.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use log::warn;
+use nix::errno::Errno;
+use nix::libc;
 
-use crate::jail::Jailed;
-use crate::metrics::Metrics;
-use crate::{orders, status};
+/// For their owner alone.
+pub const PRIVATE: u32 = 0o600;
+/// The same for a directory.
+pub const PRIVATE_DIRECTORY: u32 = 0o700;
+/// For everybody to read.
+pub const READABLE: u32 = 0o644;
 
-/// More than this many files waiting means that the disk stands still.
-const QUEUED_MAX: usize = 4;
-/// Orders that could not be written are tried again after this long, or with whatever comes next.
-const RETRY: Duration = Duration::from_secs(10);
-
-/// Replaces `directory/name` in one step: the old file or the new one is there, also after the power
-/// went. Only its owner may read it.
+/// Opens what an operator named, to be read; links are followed.
 ///
 /// # Errors
-/// The directory cannot be written; the old file is still there.
-pub fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let fresh = directory.join(format!(".{name}.new"));
-    let mut file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
+/// It cannot be opened, or is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    regular(File::options().read(true), libc::O_NONBLOCK, path)
+}
+
+/// Opens a file of the agent's own as `options` say; links are not followed.
+///
+/// # Errors
+/// It cannot be opened, or is no regular file.
+pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    regular(options.mode(PRIVATE), flags, path)
+}
+
+/// The same for writing, made where there is none; [`PRIVATE`] also where it was there before.
+///
+/// # Errors
+/// It cannot be opened or made, or is no regular file.
+pub fn make_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = open_own(options.create(true), path)?;
+    set_mode(&file, PRIVATE)?;
+    Ok(file)
+}
+
+/// Replaces a file of the agent's own in one step; `sync` says whether that is to outlast a power
+/// failure.
+///
+/// # Errors
+/// It cannot be written; what was there before then still is.
+pub fn replace_own(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let fresh = fresh(path)?;
+    // Whatever lies there is left over, and may be another's.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = make_own(File::options().write(true).create_new(true), &fresh)?;
     file.write_all(bytes)?;
-    // The name may reach the disk before what is in the file, unless that was there first.
-    file.sync_all()?;
-    fs::rename(&fresh, directory.join(name))?;
-    File::open(directory)?.sync_all()
-}
-
-#[derive(Debug)]
-enum Job {
-    Orders(Vec<u8>),
-    Status(Vec<u8>),
-}
-
-/// The event loop's end of the thread.
-#[derive(Debug)]
-pub struct Files {
-    jobs: Option<Sender<Job>>,
-    /// Carries nothing; closed when the thread has ended.
-    ended: Receiver<()>,
-    thread: Option<JoinHandle<()>>,
-    metrics: Arc<Metrics>,
-}
-
-/// Where they go.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// The status.
-    pub run: PathBuf,
-    /// Orders.
-    pub state: PathBuf,
-}
-
-impl Files {
-    /// Starts the thread "files".
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn start(_jailed: &Jailed, places: Places, metrics: Arc<Metrics>) -> io::Result<Self> {
-        Self::start_with(places, metrics)
+    if sync {
+        file.sync_all()?;
     }
-
-    fn start_with(places: Places, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (jobs, queued) = bounded(QUEUED_MAX);
-        let (end, ended) = bounded(0);
-        let counters = Arc::clone(&metrics);
-        let thread = Builder::new().name("files".to_owned()).spawn(move || {
-            let _end: Sender<()> = end;
-            run(&queued, &places, &counters);
-        })?;
-        Ok(Self {
-            jobs: Some(jobs),
-            ended,
-            thread: Some(thread),
-            metrics,
-        })
-    }
-
-    /// Hands over a status. One that finds the queue full is dropped and counted: the next one says
-    /// more.
-    pub fn status(&self, text: Vec<u8>) {
-        if !self.queue(Job::Status(text)) {
-            self.metrics.status_dropped_total.add(1);
-        }
-    }
-
-    /// Hands over orders as [`orders::kept`] gives them; false when they must be handed over again.
-    #[must_use]
-    pub fn orders(&self, text: Vec<u8>) -> bool {
-        self.queue(Job::Orders(text))
-    }
-
-    fn queue(&self, job: Job) -> bool {
-        let jobs = self.jobs.as_ref();
-        jobs.is_some_and(|jobs| jobs.try_send(job).is_ok())
-    }
-
-    /// Lets the thread write what is queued and end; gives up after `patience`, because a disk that
-    /// stands still must not keep the agent. False: something may not be written.
-    pub fn end(mut self, patience: Duration) -> bool {
-        self.jobs = None;
-        let ended = self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
-        let thread = self.thread.take().filter(|_| ended);
-        thread.is_some_and(|thread| thread.join().is_ok())
+    fs::rename(&fresh, path)?;
+    match path.parent() {
+        Some(directory) if sync => File::open(directory)?.sync_all(),
+        _ => Ok(()),
     }
 }
 
-fn run(queued: &Receiver<Job>, places: &Places, metrics: &Metrics) {
-    let mut owed = None;
-    loop {
-        let job = match owed {
-            None => queued.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(_) => queued.recv_timeout(RETRY),
-        };
-        match job {
-            Ok(Job::Orders(text)) => owed = Some(text),
-            Ok(Job::Status(text)) => {
-                if let Err(error) = status::write(&places.run, &text) {
-                    warn!(error:% = error; "status not written");
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if let Some(text) = &owed {
-            match orders::write(&places.state, text) {
-                Ok(()) => owed = None,
-                Err(error) => {
-                    metrics.orders_disk_failures_total.add(1);
-                    warn!(error:% = error; "orders not kept for the next start");
-                }
-            }
-        }
+/// Reads a file of the agent's own of at most `most` bytes.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is larger.
+pub fn read_own(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    bounded(open_own(File::options().read(true), path)?, most)
+}
+
+/// Reads what an operator named, of at most `most` bytes.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is larger.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    bounded(open(path)?, most)
+}
+
+/// Sets the mode of an open file, where it has another.
+///
+/// # Errors
+/// It belongs to somebody else.
+pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o7777 == mode {
+        return Ok(());
     }
-    if let Some(text) = owed
-        && let Err(error) = orders::write(&places.state, &text)
-    {
-        warn!(error:% = error; "orders not kept for the next start");
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Says no to anything but a regular file at `path`, for what a library opens by name; nothing at all
+/// is fine.
+///
+/// # Errors
+/// Something else is there, or cannot be looked at.
+pub fn refuse_strange(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(strange()),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Beside `path`, for what is to take its place.
+fn fresh(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
+    let mut fresh = OsString::from(".");
+    fresh.push(name);
+    fresh.push(".new");
+    Ok(path.with_file_name(fresh))
+}
+
+fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("larger than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn regular(options: &mut OpenOptions, flags: i32, path: &Path) -> io::Result<File> {
+    match options.custom_flags(flags).open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(strange()),
+        // A link that is not followed; a FIFO that nobody reads, a socket.
+        Err(error) if is(&error, Errno::ELOOP) || is(&error, Errno::ENXIO) => Err(strange()),
+        Err(error) if is(&error, Errno::EISDIR) => Err(strange()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+fn strange() -> io::Error {
+    io::Error::other("not a regular file")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixListener;
 
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
 
     use super::*;
 
-    fn files(place: &Path) -> Files {
-        let places = Places {
-            run: place.to_owned(),
-            state: place.to_owned(),
-        };
-        Files::start_with(places, Arc::default()).unwrap()
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
     #[test]
-    fn a_file_is_replaced_whole_and_only_its_owner_reads_it() {
+    fn what_is_no_file_is_refused_and_nobody_waits() {
         let place = tempfile::tempdir().unwrap();
-        for text in ["first, a long one", "second"] {
-            replace(place.path(), "name", text.as_bytes()).unwrap();
-            let file = place.path().join("name");
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-            let mode = fs::metadata(&file).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
+        let at = |name: &str| place.path().join(name);
+        mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        for name in ["fifo", "directory", "link", "socket"] {
+            let words = |error: io::Error| error.to_string();
+            let refused = "not a regular file";
+            assert_eq!(
+                words(read_own(&at(name), 9).unwrap_err()),
+                refused,
+                "{name}"
+            );
+            let made = make_own(File::options().write(true), &at(name));
+            assert_eq!(words(made.unwrap_err()), refused, "{name}");
+            assert_eq!(words(refuse_strange(&at(name)).unwrap_err()), refused);
+            let followed = read(&at(name), 9);
+            match name {
+                "link" => assert_eq!(followed.unwrap(), b"text"),
+                _ => assert_eq!(words(followed.unwrap_err()), refused, "{name}"),
+            }
         }
+        assert!(open(Path::new("/dev/null")).is_err(), "a device");
+        assert_eq!(read_own(&at("file"), 4).unwrap(), b"text");
+        assert!(read_own(&at("file"), 3).is_err(), "larger than allowed");
+        assert!(refuse_strange(&at("none")).is_ok());
+    }
+
+    #[test]
+    fn what_is_ours_is_for_nobody_else() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        make_own(File::options().append(true), &path).unwrap();
+        assert_eq!(
+            (mode(&path), fs::read(&path).unwrap()),
+            (PRIVATE, b"old".to_vec())
+        );
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        replace_own(&path, b"new", true).unwrap();
+        assert_eq!(
+            (mode(&path), fs::read(&path).unwrap()),
+            (PRIVATE, b"new".to_vec())
+        );
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_was_handed_over_is_written_before_the_end() {
-        let place = tempfile::tempdir().unwrap();
-        let files = files(place.path());
-        assert!(files.orders(b"orders".to_vec()));
-        files.status(b"status".to_vec());
-        assert!(files.end(Duration::from_secs(60)));
-        let read = |name| fs::read_to_string(place.path().join(name)).unwrap();
-        assert_eq!(read("orders.json"), "orders");
-        assert_eq!(read("status.json"), "status");
-    }
-
-    #[test]
-    fn a_disk_that_stands_still_stops_only_this_thread_and_is_counted() {
-        let place = tempfile::tempdir().unwrap();
-        // Opening a pipe that nobody reads waits for ever, as a disk may.
-        let stuck = place.path().join("status.json.new");
-        mkfifo(&stuck, Mode::S_IRWXU).unwrap();
-        let files = files(place.path());
-        let (metrics, count) = (Arc::clone(&files.metrics), 20);
-        for _ in 0..count {
-            files.status(b"status".to_vec());
-        }
-        let dropped = metrics.status_dropped_total.get();
-        assert!(dropped >= count - QUEUED_MAX as u64 - 1, "{dropped}");
-        assert!(!files.orders(b"orders".to_vec()), "there is no room");
-        assert!(!files.end(Duration::from_millis(10)), "it cannot end");
-    }
-
-    #[test]
-    fn orders_that_could_not_be_written_are_written_when_they_can() {
-        let place = tempfile::tempdir().unwrap();
-        let state = place.path().join("later");
-        let places = Places {
-            run: place.path().to_owned(),
-            state: state.clone(),
-        };
-        let files = Files::start_with(places, Arc::default()).unwrap();
-        let metrics = Arc::clone(&files.metrics);
-        assert!(files.orders(b"orders".to_vec()));
-        while metrics.orders_disk_failures_total.get() == 0 {
-            std::thread::yield_now();
-        }
-        fs::create_dir(&state).unwrap();
-        files.status(b"status".to_vec());
-        assert!(files.end(Duration::from_secs(60)));
-        let kept = fs::read_to_string(state.join("orders.json")).unwrap();
-        assert_eq!(kept, "orders");
     }
 }

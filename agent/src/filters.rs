@@ -1,15 +1,19 @@
 //! Packet filters of mode `tc-clone` on the devices of this network namespace.
 //!
 //! Filters outlive their process, so they do nothing without the agent's heartbeat, are recognised
-//! by name and handle, and are removed at the end and by the next start. Other filters and queueing
+//! by name and handle, and are removed at the end and by the next start. A process of its own keeps
+//! them (`keeper.rs`). Other filters and queueing
 //! disciplines are never changed: ours are added beside them, and a `clsact` goes only if we made
 //! it, which the handle says, and nobody else hangs on it.
 
 mod device;
+mod keeper;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -17,10 +21,13 @@ use anyhow::{Context as _, Result};
 use log::{info, warn};
 use nix::errno::Errno;
 
+use crate::host::clock::monotonic_ms;
 use crate::netlink::{
     Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, News, Route, attributes, text, u32_at,
 };
 use device::{Device, Shape};
+
+pub use keeper::{Keeper, State};
 
 /// `linux/rtnetlink.h`
 const RTM_GETLINK: u16 = 18;
@@ -58,6 +65,8 @@ const ON_OURS: u32 = 0x5742_0002;
 const PRIORITIES: [u32; 4] = [1, 2, 3, 5];
 /// Messages about devices read in one look; all they say is that devices must be looked at.
 const NEWS: usize = 256;
+/// How long the keeper of a killed agent may take to remove its filters.
+const RELEASED_MS: u64 = 2_000;
 /// Held by the one agent that may have filters in a network namespace.
 const LOCK: &[u8] = b"waybill-agent/tc-clone";
 
@@ -119,7 +128,7 @@ pub struct Filters {
     refused: BTreeMap<u32, String>,
     forwards: bool,
     pending: News,
-    _lock: UnixDatagram,
+    lock: UnixDatagram,
 }
 
 impl Filters {
@@ -139,8 +148,28 @@ impl Filters {
             refused: BTreeMap::new(),
             forwards: forwards(),
             pending: News::default(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Everything that it works with.
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let programs = &self.programs;
+        let raw_ip = programs
+            .raw_ip
+            .iter()
+            .flat_map(|(out, arriving)| [out, arriving]);
+        let all = [&programs.out, &programs.arriving].into_iter();
+        let sockets = [self.route.as_fd(), self.news.as_fd(), self.lock.as_fd()];
+        all.chain(&programs.port)
+            .chain(raw_ip)
+            .map(|one| one.as_raw_fd())
+            .chain(sockets.map(|one| one.as_raw_fd()))
+    }
+
+    /// Lets go of the filters without removing them: another process keeps them.
+    fn disarm(mut self) {
+        self.attached.clear();
     }
 
     /// Becomes readable when devices change.
@@ -308,8 +337,18 @@ pub fn try_on_loopback(program: BorrowedFd<'_>) -> io::Result<()> {
 /// Abstract names belong to the network namespace and vanish with their holder.
 fn lock() -> Result<UnixDatagram> {
     let name = SocketAddr::from_abstract_name(LOCK).context("name the lock")?;
-    UnixDatagram::bind_addr(&name)
-        .context("another agent has packet filters in this network namespace")
+    let give_up = monotonic_ms() + RELEASED_MS;
+    loop {
+        match UnixDatagram::bind_addr(&name) {
+            // An agent that was killed may still have its keeper for a moment.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && monotonic_ms() < give_up => {
+                std::thread::yield_now();
+            }
+            bound => {
+                return bound.context("another agent has packet filters in this network namespace");
+            }
+        }
+    }
 }
 
 /// Whether any device forwards, by IPv4 or IPv6: each device has a switch of its own.
@@ -517,80 +556,4 @@ fn sweep(route: &mut Route) -> io::Result<usize> {
         info!(devices = swept; "removed filters that a killed agent left");
     }
     Ok(swept)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(handle: u32, name: &str) -> Vec<u8> {
-        let mut entry = tcmsg(2, handle, EGRESS, 1 << 16 | 0x0300);
-        let name = format!("{name}\0");
-        let attribute = |kind: u16, value: &[u8]| {
-            let length = u16::try_from(value.len() + 4).unwrap();
-            let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-            bytes.extend(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
-        };
-        entry.extend(attribute(TCA_KIND, b"bpf\0"));
-        entry.extend(attribute(
-            TCA_OPTIONS,
-            &attribute(TCA_BPF_NAME, name.as_bytes()),
-        ));
-        entry
-    }
-
-    #[test]
-    fn news_that_could_not_be_answered_are_answered_later() {
-        // A socket whose other end is closed: every request fails, as with ENOBUFS.
-        let (broken, _) = UnixDatagram::pair().unwrap();
-        let program = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let stripped = News {
-            devices: true,
-            stripped: BTreeSet::from([7]),
-            lost: true,
-        };
-        let mut filters = Filters {
-            route: Route::on(broken.into()),
-            news: DeviceNews::open().unwrap(),
-            programs: Programs {
-                out: program(),
-                arriving: program(),
-                port: None,
-                raw_ip: None,
-            },
-            attached: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            forwards: false,
-            pending: stripped.clone(),
-            _lock: UnixDatagram::unbound().unwrap(),
-        };
-        assert!(filters.follow(false).is_err());
-        assert_eq!(filters.pending, stripped);
-        assert!(filters.has_news());
-    }
-
-    #[test]
-    fn only_a_lack_of_room_or_time_is_passing() {
-        let passes = |errno| is_passing(&io::Error::from_raw_os_error(errno as i32));
-        assert!(passes(Errno::ENOBUFS) && passes(Errno::ENOMEM));
-        assert!(!passes(Errno::EOPNOTSUPP) && !passes(Errno::EEXIST));
-    }
-
-    #[test]
-    fn only_name_and_handle_together_make_a_filter_ours() {
-        let ours = |handle, name| listed(&entry(handle, name), EGRESS).map(|one| one.ours);
-        assert_eq!(ours(BESIDE, "wb_clone_out"), Some(true));
-        assert_eq!(ours(ON_OURS, "wb_clone_in_pt"), Some(true));
-        assert_eq!(ours(1, "wb_clone_out"), Some(false));
-        assert_eq!(ours(BESIDE, "cil_from_netdev"), Some(false));
-        assert_eq!(ours(0, ""), None, "the list of a priority is no filter");
-        assert_eq!(listed(&[0; 8], EGRESS), None);
-    }
-
-    #[test]
-    fn the_priority_is_the_upper_half_of_the_information() {
-        assert_eq!(listed(&entry(7, "x"), EGRESS).unwrap().priority, 1);
-    }
 }

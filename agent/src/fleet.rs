@@ -12,7 +12,6 @@ use log::{error, info, warn};
 
 use crate::aggregate::connection::{Connections, Wish};
 use crate::config::Config;
-use crate::files::Files;
 use crate::host::clock::monotonic_ms;
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
@@ -20,6 +19,7 @@ use crate::orders::{
     self, Destinations, InForce, KEY_BYTES, Outcome, Own, Post, Refusal, Signed, Standing,
 };
 use crate::plan::Plan;
+use crate::writer::Writer;
 
 /// The name under which the state of orders stands in the plan of a host row.
 const ROW: &str = "orders";
@@ -121,7 +121,7 @@ impl Fleet {
         &mut self,
         loaded: Option<&mut Loaded>,
         connections: &mut Connections,
-        files: &Files,
+        writer: &Writer,
     ) -> bool {
         let mut news = false;
         // One in a turn: the upload thread leaves no more.
@@ -135,7 +135,7 @@ impl Fleet {
             self.unkept = true;
             self.publish();
         }
-        self.keep(files);
+        self.keep(writer);
         let due = news || monotonic_ms() >= self.retry_ms;
         if due && self.applied.as_ref() != Some(&self.in_force) {
             self.apply(loaded, connections);
@@ -211,10 +211,10 @@ impl Fleet {
     }
 
     /// Hands over what the next start shall begin with; if there is no room, again in the next turn.
-    fn keep(&mut self, files: &Files) {
+    fn keep(&mut self, writer: &Writer) {
         if self.unkept {
             let kept = self.standing.as_ref().and_then(orders::kept);
-            self.unkept = kept.is_some_and(|kept| !files.orders(kept));
+            self.unkept = kept.is_some_and(|kept| !writer.orders(kept));
         }
     }
 

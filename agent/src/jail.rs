@@ -9,6 +9,7 @@
 
 mod bounds;
 pub mod calls;
+mod companion;
 mod privilege;
 mod root;
 mod seccomp;
@@ -21,9 +22,11 @@ use anyhow::{Context as _, Result, bail};
 use crate::config::Config;
 use crate::fault;
 use crate::host::Capabilities;
-use crate::plan::{Plan, Until};
+use crate::plan::{JailMount, Plan, Until};
 
+pub use crate::plan::HelperNeeds;
 pub use bounds::clean as clean_bounds;
+pub use companion::confine as confine_companion;
 pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
 pub use root::{try_mounts, with_tracefs};
 pub use seccomp::{install as install_seccomp, try_seccomp};
@@ -46,6 +49,8 @@ const THREADS_GONE_MS: u64 = 2_000;
 pub struct Entered {
     how: root::How,
     left_out: Vec<String>,
+    /// What is mounted, whatever is planned by now.
+    mounted: Vec<JailMount>,
 }
 
 /// Proof that the process is confined: what needs confinement takes `&Jailed`.
@@ -90,11 +95,16 @@ pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
         left_out.push(format!("oom_score_adj: {error:#}"));
     }
     left_out.extend(bounds::enter(&config.jail, &rootfs));
-    left_out.extend(root::mount_all(&rootfs, &plan.jail.mounts)?);
+    let (mounted, not_mounted) = root::mount_all(&rootfs, &plan.jail.mounts)?;
+    left_out.extend(not_mounted);
     fault::at("jail.mounted");
     let how = root::make_root(&rootfs)?;
     fault::at("jail.entered");
-    Ok(Entered { how, left_out })
+    Ok(Entered {
+        how,
+        left_out,
+        mounted,
+    })
 }
 
 impl Entered {
@@ -110,30 +120,22 @@ impl Entered {
         &self.left_out
     }
 
-    /// Drops every capability and system call the plan does not keep; nothing can be loaded
-    /// afterwards.
+    /// Takes away what was mounted for loading, and drops every capability and system call that the
+    /// settled plan does not keep; nothing can be loaded afterwards.
     ///
     /// # Errors
     /// Names the step that failed.
     pub fn confine(self, plan: &Plan) -> Result<Jailed> {
         require_one_thread()?;
-        for mount in plan
-            .jail
-            .mounts
-            .iter()
-            .filter(|mount| mount.until == Until::Loaded)
-        {
-            let skipped = self
-                .left_out
-                .iter()
-                .any(|left| left.starts_with(mount.target));
-            if !skipped {
+        // By what was mounted: after a fall-back the plan may not know of it any more.
+        for mount in &self.mounted {
+            if mount.until == Until::Loaded {
                 root::unmount(&Path::new("/").join(mount.target))?;
             }
         }
         root::forbid_links(Path::new(PROC_DIR))?;
         let uid = plan.jail.user.value;
-        root::give(&plan.jail.mounts, uid)?;
+        root::give(&self.mounted, uid)?;
         privilege::limit_resources()?;
         let capabilities = privilege::drop_all_but(plan.jail.capability_set(), uid)?;
         // Last, because it refuses what the steps above do.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use bpf::abi;
@@ -109,6 +109,10 @@ impl Counters {
                 abi::WB_COUNT_PATH_FAILURES,
                 &metrics.option_path_failures_total,
             ),
+            (
+                abi::WB_COUNT_PATH_SWITCHED_OFF,
+                &metrics.option_path_switched_off_total,
+            ),
         ];
         for (counter, metric) in pairs.into_iter().chain(of_clones(metrics)) {
             metric.set(self.get(counter));
@@ -201,21 +205,30 @@ impl<R: Read> Snapshot<R> {
 /// # Errors
 /// The kernel refuses to read it.
 pub fn entries(table: &MapHandle) -> Result<Vec<abi::wb_connection>> {
-    let (mut found, mut seen) = (Vec::new(), HashSet::new());
-    // Behind a key that was deleted meanwhile the walk begins anew, and must not end there: what a
-    // snapshot does not show counts as gone.
-    let steps = (table.max_entries() as usize).saturating_mul(WALKS);
-    for key in table.keys().take(steps) {
-        if seen.contains(&key) {
-            continue;
-        }
-        let value = table
-            .lookup(&key, MapFlags::ANY)
-            .context("read the table of connections")?;
-        found.extend(value.and_then(|value| abi::wb_connection::read_from_bytes(&value).ok()));
-        seen.insert(key);
-    }
+    let mut found = Vec::new();
+    walk(table, |_, value| {
+        found.extend(abi::wb_connection::read_from_bytes(value));
+    })
+    .context("read the table of connections")?;
     Ok(found)
+}
+
+/// Shows each key and value of a table once, while programs change it.
+fn walk(table: &MapHandle, mut each: impl FnMut(&[u8], &[u8])) -> Result<()> {
+    let steps = (table.max_entries() as usize).saturating_mul(WALKS);
+    for key in once(table.keys(), steps) {
+        if let Some(value) = table.lookup(&key, MapFlags::ANY)? {
+            each(&key, &value);
+        }
+    }
+    Ok(())
+}
+
+/// The keys, each once. Behind one that was deleted meanwhile a walk begins anew: it must not end
+/// there, as what a snapshot does not show counts as gone, nor go on for ever.
+fn once(keys: impl Iterator<Item = Vec<u8>>, steps: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut seen = HashSet::new();
+    keys.take(steps).filter(move |key| seen.insert(key.clone()))
 }
 
 /// Tells the programs who listens on a port, as the iterator over files does. What a program entered
@@ -244,24 +257,22 @@ pub fn decode_all(bytes: &[u8]) -> (Vec<Connection>, u64) {
     (events, invalid)
 }
 
-/// Peers for which the option is off at `now_ns` (CLOCK_MONOTONIC), with reason and time left.
+/// Services and peers for which the option is off at `now_ns` (CLOCK_MONOTONIC), with reason and time left.
 ///
 /// # Errors
 /// The kernel refuses to read the table.
 pub fn paths_off(map: &MapHandle, now_ns: u64) -> Result<Vec<(String, String)>> {
     let mut off = Vec::new();
-    for key in map.keys() {
-        let Some(value) = map.lookup(&key, MapFlags::ANY).context("read the paths")? else {
-            continue;
-        };
-        let key = abi::wb_path_key::read_from_bytes(&key);
-        let path = abi::wb_path::read_from_bytes(&value);
+    walk(map, |key, value| {
+        let key = abi::wb_path_key::read_from_bytes(key);
+        let path = abi::wb_path::read_from_bytes(value);
         if let (Ok(key), Ok(path)) = (key, path)
             && path.off_until_ns > now_ns
         {
             off.push(describe(&key, &path, now_ns));
         }
-    }
+    })
+    .context("read the paths")?;
     off.sort();
     let more = off.len().saturating_sub(PATHS_SHOWN);
     off.truncate(PATHS_SHOWN);
@@ -273,18 +284,22 @@ pub fn paths_off(map: &MapHandle, now_ns: u64) -> Result<Vec<(String, String)>> 
 
 fn describe(key: &abi::wb_path_key, path: &abi::wb_path, now_ns: u64) -> (String, String) {
     let peer = Ipv6Addr::from(key.addr).to_canonical();
+    let way = if u32::from(key.role) == abi::WB_ROLE_SERVER {
+        format!("{peer} to port {} here", key.port)
+    } else {
+        SocketAddr::new(peer, key.port).to_string()
+    };
     let reason = match path.reason {
         abi::WB_PATH_HANDSHAKE_LOST => "drops the option: the peer repeated its SYN-ACK",
         abi::WB_PATH_DATA_LOST => "drops the option: data that carried it was sent again",
         abi::WB_PATH_STRIPPED => "strips the option: the peer answered without having read it",
-        abi::WB_PATH_ACK_MISSING => "the peer's handshake ACKs do not arrive",
         abi::WB_PATH_ANSWER_LOST => "drops the option: the peer repeated what our answer took",
         _ => "unknown",
     };
     let left_s = (path.off_until_ns - now_ns).div_ceil(1_000_000_000);
-    let times = path.failures;
+    let times = path.times_off;
     (
-        peer.to_string(),
+        way,
         format!("{reason}; off for {left_s} s more (time {times})"),
     )
 }
@@ -324,20 +339,31 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_described_by_peer_reason_and_time_left() {
+    fn a_walk_that_begins_anew_shows_each_key_once_and_ends() {
+        // What the kernel answers when the key behind which it was asked is gone.
+        let keys = [1_u8, 2, 3].into_iter().cycle().map(|key| vec![key]);
+        let shown: Vec<_> = once(keys, 12).collect();
+        assert_eq!(shown, [[1], [2], [3]]);
+    }
+
+    #[test]
+    fn a_path_is_described_by_service_reason_and_time_left() {
         let peer = std::net::Ipv4Addr::new(10, 0, 0, 7);
-        let key = abi::wb_path_key {
+        let mut key = abi::wb_path_key {
             addr: peer.to_ipv6_mapped().octets(),
+            port: 80,
             ..Default::default()
         };
         let path = abi::wb_path {
             off_until_ns: 61_000_000_000,
             reason: abi::WB_PATH_HANDSHAKE_LOST,
-            failures: 2,
+            times_off: 2,
             ..Default::default()
         };
-        let (peer, text) = describe(&key, &path, 1_000_000_000);
-        assert_eq!(peer, "10.0.0.7");
+        let (way, text) = describe(&key, &path, 1_000_000_000);
+        assert_eq!(way, "10.0.0.7:80");
         assert!(text.contains("off for 60 s more (time 2)"), "{text}");
+        key.role = 1;
+        assert_eq!(describe(&key, &path, 0).0, "10.0.0.7 to port 80 here");
     }
 }

@@ -4,6 +4,7 @@
 //! outcome of each is kept for `doctor`. Everything attached hangs on a file descriptor of this
 //! process, so the kernel detaches it when the process ends, however it ends.
 
+mod neighbours;
 mod probes;
 mod tables;
 mod types;
@@ -20,11 +21,12 @@ use libbpf_rs::{
 };
 
 use crate::config::Config;
-use crate::filters::{Filters, Programs};
+use crate::filters::{Filters, Keeper, Programs};
 use crate::jail::CGROUP_DIR;
 use crate::orders::InForce;
 use crate::plan::{ConnectionVariant, Family, Look, Plan, Transport};
 
+pub use neighbours::Neighbours;
 pub use probes::{Probes, clean as clean_probes};
 pub use tables::{beat, clone_flags, may_write, replace_destinations, write_settings};
 use tables::{fill, late_below, settings};
@@ -114,13 +116,10 @@ pub struct Loaded {
     pub adopted: Vec<u8>,
     /// Tables the event loop reads.
     pub maps: Maps,
-    /// The scope's cgroup; its sock_ops programs are looked at again and again. None is needed
-    /// where every process is in scope and packet filters carry the option.
-    pub cgroup: Option<File>,
+    /// Who else has sockops programs, where we have one.
+    pub neighbours: Option<Neighbours>,
     /// Packet filters on devices, in mode `tc-clone`.
-    pub filters: Option<Filters>,
-    /// Id of our own among them.
-    pub sockops_id: Option<u32>,
+    pub filters: Option<Keeper>,
     /// What the kernel was told, to be changed while running.
     pub settings: abi::wb_config,
     /// Ring or perf buffer.
@@ -178,20 +177,16 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
 
     let mut links = Vec::new();
     let mut live = None;
-    let sockops_id = loaded
-        .iter()
-        .any(|name| name == SOCKOPS)
-        .then(|| sockops_id(&object))
-        .flatten();
-    // Not knowing, keep: a flag too many costs time, a flag too few costs the other program.
-    settings.keep_cb_flags = u8::from(is_shared(cgroup.as_ref(), sockops_id).unwrap_or(true));
+    let has_sockops = loaded.iter().any(|name| name == SOCKOPS);
+    let neighbours = has_sockops.then(|| Neighbours::open(cgroup.as_ref(), sockops_id(&object)));
+    settings.keep_cb_flags = u8::from(neighbours.as_ref().is_some_and(Neighbours::may_share));
     write_settings(&maps.config, &settings)?;
     let filters = match choice.value.has_filters() {
-        true => attach_filters(&object, &loaded, &maps, &mut refused),
+        true => attach_filters((plan, &object, &loaded), &maps, &mut refused),
         false => None,
     };
     if let Some(filters) = &filters {
-        settings.clone = clone_flags(filters);
+        settings.clone = clone_flags(filters.state());
         write_settings(&maps.config, &settings)?;
     }
     let mut probes = match choice.value.has_probes() {
@@ -227,9 +222,8 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         live,
         adopted,
         maps,
-        cgroup,
+        neighbours,
         filters,
-        sockops_id,
         settings,
         transport: plan.transport.value,
         ring_bytes: config.limits.ring_bytes.bytes(),
@@ -289,14 +283,6 @@ pub fn read_iterator(link: &Link, into: &mut Vec<u8>) -> Result<()> {
         .read_to_end(into)
         .context("read the iterator")?;
     Ok(())
-}
-
-/// Whether a sock_ops program other than `own` runs for the sockets of this cgroup; `None` when
-/// there is no cgroup, or the kernel does not say (it asks for `CAP_NET_ADMIN`).
-#[must_use]
-pub fn is_shared(cgroup: Option<&File>, own: Option<u32>) -> Option<bool> {
-    let ids = bpf::query::sockops_programs(cgroup?.as_fd()).ok()?;
-    Some(ids.iter().any(|id| Some(*id) != own))
 }
 
 /// Runs of our programs that the kernel left out, as far as nothing made up for them.
@@ -438,14 +424,14 @@ fn is_attached_alone(name: &str) -> bool {
     )
 }
 
-/// Attaches the packet filters that were loaded to every device; without them nothing is written.
+/// Attaches the packet filters that were loaded to every device, and hands them to a process that
+/// keeps them; without them nothing is written.
 fn attach_filters(
-    object: &Object,
-    loaded: &[String],
+    (plan, object, loaded): (&Plan, &Object, &[String]),
     maps: &Maps,
     refused: &mut Vec<(String, String)>,
-) -> Option<Filters> {
-    let open = || -> Result<Filters> {
+) -> Option<Keeper> {
+    let open = || -> Result<Keeper> {
         let descriptor = |name: &str| -> Result<Option<OwnedFd>> {
             if !loaded.iter().any(|loaded| loaded == name) {
                 return Ok(None);
@@ -467,7 +453,9 @@ fn attach_filters(
             filters.sizes().0 > 0 || reason.is_empty(),
             "every device refuses packet filters, as {reason}"
         );
-        Ok(filters)
+        crate::fault::before("filters").context("make the keeper")?;
+        let needs = plan.jail.keeper.as_ref();
+        Keeper::start(filters, needs.context("no keeper was planned")?)
     };
     match open() {
         Ok(filters) => Some(filters),

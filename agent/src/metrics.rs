@@ -105,6 +105,8 @@ counters! {
     option_unsent_total,
     /// Signs that a path drops or strips the option.
     option_path_failures_total,
+    /// Times a path was switched off.
+    option_path_switched_off_total,
     /// Copies that the kernel did not send.
     clone_failed_redirect_total,
     /// Copies that could not be rewritten, and so were dropped.

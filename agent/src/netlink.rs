@@ -251,6 +251,12 @@ impl Route {
     }
 }
 
+impl AsFd for Route {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// The first message: kind, sequence number, body, and what follows.
 fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     let length = usize::try_from(u32_at(bytes, 0)?).ok()?;

@@ -20,6 +20,7 @@ use crate::config::{Config, HooksWish, NatWish, TransportWish};
 use crate::host::{HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
+pub use needs::Uses;
 pub use seccomp::{Caller, Seccomp, SeccompMode};
 
 /// The programs that write the option, one per mode.
@@ -200,17 +201,39 @@ pub struct JailNeeds {
     pub user: Choice<u32>,
     /// System calls kept after loading.
     pub seccomp: Seccomp,
+    /// What is left to the process that keeps the packet filters, where there are any.
+    pub keeper: Option<HelperNeeds>,
 }
 
 impl JailNeeds {
     /// The capabilities without their reasons.
     #[must_use]
     pub fn capability_set(&self) -> Capabilities {
-        self.capabilities
-            .iter()
-            .map(|(capability, _)| *capability)
-            .collect()
+        set_of(&self.capabilities)
     }
+}
+
+/// What a helper process must still be able to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperNeeds {
+    /// Capabilities kept, with the reason for each.
+    pub capabilities: Vec<(Capability, String)>,
+    /// User and group; 0 is root.
+    pub user: u32,
+    /// System calls kept.
+    pub seccomp: Seccomp,
+}
+
+impl HelperNeeds {
+    /// The capabilities without their reasons.
+    #[must_use]
+    pub fn capability_set(&self) -> Capabilities {
+        set_of(&self.capabilities)
+    }
+}
+
+fn set_of(kept: &[(Capability, String)]) -> Capabilities {
+    kept.iter().map(|(capability, _)| *capability).collect()
 }
 
 /// One mount inside the root directory.
@@ -298,13 +321,13 @@ impl Plan {
             self.discovery = sockets::lists();
             self.snapshot = sockets::lists();
             self.absent = sockets::absent(facts);
-            self.jail = needs::decide(
-                facts,
-                config,
-                &self.connection,
-                (self.transport.value, false),
-            );
         }
+    }
+
+    /// Leaves the jail the capabilities and system calls of what really was opened, whatever was
+    /// planned; to be called when everything was opened or given up.
+    pub fn settle(&mut self, facts: &HostFacts, config: &Config, opened: &Uses) {
+        self.jail.settle(facts, config, opened);
     }
 
     /// Whether what is open is looked at by diagnostic sockets beside the programs.
@@ -330,8 +353,6 @@ impl Plan {
         self.accept = Choice::new(false, "no family needs it");
         self.discovery = off();
         self.snapshot = off();
-        self.jail.capabilities.clear();
-        self.jail.seccomp.skip_connection();
     }
 
     /// Gives up looking at what is open by diagnostic sockets.
@@ -442,17 +463,24 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         false => transport(facts, config.agent.transport, runs),
     };
     let accept = accept(facts, runs);
-    let lists = [discovery.value, snapshot.value].contains(&Look::Sockets);
+    let nat = nat(facts, config.nat);
+    let uses = Uses {
+        programs: runs.then_some(transport.value),
+        filters: matches!(&connection, Family::Run(choice) if choice.value.has_filters()),
+        sockets: by_sockets,
+        lists: runs && [discovery.value, snapshot.value].contains(&Look::Sockets),
+        tracking: nat.value,
+    };
     Plan {
         types: match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
-        jail: needs::decide(facts, config, &connection, (transport.value, lists)),
+        jail: needs::decide(facts, config, &uses, probes),
         mode,
         transport,
         refused: Vec::new(),
-        nat: nat(facts, config.nat),
+        nat,
         absent: match by_sockets {
             true => sockets::absent(facts),
             false if probes => Columns::ZERO_WINDOWS,

@@ -99,6 +99,8 @@ struct Identity {
     looked_at: (u32, u64),
     /// Path and cgroup are known.
     complete: bool,
+    /// The path is one that root made.
+    is_vouched: bool,
 }
 
 /// All identities of this run.
@@ -253,6 +255,7 @@ impl Identity {
             looks: 0,
             looked_at: (0, 0),
             complete: false,
+            is_vouched: true,
         }
     }
 
@@ -271,7 +274,10 @@ impl Identity {
         let exe_name = text::name(until_nul(&key.exe_name));
         let known_path = row.exe.contains('/');
         match &look.exe {
-            Some(path) => row.exe = text::path(path),
+            Some(path) => {
+                row.exe = text::path(path);
+                self.is_vouched = look.is_vouched;
+            }
             None if !known_path => row.exe = exe_name,
             None => {}
         }
@@ -281,7 +287,7 @@ impl Identity {
             row.container = place.container.to_owned();
             row.unit = place.unit.to_owned();
         }
-        name_service(rules, row);
+        name_service(rules, row, self.is_vouched);
         self.complete = look.exe.is_some() && look.cgroup_path.is_some();
         self.changed |= before != self.row;
     }
@@ -292,14 +298,20 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
 }
 
 /// Service name and tags: the operator's first matching rule, else what the row tells.
-fn name_service(rules: &[ServiceRule], row: &mut ProcessRow) {
-    if let Some(rule) = rules.iter().find(|rule| rule_matches(rule, row)) {
+fn name_service(rules: &[ServiceRule], row: &mut ProcessRow, is_vouched: bool) {
+    let place = cgroup::place(&row.cgroup);
+    let rule = |rule: &&ServiceRule| rule_matches(rule, row, &place, is_vouched);
+    if let Some(rule) = rules.iter().find(rule) {
         row.service = rule.name.clone();
         row.tags = rule.tags.clone();
         return;
     }
     row.tags = Vec::new();
-    let unit = row.unit.strip_suffix(".service").unwrap_or_default();
+    let unit = match place.is_of_user {
+        false => place.system_unit,
+        true => "",
+    };
+    let unit = unit.strip_suffix(".service").unwrap_or_default();
     let container: String = row.container.chars().take(12).collect();
     let program = row.exe.rsplit('/').next().unwrap_or_default();
     let names = [unit, &container, program, &row.comm];
@@ -310,16 +322,25 @@ fn name_service(rules: &[ServiceRule], row: &mut ProcessRow) {
         .to_owned();
 }
 
-/// All patterns that were given match.
-fn rule_matches(rule: &ServiceRule, row: &ProcessRow) -> bool {
+/// All patterns that were given match, by what no unprivileged user can choose: units and containers
+/// that the system named, and paths where root made the mounts.
+fn rule_matches(
+    rule: &ServiceRule,
+    row: &ProcessRow,
+    place: &cgroup::Place<'_>,
+    is_vouched: bool,
+) -> bool {
+    let is_of_system = !place.is_of_user;
+    // A user's own manager is the system's unit; what is in it is not.
+    let unit_named = is_of_system || place.container.is_empty();
     let fields = [
-        (&rule.exe, &row.exe),
-        (&rule.comm, &row.comm),
-        (&rule.cgroup, &row.cgroup),
-        (&rule.unit, &row.unit),
-        (&rule.container, &row.container),
+        (&rule.exe, row.exe.as_str(), is_vouched),
+        (&rule.comm, &row.comm, true),
+        (&rule.cgroup, &row.cgroup, true),
+        (&rule.unit, place.system_unit, unit_named),
+        (&rule.container, place.container, is_of_system),
     ];
     fields
         .into_iter()
-        .all(|(glob, field)| glob.as_ref().is_none_or(|glob| glob.matches(field)))
+        .all(|(glob, field, told)| glob.as_ref().is_none_or(|glob| told && glob.matches(field)))
 }

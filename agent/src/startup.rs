@@ -2,9 +2,8 @@
 
 mod collector;
 mod identity;
+mod lock;
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,6 @@ use wire::HostRow;
 use crate::config::{self, Config, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::files::{Files, Places};
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
@@ -26,10 +24,12 @@ use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
-use crate::plan::{Mode, Plan};
+use crate::plan::{Mode, Plan, Uses};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::reports::VERSION;
+use crate::status::{Keeper, Kept};
+use crate::writer::{Places, Writer};
 use crate::{fault, filters, host, log, plan, spool};
 
 /// Inside the jail: the spool's database.
@@ -66,7 +66,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let entered = jail::enter(&plan, &config)
         .context("enter the jail")
         .or_exit(Exit::Jail)?;
-    let _lock = lock(Path::new(LOCK_FILE)).or_exit(Exit::Runtime)?;
+    let _lock = lock::lock(Path::new(LOCK_FILE), plan.jail.user.value).or_exit(Exit::Runtime)?;
     fault::at("lock.held");
     let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
     fault::at("identity.known");
@@ -80,32 +80,33 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let lister = list(&mut plan, &config, loaded.as_ref());
     let gateway = open_gateway(&mut plan, &config);
     fault::at("sockets.opened");
+    let opened = Uses {
+        sockets: observer.is_some(),
+        lists: lister.is_some(),
+        tracking: gateway.is_some(),
+        ..used(loaded.as_ref())
+    };
+    plan.settle(&facts, &config, &opened);
     let jailed = confine(entered, &plan, || use_log_file(&config, &output))?;
     fault::at("agent.confined");
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
-    let queue = spool::open(&jailed, Path::new(SPOOL_FILE), spool_bounds(&config))
-        .context("open the spool")
-        .or_exit(Exit::Spool)?;
-    fault::at("spool.opened");
-    let upload = config.upload.as_ref().map(collector::reach);
-    let counters = Arc::clone(&metrics);
-    let threads = spool::Handle::start(&jailed, queue, upload, fleet.post(), counters)
-        .or_exit(Exit::Runtime)?;
-
-    let (_log, files) = in_background(&jailed, &output, &metrics).or_exit(Exit::Runtime)?;
+    let threads = start_threads(&jailed, &config, &fleet, &metrics)?;
+    let (_log, writer) = in_background(&jailed, &output, &metrics).or_exit(Exit::Runtime)?;
     fault::at("threads.started");
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
         meter,
         governor: Governor::new(config.budget, config.agent.interval),
         seen: jailed.seen().clone(),
+        kept: Kept::of(&plan.jail),
+        keeper: keeper(&plan, loaded.as_ref()),
         identities: identities(&config, &facts),
         surroundings: Box::new(surroundings()),
         ids: (host_id, run_id),
         absent: plan.absent,
         interval: config.agent.interval,
         limits: config.limits.clone(),
-        files,
+        writer,
         log: output,
         spool: threads,
         fleet,
@@ -131,7 +132,7 @@ fn in_background(
     jailed: &Jailed,
     output: &log::Output,
     metrics: &Arc<Metrics>,
-) -> Result<(log::Background, Files)> {
+) -> Result<(log::Background, Writer)> {
     let lines = output
         .in_background()
         .context("start the thread of the log")?;
@@ -139,8 +140,38 @@ fn in_background(
         run: RUN_DIR.into(),
         state: STATE_DIR.into(),
     };
-    let files = Files::start(jailed, places, Arc::clone(metrics));
-    Ok((lines, files.context("start the thread of files")?))
+    let writer = Writer::start(jailed, places, Arc::clone(metrics));
+    Ok((lines, writer.context("start the thread of files")?))
+}
+
+/// Opens the spool, and starts what writes to it and what uploads.
+fn start_threads(
+    jailed: &Jailed,
+    config: &Config,
+    fleet: &Fleet,
+    metrics: &Arc<Metrics>,
+) -> Result<spool::Handle, Failure> {
+    let queue = spool::open(jailed, Path::new(SPOOL_FILE), spool_bounds(config))
+        .context("open the spool")
+        .or_exit(Exit::Spool)?;
+    fault::at("spool.opened");
+    let upload = config.upload.as_ref().map(collector::reach);
+    let metrics = Arc::clone(metrics);
+    spool::Handle::start(jailed, queue, upload, fleet.post(), metrics).or_exit(Exit::Runtime)
+}
+
+/// What of the programs really runs.
+fn used(loaded: Option<&Loaded>) -> Uses {
+    Uses {
+        programs: loaded.map(|loaded| loaded.transport),
+        filters: loaded.is_some_and(|loaded| loaded.filters.is_some()),
+        ..Uses::default()
+    }
+}
+
+fn keeper(plan: &Plan, loaded: Option<&Loaded>) -> Option<Keeper> {
+    let filters = loaded.and_then(|loaded| loaded.filters.as_ref());
+    Keeper::of(&plan.jail, filters.map(filters::Keeper::process))
 }
 
 fn identities(config: &Config, facts: &HostFacts) -> Identities {
@@ -204,9 +235,23 @@ fn announce(config: &Config, plan: &Plan) {
     for warning in &config.warnings {
         ::log::warn!(warning = warning.as_str(); "configuration");
     }
+    if let Some(warning) = shared_user(plan) {
+        ::log::warn!(warning = warning.as_str(); "configuration");
+    }
     for (name, decision) in plan.rows() {
         ::log::info!(name = name.as_str(), decision = decision.as_str(); "planned");
     }
+}
+
+/// What is wrong with the agent's user, if an account of the host has the same number.
+#[must_use]
+pub fn shared_user(plan: &Plan) -> Option<String> {
+    let uid = plan.jail.user.value;
+    let account = (uid != 0).then(|| host::account(uid)).flatten()?;
+    Some(format!(
+        "account {account} has the agent's user number {uid} and can read and change its spool: \
+         give jail.uid a number that no account has"
+    ))
 }
 
 /// Leaves standard error, where the configuration says so.
@@ -236,7 +281,9 @@ fn apply(
         return None;
     }
     // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
-    let done = loader::apply(plan, config, fleet.in_force()).and_then(|loaded| {
+    let allowed = fault::before("programs").context("load the programs");
+    let load = |()| loader::apply(plan, config, fleet.in_force());
+    let done = allowed.and_then(load).and_then(|loaded| {
         let records = loaded.as_ref().map(Records::open).transpose()?;
         Ok(loaded.zip(records))
     });
@@ -264,7 +311,8 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
         return None;
     }
     let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
-    match observe::open(config, facts.sockets.news.is_yes(), places.0) {
+    let allowed = fault::before("sockets").context("open sockets");
+    match allowed.and_then(|()| observe::open(config, facts.sockets.news.is_yes(), places.0)) {
         Ok(opened) => Some(Observer::new(opened, config, places)),
         Err(error) => {
             let reason = format!("{error:#}");
@@ -278,7 +326,9 @@ fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observ
 /// Opens the lists of sockets that stand in for iterators, where the plan says so.
 fn list(plan: &mut Plan, config: &Config, loaded: Option<&Loaded>) -> Option<Lister> {
     let loaded = loaded.filter(|_| plan.lists_sockets())?;
-    let opened = Lister::open(config, (Path::new(PROC_DIR), Path::new(CGROUP_DIR)));
+    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    let allowed = fault::before("lists").context("open sockets");
+    let opened = allowed.and_then(|()| Lister::open(config, places));
     let adopted = opened.map(|mut lister| {
         lister.adopt(event_loop::now(), |netns, port, process| {
             kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
@@ -301,7 +351,8 @@ fn open_gateway(plan: &mut Plan, config: &Config) -> Option<Gateway> {
     if !plan.nat.value {
         return None;
     }
-    match Gateway::open(config.limits.edges as usize, host::clock::unix_ms()) {
+    let open = |()| Gateway::open(config.limits.edges as usize, host::clock::unix_ms());
+    match fault::before("tracking").and_then(open) {
         Ok(gateway) => Some(gateway),
         Err(error) => {
             let reason = format!("connection tracking cannot be read: {error}");
@@ -310,36 +361,6 @@ fn open_gateway(plan: &mut Plan, config: &Config) -> Option<Gateway> {
             None
         }
     }
-}
-
-/// Makes sure that no other agent uses this root directory; the kernel unlocks when we end.
-fn lock(path: &Path) -> Result<File> {
-    let mut file = File::options()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .open(path)
-        .with_context(|| format!("open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.take(32).read_to_string(&mut holder).ok();
-            bail!(
-                "another agent (process {}) uses this root directory",
-                holder.trim()
-            );
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("lock {}", path.display()));
-        }
-    }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .with_context(|| format!("write {}", path.display()))?;
-    Ok(file)
 }
 
 fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
@@ -376,24 +397,4 @@ fn open_fleet(
 
 fn not_stored() -> Result<()> {
     bail!("the spool thread ended early; batches of the last interval may be lost")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lock;
-
-    #[test]
-    fn a_second_agent_is_told_who_the_first_one_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("lock");
-        let first = lock(&path).unwrap();
-        let refused = lock(&path).unwrap_err().to_string();
-        let own = std::process::id().to_string();
-        assert!(
-            refused.contains("another agent") && refused.contains(&own),
-            "{refused}"
-        );
-        drop(first);
-        assert!(lock(&path).is_ok());
-    }
 }

@@ -1,12 +1,13 @@
 //! `/run/status.json`: what the running agent says of itself, for `doctor` and for scripts.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::jail::Seen;
+use crate::plan::{Capability, JailNeeds, Seccomp, SeccompMode};
 
 /// Name of the file below the run directory.
 pub const FILE: &str = "status.json";
@@ -29,8 +30,65 @@ pub struct Status {
     /// What confined the agent when it began to measure, as it read it back from the kernel.
     #[serde(default)]
     pub jail: Option<Seen>,
+    /// What it may still do and what for: of what it opened, whatever was planned.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+    /// Process id and the like of the process that keeps the packet filters.
+    #[serde(default)]
+    pub keeper: Option<Keeper>,
     /// Every counter of the agent.
     pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+/// What is left to a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Capabilities, and what each is for.
+    pub capabilities: Vec<(String, String)>,
+    /// Whose system calls are allowed, by the names of [`crate::plan::Caller`]; without a filter,
+    /// none is named.
+    pub callers: Vec<String>,
+}
+
+/// The process that keeps the packet filters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeper {
+    /// Process id on the host.
+    pub pid: i32,
+    /// What is left to it.
+    pub kept: Kept,
+}
+
+impl Kept {
+    /// What the plan leaves to the agent.
+    #[must_use]
+    pub fn of(needs: &JailNeeds) -> Self {
+        Self::named(&needs.capabilities, &needs.seccomp)
+    }
+
+    fn named(capabilities: &[(Capability, String)], seccomp: &Seccomp) -> Self {
+        let name = |(capability, why): &(Capability, String)| (capability.to_string(), why.clone());
+        let callers = match seccomp.mode.value {
+            SeccompMode::Off => &[],
+            SeccompMode::Enforce | SeccompMode::Log => seccomp.callers.as_slice(),
+        };
+        Self {
+            capabilities: capabilities.iter().map(name).collect(),
+            callers: callers.iter().map(|one| one.name().to_owned()).collect(),
+        }
+    }
+}
+
+impl Keeper {
+    /// What the plan leaves to the process `pid`; `None` where there is no such process.
+    #[must_use]
+    pub fn of(needs: &JailNeeds, pid: Option<i32>) -> Option<Self> {
+        let needs = needs.keeper.as_ref()?;
+        Some(Self {
+            pid: pid?,
+            kept: Kept::named(&needs.capabilities, &needs.seccomp),
+        })
+    }
 }
 
 impl Status {
@@ -49,7 +107,5 @@ impl Status {
 /// # Errors
 /// The directory cannot be written.
 pub fn write(directory: &Path, text: &[u8]) -> io::Result<()> {
-    let fresh = directory.join("status.json.new");
-    fs::write(&fresh, text)?;
-    fs::rename(fresh, directory.join(FILE))
+    files::replace_own(&directory.join(FILE), text, false)
 }

@@ -1,9 +1,10 @@
 //! Breaking out of the jail: a child of this test enters the very jail of the agent, by the same
 //! library calls and for the plan of this host, and tries each way out.
 //!
-//! Each attempt is made three times, each in a process of its own with a network and a mount
-//! namespace of its own: free, where it must work (or the test would prove nothing); in the jail;
-//! and in the jail without the filter on system calls, where all but a few must still fail.
+//! Each attempt is made several times, each in a process of its own with a network and a mount
+//! namespace of its own: free, where it must work (or the test would prove nothing); in the jail,
+//! by default and in mode `tc-clone`; and in the jail without the filter on system calls, where all
+//! but a few must still fail.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -15,19 +16,21 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::SystemTime;
 
-use agent::config::{Config, SeccompWish};
+use agent::config::{Config, Key, ModeWish, SeccompWish, Secret};
 use agent::{host, jail, plan};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt,
+};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
@@ -146,6 +149,28 @@ const FILES: &[Attempt] = &[
         let (place, memory) = (way.root.join("run/mem"), makedev(1, 1));
         Ok(mknod(&place, SFlag::S_IFCHR, Mode::S_IRWXU, memory)?)
     }),
+    filtered("making a file set-user-id", |way| {
+        let file = File::create(way.root.join("run/planted"))?;
+        file.set_permissions(fs::Permissions::from_mode(0o4755))
+    }),
+    filtered("a file that is set-user-id from the beginning", |way| {
+        let path = way.root.join("run/planted");
+        let made = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o4755)
+            .open(&path)?;
+        match made.metadata()?.permissions().mode() & 0o4000 {
+            0 => Err(io::Error::other("it is not")),
+            _ => Ok(()),
+        }
+    }),
+    filtered("a directory whose group is passed on", |way| {
+        Ok(nix::unistd::mkdir(
+            &way.root.join("run/planted"),
+            Mode::from_bits_retain(0o2755),
+        )?)
+    }),
     filtered("planting a link", |way| {
         symlink(way.secret(), way.root.join("run/planted"))
     }),
@@ -262,8 +287,131 @@ const OTHERS: &[Attempt] = &[
     }),
 ];
 
+/// `linux/netlink.h`, `linux/rtnetlink.h`, `linux/netfilter/nfnetlink.h`, `nf_tables.h`
+const REQUEST_AND_ANSWER: u16 = 0x1 | 0x4;
+const CREATE: u16 = 0x400;
+const RTM_NEWLINK: u16 = 16;
+const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWQDISC: u16 = 36;
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+const NFNL_MSG_BATCH_END: u16 = 0x11;
+const NFT_MSG_NEWTABLE: u16 = 10 << 8;
+/// The first device of every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// One message of netlink: header, fixed struct, attributes.
+fn netlink(kind: u16, flags: u16, fixed: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut body = fixed.to_vec();
+    for (kind, value) in attributes {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        body.extend([length.to_ne_bytes(), kind.to_ne_bytes()].concat());
+        body.extend(*value);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    let length = u32::try_from(16 + body.len()).unwrap();
+    let kinds = [kind.to_ne_bytes(), flags.to_ne_bytes()].concat();
+    [
+        &length.to_ne_bytes()[..],
+        &kinds,
+        &[7, 0, 0, 0],
+        &[0; 4],
+        &body,
+    ]
+    .concat()
+}
+
+/// Sends a request and reads the kernel's answer.
+fn ask_kernel(protocol: SockProtocol, message: &[u8]) -> io::Result<()> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+    let mut answer = [0; 4096];
+    nix::sys::socket::send(socket.as_raw_fd(), message, MsgFlags::empty())?;
+    let length = nix::sys::socket::recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+    // struct nlmsgerr behind the header: the negative number of an error, 0 for none.
+    let code = answer[..length]
+        .get(16..20)
+        .and_then(|code| code.try_into().ok());
+    match code.map(i32::from_ne_bytes) {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(-error)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// Into the network of the host: what `CAP_NET_ADMIN` is for.
+const NETWORK: &[Attempt] = &[
+    held("taking a device up or down", |_| {
+        // struct ifinfomsg: index, flags, and which of them change (IFF_UP).
+        let link = words(&[0, LOOPBACK, 1, 1]);
+        let message = netlink(RTM_NEWLINK, REQUEST_AND_ANSWER, &link, &[]);
+        ask_kernel(SockProtocol::NetlinkRoute, &message)
+    }),
+    held("giving a device an address", |_| {
+        // struct ifaddrmsg: AF_INET, 32 bits of prefix; then IFA_LOCAL.
+        let address = [&[2, 32, 0, 0][..], &words(&[LOOPBACK])].concat();
+        let flags = REQUEST_AND_ANSWER | CREATE;
+        let message = netlink(RTM_NEWADDR, flags, &address, &[(2, &[127, 9, 9, 9])]);
+        ask_kernel(SockProtocol::NetlinkRoute, &message)
+    }),
+    held("adding a route", |_| {
+        // struct rtmsg: AF_INET, 32 bits, table local, type local, scope host; RTA_DST, RTA_OIF.
+        let route = [&[2, 32, 0, 0, 255, 4, 254, 2][..], &[0; 4]].concat();
+        let device = LOOPBACK.to_ne_bytes();
+        let attributes: &[(u16, &[u8])] = &[(1, &[10, 9, 9, 9]), (4, &device)];
+        let flags = REQUEST_AND_ANSWER | CREATE;
+        // A route takes a device that is up.
+        let up = netlink(
+            RTM_NEWLINK,
+            REQUEST_AND_ANSWER,
+            &words(&[0, LOOPBACK, 1, 1]),
+            &[],
+        );
+        ask_kernel(SockProtocol::NetlinkRoute, &up).ok();
+        let message = netlink(RTM_NEWROUTE, flags, &route, attributes);
+        ask_kernel(SockProtocol::NetlinkRoute, &message)
+    }),
+    held("a queueing discipline", |_| {
+        // struct tcmsg: device, no handle, root; TCA_KIND.
+        let discipline = words(&[0, LOOPBACK, 0, u32::MAX, 0]);
+        let flags = REQUEST_AND_ANSWER | CREATE;
+        let message = netlink(RTM_NEWQDISC, flags, &discipline, &[(1, b"pfifo\0")]);
+        ask_kernel(SockProtocol::NetlinkRoute, &message)
+    }),
+    held("a table of the firewall", |_| {
+        // struct nfgenmsg: family, version, and for a batch the subsystem in network order.
+        let subsystem = [0, 0, 0, 10];
+        let table = netlink(
+            NFT_MSG_NEWTABLE,
+            REQUEST_AND_ANSWER | CREATE,
+            &[2, 0, 0, 0],
+            &[(1, b"planted\0")],
+        );
+        let batch = [
+            netlink(NFNL_MSG_BATCH_BEGIN, 1, &subsystem, &[]),
+            table,
+            netlink(NFNL_MSG_BATCH_END, 1, &subsystem, &[]),
+        ];
+        ask_kernel(SockProtocol::NetlinkNetFilter, &batch.concat())
+    }),
+    held("marking packets", |_| {
+        let (flags, none) = (SockFlag::empty(), None);
+        let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, none)?;
+        Ok(setsockopt(&socket, sockopt::Mark, &7)?)
+    }),
+    filtered("another priority of packets", |_| {
+        let (flags, none) = (SockFlag::empty(), None);
+        let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, none)?;
+        Ok(setsockopt(&socket, sockopt::Priority, &3)?)
+    }),
+];
+
 fn attempts() -> impl Iterator<Item = &'static Attempt> {
-    [FILES, VIEWS, OTHERS].into_iter().flatten()
+    [FILES, VIEWS, OTHERS, NETWORK].into_iter().flatten()
 }
 
 /// How a child makes its attempt.
@@ -271,15 +419,31 @@ fn attempts() -> impl Iterator<Item = &'static Attempt> {
 enum Bounds {
     Free,
     Jail,
+    /// As in mode `tc-clone`, where packet filters are attached to devices.
+    JailOfClones,
     JailWithoutFilter,
+    JailOfClonesWithoutFilter,
 }
 
 impl Bounds {
-    const ALL: [(&'static str, Self); 3] = [
+    const ALL: [(&'static str, Self); 5] = [
         ("free", Self::Free),
         ("jail", Self::Jail),
+        ("jail-of-clones", Self::JailOfClones),
         ("jail-without-filter", Self::JailWithoutFilter),
+        (
+            "jail-of-clones-without-filter",
+            Self::JailOfClonesWithoutFilter,
+        ),
     ];
+
+    fn has_filter(self) -> bool {
+        matches!(self, Self::Jail | Self::JailOfClones)
+    }
+
+    fn is_of_clones(self) -> bool {
+        matches!(self, Self::JailOfClones | Self::JailOfClonesWithoutFilter)
+    }
 }
 
 fn main() -> ExitCode {
@@ -310,10 +474,10 @@ fn prove(attempt: &'static Attempt) -> Result<Completion, Failed> {
     }
     for (word, bounds) in Bounds::ALL {
         let seccomp = host::probe(&Config::defaults()).seccomp;
-        if bounds == Bounds::Jail && !seccomp.is_yes() {
+        if bounds.has_filter() && !seccomp.is_yes() {
             return Ok(Completion::ignored_with(seccomp.to_string()));
         }
-        if bounds == Bounds::JailWithoutFilter && attempt.by_filter_alone {
+        if bounds != Bounds::Free && !bounds.has_filter() && attempt.by_filter_alone {
             continue;
         }
         let said = try_once(attempt, word)?;
@@ -414,12 +578,22 @@ fn enter(bounds: Bounds, rootfs: PathBuf) {
     jail::close_inherited().unwrap();
     let mut config = Config::defaults();
     config.agent.rootfs = rootfs;
-    config.jail.seccomp = match bounds {
-        Bounds::JailWithoutFilter => SeccompWish::Off,
-        Bounds::Free | Bounds::Jail => SeccompWish::Enforce,
+    config.jail.seccomp = match bounds.has_filter() {
+        false => SeccompWish::Off,
+        true => SeccompWish::Enforce,
     };
+    // Without a key nothing is written, and then the option is read by what else there is.
+    config.keys = vec![Key {
+        epoch: 1,
+        secret: Secret::new([7; 16]),
+    }];
+    if bounds.is_of_clones() {
+        config.option.mode = ModeWish::TcClone;
+    }
     let facts = host::probe(&config);
     let plan = plan::decide(&facts, &config);
+    let clones = bounds.is_of_clones() && facts.clsact.is_yes();
+    assert_eq!(plan.jail.keeper.is_some(), clones, "{:?}", plan.rows());
     let entered = jail::enter(&plan, &config).unwrap();
     let jailed = entered.confine(&plan).unwrap();
     assert!(!jailed.seen().mounts.is_empty());

@@ -131,16 +131,6 @@ const ATTEMPTS: &[Attempt] = &[
     }),
 ];
 
-const EVERYBODY: [Caller; 7] = [
-    Caller::Runtime,
-    Caller::Files,
-    Caller::Loop,
-    Caller::Upload,
-    Caller::Tables,
-    Caller::PerfBuffer,
-    Caller::Filters,
-];
-
 /// Runs `ask` on a thread of its own, with the filter of a plan that needs everything.
 fn filtered<T: Send>(mode: SeccompMode, ask: impl FnOnce() -> T + Send) -> T {
     let facts = host::probe(&Config::defaults());
@@ -154,7 +144,7 @@ fn filtered<T: Send>(mode: SeccompMode, ask: impl FnOnce() -> T + Send) -> T {
             value: mode,
             reason,
         },
-        callers: EVERYBODY.to_vec(),
+        callers: Caller::ALL.to_vec(),
     };
     alone(|| {
         install_seccomp(&seccomp).unwrap();

@@ -65,6 +65,10 @@ enum wb_role {
 #define WB_FLAG_ACK_MISSING 0x0400 /* data without an option ended the handshake */
 #define WB_FLAG_BARE_RECEIVED 0x0800 /* the answer came with WB_OPTION_BARE */
 #define WB_FLAG_NO_OUT_OF_ORDER 0x1000 /* the kernel does not count out_of_order */
+#define WB_FLAG_OPEN_QUESTION                                                                      \
+	0x2000 /* whether our option was stripped cannot be told: a second ACK
+				      * left without it, or the peer's came and was refused */
+#define WB_FLAG_TRACKED 0x4000 /* what becomes of the answer counts for the path */
 #define WB_FLAG_ROOM 0x8000 /* we asked for room on the segment that is being made */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
@@ -153,6 +157,8 @@ enum wb_write_state {
 	WB_WRITE_OFF = 0,
 	WB_WRITE_WANTED = 1,
 	WB_WRITE_WATCHING = 2, /* written; watching whether the path took it */
+	WB_WRITE_CONTROL = 3, /* not to be written, but watched as if it had been */
+	WB_WRITE_IF_DEFERRED = 4, /* to be written if the listener waits for data */
 };
 
 /* Key of the listeners map. */
@@ -173,29 +179,41 @@ struct wb_prefix {
 	wb_u8 addr[16];
 };
 
-/* Key of the paths map: a peer for which the option was lost. */
+/*
+ * Key of the paths map: the way to one service, as its client or as itself sees it. The port of
+ * who connects is another one each time, so it tells nothing and is not kept.
+ */
 struct wb_path_key {
-	wb_u8 addr[16];
+	wb_u8 addr[16]; /* of the peer */
 	wb_u32 netns;
-	wb_u32 reserved;
+	wb_u16 port; /* of the service: the peer's, or our own; host byte order */
+	wb_u8 role; /* enum wb_role */
+	wb_u8 reserved;
 };
 
 enum wb_path_reason {
-	WB_PATH_GOOD = 0,
 	WB_PATH_HANDSHAKE_LOST = 1, /* the peer repeated its SYN-ACK after our option */
 	WB_PATH_DATA_LOST = 2, /* data that carried the option had to be retransmitted */
 	WB_PATH_STRIPPED = 3, /* the peer answered although we had written */
-	WB_PATH_ACK_MISSING = 4, /* the peer's handshake ACKs do not arrive */
-	WB_PATH_ANSWER_LOST = 5, /* the peer repeated the data that our answer acknowledged */
+	WB_PATH_ANSWER_LOST = 4, /* the peer repeated the data that our answer acknowledged */
 };
 
+/* Times are CLOCK_MONOTONIC. Evidence is in bits; path.bpf.h has the arithmetic. */
 struct wb_path {
-	wb_u64 off_until_ns; /* CLOCK_MONOTONIC; 0 = never off */
-	wb_u64 changed_ns;
-	wb_u32 failures; /* times turned off, the exponent of the back-off */
-	wb_u32 good; /* recent proofs that the option passed */
-	wb_u32 reason; /* enum wb_path_reason */
-	wb_u32 suspicions; /* weak signs in a row */
+	wb_u64 off_until_ns; /* 0 = never off */
+	wb_u64 counted_ns; /* end of the last handshake whose outcome was counted */
+	wb_u64 probed_ns; /* last option that left while the path was on trial */
+	wb_u64 aged_ns; /* until when evidence and times_off have aged */
+	wb_u32 times_off; /* exponent of the back-off */
+	wb_u32 reason; /* enum wb_path_reason, of the last failure */
+	wb_u32 lost; /* evidence that segments are lost because of the option */
+	wb_u32 stripped; /* evidence that the option is removed */
+	wb_u32 turn; /* connections since the path is on trial */
+	wb_u32 control_passed; /* 1 = what had no option did not get lost */
+	wb_u32 handshakes; /* recent ones */
+	wb_u32 repeated; /* the part of them in which SYN or SYN-ACK had to be repeated */
+	wb_u32 arrived; /* options that came, less what came without */
+	wb_u32 reserved;
 };
 
 struct wb_key {
@@ -260,7 +278,7 @@ struct wb_config {
 	wb_u8 option_write; /* 0 = read only */
 	wb_u8 option_on_data;
 	wb_u8 option_answer;
-	wb_u8 keep_cb_flags; /* another sock_ops program is attached: never clear a flag */
+	wb_u8 keep_cb_flags; /* another sock_ops program may be attached: never clear a flag */
 	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
 	wb_u8 tell_unknown; /* report ends of connections that are not in the table */
 	wb_u8 reserved[3];
@@ -275,6 +293,12 @@ struct wb_filling {
 	wb_u64 entries; /* entered less deleted: never fewer than there are */
 	wb_u32 was_near; /* 1 once wb_config.late_below was reached */
 	wb_u32 reserved;
+};
+
+/* A sockops program of the host, as the iterator over programs shows it. */
+struct wb_neighbour {
+	wb_u32 id;
+	wb_u8 name[16]; /* ends with 0 where it is shorter */
 };
 
 /* wb_config.clone */
@@ -311,7 +335,8 @@ enum wb_counter {
 	WB_COUNT_CLONE_NONLINEAR = 25, /* segments whose header was out of reach */
 	WB_COUNT_OPTION_UNSENT = 26, /* the connection ended before the stack could write it */
 	WB_COUNT_CONNECTIONS_LATE = 27, /* entered after nobody had seen how they began */
-	WB_COUNT_MAX = 28,
+	WB_COUNT_PATH_SWITCHED_OFF = 28,
+	WB_COUNT_MAX = 29,
 };
 
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");
@@ -319,6 +344,8 @@ _Static_assert(sizeof(struct wb_tuple) == 40, "wb_tuple");
 _Static_assert(sizeof(struct wb_numbers) == 48, "wb_numbers");
 _Static_assert(sizeof(struct wb_connection_record) == 232, "wb_connection_record");
 _Static_assert(sizeof(struct wb_connection) == 184, "wb_connection");
+_Static_assert(sizeof(struct wb_path_key) == 24, "wb_path_key");
+_Static_assert(sizeof(struct wb_path) == 72, "wb_path");
 _Static_assert(sizeof(struct wb_cloning) == 40, "wb_cloning");
 _Static_assert(sizeof(struct wb_config) == 48, "wb_config");
 

@@ -38,6 +38,9 @@ enum {
 	TC_ACT_UNSPEC = -1, /* on to the next filter */
 	TC_ACT_SHOT = 2,
 };
+enum bpf_prog_type {
+	BPF_PROG_TYPE_SOCK_OPS = 13,
+};
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
@@ -345,6 +348,18 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	u32 fd;
 	struct file *file;
+};
+struct bpf_prog_aux {
+	u32 id;
+	char name[16]; /* BPF_OBJ_NAME_LEN, since 4.15 */
+};
+struct bpf_prog {
+	enum bpf_prog_type type;
+	struct bpf_prog_aux *aux;
+};
+struct bpf_iter__bpf_prog {
+	struct bpf_iter_meta *meta;
+	struct bpf_prog *prog;
 };
 
 #pragma clang attribute pop

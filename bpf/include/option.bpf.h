@@ -95,6 +95,9 @@ static __always_inline u64 option_verify(struct wb_option *option)
 		return 0;
 	}
 	__builtin_memcpy(&token_be, option->token, 8);
+	/* Signed, but 0 is "none" wherever a token is kept. */
+	if (!token_be)
+		count(WB_COUNT_OPTION_MALFORMED);
 	return __builtin_bswap64(token_be);
 }
 

@@ -384,9 +384,13 @@ static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_dr
 		return TC_ACT_UNSPEC;
 	struct wb_config *cfg = configuration();
 
-	if (!cfg || bpf_skb_load_bytes(skb, segment.transport + segment.header - WB_OPTION_LEN,
-				       &option, sizeof(option)))
+	if (!cfg)
 		return TC_ACT_UNSPEC;
+	if (bpf_skb_load_bytes(skb, segment.transport + segment.header - WB_OPTION_LEN, &option,
+			       sizeof(option))) {
+		count(WB_COUNT_CLONE_NONLINEAR);
+		return TC_ACT_UNSPEC;
+	}
 	if (option.kind != cfg->option_kind || option.length != WB_OPTION_LEN ||
 	    option.exid[0] != (u8)(cfg->option_exid >> 8) || option.exid[1] != (u8)cfg->option_exid)
 		return TC_ACT_UNSPEC;

@@ -22,6 +22,8 @@
 #define WB_PARSE_ATTEMPTS 8
 /* A SYN-ACK is repeated after 1, 3 and 7 s (RFC 6298); later pure ACKs prove nothing. */
 #define WB_WATCH_NS (8ULL * 1000000000ULL)
+/* Who was left in peace for so long had its handshake ACK taken. */
+#define WB_PEACE_NS (1500ULL * 1000000ULL)
 
 /* Sets callback flags and remembers which of them nobody had set before us. */
 static __always_inline void set_callbacks(struct bpf_sock_ops *ctx, struct wb_connection *conn,
@@ -79,38 +81,43 @@ static __always_inline void peer_of(struct bpf_sock_ops *ctx, u8 *addr)
 }
 
 static __always_inline void path_key_of(struct wb_path_key *key, struct bpf_sock_ops *ctx,
-					struct tcp_sock *tp)
+					struct tcp_sock *tp, struct wb_connection *conn)
 {
+	/* volatile: the verifier refuses one load through a chosen pointer. */
+	u32 remote_port = *(volatile u32 *)&ctx->remote_port;
+	u32 local_port = *(volatile u32 *)&ctx->local_port;
+
 	peer_of(ctx, key->addr);
+	key->role = conn->role;
+	key->port = conn->role == WB_ROLE_SERVER ? local_port : __builtin_bswap32(remote_port);
 	/* tp is a trusted pointer, so this is a plain load even where probe reads are not
 	 * available to sock_ops programs. */
 	key->netns = ((struct sock *)tp)->__sk_common.skc_net.net->ns.inum;
 }
 
-/* Whether a new connection may carry the option to its peer; each refusal is counted. */
-static __always_inline bool may_write(struct bpf_sock_ops *ctx, struct tcp_sock *tp)
+/* Whether a connection may carry the option to its peer; each refusal is counted. */
+static __always_inline u32 may_write(struct bpf_sock_ops *ctx, struct wb_path_key *path)
 {
 	struct wb_prefix prefix = {};
-	struct wb_path_key path = {};
 
 	prefix.length = 128;
-	peer_of(ctx, prefix.addr);
+	__builtin_memcpy(prefix.addr, path->addr, sizeof(prefix.addr));
 	u32 *allowed = bpf_map_lookup_elem(&destinations, &prefix);
 
 	if (!allowed || !*allowed) {
 		count(WB_COUNT_OPTION_NOT_ALLOWED);
-		return 0;
+		return WB_PATH_VERDICT_OFF;
 	}
-	path_key_of(&path, ctx, tp);
-	if (path_is_off(&path)) {
+	u32 verdict = path_verdict(path, ctx->total_retrans > 0);
+
+	if (verdict < WB_PATH_VERDICT_WRITE)
 		count(WB_COUNT_OPTION_PATH_OFF);
-		return 0;
-	}
-	return 1;
+	return verdict;
 }
 
-/* Reads the option of the segment at hand. 0 = none or not valid. */
-static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_config *cfg, u8 *flags)
+/* Reads the option of the segment at hand. 0 = none, or one that is refused. */
+static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_config *cfg, u8 *flags,
+				       bool *refused)
 {
 	struct wb_option option = {};
 
@@ -125,18 +132,25 @@ static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_confi
 		return 0;
 	if (length != WB_OPTION_LEN) {
 		count(WB_COUNT_OPTION_MALFORMED);
+		*refused = 1;
 		return 0;
 	}
+	u64 token = option_verify(&option);
+
 	*flags = option.flags;
-	return option_verify(&option);
+	*refused = !token;
+	return token;
 }
 
 static __always_inline bool take_option(struct bpf_sock_ops *ctx, struct wb_connection *conn,
 					struct wb_config *cfg)
 {
 	u8 flags = 0;
-	u64 token = read_option(ctx, cfg, &flags);
+	bool refused = 0;
+	u64 token = read_option(ctx, cfg, &flags, &refused);
 
+	if (refused)
+		conn->flags |= WB_FLAG_OPEN_QUESTION;
 	if (!token)
 		return 0;
 	conn->token_received = token;
@@ -176,18 +190,31 @@ static __always_inline void leave_behind(struct bpf_sock_ops *ctx, struct tcp_so
 		give_up(ctx, key, old);
 }
 
-static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					       struct wb_config *cfg)
+static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp)
+{
+	leave_behind(ctx, tp, 1);
+	connection_of((u64)tp, WB_ROLE_CLIENT);
+}
+
+/* The handshake ACK is the next segment to leave. A repeated SYN is no reason to leave it bare. */
+static __always_inline void on_sockops_connected(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+						 struct wb_config *cfg)
 {
 	u64 key = (u64)tp;
-	struct wb_connection *conn = connection_of(key, WB_ROLE_CLIENT);
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
+	struct wb_path_key path = {};
 
 	if (!conn)
 		return;
+	conn->handshake_retransmits = ctx->total_retrans;
 	conn->parse_left = WB_PARSE_ATTEMPTS;
-	if (cfg->option_write && may_write(ctx, tp)) {
-		conn->write_state = WB_WRITE_WANTED;
+	path_key_of(&path, ctx, tp, conn);
+	u32 verdict = cfg->option_write ? may_write(ctx, &path) : WB_PATH_VERDICT_OFF;
+
+	if (verdict != WB_PATH_VERDICT_OFF) {
+		conn->write_state =
+			verdict == WB_PATH_VERDICT_CONTROL ? WB_WRITE_CONTROL : WB_WRITE_WANTED;
 		callbacks |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
 	}
 	set_callbacks(ctx, conn, callbacks);
@@ -197,27 +224,38 @@ static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct
 						struct wb_config *cfg)
 {
 	u64 key = (u64)tp;
-	struct wb_connection *conn = connection_of(key, WB_ROLE_SERVER);
+	struct wb_connection *conn;
 	u8 callbacks = BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
+	u8 write_state = WB_WRITE_WANTED;
 	struct wb_path_key path = {};
 
+	leave_behind(ctx, tp, 0);
+	conn = connection_of(key, WB_ROLE_SERVER);
 	if (!conn)
 		return;
 	conn->role = WB_ROLE_SERVER;
 	conn->handshake_retransmits = ctx->total_retrans;
-	path_key_of(&path, ctx, tp);
+	path_key_of(&path, ctx, tp, conn);
 	if (take_option(ctx, conn, cfg)) {
-		path_cleared(&path);
+		path_arrived(&path);
 		return;
 	}
 	conn->parse_left = WB_PARSE_ATTEMPTS;
-	/* Whether the listener wanted it so is asked in a moment, at ESTABLISHED. */
-	if (handshake_payload(ctx))
+	if (handshake_payload(ctx)) {
 		conn->flags |= WB_FLAG_ACK_MISSING;
-	if (cfg->option_write && cfg->option_answer && may_write(ctx, tp)) {
-		conn->write_state = WB_WRITE_WANTED;
+		/* Whether the listener wanted it so is asked in a moment, at ESTABLISHED. */
+		if (!path_lets_in(&path))
+			write_state = WB_WRITE_IF_DEFERRED;
+	}
+	u32 verdict = cfg->option_write && cfg->option_answer ? may_write(ctx, &path) :
+								WB_PATH_VERDICT_OFF;
+
+	if (verdict != WB_PATH_VERDICT_OFF) {
+		conn->write_state = write_state;
 		callbacks |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
 	}
+	if (verdict == WB_PATH_VERDICT_TRACK)
+		conn->flags |= WB_FLAG_TRACKED;
 	set_callbacks(ctx, conn, callbacks);
 }
 
@@ -228,7 +266,8 @@ static __always_inline void on_sockops_parse(struct bpf_sock_ops *ctx, struct tc
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 	struct wb_path_key path = {};
 
-	if (!conn)
+	/* Where flags are never cleared, this goes on to be called. */
+	if (!conn || !conn->parse_left)
 		return;
 	if (take_option(ctx, conn, cfg)) {
 		conn->parse_left = 0;
@@ -237,60 +276,99 @@ static __always_inline void on_sockops_parse(struct bpf_sock_ops *ctx, struct tc
 			if (conn->write_state == WB_WRITE_WANTED)
 				stop_writing(ctx, conn, cfg);
 		} else if (conn->flags & WB_FLAG_TOKEN_SENT &&
-			   conn->flags & WB_FLAG_BARE_RECEIVED) {
-			path_key_of(&path, ctx, tp);
-			path_failed(&path, WB_PATH_STRIPPED, cfg);
+			   conn->flags & WB_FLAG_BARE_RECEIVED &&
+			   !(conn->flags & WB_FLAG_OPEN_QUESTION)) {
+			path_key_of(&path, ctx, tp, conn);
+			path_stripped(&path, conn->established_ns, cfg);
 		}
-	} else if (conn->parse_left) {
+	} else {
 		conn->parse_left--;
 	}
 	if (!conn->parse_left)
 		clear_callbacks(ctx, conn, cfg, BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG);
 }
 
+enum wb_outcome {
+	WB_OUTCOME_PENDING = 0,
+	WB_OUTCOME_UNKNOWN = 1, /* and will stay so */
+	WB_OUTCOME_PASSED = 2,
+	WB_OUTCOME_FAILED = 3,
+};
+
 /*
- * After the option left: did the path take it? True when there is nothing more to watch or
- * write. The signs: the peer repeats its SYN-ACK (we answer with a second pure ACK although no
- * data came), the peer repeats data that our answer acknowledged, or data that carried the
- * option had to be sent again.
+ * A client's segment after the one that carried the option, or would have: was that one taken? The
+ * signs: the peer repeats its SYN-ACK, so we send a second pure ACK although no data came; or data
+ * that carried the option had to be sent again.
  */
-static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-				       struct wb_connection *conn, struct wb_config *cfg)
+static __always_inline u32 client_outcome(struct bpf_sock_ops *ctx, struct wb_connection *conn)
+{
+	u64 since = bpf_ktime_get_ns() - conn->established_ns;
+	bool on_data = conn->flags & WB_FLAG_ON_DATA ? 1 : 0;
+
+	if (ctx->total_retrans > conn->handshake_retransmits)
+		return on_data && ctx->bytes_acked <= 1 ? WB_OUTCOME_FAILED : WB_OUTCOME_UNKNOWN;
+	/* The peer spoke first, so it had taken the handshake ACK; or it had data that carried it. */
+	if (ctx->bytes_acked > 1)
+		return on_data ? WB_OUTCOME_PASSED : WB_OUTCOME_UNKNOWN;
+	if (ctx->bytes_received || since > WB_WATCH_NS)
+		return WB_OUTCOME_PASSED;
+	if (ctx->skb_len)
+		return since > WB_PEACE_NS ? WB_OUTCOME_PASSED : WB_OUTCOME_PENDING;
+	if (ctx->data_segs_in)
+		return WB_OUTCOME_PENDING;
+	conn->flags |= WB_FLAG_OPEN_QUESTION;
+	/* Where the SYN had to be repeated, so had the SYN-ACK, and both may have come. */
+	return conn->handshake_retransmits ? WB_OUTCOME_UNKNOWN : WB_OUTCOME_FAILED;
+}
+
+/* What became of a client's option is told to its path. True when there is nothing more to watch. */
+static __always_inline bool watch_client(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					 struct wb_connection *conn, struct wb_config *cfg)
+{
+	u32 outcome = client_outcome(ctx, conn);
+	struct wb_path_key path = {};
+
+	if (outcome == WB_OUTCOME_PENDING)
+		return 0;
+	if (outcome == WB_OUTCOME_UNKNOWN)
+		return 1;
+	path_key_of(&path, ctx, tp, conn);
+	if (!(conn->flags & WB_FLAG_TOKEN_SENT))
+		path_control(&path, outcome == WB_OUTCOME_PASSED);
+	else if (outcome == WB_OUTCOME_PASSED)
+		path_passed(&path);
+	else
+		path_failed(&path, conn->established_ns,
+			    conn->flags & WB_FLAG_ON_DATA ? WB_PATH_DATA_LOST :
+							    WB_PATH_HANDSHAKE_LOST,
+			    cfg);
+	return 1;
+}
+
+/*
+ * A server's segment after its answer, which rode on the ACK of the peer's first data. When that
+ * ACK is lost the peer repeats the data, and tcp_dsack_set() has noted the duplicate.
+ */
+static __always_inline void watch_server(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+					 struct wb_connection *conn, struct wb_config *cfg)
 {
 	struct wb_path_key path = {};
 
-	if (ctx->total_retrans > conn->handshake_retransmits) {
-		if (conn->flags & WB_FLAG_ON_DATA && ctx->bytes_acked <= 1) {
-			path_key_of(&path, ctx, tp);
-			path_failed(&path, WB_PATH_DATA_LOST, cfg);
-		}
-		return 1;
-	}
-	if (conn->role == WB_ROLE_SERVER) {
-		/* The answer rides on the ACK of the peer's first data. When that ACK is lost the
-		 * peer repeats the data, and tcp_dsack_set() has noted the duplicate. */
-		if (!ctx->skb_len && tp->duplicate_sack[0].end_seq) {
-			path_key_of(&path, ctx, tp);
-			path_failed(&path, WB_PATH_ANSWER_LOST, cfg);
-		}
-		return 1;
-	}
-	if (ctx->bytes_received) {
-		/* The peer spoke first, so it had taken the handshake ACK. */
-		if (ctx->bytes_acked <= 1) {
-			path_key_of(&path, ctx, tp);
-			path_passed(&path);
-		}
-		return 1;
-	}
-	if (ctx->bytes_acked > 1 || bpf_ktime_get_ns() - conn->established_ns > WB_WATCH_NS)
-		return 1;
-	if (!ctx->skb_len && !ctx->data_segs_in) {
-		path_key_of(&path, ctx, tp);
-		path_failed(&path, WB_PATH_HANDSHAKE_LOST, cfg);
-		return 1;
-	}
-	return 0;
+	if (ctx->total_retrans > conn->handshake_retransmits || ctx->skb_len ||
+	    !tp->duplicate_sack[0].end_seq)
+		return;
+	path_key_of(&path, ctx, tp, conn);
+	path_failed(&path, conn->established_ns, WB_PATH_ANSWER_LOST, cfg);
+}
+
+/* True when there is nothing more to watch or write. */
+static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
+				       struct wb_connection *conn, struct wb_config *cfg)
+{
+	if (conn->role == WB_ROLE_CLIENT)
+		return watch_client(ctx, tp, conn, cfg);
+	watch_server(ctx, tp, conn, cfg);
+	return 1;
 }
 
 /*
@@ -320,7 +398,7 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 	conn = bpf_map_lookup_elem(&connections, &key);
 	if (!conn)
 		return;
-	if (conn->write_state == WB_WRITE_OFF ||
+	if (conn->write_state == WB_WRITE_OFF || conn->write_state == WB_WRITE_IF_DEFERRED ||
 	    ctx->skb_tcp_flags & (TCP_FLAG_FIN | TCP_FLAG_RST)) {
 		give_up_writing(ctx, conn, cfg);
 		return;
@@ -330,7 +408,7 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 			stop_writing(ctx, conn, cfg);
 			return;
 		}
-		if (!payload || !cfg->option_on_data)
+		if (!payload || !cfg->option_on_data || !(conn->flags & WB_FLAG_TOKEN_SENT))
 			return;
 	} else if (conn->role == WB_ROLE_CLIENT && ctx->bytes_received) {
 		/* Not the handshake's ACK any more. */
@@ -343,12 +421,15 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 	if (payload &&
 	    (!may_ride_on_data(ctx, conn, cfg) || payload + WB_OPTION_LEN > ctx->mss_cache))
 		return;
-	if (bpf_reserve_hdr_opt(ctx, WB_OPTION_LEN, 0)) {
+	if (conn->write_state == WB_WRITE_CONTROL) {
+		conn->write_state = WB_WRITE_WATCHING;
+	} else if (bpf_reserve_hdr_opt(ctx, WB_OPTION_LEN, 0)) {
 		count(WB_COUNT_OPTION_NO_ROOM);
 		stop_writing(ctx, conn, cfg);
 		return;
+	} else {
+		conn->flags |= WB_FLAG_ROOM;
 	}
-	conn->flags |= WB_FLAG_ROOM;
 	if (payload)
 		conn->flags |= WB_FLAG_ON_DATA;
 }
@@ -372,10 +453,9 @@ static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tc
 
 	if (conn->role == WB_ROLE_SERVER) {
 		flags = WB_OPTION_ANSWER;
-		if (!(conn->flags & WB_FLAG_ACK_MISSING))
+		if (!(conn->flags & (WB_FLAG_ACK_MISSING | WB_FLAG_OPEN_QUESTION)))
 			flags |= WB_OPTION_BARE;
 	}
-
 	if (!option_build(&option, cfg, conn->token_sent, flags) ||
 	    bpf_store_hdr_opt(ctx, &option, sizeof(option), 0)) {
 		count(WB_COUNT_OPTION_STORE_FAILED);
@@ -384,6 +464,10 @@ static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tc
 	count(WB_COUNT_OPTION_WRITTEN);
 	conn->flags |= WB_FLAG_TOKEN_SENT | (flags ? WB_FLAG_ANSWER_SENT : 0);
 	conn->write_state = WB_WRITE_WATCHING;
+	/* A duplicate that came before says nothing of the answer. */
+	if (conn->role == WB_ROLE_SERVER &&
+	    (!(conn->flags & WB_FLAG_TRACKED) || tp->duplicate_sack[0].end_seq))
+		conn->write_state = WB_WRITE_OFF;
 }
 
 /*
@@ -413,17 +497,10 @@ int wb_conn_option(struct bpf_sock_ops *ctx)
 
 	if (!tp)
 		return 1;
-	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB || op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
-		leave_behind(ctx, tp, op == BPF_SOCK_OPS_TCP_CONNECT_CB);
 	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-		on_sockops_connect(ctx, tp, cfg);
+		on_sockops_connect(ctx, tp);
 	} else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB) {
-		u64 key = (u64)tp;
-		struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
-
-		/* A retransmitted SYN is no reason to leave the handshake ACK bare. */
-		if (conn)
-			conn->handshake_retransmits = ctx->total_retrans;
+		on_sockops_connected(ctx, tp, cfg);
 	} else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
 		on_sockops_accepted(ctx, tp, cfg);
 	} else if (op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB) {

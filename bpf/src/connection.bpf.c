@@ -14,7 +14,6 @@
 #include "sock.bpf.h"
 
 #include "option_clone.bpf.h"
-#include "path.bpf.h"
 #ifndef WB_HOOKS_KPROBE
 #include "option_sockops.bpf.h"
 #endif
@@ -50,7 +49,7 @@ static __always_inline bool listener_defers(struct wb_listener *listener)
  * lost, perhaps because it carried an option, and the peer is not answered. The accepted socket
  * cannot tell: inet_csk_clone_lock() clears its icsk_accept_queue.
  */
-static __always_inline void ask_listener(struct wb_connection *conn, struct wb_config *cfg)
+static __always_inline void ask_listener(struct wb_connection *conn)
 {
 	struct wb_listener_key key = {};
 
@@ -62,14 +61,9 @@ static __always_inline void ask_listener(struct wb_connection *conn, struct wb_c
 		conn->process = listener->process;
 		conn->flags |= WB_FLAG_LISTENER;
 	}
-	if (!(conn->flags & WB_FLAG_ACK_MISSING) || (listener && listener_defers(listener)))
-		return;
-	struct wb_path_key path = {};
-
-	__builtin_memcpy(path.addr, conn->tuple.remote, sizeof(path.addr));
-	path.netns = conn->tuple.netns;
-	path_suspected(&path, WB_PATH_ACK_MISSING, cfg);
-	conn->write_state = WB_WRITE_OFF;
+	if (conn->write_state == WB_WRITE_IF_DEFERRED)
+		conn->write_state =
+			listener && listener_defers(listener) ? WB_WRITE_WANTED : WB_WRITE_OFF;
 }
 
 static __always_inline void remember_listener(struct sock *sk, struct task_struct *task, u64 how)
@@ -121,7 +115,7 @@ static __always_inline void on_established(void *ctx, struct sock *sk, int old_s
 	conn->flags |= WB_FLAG_ESTABLISHED;
 	sock_first(sk, conn);
 	if (role == WB_ROLE_SERVER)
-		ask_listener(conn, cfg);
+		ask_listener(conn);
 	if (cfg->clone)
 		clone_established(sk, conn, cfg);
 }

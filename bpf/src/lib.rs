@@ -1,10 +1,11 @@
 //! The BPF programs of Waybill, compiled, and the Rust side of their records.
 //!
 //! The only crate that may hold unsafe code: the generated types, and the few system
-//! calls (`packet`, `query`) that no library offers.
+//! calls (`packet`, `process`, `query`) that no library offers.
 
 pub mod pack;
 pub mod packet;
+pub mod process;
 pub mod query;
 
 /// Records, keys, values and counters: generated from `include/abi.h`.
@@ -37,6 +38,9 @@ pub const OBJECTS: [(&str, &[u8]); 3] = [
     ("connection.perf.o", CONNECTION_PERF),
     ("connection.kprobe.o", CONNECTION_KPROBE),
 ];
+
+/// Lists the sockops programs of the host; fitted to the kernel's own types, as iterators are.
+pub const NEIGHBOURS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/neighbours.o"));
 
 /// Programs that do nothing, for trials; each is loaded alone.
 pub const TRIAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trial.o"));

@@ -95,6 +95,7 @@ fn objects() -> BTreeMap<&'static str, &'static [u8]> {
         ("connection.perf.o", bpf::CONNECTION_PERF),
         ("connection.kprobe.o", bpf::CONNECTION_KPROBE),
         ("connection.ring.o", bpf::CONNECTION_RING),
+        ("neighbours.o", bpf::NEIGHBOURS),
         ("trial.o", bpf::TRIAL),
     ])
 }

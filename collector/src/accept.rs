@@ -38,8 +38,10 @@ pub enum Reason {
     Unsupported,
     /// Other content under the key of a stored batch.
     Conflict,
-    /// As many batches in flight as configured.
+    /// This peer has as much in flight as may be left for all others.
     Busy,
+    /// Others have as much in flight as there may be.
+    Full,
     /// The body did not arrive in time.
     Slow,
     /// The connection broke before the body was complete.
@@ -50,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::Foreign,
@@ -62,6 +64,7 @@ impl Reason {
         Self::Unsupported,
         Self::Conflict,
         Self::Busy,
+        Self::Full,
         Self::Slow,
         Self::Broken,
         Self::Store,
@@ -82,6 +85,7 @@ impl Reason {
             Self::Unsupported => "unsupported",
             Self::Conflict => "conflict",
             Self::Busy => "busy",
+            Self::Full => "full",
             Self::Slow => "slow",
             Self::Broken => "broken",
             Self::Store => "store",
@@ -104,7 +108,7 @@ impl Reason {
                 StatusCode::BAD_REQUEST
             }
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::Slow | Self::Broken | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Slow | Self::Broken | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -126,6 +130,7 @@ impl Reason {
             | Self::MediaType
             | Self::Key
             | Self::Busy
+            | Self::Full
             | Self::Slow
             | Self::Broken
             | Self::Store => false,
@@ -136,7 +141,7 @@ impl Reason {
     #[must_use]
     pub fn retry_after_s(self) -> Option<u32> {
         match self {
-            Self::Busy => Some(2),
+            Self::Busy | Self::Full => Some(2),
             Self::Slow | Self::Broken | Self::Store => Some(10),
             Self::Unauthorized
             | Self::Forbidden

@@ -192,7 +192,7 @@ impl Credentials {
     /// Reads one token per line; empty lines and lines that begin with `#` are skipped.
     fn read(&mut self, path: &Path, grant: Grant) -> Result<(), Error> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        let text = crate::files::text(path).map_err(|source| Error::Unreadable {
             file: file.clone(),
             source,
         })?;

@@ -4,17 +4,18 @@
 //! nobody can tell from the file: the key is pinned when an operator says so the first time, and
 //! another key for the same host is refused from then on.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::Serialize;
 use wire::Limits;
 use wire::export::{CONTEXT, Export, Receipt};
 
 use crate::accept::{self, BatchKey, Opened, digest, hex};
+use crate::files;
 use crate::store::{Outcome, Store};
 
 /// Largest file that is read into memory.
@@ -53,13 +54,7 @@ pub struct Imported {
 /// # Errors
 /// It cannot be read.
 pub fn read(file: &Path) -> Result<Vec<u8>> {
-    let read = || -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let most = MAX_FILE_BYTES + 1;
-        File::open(file)?.take(most).read_to_end(&mut bytes)?;
-        ensure!(bytes.len() as u64 <= MAX_FILE_BYTES, "larger than 1 GiB");
-        Ok(bytes)
-    };
+    let read = || -> Result<Vec<u8>> { Ok(files::read(file, MAX_FILE_BYTES)?) };
     read().with_context(|| format!("read {}", file.display()))
 }
 
@@ -124,21 +119,15 @@ pub fn import(
     }
     let text = Receipt::new(host, arrived).text();
     let file = &imported.receipt;
-    write(file, &text).with_context(|| format!("write {}", file.display()))?;
+    // It is carried back by whoever brought the file, and holds no secret.
+    let mut options = OpenOptions::new();
+    files::make(options.truncate(true), file, 0o644)
+        .and_then(|mut made| {
+            made.write_all(text.as_bytes())?;
+            made.sync_all()
+        })
+        .with_context(|| format!("write {}", file.display()))?;
     Ok(imported)
-}
-
-/// Whole or not at all, also when the power goes: an agent deletes what a receipt names.
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    let fresh = file.with_extension("new");
-    let mut writing = File::create(&fresh)?;
-    writing.write_all(text.as_bytes())?;
-    writing.sync_all()?;
-    std::fs::rename(&fresh, file)?;
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Imported {

@@ -17,6 +17,7 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod files;
 pub mod log;
 pub mod metrics;
 pub mod server;

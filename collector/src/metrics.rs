@@ -71,8 +71,12 @@ counters! {
     ingest_batches_in_flight: "gauge",
     /// Answers that carried orders to an agent that had older ones.
     orders_sent_total: "counter",
-    /// Connections closed because there were too many.
+    /// Connections refused because there were too many, each of them at work.
     connections_dropped_full_total: "counter",
+    /// Connections closed to let another one in: idle ones, or of the peer with most of them.
+    connections_closed_for_others_total: "counter",
+    /// Connections closed because the other side did not read its answer.
+    connections_dropped_unread_total: "counter",
     /// Connections whose TLS handshake failed.
     connections_dropped_handshake_total: "counter",
     /// Connections open now.
@@ -81,6 +85,8 @@ counters! {
     query_answers_total: "counter",
     /// Questions that failed or were refused.
     query_failures_total: "counter",
+    /// Of these, questions refused because too many were being answered.
+    query_refused_busy_total: "counter",
     /// Batches the store failed to commit; their agents keep them.
     store_commits_failed_total: "counter",
     /// Committed groups of batches.

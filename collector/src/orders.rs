@@ -6,7 +6,6 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -15,6 +14,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use wire::orders::{Directive, MAX_BYTES, Orders, Rule, check_pattern};
 
 use crate::accept::hex;
+use crate::files;
 use crate::store::SignedOrders;
 
 /// Every host.
@@ -98,7 +98,7 @@ impl SigningKey {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file)
+        let text = files::text(file)
             .with_context(|| format!("read the signing key {}", file.display()))?;
         let seed = unhex(text.trim());
         let pair = seed.and_then(|seed| Ed25519KeyPair::from_seed_unchecked(&seed).ok());
@@ -148,11 +148,7 @@ impl SigningKey {
 }
 
 fn write_new(file: &Path, mode: u32, text: &str) -> Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(file)
+    files::make(OpenOptions::new().create_new(true), file, mode)
         .and_then(|mut opened| writeln!(opened, "{text}"))
         .with_context(|| format!("make {}", file.display()))
 }

@@ -54,7 +54,7 @@ impl Remote {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         let mut request = agent.get(&url);
         if let Some(file) = &self.token_file {
-            let text = std::fs::read_to_string(file)
+            let text = crate::files::text(file)
                 .with_context(|| format!("read token file {}", file.display()))?;
             // The same file may serve the collector: the first token is as good as any.
             let token = text
@@ -87,7 +87,8 @@ impl Remote {
                     .iter()
                     .map(|der| Certificate::from_der(der).to_owned())
                     .collect();
-                let pem = std::fs::read(key).with_context(|| format!("read {}", key.display()))?;
+                let pem = crate::files::read(key, crate::files::MAX_SMALL)
+                    .with_context(|| format!("read {}", key.display()))?;
                 let key = PrivateKey::from_pem(&pem)
                     .with_context(|| format!("{}: expected a PEM private key", key.display()))?;
                 Some(ClientCert::new_with_certs(&chain, key))

@@ -1,6 +1,6 @@
 //! Points in time as operators write and read them. Times inside are Unix milliseconds.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -11,6 +11,12 @@ pub fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, whole_ms)
+}
+
+/// The time by a clock that nobody sets, for distances.
+#[must_use]
+pub fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// A duration in milliseconds, at most `i64::MAX`.

@@ -10,6 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Listen;
+use crate::files;
 
 /// Why certificates or keys are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +104,9 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
         expected: "PEM certificates",
         source,
     };
-    let found: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
+    let found: Vec<_> = files::read(file, files::MAX_SMALL)
+        .map_err(pem::Error::Io)
+        .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect())
         .map_err(|e| wrong(Some(e)))?;
     if found.is_empty() {
         return Err(wrong(None));
@@ -117,7 +119,10 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
 /// # Errors
 /// When there is none.
 pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    PrivateKeyDer::from_pem_file(file).map_err(|source| Error::File {
+    let key = files::read(file, files::MAX_SMALL)
+        .map_err(pem::Error::Io)
+        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem));
+    key.map_err(|source| Error::File {
         file: file.to_owned(),
         expected: "a PEM private key",
         source: Some(source),

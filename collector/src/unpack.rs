@@ -6,7 +6,7 @@
 
 mod columns;
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use wire::export::Export;
 use wire::{Batch, Limits};
 
 use crate::accept;
+use crate::files;
 
 /// One table that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +81,9 @@ impl Writing {
         let fields =
             fields.map(|(name, values)| Field::new(name, values.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let made = File::create(&file).with_context(|| format!("make {}", file.display()))?;
+        let mut options = OpenOptions::new();
+        let made = files::make(options.truncate(true), &file, files::PRIVATE)
+            .with_context(|| format!("make {}", file.display()))?;
         let writer = FileWriter::try_new(BufWriter::new(made), &schema)
             .with_context(|| format!("write {}", file.display()))?;
         Ok(Self {

@@ -3,6 +3,7 @@
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -61,11 +62,22 @@ fn make(path: &PathBuf, kind: &Kind, programs: &Path) -> Result<()> {
             Content::Text(text) => fs::write(path, text)?,
             Content::Program(name) => {
                 let program = programs.join(name);
-                fs::copy(&program, path).with_context(|| format!("copy {}", program.display()))?;
+                copy(&program, path).with_context(|| format!("copy {}", program.display()))?;
             }
         },
         Kind::Symlink { target } => symlink(target, path)?,
     }
+    Ok(())
+}
+
+/// Copies a program by a process of its own: what is open here for writing is inherited by whatever
+/// another thread starts meanwhile, and a program that is open for writing does not start (ETXTBSY,
+/// execve(2)).
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let output = Command::new("cp").arg("--").arg(from).arg(to).output();
+    let output = output.context("start cp")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cp: {}", said.trim());
     Ok(())
 }
 

@@ -153,7 +153,7 @@ const WITHOUT_MEMLOCK: Ability = Ability {
 const WITHOUT_NET_ADMIN: Ability = Ability {
     less: &["--capability", "net_admin"],
     settings: &[],
-    fact: ("least_for_query", "CAP_SYS_ADMIN"),
+    fact: ("clsact", "no: not permitted: attaching needs CAP_NET_ADMIN"),
     plan: &[("connection", "raw tracepoints and sockops: ")],
     outcome: Ok("sockops"),
 };
@@ -330,8 +330,10 @@ fn examined(agent: &Agent, ability: &Ability) -> Result<Value> {
     let output = agent.ask(&["doctor"])?;
     ensure!(
         output.status.success(),
-        "doctor ended with {}",
-        output.status
+        "doctor ended with {}: {}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
     );
     let doctor = agent.ask_json(&["doctor"])?;
     let (name, words) = ability.fact;

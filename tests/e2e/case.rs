@@ -29,6 +29,13 @@ impl Case {
         Trial::ignorable_test(self.name, move || self.complete())
     }
 
+    /// The same where another command runs it.
+    pub(crate) fn left_to(&'static self, command: &'static str) -> Trial {
+        Trial::ignorable_test(self.name, move || {
+            Ok(Completion::ignored_with(format!("run by `{command}`")))
+        })
+    }
+
     fn complete(&self) -> Result<Completion, Failed> {
         let missing = needs::LAB
             .iter()

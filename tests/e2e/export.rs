@@ -239,24 +239,38 @@ fn pyarrow() -> Result<PathBuf> {
     if has().is_ok() {
         return Ok(python);
     }
-    let mut make = Command::new("python3");
-    let made = command::run(make.args(["-m", "venv"]).arg(&root))
-        .and_then(|_| {
-            let mut install = Command::new(&python);
-            install.args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--retries",
-                "1",
-                "pyarrow",
-            ]);
-            command::run(&mut install)
-        })
-        .and_then(|_| has());
-    match made {
-        Ok(_) => Ok(python),
-        Err(error) => Err(Skip(format!("needs pyarrow from a package index: {error:#}")).into()),
+    if !command::exists("python3") {
+        return Err(Skip("needs python3".into()).into());
     }
+    command::run(Command::new("python3").args(["-m", "venv"]).arg(&root))?;
+    let mut install = Command::new(&python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--retries",
+        "1",
+        "pyarrow",
+    ]);
+    let installed = command::finish(&mut install, "")?;
+    let said = String::from_utf8_lossy(&installed.stderr);
+    if !installed.status.success() && is_unreachable(&said) {
+        return Err(Skip(format!("no package index with pyarrow: {}", said.trim())).into());
+    }
+    ensure!(installed.status.success(), "pip: {}", said.trim());
+    has().context("pyarrow was installed and is not there")?;
+    Ok(python)
+}
+
+/// Whether pip could not ask, or was told that there is none for this machine: anything else that
+/// goes wrong is a failure.
+fn is_unreachable(said: &str) -> bool {
+    const WORDS: [&str; 4] = [
+        "Failed to establish a new connection",
+        "Temporary failure in name resolution",
+        "Network is unreachable",
+        "No matching distribution found",
+    ];
+    WORDS.iter().any(|words| said.contains(words))
 }

@@ -95,26 +95,25 @@ const POINTS: [&str; 12] = [
 ];
 
 /// An agent that suffers faults, which a release does not.
-fn prepare(
+pub(crate) fn prepare_to_suffer(
     lab: &Lab,
     host: &Host,
     collector: Option<&Collector>,
     settings: &Settings,
 ) -> Result<Agent> {
-    let agent = Agent::prepare(lab, host, collector, settings)?;
     let mut version = std::process::Command::new(&lab.binaries().agent);
     let text = tests::lab::command::run(version.args(["version", "--format", "json"]))?;
     let version: serde_json::Value = serde_json::from_str(&text)?;
     if version["debug"] != true {
         return Err(Skip("the agent is a release, which suffers no faults".into()).into());
     }
-    Ok(agent)
+    Agent::prepare(lab, host, collector, settings)
 }
 
 fn killed(lab: &Lab, settings: &Settings, asleep: bool) -> Result<()> {
     let host = lab.host("host")?;
     host.ip("link set lo up\nlink add eth0 type veth peer name eth1\nlink set eth0 up\n")?;
-    let mut agent = prepare(lab, &host, None, settings)?;
+    let mut agent = prepare_to_suffer(lab, &host, None, settings)?;
     // The queueing discipline of filters is made once and stays.
     agent.start()?;
     agent.stop()?;
@@ -191,7 +190,7 @@ fn refuses(agent: &mut Agent) -> Result<(i32, String)> {
 fn full_disk(lab: &Lab) -> Result<()> {
     const PAGE: u64 = 4096;
     let host = lab.host("host")?;
-    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
     let state = agent.rootfs().join("var/lib/waybill");
     let before = Residue::snapshot(lab, &[&host])?;
     let (mut refused, mut ran) = (0, 0);
@@ -252,7 +251,7 @@ fn full_disk(lab: &Lab) -> Result<()> {
 
 fn read_only(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
-    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
     let before = Residue::snapshot(lab, &[&host])?;
     let small = Small::on(agent.rootfs().join("var/lib/waybill"), 1 << 20)?;
     small.make_read_only()?;
@@ -271,7 +270,7 @@ fn read_only(lab: &Lab) -> Result<()> {
 /// As on hosts whose root file system is read-only: what is written has file systems of its own.
 fn read_only_root(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
-    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
     let before = Residue::snapshot(lab, &[&host])?;
     let root = agent.rootfs().to_owned();
     let (none, bind) = (None::<&str>, MsFlags::MS_BIND);
@@ -302,7 +301,7 @@ fn read_only_root(lab: &Lab) -> Result<()> {
 fn without_sys(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
     host.hinder(&["--hide", "/sys"]);
-    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
     let before = Residue::snapshot(lab, &[&host])?;
     agent.start()?;
     let plan = agent.status()?.plan;
@@ -314,69 +313,91 @@ fn without_sys(lab: &Lab) -> Result<()> {
     wait_no_orphans()
 }
 
+type Harm = fn(&Agent) -> std::io::Result<()>;
+
+/// What is wrong, who makes it so, the exit code, and words of the message.
+const HARMS: [(&str, Harm, i32, &str); 10] = [
+    (
+        "writable",
+        |agent| std::fs::set_permissions(agent.rootfs(), Permissions::from_mode(0o777)),
+        4,
+        "writable by nobody else",
+    ),
+    (
+        "given-away",
+        |agent| chown(agent.rootfs(), Some(1), None),
+        4,
+        "must belong to root",
+    ),
+    (
+        "parent-is-writable",
+        |agent| {
+            let parent = agent.rootfs().parent().map(Path::to_owned);
+            let parent = parent.unwrap_or_default();
+            std::fs::set_permissions(parent, Permissions::from_mode(0o777))
+        },
+        4,
+        "above it must belong to root",
+    ),
+    (
+        "between-is-writable",
+        |agent| {
+            let between = agent.rootfs().join("var/lib");
+            std::fs::set_permissions(between, Permissions::from_mode(0o777))
+        },
+        4,
+        "must be a directory of root",
+    ),
+    (
+        "place-of-another",
+        |agent| chown(agent.rootfs().join("proc"), Some(1), None),
+        4,
+        "proc must be",
+    ),
+    (
+        "state-of-another",
+        |agent| chown(agent.rootfs().join("var/lib/waybill"), Some(1), None),
+        4,
+        "user 1",
+    ),
+    (
+        "state-is-a-link",
+        |agent| {
+            let state = agent.rootfs().join("var/lib/waybill");
+            std::fs::remove_dir(&state)?;
+            std::os::unix::fs::symlink("/tmp", state)
+        },
+        4,
+        "not a link",
+    ),
+    (
+        "no-place",
+        |agent| std::fs::remove_file(agent.rootfs().join("dev/null")),
+        4,
+        "lacks dev/null",
+    ),
+    (
+        "spool-is-a-directory",
+        |agent| std::fs::create_dir(agent.rootfs().join("var/lib/waybill/spool.db")),
+        5,
+        "spool.db",
+    ),
+    (
+        "key-is-gone",
+        |agent| {
+            let key = agent.config_file().with_file_name("fleet.key");
+            std::fs::remove_file(key)
+        },
+        2,
+        "fleet.key",
+    ),
+];
+
 fn permissions(lab: &Lab) -> Result<()> {
-    type Harm = fn(&Agent) -> std::io::Result<()>;
     let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
-    let harms: [(&str, Harm, i32, &str); 8] = [
-        (
-            "writable",
-            |agent| std::fs::set_permissions(agent.rootfs(), Permissions::from_mode(0o777)),
-            4,
-            "writable by nobody else",
-        ),
-        (
-            "given-away",
-            |agent| chown(agent.rootfs(), Some(1), None),
-            4,
-            "must belong to root",
-        ),
-        (
-            "place-of-another",
-            |agent| chown(agent.rootfs().join("proc"), Some(1), None),
-            4,
-            "proc must be",
-        ),
-        (
-            "state-of-another",
-            |agent| chown(agent.rootfs().join("var/lib/waybill"), Some(1), None),
-            4,
-            "user 1",
-        ),
-        (
-            "state-is-a-link",
-            |agent| {
-                let state = agent.rootfs().join("var/lib/waybill");
-                std::fs::remove_dir(&state)?;
-                std::os::unix::fs::symlink("/tmp", state)
-            },
-            4,
-            "not a link",
-        ),
-        (
-            "no-place",
-            |agent| std::fs::remove_file(agent.rootfs().join("dev/null")),
-            4,
-            "lacks dev/null",
-        ),
-        (
-            "spool-is-a-directory",
-            |agent| std::fs::create_dir(agent.rootfs().join("var/lib/waybill/spool.db")),
-            5,
-            "spool.db",
-        ),
-        (
-            "key-is-gone",
-            |agent| {
-                let key = agent.config_file().with_file_name("fleet.key");
-                std::fs::remove_file(key)
-            },
-            2,
-            "fleet.key",
-        ),
-    ];
-    for (name, harm, exit, words) in harms {
+    for (name, harm, exit, words) in HARMS {
         let host = lab.host(name)?;
-        let mut agent = prepare(lab, &host, None, &Settings::default())?;
+        let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
         let before = Residue::snapshot(lab, &[&host])?;
         harm(&agent)?;
         let (code, said) = refuses(&mut agent)?;
@@ -388,7 +409,7 @@ fn permissions(lab: &Lab) -> Result<()> {
     }
     // Whoever may read the key is told of, and it is the operator's choice.
     let host = lab.host("open-key")?;
-    let mut agent = prepare(lab, &host, None, &Settings::default())?;
+    let mut agent = Agent::prepare(lab, &host, None, &Settings::default())?;
     mode(&agent.config_file().with_file_name("fleet.key"), 0o644)?;
     agent.start()?;
     let said = agent.running()?.errors()?;
@@ -399,7 +420,7 @@ fn permissions(lab: &Lab) -> Result<()> {
 
 fn second(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
-    let mut first = prepare(lab, &host, None, &Settings::default())?;
+    let mut first = Agent::prepare(lab, &host, None, &Settings::default())?;
     first.start()?;
     let mut other = host.command_beside(&lab.binaries().agent);
     other.arg("run").arg("--config").arg(first.config_file());
@@ -420,7 +441,7 @@ fn jump(lab: &Lab, fault: &str) -> Result<()> {
     const PORT: u16 = 7000;
     let host = lab.host("host")?;
     let collector = Collector::start_in(lab)?;
-    let mut agent = prepare(lab, &host, Some(&collector), &Settings::default())?;
+    let mut agent = prepare_to_suffer(lab, &host, Some(&collector), &Settings::default())?;
     host.ip("link set lo up\n")?;
     let _server = programs::serve(&host, PORT, &[])?;
     let before = Residue::snapshot(lab, &[&host])?;
@@ -476,7 +497,7 @@ fn before_1970(lab: &Lab) -> Result<()> {
         ("later", "clock-4000000000@4000"),
     ] {
         let host = lab.host(name)?;
-        let mut agent = prepare(lab, &host, Some(&collector), &Settings::default())?;
+        let mut agent = prepare_to_suffer(lab, &host, Some(&collector), &Settings::default())?;
         agent.suffer(Some(fault));
         agent.start()?;
         wait_for(SOON, "intervals and attempts", || {

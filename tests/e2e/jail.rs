@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use tests::lab::Lab;
-use tests::lab::agent::{Agent, FLEET_KEY, Settings};
+use tests::lab::agent::{Agent, FLEET_KEY, STOP_DEADLINE, Settings};
 use tests::lab::needs::Skip;
 
 use crate::case::Case;
@@ -37,6 +37,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: bounds,
+    },
+    Case {
+        name: "jail::only_the_keeper_of_the_filters_can_change_the_network",
+        needs: &[],
+        alone: false,
+        run: keeper,
     },
     Case {
         name: "jail::system_calls_are_filtered_as_doctor_says",
@@ -194,9 +200,8 @@ fn privileges(lab: &Lab) -> Result<()> {
             "groups {:?}",
             field("Groups:")?
         );
-        // CAP_NET_ADMIN reads sockets and BPF maps, CAP_SYS_PTRACE names of others' programs;
-        // CAP_BPF and CAP_PERFMON where the kernel has them.
-        let kept = 1 << 12 | 1 << 19 | 1 << 38 | 1 << 39;
+        // CAP_SYS_PTRACE reads names of others' programs, CAP_BPF tables where that takes it.
+        let kept = 1 << 19 | 1 << 39;
         for (name, may) in [
             ("CapEff:", kept),
             ("CapPrm:", kept),
@@ -212,6 +217,100 @@ fn privileges(lab: &Lab) -> Result<()> {
     ensure!(score.trim() == "500", "oom_score_adj is {score}");
     ensure!(threads >= 2, "only {threads} threads were looked at");
     nothing_leads_out(lab, &agent)
+}
+
+/// In mode `tc-clone`: who has `CAP_NET_ADMIN`, what it holds open, and that it ends with the agent.
+fn keeper(lab: &Lab) -> Result<()> {
+    const NET_ADMIN: u64 = 1 << 12;
+    let host = lab.host("host")?;
+    host.ip("link add eth0 type veth peer name eth1\nlink set eth0 up\n")?;
+    let settings = Settings::default().with("option.mode", "'tc-clone'")?;
+    let mut agent = Agent::start_on(lab, &host, None, &settings)?;
+    ensure!(
+        agent.status()?.mode == "tc-clone",
+        "{:?}",
+        agent.status()?.plan
+    );
+    let field = |process: i32, name: &str| -> Result<String> {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line
+            .with_context(|| format!("no {name}"))?
+            .trim()
+            .to_owned())
+    };
+    let set = |process: i32, name: &str| -> Result<u64> {
+        Ok(u64::from_str_radix(&field(process, name)?, 16)?)
+    };
+    for name in ["CapEff:", "CapPrm:", "CapInh:", "CapBnd:"] {
+        let own = set(agent.pid()?, name)?;
+        ensure!(own & NET_ADMIN == 0, "the agent's {name} {own:x}");
+    }
+    let doctor = agent.ask_json(&["doctor"])?;
+    let keeper = &doctor["running"]["keeper"];
+    let process = i32::try_from(keeper["pid"].as_i64().context("a keeper")?)?;
+    ensure!(field(process, "Name:")? == "waybill-filters", "{keeper}");
+    ensure!(set(process, "CapPrm:")? == NET_ADMIN, "{keeper}");
+    ensure!(set(process, "CapBnd:")? == 0, "it could gain something");
+    ensure!(field(process, "Seccomp:")? == "2", "it is not filtered");
+    ensure!(
+        field(process, "NoNewPrivs:")? == "1",
+        "it could gain something"
+    );
+    ensure!(
+        field(process, "Uid:")?.starts_with(&UID.to_string()),
+        "it is root"
+    );
+    ensure!(
+        doctor["keeper"]["capabilities"] == "CAP_NET_ADMIN",
+        "{doctor}"
+    );
+    let allowed = doctor["jail"]["keeper"]["allowed"]
+        .as_array()
+        .context("a list")?;
+    let has = |call: &str| allowed.iter().any(|entry| entry["call"] == call);
+    ensure!(
+        has("sendto") && !has("socket") && !has("bpf") && !has("ioctl"),
+        "{allowed:?}"
+    );
+    holds_little(process)?;
+    // Without it nobody follows devices or removes filters: a new start does.
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(process),
+        nix::sys::signal::Signal::SIGKILL,
+    )?;
+    let ended = agent.running_mut()?.wait(STOP_DEADLINE)?;
+    let said = agent.running()?.errors()?;
+    ensure!(ended.code() == Some(1), "{ended}: {said}");
+    ensure!(said.contains("keeper of the packet filters"), "{said}");
+    agent.start()?;
+    ensure!(
+        agent.status()?.mode == "tc-clone",
+        "{:?}",
+        agent.status()?.plan
+    );
+    let keeper = agent.ask_json(&["doctor"])?["running"]["keeper"]["pid"].clone();
+    agent.stop()?;
+    let gone = !Path::new(&format!("/proc/{keeper}/fd/0")).exists();
+    ensure!(gone, "the keeper {keeper} outlives its agent");
+    Ok(())
+}
+
+/// Nothing of the agent's is open in the keeper but what it works with.
+fn holds_little(process: i32) -> Result<()> {
+    let mut sockets = 0;
+    for entry in std::fs::read_dir(format!("/proc/{process}/fd"))?.flatten() {
+        let number: u32 = entry.file_name().to_string_lossy().parse()?;
+        let target = std::fs::read_link(entry.path())?.display().to_string();
+        sockets += u32::from(number > 2 && target.starts_with("socket:"));
+        let known = target.starts_with("socket:") || target == "anon_inode:bpf-prog";
+        ensure!(number <= 2 || known, "descriptor {number} is {target}");
+    }
+    ensure!(
+        sockets == 4,
+        "{sockets} sockets: requests, news, lock, agent"
+    );
+    Ok(())
 }
 
 /// Descriptors, working directory and environment of the running agent.

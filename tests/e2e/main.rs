@@ -16,6 +16,7 @@ mod containers;
 mod copies;
 mod demo;
 mod export;
+mod fall_backs;
 mod faults;
 mod filters;
 mod governor;
@@ -24,6 +25,7 @@ mod jail;
 mod joins;
 mod lists;
 mod loss;
+mod modes;
 mod namespaces;
 mod nat;
 mod neighbours;
@@ -32,6 +34,7 @@ mod orders;
 mod packages;
 mod pressure;
 mod residue;
+mod rough;
 mod scene;
 mod service;
 mod shapes;
@@ -75,8 +78,11 @@ fn main() -> ExitCode {
         export::CASES,
         orders::CASES,
         residue::CASES,
+        rough::CASES,
         jail::CASES,
         faults::CASES,
+        fall_backs::CASES,
+        modes::CASES,
         governor::CASES,
         pressure::CASES,
         abilities::CASES,
@@ -88,17 +94,18 @@ fn main() -> ExitCode {
         service::CASES,
         demo::CASES,
     ];
-    let userlands: &[case::Case] = if userland::wanted() {
-        userland::CASES
-    } else {
-        &[]
-    };
-    let packages: &[case::Case] = if packages::wanted() {
-        packages::CASES
-    } else {
-        &[]
-    };
-    let cases = cases.into_iter().chain([userlands, packages]);
-    let trials = cases.flatten().map(case::Case::trial).collect();
+    let trials = cases.into_iter().flatten().map(case::Case::trial);
+    // These are asked for by commands of their own, and listed all the same.
+    let asked = [
+        (userland::CASES, userland::wanted(), "cargo xtask userland"),
+        (packages::CASES, packages::wanted(), "cargo xtask package"),
+    ];
+    let asked = asked.into_iter().flat_map(|(cases, wanted, command)| {
+        cases.iter().map(move |case| match wanted {
+            true => case.trial(),
+            false => case.left_to(command),
+        })
+    });
+    let trials = trials.chain(asked).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

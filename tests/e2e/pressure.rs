@@ -1,16 +1,12 @@
 //! Floods that outpace the agent: intervals end, signs of life are given and SIGTERM ends it while
 //! they last.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, STOP_DEADLINE, Settings};
 use tests::lab::command;
@@ -20,6 +16,7 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
 use crate::case::Case;
+use crate::faults::prepare_to_suffer;
 
 /// Names one trial.
 macro_rules! pressure {
@@ -174,29 +171,32 @@ fn translations(lab: &Lab) -> Result<()> {
     flood.kill()
 }
 
-/// Opening a pipe that nobody reads waits for ever, as writing to a disk may.
+/// The thread that writes its small files never comes back from the disk.
 fn stuck_disk(lab: &Lab) -> Result<()> {
     let host = lab.host("host")?;
-    let mut agent = Agent::start_on(lab, &host, None, &settings(&[])?)?;
-    let stuck = agent.rootfs().join("run/status.json.new");
-    // Whether one is just being written is not known.
-    wait_for(PATIENCE, "a pipe in place of the next status", || {
-        Ok(mkfifo(&stuck, Mode::from_bits_truncate(0o666))?)
-    })?;
-    std::fs::set_permissions(&stuck, Permissions::from_mode(0o666))?;
+    let mut agent = prepare_to_suffer(lab, &host, None, &settings(&[])?)?;
+    agent.suffer(Some("stand-still@5000"));
+    agent.start()?;
     let batches = || -> Result<u64> {
         let stat = agent.ask_json(&["spool", "stat"])?;
         stat["batches"].as_u64().context("no batches")
     };
-    let written = || std::fs::read(agent.rootfs().join("run/status.json"));
-    // Intervals without traffic seal nothing but for the host: it is asked for.
-    let (status, before) = (written()?, batches()?);
-    wait_for(PATIENCE, "batches", || {
+    let mut status = Vec::new();
+    wait_for(PATIENCE, "a status that stays as it is", || {
         agent.flush()?;
-        let now = batches()?;
-        ensure!(now >= before + 10, "{now} after {before}");
+        let before = std::mem::replace(
+            &mut status,
+            std::fs::read(agent.rootfs().join("run/status.json"))?,
+        );
+        let sealed = batches()?;
+        wait_for(PATIENCE, "batches", || {
+            agent.flush()?;
+            let now = batches()?;
+            ensure!(now >= sealed + 10, "{now} after {sealed}");
+            Ok(())
+        })?;
+        ensure!(before == status, "it is still written");
         Ok(())
     })?;
-    ensure!(written()? == status, "the status is still written");
     agent.stop().context("end while the disk stands still")
 }

@@ -1,12 +1,12 @@
 //! The files a configuration names: read once, before the jail, bounded and checked.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::section::{At, Problems};
 use super::value::Secret;
+use crate::files;
 use crate::orders::{KEY_BYTES, unhex};
 
 /// Far above every certificate bundle; a wrong path must not fill the memory.
@@ -27,15 +27,10 @@ pub(super) struct Content {
 
 /// Reads a regular file of at most [`MAX_FILE`] bytes.
 pub(super) fn read(path: &Path) -> io::Result<Content> {
-    // The type is looked at first: opening a FIFO would block.
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
+    let file = files::open(path)?;
+    let metadata = file.metadata()?;
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));
     }

@@ -12,7 +12,7 @@ use crate::loader;
 use crate::status::Status;
 
 impl EventLoop {
-    /// Publishes what the kernel counted, and looks whether the cgroup is shared by now.
+    /// Publishes what the kernel counted, and looks whether there are other sockops programs by now.
     pub(super) fn report_kernel(&mut self, now: Now) -> Vec<(String, String)> {
         let Some(loaded) = &mut self.parts.loaded else {
             return Vec::new();
@@ -33,11 +33,11 @@ impl EventLoop {
             Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
         }
         let mut settings = loaded.settings;
-        if let Some(shared) = loader::is_shared(loaded.cgroup.as_ref(), loaded.sockops_id) {
-            settings.keep_cb_flags = u8::from(shared);
+        if let Some(neighbours) = &loaded.neighbours {
+            settings.keep_cb_flags = u8::from(neighbours.may_share());
         }
         if let Some(filters) = &loaded.filters {
-            settings.clone = loader::clone_flags(filters);
+            settings.clone = loader::clone_flags(filters.state());
         }
         if settings != loaded.settings {
             match loader::write_settings(&loaded.maps.config, &settings) {
@@ -149,10 +149,12 @@ impl EventLoop {
             plan,
             paths_off,
             jail: Some(self.parts.seen.clone()),
+            kept: Some(self.parts.kept.clone()),
+            keeper: self.parts.keeper.clone(),
             counters: self.parts.metrics.snapshot().into_iter().collect(),
         };
         match status.text() {
-            Ok(text) => self.parts.files.status(text),
+            Ok(text) => self.parts.writer.status(text),
             Err(error) => warn!(error:% = error; "status not made"),
         }
     }

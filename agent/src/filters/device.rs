@@ -1,6 +1,6 @@
 //! Which devices get packet filters, and of which shape. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::netlink::{attributes, text, u16_at, u32_at};
 
@@ -107,7 +107,7 @@ pub(super) fn choose(
     attached: impl Fn(u32) -> bool,
 ) -> BTreeMap<u32, (String, Shape)> {
     let is = |kind: &str, kinds: &[&str]| kinds.contains(&kind);
-    let tapped: Vec<u32> = devices
+    let tapped: BTreeSet<u32> = devices
         .iter()
         .filter(|device| is(&device.kind, &TAPPED))
         .filter_map(|device| device.below)

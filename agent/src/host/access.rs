@@ -3,7 +3,7 @@
 //! Before 5.19 every bpf(2) command on an open descriptor wants `CAP_BPF` (before 5.8
 //! `CAP_SYS_ADMIN`) when `unprivileged_bpf_disabled` is set; vendors backport both ways.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -59,22 +59,6 @@ pub(super) fn maps(uid: u32) -> Least {
             }
         }),
         Err(error) => Least::new(SETS[1], format!("assumed, no map can be made: {error:#}")),
-    }
-}
-
-/// Listing the programs on a cgroup.
-pub(super) fn query(scope: Option<&File>, uid: u32) -> Least {
-    const SETS: [&[Capability]; 4] = [
-        &[],
-        &[Capability::NET_ADMIN],
-        &[Capability::NET_ADMIN, Capability::BPF],
-        &[Capability::SYS_ADMIN],
-    ];
-    match scope {
-        Some(scope) => least(&SETS, uid, || {
-            ::bpf::query::sockops_programs(scope.as_fd()).map(|_| ())
-        }),
-        None => Least::new(SETS[1], "assumed, the scope's cgroup is out of reach"),
     }
 }
 

@@ -5,6 +5,7 @@
 //! not be asked is [`Fact::Unknown`] and never taken for a yes.
 
 mod access;
+mod account;
 mod bpf;
 pub mod capability;
 mod cgroup;
@@ -17,6 +18,7 @@ mod types;
 use crate::config::Config;
 
 pub use access::Least;
+pub use account::account;
 pub use bpf::Neighbour;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
@@ -148,8 +150,6 @@ pub struct HostFacts {
 
     /// Least capabilities with which maps can be read by descriptor.
     pub least_for_maps: Least,
-    /// Least capabilities with which programs on a cgroup can be listed.
-    pub least_for_query: Least,
     /// Least capabilities with which packet filters can be attached.
     pub least_for_filters: Least,
     /// Least capabilities with which `/proc/<pid>/exe` of other processes can be read.
@@ -220,7 +220,6 @@ impl HostFacts {
             ),
             ("least_for_filters", self.least_for_filters.to_string()),
             ("least_for_maps", self.least_for_maps.to_string()),
-            ("least_for_query", self.least_for_query.to_string()),
             ("lockdown", text(&self.lockdown)),
             ("lpm_trie", self.lpm_trie.to_string()),
             ("lru_hash", self.lru_hash.to_string()),
@@ -308,7 +307,6 @@ pub fn probe(config: &Config) -> HostFacts {
         sockets: sockets::probe(config, uid),
         hierarchy: cgroup::hierarchy(&mounts),
         least_for_maps: access::maps(uid),
-        least_for_query: access::query(scope.as_ref().ok(), uid),
         least_for_executables: access::executables(uid),
         unprivileged_bpf_disabled: kernel::text("/proc/sys/kernel/unprivileged_bpf_disabled"),
         private_mounts: access::private_mounts(),

@@ -20,6 +20,11 @@ const MAX_OPEN_FILES: u64 = 4096;
 /// # Errors
 /// The list of descriptors cannot be read.
 pub fn close_inherited() -> Result<()> {
+    close_all_but(&[])
+}
+
+/// The same for what is open by now, except `keep`.
+pub(super) fn close_all_but(keep: &[RawFd]) -> Result<()> {
     let names: Vec<_> = std::fs::read_dir("/proc/self/fd")
         .context("list the open descriptors")?
         .filter_map(|entry| {
@@ -32,7 +37,10 @@ pub fn close_inherited() -> Result<()> {
                 .ok()
         })
         .collect();
-    for descriptor in names.into_iter().filter(|descriptor| *descriptor > 2) {
+    let others = names
+        .into_iter()
+        .filter(|one| *one > 2 && !keep.contains(one));
+    for descriptor in others {
         // The one that read the list is among them and closed by now.
         nix::unistd::close(descriptor).ok();
     }

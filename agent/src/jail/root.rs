@@ -1,7 +1,7 @@
 //! What the agent sees: one system call per paragraph.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, chroot, pivot_root};
 
+use crate::files;
 use crate::plan::{JailMount, Source};
 
 const NOTHING: Option<&str> = None;
@@ -51,8 +52,28 @@ pub(super) fn check(rootfs: &Path, mounts: &[JailMount], uid: u32) -> Result<Pat
     if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
         bail!("must belong to root and be writable by nobody else");
     }
+    // Who may rename a directory above it decides what the agent is started in.
+    for parent in rootfs.ancestors().skip(1) {
+        if !is_held_by_root(&fs::metadata(parent)?) {
+            bail!(
+                "{} above it must belong to root and be writable by nobody else",
+                parent.display()
+            );
+        }
+    }
     for mount in mounts {
         let target = rootfs.join(mount.target);
+        let between = target.ancestors().skip(1);
+        for parent in between.take_while(|parent| *parent != rootfs) {
+            let metadata = fs::symlink_metadata(parent);
+            // What is missing is said below, by the name of what it is for.
+            if metadata.is_ok_and(|one| !one.is_dir() || !is_held_by_root(&one)) {
+                bail!(
+                    "{} must be a directory of root, writable by nobody else",
+                    parent.display()
+                );
+            }
+        }
         let metadata = fs::symlink_metadata(&target).with_context(|| {
             format!(
                 "lacks {}; install or assemble it again ({})",
@@ -71,12 +92,19 @@ pub(super) fn check(rootfs: &Path, mounts: &[JailMount], uid: u32) -> Result<Pat
     Ok(rootfs)
 }
 
+/// Whether only root can put something else in the place of what root has in this directory: others
+/// may make files of their own in one with the sticky bit.
+fn is_held_by_root(metadata: &fs::Metadata) -> bool {
+    let mode = metadata.mode();
+    metadata.uid() == 0 && (mode & 0o022 == 0 || mode & 0o1000 != 0)
+}
+
 /// Copies the host's resolver configuration and hosts file, as the agent will not see theirs.
 pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
     for name in ["resolv.conf", "hosts"] {
         let mut text = Vec::new();
         // A host without the file has no names in it: the jail's then says the same.
-        if let Ok(file) = fs::File::open(Path::new("/etc").join(name)) {
+        if let Ok(file) = files::open(&Path::new("/etc").join(name)) {
             file.take(MAX_NAME_FILE)
                 .read_to_end(&mut text)
                 .with_context(|| format!("read /etc/{name}"))?;
@@ -87,7 +115,7 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
         }
         let fresh = rootfs.join("etc").join(format!(".{name}.new"));
         // Whatever the umask is: the running agent is another user than who copies.
-        let readable = fs::Permissions::from_mode(0o644);
+        let readable = fs::Permissions::from_mode(files::READABLE);
         fs::write(&fresh, &text)
             .and_then(|()| fs::set_permissions(&fresh, readable))
             .and_then(|()| fs::rename(&fresh, &target))
@@ -96,9 +124,13 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the agent's view in a private mount namespace; returns what was optional and failed.
-pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<String>> {
-    make_private()?;
+/// Builds the agent's view in a private mount namespace; returns what was mounted, and what was
+/// optional and failed.
+pub(super) fn mount_all(
+    rootfs: &Path,
+    mounts: &[JailMount],
+) -> Result<(Vec<JailMount>, Vec<String>)> {
+    unshare_mounts()?;
 
     // What stays writable may be a file system of its own, which the bind below would hide.
     let own = mounts.iter().map(|one| {
@@ -111,7 +143,7 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
     mount(Some(rootfs), rootfs, NOTHING, MsFlags::MS_BIND, NOTHING)
         .context("bind the root directory onto itself")?;
 
-    let mut left_out = Vec::new();
+    let (mut mounted, mut left_out) = (Vec::new(), Vec::new());
     for (one, own) in mounts.iter().zip(&own) {
         let target = rootfs.join(one.target);
         let done = match own {
@@ -119,7 +151,7 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
             None => place(&one.source, &target),
         };
         match done.with_context(|| format!("mount {} ({})", one.target, one.why)) {
-            Ok(()) => {}
+            Ok(()) => mounted.push(one.clone()),
             Err(error) if one.optional => left_out.push(format!("{}: {error:#}", one.target)),
             Err(error) => return Err(error),
         }
@@ -131,7 +163,7 @@ pub(super) fn mount_all(rootfs: &Path, mounts: &[JailMount]) -> Result<Vec<Strin
         MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
     )
     .context("make the root directory read-only")?;
-    Ok(left_out)
+    Ok((mounted, left_out))
 }
 
 /// A handle on a directory, whatever is mounted over its path later.
@@ -153,7 +185,7 @@ fn place_itself(own: &fs::File, target: &Path) -> nix::Result<()> {
 }
 
 /// Makes a mount namespace for the calling thread, from which nothing shows on the host.
-fn make_private() -> Result<()> {
+fn unshare_mounts() -> Result<()> {
     // From here on mounts are this process's own.
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
         Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
@@ -203,7 +235,7 @@ fn apart<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let apart = std::thread::Builder::new()
             .name("apart".into())
             .spawn_scoped(scope, || {
-                make_private()?;
+                unshare_mounts()?;
                 inside()
             });
         let outcome = apart.context("start a thread")?.join();
@@ -287,36 +319,60 @@ pub(super) fn make_root(rootfs: &Path) -> Result<How> {
     Ok(how)
 }
 
-/// Gives what is writable to `uid`, with everything in it, as an earlier run may have been another
-/// user. Links are not followed: who was here before may have been taken over.
+/// Gives what is writable to `uid` alone, with everything in it, as an earlier run may have been
+/// another user, had another umask, or been an older version. Links are not followed, and modes are
+/// set by descriptor: who was here before may have been taken over.
 pub(super) fn give(mounts: &[JailMount], uid: u32) -> Result<()> {
     let writable = |source: &Source| matches!(source, Source::Itself | Source::Tmpfs);
-    let mut left: Vec<PathBuf> = mounts
-        .iter()
-        .filter(|mount| writable(&mount.source))
-        .map(|mount| Path::new("/").join(mount.target))
+    let tops = mounts.iter().filter(|mount| writable(&mount.source));
+    // The manifest lets others look into some of these.
+    let mut left: Vec<(PathBuf, bool)> = tops
+        .map(|mount| (Path::new("/").join(mount.target), true))
         .collect();
-    while let Some(path) = left.pop() {
+    while let Some((path, is_top)) = left.pop() {
         let metadata = fs::symlink_metadata(&path)?;
-        if (metadata.uid(), metadata.gid()) != (uid, uid) {
-            match lchown(&path, Some(uid), Some(uid)) {
-                // Who is to write there will say what that means.
-                Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
-                    let path = path.display().to_string();
-                    log::warn!(path = path.as_str(), error:% = error; "owner not changed");
-                }
-                given => {
-                    given.with_context(|| format!("give {} to user {uid}", path.display()))?;
-                }
+        let mode = match (is_top, metadata.is_dir()) {
+            (true, _) => metadata.mode() & 0o755,
+            (false, true) => files::PRIVATE_DIRECTORY,
+            (false, false) => files::PRIVATE,
+        };
+        let done = set_mode(&path, &metadata, mode).and_then(|()| own(&path, &metadata, uid));
+        match done {
+            // Who is to write there will say what that means.
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                let path = path.display().to_string();
+                log::warn!(path = path.as_str(), error:% = error; "owner and mode not changed");
             }
+            given => given.with_context(|| format!("give {} to user {uid}", path.display()))?,
         }
         if metadata.is_dir() {
             let entries =
                 fs::read_dir(&path).with_context(|| format!("list {}", path.display()))?;
-            left.extend(entries.flatten().map(|entry| entry.path()));
+            left.extend(entries.flatten().map(|entry| (entry.path(), false)));
         }
     }
     Ok(())
+}
+
+fn own(path: &Path, metadata: &fs::Metadata, uid: u32) -> std::io::Result<()> {
+    match (metadata.uid(), metadata.gid()) == (uid, uid) {
+        true => Ok(()),
+        false => lchown(path, Some(uid), Some(uid)),
+    }
+}
+
+/// Links have no mode, and what is neither file nor directory is no business of the agent's.
+fn set_mode(path: &Path, metadata: &fs::Metadata, mode: u32) -> std::io::Result<()> {
+    let flags = match (metadata.is_dir(), metadata.is_file()) {
+        (true, _) => nix::libc::O_DIRECTORY,
+        (_, true) => nix::libc::O_NONBLOCK,
+        _ => return Ok(()),
+    };
+    let mut options = fs::File::options();
+    let options = options
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW | flags);
+    files::set_mode(&options.open(path)?, mode)
 }
 
 /// Lets no link below `target` be followed from here on; reading where it points stays possible.

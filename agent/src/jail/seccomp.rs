@@ -131,19 +131,9 @@ mod tests {
     /// `BPF_MAXINSNS` in `linux/bpf_common.h`
     const MOST_INSTRUCTIONS: usize = 4096;
 
-    const ALL: [Caller; 7] = [
-        Caller::Runtime,
-        Caller::Files,
-        Caller::Loop,
-        Caller::Upload,
-        Caller::Tables,
-        Caller::PerfBuffer,
-        Caller::Filters,
-    ];
-
     #[test]
     fn the_largest_filter_fits_into_the_kernel() {
-        let rules = rules(&ALL).unwrap();
+        let rules = rules(&Caller::ALL).unwrap();
         let program = compile(rules, SeccompAction::Errno(1), SeccompAction::Allow).unwrap();
         assert!(program.len() < MOST_INSTRUCTIONS, "{}", program.len());
     }

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::map;
 use crate::config::Config;
-use crate::filters::Filters;
+use crate::filters::State;
 use crate::orders::{Destinations, InForce, Mapped};
 use crate::plan::{Look, Mode, Plan};
 
@@ -49,8 +49,8 @@ pub fn beat(map: &MapHandle) -> Result<()> {
 
 /// What packet filters are told of this host.
 #[must_use]
-pub fn clone_flags(filters: &Filters) -> u8 {
-    let drop = if filters.forwards() {
+pub fn clone_flags(filters: &State) -> u8 {
+    let drop = if filters.forwards {
         0
     } else {
         abi::WB_CLONE_DROP

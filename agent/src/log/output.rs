@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::files;
+
 /// Bytes after which the file is set aside; one older file is kept.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -164,7 +166,7 @@ struct Bounded {
 
 impl Bounded {
     fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
-        let file = File::options().create(true).append(true).open(path)?;
+        let file = files::make_own(File::options().append(true), path)?;
         let bytes = file.metadata()?.len();
         Ok(Self {
             path: path.to_owned(),

@@ -112,7 +112,7 @@ impl Lister {
             }
         });
         self.older.dropped += full;
-        self.owners.look();
+        self.owners.look_now();
         for (index, netns, socket) in listening {
             let side = (index, Role::Server);
             let owner = self

@@ -141,7 +141,7 @@ impl Observer {
         let now_ns = now.monotonic_ns();
         self.list_listeners(now_ns);
         self.list_open(now_ns, true);
-        self.owners.look();
+        self.owners.look_now();
         self.finish()
     }
 

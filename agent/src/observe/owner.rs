@@ -22,6 +22,8 @@ const MAX_KNOWN: usize = 65_536;
 const SHARE: u64 = 200;
 /// Two looks are at least this far apart.
 const PAUSE_NS: u64 = 500_000_000;
+/// Descriptors that are looked at in one turn.
+const TURN: usize = 16_384;
 /// Nobody was found for a socket so often: it belongs to the kernel, or to nobody in reach.
 const MAX_MISSES: u8 = 3;
 
@@ -69,9 +71,20 @@ pub(super) struct Owners {
     clients: HashMap<(u16, Endpoint), Owner>,
     /// How often nobody was found.
     wanted: HashMap<u32, Seen<u8>>,
+    walk: Option<Walk>,
     next_look_ns: u64,
     looks: u64,
     forgotten: u64,
+}
+
+/// A look through `/proc`, over as many turns as it takes.
+#[derive(Debug)]
+struct Walk {
+    /// Processes that are still to be looked at, the last one next.
+    left: Vec<u32>,
+    /// The one that is being looked at, and who it is once that was asked.
+    process: Option<(u32, fs::ReadDir, Option<Owner>)>,
+    took_ns: u64,
 }
 
 impl Owners {
@@ -86,6 +99,7 @@ impl Owners {
             listeners: HashMap::new(),
             clients: HashMap::new(),
             wanted: HashMap::new(),
+            walk: None,
             next_look_ns: 0,
             looks: 0,
             forgotten: 0,
@@ -245,36 +259,93 @@ impl Owners {
         }
     }
 
-    /// Looks through `/proc` if there is something to look for and it is time.
+    /// Looks through `/proc` if there is something to look for and it is time, for one turn.
     pub(super) fn look(&mut self) {
         self.find_own();
         let begun_ns = clock::monotonic_ns();
-        if self.wanted.is_empty() || begun_ns < self.next_look_ns {
-            return;
-        }
-        self.looks += 1;
-        self.look_now();
-        let took_ns = clock::monotonic_ns().saturating_sub(begun_ns);
-        self.next_look_ns = begun_ns + (took_ns * SHARE).max(PAUSE_NS);
-    }
-
-    fn look_now(&mut self) {
-        let mut numbers = processes(&self.place.proc);
-        // A parent comes before its children: it is the one that called listen.
-        numbers.sort_unstable();
-        for number in numbers {
-            if self.wanted.is_empty() {
+        if self.walk.is_none() {
+            if self.wanted.is_empty() || begun_ns < self.next_look_ns {
                 return;
             }
-            let directory = self.place.proc.join(number.to_string());
-            let mut owner = None;
-            for inode in sockets(&directory) {
-                if self.wanted.remove(&inode).is_some() {
-                    let owner = *owner.get_or_insert_with(|| self.identify(number, &directory));
+            self.begin_walk();
+        }
+        let ended = self.walk_on(TURN);
+        let now_ns = clock::monotonic_ns();
+        let turn_ns = now_ns.saturating_sub(begun_ns);
+        if let Some(walk) = &mut self.walk {
+            walk.took_ns += turn_ns;
+            if ended {
+                self.next_look_ns = now_ns + (walk.took_ns * SHARE).max(PAUSE_NS);
+                self.walk = None;
+            }
+        }
+    }
+
+    /// Looks through all of it at once: for the start, when nobody waits.
+    pub(super) fn look_now(&mut self) {
+        self.find_own();
+        self.begin_walk();
+        self.walk_on(usize::MAX);
+        self.walk = None;
+    }
+
+    fn begin_walk(&mut self) {
+        self.looks += 1;
+        let mut left = processes(&self.place.proc);
+        // A parent comes before its children: it is the one that called listen.
+        left.sort_unstable_by(|one, other| other.cmp(one));
+        self.walk = Some(Walk {
+            left,
+            process: None,
+            took_ns: 0,
+        });
+    }
+
+    /// Looks at this many descriptors more; true when there is nothing left to look at.
+    fn walk_on(&mut self, descriptors: usize) -> bool {
+        let Some(mut walk) = self.walk.take() else {
+            return true;
+        };
+        let mut ended = false;
+        for _ in 0..descriptors {
+            if self.wanted.is_empty() || !self.step(&mut walk) {
+                ended = true;
+                break;
+            }
+        }
+        self.walk = Some(walk);
+        if ended {
+            self.give_up();
+        }
+        ended
+    }
+
+    /// Looks at the next descriptor, or begins with the next process; false at the end.
+    fn step(&mut self, walk: &mut Walk) -> bool {
+        let Some((number, entries, owner)) = &mut walk.process else {
+            let Some(number) = walk.left.pop() else {
+                return false;
+            };
+            let entries = fs::read_dir(self.place.proc.join(number.to_string()).join("fd"));
+            walk.process = entries.ok().map(|entries| (number, entries, None));
+            return true;
+        };
+        match entries.next() {
+            None => walk.process = None,
+            Some(entry) => {
+                let inode = entry.ok().and_then(|entry| socket(&entry));
+                if let Some(inode) = inode.filter(|inode| self.wanted.remove(inode).is_some()) {
+                    let number = *number;
+                    let owner = *owner.get_or_insert_with(|| self.identify(number));
                     self.found(inode, owner);
                 }
             }
         }
+        true
+    }
+
+    /// Counts a look that did not find what is still wanted.
+    fn give_up(&mut self) {
         let mut nobody = Vec::new();
         self.wanted.retain(|inode, misses| {
             misses.of += 1;
@@ -289,15 +360,16 @@ impl Owners {
         }
     }
 
-    fn identify(&self, number: u32, directory: &Path) -> Owner {
+    fn identify(&self, number: u32) -> Owner {
         if number == self.own {
             return Owner::Foreign;
         }
+        let directory = self.place.proc.join(number.to_string());
         let cgroups = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
         if !in_scope(&cgroups, &self.place.scope) {
             return Owner::Foreign;
         }
-        let Some(process) = describe(number, directory, &cgroups, &self.place.cgroups) else {
+        let Some(process) = describe(number, &directory, &cgroups, &self.place.cgroups) else {
             return Owner::Unknown;
         };
         Owner::Process(process)
@@ -315,11 +387,14 @@ pub(super) fn processes(proc: &Path) -> Vec<u32> {
 /// Inode numbers of a process's sockets.
 fn sockets(directory: &Path) -> impl Iterator<Item = u32> {
     let entries = fs::read_dir(directory.join("fd")).into_iter().flatten();
-    entries.flatten().filter_map(|entry| {
-        let target = fs::read_link(entry.path()).ok()?;
-        let name = target.to_str()?.strip_prefix("socket:[")?;
-        name.strip_suffix(']')?.parse().ok()
-    })
+    entries.flatten().filter_map(|entry| socket(&entry))
+}
+
+/// The inode number of a descriptor that is a socket.
+fn socket(descriptor: &fs::DirEntry) -> Option<u32> {
+    let target = fs::read_link(descriptor.path()).ok()?;
+    let name = target.to_str()?.strip_prefix("socket:[")?;
+    name.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether the text of `/proc/<pid>/cgroup` names the scope or something below it.

@@ -173,3 +173,42 @@ fn a_whole_list_forgets_what_it_lacks_but_listeners() {
     owners.end_list();
     assert!(owners.known(80).is_some());
 }
+
+#[test]
+fn a_look_over_several_turns_finds_what_one_look_finds() {
+    let (host, _) = host();
+    for process in [20, 21, 22] {
+        busy(
+            &host,
+            process,
+            1000 + 10 * process..1000 + 10 * process + 10,
+        );
+    }
+    let wanted: Vec<u32> = (1200..1230).chain([70, 90]).collect();
+    let look = |descriptors: usize| {
+        let place = Place {
+            proc: host.path().join("proc"),
+            cgroups: host.path().to_owned(),
+            scope: "/a".into(),
+        };
+        let mut owners = Owners::new(place, 100);
+        for inode in &wanted {
+            owners.want(*inode);
+        }
+        let mut turns = 1;
+        owners.begin_walk();
+        while !owners.walk_on(descriptors) {
+            turns += 1;
+        }
+        let found: Vec<_> = wanted.iter().map(|inode| owners.known(*inode)).collect();
+        (found, turns, owners.wanted.len())
+    };
+    let (at_once, one, missing) = look(usize::MAX);
+    assert_eq!((one, missing), (1, 1), "nobody has 90");
+    assert_eq!(at_once.iter().flatten().count(), wanted.len() - 1);
+    for descriptors in [1, 4, 7] {
+        let (found, turns, missing) = look(descriptors);
+        assert!(turns > 30 / descriptors, "{turns} turns");
+        assert_eq!((found, missing), (at_once.clone(), 1));
+    }
+}

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KEY_BYTES, Reach, Signed, Stage, Standing, Taken, verify};
 use crate::files;
+
+use super::{KEY_BYTES, Reach, Signed, Stage, Standing, Taken, verify};
 
 const FILES: [&str; 2] = ["orders.json", "orders.json.copy"];
 /// Two orders, each of whose bytes may take six in JSON.
@@ -73,7 +74,7 @@ fn read(
 ) -> io::Result<Option<Standing>> {
     let mut standing = Standing::new(key, names.clone());
     let mut bytes = Vec::new();
-    match fs::File::open(file) {
+    match files::open_own(fs::File::options().read(true), file) {
         Ok(file) => file.take(MAX_BYTES).read_to_end(&mut bytes)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -120,5 +121,5 @@ pub fn kept(standing: &Standing) -> Option<Vec<u8>> {
 pub fn write(directory: &Path, kept: &[u8]) -> io::Result<()> {
     FILES
         .iter()
-        .try_for_each(|name| files::replace(directory, name, kept))
+        .try_for_each(|name| files::replace_own(&directory.join(name), kept, true))
 }

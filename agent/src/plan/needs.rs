@@ -3,34 +3,61 @@
 use std::path::PathBuf;
 
 use super::{
-    Capability, Choice, ConnectionVariant, Family, JailMount, JailNeeds, Source, Transport, Until,
-    seccomp,
+    Capability, Choice, HelperNeeds, JailMount, JailNeeds, Source, Transport, Until, seccomp,
 };
 use crate::config::Config;
-use crate::host::{Cgroup2, HostFacts};
+use crate::host::{Cgroup2, HostFacts, Least};
 
-/// Mounts and capabilities for these choices on this host; `read` says by what records come, and
-/// whether sockets are listed.
-pub(super) fn decide(
-    facts: &HostFacts,
-    config: &Config,
-    connection: &Family<ConnectionVariant>,
-    read: (Transport, bool),
-) -> JailNeeds {
+/// What runs, or is to run: capabilities and system calls follow from this alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Programs follow connections, and their records come by this.
+    pub programs: Option<Transport>,
+    /// Packet filters carry the option.
+    pub filters: bool,
+    /// Packet and diagnostic sockets follow connections in place of programs.
+    pub sockets: bool,
+    /// Diagnostic sockets are asked beside the programs.
+    pub lists: bool,
+    /// Connection tracking is listened to.
+    pub tracking: bool,
+}
+
+/// Mounts, capabilities and system calls for what is to run on this host; `probes` says what the
+/// programs hang on.
+pub(super) fn decide(facts: &HostFacts, config: &Config, uses: &Uses, probes: bool) -> JailNeeds {
     let mut mounts = always();
-    let mut capabilities = Vec::new();
-    if let Family::Run(choice) = connection {
-        if choice.value != ConnectionVariant::Sockets {
-            mounts.extend(for_loading(facts, choice.value.has_probes()));
-        }
-        capabilities = kept(facts, choice.value);
+    if uses.programs.is_some() {
+        mounts.extend(for_loading(facts, probes));
     }
     mounts.extend(cgroup_tree(&facts.cgroup2));
-    JailNeeds {
-        capabilities,
+    let mut needs = JailNeeds {
+        capabilities: Vec::new(),
         mounts,
         user: user(facts, config.jail.uid),
-        seccomp: seccomp::decide(facts, config, connection, read),
+        seccomp: seccomp::decide(facts, config, uses),
+        keeper: None,
+    };
+    needs.settle(facts, config, uses);
+    needs
+}
+
+impl JailNeeds {
+    /// Capabilities and system calls for what runs; what is mounted stays as it is.
+    pub(super) fn settle(&mut self, facts: &HostFacts, config: &Config, uses: &Uses) {
+        self.capabilities = kept(facts, uses);
+        self.seccomp = seccomp::decide(facts, config, uses);
+        self.keeper = uses.filters.then(|| HelperNeeds {
+            capabilities: keep(
+                facts,
+                &[(
+                    &facts.least_for_filters,
+                    "attach packet filters to devices that come later, and remove them at the end",
+                )],
+            ),
+            user: self.user.value,
+            seccomp: seccomp::for_keeper(facts, config),
+        });
     }
 }
 
@@ -126,46 +153,38 @@ fn cgroup_tree(cgroup2: &Cgroup2) -> Option<JailMount> {
 }
 
 /// Capabilities kept after loading; which ones really help was tried on this host.
-fn kept(facts: &HostFacts, variant: ConnectionVariant) -> Vec<(Capability, String)> {
+fn kept(facts: &HostFacts, uses: &Uses) -> Vec<(Capability, String)> {
+    let mut wanted: Vec<(&Least, &str)> = Vec::new();
+    if uses.programs.is_some() {
+        wanted.push((&facts.least_for_maps, "read the tables of the programs"));
+    }
+    if uses.sockets {
+        wanted.push((
+            &facts.sockets.least_for_descriptors,
+            "find the processes that sockets belong to",
+        ));
+    }
+    if uses.programs.is_some() || uses.sockets {
+        wanted.push((
+            &facts.least_for_executables,
+            "read paths of other processes' executables",
+        ));
+    }
+    keep(facts, &wanted)
+}
+
+/// Each capability once, with everything that it is for.
+fn keep(facts: &HostFacts, wanted: &[(&Least, &str)]) -> Vec<(Capability, String)> {
     let mut kept: Vec<(Capability, String)> = Vec::new();
-    let mut keep = |capabilities: &[Capability], why: &str| {
+    for (least, why) in wanted {
         // What was only assumed may not be there to be kept.
-        let there = capabilities
-            .iter()
-            .filter(|one| facts.capabilities.has(**one));
-        for capability in there {
+        let there = least.capabilities().iter();
+        for capability in there.filter(|one| facts.capabilities.has(**one)) {
             match kept.iter_mut().find(|(known, _)| known == capability) {
                 Some((_, reasons)) => *reasons = format!("{reasons}; {why}"),
-                None => kept.push((*capability, why.to_owned())),
+                None => kept.push((*capability, (*why).to_owned())),
             }
         }
-    };
-    if variant == ConnectionVariant::Sockets {
-        keep(
-            facts.sockets.least_for_descriptors.capabilities(),
-            "find the processes that sockets belong to",
-        );
-    } else {
-        keep(
-            facts.least_for_maps.capabilities(),
-            "read the tables of the programs",
-        );
-    }
-    keep(
-        facts.least_for_executables.capabilities(),
-        "read paths of other processes' executables",
-    );
-    if variant == ConnectionVariant::RawTracepointAndSockops {
-        keep(
-            facts.least_for_query.capabilities(),
-            "notice other sockops programs on the scope's cgroup",
-        );
-    }
-    if variant.has_filters() {
-        keep(
-            facts.least_for_filters.capabilities(),
-            "attach packet filters to devices that come later, and remove them at the end",
-        );
     }
     kept
 }

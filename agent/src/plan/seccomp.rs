@@ -1,6 +1,6 @@
 //! Which system calls the running agent keeps, and what happens with the rest.
 
-use super::{Choice, ConnectionVariant, Family, Transport};
+use super::{Choice, Transport, Uses};
 use crate::config::{Config, SeccompWish};
 use crate::host::HostFacts;
 
@@ -42,8 +42,10 @@ pub enum Caller {
     Tables,
     /// Perf buffers.
     PerfBuffer,
-    /// Packet filters and news of devices.
+    /// The process that keeps the packet filters.
     Filters,
+    /// That process itself.
+    Keeper,
     /// Packet and diagnostic sockets.
     Sockets,
     /// Connection tracking.
@@ -51,6 +53,20 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// Every one, in the order of the type.
+    pub const ALL: [Self; 10] = [
+        Self::Runtime,
+        Self::Files,
+        Self::Loop,
+        Self::Upload,
+        Self::Tables,
+        Self::PerfBuffer,
+        Self::Filters,
+        Self::Keeper,
+        Self::Sockets,
+        Self::Tracking,
+    ];
+
     /// The name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -62,6 +78,7 @@ impl Caller {
             Self::Tables => "tables",
             Self::PerfBuffer => "perf buffers",
             Self::Filters => "packet filters",
+            Self::Keeper => "keeper of the packet filters",
             Self::Sockets => "packet and diagnostic sockets",
             Self::Tracking => "connection tracking",
         }
@@ -77,36 +94,19 @@ pub struct Seccomp {
     pub callers: Vec<Caller>,
 }
 
-impl Seccomp {
-    /// Leaves out what only the family needs that follows connections.
-    pub(super) fn skip_connection(&mut self) {
-        let family = [
-            Caller::Tables,
-            Caller::PerfBuffer,
-            Caller::Filters,
-            Caller::Sockets,
-        ];
-        self.callers.retain(|caller| !family.contains(caller));
+/// The filter for what runs on this host.
+pub(super) fn decide(facts: &HostFacts, config: &Config, uses: &Uses) -> Seccomp {
+    Seccomp {
+        mode: mode(facts, config.jail.seccomp),
+        callers: callers(config.upload.is_some(), uses),
     }
 }
 
-/// The filter for these choices on this host.
-pub(super) fn decide(
-    facts: &HostFacts,
-    config: &Config,
-    connection: &Family<ConnectionVariant>,
-    (transport, lists): (Transport, bool),
-) -> Seccomp {
-    let mut callers = callers(config.upload.is_some(), connection, transport);
-    if lists && !callers.contains(&Caller::Sockets) {
-        callers.push(Caller::Sockets);
-    }
-    if super::nat(facts, config.nat).value {
-        callers.push(Caller::Tracking);
-    }
+/// The filter for the process that keeps the packet filters.
+pub(super) fn for_keeper(facts: &HostFacts, config: &Config) -> Seccomp {
     Seccomp {
         mode: mode(facts, config.jail.seccomp),
-        callers,
+        callers: vec![Caller::Keeper],
     }
 }
 
@@ -136,38 +136,32 @@ fn mode(facts: &HostFacts, wish: SeccompWish) -> Choice<SeccompMode> {
     }
 }
 
-/// Whose calls the plan needs.
-fn callers(
-    uploads: bool,
-    connection: &Family<ConnectionVariant>,
-    transport: Transport,
-) -> Vec<Caller> {
+/// Whose calls are needed.
+fn callers(uploads: bool, uses: &Uses) -> Vec<Caller> {
     let mut callers = vec![Caller::Runtime, Caller::Files, Caller::Loop];
-    if uploads {
-        callers.push(Caller::Upload);
-    }
-    match connection {
-        Family::Run(choice) if choice.value == ConnectionVariant::Sockets => {
-            callers.push(Caller::Sockets);
-        }
-        Family::Run(choice) => {
-            callers.push(Caller::Tables);
-            if transport == Transport::PerfBuffer {
-                callers.push(Caller::PerfBuffer);
-            }
-            if choice.value.has_filters() {
-                callers.push(Caller::Filters);
-            }
-        }
-        Family::Skip { .. } => {}
-    }
+    let optional = [
+        (uploads, Caller::Upload),
+        (uses.programs.is_some(), Caller::Tables),
+        (
+            uses.programs == Some(Transport::PerfBuffer),
+            Caller::PerfBuffer,
+        ),
+        (uses.filters, Caller::Filters),
+        (uses.sockets || uses.lists, Caller::Sockets),
+        (uses.tracking, Caller::Tracking),
+    ];
+    callers.extend(
+        optional
+            .into_iter()
+            .filter_map(|(used, caller)| used.then_some(caller)),
+    );
     callers
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{capable_host, config, lacking};
-    use super::super::{Plan, decide};
+    use super::super::{Plan, Uses, decide};
     use super::{Caller, SeccompMode, SeccompWish};
     use crate::config::{Config, ModeWish, TransportWish};
     use crate::host::{Fact, HostFacts};
@@ -176,6 +170,24 @@ mod tests {
         let (mut facts, mut config) = (capable_host(), config());
         change(&mut facts, &mut config);
         decide(&facts, &config)
+    }
+
+    #[test]
+    fn no_caller_is_forgotten() {
+        // A new one does not compile here until it is counted.
+        let place = |caller| match caller {
+            Caller::Runtime => 0,
+            Caller::Files => 1,
+            Caller::Loop => 2,
+            Caller::Upload => 3,
+            Caller::Tables => 4,
+            Caller::PerfBuffer => 5,
+            Caller::Filters => 6,
+            Caller::Keeper => 7,
+            Caller::Sockets => 8,
+            Caller::Tracking => 9,
+        };
+        assert!(Caller::ALL.into_iter().map(place).eq(0..10));
     }
 
     #[test]
@@ -215,8 +227,11 @@ mod tests {
         assert_eq!(copies, with(&[Caller::Tables, Caller::Filters]));
         let perf = callers(|_, config| config.agent.transport = TransportWish::Perf);
         assert_eq!(perf, with(&[Caller::Tables, Caller::PerfBuffer]));
-        let mut plan = plan(|_, config| config.option.mode = ModeWish::TcClone);
-        plan.skip_connection("the verifier says no");
+        let (facts, mut config) = (capable_host(), config());
+        config.option.mode = ModeWish::TcClone;
+        let mut plan = decide(&facts, &config);
+        plan.settle(&facts, &config, &Uses::default());
         assert_eq!(plan.jail.seccomp.callers, always);
+        assert_eq!(plan.jail.keeper, None);
     }
 }

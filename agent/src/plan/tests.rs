@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use super::{
-    Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types,
-    decide,
+    Caller, Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport,
+    Types, Uses, decide,
 };
 use crate::config::{Config, Key, ModeWish, NatWish, Secret};
 use crate::host::{
@@ -58,7 +58,6 @@ pub(super) fn capable_host() -> HostFacts {
         scope: Fact::Yes,
         neighbours: Some(Vec::new()),
         least_for_maps: Least::new(&[], "tried"),
-        least_for_query: Least::new(&[Capability::NET_ADMIN], "tried"),
         least_for_filters: Least::new(&[Capability::NET_ADMIN], "tried"),
         least_for_executables: Least::new(&[Capability::SYS_PTRACE], "tried"),
         unprivileged_bpf_disabled: Some("2".into()),
@@ -115,10 +114,20 @@ fn a_capable_host_gets_everything() {
         Some(ConnectionVariant::RawTracepointAndSockops)
     );
     assert_eq!(looks(&plan), [Look::Iterator; 2]);
-    assert_eq!(
-        plan.jail.capability_set().to_string(),
-        "CAP_NET_ADMIN CAP_SYS_PTRACE"
-    );
+    assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
+    assert_eq!(plan.jail.keeper, None);
+}
+
+#[test]
+fn only_the_keeper_of_packet_filters_may_change_the_network() {
+    let mut config = config();
+    config.option.mode = ModeWish::TcClone;
+    let plan = decide(&capable_host(), &config);
+    assert_eq!(plan.mode.value, Mode::TcClone);
+    assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
+    let keeper = plan.jail.keeper.unwrap();
+    assert_eq!(keeper.capability_set().to_string(), "CAP_NET_ADMIN");
+    assert_eq!(keeper.seccomp.callers, [Caller::Keeper]);
 }
 
 #[test]
@@ -223,12 +232,8 @@ fn without_header_options_copies_carry_the_option() {
             variant(&plan),
             Some(ConnectionVariant::RawTracepointAndFilters)
         );
-        let (_, why) = plan
-            .jail
-            .capabilities
-            .iter()
-            .find(|(one, _)| *one == Capability::NET_ADMIN)
-            .unwrap();
+        let (kept, why) = &plan.jail.keeper.unwrap().capabilities[0];
+        assert_eq!(*kept, Capability::NET_ADMIN);
         assert!(why.contains("packet filters"), "{why}");
     }
 }
@@ -350,10 +355,10 @@ fn switched_off_means_nothing_is_written_and_others_are_still_read() {
 fn capabilities_follow_from_what_was_tried_and_say_what_they_are_for() {
     let plan = plan_without(|facts| {
         facts.least_for_maps = Least::new(&[Capability::BPF], "tried");
-        facts.least_for_query = Least::new(&[Capability::NET_ADMIN, Capability::BPF], "tried");
+        facts.least_for_executables = Least::new(&[Capability::BPF], "tried");
     });
     let set = plan.jail.capability_set();
-    assert_eq!(set.to_string(), "CAP_NET_ADMIN CAP_SYS_PTRACE CAP_BPF");
+    assert_eq!(set.to_string(), "CAP_BPF");
     let (_, why) = plan
         .jail
         .capabilities
@@ -361,7 +366,7 @@ fn capabilities_follow_from_what_was_tried_and_say_what_they_are_for() {
         .find(|(one, _)| *one == Capability::BPF)
         .unwrap();
     assert!(
-        why.contains("tables") && why.contains("notice other sockops"),
+        why.contains("tables") && why.contains("executables"),
         "{why}"
     );
 }
@@ -486,11 +491,18 @@ fn a_scope_that_only_the_jail_will_show_is_no_obstacle() {
 
 #[test]
 fn a_family_that_the_kernel_refuses_leaves_no_capability_behind() {
-    let mut plan = plan_without(|_| {});
+    let (facts, config) = (capable_host(), config());
+    let mut plan = decide(&facts, &config);
+    let mounts = plan.jail.mounts.clone();
     plan.skip_connection("the verifier says no");
+    plan.settle(&facts, &config, &Uses::default());
     assert_eq!(variant(&plan), None);
     assert_eq!(plan.mode.value, Mode::Observe);
     assert!(plan.jail.capabilities.is_empty());
+    assert_eq!(
+        plan.jail.mounts, mounts,
+        "what is mounted is to be unmounted"
+    );
     assert!(plan.rows()[0].1.contains("the verifier says no"));
 }
 

@@ -5,6 +5,11 @@
 pub(super) struct Place<'p> {
     pub(super) container: &'p str,
     pub(super) unit: &'p str,
+    /// The outermost unit of that container, or of the host, which the system's manager named:
+    /// what is below one may be delegated to a user, who names cgroups as he likes.
+    pub(super) system_unit: &'p str,
+    /// Below a user's own manager, where even containers are named by that user.
+    pub(super) is_of_user: bool,
 }
 
 /// Chooses the path that says most: the cgroup2 one, unless the process stays in that tree's root.
@@ -70,10 +75,15 @@ pub(super) fn place(path: &str) -> Place<'_> {
             // A unit around a container is the one that runs containers.
             place = Place {
                 container,
-                unit: "",
+                is_of_user: place.is_of_user,
+                ..Place::default()
             };
         } else if is_unit(part) {
             place.unit = part;
+            if place.system_unit.is_empty() {
+                place.system_unit = part;
+            }
+            place.is_of_user |= part.starts_with("user@");
         }
     }
     place
@@ -135,7 +145,7 @@ mod tests {
                 place(&text),
                 Place {
                     container: ID,
-                    unit: ""
+                    ..Place::default()
                 },
                 "{pattern}"
             );
@@ -190,6 +200,47 @@ mod tests {
             ),
         ] {
             assert_eq!(place(text).unit, unit, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_user_may_name_is_told_from_what_the_system_named() {
+        let user = "/user.slice/user-7.slice/user@7.service";
+        for (text, system_unit, is_of_user) in [
+            ("/system.slice/nginx.service", "nginx.service", false),
+            (
+                "/system.slice/ci.service/nginx.service",
+                "ci.service",
+                false,
+            ),
+            (
+                "/user.slice/user-7.slice/session-3.scope",
+                "session-3.scope",
+                false,
+            ),
+            (
+                &format!("{user}/app.slice/nginx.service"),
+                "user@7.service",
+                true,
+            ),
+            (&format!("{user}/docker-{ID}.scope"), "", true),
+            (
+                &format!("{user}/docker-{ID}.scope/nginx.service"),
+                "nginx.service",
+                true,
+            ),
+            (
+                "/lxc.payload.web/system.slice/nginx.service",
+                "nginx.service",
+                false,
+            ),
+        ] {
+            let place = place(text);
+            assert_eq!(
+                (place.system_unit, place.is_of_user),
+                (system_unit, is_of_user),
+                "{text}"
+            );
         }
     }
 

@@ -22,11 +22,17 @@ const MAX_DEPTH: usize = 32;
 /// The tree is walked this often at most, because gone cgroups cannot be found at all.
 const WALK_EVERY_MS: u64 = 5_000;
 
+/// Below a process's directory.
+const USER_NAMESPACE: &str = "ns/user";
+
 /// What could be learned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// Target of `/proc/<tgid>/exe`; `None` when it is gone or may not be read.
     pub exe: Option<Vec<u8>>,
+    /// Whether only root can have chosen that path: whoever has a user namespace of his own mounts
+    /// what he likes over every path.
+    pub is_vouched: bool,
     /// Text of `/proc/<tgid>/cgroup`; `None` when it is gone.
     pub cgroups: Option<String>,
     /// Path of the record's cgroup in the cgroup2 tree; `None` when it is gone or 0.
@@ -44,6 +50,8 @@ pub trait Surroundings {
 pub struct ProcSurroundings {
     proc: PathBuf,
     cgroup_root: PathBuf,
+    /// The agent's own user namespace, as `/proc` names it; none where the kernel has no others.
+    user_namespace: Option<PathBuf>,
     paths: HashMap<u64, String>,
     walked_ms: Option<u64>,
 }
@@ -55,6 +63,10 @@ impl ProcSurroundings {
         Self {
             proc: proc.to_owned(),
             cgroup_root: cgroup_root.to_owned(),
+            // Links of `/proc` can be read, and not followed any more.
+            user_namespace: fs::read_link(proc.join("self"))
+                .and_then(|own| fs::read_link(proc.join(own).join(USER_NAMESPACE)))
+                .ok(),
             paths: HashMap::new(),
             walked_ms: None,
         }
@@ -139,6 +151,9 @@ impl Surroundings for ProcSurroundings {
     fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look {
         let directory = self.proc.join(observed.tgid.to_string());
         let exe = fs::read_link(directory.join("exe")).ok().map(without_mark);
+        // Behind the path: nobody comes back from another one.
+        let is_vouched = self.user_namespace.is_none()
+            || self.user_namespace == fs::read_link(directory.join(USER_NAMESPACE)).ok();
         let cgroups = read(&directory.join("cgroup"));
         // Last: had the number been given to another process before, it would show here.
         let same = is_same(&directory, observed.started_ns);
@@ -146,6 +161,7 @@ impl Surroundings for ProcSurroundings {
         let cgroup_path = self.cgroup_path(observed.cgroup_id, cgroups.as_deref(), now_ms);
         Look {
             exe: exe.filter(|_| same),
+            is_vouched,
             cgroups,
             cgroup_path,
         }
@@ -229,6 +245,55 @@ mod tests {
         let look = surroundings(host.path()).look(&observed(7, 5_000_000_000, id), 0);
         assert_eq!(look.exe.unwrap(), b"/opt/x");
         assert_eq!(look.cgroup_path.unwrap(), "/a/b");
+    }
+
+    #[test]
+    fn a_path_counts_only_in_the_agents_own_user_namespace() {
+        let vouched = |own: Option<&str>, theirs: Option<&str>| {
+            let host = host();
+            let proc = host.path().join("proc");
+            fs::create_dir_all(proc.join("5/ns")).unwrap();
+            fs::create_dir_all(proc.join("7/ns")).unwrap();
+            let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, proc.join(at)).unwrap();
+            link("5", "self");
+            own.into_iter().for_each(|to| link(to, "5/ns/user"));
+            theirs.into_iter().for_each(|to| link(to, "7/ns/user"));
+            let mut surroundings = surroundings(host.path());
+            surroundings
+                .look(&observed(7, 5_000_000_000, 0), 0)
+                .is_vouched
+        };
+        assert!(vouched(Some("user:[1]"), Some("user:[1]")));
+        assert!(!vouched(Some("user:[1]"), Some("user:[2]")));
+        assert!(!vouched(Some("user:[1]"), None), "it may not be read");
+        assert!(vouched(None, None), "the kernel has none");
+    }
+
+    #[test]
+    fn the_kernel_shows_who_made_a_user_namespace_of_his_own() {
+        let proc = Path::new("/proc");
+        let mut other = std::process::Command::new("unshare")
+            .args(["--user", "sleep", "100"])
+            .spawn()
+            .unwrap();
+        let link = |pid: u32| fs::read_link(proc.join(pid.to_string()).join("ns/user"));
+        let own = link(std::process::id()).unwrap();
+        let give_up = crate::host::clock::monotonic_ms() + 10_000;
+        // Where the host forbids it, there is none to be shown.
+        while link(other.id()).is_ok_and(|theirs| theirs == own)
+            && other.try_wait().unwrap().is_none()
+            && crate::host::clock::monotonic_ms() < give_up
+        {
+            std::thread::yield_now();
+        }
+        let made = link(other.id()).is_ok_and(|theirs| theirs != own);
+        let mut surroundings = ProcSurroundings::new(proc, Path::new("/sys/fs/cgroup"));
+        let mut vouched = |pid| surroundings.look(&observed(pid, 0, 0), 0).is_vouched;
+        let (ours, theirs) = (vouched(std::process::id()), vouched(other.id()));
+        other.kill().ok();
+        other.wait().unwrap();
+        assert!(ours);
+        assert!(!made || !theirs);
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn host(exe: &str, cgroup: &str) -> Host {
         exe: Some(exe.as_bytes().to_vec()),
         cgroups: Some(format!("0::{cgroup}\n")),
         cgroup_path: Some(cgroup.to_owned()),
+        is_vouched: true,
     };
     Host { look, looks: 0 }
 }
@@ -176,6 +177,55 @@ fn the_first_rule_of_which_all_patterns_match_names_the_service() {
     let row = identities.take_rows(0).remove(0);
     assert_eq!(row.service, "front");
     assert_eq!(row.tags, [("team".to_owned(), "front".to_owned())]);
+}
+
+/// What an unprivileged user can bring about: units below his own manager, cgroups in what was
+/// delegated to him, and any path in a mount namespace of his own.
+#[test]
+fn no_rule_by_unit_container_or_path_is_met_by_what_a_user_may_name() {
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let mut by_container = rule("container", None, None);
+    by_container.container = Some(Glob::new("0123*"));
+    let rules = vec![
+        rule("unit", None, Some("nginx.service")),
+        rule("user", None, Some("user@7.service")),
+        by_container,
+        rule("path", Some("/usr/sbin/nginx"), None),
+    ];
+    let user = "/user.slice/user-7.slice/user@7.service";
+    let service = |cgroup: &str, is_vouched| {
+        let mut host = host("/usr/sbin/nginx", cgroup);
+        host.look.is_vouched = is_vouched;
+        let mut identities = identities(10, rules.clone());
+        identities.resolve(&observed(7, b"task"), &mut host, 0);
+        identities.take_rows(0).remove(0).service
+    };
+    assert_eq!(service("/system.slice/nginx.service", true), "unit");
+    assert_eq!(service("/system.slice/nginx.service", false), "unit");
+    assert_eq!(
+        service("/system.slice/ci.service/nginx.service", false),
+        "ci"
+    );
+    assert_eq!(
+        service("/system.slice/ci.service/nginx.service", true),
+        "path"
+    );
+    assert_eq!(
+        service(&format!("{user}/app.slice/nginx.service"), false),
+        "user"
+    );
+    assert_eq!(
+        service(&format!("/system.slice/docker-{ID}.scope"), false),
+        "container"
+    );
+    assert_eq!(
+        service(&format!("{user}/docker-{ID}.scope"), false),
+        &ID[..12]
+    );
+    assert_eq!(
+        service(&format!("{user}/docker-{ID}.scope/nginx.service"), false),
+        &ID[..12]
+    );
 }
 
 #[test]

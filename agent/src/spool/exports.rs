@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::migrate;
-use super::store::{delete_row, sealed};
+use super::store::{delete_row, readable, sealed};
 use super::types::{Error, Sealed};
 
 /// Rows that one transaction changes.
@@ -34,10 +34,7 @@ impl Exports {
     /// # Errors
     /// There is none, it is of another version, or it cannot be written.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        std::fs::File::open(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        readable(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;
         conn.busy_timeout(PATIENCE)?;

@@ -6,10 +6,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::posix_fallocate;
+
+use crate::files;
 
 /// The log between two checkpoints (1 MiB), once as log and once in the database, and a batch.
 const RESERVE_BYTES: i64 = 4 << 20;
@@ -35,12 +36,7 @@ pub(super) fn make(database: &Path) -> bool {
 }
 
 fn allocate(path: &Path) -> io::Result<()> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = files::make_own(File::options().write(true), path)?;
     Ok(posix_fallocate(&file, 0, RESERVE_BYTES)?)
 }
 

@@ -4,7 +4,6 @@
 //! (evict, set aside, count) is decided by the queue above.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use rusqlite::{
 
 use super::migrate;
 use super::types::{BatchId, Entry, Error, Fault, Sealed, State};
+use crate::files;
 
 /// SQLite's default, and the size of a memory page and of most file systems' blocks.
 const PAGE_BYTES: u64 = 4096;
@@ -50,16 +50,9 @@ impl Store {
     /// apart, may grow to. Leases of an earlier run are over.
     pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Self, Error> {
         // SQLite would make it readable for all; its other files take over this one's mode.
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| Error::Io {
-                path: path.to_owned(),
-                source,
-            })?;
+        let mut options = OpenOptions::new();
+        files::make_own(options.write(true), path).map_err(|source| Error::io(path, source))?;
+        own_files(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags)?;
         configure(&conn)?;
@@ -83,10 +76,7 @@ impl Store {
     /// Opens a spool that may be in use, without changing it.
     pub(super) fn read_only(path: &Path) -> Result<Self, Error> {
         // SQLite says "unable to open" for everything; the system says why.
-        std::fs::File::open(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        readable(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -343,6 +333,22 @@ impl Store {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
+}
+
+/// Whether the database can be read and is a file, as all that SQLite opens beside it must be.
+pub(super) fn readable(path: &Path) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    files::open_own(options.read(true), path).map_err(|source| Error::io(path, source))?;
+    own_files(path)
+}
+
+/// SQLite opens these by name.
+fn own_files(path: &Path) -> Result<(), Error> {
+    for end in ["-wal", "-shm", "-journal"] {
+        let file = beside(path, end);
+        files::refuse_strange(&file).map_err(|source| Error::io(&file, source))?;
+    }
+    Ok(())
 }
 
 /// Batches in a damaged database, where they can still be counted.

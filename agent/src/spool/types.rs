@@ -221,3 +221,13 @@ pub enum Error {
         source: std::io::Error,
     },
 }
+
+impl Error {
+    /// What the system said of a file.
+    pub(super) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! Who this host and this run are: random numbers, so that they say nothing about the machine.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -9,6 +8,8 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::files;
 
 const FILE: &str = "host-id";
+/// Far above 32 digits: what is larger is damaged, and replaced if it can be read.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// 16 bytes that nobody can guess.
 pub(super) fn random_id() -> Result<[u8; 16]> {
@@ -26,7 +27,7 @@ pub(super) fn random_id() -> Result<[u8; 16]> {
 /// than no host at all.
 pub(super) fn host_id(directory: &Path) -> Result<[u8; 16]> {
     let path = directory.join(FILE);
-    match fs::read(&path) {
+    match files::read_own(&path, MAX_BYTES) {
         Ok(bytes) => match parse(&bytes) {
             Some(id) => return Ok(id),
             None => ::log::warn!(path = path.display().to_string().as_str(); "host id replaced"),
@@ -36,7 +37,8 @@ pub(super) fn host_id(directory: &Path) -> Result<[u8; 16]> {
     }
     let id = random_id()?;
     let text = format!("{:032x}\n", u128::from_be_bytes(id));
-    files::replace(directory, FILE, text.as_bytes())
+    // Complete or not at all, also when the power goes.
+    files::replace_own(&path, text.as_bytes(), true)
         .with_context(|| format!("write {}", path.display()))?;
     Ok(id)
 }

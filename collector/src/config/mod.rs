@@ -130,8 +130,10 @@ pub struct Limits {
     pub batch_raw_bytes: usize,
     /// Rows of one batch.
     pub batch_rows: usize,
-    /// Batches received, decoded or stored at once.
+    /// Batches decoded or stored at once.
     pub concurrent_batches: usize,
+    /// Bytes of bodies that have arrived and are not decoded yet, of all peers.
+    pub body_memory: usize,
     /// Time a body may take to arrive.
     pub body_timeout: Duration,
     /// Connections open at once.
@@ -159,7 +161,7 @@ impl Limits {
 /// # Errors
 /// The first mistake found.
 pub fn load(file: &Path) -> Result<Config, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::Unreadable {
+    let text = crate::files::text(file).map_err(|source| Error::Unreadable {
         file: file.to_owned(),
         source,
     })?;
@@ -314,6 +316,7 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
             16,
             1024,
         )?,
+        body_memory: size("limits.body_memory", &raw.body_memory, 64 << 20, 64 << 30)?,
         body_timeout: raw
             .body_timeout
             .as_ref()
@@ -333,6 +336,12 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
             String::from(
                 "expected at least limits.batch_bytes, for it is the size after unpacking",
             ),
+        ));
+    }
+    if limits.body_memory / 2 < limits.batch_bytes {
+        return Err((
+            "limits.body_memory",
+            String::from("expected at least twice limits.batch_bytes, for a peer gets half of it"),
         ));
     }
     Ok(limits)

@@ -58,6 +58,7 @@ pub(super) struct Limits {
     pub(super) batch_raw_bytes: Option<Text<Size>>,
     pub(super) batch_rows: Option<Count>,
     pub(super) concurrent_batches: Option<Count>,
+    pub(super) body_memory: Option<Text<Size>>,
     pub(super) body_timeout: Option<Text<Duration>>,
     pub(super) connections: Option<Count>,
     pub(super) concurrent_queries: Option<Count>,

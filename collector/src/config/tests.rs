@@ -26,6 +26,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.limits.batch_raw_bytes, 64 << 20);
     assert_eq!(config.limits.batch_rows, 200_000);
     assert_eq!(config.limits.concurrent_batches, 16);
+    assert_eq!(config.limits.body_memory, 64 << 20);
     assert_eq!(config.log_level, log::LevelFilter::Info);
 }
 
@@ -150,6 +151,11 @@ fn each_wrong_value_is_named_with_what_was_expected() {
             "limits.concurrent_batches",
             "\"many\"",
             "a whole number from 1",
+        ),
+        (
+            "limits.body_memory",
+            "\"15MiB\"",
+            "at least twice limits.batch_bytes",
         ),
         ("limits.body_timeout", "30", "a duration such as"),
         ("limits.connections", "2000000", "from 1 to 1000000"),

@@ -11,9 +11,11 @@ use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsAcceptor;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
 
+use super::connections::{Connection, Connections};
+use super::fair::Party;
+use super::stream::Watched;
 use crate::auth::Certificate;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
@@ -24,51 +26,33 @@ use crate::time;
 pub(super) struct Peer {
     /// Its address.
     pub(super) address: SocketAddr,
+    /// For whom its shares are counted, before a credential is known.
+    pub(super) party: Party,
     /// The client certificate that it showed and TLS verified.
     pub(super) certificate: Option<Arc<Certificate>>,
-    /// Lives as long as the connection, for the connection's service holds it.
-    _slot: Arc<Slot>,
-}
-
-/// A place among the open connections.
-#[derive(Debug)]
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-    metrics: Arc<Metrics>,
-}
-
-impl Slot {
-    fn take(slots: &Arc<Semaphore>, metrics: &Arc<Metrics>) -> Option<Self> {
-        let permit = Arc::clone(slots).try_acquire_owned().ok()?;
-        metrics.connections_open.add(1);
-        Some(Self {
-            _permit: permit,
-            metrics: Arc::clone(metrics),
-        })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.metrics.connections_open.leave();
-    }
+    /// Its place. Lives as long as the connection, for the connection's service holds it.
+    pub(super) connection: Arc<Connection>,
 }
 
 /// Accepts TLS connections, at most a fixed number at once.
 #[derive(Clone)]
 pub(super) struct Acceptor {
     tls: RustlsAcceptor,
-    slots: Arc<Semaphore>,
+    connections: Arc<Connections>,
     metrics: Arc<Metrics>,
     full: Arc<Limiter>,
     failed: Arc<Limiter>,
 }
 
 impl Acceptor {
-    pub(super) fn new(tls: RustlsAcceptor, most: usize, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        tls: RustlsAcceptor,
+        connections: Arc<Connections>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             tls,
-            slots: Arc::new(Semaphore::new(most)),
+            connections,
             metrics,
             full: Arc::default(),
             failed: Arc::default(),
@@ -77,12 +61,12 @@ impl Acceptor {
 }
 
 type Accepted<S> = io::Result<(
-    <RustlsAcceptor as Accept<TcpStream, S>>::Stream,
+    <RustlsAcceptor as Accept<Watched, S>>::Stream,
     AddExtension<S, Peer>,
 )>;
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
-    type Stream = <RustlsAcceptor as Accept<TcpStream, S>>::Stream;
+    type Stream = <RustlsAcceptor as Accept<Watched, S>>::Stream;
     type Service = AddExtension<S, Peer>;
     type Future = Pin<Box<dyn Future<Output = Accepted<S>> + Send>>;
 
@@ -90,8 +74,9 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
         let this = self.clone();
         Box::pin(async move {
             let address = stream.peer_addr()?;
+            let party = Party::of(address.ip());
             // Before the handshake, for that is the expensive part.
-            let Some(slot) = Slot::take(&this.slots, &this.metrics) else {
+            let Some(connection) = this.connections.admit(party, time::monotonic()) else {
                 this.metrics.connections_dropped_full_total.add(1);
                 if let Some(suppressed) = this.full.admit(time::now_ms()) {
                     log::warn!(peer:% = address, suppressed; "too many connections");
@@ -100,11 +85,17 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
             };
             // Answers are small and complete: waiting to fill a segment only delays them.
             stream.set_nodelay(true)?;
+            let switch = connection.switch();
+            let stream = Watched::new(stream, Arc::clone(&switch), Arc::clone(&this.metrics));
             let (stream, service) =
                 this.tls
                     .accept(stream, service)
                     .await
                     .inspect_err(|error| {
+                        // Counted already.
+                        if switch.is_off() {
+                            return;
+                        }
                         this.metrics.connections_dropped_handshake_total.add(1);
                         if let Some(suppressed) = this.failed.admit(time::now_ms()) {
                             log::warn!(peer:% = address, error:%, suppressed; "handshake failed");
@@ -116,8 +107,9 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
                 .map(|own| Arc::new(Certificate::new(own)));
             let peer = Peer {
                 address,
+                party,
                 certificate,
-                _slot: Arc::new(slot),
+                connection: Arc::new(connection),
             };
             Ok((stream, Extension(peer).layer(service)))
         })

@@ -1,26 +1,37 @@
 //! `POST /api/v1/batches`: from the head of a request to the answer that the batch is stored.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use tokio::sync::oneshot;
 use wire::answer::{Answer, KEY_HEADER, Status};
 use wire::orders::HEADER;
 
 use super::acceptor::Peer;
 use super::body::{self, Unread};
+use super::fair::{Denied, Party, Share};
 use super::routes::{App, Form, Shared, refuse};
 use crate::accept::{self, BatchKey, Reason, Refusal, hex};
 use crate::auth::{Credential, CredentialId};
+use crate::metrics::Metrics;
 use crate::store::writer::Job;
 use crate::store::{Outcome, SignedOrders};
 
+/// How long a batch that has arrived waits for its turn: agents wait 10 s for an answer.
+const TURN: Duration = Duration::from_secs(5);
+
 /// `POST /api/v1/batches`
-pub(super) async fn batches(State(app): Shared, request: Request) -> Response {
+pub(super) async fn batches(
+    State(app): Shared,
+    Extension(party): Extension<Party>,
+    request: Request,
+) -> Response {
     let (parts, mut body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned();
     // Put there by the check of the scope.
@@ -32,36 +43,68 @@ pub(super) async fn batches(State(app): Shared, request: Request) -> Response {
             return refuse(&app, &peer, Form::Batch(key), refusal, Some(body)).await;
         }
     };
-    // Before the body is read: what is read is held in memory.
-    let Ok(_permit) = app.batches.try_acquire() else {
-        let refusal = Refusal::new(Reason::Busy, "as many batches in flight as configured");
-        return refuse(&app, &peer, Form::Batch(Some(key)), refusal, Some(body)).await;
-    };
-    let _in_flight = InFlight::begin(&app);
-    let limits = &app.config.limits;
-    let read = tokio::time::timeout(
-        limits.body_timeout,
-        body::read(&mut body, limits.batch_bytes),
-    );
-    let (refusal, rest) = match read.await {
-        Ok(Ok(bytes)) => match accept(&app, bytes, key, credential).await {
-            Ok(status) => return answer(&app, &parts.headers, key, status),
-            Err(refusal) => (refusal, None),
-        },
-        Ok(Err(Unread::TooLarge)) => (too_large(limits.batch_bytes), Some(body)),
-        Ok(Err(Unread::Broken)) => (
-            Refusal::new(
-                Reason::Broken,
-                "the connection broke before the body was complete",
-            ),
-            None,
-        ),
-        Err(_) => (
-            Refusal::new(Reason::Slow, "the body did not arrive in time"),
-            None,
-        ),
+    let in_flight = InFlight::begin(&app);
+    let (refusal, rest) = match receive(&app, party, &mut body).await {
+        Ok(received) => {
+            let bound = credential.and_then(|credential| credential.of_one_host());
+            let work = accept(Arc::clone(&app), in_flight, received, key, bound);
+            // A task of its own: it holds what it takes until it has ended, also when the other
+            // side goes away meanwhile.
+            match tokio::spawn(work).await {
+                Ok(Ok(status)) => return answer(&app, &parts.headers, key, status),
+                Ok(Err(refusal)) => (refusal, None),
+                Err(_) => (unavailable(), None),
+            }
+        }
+        Err((refusal, true)) => (refusal, Some(body)),
+        Err((refusal, false)) => (refusal, None),
     };
     refuse(&app, &peer, Form::Batch(Some(key)), refusal, rest).await
+}
+
+/// A body that has arrived, and what it takes of the memory for bodies.
+struct Received {
+    bytes: Vec<u8>,
+    party: Party,
+    held: Share,
+}
+
+/// Reads the body. No place for work is taken for one that is still coming: it may come slowly.
+///
+/// A refusal says whether there is more of the body to read.
+async fn receive(app: &App, party: Party, body: &mut Body) -> Result<Received, (Refusal, bool)> {
+    let limits = &app.config.limits;
+    let mut held = app.bodies.take(party, 0).map_err(|d| (no_room(d), true))?;
+    let read = body::read(body, limits.batch_bytes, &mut held);
+    let bytes = match tokio::time::timeout(limits.body_timeout, read).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(Unread::TooLarge)) => return Err((too_large(limits.batch_bytes), true)),
+        Ok(Err(Unread::NoRoom(denied))) => return Err((no_room(denied), true)),
+        Ok(Err(Unread::Broken)) => {
+            let why = "the connection broke before the body was complete";
+            return Err((Refusal::new(Reason::Broken, why), false));
+        }
+        Err(_) => {
+            let why = "the body did not arrive in time";
+            return Err((Refusal::new(Reason::Slow, why), false));
+        }
+    };
+    Ok(Received { bytes, party, held })
+}
+
+fn no_room(denied: Denied) -> Refusal {
+    match denied {
+        Denied::Own => Refusal::new(
+            Reason::Busy,
+            "this peer has as much in flight as may be left for all others",
+        ),
+        Denied::Others => Refusal::new(Reason::Full, "as much in flight as configured"),
+    }
+}
+
+// It can only be lost when the process is ending.
+fn unavailable() -> Refusal {
+    Refusal::new(Reason::Store, "the store cannot take it now")
 }
 
 /// The key that a request names.
@@ -103,25 +146,28 @@ fn too_large(limit: usize) -> Refusal {
     )
 }
 
-/// Decodes on a thread that may be busy, and waits until the store has it.
+/// Waits for a place, decodes on a thread that may be busy, and waits until the store has it.
 async fn accept(
-    app: &App,
-    bytes: Vec<u8>,
+    app: Arc<App>,
+    _in_flight: InFlight,
+    received: Received,
     key: BatchKey,
-    credential: Option<Credential>,
+    bound: Option<CredentialId>,
 ) -> Result<Status, Refusal> {
+    let Received { bytes, party, held } = received;
+    let place = app.batches.wait(party, 1, TURN).await.map_err(no_room)?;
     let limits = app.config.limits.wire();
     let opened = tokio::task::spawn_blocking(move || accept::open(&bytes, &key, &limits)).await;
-    // It can only be lost when the process is ending.
-    let unavailable = || Refusal::new(Reason::Store, "the store cannot take it now");
+    drop(held);
     let mut opened = opened.map_err(|_| unavailable())??;
-    let bound = credential.and_then(|credential| credential.of_one_host());
     opened.credential = bound;
     let (reply, outcome) = oneshot::channel();
     app.jobs
         .try_send(Job { opened, reply })
         .map_err(|_| unavailable())?;
-    match outcome.await {
+    let outcome = outcome.await;
+    drop(place);
+    match outcome {
         Ok(Some(Outcome::Stored { clock_ahead })) => {
             log::debug!(key:%, clock_ahead; "batch stored");
             Ok(Status::Stored)
@@ -176,17 +222,17 @@ fn newer(app: &App, headers: &HeaderMap) -> Option<Arc<SignedOrders>> {
 }
 
 /// Counts a batch as in flight while it lives.
-struct InFlight<'a>(&'a App);
+struct InFlight(Arc<Metrics>);
 
-impl<'a> InFlight<'a> {
-    fn begin(app: &'a App) -> Self {
+impl InFlight {
+    fn begin(app: &App) -> Self {
         app.metrics.ingest_batches_in_flight.add(1);
-        Self(app)
+        Self(Arc::clone(&app.metrics))
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.metrics.ingest_batches_in_flight.leave();
+        self.0.ingest_batches_in_flight.leave();
     }
 }

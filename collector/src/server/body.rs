@@ -1,8 +1,17 @@
-//! Request bodies: read up to a limit, or read and thrown away.
+//! Bodies: of requests, read up to a limit or read and thrown away; of answers, sent within a time.
 
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+
+use super::fair::{Denied, Share};
+use crate::metrics::Metrics;
+use crate::time;
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,16 +20,23 @@ pub(super) enum Unread {
     TooLarge,
     /// The connection broke.
     Broken,
+    /// There is no more memory for bodies.
+    NoRoom(Denied),
 }
 
-/// Reads the whole body, at most `limit` bytes.
-pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Unread> {
+/// Reads the whole body, at most `limit` bytes; `share` grows by what is held.
+pub(super) async fn read(
+    body: &mut Body,
+    limit: usize,
+    share: &mut Share,
+) -> Result<Vec<u8>, Unread> {
     // Grown as it arrives: a length that is only announced costs nothing.
     let mut bytes = Vec::new();
     while let Some(chunk) = next(body).await? {
         if bytes.len() + chunk.len() > limit {
             return Err(Unread::TooLarge);
         }
+        share.grow(chunk.len()).map_err(Unread::NoRoom)?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
@@ -54,5 +70,87 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Unread> {
                 }
             }
         }
+    }
+}
+
+/// Bytes that are handed on at once.
+const CHUNK: usize = 64 << 10;
+
+/// An answer that is there as a whole. It goes in pieces, so that it ends when it has been taken
+/// and not when it has been handed over.
+#[derive(Debug)]
+pub(super) struct Whole(Bytes);
+
+impl Whole {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self(Bytes::from(bytes))
+    }
+}
+
+impl HttpBody for Whole {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let most = self.0.len().min(CHUNK);
+        let piece = self.0.split_to(most);
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+/// A body that keeps something until it was sent, for so long at most.
+#[derive(Debug)]
+pub(super) struct Held<T> {
+    body: Body,
+    until: Instant,
+    metrics: Arc<Metrics>,
+    _kept: T,
+}
+
+impl<T> Held<T> {
+    pub(super) fn new(body: Body, within: Duration, metrics: &Arc<Metrics>, kept: T) -> Self {
+        Self {
+            body,
+            until: time::monotonic() + within,
+            metrics: Arc::clone(metrics),
+            _kept: kept,
+        }
+    }
+}
+
+impl<T: Unpin> HttpBody for Held<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if !self.body.is_end_stream() && time::monotonic() > self.until {
+            self.metrics.connections_dropped_unread_total.add(1);
+            // The length was promised: the connection has to end.
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the answer is not being read");
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -7,8 +7,12 @@
 mod acceptor;
 mod batches;
 mod body;
+mod connections;
+mod descriptors;
+mod fair;
 mod questions;
 mod routes;
+mod stream;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -21,7 +25,6 @@ use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::auth::Credentials;
@@ -32,11 +35,16 @@ use crate::store::Store;
 use crate::store::writer::{self, Writer};
 use crate::tls;
 use acceptor::Acceptor;
+use connections::Connections;
+use fair::Shares;
 use routes::App;
 pub use routes::{Scope, routes};
 
 /// Time a client has for its handshake, and for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of the head of a request, and of an answer that wait to be written: each connection may
+/// take as much.
+const HEAD_BYTES: usize = 32 << 10;
 /// Time requests have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -109,8 +117,9 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     let app = Arc::new(App {
         credentials: secrets.credentials,
         metrics: Arc::clone(&metrics),
-        batches: Semaphore::new(config.limits.concurrent_batches),
-        queries: Semaphore::new(config.limits.concurrent_queries),
+        bodies: Shares::new(config.limits.body_memory),
+        batches: Shares::new(config.limits.concurrent_batches),
+        queries: Shares::new(config.limits.concurrent_queries),
         jobs,
         healthy,
         orders,
@@ -125,7 +134,10 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     let tls = RustlsConfig::from_config(Arc::new(secrets.tls));
     let acceptor = Acceptor::new(
         RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT),
-        config.limits.connections,
+        Connections::new(
+            descriptors::room_for(config.limits.connections),
+            Arc::clone(&metrics),
+        ),
         Arc::clone(&metrics),
     );
     let serving = {
@@ -139,7 +151,8 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
             .http_builder()
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT);
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES);
         let service = routes::router(app).into_make_service();
         runtime.spawn(server.http1_only().serve(service))
     };

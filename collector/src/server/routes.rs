@@ -11,6 +11,7 @@
 //! An answer to a batch has the form of [`wire::answer`], also when it is a refusal. Other
 //! refusals are `{"error": <name>, "message": <sentence>}`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
@@ -24,10 +25,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Json, Router};
-use tokio::sync::Semaphore;
 use wire::answer::{Answer, Status};
 
 use super::acceptor::Peer;
+use super::body::Held;
+use super::fair::{Party, Shares};
 use super::{batches, body, questions};
 use crate::accept::{BatchKey, Reason, Refusal};
 use crate::auth::{Credential, Credentials, Role, bearer};
@@ -36,6 +38,8 @@ use crate::metrics::Metrics;
 use crate::store::writer::{Job, Newest};
 use crate::time;
 
+/// How long any answer may take to be sent.
+const SENT: Duration = Duration::from_secs(300);
 /// How many times the limit of a batch is read and thrown away before a refusal.
 const DISCARD_FACTOR: usize = 4;
 
@@ -44,10 +48,12 @@ pub(super) struct App {
     pub(super) config: Config,
     pub(super) credentials: Credentials,
     pub(super) metrics: Arc<Metrics>,
-    /// Batches being received, decoded or stored.
-    pub(super) batches: Semaphore,
-    /// Questions being answered.
-    pub(super) queries: Semaphore,
+    /// Bytes of bodies that have arrived.
+    pub(super) bodies: Arc<Shares>,
+    /// Batches being decoded or stored.
+    pub(super) batches: Arc<Shares>,
+    /// Questions being answered, until the answer was sent.
+    pub(super) queries: Arc<Shares>,
     pub(super) jobs: SyncSender<Job>,
     /// What agents are told in answers.
     pub(super) orders: Newest,
@@ -164,7 +170,7 @@ async fn authorize(
         }
         (Some(credential), _) => {
             request.extensions_mut().insert(credential);
-            return next.run(request).await;
+            return work(&app, peer, credential, request, next).await;
         }
     };
     let form = if scope == Some(Scope::Agents) {
@@ -173,6 +179,23 @@ async fn authorize(
         Form::Plain
     };
     refuse(&app, &peer, form, refusal, Some(request.into_body())).await
+}
+
+/// Runs the request; its connection is at work until the answer was sent.
+async fn work(
+    app: &App,
+    peer: Option<Peer>,
+    credential: Credential,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let stranger = Party::of(IpAddr::from([0, 0, 0, 0]));
+    let party = peer.as_ref().map_or(stranger, |peer| peer.party);
+    let party = party.with(credential.id);
+    let working = peer.map(|peer| peer.connection.work(party));
+    request.extensions_mut().insert(party);
+    let response = next.run(request).await;
+    response.map(|body| Body::new(Held::new(body, SENT, &app.metrics, working)))
 }
 
 /// The credential of a request: its token where that is valid, else the certificate.

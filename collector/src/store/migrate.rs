@@ -1,13 +1,13 @@
 //! Opens the database file: PRAGMAs, and the schema of this version.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::Error;
+use crate::files;
 
 /// Marks the file as ours, in the bytes `WBYC`; another program's database is left alone.
 const APPLICATION_ID: i32 = 0x5742_5943;
@@ -25,15 +25,17 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Opens the database for the one writer, creating or upgrading it.
 pub(super) fn open_writer(path: &Path, max_bytes: u64) -> Result<Connection, Error> {
-    // Who talks to whom is nobody else's business; the log beside it inherits the mode. Where the
-    // file cannot be made, SQLite says why.
-    drop(
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(path),
-    );
+    // Who talks to whom is nobody else's business; the files beside it inherit the mode, or have
+    // had another since an older version.
+    files::make(&mut OpenOptions::new(), path, files::GROUP).map_err(Error::Open)?;
+    for end in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        let beside = Path::new(&beside);
+        if beside.symlink_metadata().is_ok() {
+            files::make(&mut OpenOptions::new(), beside, files::GROUP).map_err(Error::Open)?;
+        }
+    }
     let mut connection = Connection::open(path).map_err(|e| Error::sqlite("open", e))?;
     prepare(&mut connection, max_bytes).map_err(|e| Error::sqlite("prepare", e))?;
     migrate(&mut connection)?;
@@ -104,6 +106,7 @@ fn version(connection: &Connection) -> Result<usize, Error> {
 
 /// Opens the database for questions; works while a writer has it open.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+    files::open(path).map_err(Error::Open)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|e| Error::sqlite("open", e))?;

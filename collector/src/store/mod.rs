@@ -47,6 +47,9 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
+    /// The file, or one beside it, cannot be opened or is no regular file.
+    #[error("cannot open the store")]
+    Open(#[source] std::io::Error),
     /// The file is a database of another program.
     #[error("the file is not a store of waybill-collector")]
     Foreign,

@@ -8,6 +8,7 @@ mod command;
 mod concurrency;
 mod crash;
 mod evidence;
+mod fairness;
 mod hostile;
 mod import;
 mod ingest;

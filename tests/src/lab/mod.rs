@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod balance;
 pub mod binaries;
+pub mod bridge;
 pub mod cgroup;
 pub mod collector;
 pub mod command;

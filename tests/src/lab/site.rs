@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::bridge::{self, Bridge};
 use super::host::Host;
 use super::needs::Skip;
 use super::{End, Lab, command};
@@ -144,29 +145,68 @@ impl Site {
     /// Adds a leaf host in network `10.<side>.<number>.0/24` behind the gateway.
     fn attach(&self, lab: &Lab, kind: &str, side: u8, number: usize) -> Result<Host> {
         let host = lab.host(&format!("{kind}{number}"))?;
-        lab.link(
-            &End {
-                host: &self.gateway,
-                device: host.name(),
-                addresses: &[
-                    &format!("10.{side}.{number}.1/24"),
-                    &format!("fd00:{side}:{number}::1/64"),
-                ],
-            },
-            &End {
-                host: &host,
-                device: "eth0",
-                addresses: &[
-                    &format!("10.{side}.{number}.2/24"),
-                    &format!("fd00:{side}:{number}::2/64"),
-                ],
-            },
-        )?;
+        self.connect(lab, &host, (side, number), None)?;
+        Ok(host)
+    }
+
+    /// Puts a bridge into the link of backend `index` (from 0), which must not be used yet.
+    ///
+    /// # Errors
+    /// Those of `ip` and of the bridge.
+    pub fn bridge(&self, lab: &Lab, index: usize, options: &[&str]) -> Result<Bridge> {
+        let (backend, between) = (&self.backends[index], lab.host("bridge")?);
+        self.gateway
+            .ip(&format!("link delete {}\n", backend.name()))?;
+        self.connect(lab, backend, (2, index + 1), Some(&between))?;
+        // What passes a bridge has the size of a frame.
+        let ends = [(&self.gateway, backend.name()), (backend, "eth0")];
+        let clients = self.clients.iter().map(|client| (client, "eth0"));
+        for (host, device) in ends.into_iter().chain(clients) {
+            host.ip(&format!("link set {device} gso_max_segs 1\n"))?;
+        }
+        Bridge::start(between, options)
+    }
+
+    /// Links a leaf host to the gateway, straight or `through` a host with the devices of a bridge.
+    fn connect(
+        &self,
+        lab: &Lab,
+        host: &Host,
+        (side, number): (u8, usize),
+        through: Option<&Host>,
+    ) -> Result<()> {
+        let gateway = End {
+            host: &self.gateway,
+            device: host.name(),
+            addresses: &[
+                &format!("10.{side}.{number}.1/24"),
+                &format!("fd00:{side}:{number}::1/64"),
+            ],
+        };
+        let leaf = End {
+            host,
+            device: "eth0",
+            addresses: &[
+                &format!("10.{side}.{number}.2/24"),
+                &format!("fd00:{side}:{number}::2/64"),
+            ],
+        };
+        match through {
+            None => lab.link(&gateway, &leaf)?,
+            Some(bridge) => {
+                let [near, far] = bridge::DEVICES.map(|device| End {
+                    host: bridge,
+                    device,
+                    addresses: &[],
+                });
+                lab.link(&gateway, &near)?;
+                lab.link(&far, &leaf)?;
+            }
+        }
         host.ip(&format!(
             "route add default via 10.{side}.{number}.1\n\
              route add ::/0 via fd00:{side}:{number}::1\n"
-        ))?;
-        Ok(host)
+        ))
     }
 
     /// Address of client `index` (from 0).

@@ -3,12 +3,14 @@
 //! They live in the binary of the test or demo itself, which runs itself again with
 //! [`MARKER`] as first argument; so nothing has to be built or found beside it.
 
+pub mod bridge;
 pub mod connect;
 pub mod exec;
 pub mod pattern;
 pub mod serve;
 pub mod talk;
 pub mod userland;
+pub mod wire;
 pub mod without;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ struct Arguments {
 enum Program {
     /// Join a network namespace and a cgroup, then become another program.
     Exec(exec::Arguments),
+    /// Delay, lose and reorder what passes between two devices.
+    Bridge(bridge::Arguments),
     /// Accept connections, answer as their headers ask, log each one.
     Serve(serve::Arguments),
     /// Open connections in a row or side by side and report each one.
@@ -63,6 +67,7 @@ pub fn dispatch() -> Option<ExitCode> {
     };
     let result = match parsed.program {
         Program::Exec(arguments) => exec::run(&arguments),
+        Program::Bridge(arguments) => bridge::run(&arguments),
         Program::Userland(arguments) => userland::run(&arguments),
         Program::Without(arguments) => without::run(&arguments),
         Program::Serve(arguments) => serve::run(&arguments),

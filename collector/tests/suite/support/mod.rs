@@ -3,6 +3,7 @@
 pub(crate) mod fleet;
 pub(crate) mod measure;
 pub(crate) mod pki;
+pub(crate) mod raw;
 pub(crate) mod site;
 pub(crate) mod world;
 

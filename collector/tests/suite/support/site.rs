@@ -22,6 +22,8 @@ pub(crate) const OWN: &str = "token-of-one-host-1";
 pub(crate) const OTHER: &str = "token-of-one-host-2";
 /// The token of people who ask.
 pub(crate) const READER: &str = "a-reader-of-this-test";
+/// That of somebody else who asks.
+pub(crate) const OTHER_READER: &str = "another-reader-of-this";
 /// The name in the certificate of people who ask.
 pub(crate) const READER_NAME: &str = "ops.example";
 
@@ -77,7 +79,7 @@ impl Site {
         site.write("agents.crt", &site.agents.pem);
         let tokens = format!("# this test\n{TOKEN} shared\n{OWN}\n{OTHER}\n");
         site.write("tokens", &tokens);
-        site.write("readers", &format!("{READER}\n"));
+        site.write("readers", &format!("{READER}\n{OTHER_READER}\n"));
         site
     }
 
