@@ -229,7 +229,13 @@ mod tests {
         // Somebody has it open and never reads.
         let _reader = File::options().read(true).write(true).open(&path).unwrap();
         let mut output = Output::stderr();
-        output.use_file(&path).unwrap();
+        let pipe = Bounded {
+            max_bytes: u64::MAX,
+            file: File::options().append(true).open(&path).unwrap(),
+            bytes: 0,
+            path,
+        };
+        *output.0.file.lock().unwrap() = Some(pipe);
         let log = output.in_background().unwrap();
         let line = [b'x'; 1000];
         let count = 2_000;
