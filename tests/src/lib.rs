@@ -16,3 +16,4 @@ pub mod demo;
 pub mod lab;
 pub mod load;
 pub mod program;
+pub mod tax;

@@ -24,16 +24,18 @@ enum Figure {
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),
     /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
-    Observe(Observe),
+    Observe(Lab),
+    /// What calls that are none of its business cost beside an agent in each mode (needs root)
+    Tax(Lab),
 }
 
-/// Options of `bench observe`.
+/// Options of figures that are measured in a lab.
 #[derive(clap::Args)]
-struct Observe {
+struct Lab {
     /// Measure the developer's build: its figures are not those of the shipped agent
     #[arg(long)]
     debug: bool,
-    /// Passed on: --hooks, --per-second, --seconds
+    /// Passed on: observe takes --hooks, --per-second, --seconds; tax --rounds, --batches, --format
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -56,12 +58,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "join",
         ])),
         Figure::Idle(args) => idle::run(args),
-        Figure::Observe(args) => observe(args),
+        Figure::Observe(args) => in_lab("waybill-load", args),
+        Figure::Tax(args) => in_lab("waybill-tax", args),
     }
 }
 
-fn observe(args: &Observe) -> Result<ExitCode> {
-    deps::run()?;
+/// Builds the product and the program that measures it, and becomes that program.
+fn in_lab(program: &str, args: &Lab) -> Result<ExitCode> {
+    // Standard output belongs to the figures: they may be read by a program.
+    deps::run_aside()?;
     let mut build = child::cargo(&[
         "build",
         "--bins",
@@ -79,7 +84,7 @@ fn observe(args: &Observe) -> Result<ExitCode> {
     child::run(&mut build)?;
     let binaries = workspace::binaries(profile)?;
     child::become_program(
-        Command::new(binaries.join("waybill-load"))
+        Command::new(binaries.join(program))
             .args(&args.args)
             .env("WAYBILL_BIN_DIR", binaries),
     )
