@@ -65,6 +65,13 @@ impl Connection {
     pub const fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
+
+    /// Whether its owner may still turn out to be another process than the one that listens: nobody
+    /// was seen to accept it, read from it or close it. Always false where programs do not look.
+    #[must_use]
+    pub const fn awaits_owner(&self) -> bool {
+        self.has(abi::WB_FLAG_LISTENER) && !self.has(abi::WB_FLAG_ACCEPTED)
+    }
 }
 
 /// Why bytes are not a record of this agent.

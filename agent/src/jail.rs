@@ -148,7 +148,10 @@ impl Entered {
 }
 
 /// Waits until the process has no thread but this one.
-fn require_one_thread() -> Result<()> {
+///
+/// # Errors
+/// It still has others after two seconds.
+pub fn require_one_thread() -> Result<()> {
     let give_up = crate::host::clock::monotonic_ms() + THREADS_GONE_MS;
     loop {
         let threads = privilege::status_field("Threads")?;

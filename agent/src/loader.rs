@@ -22,9 +22,10 @@ use libbpf_rs::{
 
 use crate::config::Config;
 use crate::filters::{Filters, Keeper, Programs};
+use crate::host::probe;
 use crate::jail::CGROUP_DIR;
 use crate::orders::InForce;
-use crate::plan::{ConnectionVariant, Family, Look, Plan, Transport};
+use crate::plan::{Accept, ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use neighbours::Neighbours;
 pub use probes::{Probes, clean as clean_probes};
@@ -39,6 +40,9 @@ const AGAIN: &str = "wb_conn_state_again";
 const THIRD: &str = "wb_conn_state_third";
 /// Takes note of listeners, where changes of state do not tell of them.
 const LISTENING: &str = "wb_conn_listening";
+/// Tell who accepts: when it does, or when it reads.
+const ACCEPT: &str = "wb_conn_accept";
+const READER: &str = "wb_conn_reader";
 /// Writes and reads the option.
 const SOCKOPS: &str = "wb_conn_option";
 /// Packet filters that write and read the option, by device: Ethernet, ports, tunnels.
@@ -84,12 +88,12 @@ const OPTIONAL: &[(&str, &str)] = &[
         "connections older than the agent are not measured",
     ),
     (
-        "wb_conn_accept4",
+        ACCEPT,
         "accepted connections belong to the process that listens",
     ),
     (
-        "wb_conn_accept",
-        "accepted connections belong to the process that listens",
+        READER,
+        "accepted connections belong to the process that listens, or closes them",
     ),
     ("wb_conn_window", "zero windows are not counted"),
     (OUT, "the option is not written"),
@@ -297,8 +301,11 @@ pub fn missed_runs(object: &Object) -> Result<u64> {
     let (again, third) = (has(AGAIN), has(THIRD));
     let mut missed = 0;
     for program in object.progs().filter(is_loaded) {
-        // What the first program misses is the reason for the second, and so on.
-        let made_up = (again && program.name() == REQUIRED) || (third && program.name() == AGAIN);
+        // What the first program misses is the reason for the second, and so on; a read that was
+        // missed is made up for by the next one.
+        let made_up = (again && program.name() == REQUIRED)
+            || (third && program.name() == AGAIN)
+            || program.name() == READER;
         if made_up {
             continue;
         }
@@ -329,7 +336,8 @@ fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'stati
             LISTENING => variant.has_probes(),
             "wb_conn_live" => plan.snapshot.value == Look::Iterator,
             "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value == Look::Iterator,
-            "wb_conn_accept4" | "wb_conn_accept" => plan.accept.value,
+            ACCEPT => plan.accept.value == Accept::Probe,
+            READER => plan.accept.value == Accept::Reader,
             _ => true,
         })
         .copied()
@@ -493,6 +501,9 @@ fn attach(
             probes.add(function)?;
             let group = TracepointCategory::Custom(probes.group().to_owned());
             program.attach_tracepoint(group, function)
+        }
+        (Some(_), None) => {
+            return probe::attach(&program).with_context(|| format!("attach {name}"));
         }
         _ if name == SOCKOPS => {
             let cgroup = cgroup.context("there is no cgroup to attach to")?;

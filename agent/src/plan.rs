@@ -3,6 +3,7 @@
 //! Called once by `startup.rs` (and by `doctor`); `loader.rs` and `jail.rs` carry it out.
 //! Every choice has a reason in an operator's words, because `doctor` prints it.
 
+mod accept;
 mod carrier;
 mod hooks;
 mod looks;
@@ -20,6 +21,7 @@ use crate::config::{Config, HooksWish, NatWish, TransportWish};
 use crate::host::{HostFacts, Pack};
 
 pub use crate::host::capability::{Capabilities, Capability};
+pub use accept::Accept;
 pub use needs::Uses;
 pub use seccomp::{Caller, Seccomp, SeccompMode};
 
@@ -176,8 +178,8 @@ pub struct Plan {
     pub connection: Family<ConnectionVariant>,
     /// Find connections and listeners older than the agent.
     pub discovery: Choice<Look>,
-    /// Tell who accepts a connection from who listens for it.
-    pub accept: Choice<bool>,
+    /// What tells who accepts a connection from who listens for it.
+    pub accept: Choice<Accept>,
     /// Read the counters of living connections at each interval.
     pub snapshot: Choice<Look>,
     /// Family `nat`: read what connection tracking translates.
@@ -350,7 +352,7 @@ impl Plan {
         self.connection = Family::Skip {
             reason: reason.to_owned(),
         };
-        self.accept = Choice::new(false, "no family needs it");
+        self.accept = Choice::new(Accept::Listener, "no family needs it");
         self.discovery = off();
         self.snapshot = off();
     }
@@ -382,21 +384,9 @@ impl Plan {
     /// Name and decision with its reason, for reports and host rows.
     #[must_use]
     pub fn rows(&self) -> Vec<(String, String)> {
-        let on = |choice: &Choice<bool>| {
-            format!(
-                "{}: {}",
-                if choice.value { "on" } else { "off" },
-                choice.reason
-            )
-        };
-        let look = |choice: &Choice<Look>| {
-            let word = if choice.value == Look::No {
-                "off"
-            } else {
-                "on"
-            };
-            format!("{word}: {}", choice.reason)
-        };
+        let on =
+            |is_on: bool, reason: &str| format!("{}: {reason}", if is_on { "on" } else { "off" });
+        let look = |choice: &Choice<Look>| on(choice.value != Look::No, &choice.reason);
         let connection = match &self.connection {
             Family::Run(choice) => format!("{}: {}", choice.value.name(), choice.reason),
             Family::Skip { reason } => format!("skipped: {reason}"),
@@ -411,10 +401,13 @@ impl Plan {
                 "transport",
                 format!("{}: {}", self.transport.value.name(), self.transport.reason),
             ),
-            ("accept", on(&self.accept)),
+            (
+                "accept",
+                on(self.accept.value != Accept::Listener, &self.accept.reason),
+            ),
             ("discovery", look(&self.discovery)),
             ("snapshot", look(&self.snapshot)),
-            ("nat", on(&self.nat)),
+            ("nat", on(self.nat.value, &self.nat.reason)),
             ("user", {
                 let user = &self.jail.user;
                 format!("{}: {}", user.value, user.reason)
@@ -462,7 +455,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
         true => Choice::new(Transport::PerfBuffer, "programs on probes use perf events"),
         false => transport(facts, config.agent.transport, runs),
     };
-    let accept = accept(facts, runs);
+    let accept = accept::choose(facts, runs, &hooks);
     let nat = nat(facts, config.nat);
     let uses = Uses {
         programs: runs.then_some(transport.value),
@@ -495,27 +488,6 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
 
 fn has_perf_buffers(facts: &HostFacts) -> bool {
     facts.perf_event_array.is_yes() && facts.perf_events.is_yes()
-}
-
-/// The tracepoints of system calls are perf events that tracefs gives numbers to.
-fn accept(facts: &HostFacts, runs: bool) -> Choice<bool> {
-    let lacking = [&facts.tracefs, &facts.perf_events]
-        .into_iter()
-        .find(|fact| !fact.is_yes());
-    match (runs, lacking) {
-        (false, _) => Choice::new(false, "no family needs it"),
-        (true, None) => Choice::new(
-            true,
-            "accepted connections belong to the process that accepts",
-        ),
-        (true, Some(fact)) => Choice::new(
-            false,
-            format!(
-                "accepted connections belong to the process that listens: {}",
-                fact.why()
-            ),
-        ),
-    }
 }
 
 fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Transport> {

@@ -42,6 +42,15 @@ static __always_inline struct cgroup *sock_cgroup(struct sock *sk)
 	return val & 1 ? NULL : (struct cgroup *)(val & ~3ULL);
 }
 
+/*
+ * True where the cgroup of a socket never changes. Before 5.15 net_cls and net_prio of cgroup v1 may
+ * put their data in its place at any time (sock_cgroup_set_classid()).
+ */
+static __always_inline bool stays_in_cgroup(void)
+{
+	return bpf_core_field_exists(struct sock_cgroup_data, cgroup);
+}
+
 union kernfs_node_id {
 	struct {
 		u32 ino;

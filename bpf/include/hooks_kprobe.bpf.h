@@ -9,19 +9,7 @@
 #ifndef WB_HOOKS_KPROBE_BPF_H
 #define WB_HOOKS_KPROBE_BPF_H
 
-/* The registers at a function's entry, include/uapi/asm/ptrace.h: user ABI, so without BTF. */
-struct wb_registers {
-#if defined(__TARGET_ARCH_x86)
-	u64 other[13];
-	u64 second; /* rsi */
-	u64 first; /* rdi */
-#elif defined(__TARGET_ARCH_arm64)
-	u64 first; /* x0 */
-	u64 second; /* x1 */
-#else
-#error "no registers are named for this architecture"
-#endif
-};
+#include "registers.h"
 
 /* void tcp_set_state(struct sock *sk, int state), net/ipv4/tcp.c: before the state is stored. */
 SEC("kprobe/tcp_set_state")

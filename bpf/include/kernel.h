@@ -156,13 +156,6 @@ struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
 
-/* Exit of a system call: /sys/kernel/tracing/events/syscalls/sys_exit_*/
-struct wb_sys_exit {
-	__u64 common;
-	long id;
-	long ret;
-};
-
 /* include/net/tcp_states.h and include/linux/socket.h: part of the user-space interface. */
 enum {
 	TCP_ESTABLISHED = 1,
@@ -232,8 +225,12 @@ struct cgroup {
 struct sock_cgroup_data {
 	struct cgroup *cgroup; /* since 5.15, commit 8520e224f547 */
 };
+typedef struct {
+	int owned;
+} socket_lock_t;
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	int sk_err;
 	u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
@@ -307,13 +304,6 @@ struct file {
 struct socket {
 	struct sock *sk;
 };
-struct fdtable {
-	unsigned int max_fds;
-	struct file **fd;
-};
-struct files_struct {
-	struct fdtable *fdt;
-};
 struct mm_struct {
 	struct file *exe_file;
 };
@@ -325,7 +315,6 @@ struct task_struct {
 	struct task_struct *group_leader;
 	u64 start_boottime; /* since 5.5, commit cf25e24db61c */
 	char comm[16];
-	struct files_struct *files;
 	struct mm_struct *mm;
 	struct css_set *cgroups;
 };

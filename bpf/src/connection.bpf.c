@@ -13,6 +13,7 @@
 #include "maps.bpf.h"
 #include "sock.bpf.h"
 
+#include "accept.bpf.h"
 #include "option_clone.bpf.h"
 #ifndef WB_HOOKS_KPROBE
 #include "option_sockops.bpf.h"
@@ -114,8 +115,10 @@ static __always_inline void on_established(void *ctx, struct sock *sk, int old_s
 	conn->established_ns = bpf_ktime_get_ns();
 	conn->flags |= WB_FLAG_ESTABLISHED;
 	sock_first(sk, conn);
-	if (role == WB_ROLE_SERVER)
+	if (role == WB_ROLE_SERVER) {
 		ask_listener(conn);
+		await_owner((u64)sk);
+	}
 	if (cfg->clone)
 		clone_established(sk, conn, cfg);
 }
@@ -148,7 +151,7 @@ established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *
 	struct wb_listener_key at = {};
 	bool fresh = !conn;
 
-	if (fresh && (!table_had_room(cfg) || !sock_in_scope(sk, cfg)))
+	if (fresh && !table_had_room(cfg))
 		return NULL;
 	if (fresh)
 		conn = connection_of((u64)sk, WB_ROLE_CLIENT);
@@ -165,6 +168,7 @@ established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *
 		conn->role = WB_ROLE_SERVER;
 		conn->process = listener->process;
 		conn->flags |= WB_FLAG_LISTENER;
+		await_owner((u64)sk);
 	}
 	/* With these clone_closed() finds the option that came for it. */
 	sock_first_of_old(sk, conn);
@@ -172,16 +176,21 @@ established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *
 }
 
 /*
- * ESTABLISHED is left: what began unseen is seen here, some packets before it ends, and nothing
- * else. Whether the entry is this connection's own is asked at CLOSE.
+ * ESTABLISHED is left, or the last of both FINs is sent: what began unseen is seen here, some packets
+ * before it ends, and who sends the FIN may be the first to show that the connection is his. Whether
+ * the entry is this connection's own is asked at CLOSE.
  */
-static __always_inline void on_leaving(struct sock *sk, struct wb_config *cfg)
+static __always_inline void on_leaving(struct sock *sk, int new_state, bool again,
+				       struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 
-	if (!conn || !(conn->flags & WB_FLAG_ESTABLISHED))
-		established_late(sk, conn, cfg);
+	if (WB_ENTERS_LATE && !again && new_state != TCP_LAST_ACK &&
+	    (!conn || !(conn->flags & WB_FLAG_ESTABLISHED)))
+		conn = established_late(sk, conn, cfg);
+	if (conn && new_state != TCP_CLOSE_WAIT)
+		ask_closer(sk, conn);
 }
 
 /*
@@ -194,7 +203,7 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	struct wb_connection_record record = {};
 	struct wb_listener_key key = {};
 
-	if (!cfg->tell_unknown || !was_established(old_state) || !sock_in_scope(sk, cfg))
+	if (!cfg->tell_unknown || !was_established(old_state))
 		return;
 	sock_tuple(sk, &record.tuple);
 	key.netns = record.tuple.netns;
@@ -215,21 +224,24 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 }
 
 static __always_inline void on_close(void *ctx, struct sock *sk, int old_state, bool again,
-				     struct wb_config *cfg)
+				     bool inside, struct wb_config *cfg)
 {
 	u64 key = (u64)sk;
 	struct wb_connection *conn = own_entry(ctx, sk);
 
 	/* Once the first program has told an end, what is not in the table is not new. */
-	if (WB_ENTERS_LATE && !again && was_established(old_state) &&
+	if (WB_ENTERS_LATE && !again && inside && was_established(old_state) &&
 	    (!conn || !(conn->flags & WB_FLAG_ESTABLISHED)))
 		conn = established_late(sk, conn, cfg);
 	if (!conn) {
-		on_unknown_close(ctx, sk, old_state, cfg);
+		if (inside)
+			on_unknown_close(ctx, sk, old_state, cfg);
 		return;
 	}
 	struct wb_connection_record record = {};
 
+	if (aborts_from(old_state))
+		ask_closer(sk, conn);
 	if (cfg->clone)
 		clone_closed(key, conn);
 	else if (conn->write_state == WB_WRITE_WANTED && conn->flags & WB_FLAG_ESTABLISHED)
@@ -257,27 +269,24 @@ static __always_inline void on_state(void *ctx, struct sock *sk, int old_state, 
 {
 	struct wb_config *cfg = configuration();
 
-	if (!cfg || !sock_is_tcp(sk))
+	if (!cfg || new_state == TCP_SYN_RECV || !sock_is_tcp(sk))
 		return;
-	if (new_state == TCP_CLOSE) {
-		on_close(ctx, sk, old_state, again, cfg);
+	bool inside = sock_in_scope(sk, cfg);
+
+	/* What left the scope after it was entered still has its end told. */
+	if (!inside && (new_state != TCP_CLOSE || stays_in_cgroup()))
 		return;
-	}
-	if (WB_ENTERS_LATE && !again &&
-	    (new_state == TCP_FIN_WAIT1 || new_state == TCP_CLOSE_WAIT)) {
-		on_leaving(sk, cfg);
-		return;
-	}
-	if (new_state != TCP_SYN_SENT && new_state != TCP_ESTABLISHED && new_state != TCP_LISTEN)
-		return;
-	if (!sock_in_scope(sk, cfg))
-		return;
-	if (new_state == TCP_LISTEN)
-		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
+	if (new_state == TCP_CLOSE)
+		on_close(ctx, sk, old_state, again, inside, cfg);
+	else if (new_state == TCP_ESTABLISHED)
+		on_established(ctx, sk, old_state, cfg);
+	else if (new_state == TCP_FIN_WAIT1 || new_state == TCP_CLOSE_WAIT ||
+		 new_state == TCP_LAST_ACK)
+		on_leaving(sk, new_state, again, cfg);
 	else if (new_state == TCP_SYN_SENT)
 		on_connect(ctx, sk, again);
-	else
-		on_established(ctx, sk, old_state, cfg);
+	else if (new_state == TCP_LISTEN)
+		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
 }
 
 static __always_inline void mark(u64 key, u32 flag)
@@ -286,47 +295,6 @@ static __always_inline void mark(u64 key, u32 flag)
 
 	if (conn)
 		conn->flags |= flag;
-}
-
-/* The socket behind a file descriptor of the current task, or NULL. */
-static __always_inline struct sock *current_sock(long fd)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **slot = BPF_CORE_READ(table, fd);
-	struct file *file = NULL;
-
-	if (fd < 0 || fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), slot + fd);
-	struct socket *socket = BPF_CORE_READ(file, private_data);
-
-	return BPF_CORE_READ(socket, sk);
-}
-
-static __always_inline int on_accept(struct wb_sys_exit *ctx)
-{
-	u64 key = (u64)current_sock(ctx->ret);
-	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
-
-	if (conn && conn->role == WB_ROLE_SERVER && !conn->accepted) {
-		task_process((struct task_struct *)bpf_get_current_task(), &conn->process);
-		conn->accepted = 1;
-	}
-	return 0;
-}
-
-/* The process that accepts is the owner: a listener may be inherited, or its opener gone. */
-SEC("tp/syscalls/sys_exit_accept")
-int wb_conn_accept(struct wb_sys_exit *ctx)
-{
-	return on_accept(ctx);
-}
-
-SEC("tp/syscalls/sys_exit_accept4")
-int wb_conn_accept4(struct wb_sys_exit *ctx)
-{
-	return on_accept(ctx);
 }
 
 #ifdef WB_HOOKS_KPROBE

@@ -19,3 +19,17 @@ int wb_trial_state(struct bpf_raw_tracepoint_args *ctx)
 	(void)ctx;
 	return 0;
 }
+
+SEC("raw_tp/tcp_rcv_space_adjust")
+int wb_trial_reader(struct bpf_raw_tracepoint_args *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+SEC("kprobe/security_sock_graft")
+int wb_trial_accept(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}

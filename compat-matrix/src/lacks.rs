@@ -3,7 +3,7 @@
 use crate::record::Record;
 
 /// A fact of the agent's report, what it is about, and what is lost without it.
-const FACTS: [(&str, &str, &str); 17] = [
+const FACTS: [(&str, &str, &str); 18] = [
     (
         "bpf",
         "BPF programs",
@@ -87,9 +87,14 @@ const FACTS: [(&str, &str, &str); 17] = [
         "an open connection is reported when it ends, not at each interval",
     ),
     (
-        "tracefs",
-        "tracefs",
-        "the tracepoints that tell who accepted a connection are not found",
+        "accept_probe",
+        "a probe in accept()",
+        "an accepted connection is named after who reads from it first",
+    ),
+    (
+        "reader_tracepoint",
+        "a tracepoint in the context of who reads",
+        "without a probe in accept() an accepted connection is named after who closes it",
     ),
 ];
 

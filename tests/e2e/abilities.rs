@@ -78,10 +78,7 @@ const WITHOUT_TRACEFS: Ability = Ability {
     less: &["--file-system", "tracefs"],
     settings: &[],
     fact: ("tracefs", "no: the kernel was built without tracefs"),
-    plan: &[(
-        "accept",
-        "off: accepted connections belong to the process that listens",
-    )],
+    plan: &[("accept", "on: accepted connections belong to the process ")],
     outcome: Ok("sockops"),
 };
 
@@ -114,7 +111,7 @@ const WITHOUT_PERF_EVENTS: Ability = Ability {
     plan: &[
         (
             "accept",
-            "off: accepted connections belong to the process that listens",
+            "on: accepted connections belong to the process that reads first",
         ),
         ("transport", "ring buffer: "),
     ],
@@ -235,7 +232,7 @@ pub(crate) const CASES: &[Case] = &[
         WITHOUT_CGROUP2_AND_SCOPE
     ),
     without!(
-        "without_tracefs_who_accepts_is_not_told_from_who_listens",
+        "without_tracefs_who_accepts_is_still_told",
         &[],
         WITHOUT_TRACEFS
     ),

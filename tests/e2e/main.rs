@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod abilities;
+mod accept;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     let cases = [
         shapes::CASES,
         nat::CASES,
+        accept::CASES,
         clone::CASES,
         filters::CASES,
         copies::CASES,

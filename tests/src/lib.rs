@@ -17,3 +17,4 @@ pub mod governed;
 pub mod lab;
 pub mod load;
 pub mod program;
+pub mod tax;

@@ -24,18 +24,21 @@ enum Figure {
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),
     /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
-    Observe(Observe),
+    Observe(Lab),
+    /// What calls that are none of its business cost beside an agent in each mode (needs root)
+    Tax(Lab),
     /// CPU share of an agent at each level of its governor, beside one without a budget (needs root)
-    Governor(Observe),
+    Governor(Lab),
 }
 
-/// Options of figures that a program in a lab measures.
+/// Options of figures that are measured in a lab.
 #[derive(clap::Args)]
-struct Observe {
+struct Lab {
     /// Measure the developer's build: its figures are not those of the shipped agent
     #[arg(long)]
     debug: bool,
-    /// Passed on to the program, which knows --help
+    /// Passed on: observe takes --hooks, --per-second, --seconds; tax --rounds, --batches, --format; governor --idle,
+    /// --per-second, --rounds
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -59,12 +62,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         ])),
         Figure::Idle(args) => idle::run(args),
         Figure::Observe(args) => in_lab("waybill-load", args),
+        Figure::Tax(args) => in_lab("waybill-tax", args),
         Figure::Governor(args) => in_lab("waybill-governed", args),
     }
 }
 
-fn in_lab(program: &str, args: &Observe) -> Result<ExitCode> {
-    deps::run()?;
+/// Builds the product and the program that measures it, and becomes that program.
+fn in_lab(program: &str, args: &Lab) -> Result<ExitCode> {
+    // Standard output belongs to the figures: they may be read by a program.
+    deps::run_aside()?;
     let mut build = child::cargo(&[
         "build",
         "--bins",

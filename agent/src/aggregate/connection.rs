@@ -21,6 +21,9 @@ use crate::event::{Connection, What};
 const USUAL_RETRANSMITS: u32 = 3;
 /// Intervals without a change after which an edge is forgotten: an hour at 10 s.
 const QUIET_INTERVALS: u64 = 360;
+/// Intervals for which an open connection that nobody has taken over from its listener is not told:
+/// it stays in the edge in which it is counted first.
+const OWNER_INTERVALS: u64 = 2;
 /// Snapshots without a living connection after which its close counts as lost. One may miss it
 /// while its close is on the way.
 const MISSED_SNAPSHOTS: u8 = 2;
@@ -262,9 +265,13 @@ impl Connections {
             self.losses.connections_full += 1;
             return;
         }
-        let open = self.opened(event, process_id, now);
         let lived_ns = event.time_ns.saturating_sub(event.start_ns);
-        let long = lived_ns > now.monotonic_ns().saturating_sub(self.started_ns);
+        let interval_ns = now.monotonic_ns().saturating_sub(self.started_ns);
+        if event.awaits_owner() && lived_ns < OWNER_INTERVALS.saturating_mul(interval_ns) {
+            return;
+        }
+        let open = self.opened(event, process_id, now);
+        let long = lived_ns > interval_ns;
         self.count(&open, event);
         let open = self.sight(event, open, long.then_some(Kept::LongLived), now);
         self.open.insert(

@@ -381,3 +381,32 @@ fn what_the_host_cannot_measure_is_said_of_every_edge() {
     all.fold(&event(What::Closed, 1, 10), 3, NOW);
     assert_eq!(only_edge(&all.close(NOW)).absent, absent);
 }
+
+#[test]
+fn an_open_connection_is_counted_where_its_owner_is_and_not_where_it_was_awaited() {
+    let mut all = connections();
+    let mut event = event(What::Live, 1, 100);
+    event.role = Role::Server;
+    let awaits = event.flags | abi::WB_FLAG_LISTENER;
+    event.flags = awaits;
+    let at = |ms: u64| Now {
+        unix_ms: NOW.unix_ms + ms,
+        ..NOW
+    };
+    let (listener, worker) = (3, 4);
+    all.fold(&event, listener, at(10_000));
+    assert!(all.close(at(10_000)).edges.is_empty(), "told too early");
+    event.flags = awaits | abi::WB_FLAG_ACCEPTED;
+    all.fold(&event, worker, at(20_000));
+    assert_eq!(only_edge(&all.close(at(20_000))).process_id, worker);
+    // What nobody takes over belongs to who listens, after two intervals or at its end.
+    event.flags = awaits;
+    event.id = 2;
+    event.time_ns = 25_000_000_000;
+    all.fold(&event, listener, at(30_000));
+    assert_eq!(only_edge(&all.close(at(30_000))).process_id, listener);
+    event.id = 3;
+    (event.what, event.time_ns) = (What::Closed, 9_000_000);
+    all.fold(&event, listener, at(40_000));
+    assert_eq!(only_edge(&all.close(at(40_000))).opened, 2);
+}

@@ -17,12 +17,11 @@ const MAX_TYPES: u64 = 48 << 20;
 const MAX_NAMES: usize = 1_000;
 
 /// Tracepoints that programs of this agent are attached to, on some kernel.
-const TRACEPOINTS: [&str; 7] = [
+const TRACEPOINTS: [&str; 6] = [
     "sock/inet_sock_set_state",
-    "syscalls/sys_exit_accept",
-    "syscalls/sys_exit_accept4",
     "tcp/tcp_destroy_sock",
     "tcp/tcp_probe",
+    "tcp/tcp_rcv_space_adjust",
     "tcp/tcp_receive_reset",
     "tcp/tcp_send_reset",
 ];

@@ -97,6 +97,7 @@ impl Keeper {
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         )
         .context("connect with the keeper of the filters")?;
+        jail::require_one_thread()?;
         let Some(process) = bpf::process::fork().context("make the keeper of the filters")? else {
             drop(own);
             let kept: Vec<_> = filters.descriptors().chain([other.as_raw_fd()]).collect();

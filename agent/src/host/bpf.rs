@@ -6,9 +6,11 @@ use std::os::fd::AsFd as _;
 use libbpf_rs::btf::types::{Func, Typedef};
 use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::query::ProgInfoIter;
-use libbpf_rs::{MapHandle, MapType, PerfBufferBuilder, ProgramType, libbpf_sys};
+use libbpf_rs::{
+    MapHandle, MapType, Object, PerfBufferBuilder, ProgramMut, ProgramType, libbpf_sys,
+};
 
-use super::Fact;
+use super::{Fact, probe};
 
 /// Numbers of the helpers in `linux/bpf.h`: load, store and reserve a TCP option.
 const HEADER_OPTION_HELPERS: [(u32, &str); 3] = [
@@ -183,7 +185,7 @@ pub(super) fn packet_filters(bpf: &Fact) -> Fact {
 }
 
 /// A packet filter that does nothing.
-pub(super) fn trial_filter() -> libbpf_rs::Result<(libbpf_rs::Object, std::os::fd::OwnedFd)> {
+pub(super) fn trial_filter() -> libbpf_rs::Result<(Object, std::os::fd::OwnedFd)> {
     const NAME: &str = "wb_trial_filter";
     let object = trial(NAME)?;
     let program = object
@@ -197,7 +199,7 @@ pub(super) fn trial_filter() -> libbpf_rs::Result<(libbpf_rs::Object, std::os::f
 }
 
 /// One program that does nothing, loaded.
-fn trial(name: &str) -> libbpf_rs::Result<libbpf_rs::Object> {
+fn trial(name: &str) -> libbpf_rs::Result<Object> {
     let mut object = libbpf_rs::ObjectBuilder::default()
         .name("wb_trial")?
         .open_memory(::bpf::TRIAL)?;
@@ -258,24 +260,56 @@ fn events_map() -> libbpf_rs::Result<MapHandle> {
     )
 }
 
-/// Whether the tracepoint for changes of a socket's state exists: the kernel has a type
-/// `btf_trace_<name>` for each, and one without types lets a program be attached to it, or not.
+/// Whether the tracepoint for changes of a socket's state exists.
 pub(super) fn state_tracepoint(btf: &Result<Btf<'static>, Fact>, raw_tracepoint: &Fact) -> Fact {
     const NAME: &str = "inet_sock_set_state";
+    tracepoint(btf, raw_tracepoint, NAME, "wb_trial_state")
+}
+
+/// Whether the tracepoint that runs in the context of who reads from a TCP socket exists.
+pub(super) fn reader_tracepoint(btf: &Result<Btf<'static>, Fact>, raw_tracepoint: &Fact) -> Fact {
+    const NAME: &str = "tcp_rcv_space_adjust";
+    tracepoint(btf, raw_tracepoint, NAME, "wb_trial_reader")
+}
+
+/// Whether a probe can hang on what accept(2) calls for an accepted socket.
+pub(super) fn accept_probe(bpf: &Fact) -> Fact {
+    if let Fact::No { why } | Fact::Unknown { why } = bpf {
+        return Fact::unknown(format!("bpf(2) cannot be used: {why}"));
+    }
+    const NAME: &str = "wb_trial_accept";
+    let attach = || -> anyhow::Result<_> {
+        let object = trial(NAME)?;
+        probe::attach(&program_of(&object, NAME)?)
+    };
+    match attach() {
+        Ok(_) => Fact::Yes,
+        Err(error) => Fact::no(format!("accept() cannot be probed: {error:#}")),
+    }
+}
+
+fn program_of<'o>(object: &'o Object, name: &str) -> libbpf_rs::Result<ProgramMut<'o>> {
+    let found = object.progs_mut().find(|program| program.name() == name);
+    found.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound).into())
+}
+
+/// Whether a tracepoint exists: the kernel has a type `btf_trace_<name>` for each, and one without
+/// types lets the `trial` program be attached to it, or not.
+fn tracepoint(
+    btf: &Result<Btf<'static>, Fact>,
+    raw_tracepoint: &Fact,
+    name: &str,
+    trial_program: &str,
+) -> Fact {
     if btf.is_err() && raw_tracepoint.is_yes() {
-        let attached = trial("wb_trial_state").and_then(|object| {
-            let mut programs = object.progs_mut();
-            match programs.find(|program| program.name() == "wb_trial_state") {
-                Some(program) => program.attach().map(drop),
-                None => Err(std::io::Error::from(std::io::ErrorKind::NotFound).into()),
-            }
-        });
+        let attached = trial(trial_program)
+            .and_then(|object| program_of(&object, trial_program)?.attach().map(drop));
         return match attached {
             Ok(()) => Fact::Yes,
-            Err(error) => Fact::no(format!("nothing can be attached to {NAME}: {error:#}")),
+            Err(error) => Fact::no(format!("nothing can be attached to {name}: {error:#}")),
         };
     }
-    has_type::<Typedef<'_>>(btf, &format!("btf_trace_{NAME}"), "no tracepoint", NAME)
+    has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name)
 }
 
 /// Whether an iterator over `target` exists: the kernel has a function `bpf_iter_<target>` for

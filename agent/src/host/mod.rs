@@ -12,6 +12,7 @@ mod cgroup;
 pub mod clock;
 mod kernel;
 pub mod mounts;
+pub mod probe;
 mod sockets;
 mod types;
 
@@ -111,6 +112,10 @@ pub struct HostFacts {
     pub kernel_memory: Fact,
     /// Tracepoint `inet_sock_set_state`.
     pub state_tracepoint: Fact,
+    /// Tracepoint `tcp_rcv_space_adjust`, in the context of who reads.
+    pub reader_tracepoint: Fact,
+    /// A probe can hang on what accept(2) calls, and ends with its process.
+    pub accept_probe: Fact,
     /// Program type `sock_ops`.
     pub sockops: Fact,
     /// Helpers that load, store and reserve TCP options in `sock_ops`.
@@ -194,6 +199,7 @@ impl HostFacts {
                 .join(", "),
         };
         let mut rows = vec![
+            ("accept_probe", self.accept_probe.to_string()),
             ("arch", self.arch.clone()),
             ("bpf", self.bpf.to_string()),
             ("btf", self.btf.to_string()),
@@ -232,6 +238,7 @@ impl HostFacts {
             ("perf_events", self.perf_events.to_string()),
             ("private_mounts", self.private_mounts.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
+            ("reader_tracepoint", self.reader_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
             ("scope", self.scope.to_string()),
             ("seccomp", self.seccomp.to_string()),
@@ -287,6 +294,8 @@ pub fn probe(config: &Config) -> HostFacts {
         kernel_memory: bpf::kernel_memory(&bpf),
         kprobe: kernel::probes(bpf::kprobe(&bpf)),
         state_tracepoint: bpf::state_tracepoint(&btf, &raw_tracepoint),
+        reader_tracepoint: bpf::reader_tracepoint(&btf, &raw_tracepoint),
+        accept_probe: bpf::accept_probe(&bpf),
         raw_tracepoint,
         sockops: bpf::sockops(&bpf),
         header_options: bpf::header_options(&bpf),

@@ -6,7 +6,7 @@ use super::{
     Capability, Choice, HelperNeeds, JailMount, JailNeeds, Source, Transport, Until, seccomp,
 };
 use crate::config::Config;
-use crate::host::{Cgroup2, HostFacts, Least};
+use crate::host::{Cgroup2, HostFacts, Least, probe};
 
 /// What runs, or is to run: capabilities and system calls follow from this alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,16 +120,21 @@ fn for_loading(facts: &HostFacts, probes: bool) -> Vec<JailMount> {
             "layout of kernel structures",
         ));
     }
-    if facts.tracefs.is_yes() {
+    if facts.accept_probe.is_yes() && !probes {
+        mounts.push(bind(
+            probe::EVENTS,
+            Until::Loaded,
+            true,
+            "number of the events that probes are",
+        ));
+    }
+    if facts.tracefs.is_yes() && probes {
         mounts.push(JailMount {
             target: "sys/kernel/tracing",
-            source: Source::Tracefs { writable: probes },
+            source: Source::Tracefs { writable: true },
             until: Until::Loaded,
-            optional: !probes,
-            why: match probes {
-                true => "probes at kernel functions, and numbers of the tracepoints for accept",
-                false => "numbers of the tracepoints for accept",
-            },
+            optional: false,
+            why: "probes at kernel functions",
         });
     }
     mounts

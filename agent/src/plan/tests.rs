@@ -28,6 +28,8 @@ pub(super) fn capable_host() -> HostFacts {
         raw_tracepoint: Fact::Yes,
         kernel_memory: Fact::Yes,
         state_tracepoint: Fact::Yes,
+        reader_tracepoint: Fact::Yes,
+        accept_probe: Fact::Yes,
         sockops: Fact::Yes,
         header_options: Fact::Yes,
         packet_filters: Fact::Yes,

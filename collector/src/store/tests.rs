@@ -419,7 +419,7 @@ fn a_store_of_another_program_or_version_is_left_alone() {
     ));
     assert!(matches!(
         Reader::open(Path::new("/nowhere/x.db")),
-        Err(Error::Sqlite { .. })
+        Err(Error::Open(_))
     ));
 }
 

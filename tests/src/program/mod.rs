@@ -4,6 +4,7 @@
 //! [`MARKER`] as first argument; so nothing has to be built or found beside it.
 
 pub mod bridge;
+pub mod calls;
 pub mod connect;
 pub mod exec;
 pub mod pattern;
@@ -40,6 +41,8 @@ enum Program {
     Serve(serve::Arguments),
     /// Open connections in a row or side by side and report each one.
     Connect(connect::Arguments),
+    /// Time calls that no agent has anything to do with.
+    Calls(calls::Arguments),
     /// Open, use and end connections as told on standard input.
     Talk(talk::Arguments),
     /// Enter the file system of a distribution, then become another program.
@@ -70,6 +73,7 @@ pub fn dispatch() -> Option<ExitCode> {
         Program::Bridge(arguments) => bridge::run(&arguments),
         Program::Userland(arguments) => userland::run(&arguments),
         Program::Without(arguments) => without::run(&arguments),
+        Program::Calls(arguments) => calls::run(&arguments),
         Program::Serve(arguments) => serve::run(&arguments),
         Program::Connect(arguments) => connect::run(&arguments, &mut std::io::stdout()),
         Program::Talk(arguments) => talk::run(

@@ -3,21 +3,34 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
+use super::MARKER;
 use super::pattern::{self, Header, ServerEnd};
 
 /// Where to listen and how to greet.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Address and port; may be given several times.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "inherit")]
     listen: Vec<SocketAddr>,
+    /// Accept on the listener that standard input is, under this name.
+    #[arg(long)]
+    inherit: Option<String>,
+    /// Accept nothing, but start this many processes that do, with the first listener.
+    #[arg(long, default_value_t = 0)]
+    workers: u32,
+    /// Greet and close, without reading.
+    #[arg(long)]
+    deaf: bool,
     /// File to which one JSON line per ended connection is appended.
     #[arg(long)]
     log: PathBuf,
@@ -70,14 +83,26 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .open(&arguments.log)
         .with_context(|| format!("open {}", arguments.log.display()))?;
     let log = Arc::new(log);
-    let mut accepting = Vec::new();
+    let mut listeners = Vec::new();
     for &address in &arguments.listen {
-        let listener = TcpListener::bind(address).with_context(|| format!("listen {address}"))?;
-        let (log, greet) = (Arc::clone(&log), arguments.greet);
+        listeners.push(TcpListener::bind(address).with_context(|| format!("listen {address}"))?);
+    }
+    if let Some(name) = &arguments.inherit {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("set parent-death signal")?;
+        nix::sys::prctl::set_name(&std::ffi::CString::new(name.as_str())?)?;
+        let inherited = io::stdin().as_fd().try_clone_to_owned();
+        listeners.push(TcpListener::from(inherited.context("take the listener")?));
+    }
+    if arguments.workers > 0 {
+        return manage(listeners, arguments);
+    }
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let (log, greet, deaf) = (Arc::clone(&log), arguments.greet, arguments.deaf);
         accepting.push(
             std::thread::Builder::new()
                 .name("accept".into())
-                .spawn(move || accept(&listener, &log, greet))?,
+                .spawn(move || accept(&listener, &log, greet, deaf))?,
         );
     }
     writeln!(io::stdout(), "listening")?;
@@ -87,8 +112,42 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn accept(listener: &TcpListener, log: &Arc<File>, greet: u64) {
-    for stream in listener.incoming().flatten() {
+/// Listens for others: servers that fork before they accept, and managers of services, do.
+fn manage(listeners: Vec<TcpListener>, arguments: &Arguments) -> Result<()> {
+    nix::sys::prctl::set_name(c"manager")?;
+    let listener = OwnedFd::from(
+        listeners
+            .into_iter()
+            .next()
+            .context("nothing to listen on")?,
+    );
+    let mut workers = Vec::new();
+    for number in 1..=arguments.workers {
+        let mut worker = Command::new(std::env::current_exe().context("find this program")?);
+        worker.args([MARKER, "serve", "--inherit", &format!("worker{number}")]);
+        worker.args(["--greet", &arguments.greet.to_string(), "--log"]);
+        worker.arg(&arguments.log);
+        if arguments.deaf {
+            worker.arg("--deaf");
+        }
+        worker.stdin(Stdio::from(listener.try_clone()?));
+        worker.stdout(Stdio::null());
+        workers.push(worker.spawn().context("start a worker")?);
+    }
+    writeln!(io::stdout(), "listening")?;
+    for worker in &mut workers {
+        worker.wait()?;
+    }
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, log: &Arc<File>, greet: u64, deaf: bool) {
+    for mut stream in listener.incoming().flatten() {
+        if deaf {
+            // The client reports what it misses.
+            pattern::write_bytes(&mut stream, greet).ok();
+            continue;
+        }
         let log = Arc::clone(log);
         let serving = std::thread::Builder::new().name("connection".into());
         // Without a thread the connection is dropped, which the client reports.

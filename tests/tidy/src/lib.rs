@@ -12,6 +12,7 @@ pub mod documents;
 mod budgets;
 mod dependencies;
 mod families;
+mod hooks;
 mod imports;
 mod layout;
 mod machine;
@@ -139,6 +140,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         dependencies::check,
         documents::check,
         families::check,
+        hooks::check,
         imports::check,
         layout::check,
         machine::check,

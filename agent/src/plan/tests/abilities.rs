@@ -1,7 +1,8 @@
 //! What hosts may lack beside their kernel's programs.
 
-use super::super::{Capability, Family, Mode, Transport, decide};
+use super::super::{Accept, Capability, Family, Mode, Transport, decide};
 use super::{Take, capable_host, config, lacking, plan_without};
+use crate::host::probe::EVENTS;
 use crate::host::{Capabilities, Cgroup2, HostFacts};
 
 #[test]
@@ -28,19 +29,31 @@ fn every_process_is_in_scope_without_a_cgroup_tree() {
 }
 
 #[test]
-fn who_accepts_is_told_where_tracepoints_of_system_calls_can_be_attached() {
-    assert!(plan_without(|_| {}).accept.value);
-    let takes: [Take; 2] = [
-        |facts| facts.tracefs = lacking(),
-        |facts| facts.perf_events = lacking(),
-    ];
-    for take in takes {
-        let plan = plan_without(take);
-        assert!(!plan.accept.value);
-        let reason = plan.accept.reason;
-        assert!(reason.contains("process that listens"), "{reason}");
-        assert!(reason.contains("tried and refused"), "{reason}");
-    }
+fn who_accepts_is_told_by_the_surest_that_others_do_not_pay_for() {
+    let told = |takes: &[Take]| {
+        let plan = plan_without(|facts| takes.iter().for_each(|take| take(facts)));
+        let events = plan.jail.mounts.iter().any(|mount| mount.target == EVENTS);
+        (plan.accept.value, plan.accept.reason, events)
+    };
+    let (accept, _, events) = told(&[]);
+    assert_eq!((accept, events), (Accept::Probe, true));
+    let no_probe: Take = |facts| facts.accept_probe = lacking();
+    let (accept, reason, events) = told(&[no_probe]);
+    assert_eq!((accept, events), (Accept::Reader, false));
+    assert!(
+        reason.contains("reads first: tried and refused"),
+        "{reason}"
+    );
+    let (accept, reason, _) = told(&[no_probe, |facts| facts.reader_tracepoint = lacking()]);
+    assert_eq!(accept, Accept::Listener);
+    assert!(reason.contains("process that listens"), "{reason}");
+    // Where all hangs on probes, this one does, too; only those of the tracing directory are there.
+    let (accept, _, events) = told(&[no_probe, |facts| facts.raw_tracepoint = lacking()]);
+    assert_eq!((accept, events), (Accept::Probe, false));
+}
+
+#[test]
+fn perf_buffers_are_not_asked_for_where_perf_events_are_refused() {
     let mut perf = config();
     perf.agent.transport = crate::config::TransportWish::Perf;
     let mut facts = capable_host();

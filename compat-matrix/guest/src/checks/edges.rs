@@ -248,7 +248,7 @@ fn through(
     if dead {
         stage.agents[0].kill()?;
     }
-    let route = stage.serve(gateway)?;
+    let route = stage.serve_by_workers(gateway)?;
     let expected = route.send(family, CONNECTIONS)?;
     // What is wrong after the wait is found again, and told, when all agents have ended.
     route

@@ -47,7 +47,9 @@ impl Stage {
         let sides = [(&self.site.clients, SHOP), (&self.site.backends, STOCK)];
         for ((hosts, name), settings) in sides.into_iter().zip(settings) {
             for host in hosts {
-                let settings = settings.clone().with("service", &rule(name))?;
+                // Who only listens for workers owns nothing: an edge with it is a wrong one.
+                let settings = settings.clone().with("service", &listens_only())?;
+                let settings = settings.with("service", &rule(name))?;
                 let agent = Agent::start_on(lab, host, Some(&self.collector), &settings)?;
                 self.agents.push(agent);
             }
@@ -62,13 +64,33 @@ impl Stage {
 
     /// Servers for one gateway.
     pub(super) fn serve(&self, gateway: Gateway) -> Result<Route<'_>> {
+        self.serve_with(gateway, &[])
+    }
+
+    /// Servers for one gateway whose workers accept on the listener of another process, where the
+    /// agents can tell the two.
+    pub(super) fn serve_by_workers(&self, gateway: Gateway) -> Result<Route<'_>> {
+        for agent in &self.agents {
+            // One that a fault killed says nothing.
+            let plan = agent.status().map(|status| status.plan).unwrap_or_default();
+            if plan
+                .iter()
+                .any(|(_, said)| said.starts_with("packet and diagnostic"))
+            {
+                return self.serve(gateway);
+            }
+        }
+        self.serve_with(gateway, &["--workers", "2"])
+    }
+
+    fn serve_with(&self, gateway: Gateway, options: &[&str]) -> Result<Route<'_>> {
         let port = gateway.service_port();
         let hosts = self.site.backends.iter();
         Ok(Route {
             stage: self,
             gateway,
             servers: hosts
-                .map(|host| programs::serve(host, port, &[]))
+                .map(|host| programs::serve(host, port, options))
                 .collect::<Result<_>>()?,
         })
     }
@@ -224,6 +246,11 @@ pub(super) fn found(topology: &Topology, expected: &[Expected]) -> u64 {
         })
     };
     expected.iter().filter(there).count() as u64
+}
+
+/// A service rule for who listens and leaves it to workers to accept.
+fn listens_only() -> String {
+    "{ name = 'manager', match = { comm = 'manager' } }".into()
 }
 
 /// A service rule that names every program of a host.
