@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Differences up to this are not told from none.
+/// Differences up to this, beyond those of equals, are not told from none.
 const LEAST: f64 = 0.01;
 /// With an A/A control worse than this, nobody can say that there is no difference.
 const MOST_NOISE: f64 = 0.05;
@@ -29,7 +29,7 @@ impl Verdict {
     }
 
     fn of(ratio: f64, noise: f64) -> Self {
-        if ratio - 1.0 > noise.max(LEAST) {
+        if ratio - 1.0 > noise + LEAST {
             Self::Taxed
         } else if noise > MOST_NOISE {
             Self::TooNoisy
