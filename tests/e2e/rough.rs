@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
-use tests::lab::agent::Settings;
+use tests::lab::agent::{Agent, Settings};
 use tests::lab::collector::write_secret;
 use tests::lab::host::{Host, lines};
 use tests::lab::needs::Need;
@@ -24,7 +24,7 @@ use tests::program::wire::Tally;
 
 use crate::case::{Case, SOON};
 use crate::clone::{CLONE, mode};
-use crate::scene::{SETTLE, Scene, shop};
+use crate::scene::{SETTLE, SHOP, Scene, rule, shop};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -323,18 +323,25 @@ fn speak(session: &mut Session, end: SocketAddr) -> Result<()> {
 }
 
 /// What the gateway does to the first client's options alone.
-fn only_first(rule: &str) -> String {
+fn only_first(fate: &str) -> String {
     format!(
         "table inet first {{\n chain pass {{ type filter hook forward priority 10; policy accept;\n\
-         iifname \"client1\" tcp option 253 exists {rule}\n\
-         oifname \"client1\" tcp option 253 exists {rule}\n }}\n}}\n"
+         iifname \"client1\" tcp option 253 exists {fate}\n\
+         oifname \"client1\" tcp option 253 exists {fate}\n }}\n}}\n"
     )
 }
 
-fn mixed(lab: &Lab, rule: &str) -> Result<()> {
+fn mixed(lab: &Lab, fate: &str) -> Result<()> {
     let mut scene = Scene::bare(lab, 3, 1, Nat::Snat, Middlebox::Plain)?;
-    scene.site.gateway.nft(&only_first(rule))?;
-    scene.start_agents()?;
+    scene.site.gateway.nft(&only_first(fate))?;
+    // The last one only reads, so what joins it is the answer.
+    let named = Settings::default().with("service", &rule(SHOP))?;
+    let silent = named.clone().with("option.destinations", "[]")?;
+    for (client, settings) in scene.site.clients.iter().zip([&named, &named, &silent]) {
+        let agent = Agent::start_on(lab, client, Some(&scene.collector), settings)?;
+        scene.agents.push(agent);
+    }
+    scene.start_on_backends(&Settings::default())?;
     let backend = scene.site.backends[0].clone();
     let end = scene.site.backend(0, Family::V4);
     let greeting = SocketAddr::new(end.ip(), SPEAKS_FIRST.port);
@@ -343,10 +350,9 @@ fn mixed(lab: &Lab, rule: &str) -> Result<()> {
         programs::serve(&backend, SPEAKS_FIRST.port, &["--greet", "60"])?,
     ];
     const COUNT: u64 = 20;
-    for _ in 0..COUNT {
-        for client in &scene.site.clients {
-            client.connect(end, &["--count", "1"])?;
-        }
+    // First the one whose options never arrive, then the others behind the same address.
+    for client in &scene.site.clients {
+        client.connect(end, &["--count", &COUNT.to_string()])?;
     }
     for client in &scene.site.clients {
         let mut session = Session::start(client, Duration::from_secs(20))?;
@@ -354,7 +360,6 @@ fn mixed(lab: &Lab, rule: &str) -> Result<()> {
             speak(&mut session, greeting)?;
         }
     }
-    // Behind the same address as the one whose options never arrive.
     let others = [shop(&scene.site.clients[1]), shop(&scene.site.clients[2])];
     scene.settle(|topology| {
         for other in &others {
@@ -376,7 +381,7 @@ fn mixed(lab: &Lab, rule: &str) -> Result<()> {
         let (off, name) = (&status.paths_off, agent.host.name());
         if name != "client1" {
             ensure!(off.is_empty(), "{name}: {off:?}");
-        } else if rule == "drop" {
+        } else if fate == "drop" {
             // What it pays for: 1 s for each connection that a server speaks on first.
             ensure!(off.len() == 1, "{name}: {off:?}");
         }
