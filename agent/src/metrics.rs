@@ -217,6 +217,8 @@ counters! {
     aggregate_sightings_unsampled_total,
     /// Events beyond `limits.events_per_interval`.
     aggregate_events_dropped_total,
+    /// Texts of the host row that were cut or left out, because it was too long.
+    host_row_cut_texts_total,
     /// Connections open now.
     aggregate_connections,
     /// Edges in the table now.

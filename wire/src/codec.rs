@@ -280,6 +280,19 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Bytes that the columns of all tables take once they are unpacked.
+    pub(crate) fn bytes(&self) -> usize {
+        let tables = self.tables.values();
+        let bytes = tables.map(|(table, _)| table.unpacked_bytes());
+        bytes.fold(0, usize::saturating_add)
+    }
+
+    /// Bytes of all texts of these tables.
+    pub(crate) fn text_bytes(&self, tables: &[&str]) -> usize {
+        let found = tables.iter().filter_map(|name| self.tables.get(name));
+        found.map(|(table, _)| table.text_bytes()).sum()
+    }
+
     fn current(&mut self) -> Result<&mut (ReadTable<'a>, BitReader<'a>), DecodeError> {
         let missing = || malformed(format!("no table {}", self.current));
         self.tables.get_mut(self.current).ok_or_else(missing)

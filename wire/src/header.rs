@@ -1,7 +1,7 @@
 //! The uncompressed head of a batch: what a collector needs before it unpacks anything.
 
 use crate::checksum::crc32;
-use crate::rows::BatchHeader;
+use crate::rows::{BatchHeader, EdgeRow, EventRow, HostRow, NatRow, ProcessRow, SightingRow};
 use crate::{DecodeError, Limits};
 
 /// First bytes of every batch.
@@ -125,6 +125,24 @@ impl Head {
         };
         head.check(limits)?;
         Ok((head, compressed))
+    }
+
+    /// Bytes of the rows once they are unpacked, without their texts.
+    pub(crate) fn row_bytes(&self) -> usize {
+        let sizes = [
+            size_of::<EdgeRow>(),
+            size_of::<SightingRow>(),
+            size_of::<ProcessRow>(),
+            size_of::<HostRow>(),
+            size_of::<EventRow>(),
+            size_of::<NatRow>(),
+        ];
+        let rows = self.rows.iter().map(|rows| usize::try_from(*rows));
+        let bytes = rows.zip(sizes).map(|(rows, size)| {
+            let rows = rows.unwrap_or(usize::MAX);
+            rows.saturating_mul(size)
+        });
+        bytes.fold(0, usize::saturating_add)
     }
 
     fn check(&self, limits: &Limits) -> Result<(), DecodeError> {

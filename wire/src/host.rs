@@ -6,6 +6,17 @@ use crate::number::Expected;
 use crate::pairs::{Counters, TextPairs};
 use crate::rows::HostRow;
 
+/// Place of the family among all.
+pub(crate) const FAMILY: usize = 3;
+/// Tables that hold the texts of its rows.
+pub(crate) const TABLES: [&str; 5] = [
+    "host",
+    "host_plan",
+    "host_fact",
+    "host_path_off",
+    "host_counter",
+];
+
 /// The rows of the family by column.
 #[derive(Debug, Default)]
 pub(crate) struct HostColumns {

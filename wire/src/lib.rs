@@ -6,6 +6,7 @@
 
 mod alike;
 pub mod answer;
+mod bounds;
 mod checksum;
 mod codec;
 mod compress;
@@ -29,6 +30,7 @@ pub mod sample;
 mod sighting;
 mod stream;
 
+pub use bounds::{MAX_HOST_BYTES, MAX_HOST_NAME, MAX_PROCESS_BYTES};
 use codec::{Reader, Writer};
 use compress::{Dictionary, Kind};
 use content::Content;
@@ -142,13 +144,31 @@ fn arrow(batch: &Batch, rows: [u32; header::FAMILIES.len()]) -> (Vec<u8>, Vec<(u
 /// Opens a sealed batch.
 ///
 /// # Errors
-/// See [`DecodeError`]; nothing is allocated beyond `limits`.
+/// See [`DecodeError`]; nothing is allocated beyond what [`memory`] says.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
     let (head, compressed) = Head::open(bytes, limits)?;
     let dictionary = Dictionary::find(head.dictionary)?;
     let raw = usize::try_from(head.raw).unwrap_or(usize::MAX);
     let raw = dictionary.decompress(compressed, raw)?;
     let mut content = Content::default();
-    content.code(&mut Reader::open(&raw, head.minor, limits)?, head.rows)?;
+    let mut reader = Reader::open(&raw, head.minor, limits)?;
+    bounds::check(reader.bytes().saturating_add(head.row_bytes()), limits)?;
+    bounds::check_hosts(reader.text_bytes(&host::TABLES), head.rows[host::FAMILY])?;
+    content.code(&mut reader, head.rows)?;
+    drop(reader);
+    drop(raw);
     content.batch(head.batch)
+}
+
+/// The most bytes of memory that [`decode`] takes for these bytes, by what their head says; little
+/// for what is no batch, or for one beyond `limits`.
+#[must_use]
+pub fn memory(bytes: &[u8], limits: &Limits) -> usize {
+    let Ok((head, _)) = Head::open(bytes, limits) else {
+        return 0;
+    };
+    let raw = usize::try_from(head.raw).unwrap_or(usize::MAX);
+    let unpacked = raw.saturating_mul(bounds::RAW_FACTOR);
+    let unpacked = unpacked.saturating_add(head.row_bytes());
+    raw.saturating_add(unpacked.min(bounds::unpacked(limits)))
 }

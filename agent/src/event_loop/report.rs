@@ -134,6 +134,8 @@ impl EventLoop {
         row.plan.extend(self.parts.fleet.row());
         row.plan.extend(self.parts.governor.row());
         row.counters = self.parts.metrics.snapshot();
+        let lost = row.fit();
+        self.parts.metrics.host_row_cut_texts_total.add(lost);
         vec![row]
     }
 

@@ -77,6 +77,28 @@ impl<'a> ReadTable<'a> {
         })
     }
 
+    /// Bytes that its columns take as numbers and texts; a text is in its column and in its row.
+    pub(crate) fn unpacked_bytes(&self) -> usize {
+        let cell = |cut: &Cut<'_>| match cut {
+            Cut::Bytes(_) => size_of::<u64>(),
+            Cut::Text(_) => 2 * size_of::<String>(),
+            Cut::Blob(_) => size_of::<&[u8]>(),
+        };
+        let cells = self.columns.values().map(cell).sum::<usize>();
+        self.rows
+            .saturating_mul(cells)
+            .saturating_add(self.text_bytes())
+    }
+
+    /// Bytes of all texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let text = |cut: &Cut<'_>| match cut {
+            Cut::Text(spans) => spans.data.len(),
+            Cut::Bytes(_) | Cut::Blob(_) => 0,
+        };
+        self.columns.values().map(text).sum()
+    }
+
     /// The UInt8 column of that name.
     pub(crate) fn bytes(&self, name: &str) -> Result<&'a [u8], DecodeError> {
         match self.columns.get(name) {
