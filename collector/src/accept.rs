@@ -5,13 +5,13 @@
 //! of the store's integers.
 
 use axum::http::StatusCode;
-use wire::{Batch, BatchHeader, DecodeError, Limits};
+use wire::{
+    Batch, BatchHeader, DecodeError, Limits, MAX_HOST_BYTES, MAX_HOST_NAME, MAX_PROCESS_BYTES,
+};
 
 use crate::auth::CredentialId;
 
-/// Longest text a row may hold, in bytes; agents bound theirs far below.
-const MAX_TEXT: usize = 16 * 1024;
-/// Most pairs a host row may hold per list.
+/// Most pairs a row may hold per list.
 const MAX_PAIRS: usize = 4096;
 
 /// Why a request is turned away. Each has a counter, a status and a fate for the agent's batch.
@@ -48,11 +48,13 @@ pub enum Reason {
     Broken,
     /// The store could not take it now.
     Store,
+    /// A host that is not known, and there are as many as configured.
+    Hosts,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::Foreign,
@@ -68,6 +70,7 @@ impl Reason {
         Self::Slow,
         Self::Broken,
         Self::Store,
+        Self::Hosts,
     ];
 
     /// The name in metrics, logs and answers.
@@ -89,6 +92,7 @@ impl Reason {
             Self::Slow => "slow",
             Self::Broken => "broken",
             Self::Store => "store",
+            Self::Hosts => "hosts",
         }
     }
 
@@ -108,7 +112,9 @@ impl Reason {
                 StatusCode::BAD_REQUEST
             }
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::Full | Self::Slow | Self::Broken | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Slow | Self::Broken | Self::Store | Self::Hosts => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -133,7 +139,8 @@ impl Reason {
             | Self::Full
             | Self::Slow
             | Self::Broken
-            | Self::Store => false,
+            | Self::Store
+            | Self::Hosts => false,
         }
     }
 
@@ -143,6 +150,7 @@ impl Reason {
         match self {
             Self::Busy | Self::Full => Some(2),
             Self::Slow | Self::Broken | Self::Store => Some(10),
+            Self::Hosts => Some(60),
             Self::Unauthorized
             | Self::Forbidden
             | Self::Foreign
@@ -370,46 +378,38 @@ pub fn check(batch: &Batch) -> Result<(), Refusal> {
 }
 
 fn check_texts(batch: &Batch) -> Result<(), Refusal> {
-    let pairs = |list: &[(String, String)]| {
-        list.len() <= MAX_PAIRS
-            && list
-                .iter()
-                .all(|(k, v)| k.len() <= MAX_TEXT && v.len() <= MAX_TEXT)
+    let too_large = |what: &str, limit: usize| {
+        let message = format!("a {what} row of more than {limit} bytes, which no agent makes");
+        Refusal::malformed(message)
     };
-    let processes = batch.processes.iter().all(|row| {
-        let texts = [
-            &row.comm,
-            &row.exe,
-            &row.cgroup,
-            &row.container,
-            &row.unit,
-            &row.service,
-        ];
-        texts.iter().all(|text| text.len() <= MAX_TEXT) && pairs(&row.tags)
-    });
-    let hosts = batch.hosts.iter().all(|row| {
-        let texts = [&row.hostname, &row.kernel, &row.agent, &row.mode];
-        texts.iter().all(|text| text.len() <= MAX_TEXT)
-            && [&row.plan, &row.facts, &row.paths_off]
-                .into_iter()
-                .all(|list| pairs(list))
-            && row.counters.len() <= MAX_PAIRS
-            && row.counters.iter().all(|(name, _)| name.len() <= MAX_TEXT)
-    });
-    if processes && hosts {
-        Ok(())
-    } else {
-        Err(Refusal::malformed(
-            "a text or list beyond any that an agent makes",
-        ))
+    let pairs = |list: &[(String, String)]| list.len() <= MAX_PAIRS;
+    for row in &batch.processes {
+        if row.bytes() > MAX_PROCESS_BYTES || !pairs(&row.tags) {
+            return Err(too_large("process", MAX_PROCESS_BYTES));
+        }
     }
+    for row in &batch.hosts {
+        let lists = [&row.plan, &row.facts, &row.paths_off];
+        let texts = [&row.hostname, &row.kernel, &row.agent, &row.mode];
+        let short = texts.iter().all(|text| text.len() <= MAX_HOST_NAME);
+        if row.bytes() > MAX_HOST_BYTES
+            || !short
+            || !lists.into_iter().all(|list| pairs(list))
+            || row.counters.len() > MAX_PAIRS
+        {
+            return Err(too_large("host", MAX_HOST_BYTES));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BatchKey, MAX_TEXT, Reason, check, hex, open, unhex};
+    use super::{BatchKey, Reason, check, hex, open, unhex};
     use proptest::prelude::{any, proptest};
-    use wire::{Batch, BatchHeader, HostRow, Limits, ProcessRow};
+    use wire::{
+        Batch, BatchHeader, HostRow, Limits, MAX_HOST_BYTES, MAX_PROCESS_BYTES, ProcessRow,
+    };
 
     fn header() -> BatchHeader {
         BatchHeader {
@@ -462,14 +462,26 @@ mod tests {
             check(&batch).map_err(|refusal| refusal.reason)
         };
         assert_eq!(with(|_| ()), Ok(()));
-        let bad: [fn(&mut Batch); 5] = [
+        let bad: [fn(&mut Batch); 7] = [
             |b| b.header.sequence = 0,
             |b| b.header.start_ms = 3,
             |b| b.header.end_ms = u64::MAX,
             |b| {
                 b.processes.push(ProcessRow {
-                    exe: "x".repeat(MAX_TEXT + 1),
+                    exe: "x".repeat(MAX_PROCESS_BYTES + 1),
                     ..ProcessRow::default()
+                });
+            },
+            |b| {
+                b.hosts.push(HostRow {
+                    facts: vec![(String::from("one"), "x".repeat(MAX_HOST_BYTES))],
+                    ..HostRow::default()
+                });
+            },
+            |b| {
+                b.hosts.push(HostRow {
+                    hostname: "x".repeat(256),
+                    ..HostRow::default()
                 });
             },
             |b| {

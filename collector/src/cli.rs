@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::config::{self, Config, DEFAULT_PATH};
 use crate::exit::Failure;
-use crate::query::{self, Asked};
+use crate::fleet::{Fleet, FleetText};
+use crate::meter::Meter;
+use crate::query::{self, Asked, Hosts};
 use crate::remote::Remote;
 use crate::server::{self, Secrets};
+use crate::topology::Topology;
 use crate::{escape, log as logging, store, table, time};
 
 /// Rows a topology may be made from when a store is asked without a configuration.
@@ -146,14 +148,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 from_ms: point("--from", from.as_deref(), now_ms)?,
                 to_ms: point("--to", to.as_deref(), now_ms)?,
             };
-            let local = |path: &Path, rows| query::topology(path, asked, now_ms, rows);
-            let topology = source.ask(&Remote::topology_path(asked), local)?;
-            show(out, format, &topology, table::topology)
+            topology(source, asked, now_ms, format, out)
         }
-        Command::Hosts { source, format } => {
-            let fleet = source.ask("/api/v1/hosts", |path, _| query::fleet(path))?;
-            show(out, format, &fleet, table::hosts)
-        }
+        Command::Hosts { source, format } => hosts(source, format, out),
         Command::Fleet { command } => fleet::run(command, out),
         Command::Credential { command } => credential::run(command, out),
         Command::Import(args) => carried::import(&args, out),
@@ -198,36 +195,103 @@ fn point(option: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, F
     text.map(parse).transpose()
 }
 
+fn topology(
+    source: Source,
+    asked: Asked,
+    now_ms: i64,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let (store, meter) = match source.place()? {
+        Place::Remote(remote) => {
+            let topology: Topology = remote.ask(&Remote::topology_path(asked))?;
+            return show(out, format, &topology, table::topology);
+        }
+        Place::Store(store, meter) => (store, meter),
+    };
+    let picture = query::topology(&store, asked, now_ms, meter).map_err(|e| failed(&store, e))?;
+    match format {
+        // Edge by edge: the whole document is much larger.
+        Format::Json => show(out, format, &picture, |_, _| Ok(())),
+        Format::Table => show(out, format, &picture.document(), table::topology),
+    }
+}
+
+fn hosts(source: Source, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let store = match source.place()? {
+        Place::Remote(remote) => {
+            let fleet: Fleet = remote.ask("/api/v1/hosts")?;
+            return show(out, format, &fleet, table::hosts);
+        }
+        Place::Store(store, _) => store,
+    };
+    let mut pages = Hosts::of(&store).map_err(|e| failed(&store, e))?;
+    // Page by page, as the collector answers.
+    let mut written = FleetText::default();
+    let mut drawn = table::Hosts::default();
+    loop {
+        let page = pages.next_page().map_err(|e| failed(&store, e))?;
+        let over = page.is_none();
+        let mut text = Vec::new();
+        for host in page.into_iter().flatten() {
+            match format {
+                Format::Json => written.host(host, &mut text),
+                Format::Table => drawn.host(&mut text, &host).map_err(unwritten)?,
+            }
+        }
+        if over {
+            let rest = pages.rest().map_err(|e| failed(&store, e))?;
+            match format {
+                Format::Json => {
+                    written.end(&rest, &mut text);
+                    text.push(b'\n');
+                }
+                Format::Table => drawn.end(&mut text, &rest).map_err(unwritten)?,
+            }
+            return print(out, &text);
+        }
+        print(out, &text)?;
+    }
+}
+
+/// A failure of the store, or a question that is too large for it.
+fn failed(store: &Path, error: store::Error) -> Failure {
+    let too_large = matches!(error, store::Error::Exceeded(_));
+    let error = anyhow::Error::new(error).context(store.display().to_string());
+    if too_large {
+        Failure::from(error)
+    } else {
+        Failure::store(error)
+    }
+}
+
+/// Where a question is asked.
+enum Place {
+    Remote(Remote),
+    /// Also what an answer may take.
+    Store(PathBuf, Meter),
+}
+
 impl Source {
-    /// Asks the collector at `--url`, else the store.
-    fn ask<T: DeserializeOwned>(
-        self,
-        path: &str,
-        local: impl Fn(&Path, usize) -> Result<T, store::Error>,
-    ) -> Result<T, Failure> {
+    /// The collector at `--url`, else the store.
+    fn place(self) -> Result<Place, Failure> {
         if let (Some(url), Some(ca_file)) = (self.url, self.ca_file) {
-            let remote = Remote {
+            return Ok(Place::Remote(Remote {
                 url,
                 ca_file,
                 token_file: self.token_file,
                 client: self.client_cert_file.zip(self.client_key_file),
-            };
-            return Ok(remote.ask(path)?);
+            }));
         }
-        let (store, rows) = match self.store {
-            Some(store) => (store, STORE_QUERY_ROWS),
-            None => {
-                let config = load(&self.config)?;
-                (config.store.path, config.limits.query_rows)
+        Ok(match self.store {
+            Some(store) => {
+                let meter = Meter::new(STORE_QUERY_ROWS, config::DEFAULT_QUERY_MEMORY);
+                Place::Store(store, meter)
             }
-        };
-        local(&store, rows).map_err(|error| {
-            let too_many = matches!(error, store::Error::TooManyRows { .. });
-            let error = anyhow::Error::new(error).context(store.display().to_string());
-            if too_many {
-                Failure::from(error)
-            } else {
-                Failure::store(error)
+            None => {
+                let Config { store, limits, .. } = load(&self.config)?;
+                let meter = Meter::new(limits.query_rows, limits.query_memory);
+                Place::Store(store.path, meter)
             }
         })
     }
@@ -240,20 +304,27 @@ fn show<T: Serialize>(
     document: &T,
     human: impl FnOnce(&mut dyn Write, &T) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut text = Vec::new();
+    // Neither the table nor the text is held as a whole.
+    let mut buffered = io::BufWriter::with_capacity(64 << 10, out);
     let made = match format {
-        Format::Table => human(&mut text, document),
-        Format::Json => escape::json(&mut text, document).and_then(|()| writeln!(text)),
+        Format::Table => human(&mut buffered, document),
+        Format::Json => escape::json(&mut buffered, document).and_then(|()| writeln!(buffered)),
     };
-    match made
-        .and_then(|()| out.write_all(&text))
-        .and_then(|()| out.flush())
-    {
+    written(made.and_then(|()| buffered.flush()))
+}
+
+fn print(out: &mut dyn Write, text: &[u8]) -> Result<(), Failure> {
+    written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
         // `| head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::from(
-            anyhow::Error::new(error).context("write the answer"),
-        )),
-        Ok(()) => Ok(()),
+        other => other.map_err(unwritten),
     }
+}
+
+fn unwritten(error: io::Error) -> Failure {
+    Failure::from(anyhow::Error::new(error).context("write the answer"))
 }

@@ -1,9 +1,15 @@
 //! The fleet document: what `GET /api/v1/hosts` answers and `hosts --format json` prints.
 
+use std::io::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use crate::accept::hex;
-use crate::store::{Binding, HostRecord};
+use crate::escape;
+use crate::store::{Binding, Evicted, HostRecord};
+
+/// Bytes of a document after which further hosts come without what they report.
+const DETAILED_BYTES: usize = 256 << 20;
 
 /// All known hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +20,9 @@ pub struct Fleet {
     /// first; not there while there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials_refused: Vec<RefusedCredential>,
+    /// What was deleted because the store was full; not there while nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<Evicted>,
 }
 
 /// A credential that was used for another host than the one for which it speaks.
@@ -46,6 +55,74 @@ impl RefusedCredential {
     }
 }
 
+/// What a document says beside its hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// As in [`Fleet`].
+    pub credentials_refused: Vec<RefusedCredential>,
+    /// As in [`Fleet`].
+    pub evicted: Option<Evicted>,
+}
+
+/// The document as text, host by host: the same as that of [`Fleet`] and never held as a whole.
+#[derive(Debug, Default)]
+pub struct FleetText {
+    hosts: usize,
+    bytes: usize,
+}
+
+impl FleetText {
+    /// Adds the next host.
+    pub fn host(&mut self, mut host: Host, text: &mut Vec<u8>) {
+        let before = text.len();
+        if self.bytes >= DETAILED_BYTES {
+            host.report = Report::default();
+            host.drops = Vec::new();
+            host.left_out = true;
+        }
+        let begin: &[u8] = match self.hosts {
+            0 => b"{\n  \"hosts\": [\n    ",
+            _ => b",\n    ",
+        };
+        text.extend_from_slice(begin);
+        text.append(&mut indented(&host, 4));
+        self.hosts += 1;
+        self.bytes += text.len() - before;
+    }
+
+    /// Ends the document.
+    pub fn end(self, rest: &Rest, text: &mut Vec<u8>) {
+        let end: &[u8] = match self.hosts {
+            0 => b"{\n  \"hosts\": []",
+            _ => b"\n  ]",
+        };
+        text.extend_from_slice(end);
+        if !rest.credentials_refused.is_empty() {
+            text.extend_from_slice(b",\n  \"credentials_refused\": ");
+            text.append(&mut indented(&rest.credentials_refused, 2));
+        }
+        if let Some(evicted) = &rest.evicted {
+            text.extend_from_slice(b",\n  \"evicted\": ");
+            text.append(&mut indented(evicted, 2));
+        }
+        text.extend_from_slice(b"\n}");
+    }
+}
+
+/// JSON of a value that stands so many columns to the right. No text in it has a line end.
+fn indented<T: Serialize>(value: &T, columns: usize) -> Vec<u8> {
+    let mut plain = Vec::new();
+    escape::json(&mut plain, value).expect("a document without foreign types is JSON");
+    let mut text = Vec::with_capacity(plain.len());
+    for (at, line) in plain.split(|byte| *byte == b'\n').enumerate() {
+        if at > 0 {
+            write!(text, "\n{:columns$}", "").expect("memory can be written");
+        }
+        text.extend_from_slice(line);
+    }
+    text
+}
+
 /// A host and its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
@@ -68,6 +145,9 @@ pub struct Host {
     pub first_seen_ms: i64,
     /// Arrival of its last batch, Unix milliseconds.
     pub last_seen_ms: i64,
+    /// True where the document is so long that what this host reports was left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
 }
 
 /// What a host row says.
@@ -121,6 +201,56 @@ impl From<HostRecord> for Host {
             clock_ahead_ms: record.clock_ahead_ms,
             first_seen_ms: record.first_seen_ms,
             last_seen_ms: record.last_seen_ms,
+            left_out: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fleet, FleetText, Host, Rest};
+    use crate::escape;
+    use crate::join::HostId;
+    use crate::store::{Evicted, HostRecord};
+
+    fn host(n: u8) -> Host {
+        Host::from(HostRecord {
+            host: HostId([n; 16]),
+            hostname: String::from("a\nb"),
+            report: String::from(r#"{"plan":[["a","b"]],"counters":[["x_dropped_total",7]]}"#),
+            first_seen_ms: 1,
+            last_seen_ms: 2,
+            batches: 3,
+            last_sequence: 4,
+            clock_ahead_ms: 5,
+        })
+    }
+
+    #[test]
+    fn the_text_made_host_by_host_is_that_of_the_document() {
+        let evicted = Evicted {
+            before_ms: 1,
+            at_ms: 2,
+            rows: 3,
+        };
+        for (hosts, evicted) in [(0, None), (1, None), (3, Some(evicted))] {
+            let fleet = Fleet {
+                hosts: (0..hosts).map(host).collect(),
+                credentials_refused: Vec::new(),
+                evicted,
+            };
+            let rest = Rest {
+                evicted,
+                ..Rest::default()
+            };
+            let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+            escape::json(&mut whole, &fleet).unwrap();
+            let mut text = FleetText::default();
+            for host in fleet.hosts {
+                text.host(host, &mut pieces);
+            }
+            text.end(&rest, &mut pieces);
+            assert_eq!(String::from_utf8(pieces), String::from_utf8(whole));
         }
     }
 }

@@ -16,12 +16,14 @@ use wire::export::{CONTEXT, Export, Receipt};
 
 use crate::accept::{self, BatchKey, Opened, digest, hex};
 use crate::files;
-use crate::store::{Outcome, Store};
+use crate::store::{self, Outcome, Store};
 
 /// Largest file that is read into memory.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Batches in one commit.
 const GROUP: usize = 32;
+/// Memory of the batches of one commit, unless one takes more.
+const GROUP_BYTES: usize = 64 << 20;
 
 /// Which keys are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,26 +95,42 @@ pub fn import(
         ..Imported::default()
     };
     let mut arrived = Vec::new();
-    for group in export.batches.chunks(GROUP) {
+    let mut batches = export.batches.iter().peekable();
+    while batches.peek().is_some() {
         let mut opened: Vec<Opened> = Vec::new();
-        for batch in group {
+        let mut memory = 0;
+        while opened.len() < GROUP
+            && let Some(batch) = batches.next_if(|batch| {
+                memory += wire::memory(batch, limits);
+                memory <= GROUP_BYTES || opened.is_empty()
+            })
+        {
             match accept::open_of(batch, &host, limits) {
                 Ok(batch) => opened.push(batch),
                 Err(refusal) => imported.refuse(refusal.detail),
             }
         }
-        let batches: Vec<&Opened> = opened.iter().collect();
-        let outcomes = store.put(&batches, now_ms);
+        let group: Vec<&Opened> = opened.iter().collect();
+        let outcomes = store.put(&group, now_ms);
         for (opened, outcome) in opened.iter().zip(outcomes) {
             let key = BatchKey::from(&opened.batch.header);
-            match outcome.context("store a batch")? {
-                Outcome::Stored { .. } => imported.stored += 1,
-                Outcome::Duplicate => imported.duplicate += 1,
+            match outcome {
+                Ok(Outcome::Stored { .. }) => imported.stored += 1,
+                Ok(Outcome::Duplicate) => imported.duplicate += 1,
                 // Its word is the key of the file, not a credential.
-                Outcome::Conflict | Outcome::Foreign => {
+                Ok(Outcome::Conflict | Outcome::Foreign) => {
                     imported.refuse("another batch is stored under its key".into());
                     continue;
                 }
+                Ok(Outcome::TooManyHosts) => {
+                    imported.refuse("there are as many hosts as limits.hosts allows".into());
+                    continue;
+                }
+                Err(error @ store::Error::TooLarge { .. }) => {
+                    imported.refuse(error.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error).context("store a batch"),
             }
             arrived.push((key.boot, key.sequence));
         }

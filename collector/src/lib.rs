@@ -27,6 +27,7 @@ pub mod auth;
 pub mod fleet;
 pub mod import;
 pub mod join;
+pub mod meter;
 pub mod orders;
 pub mod query;
 pub mod remote;

@@ -19,6 +19,11 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Becomes `n` (for gauges).
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// Takes one away (for gauges).
     pub fn leave(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -87,10 +92,34 @@ counters! {
     query_failures_total: "counter",
     /// Of these, questions refused because too many were being answered.
     query_refused_busy_total: "counter",
+    /// Answers given up because they were not taken in time.
+    query_answers_given_up_total: "counter",
     /// Batches the store failed to commit; their agents keep them.
     store_commits_failed_total: "counter",
     /// Committed groups of batches.
     store_commits_total: "counter",
+    /// Bytes of the store that hold something.
+    store_used_bytes: "gauge",
+    /// Bytes of the file of the store.
+    store_file_bytes: "gauge",
+    /// Bytes of the write-ahead log of the store.
+    store_log_bytes: "gauge",
+    /// Batch keys evicted because the store was full.
+    store_evicted_batches_total: "counter",
+    /// Counter samples evicted because the store was full.
+    store_evicted_samples_total: "counter",
+    /// Sightings evicted because the store was full.
+    store_evicted_sightings_total: "counter",
+    /// Events evicted because the store was full.
+    store_evicted_events_total: "counter",
+    /// Translations of gateways, and their samples, evicted because the store was full.
+    store_evicted_nats_total: "counter",
+    /// Identities (hosts, processes, flows) evicted because the store was full.
+    store_evicted_identities_total: "counter",
+    /// Hosts that made room for new ones.
+    store_forgotten_hosts_total: "counter",
+    /// Rows deleted of hosts that made room.
+    store_forgotten_rows_total: "counter",
     /// Batch keys deleted by retention.
     retention_deleted_batches_total: "counter",
     /// Counter samples deleted by retention.

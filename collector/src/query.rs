@@ -2,13 +2,18 @@
 
 use std::path::Path;
 
-use crate::fleet::{Fleet, Host, RefusedCredential};
-use crate::join;
-use crate::store::{AHEAD_TOLERANCE_MS, Error, Reader, Window};
-use crate::topology::Topology;
+use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
+use crate::join::{self, Picture};
+use crate::meter::Meter;
+use crate::store::{AHEAD_TOLERANCE_MS, Error, HostCursor, Reader, Window};
+use crate::time;
 
 /// How far back a topology looks when no begin is given: what "now" means to an operator.
 pub const DEFAULT_SPAN_MS: i64 = 3_600_000;
+
+/// Longest that one question keeps the snapshot that it reads, milliseconds: meanwhile the
+/// write-ahead log grows.
+const READ_MS: i64 = 60_000;
 
 /// Begin and end of a window as they were asked for; Unix milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -32,7 +37,7 @@ impl Asked {
     }
 }
 
-/// The topology of a window.
+/// The topology of a window, made within what `meter` has.
 ///
 /// # Errors
 /// Whatever the store reports.
@@ -40,27 +45,87 @@ pub fn topology(
     store: &Path,
     asked: Asked,
     now_ms: i64,
-    max_rows: usize,
-) -> Result<Topology, Error> {
+    mut meter: Meter,
+) -> Result<Picture, Error> {
     let window = asked.window(now_ms);
     let mut read = window;
     if asked.to_ms.is_none() {
         // "Until now" includes what hosts with a clock a little ahead have reported.
         read.to_ms = read.to_ms.saturating_add(AHEAD_TOLERANCE_MS);
     }
-    let input = Reader::open(store)?.window(read, max_rows)?;
-    Ok(join::topology(&input, window.from_ms, window.to_ms))
+    meter = meter.within(READ_MS, time::now_ms);
+    let input = Reader::open(store)?.window(read, &mut meter)?;
+    Ok(join::picture(input, (window.from_ms, window.to_ms), meter)?)
 }
 
-/// All hosts.
+/// Hosts that are read at once, and the bytes of reports after which no more are.
+const PAGE: (usize, usize) = (256, 256 << 10);
+
+/// All hosts, a page after the other: each is read anew, so that nothing is held, in the store or
+/// in memory, while somebody takes the page before.
+#[derive(Debug)]
+pub struct Hosts {
+    reader: Reader,
+    after: Option<HostCursor>,
+    over: bool,
+}
+
+impl Hosts {
+    /// From the first one on.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn of(store: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            reader: Reader::open(store)?,
+            after: None,
+            over: false,
+        })
+    }
+
+    /// The next ones; `None` after the last.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn next_page(&mut self) -> Result<Option<Vec<Host>>, Error> {
+        if self.over {
+            return Ok(None);
+        }
+        let page = self.reader.hosts(self.after.as_ref(), PAGE.0, PAGE.1)?;
+        self.over = page.is_empty();
+        if let Some(last) = page.last() {
+            self.after = Some((last.hostname.clone(), last.host));
+        }
+        Ok((!self.over).then(|| page.into_iter().map(Host::from).collect()))
+    }
+
+    /// What is said beside the hosts.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn rest(&self) -> Result<Rest, Error> {
+        let refused = self.reader.credentials(true)?;
+        Ok(Rest {
+            credentials_refused: refused.iter().filter_map(RefusedCredential::of).collect(),
+            evicted: self.reader.evicted()?,
+        })
+    }
+}
+
+/// All hosts at once.
 ///
 /// # Errors
 /// Whatever the store reports.
 pub fn fleet(store: &Path) -> Result<Fleet, Error> {
-    let reader = Reader::open(store)?;
-    let refused = reader.credentials(true)?;
+    let mut pages = Hosts::of(store)?;
+    let mut hosts = Vec::new();
+    while let Some(mut page) = pages.next_page()? {
+        hosts.append(&mut page);
+    }
+    let rest = pages.rest()?;
     Ok(Fleet {
-        hosts: reader.hosts()?.into_iter().map(Host::from).collect(),
-        credentials_refused: refused.iter().filter_map(RefusedCredential::of).collect(),
+        hosts,
+        credentials_refused: rest.credentials_refused,
+        evicted: rest.evicted,
     })
 }

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::escape::{Shown, shorten};
-use crate::fleet::{Fleet, Host, RefusedCredential};
+use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
+use crate::store::Evicted;
 use crate::time::rfc3339;
 use crate::topology::{
     Edge, EdgeCounters, EvidenceKind, Percentiles, ReasonCount, Topology, ViaKind,
@@ -50,6 +51,13 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
         rfc3339(topology.from_ms),
         rfc3339(topology.to_ms),
     )?;
+    if let Some(before) = topology.evicted_before_ms {
+        let before = rfc3339(before);
+        writeln!(
+            out,
+            "the store was full: data up to {before} may be missing"
+        )?;
+    }
     let estimated = topology
         .edges
         .iter()
@@ -240,19 +248,66 @@ fn scaled(value: u64, base: u64, units: &[&str]) -> String {
 /// # Errors
 /// Those of the writer.
 pub fn hosts(out: &mut dyn Write, fleet: &Fleet) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<28}{:<10}{:<20}{:<11}{:>7}{:>6}  {:<16}",
-        "HOST", "AGENT", "KERNEL", "MODE", "DROPS", "SPOOL", "LAST SEEN (UTC)"
-    )?;
+    let mut table = Hosts::default();
     for host in &fleet.hosts {
-        write_host(out, host)?;
+        table.host(out, host)?;
     }
-    writeln!(out, "\nhosts: {}", fleet.hosts.len())?;
-    fleet
-        .credentials_refused
-        .iter()
-        .try_for_each(|one| write_refused(out, one))
+    let rest = Rest {
+        credentials_refused: fleet.credentials_refused.clone(),
+        evicted: fleet.evicted,
+    };
+    table.end(out, &rest)
+}
+
+/// The same, host by host.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    hosts: usize,
+}
+
+impl Hosts {
+    /// The next host.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn host(&mut self, out: &mut dyn Write, host: &Host) -> io::Result<()> {
+        self.head(out)?;
+        self.hosts += 1;
+        write_host(out, host)
+    }
+
+    /// What follows on the last host.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn end(&self, out: &mut dyn Write, rest: &Rest) -> io::Result<()> {
+        self.head(out)?;
+        writeln!(out, "\nhosts: {}", self.hosts)?;
+        if let Some(Evicted {
+            before_ms, rows, ..
+        }) = &rest.evicted
+        {
+            let before = rfc3339(*before_ms);
+            writeln!(
+                out,
+                "the store was full: {rows} rows evicted, data up to {before} may be missing"
+            )?;
+        }
+        rest.credentials_refused
+            .iter()
+            .try_for_each(|one| write_refused(out, one))
+    }
+
+    fn head(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.hosts > 0 {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "{:<28}{:<10}{:<20}{:<11}{:>7}{:>6}  {:<16}",
+            "HOST", "AGENT", "KERNEL", "MODE", "DROPS", "SPOOL", "LAST SEEN (UTC)"
+        )
+    }
 }
 
 fn write_refused(out: &mut dyn Write, one: &RefusedCredential) -> io::Result<()> {
@@ -312,6 +367,10 @@ fn write_host(out: &mut dyn Write, host: &Host) -> io::Result<()> {
             "note",
             vec![format!("{missing} batches of this run have not arrived")],
         ));
+    }
+    if host.left_out {
+        let note = "what it reports was left out of a long answer";
+        lines.push(("note", vec![note.to_owned()]));
     }
     if host.clock_ahead_ms > 0 {
         let ahead = host.clock_ahead_ms / 1000;

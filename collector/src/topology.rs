@@ -30,6 +30,10 @@ pub struct Topology {
     /// Why edges are known by one side only, by reason.
     #[serde(default)]
     pub unjoined_reasons: Vec<ReasonCount>,
+    /// Data up to then may be missing, for the store was full; Unix milliseconds; not there
+    /// while nothing was ever evicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted_before_ms: Option<i64>,
 }
 
 /// What a node stands for.

@@ -76,7 +76,7 @@ impl ImportArgs {
 pub(super) fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let config = load(&args.config)?;
     let path = &config.store.path;
-    let mut store = Store::open(path, config.store.max_bytes).map_err(|error| {
+    let mut store = Store::open(path, config.bounds()).map_err(|error| {
         Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
     })?;
     let trust = match (args.trust, args.replace_key) {

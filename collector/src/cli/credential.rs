@@ -83,7 +83,7 @@ pub(super) fn run(command: CredentialCommand, out: &mut dyn Write) -> Result<(),
             }
             let config = load(&config)?;
             let path = &config.store.path;
-            let released = Store::open(path, config.store.max_bytes)
+            let released = Store::open(path, config.bounds())
                 .and_then(|mut store| store.release_credentials(&id))
                 .map_err(|e| Failure::store(anyhow::Error::new(e).context(shown(path))))?;
             if released.is_empty() {

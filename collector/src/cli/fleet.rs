@@ -12,9 +12,11 @@ use super::{Format, load, show};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::escape::Shown;
 use crate::exit::Failure;
+use crate::fleet::Host;
 use crate::orders::{Change, EVERYBODY, SigningKey, next};
+use crate::query::Hosts;
 use crate::store::{self, SignedOrders, Store};
-use crate::{query, time};
+use crate::time;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FleetCommand {
@@ -205,7 +207,7 @@ fn apply(target: &Target, change: &Change, out: &mut dyn Write) -> Result<(), Fa
         let error = anyhow::Error::new(error).context(path.display().to_string());
         Failure::store(error)
     };
-    let mut store = Store::open(path, config.store.max_bytes).map_err(named)?;
+    let mut store = Store::open(path, config.bounds()).map_err(named)?;
     let now_ms = time::now_ms();
     let made = store.change_orders(|before: Option<SignedOrders>| {
         let before = before
@@ -244,19 +246,17 @@ fn parse(signed: &SignedOrders) -> anyhow::Result<Orders> {
 }
 
 fn shown(path: &Path) -> Result<Document, Failure> {
-    let read = || -> Result<_, store::Error> {
-        let newest = store::Reader::open(path)?.newest_orders()?;
-        Ok((newest, query::fleet(path)?))
-    };
-    let (newest, fleet) = read().map_err(|error| {
+    let failed = |error: store::Error| {
         Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
-    })?;
+    };
+    let newest = store::Reader::open(path).and_then(|reader| reader.newest_orders());
+    let newest = newest.map_err(failed)?;
     let orders = newest.as_ref().map(parse).transpose()?.unwrap_or_default();
     let version = newest.as_ref().map(|orders| orders.version);
     let begins = version.map(|version| format!("version {version}:"));
-    let hosts = fleet.hosts.into_iter().map(|host| {
-        let said = host.report.plan.into_iter();
-        let said = said.into_iter().find(|(name, _)| name == "orders");
+    let host = |host: Host| {
+        let mut said = host.report.plan.into_iter();
+        let said = said.find(|(name, _)| name == "orders");
         let said = said.map(|(_, said)| said);
         ShownHost {
             host: host.host,
@@ -267,11 +267,17 @@ fn shown(path: &Path) -> Result<Document, Failure> {
                 .is_some_and(|(begins, said)| said.starts_with(begins)),
             orders: said,
         }
-    });
+    };
+    // Page by page, for a host's report is much longer than what is shown of it.
+    let mut pages = Hosts::of(path).map_err(failed)?;
+    let mut hosts = Vec::new();
+    while let Some(page) = pages.next_page().map_err(failed)? {
+        hosts.extend(page.into_iter().map(host));
+    }
     Ok(Document {
         version,
         made_ms: newest.map(|orders| orders.made_ms),
-        hosts: hosts.collect(),
+        hosts,
         rules: orders
             .rules
             .into_iter()

@@ -13,10 +13,15 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::store;
 use raw::{Count, Size, Text};
 
 /// Where the configuration is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/waybill/collector.toml";
+
+/// Bytes of memory for answers, unless set otherwise; also where a store is asked without a
+/// configuration.
+pub const DEFAULT_QUERY_MEMORY: usize = 192 << 20;
 
 /// A mistake in the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +122,7 @@ pub struct Store {
     pub path: PathBuf,
     /// Age at which data are deleted.
     pub retention: Duration,
-    /// Size beyond which batches are answered with 503 until retention made room.
+    /// Size of the file; the oldest data make room for new ones.
     pub max_bytes: u64,
 }
 
@@ -130,6 +135,8 @@ pub struct Limits {
     pub batch_raw_bytes: usize,
     /// Rows of one batch.
     pub batch_rows: usize,
+    /// Bytes of memory of all batches that are decoded or stored at once.
+    pub batch_memory: usize,
     /// Batches decoded or stored at once.
     pub concurrent_batches: usize,
     /// Bytes of bodies that have arrived and are not decoded yet, of all peers.
@@ -142,6 +149,21 @@ pub struct Limits {
     pub concurrent_queries: usize,
     /// Rows one answer may be made from.
     pub query_rows: usize,
+    /// Bytes of memory of all answers that are made at once.
+    pub query_memory: usize,
+    /// Hosts known at once.
+    pub hosts: usize,
+}
+
+impl Config {
+    /// The part that bounds the store.
+    #[must_use]
+    pub fn bounds(&self) -> store::Bounds {
+        store::Bounds {
+            max_bytes: self.store.max_bytes,
+            hosts: self.limits.hosts as u64,
+        }
+    }
 }
 
 impl Limits {
@@ -310,6 +332,12 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
             4 << 30,
         )?,
         batch_rows: count("limits.batch_rows", raw.batch_rows, 200_000, 10_000_000)?,
+        batch_memory: size(
+            "limits.batch_memory",
+            &raw.batch_memory,
+            128 << 20,
+            64 << 30,
+        )?,
         concurrent_batches: count(
             "limits.concurrent_batches",
             raw.concurrent_batches,
@@ -329,6 +357,13 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
             2_000_000,
             1_000_000_000,
         )?,
+        query_memory: size(
+            "limits.query_memory",
+            &raw.query_memory,
+            u64::try_from(DEFAULT_QUERY_MEMORY).unwrap_or(u64::MAX),
+            1 << 40,
+        )?,
+        hosts: count("limits.hosts", raw.hosts, 20_000, 1_000_000)?,
     };
     if limits.batch_raw_bytes < limits.batch_bytes {
         return Err((

@@ -57,12 +57,15 @@ pub(super) struct Limits {
     pub(super) batch_bytes: Option<Text<Size>>,
     pub(super) batch_raw_bytes: Option<Text<Size>>,
     pub(super) batch_rows: Option<Count>,
+    pub(super) batch_memory: Option<Text<Size>>,
     pub(super) concurrent_batches: Option<Count>,
     pub(super) body_memory: Option<Text<Size>>,
     pub(super) body_timeout: Option<Text<Duration>>,
     pub(super) connections: Option<Count>,
     pub(super) concurrent_queries: Option<Count>,
     pub(super) query_rows: Option<Count>,
+    pub(super) query_memory: Option<Text<Size>>,
+    pub(super) hosts: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -54,11 +54,7 @@ fn agreement(row: &Row) -> Agreement {
         Role::Server => (row.key.remote.ip(), row.key.local),
     };
     let own = server.ip().is_loopback() || client.is_loopback();
-    (
-        own.then_some((row.key.node.host, row.key.netns)),
-        client,
-        server,
-    )
+    (own.then_some((row.key.host, row.key.netns)), client, server)
 }
 
 fn share(rows: &mut Rows, links: &mut Links, claim: &Claims) {
@@ -70,8 +66,9 @@ fn share(rows: &mut Rows, links: &mut Links, claim: &Claims) {
                 rows.all[*server].rest -= both;
                 rows.all[*client].linked = true;
                 rows.all[*server].linked = true;
-                let link = links.all.entry((*client, *server)).or_default();
-                link.addresses = link.addresses.saturating_add(both);
+                if let Some(link) = links.entry((*client, *server), []) {
+                    link.addresses = link.addresses.saturating_add(both);
+                }
             }
         }
     }

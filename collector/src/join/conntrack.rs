@@ -166,7 +166,7 @@ impl Translations {
     ) -> BTreeMap<Option<HostId>, Vec<usize>> {
         let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for row in clients {
-            let host = rows.all[*row].key.node.host;
+            let host = rows.all[*row].key.host;
             let own = (!self.starts(from, Some(host)).is_empty()).then_some(host);
             groups.entry(own).or_default().push(*row);
         }
@@ -294,7 +294,7 @@ impl Meeting<'_> {
         let near = |side: &[usize], pair: &Pair, gateway: Option<&(HostId, u32)>| {
             let all = side.iter().copied();
             let all = all.filter(|at| reachable(&rows.all[*at], pair, gateway));
-            let host = |at: &usize| Some(rows.all[*at].key.node.host) == gateway.map(|(h, _)| *h);
+            let host = |at: &usize| Some(rows.all[*at].key.host) == gateway.map(|(h, _)| *h);
             // Every host has the same addresses for its containers. Those that a gateway has on
             // its own host are the ones it means.
             let (own, others): (Vec<usize>, Vec<usize>) = all.partition(host);
@@ -348,7 +348,7 @@ fn reachable(row: &Row, pair: &Pair, gateway: Option<&(HostId, u32)>) -> bool {
         port: 0,
     };
     let own = client.ip().is_loopback() || pair.1.ip().is_loopback();
-    !own || gateway == Some(&(row.key.node.host, row.key.netns))
+    !own || gateway == Some(&(row.key.host, row.key.netns))
 }
 
 /// Gives a pair of rows what both have left over, but no more than the gateway translated.
@@ -368,10 +368,9 @@ fn share(
             rows.all[row].linked = true;
             (rows.all[row].key.local, rows.all[row].key.remote)
         });
-        let link = links.all.entry(pair).or_default();
-        link.conntrack = link.conntrack.saturating_add(both);
-        link.add_via(via(client, server));
-        link.add_via(gateways);
+        if let Some(link) = links.entry(pair, via(client, server).chain(gateways)) {
+            link.conntrack = link.conntrack.saturating_add(both);
+        }
     }
     both
 }

@@ -5,41 +5,51 @@
 //! divided in proportion to their connections, and marked as apportioned.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use wire::{Endpoint, Role};
 
 use super::confidence::{self, ONE_SIDED};
 use super::counters::Counters;
-use super::rows::{Link, Links, MAX_VIA, NodeKey, Row, Rows};
-use super::{HostId, Input, nodes, reason};
-use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Node, Reason, Via};
-
-/// What a topology lists.
-pub(super) struct Assembled {
-    pub(super) nodes: Vec<Node>,
-    pub(super) edges: Vec<Edge>,
-    pub(super) unjoined: Vec<Edge>,
-}
+use super::reason;
+use super::rows::{Link, Links, MAX_VIA, NodeId, Row, Rows};
+use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Reason, Via};
 
 /// One side of an edge.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
-    Process(NodeKey),
+    Process(NodeId),
     Address(IpAddr),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct EdgeKey {
-    client: Side,
-    server: Side,
-    endpoint: Endpoint,
+/// What makes an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EdgeKey {
+    pub(super) client: Side,
+    pub(super) server: Side,
+    pub(super) endpoint: Endpoint,
+}
+
+impl EdgeKey {
+    /// Whether both ends are known.
+    pub(super) fn is_joined(&self) -> bool {
+        matches!(
+            (&self.client, &self.server),
+            (Side::Process(_), Side::Process(_))
+        )
+    }
+}
+
+/// All edges, sorted by their keys.
+pub(super) struct Edges {
+    pub(super) keys: Vec<EdgeKey>,
+    pub(super) parts: Vec<Parts>,
 }
 
 /// An edge while its links and shares are added up.
 #[derive(Default)]
-struct Parts {
+pub(super) struct Parts {
     tokens: u64,
     sequences: u64,
     /// Connections that both account for.
@@ -49,19 +59,19 @@ struct Parts {
     weight: u64,
     sampled: bool,
     same_namespace: bool,
-    via: BTreeSet<Via>,
+    via: Vec<Via>,
     client: Share,
     server: Share,
     seen: Span,
     shared_rows_seen: Span,
     /// Why rows left something over, and how much.
-    reasons: BTreeMap<Reason, u64>,
+    reasons: Vec<(Reason, u64)>,
 }
 
 /// What one side contributes.
 #[derive(Default)]
 struct Share {
-    counters: Option<Counters>,
+    counters: Option<Box<Counters>>,
     apportioned: bool,
     connections: u64,
 }
@@ -77,38 +87,69 @@ impl Span {
     }
 }
 
-/// Makes edges of rows and links.
-pub(super) fn assemble(input: &Input, rows: &Rows, links: &Links) -> Assembled {
-    let mut edges: BTreeMap<EdgeKey, Parts> = BTreeMap::new();
-    let mut shares: Vec<BTreeMap<EdgeKey, u64>> = vec![BTreeMap::new(); rows.all.len()];
-    for ((client, server), link) in &links.all {
-        let (client_row, server_row) = (&rows.all[*client], &rows.all[*server]);
-        let key = EdgeKey {
-            client: Side::Process(client_row.key.node.clone()),
-            server: Side::Process(server_row.key.node.clone()),
-            endpoint: server_row.key.local,
-        };
-        for row in [*client, *server] {
-            let share = shares[row].entry(key.clone()).or_default();
-            *share = share.saturating_add(link.weight());
-        }
-        let same_namespace = client_row.key.netns == server_row.key.netns
-            && client_row.key.node.host == server_row.key.node.host;
-        edges.entry(key).or_default().add_link(link, same_namespace);
+/// The part of a row that belongs to an edge.
+struct Piece {
+    row: usize,
+    edge: usize,
+    weight: u64,
+}
+
+/// Makes edges of rows and links, and takes the counters out of the rows.
+pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
+    let left = |row: &Row| rest(row).map(|(key, _)| key);
+    let linked = links.all.keys().map(|pair| key(&rows, *pair));
+    let mut keys: Vec<EdgeKey> = linked.chain(rows.all.iter().filter_map(left)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.shrink_to_fit();
+    let find = |key: &EdgeKey| keys.binary_search(key).expect("the keys of all edges");
+    let mut parts: Vec<Parts> = Vec::with_capacity(keys.len());
+    parts.resize_with(keys.len(), Parts::default);
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (pair, link) in links.all {
+        let edge = find(&key(&rows, pair));
+        let weight = link.weight();
+        pieces.extend([pair.0, pair.1].map(|row| Piece { row, edge, weight }));
+        let [client, server] = [pair.0, pair.1].map(|row| &rows.all[row].key);
+        let same_namespace = client.netns == server.netns && client.host == server.host;
+        parts[edge].add_link(link, same_namespace);
     }
-    let reporting = reason::reporting(rows);
-    for (row, shares) in rows.all.iter().zip(&mut shares) {
+    let reporting = reason::reporting(&rows);
+    for (at, row) in rows.all.iter().enumerate() {
         if let Some((key, weight)) = rest(row) {
-            let share = shares.entry(key.clone()).or_default();
-            *share = share.saturating_add(weight);
-            let edge = edges.entry(key).or_default();
-            edge.weight = edge.weight.saturating_add(weight);
-            let left = edge.reasons.entry(reason::of(row, &reporting)).or_default();
-            *left = left.saturating_add(weight);
+            let edge = find(&key);
+            pieces.push(Piece {
+                row: at,
+                edge,
+                weight,
+            });
+            parts[edge].add_rest(reason::of(row, &reporting), weight);
         }
-        divide(row, shares, &mut edges);
     }
-    finish(input, &edges)
+    pieces.sort_unstable_by_key(|piece| (piece.row, piece.edge));
+    for of_row in pieces.chunk_by(|a, b| a.row == b.row) {
+        let mut shares: Vec<(usize, u64)> = Vec::new();
+        for piece in of_row {
+            match shares.last_mut() {
+                Some((edge, weight)) if *edge == piece.edge => {
+                    *weight = weight.saturating_add(piece.weight);
+                }
+                _ => shares.push((piece.edge, piece.weight)),
+            }
+        }
+        divide(&mut rows.all[of_row[0].row], &shares, &mut parts);
+    }
+    Edges { keys, parts }
+}
+
+/// The edge of a link.
+fn key(rows: &Rows, (client, server): (usize, usize)) -> EdgeKey {
+    let [client, server] = [client, server].map(|row| &rows.all[row].key);
+    EdgeKey {
+        client: Side::Process(client.node),
+        server: Side::Process(server.node),
+        endpoint: server.local,
+    }
 }
 
 /// What of a row no link accounts for: an edge to or from the address it saw.
@@ -123,7 +164,7 @@ fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
         (false, _) if !known => return None,
         (false, rest) => rest.max(halves).max(1),
     };
-    let node = Side::Process(row.key.node.clone());
+    let node = Side::Process(row.key.node);
     let other = Side::Address(row.key.remote.ip());
     let key = match row.key.role {
         Role::Client => EdgeKey {
@@ -140,29 +181,32 @@ fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
     Some((key, weight))
 }
 
-/// Gives a row's counters to its edges.
-fn divide(row: &Row, shares: &BTreeMap<EdgeKey, u64>, edges: &mut BTreeMap<EdgeKey, Parts>) {
+/// Gives a row's counters to its edges, by their weights.
+fn divide(row: &mut Row, shares: &[(usize, u64)], edges: &mut [Parts]) {
     let whole = shares.len() == 1;
-    let weights: Vec<u64> = shares.values().copied().collect();
-    let parts = match &row.counters {
-        Some(counters) if whole => vec![Some(counters.clone())],
-        Some(counters) => counters.split(&weights).into_iter().map(Some).collect(),
-        None => vec![None; weights.len()],
+    let connections = row.connections();
+    let counters = match row.counters.take() {
+        Some(counters) if whole => vec![Some(counters)],
+        Some(counters) => {
+            let weights: Vec<u64> = shares.iter().map(|(_, weight)| *weight).collect();
+            let parts = counters.split(&weights).into_iter();
+            parts.map(|part| Some(Box::new(part))).collect()
+        }
+        None => vec![None; shares.len()],
     };
-    for ((key, weight), part) in shares.iter().zip(parts) {
-        let edge = edges.entry(key.clone()).or_default();
+    for ((edge, weight), part) in shares.iter().zip(counters) {
+        let edge = &mut edges[*edge];
         let share = match row.key.role {
             Role::Client => &mut edge.client,
             Role::Server => &mut edge.server,
         };
-        let connections = if whole { row.connections() } else { *weight };
+        let connections = if whole { connections } else { *weight };
         share.connections = share.connections.saturating_add(connections);
         share.apportioned |= !whole;
-        if let Some(part) = part {
-            share
-                .counters
-                .get_or_insert_with(Counters::default)
-                .add(&part);
+        match (&mut share.counters, part) {
+            (Some(sum), Some(part)) => sum.add(&part),
+            (sum @ None, Some(part)) => *sum = Some(part),
+            (_, None) => {}
         }
         if whole {
             edge.seen.widen(row.seen_ms);
@@ -173,7 +217,7 @@ fn divide(row: &Row, shares: &BTreeMap<EdgeKey, u64>, edges: &mut BTreeMap<EdgeK
 }
 
 impl Parts {
-    fn add_link(&mut self, link: &Link, same_namespace: bool) {
+    fn add_link(&mut self, link: Link, same_namespace: bool) {
         self.tokens += link.tokens.number;
         self.sequences += link.sequences.number;
         self.conntrack = self.conntrack.saturating_add(link.conntrack);
@@ -182,18 +226,29 @@ impl Parts {
         self.weight = self.weight.saturating_add(link.weight());
         self.sampled |= link.sampled();
         self.same_namespace |= same_namespace;
-        for via in &link.via {
-            if self.via.len() < MAX_VIA {
-                self.via.insert(via.clone());
-            }
-        }
         if let Some(seen) = link.seen_ms {
             self.seen.widen(seen);
+        }
+        let mut all: BTreeSet<Via> = std::mem::take(&mut self.via).into_iter().collect();
+        for via in link.via {
+            if all.len() < MAX_VIA {
+                all.insert(via);
+            }
+        }
+        self.via = all.into_iter().collect();
+    }
+
+    fn add_rest(&mut self, reason: Reason, weight: u64) {
+        self.weight = self.weight.saturating_add(weight);
+        let known = self.reasons.iter_mut().find(|(known, _)| *known == reason);
+        match known {
+            Some((_, left)) => *left = left.saturating_add(weight),
+            None => self.reasons.push((reason, weight)),
         }
     }
 
     /// Connections: as a side counted them that has them alone, else by evidence.
-    fn connections(&self) -> u64 {
+    pub(super) fn connections(&self) -> u64 {
         let exact = [&self.client, &self.server]
             .into_iter()
             .filter(|side| side.counters.is_some() && !side.apportioned)
@@ -232,14 +287,15 @@ impl Parts {
         .collect()
     }
 
-    fn edge(&self, key: &EdgeKey, ids: &BTreeMap<&Side, String>) -> Edge {
+    /// The document form.
+    pub(super) fn edge(&self, key: &EdgeKey, (client, server): (&str, &str)) -> Edge {
         let (first_seen_ms, last_seen_ms) =
             self.seen.0.or(self.shared_rows_seen.0).unwrap_or_default();
         Edge {
-            client: ids[&key.client].clone(),
-            server: ids[&key.server].clone(),
+            client: client.to_owned(),
+            server: server.to_owned(),
             server_endpoint: key.endpoint.to_string(),
-            via: self.via.iter().cloned().collect(),
+            via: self.via.clone(),
             evidence: self.evidence(),
             confidence: self.confidence(),
             connections: self.connections(),
@@ -253,11 +309,11 @@ impl Parts {
     }
 
     /// The reason of most of what was left over; of two, the more specific one.
-    fn reason(&self) -> Option<Reason> {
+    pub(super) fn reason(&self) -> Option<Reason> {
         let most = self
             .reasons
             .iter()
-            .max_by_key(|(reason, left)| (**left, Reverse(**reason)));
+            .max_by_key(|(reason, left)| (*left, Reverse(*reason)));
         most.map(|(reason, _)| *reason)
     }
 }
@@ -267,50 +323,4 @@ impl Share {
         let counters = self.counters.as_ref()?;
         Some(EdgeCounters::new(counters, self.apportioned))
     }
-}
-
-fn finish(input: &Input, edges: &BTreeMap<EdgeKey, Parts>) -> Assembled {
-    let sides: BTreeSet<&Side> = edges
-        .keys()
-        .flat_map(|key| [&key.client, &key.server])
-        .collect();
-    let hostnames: BTreeMap<HostId, &str> = input
-        .hosts
-        .iter()
-        .map(|(host, name)| (*host, name.as_str()))
-        .collect();
-    let ids = nodes::ids(&sides, &hostnames);
-    let processes = nodes::processes(input);
-    let mut nodes: Vec<Node> = sides
-        .iter()
-        .map(|side| nodes::node(side, &ids[*side], &hostnames, &processes))
-        .collect();
-    nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut assembled = Assembled {
-        nodes,
-        edges: Vec::new(),
-        unjoined: Vec::new(),
-    };
-    for (key, parts) in edges {
-        let joined = matches!(
-            (&key.client, &key.server),
-            (Side::Process(_), Side::Process(_))
-        );
-        let list = if joined {
-            &mut assembled.edges
-        } else {
-            &mut assembled.unjoined
-        };
-        list.push(parts.edge(key, &ids));
-    }
-    for list in [&mut assembled.edges, &mut assembled.unjoined] {
-        list.sort_by(|a, b| {
-            (&a.client, &a.server, &a.server_endpoint).cmp(&(
-                &b.client,
-                &b.server,
-                &b.server_endpoint,
-            ))
-        });
-    }
-    assembled
 }

@@ -13,9 +13,11 @@
 mod address;
 pub mod confidence;
 mod conntrack;
+pub mod cost;
 pub mod counters;
 mod edges;
 mod nodes;
+mod picture;
 mod reason;
 mod rows;
 mod sequence;
@@ -25,8 +27,10 @@ mod token;
 
 use wire::{Endpoint, Part, ProcessRow, Role};
 
+use crate::meter::{Exceeded, Meter};
 use crate::topology::Topology;
 pub use counters::Counters;
+pub use picture::Picture;
 
 /// A host's stable id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +49,8 @@ pub struct Input {
     pub sightings: Vec<Sighting>,
     /// What gateways translated.
     pub nats: Vec<Nat>,
+    /// Data up to then may be missing, for they made room; Unix milliseconds.
+    pub evicted_before_ms: Option<i64>,
 }
 
 /// A process identity and when it was last reported.
@@ -72,7 +78,7 @@ pub struct Flow {
     /// Remote address; port 0 for a server.
     pub remote: Endpoint,
     /// What was counted in the window; `None` when only sightings are known.
-    pub counters: Option<Counters>,
+    pub counters: Option<Box<Counters>>,
     /// Connections open at the begin of the window.
     pub open_before: u64,
     /// Unix milliseconds from which it is known.
@@ -129,26 +135,52 @@ pub struct Nat {
 /// Where an index of `input` points nowhere, which is a mistake of the caller.
 #[must_use]
 pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
-    let mut rows = rows::Rows::collect(input);
-    let mut tokens = token::pair(input);
-    let sequences = sequence::pair(input, &mut tokens);
-    let mut links = rows::Links::default();
-    links.add_tokens(&rows, &tokens.connections);
-    links.add_sequences(&rows, &sequences.connections);
+    let picture = picture(input.clone(), (from_ms, to_ms), Meter::unlimited());
+    picture.expect("memory without a bound").document()
+}
+
+/// The same, without writing it down, and giving up what is used up as it goes. `meter` is for
+/// what evidence links; for the rows of `input` the caller has taken [`cost`] from it.
+///
+/// # Errors
+/// Evidence links more than there is memory for.
+///
+/// # Panics
+/// As [`topology`].
+pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Picture, Exceeded> {
+    let mut links = rows::Links::new(meter);
+    token::sort(&mut input.sightings);
+    let places = token::Places::of(&input);
+    let mut tokens = token::pair(&input, &places);
+    let sequences = sequence::pair(&input, &places, &mut tokens);
+    input.sightings = Vec::new();
+    drop(places);
+    let mut rows = rows::Rows::collect(&mut input);
+    links.add_tokens(&input, &rows, &tokens.connections);
+    links.add_sequences(&input, &rows, &sequences.connections);
     rows.add_left_over(&tokens, &sequences);
+    let ambiguous = (tokens.ambiguous, sequences.ambiguous);
+    drop((tokens, sequences));
+    links.check()?;
     links.account(&mut rows);
-    conntrack::link(input, &mut rows, &mut links);
+    conntrack::link(&input, &mut rows, &mut links);
+    input.nats = Vec::new();
+    links.check()?;
     links.match_rest(&mut rows);
     address::link(&mut rows, &mut links);
-    let assembled = edges::assemble(input, &rows, &links);
-    Topology {
-        from_ms,
-        to_ms,
-        nodes: assembled.nodes,
-        unjoined_reasons: reason::totals(&assembled.unjoined),
-        edges: assembled.edges,
-        unjoined: assembled.unjoined,
-        ambiguous_tokens: tokens.ambiguous,
-        ambiguous_sequences: sequences.ambiguous,
-    }
+    links.check()?;
+    let keys = std::mem::take(&mut rows.nodes);
+    let edges = edges::assemble(rows, links);
+    let mut sides: Vec<edges::Side> = edges
+        .keys
+        .iter()
+        .flat_map(|key| [key.client, key.server])
+        .collect();
+    sides.sort_unstable();
+    sides.dedup();
+    sides.shrink_to_fit();
+    let evicted = input.evicted_before_ms;
+    let nodes = nodes::Nodes::of(&mut input, keys, sides);
+    drop(input);
+    Ok(Picture::new(window, nodes, edges, ambiguous, evicted))
 }

@@ -4,64 +4,154 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::edges::Side;
+use super::rows::NodeKey;
 use super::{HostId, Input, Process};
 use crate::accept::hex;
 use crate::topology::{Node, NodeKind, ProcessNode};
 
-/// A unique id for each node: readable where names are unique, still unique where they are not.
-pub(super) fn ids<'a>(
-    sides: &BTreeSet<&'a Side>,
-    hostnames: &BTreeMap<HostId, &str>,
-) -> BTreeMap<&'a Side, String> {
-    let mut sharers: BTreeMap<&str, BTreeSet<HostId>> = BTreeMap::new();
-    for (host, name) in hostnames {
-        sharers.entry(name).or_default().insert(*host);
+/// All nodes that edges name.
+pub(super) struct Nodes {
+    /// Sorted.
+    sides: Vec<Side>,
+    /// The id of each: readable where names are unique, still unique where they are not.
+    ids: Vec<String>,
+    /// The places of both in the order of the ids.
+    order: Vec<u32>,
+    /// By their numbers.
+    keys: Vec<NodeKey>,
+    hostnames: BTreeMap<HostId, String>,
+    /// The process that describes each: the one last reported.
+    processes: Vec<Option<Process>>,
+}
+
+impl Nodes {
+    /// Takes names and processes out of the input.
+    pub(super) fn of(input: &mut Input, keys: Vec<NodeKey>, sides: Vec<Side>) -> Self {
+        let processes = processes(input, &keys);
+        input.processes = Vec::new();
+        let hostnames = std::mem::take(&mut input.hosts).into_iter().collect();
+        let ids = ids(&sides, &keys, &hostnames);
+        let mut order: Vec<u32> = (0..).take(ids.len()).collect();
+        order.sort_unstable_by(|a, b| ids[*a as usize].cmp(&ids[*b as usize]));
+        Self {
+            sides,
+            ids,
+            order,
+            keys,
+            hostnames,
+            processes,
+        }
     }
-    let mut ids = BTreeMap::new();
-    let mut taken = BTreeSet::new();
-    for side in sides {
-        let id = match side {
-            Side::Address(ip) => ip.to_string(),
-            Side::Process(key) => {
-                let full = hex(&key.host.0);
-                let host = match hostnames.get(&key.host).filter(|name| !name.is_empty()) {
-                    None => full.clone(),
-                    Some(name) if sharers[*name].len() == 1 => (*name).to_owned(),
-                    Some(name) => format!("{name}#{}", &full[..8]),
-                };
-                let mut id = format!("{host}/{}", key.service);
-                // Names are the hosts' own words: two may still have chosen the same id.
-                while taken.contains(&id) {
-                    id = format!("{id}#{full}");
-                }
-                id
-            }
+
+    /// The id of a side that an edge names.
+    pub(super) fn id(&self, side: &Side) -> &str {
+        &self.ids[self.place(side)]
+    }
+
+    /// The place of each side in the order of the ids.
+    pub(super) fn ranks(&self) -> Vec<u32> {
+        let mut ranks = vec![0; self.order.len()];
+        for (rank, at) in (0..).zip(&self.order) {
+            ranks[*at as usize] = rank;
+        }
+        ranks
+    }
+
+    /// The place of a side among all.
+    pub(super) fn place(&self, side: &Side) -> usize {
+        let found = self.sides.binary_search(side);
+        found.expect("the sides of all edges")
+    }
+
+    /// Sorted by id.
+    pub(super) fn documents(&self) -> impl Iterator<Item = Node> {
+        self.order.iter().map(|at| self.document(*at as usize))
+    }
+
+    fn document(&self, at: usize) -> Node {
+        let id = self.ids[at].clone();
+        let Side::Process(node) = self.sides[at] else {
+            return Node {
+                id,
+                kind: NodeKind::Address,
+                process: None,
+            };
         };
-        taken.insert(id.clone());
-        ids.insert(*side, id);
+        let node = node as usize;
+        let key = &self.keys[node];
+        let row = self.processes[node].as_ref();
+        let row = row.map(|process| process.row.clone()).unwrap_or_default();
+        Node {
+            id,
+            kind: NodeKind::Process,
+            process: Some(ProcessNode {
+                host: hex(&key.host.0),
+                hostname: self.hostnames.get(&key.host).cloned().unwrap_or_default(),
+                service: key.service.clone(),
+                exe: row.exe,
+                comm: row.comm,
+                cgroup: row.cgroup,
+                container: row.container,
+                unit: row.unit,
+                tags: row.tags.into_iter().collect(),
+            }),
+        }
     }
-    ids
+}
+
+fn ids(sides: &[Side], keys: &[NodeKey], hostnames: &BTreeMap<HostId, String>) -> Vec<String> {
+    let mut sharers: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in hostnames.values() {
+        *sharers.entry(name).or_default() += 1;
+    }
+    // Of processes; an address cannot be the same, for it has no slash.
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut id = |side: &Side| {
+        let key = match side {
+            Side::Address(ip) => return ip.to_string(),
+            Side::Process(node) => &keys[*node as usize],
+        };
+        let full = hex(&key.host.0);
+        let host = match hostnames.get(&key.host).filter(|name| !name.is_empty()) {
+            None => full.clone(),
+            Some(name) if sharers[name.as_str()] == 1 => name.clone(),
+            Some(name) => format!("{name}#{}", &full[..8]),
+        };
+        let mut id = format!("{host}/{}", key.service);
+        // Names are the hosts' own words: two may still have chosen the same id.
+        while taken.contains(&id) {
+            id = format!("{id}#{full}");
+        }
+        taken.insert(id.clone());
+        id
+    };
+    sides.iter().map(&mut id).collect()
 }
 
 /// The process that describes each node: the one last reported.
-pub(super) fn processes(input: &Input) -> BTreeMap<(HostId, &str), &Process> {
+fn processes(input: &Input, keys: &[NodeKey]) -> Vec<Option<Process>> {
+    let rank = |p: &Process| {
+        let row = &p.row;
+        (
+            p.last_ms,
+            Reverse(row.process_id),
+            row.exe.clone(),
+            row.cgroup.clone(),
+            row.comm.clone(),
+            row.tags.clone(),
+        )
+    };
+    let mut owners: Vec<(HostId, usize)> = input
+        .flows
+        .iter()
+        .filter_map(|flow| Some((flow.host, flow.process?)))
+        .collect();
+    owners.sort_unstable();
+    owners.dedup();
     let mut best: BTreeMap<(HostId, &str), &Process> = BTreeMap::new();
-    for flow in &input.flows {
-        let Some(process) = flow.process.map(|at| &input.processes[at]) else {
-            continue;
-        };
-        let rank = |p: &Process| {
-            let row = &p.row;
-            (
-                p.last_ms,
-                Reverse(row.process_id),
-                row.exe.clone(),
-                row.cgroup.clone(),
-                row.comm.clone(),
-                row.tags.clone(),
-            )
-        };
-        best.entry((flow.host, super::rows::service(Some(process))))
+    for (host, process) in owners {
+        let process = &input.processes[process];
+        best.entry((host, super::rows::service(Some(process))))
             .and_modify(|known| {
                 if rank(process) > rank(known) {
                     *known = process;
@@ -69,42 +159,6 @@ pub(super) fn processes(input: &Input) -> BTreeMap<(HostId, &str), &Process> {
             })
             .or_insert(process);
     }
-    best
-}
-
-/// The node of a side.
-pub(super) fn node(
-    side: &Side,
-    id: &str,
-    hostnames: &BTreeMap<HostId, &str>,
-    processes: &BTreeMap<(HostId, &str), &Process>,
-) -> Node {
-    let Side::Process(key) = side else {
-        return Node {
-            id: id.to_owned(),
-            kind: NodeKind::Address,
-            process: None,
-        };
-    };
-    let row = processes
-        .get(&(key.host, key.service.as_str()))
-        .map(|process| process.row.clone())
-        .unwrap_or_default();
-    Node {
-        id: id.to_owned(),
-        kind: NodeKind::Process,
-        process: Some(ProcessNode {
-            host: hex(&key.host.0),
-            hostname: hostnames
-                .get(&key.host)
-                .map_or(String::new(), ToString::to_string),
-            service: key.service.clone(),
-            exe: row.exe,
-            comm: row.comm,
-            cgroup: row.cgroup,
-            container: row.container,
-            unit: row.unit,
-            tags: row.tags.into_iter().collect(),
-        }),
-    }
+    let of_node = |key: &NodeKey| best.get(&(key.host, key.service.as_str())).copied();
+    keys.iter().map(|key| of_node(key).cloned()).collect()
 }

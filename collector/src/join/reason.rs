@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::rows::{Row, Rows};
-use crate::topology::{Edge, Reason, ReasonCount};
+use crate::topology::{Reason, ReasonCount};
 
 /// The addresses that some reporting host has for its own.
 pub(super) fn reporting(rows: &Rows) -> BTreeSet<IpAddr> {
@@ -31,14 +31,15 @@ pub(super) fn of(row: &Row, reporting: &BTreeSet<IpAddr>) -> Reason {
     first.map_or(Reason::NoAgent, |(_, reason)| reason)
 }
 
-/// How many edges and connections there are for each reason.
-pub(super) fn totals(unjoined: &[Edge]) -> Vec<ReasonCount> {
+/// How many edges and connections there are for each reason, from the reason and the connections of
+/// each edge.
+pub(super) fn totals(unjoined: impl Iterator<Item = (Option<Reason>, u64)>) -> Vec<ReasonCount> {
     let mut totals: BTreeMap<Reason, (u64, u64)> = BTreeMap::new();
-    for edge in unjoined {
-        if let Some(reason) = edge.reason {
+    for (reason, count) in unjoined {
+        if let Some(reason) = reason {
             let (edges, connections) = totals.entry(reason).or_default();
             *edges += 1;
-            *connections = connections.saturating_add(edge.connections);
+            *connections = connections.saturating_add(count);
         }
     }
     let count = |(reason, (edges, connections))| ReasonCount {

@@ -7,7 +7,8 @@ use wire::{Endpoint, Role};
 
 use super::counters::{Counters, ESTABLISHED};
 use super::token::{Connection, Pairing};
-use super::{HostId, Input, Process};
+use super::{HostId, Input, Process, cost};
+use crate::meter::{Exceeded, Meter};
 use crate::topology::{Seer, Via, ViaKind};
 
 /// Name of a process whose identity has not arrived.
@@ -24,10 +25,15 @@ pub(super) struct NodeKey {
     pub(super) service: String,
 }
 
+/// Number of a node, in the order of their keys.
+pub(super) type NodeId = u32;
+
 /// What makes a row: all its flows, of whichever process or agent run, lead to the same edges.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowKey {
-    pub(super) node: NodeKey,
+    /// The host of the node.
+    pub(super) host: HostId,
+    pub(super) node: NodeId,
     pub(super) role: Role,
     pub(super) netns: u32,
     pub(super) local: Endpoint,
@@ -38,7 +44,7 @@ pub(super) struct RowKey {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) key: RowKey,
-    pub(super) counters: Option<Counters>,
+    pub(super) counters: Option<Box<Counters>>,
     /// Connections open at the begin of the window.
     open_before: u64,
     pub(super) seen_ms: (i64, i64),
@@ -61,38 +67,67 @@ pub(super) struct Row {
 /// All rows, and the row of each flow.
 pub(super) struct Rows {
     pub(super) all: Vec<Row>,
-    of_flow: Vec<usize>,
+    /// By their numbers.
+    pub(super) nodes: Vec<NodeKey>,
+    of_flow: Vec<u32>,
 }
 
 impl Rows {
-    pub(super) fn collect(input: &Input) -> Self {
-        let keys: Vec<RowKey> = (0..input.flows.len())
-            .map(|flow| key(input, flow))
-            .collect();
-        let distinct: BTreeSet<&RowKey> = keys.iter().collect();
-        let index: BTreeMap<&RowKey, usize> = distinct.into_iter().zip(0..).collect();
-        let of_flow: Vec<usize> = keys.iter().map(|key| index[key]).collect();
-        let mut all: Vec<Row> = index.keys().map(|key| Row::new((*key).clone())).collect();
-        for (flow, row) in input.flows.iter().zip(&of_flow) {
-            let row = &mut all[*row];
-            if let Some(counters) = &flow.counters {
-                row.counters
-                    .get_or_insert_with(Counters::default)
-                    .add(counters);
+    /// Takes the counters out of the flows.
+    pub(super) fn collect(input: &mut Input) -> Self {
+        let (nodes, of_process) = nodes(input);
+        let key = |at: &u32| {
+            let flow = &input.flows[*at as usize];
+            let node = of_process(flow.host, flow.process);
+            RowKey {
+                host: flow.host,
+                node,
+                role: flow.role,
+                netns: flow.netns,
+                local: flow.local,
+                remote: flow.remote,
             }
-            row.open_before = row.open_before.saturating_add(flow.open_before);
-            row.seen_ms.0 = row.seen_ms.0.min(flow.first_ms);
-            row.seen_ms.1 = row.seen_ms.1.max(flow.last_ms);
-        }
-        for row in &mut all {
+        };
+        let mut keys: Vec<(RowKey, u32)> = (0..)
+            .take(input.flows.len())
+            .map(|at| (key(&at), at))
+            .collect();
+        keys.sort_unstable();
+        let mut all: Vec<Row> = Vec::with_capacity(keys.chunk_by(|a, b| a.0 == b.0).count());
+        let mut of_flow = vec![0; keys.len()];
+        for of_row in keys.chunk_by(|a, b| a.0 == b.0) {
+            let mut row = Row::new(of_row[0].0);
+            let at = u32::try_from(all.len()).expect("no more rows than flows");
+            for (_, flow) in of_row {
+                of_flow[*flow as usize] = at;
+                let flow = &mut input.flows[*flow as usize];
+                row.open_before = row.open_before.saturating_add(flow.open_before);
+                row.seen_ms.0 = row.seen_ms.0.min(flow.first_ms);
+                row.seen_ms.1 = row.seen_ms.1.max(flow.last_ms);
+                match (&mut row.counters, flow.counters.take()) {
+                    (Some(sum), Some(counters)) => sum.add(&counters),
+                    (sum @ None, Some(counters)) => *sum = Some(counters),
+                    (_, None) => {}
+                }
+            }
             row.rest = row.connections();
+            all.push(row);
         }
-        Self { all, of_flow }
+        Self {
+            all,
+            nodes,
+            of_flow,
+        }
+    }
+
+    /// The row of a flow.
+    fn of_flow(&self, flow: usize) -> usize {
+        self.of_flow[flow] as usize
     }
 
     /// Whether exactly one network namespace of one host has these rows.
     pub(super) fn of_one_namespace(&self, rows: &[usize]) -> bool {
-        let namespace = |at: &usize| (self.all[*at].key.node.host, self.all[*at].key.netns);
+        let namespace = |at: &usize| (self.all[*at].key.host, self.all[*at].key.netns);
         let mut all = rows.iter().map(namespace);
         all.next()
             .is_some_and(|first| all.all(|other| other == first))
@@ -107,17 +142,20 @@ impl Rows {
     /// What pairing left over.
     pub(super) fn add_left_over(&mut self, tokens: &Pairing, sequences: &Pairing) {
         for flow in &tokens.halves {
-            self.all[self.of_flow[*flow]].halves += 1;
+            let row = self.of_flow(*flow);
+            self.all[row].halves += 1;
         }
         for flow in &sequences.halves {
-            self.all[self.of_flow[*flow]].sequence_halves += 1;
+            let row = self.of_flow(*flow);
+            self.all[row].sequence_halves += 1;
         }
         for flow in tokens
             .ambiguous_flows
             .iter()
             .chain(&sequences.ambiguous_flows)
         {
-            self.all[self.of_flow[*flow]].ambiguous = true;
+            let row = self.of_flow(*flow);
+            self.all[row].ambiguous = true;
         }
     }
 }
@@ -157,18 +195,44 @@ impl Row {
     }
 }
 
-fn key(input: &Input, flow: usize) -> RowKey {
-    let flow = &input.flows[flow];
-    RowKey {
-        node: NodeKey {
-            host: flow.host,
-            service: service(flow.process.map(|at| &input.processes[at])).to_owned(),
-        },
-        role: flow.role,
-        netns: flow.netns,
-        local: flow.local,
-        remote: flow.remote,
+/// All nodes in order, and what finds the number of a process's.
+fn nodes(
+    input: &Input,
+) -> (
+    Vec<NodeKey>,
+    impl Fn(HostId, Option<usize>) -> NodeId + use<>,
+) {
+    let mut owners: Vec<(HostId, Option<usize>)> = input
+        .flows
+        .iter()
+        .map(|flow| (flow.host, flow.process))
+        .collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let node = |owner: &(HostId, Option<usize>)| {
+        let process = owner.1.map(|at| &input.processes[at]);
+        (owner.0, service(process))
+    };
+    let mut order: Vec<usize> = (0..owners.len()).collect();
+    order.sort_by_key(|at| node(&owners[*at]));
+    let mut nodes: Vec<NodeKey> = Vec::new();
+    let mut numbers: Vec<NodeId> = vec![0; owners.len()];
+    for at in order {
+        let (host, service) = node(&owners[at]);
+        let same = |last: &NodeKey| last.host == host && last.service == service;
+        if !nodes.last().is_some_and(same) {
+            nodes.push(NodeKey {
+                host,
+                service: service.to_owned(),
+            });
+        }
+        numbers[at] = NodeId::try_from(nodes.len() - 1).expect("no more nodes than flows");
     }
+    let find = move |host, process| {
+        let at = owners.binary_search(&(host, process));
+        at.map_or(0, |at| numbers[at])
+    };
+    (nodes, find)
 }
 
 /// The name of a process's node: its service, else what is known of it.
@@ -257,52 +321,89 @@ impl Link {
             .saturating_add(self.addresses)
     }
 
-    /// Adds addresses on the way, as many as there is room for.
-    pub(super) fn add_via(&mut self, vias: impl IntoIterator<Item = Via>) {
+    /// Adds addresses on the way, as many as there is room for; the number that was added.
+    pub(super) fn add_via(&mut self, vias: impl IntoIterator<Item = Via>) -> usize {
+        let before = self.via.len();
         for via in vias {
             if self.via.len() < MAX_VIA {
                 self.via.insert(via);
             }
         }
+        self.via.len() - before
     }
 }
 
 /// Links by client row and server row.
-#[derive(Default)]
 pub(super) struct Links {
     pub(super) all: BTreeMap<(usize, usize), Link>,
+    meter: Meter,
+    exceeded: Option<Exceeded>,
 }
 
 impl Links {
+    /// None yet, and so much memory for them.
+    pub(super) fn new(meter: Meter) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            meter,
+            exceeded: None,
+        }
+    }
+
+    /// The link of a pair, with more addresses on its way; nothing once there is no memory.
+    pub(super) fn entry(
+        &mut self,
+        pair: (usize, usize),
+        via: impl IntoIterator<Item = Via>,
+    ) -> Option<&mut Link> {
+        if self.exceeded.is_some() {
+            return None;
+        }
+        let mut bytes = 0;
+        let link = self.all.entry(pair).or_insert_with(|| {
+            bytes = cost::LINK;
+            Link::default()
+        });
+        bytes += link.add_via(via) * cost::VIA;
+        self.exceeded = self.meter.bytes(bytes).err();
+        Some(link)
+    }
+
+    /// What is left of the memory.
+    ///
+    /// # Errors
+    /// There was not enough.
+    pub(super) fn check(&self) -> Result<Meter, Exceeded> {
+        self.exceeded.map_or(Ok(self.meter), Err)
+    }
+
     /// Adds what was joined by tokens.
-    pub(super) fn add_tokens(&mut self, rows: &Rows, connections: &[Connection]) {
+    pub(super) fn add_tokens(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
         for connection in connections {
-            self.link(rows, connection).tokens.add(connection);
+            if let Some(link) = self.link(input, rows, connection) {
+                link.tokens.add(connection);
+            }
         }
     }
 
     /// Adds what was joined by sequence numbers and not by tokens.
-    pub(super) fn add_sequences(&mut self, rows: &Rows, connections: &[Connection]) {
+    pub(super) fn add_sequences(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
         for connection in connections {
-            self.link(rows, connection).sequences.add(connection);
+            if let Some(link) = self.link(input, rows, connection) {
+                link.sequences.add(connection);
+            }
         }
     }
 
-    fn link(&mut self, rows: &Rows, connection: &Connection) -> &mut Link {
-        let pair = (
-            rows.of_flow[connection.client.0],
-            rows.of_flow[connection.server.0],
-        );
-        let link = self.all.entry(pair).or_default();
+    fn link(&mut self, input: &Input, rows: &Rows, connection: &Connection) -> Option<&mut Link> {
+        let ends = [connection.client, connection.server];
+        let [client, server] = ends.map(|(flow, end)| end.addresses(&input.flows[flow]));
+        let pair = (rows.of_flow(ends[0].0), rows.of_flow(ends[1].0));
+        let link = self.entry(pair, via(client, server))?;
         let seen = link.seen_ms.get_or_insert(connection.seen_ms);
         seen.0 = seen.0.min(connection.seen_ms.0);
         seen.1 = seen.1.max(connection.seen_ms.1);
-        let (client, server) = (&connection.client.1, &connection.server.1);
-        link.add_via(via(
-            (client.local, client.remote),
-            (server.local, server.remote),
-        ));
-        link
+        Some(link)
     }
 
     /// Takes from the rows what tokens and sequence numbers account for.

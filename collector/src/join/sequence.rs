@@ -5,12 +5,12 @@
 //! the level of TCP, a firewall that randomises them) makes the ends disagree: then nothing is
 //! joined. Only the same two numbers at exactly one client and one server are believed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use wire::{Part, Role};
 
 use super::Input;
-use super::token::{Connection, End, Ends, EndsSeen, Pairing, report, same_start, single};
+use super::token::{Connection, End, Ends, EndsSeen, Pairing, Places, report, same_start, single};
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
 /// time service drift by minutes, and a wrong time zone in the hardware clock is a whole hour.
@@ -24,28 +24,25 @@ struct Fingerprint {
     servers: EndsSeen,
 }
 
-/// Connections by tokens, with their place in the list, of one end.
-type ByEnd = BTreeMap<End, Vec<usize>>;
+/// Connections by tokens: an end of each, and their place in the list; sorted.
+type ByEnd = Vec<(End, u32)>;
 
 /// Pairs the sightings that were made from sequence numbers.
 ///
 /// A connection that a token of `tokens` joins too is left to it. Where the two contradict each
 /// other neither is believed: the token's connection is taken out.
-pub(super) fn pair(input: &Input, tokens: &mut Pairing) -> Pairing {
-    let mut fingerprints: BTreeMap<u64, Fingerprint> = BTreeMap::new();
-    for sighting in &input.sightings {
-        if sighting.part == Part::Sequence {
-            let ends = fingerprints.entry(sighting.token).or_default();
+pub(super) fn pair(input: &Input, places: &Places, tokens: &mut Pairing) -> Pairing {
+    let mut pairing = Pairing::default();
+    let mut known = Known::of(tokens);
+    for of_one in input.sightings.chunk_by(|a, b| a.token == b.token) {
+        let mut ends = Fingerprint::default();
+        for sighting in of_one.iter().filter(|one| one.part == Part::Sequence) {
             let ends = match input.flows[sighting.flow].role {
                 Role::Client => &mut ends.clients,
                 Role::Server => &mut ends.servers,
             };
-            report(input, ends, sighting);
+            report(input, places, ends, sighting);
         }
-    }
-    let mut pairing = Pairing::default();
-    let mut known = Known::of(tokens);
-    for (fingerprint, ends) in &fingerprints {
         match (single(&ends.clients), single(&ends.servers)) {
             (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
                 pairing.halves.push(end.1.flow);
@@ -53,7 +50,7 @@ pub(super) fn pair(input: &Input, tokens: &mut Pairing) -> Pairing {
             (Ends::One(client), Ends::One(server))
                 if client.1.start_us.abs_diff(server.1.start_us) <= CLOCKS_APART_US =>
             {
-                let connection = Connection::new(*fingerprint, client, server);
+                let connection = Connection::new(of_one[0].token, client, server);
                 known.add(tokens, connection, &mut pairing);
             }
             (Ends::None, Ends::None) => {}
@@ -77,23 +74,23 @@ struct Known {
 
 impl Known {
     fn of(tokens: &Pairing) -> Self {
-        let mut known = Self {
-            clients: ByEnd::new(),
-            servers: ByEnd::new(),
-            doubtful: BTreeSet::new(),
+        let by_end = |end: fn(&Connection) -> End| {
+            let mut list: ByEnd = tokens.connections.iter().map(end).zip(0..).collect();
+            list.sort_unstable();
+            list
         };
-        for (at, connection) in tokens.connections.iter().enumerate() {
-            let client = known.clients.entry(connection.client.1).or_default();
-            client.push(at);
-            let server = known.servers.entry(connection.server.1).or_default();
-            server.push(at);
+        Self {
+            clients: by_end(|connection| connection.client.1),
+            servers: by_end(|connection| connection.server.1),
+            doubtful: BTreeSet::new(),
         }
-        known
     }
 
     fn add(&mut self, tokens: &Pairing, new: Connection, pairing: &mut Pairing) {
         let at = |known: &ByEnd, end: &End, start: fn(&Connection) -> i64| {
-            let list = known.get(end).into_iter().flatten().copied();
+            let first = known.partition_point(|(other, _)| other < end);
+            let list = known[first..].iter().take_while(|(other, _)| other == end);
+            let list = list.map(|(_, at)| *at as usize);
             list.filter(|at| same_start(start(&tokens.connections[*at]), start(&new)))
                 .collect::<BTreeSet<usize>>()
         };

@@ -9,18 +9,59 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Endpoint, Part, Role};
 
-use super::{HostId, Input, Sighting};
+use super::{Flow, Input, Sighting};
 
-/// One end of a connection, with its full addresses.
+/// One end of a connection: flows with the same addresses, and the port that they do not hold.
 ///
 /// The agent run is not part of it: after a restart the same connection is the same end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct End {
-    pub(super) host: HostId,
-    pub(super) netns: u32,
-    pub(super) role: Role,
-    pub(super) local: Endpoint,
-    pub(super) remote: Endpoint,
+    /// Number among the addresses of [`Places`].
+    place: u32,
+    port: u16,
+}
+
+/// The distinct addresses of flows, so that an end is a few bytes.
+#[derive(Debug)]
+pub(super) struct Places {
+    of_flow: Vec<u32>,
+}
+
+impl Places {
+    pub(super) fn of(input: &Input) -> Self {
+        let key = |at: &u32| {
+            let flow = &input.flows[*at as usize];
+            (flow.host, flow.netns, flow.role, flow.local, flow.remote)
+        };
+        let mut order: Vec<u32> = (0..).take(input.flows.len()).collect();
+        order.sort_unstable_by_key(key);
+        let mut of_flow = vec![0; order.len()];
+        let mut place = 0;
+        for pair in order.windows(2) {
+            place += u32::from(key(&pair[0]) != key(&pair[1]));
+            of_flow[pair[1] as usize] = place;
+        }
+        Self { of_flow }
+    }
+
+    fn end(&self, sighting: &Sighting) -> End {
+        End {
+            place: self.of_flow[sighting.flow],
+            port: sighting.port,
+        }
+    }
+}
+
+impl End {
+    /// Local and remote endpoint of this end of a connection of the flow.
+    pub(super) fn addresses(self, flow: &Flow) -> (Endpoint, Endpoint) {
+        let (mut local, mut remote) = (flow.local, flow.remote);
+        match flow.role {
+            Role::Client => local.port = self.port,
+            Role::Server => remote.port = self.port,
+        }
+        (local, remote)
+    }
 }
 
 /// A connection whose two ends are known.
@@ -78,35 +119,43 @@ const SAME_START_US: u64 = 500_000;
 /// All reports of one kind of one token, by end.
 pub(super) type EndsSeen = BTreeMap<End, Seen>;
 
-/// A joined token, by the client's end.
+/// A joined token.
+#[derive(Clone)]
 struct Joined {
+    token: u64,
     /// The server wrote it.
     answer: bool,
     connection: Connection,
 }
 
-/// Pairs the sightings.
-pub(super) fn pair(input: &Input) -> Pairing {
-    let mut tokens: BTreeMap<u64, Token> = BTreeMap::new();
-    for sighting in &input.sightings {
-        let token = tokens.entry(sighting.token).or_default();
-        let ends = match sighting.part {
-            Part::Wrote => &mut token.wrote,
-            Part::Read => &mut token.read,
-            Part::Sequence => continue,
-        };
-        report(input, ends, sighting);
-    }
+/// Reports of one token are together.
+pub(super) fn sort(sightings: &mut [Sighting]) {
+    sightings.sort_unstable_by_key(|sighting| sighting.token);
+}
 
+/// Pairs the sightings, which are sorted by [`sort`].
+pub(super) fn pair(input: &Input, places: &Places) -> Pairing {
     let mut pairing = Pairing::default();
-    let mut joined: BTreeMap<End, Vec<Joined>> = BTreeMap::new();
-    for (token, ends) in &tokens {
+    let reports = || input.sightings.chunk_by(|a, b| a.token == b.token);
+    let most = reports().filter(|of_one| of_one.len() > 1).count();
+    let mut joined: Vec<Joined> = Vec::with_capacity(most);
+    for of_one in reports() {
+        let mut ends = Token::default();
+        for sighting in of_one {
+            let ends = match sighting.part {
+                Part::Wrote => &mut ends.wrote,
+                Part::Read => &mut ends.read,
+                Part::Sequence => continue,
+            };
+            report(input, places, ends, sighting);
+        }
+        let token = of_one[0].token;
         match (single(&ends.wrote), single(&ends.read)) {
             (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
                 pairing.halves.push(end.1.flow);
             }
-            (Ends::One(writer), Ends::One(reader)) => match join(*token, writer, reader) {
-                Some(one) => joined.entry(one.connection.client.1).or_default().push(one),
+            (Ends::One(writer), Ends::One(reader)) => match join(input, token, writer, reader) {
+                Some(one) => joined.push(one),
                 None => pairing.add_ambiguous([writer.1.flow, reader.1.flow]),
             },
             (Ends::None, Ends::None) => {}
@@ -116,8 +165,10 @@ pub(super) fn pair(input: &Input) -> Pairing {
             }
         }
     }
-    for of_client in joined.into_values() {
-        pairing.merge_directions(of_client);
+    joined.sort_unstable_by_key(|one| (one.connection.client.1, one.token));
+    pairing.connections.reserve_exact(joined.len());
+    for of_client in joined.chunk_by(|a, b| a.connection.client.1 == b.connection.client.1) {
+        pairing.merge_directions(of_client.to_vec());
     }
     pairing
 }
@@ -173,27 +224,11 @@ pub(super) fn same_start(a_us: i64, b_us: i64) -> bool {
 }
 
 /// Adds a sighting to those of the same token.
-pub(super) fn report(input: &Input, ends: &mut EndsSeen, sighting: &Sighting) {
+pub(super) fn report(input: &Input, places: &Places, ends: &mut EndsSeen, sighting: &Sighting) {
     let new = seen(sighting);
-    ends.entry(end(input, sighting))
+    ends.entry(places.end(sighting))
         .and_modify(|old| *old = merge(input, *old, new))
         .or_insert(new);
-}
-
-fn end(input: &Input, sighting: &Sighting) -> End {
-    let flow = &input.flows[sighting.flow];
-    let mut end = End {
-        host: flow.host,
-        netns: flow.netns,
-        role: flow.role,
-        local: flow.local,
-        remote: flow.remote,
-    };
-    match flow.role {
-        Role::Client => end.local.port = sighting.port,
-        Role::Server => end.remote.port = sighting.port,
-    }
-    end
 }
 
 fn seen(sighting: &Sighting) -> Seen {
@@ -244,14 +279,16 @@ pub(super) fn single(ends: &EndsSeen) -> Ends {
 }
 
 /// The connection of a writer and a reader; `None` when both claim the same role.
-fn join(token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> {
-    let (client, server) = match (writer.0.role, reader.0.role) {
+fn join(input: &Input, token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> {
+    let role = |seen: &Seen| input.flows[seen.flow].role;
+    let (client, server) = match (role(&writer.1), role(&reader.1)) {
         (Role::Client, Role::Server) => (writer, reader),
         (Role::Server, Role::Client) => (reader, writer),
         (Role::Client, Role::Client) | (Role::Server, Role::Server) => return None,
     };
     Some(Joined {
-        answer: writer.0.role == Role::Server,
+        token,
+        answer: role(&writer.1) == Role::Server,
         connection: Connection::new(token, client, server),
     })
 }

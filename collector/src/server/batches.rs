@@ -21,7 +21,7 @@ use crate::accept::{self, BatchKey, Reason, Refusal, hex};
 use crate::auth::{Credential, CredentialId};
 use crate::metrics::Metrics;
 use crate::store::writer::Job;
-use crate::store::{Outcome, SignedOrders};
+use crate::store::{self, Outcome, SignedOrders};
 
 /// How long a batch that has arrived waits for its turn: agents wait 10 s for an answer.
 const TURN: Duration = Duration::from_secs(5);
@@ -157,6 +157,10 @@ async fn accept(
     let Received { bytes, party, held } = received;
     let place = app.batches.wait(party, 1, TURN).await.map_err(no_room)?;
     let limits = app.config.limits.wire();
+    // One that needs more than all of it has all of it for itself.
+    let needed = wire::memory(&bytes, &limits);
+    let memory = app.batch_memory.wait(party, needed, TURN).await;
+    let memory = memory.map_err(no_room)?;
     let opened = tokio::task::spawn_blocking(move || accept::open(&bytes, &key, &limits)).await;
     drop(held);
     let mut opened = opened.map_err(|_| unavailable())??;
@@ -166,19 +170,26 @@ async fn accept(
         .try_send(Job { opened, reply })
         .map_err(|_| unavailable())?;
     let outcome = outcome.await;
-    drop(place);
+    drop((place, memory));
     match outcome {
-        Ok(Some(Outcome::Stored { clock_ahead })) => {
+        Ok(Ok(Outcome::Stored { clock_ahead })) => {
             log::debug!(key:%, clock_ahead; "batch stored");
             Ok(Status::Stored)
         }
-        Ok(Some(Outcome::Duplicate)) => Ok(Status::Duplicate),
-        Ok(Some(Outcome::Conflict)) => Err(Refusal::new(
+        Ok(Ok(Outcome::Duplicate)) => Ok(Status::Duplicate),
+        Ok(Ok(Outcome::Conflict)) => Err(Refusal::new(
             Reason::Conflict,
             "another batch is stored under this key",
         )),
-        Ok(Some(Outcome::Foreign)) => Err(foreign(&key, bound)),
-        Ok(None) | Err(_) => Err(unavailable()),
+        Ok(Ok(Outcome::Foreign)) => Err(foreign(&key, bound)),
+        Ok(Ok(Outcome::TooManyHosts)) => Err(Refusal::new(
+            Reason::Hosts,
+            "there are as many hosts as configured, and all of them report",
+        )),
+        Ok(Err(error @ store::Error::TooLarge { .. })) => {
+            Err(Refusal::new(Reason::TooLarge, error.to_string()))
+        }
+        Ok(Err(_)) | Err(_) => Err(unavailable()),
     }
 }
 

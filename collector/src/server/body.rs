@@ -73,42 +73,6 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Unread> {
     }
 }
 
-/// Bytes that are handed on at once.
-const CHUNK: usize = 64 << 10;
-
-/// An answer that is there as a whole. It goes in pieces, so that it ends when it has been taken
-/// and not when it has been handed over.
-#[derive(Debug)]
-pub(super) struct Whole(Bytes);
-
-impl Whole {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self(Bytes::from(bytes))
-    }
-}
-
-impl HttpBody for Whole {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let most = self.0.len().min(CHUNK);
-        let piece = self.0.split_to(most);
-        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
-    }
-}
-
 /// A body that keeps something until it was sent, for so long at most.
 #[derive(Debug)]
 pub(super) struct Held<T> {

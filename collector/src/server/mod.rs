@@ -5,6 +5,7 @@
 //! once: what was not answered was not promised.
 
 mod acceptor;
+mod answers;
 mod batches;
 mod body;
 mod connections;
@@ -35,6 +36,7 @@ use crate::store::Store;
 use crate::store::writer::{self, Writer};
 use crate::tls;
 use acceptor::Acceptor;
+use answers::Answers;
 use connections::Connections;
 use fair::Shares;
 use routes::App;
@@ -93,7 +95,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         log::warn!("{advice}");
     }
     let metrics = Arc::new(Metrics::default());
-    let store = Store::open(&config.store.path, config.store.max_bytes).map_err(|error| {
+    let store = Store::open(&config.store.path, config.bounds()).map_err(|error| {
         let path = config.store.path.display().to_string();
         Failure::store(anyhow::Error::new(error).context(path))
     })?;
@@ -120,6 +122,8 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         bodies: Shares::new(config.limits.body_memory),
         batches: Shares::new(config.limits.concurrent_batches),
         queries: Shares::new(config.limits.concurrent_queries),
+        answers: Answers::default(),
+        batch_memory: Shares::new(config.limits.batch_memory),
         jobs,
         healthy,
         orders,

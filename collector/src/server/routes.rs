@@ -28,6 +28,7 @@ use axum::{Json, Router};
 use wire::answer::{Answer, Status};
 
 use super::acceptor::Peer;
+use super::answers::Answers;
 use super::body::Held;
 use super::fair::{Party, Shares};
 use super::{batches, body, questions};
@@ -52,8 +53,11 @@ pub(super) struct App {
     pub(super) bodies: Arc<Shares>,
     /// Batches being decoded or stored.
     pub(super) batches: Arc<Shares>,
+    /// Bytes of memory for batches being decoded or stored.
+    pub(super) batch_memory: Arc<Shares>,
     /// Questions being answered, until the answer was sent.
     pub(super) queries: Arc<Shares>,
+    pub(super) answers: Answers,
     pub(super) jobs: SyncSender<Job>,
     /// What agents are told in answers.
     pub(super) orders: Newest,

@@ -13,18 +13,19 @@ use crate::files;
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
     include_str!("credentials.sql"),
+    include_str!("bounds.sql"),
 ];
 
-/// Bytes of a page: rows are small, and 4 KiB is what file systems write anyway.
-const PAGE_BYTES: u64 = 4096;
+/// How long one connection waits for another.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens the database for the one writer, creating or upgrading it.
-pub(super) fn open_writer(path: &Path, max_bytes: u64) -> Result<Connection, Error> {
+pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     // Who talks to whom is nobody else's business; the files beside it inherit the mode, or have
     // had another since an older version.
     files::make(&mut OpenOptions::new(), path, files::GROUP).map_err(Error::Open)?;
@@ -37,13 +38,13 @@ pub(super) fn open_writer(path: &Path, max_bytes: u64) -> Result<Connection, Err
         }
     }
     let mut connection = Connection::open(path).map_err(|e| Error::sqlite("open", e))?;
-    prepare(&mut connection, max_bytes).map_err(|e| Error::sqlite("prepare", e))?;
+    prepare(&mut connection).map_err(|e| Error::sqlite("prepare", e))?;
     migrate(&mut connection)?;
     Ok(connection)
 }
 
-fn prepare(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(5))?;
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Only before the first table: lets retention give pages back to the file system.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -52,17 +53,15 @@ fn prepare(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<()> 
     // An acknowledged batch is deleted by its agent, so it must survive a power cut here. Batches
     // that arrive together share one commit, which keeps this affordable.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // A reader that stays for long makes the log grow; afterwards it is cut to this.
+    // A large batch, or a reader that stays for long, makes the log grow; afterwards it is cut to
+    // this.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     // 32 MiB (negative means KiB): flows and subjects of one batch are looked up again and again.
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // The file may have been tampered with: no functions from its schema, and pages are checked.
     connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    // The bound of the store: beyond it SQLite answers "full", and agents keep their batches.
-    let pages = i64::try_from(max_bytes / PAGE_BYTES).unwrap_or(i64::MAX);
-    connection.pragma_update(None, "max_page_count", pages.min(i64::from(u32::MAX - 1)))
+    connection.pragma_update(None, "cell_size_check", true)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), Error> {
@@ -111,7 +110,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     let connection =
         Connection::open_with_flags(path, flags).map_err(|e| Error::sqlite("open", e))?;
     let prepare = || -> rusqlite::Result<()> {
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "temp_store", "MEMORY")

@@ -8,32 +8,39 @@
 //!   batch is on disk.
 //! - The order of arrival does not change what is answered: samples are cumulative and kept under
 //!   the end of their interval, sightings are merged by minimum and maximum.
-//! - Retention deletes a bounded number of rows per step, and never the sample that is the
-//!   baseline of a living subject.
+//! - Retention and eviction delete a bounded number of rows per step. Retention never deletes the
+//!   sample that is the baseline of a living subject; what eviction deleted, readers know.
+//! - The file stays within its bound, and the log beside it within its own: what is oldest makes
+//!   room, and a batch is refused only while none can be made.
 
 mod credentials;
 mod histogram;
+mod hosts;
 mod migrate;
 mod nat;
 mod orders;
 mod put;
 mod read;
 mod retention;
+mod room;
 #[cfg(test)]
 mod tests;
 pub mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use credentials::{Binding, MIN_DIGITS};
 pub use orders::SignedOrders;
 pub use put::{AHEAD_TOLERANCE_MS, Outcome};
-pub use read::{HostRecord, Reader, Window};
+pub use read::{Evicted, HostCursor, HostRecord, Reader, Window};
 pub use retention::{Deleted, Retention};
 
 use crate::accept::Opened;
+use crate::meter::Exceeded;
+use room::{PAGE_BYTES, Pages, Room};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,20 +69,34 @@ pub enum Error {
     /// The file was written by an older version and only `serve` upgrades it.
     #[error("the store is of an older version; start `serve` once to upgrade it")]
     Older,
+    /// The bound by size is reached, and what was evicted in this turn is not enough. Eviction goes
+    /// on; the batch should be sent again.
+    #[error("the store has reached its {max_bytes} bytes")]
+    Full {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// One batch would take more than half of the store.
+    #[error("a batch that takes more than half of the store's {max_bytes} bytes")]
+    TooLarge {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// Somebody reads for so long that the write-ahead log has reached its bound.
+    #[error("the log of the store has reached {bytes} bytes, because somebody reads for long")]
+    Log {
+        /// Its size.
+        bytes: u64,
+    },
     /// A row cannot be what this program wrote.
     #[error("the store is damaged: {what}")]
     Damaged {
         /// What was found.
         what: &'static str,
     },
-    /// The answer would be made from too many rows.
-    #[error(
-        "the window holds more than {limit} rows; choose a shorter one or raise limits.query_rows"
-    )]
-    TooManyRows {
-        /// The configured limit.
-        limit: usize,
-    },
+    /// The answer would take more than it may.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
 }
 
 impl Error {
@@ -84,54 +105,156 @@ impl Error {
     }
 }
 
+/// Bytes of the write-ahead log beyond which nothing is added to it, unless set otherwise. It is
+/// folded into the database and begun again every few MiB, except while somebody reads.
+const LOG_BYTES: u64 = 256 << 20;
+/// Steps of eviction that one batch may wait for: some 100,000 rows of each kind.
+const STEPS_PER_BATCH: usize = 64;
+
+/// Bounds of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of the file.
+    pub max_bytes: u64,
+    /// Hosts that are known at once.
+    pub hosts: u64,
+}
+
 /// The one connection that writes.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    room: Room,
+    hosts: u64,
+    /// The write-ahead log.
+    log: PathBuf,
+    log_bytes: u64,
+    hosts_forgotten: u64,
+}
+
+/// How large the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes of pages that hold something.
+    pub used_bytes: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Bytes of the write-ahead log.
+    pub log_bytes: u64,
 }
 
 impl Store {
-    /// Opens the database, creating or upgrading it; beyond `max_bytes` it refuses to grow.
+    /// Opens the database, creating or upgrading it.
     ///
     /// # Errors
     /// When it cannot be opened, or is not ours.
-    pub fn open(path: &Path, max_bytes: u64) -> Result<Self, Error> {
-        let connection = migrate::open_writer(path, max_bytes)?;
-        Ok(Self { connection })
+    pub fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
+        let connection = migrate::open_writer(path)?;
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Ok(Self {
+            connection,
+            room: Room::new(bounds.max_bytes),
+            hosts: bounds.hosts,
+            log: PathBuf::from(log),
+            log_bytes: LOG_BYTES,
+            hosts_forgotten: 0,
+        })
     }
 
     /// Stores batches that arrived together, with one commit.
     ///
     /// If the group fails, each batch is tried alone, so that one of them cannot take the others
-    /// down; the result has one entry per batch.
+    /// down; the result has one entry per batch. A batch for which there is no room waits for a
+    /// bounded number of steps of eviction.
     pub fn put(&mut self, batches: &[&Opened], now_ms: i64) -> Vec<Result<Outcome, Error>> {
         match self.try_put(batches, now_ms) {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(error) if batches.len() == 1 => vec![Err(error)],
             Err(_) => batches
                 .iter()
-                .map(|batch| {
-                    let outcome = self.try_put(&[batch], now_ms)?;
-                    outcome.into_iter().next().ok_or(Error::Damaged {
-                        what: "a batch without an outcome",
-                    })
-                })
+                .map(|batch| self.put_alone(batch, now_ms))
                 .collect(),
         }
     }
 
+    fn put_alone(&mut self, batch: &Opened, now_ms: i64) -> Result<Outcome, Error> {
+        let mut steps = 0;
+        loop {
+            let error = match self.try_put(&[batch], now_ms) {
+                Ok(outcomes) => {
+                    return outcomes.into_iter().next().ok_or(Error::Damaged {
+                        what: "a batch without an outcome",
+                    });
+                }
+                Err(error) => error,
+            };
+            if !matches!(error, Error::Full { .. }) {
+                return Err(error);
+            }
+            // Until it is below the mark, or the batch has waited for long enough.
+            while self.evict(now_ms)? {
+                steps += 1;
+                if steps >= STEPS_PER_BATCH {
+                    return Err(error);
+                }
+            }
+            // Once more where that may have helped.
+            steps += STEPS_PER_BATCH / 4;
+            if steps >= STEPS_PER_BATCH {
+                return Err(error);
+            }
+        }
+    }
+
     fn try_put(&mut self, batches: &[&Opened], now_ms: i64) -> Result<Vec<Outcome>, Error> {
-        let failed = |e| Error::sqlite("write to", e);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed)?;
-        let outcomes = batches
-            .iter()
-            .map(|batch| put_as(&transaction, batch, now_ms).map_err(failed))
-            .collect::<Result<_, _>>()?;
-        transaction.commit().map_err(failed)?;
+        self.check_log()?;
+        let hosts = self.hosts;
+        let transaction = begin(&mut self.connection)?;
+        let before = Pages::of(&transaction).map_err(write_failed)?;
+        let mut forgotten = 0;
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let (outcome, made_room) =
+                put_as(&transaction, batch, hosts, now_ms).map_err(write_failed)?;
+            forgotten += made_room;
+            outcomes.push(outcome);
+            let after = Pages::of(&transaction).map_err(write_failed)?;
+            self.room.check(before, after)?;
+        }
+        transaction.commit().map_err(write_failed)?;
+        self.hosts_forgotten += forgotten;
         Ok(outcomes)
+    }
+
+    /// Refuses to write while the log is too long and cannot be begun again.
+    fn check_log(&self) -> Result<(), Error> {
+        let bytes = self.size_of_log();
+        if bytes <= self.log_bytes {
+            return Ok(());
+        }
+        // Not as long as usual: batches wait meanwhile.
+        let truncated = self
+            .connection
+            .busy_timeout(Duration::from_millis(100))
+            .and_then(|()| {
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| {
+                        row.get::<_, i64>(0)
+                    })
+            });
+        self.connection
+            .busy_timeout(migrate::BUSY)
+            .map_err(write_failed)?;
+        match truncated {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Error::Log { bytes }),
+            Err(error) => Err(write_failed(error)),
+        }
+    }
+
+    fn size_of_log(&self) -> u64 {
+        // Before the first write there is none.
+        self.log.metadata().map_or(0, |file| file.len())
     }
 
     /// Deletes a bounded number of rows older than `retention`'s horizon.
@@ -139,19 +262,70 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub fn retain(&mut self, retention: &mut Retention, now_ms: i64) -> Result<Deleted, Error> {
-        let failed = |e| Error::sqlite("write to", e);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed)?;
-        let deleted = retention.step(&transaction, now_ms).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-        self.shrink().map_err(failed)?;
+        let transaction = begin(&mut self.connection)?;
+        let deleted = retention
+            .step(&transaction, now_ms)
+            .and_then(|deleted| transaction.commit().map(|()| deleted))
+            .map_err(write_failed)?;
+        self.shrink().map_err(write_failed)?;
         Ok(deleted)
     }
 
-    /// Gives up to 1 MiB of free pages back to the file system.
+    /// One step of eviction, where the bound asks for one; false where nothing is to be done now.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn evict(&mut self, now_ms: i64) -> Result<bool, Error> {
+        let pages = Pages::of(&self.connection).map_err(write_failed)?;
+        if !self.room.is_short(pages) {
+            self.room.enough();
+            return Ok(false);
+        }
+        let transaction = begin(&mut self.connection)?;
+        let step = self.room.step(transaction, now_ms).map_err(write_failed)?;
+        self.shrink().map_err(write_failed)?;
+        Ok(step.is_some())
+    }
+
+    /// What was evicted since the last call.
+    pub fn take_evicted(&mut self) -> Deleted {
+        self.room.take_evicted()
+    }
+
+    /// Hosts that made room for others since the last call.
+    pub fn take_hosts_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.hosts_forgotten)
+    }
+
+    /// Deletes a bounded number of rows of hosts that made room; `None` where there are none.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn purge_hosts(&mut self) -> Result<Option<u64>, Error> {
+        let transaction = begin(&mut self.connection)?;
+        let purged = hosts::purge(&transaction).map_err(write_failed)?;
+        transaction.commit().map_err(write_failed)?;
+        Ok(purged)
+    }
+
+    /// How large it is now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn size(&self) -> Result<Size, Error> {
+        let pages = Pages::of(&self.connection).map_err(|e| Error::sqlite("read", e))?;
+        Ok(Size {
+            used_bytes: pages.used() * PAGE_BYTES,
+            file_bytes: pages.all * PAGE_BYTES,
+            log_bytes: self.size_of_log(),
+        })
+    }
+
+    /// Gives up to 1 MiB of free pages back to the file system, where there are many.
     fn shrink(&self) -> rusqlite::Result<()> {
+        if !self.room.has_many_free(Pages::of(&self.connection)?) {
+            return Ok(());
+        }
         // It frees one page per step of the statement.
         let mut statement = self
             .connection
@@ -162,18 +336,38 @@ impl Store {
     }
 }
 
-/// Stores a batch, if the credential under which it came speaks for its host.
-fn put_as(db: &Connection, opened: &Opened, now_ms: i64) -> rusqlite::Result<Outcome> {
+/// Stores a batch, if the credential under which it came speaks for its host, and there is room for
+/// one more host; also the number of hosts that made room.
+fn put_as(
+    db: &Connection,
+    opened: &Opened,
+    hosts: u64,
+    now_ms: i64,
+) -> rusqlite::Result<(Outcome, u64)> {
     let host = &opened.batch.header.host;
-    let Some(credential) = opened.credential else {
-        return put::put(db, opened, now_ms);
-    };
-    if !credentials::admit(db, credential, host, now_ms)? {
-        return Ok(Outcome::Foreign);
+    if let Some(credential) = opened.credential
+        && !credentials::admit(db, credential, host, now_ms)?
+    {
+        return Ok((Outcome::Foreign, 0));
     }
+    let Some(forgotten) = hosts::admit(db, host, hosts, now_ms)? else {
+        return Ok((Outcome::TooManyHosts, 0));
+    };
     let outcome = put::put(db, opened, now_ms)?;
-    if matches!(outcome, Outcome::Stored { .. } | Outcome::Duplicate) {
+    if let Some(credential) = opened.credential
+        && matches!(outcome, Outcome::Stored { .. } | Outcome::Duplicate)
+    {
         credentials::bind(db, credential, host, now_ms)?;
     }
-    Ok(outcome)
+    Ok((outcome, forgotten))
+}
+
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Error> {
+    connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(write_failed)
+}
+
+fn write_failed(source: rusqlite::Error) -> Error {
+    Error::sqlite("write to", source)
 }

@@ -52,19 +52,29 @@ pub(super) fn put(db: &Connection, context: Context, row: &NatRow) -> rusqlite::
 
 /// Translations that were counted in the window, and those known from before while their agent
 /// reported in it: what they opened may still be open. One more than `most` ends it.
-pub(super) fn window(db: &Connection, window: Window, most: usize) -> rusqlite::Result<Vec<Nat>> {
+///
+/// What began up to `evicted_ms` may have lost its first samples: the first that is left stands for
+/// those.
+pub(super) fn window(
+    db: &Connection,
+    window: Window,
+    evicted_ms: i64,
+    most: usize,
+) -> rusqlite::Result<Vec<Nat>> {
     let mut statement = db.prepare(
         "SELECT host.host, nat.netns, nat.client, nat.dialled_addr, nat.dialled_port,
              nat.source, nat.server_addr, nat.server_port,
              (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?1
               ORDER BY end_ms DESC LIMIT 1),
              (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?2
-              ORDER BY end_ms DESC LIMIT 1)
+              ORDER BY end_ms DESC LIMIT 1),
+             (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND nat.since_ms <= ?3
+              ORDER BY end_ms LIMIT 1)
          FROM nat JOIN boot ON boot.id = nat.boot_id JOIN host ON host.id = boot.host_id
          WHERE nat.last_ms > ?1
              OR (boot.last_ms > ?1 AND boot.first_ms <= ?2)",
     )?;
-    let rows = statement.query_map([window.from_ms, window.to_ms], nat)?;
+    let rows = statement.query_map([window.from_ms, window.to_ms, evicted_ms], nat)?;
     // A row without a sample up to the end of the window began after it.
     let known = rows.filter_map(Result::transpose);
     known.take(most.saturating_add(1)).collect()
@@ -73,9 +83,10 @@ pub(super) fn window(db: &Connection, window: Window, most: usize) -> rusqlite::
 fn nat(row: &Row<'_>) -> rusqlite::Result<Option<Nat>> {
     let before: Option<i64> = row.get(8)?;
     let upto: Option<i64> = row.get(9)?;
+    let first: Option<i64> = row.get(10)?;
     let Some(upto) = upto else { return Ok(None) };
     let number = |value: i64| u64::try_from(value).unwrap_or(0);
-    let before = before.map_or(0, number);
+    let before = before.or(first).map_or(0, number);
     Ok(Some(Nat {
         host: HostId(row.get(0)?),
         netns: row.get(1)?,
@@ -92,28 +103,4 @@ fn nat(row: &Row<'_>) -> rusqlite::Result<Option<Nat>> {
         opened: number(upto).saturating_sub(before),
         before,
     }))
-}
-
-/// Deletes translations that are over, as subjects are, with their last samples: those of runs that
-/// ended before `horizon_ms`, and those that were silent since `idle_ms`; at most `most`.
-pub(super) fn retain(
-    db: &Connection,
-    horizon_ms: i64,
-    idle_ms: i64,
-    most: i64,
-) -> rusqlite::Result<u64> {
-    let over: Vec<i64> = db
-        .prepare_cached(
-            "SELECT nat.id FROM nat JOIN boot ON boot.id = nat.boot_id
-             WHERE nat.last_ms <= ?1 AND (boot.last_ms <= ?1 OR nat.last_ms <= ?2) LIMIT ?3",
-        )?
-        .query_map(params![horizon_ms, idle_ms, most], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for nat in &over {
-        db.prepare_cached("DELETE FROM nat_sample WHERE nat_id = ?1")?
-            .execute([nat])?;
-        db.prepare_cached("DELETE FROM nat WHERE id = ?1")?
-            .execute([nat])?;
-    }
-    Ok(over.len() as u64)
 }

@@ -4,8 +4,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use wire::{Columns, NatRow};
 
-use super::{ALL, ROOM, Store, Window, batch, edge, endpoint, opened, path, put, retain, store};
+use super::{
+    ALL, ROOM, Store, Window, batch, edge, endpoint, opened, path, put, retain, rows, store,
+};
 use crate::join::Nat;
+use crate::meter::Exceeded;
 use crate::store::{Error, Reader};
 
 pub(super) fn nat(opened: u64) -> NatRow {
@@ -28,7 +31,7 @@ fn report(store: &mut Store, sequence: u64, count: u64) {
 
 fn nats(dir: &TempDir, window: Window) -> Vec<Nat> {
     let mut reader = Reader::open(&path(dir)).unwrap();
-    reader.window(window, 100).unwrap().nats
+    reader.window(window, &mut rows(100)).unwrap().nats
 }
 
 /// Connections of the window and before it.
@@ -78,10 +81,10 @@ fn translations_count_as_rows_of_a_question() {
     put(&mut store, &opened(batch));
     let mut reader = Reader::open(&path(&dir)).unwrap();
     assert!(matches!(
-        reader.window(ALL, 9),
-        Err(Error::TooManyRows { .. })
+        reader.window(ALL, &mut rows(9)),
+        Err(Error::Exceeded(Exceeded::Rows { .. }))
     ));
-    assert_eq!(reader.window(ALL, 10).unwrap().nats.len(), 10);
+    assert_eq!(reader.window(ALL, &mut rows(10)).unwrap().nats.len(), 10);
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn what_a_host_cannot_measure_is_stored_with_what_it_measured() {
     };
     let input = Reader::open(&path(&dir))
         .unwrap()
-        .window(window, 100)
+        .window(window, &mut rows(100))
         .unwrap();
     let counters = input.flows[0].counters.as_ref().unwrap();
     assert_eq!((counters.opened(), counters.absent), (6, absent));
@@ -138,6 +141,9 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     db.execute_batch(
         "ALTER TABLE sample DROP COLUMN absent; DROP TABLE nat; DROP TABLE nat_sample;
          DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
+         DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name; DROP INDEX host_known;
+         DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;
+         CREATE INDEX sample_end ON sample (end_ms);
          PRAGMA user_version = 1;",
     )
     .unwrap();
@@ -146,7 +152,10 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     let mut store = Store::open(&path(&dir), ROOM).unwrap();
     report(&mut store, 2, 4);
     assert_eq!(counts(&dir, -1, 9), [(4, 0)]);
-    let input = Reader::open(&path(&dir)).unwrap().window(ALL, 100).unwrap();
+    let input = Reader::open(&path(&dir))
+        .unwrap()
+        .window(ALL, &mut rows(100))
+        .unwrap();
     let counters = input.flows[0].counters.as_ref().unwrap();
     assert_eq!((counters.opened(), counters.absent), (5, Columns::NONE));
 }

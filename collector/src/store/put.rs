@@ -23,6 +23,8 @@ pub enum Outcome {
     Conflict,
     /// The credential speaks for another host.
     Foreign,
+    /// A host that is not known, and there are as many as there may be.
+    TooManyHosts,
 }
 
 /// Where and when rows of a batch belong.
@@ -93,7 +95,7 @@ fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Cont
         .prepare_cached(
             "INSERT INTO host (host, first_seen_ms, last_seen_ms) VALUES (?1, ?2, ?2)
              ON CONFLICT (host) DO UPDATE SET
-                 last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)
+                 last_seen_ms = max(last_seen_ms, excluded.last_seen_ms), forgotten = 0
              RETURNING id",
         )?
         .query_row(params![header.host, now_ms], |row| row.get(0))?;

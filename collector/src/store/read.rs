@@ -8,7 +8,8 @@ use wire::{Columns, Endpoint, Part, ProcessRow, Role};
 
 use super::{Error, histogram, migrate, nat};
 use crate::join::counters::COUNTERS;
-use crate::join::{Counters, Flow, HostId, Input, Process, Sighting};
+use crate::join::{Counters, Flow, HostId, Input, Process, Sighting, cost};
+use crate::meter::Meter;
 
 /// Most tokens that stand for the connections of one flow that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
@@ -43,6 +44,20 @@ pub struct HostRecord {
     pub clock_ahead_ms: i64,
 }
 
+/// Where a list of hosts goes on: behind the host of this name and id.
+pub type HostCursor = (String, HostId);
+
+/// What was deleted because the store was full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Evicted {
+    /// Data up to then may be missing; Unix milliseconds.
+    pub before_ms: i64,
+    /// When something was evicted last; Unix milliseconds.
+    pub at_ms: i64,
+    /// Rows of all kinds, since the store was made.
+    pub rows: u64,
+}
+
 /// A read-only connection.
 #[derive(Debug)]
 pub struct Reader {
@@ -59,18 +74,21 @@ impl Reader {
         Ok(Self { connection })
     }
 
-    /// Everything a topology of the window is made from, of one moment.
+    /// Everything a topology of the window is made from, of one moment; what is left of `meter` is
+    /// for what the join makes of it.
     ///
     /// # Errors
-    /// [`Error::TooManyRows`] beyond `max_rows`, and whatever SQLite reports.
-    pub fn window(&mut self, window: Window, max_rows: usize) -> Result<Input, Error> {
+    /// [`Error::Exceeded`] where that is more than `meter` has, and whatever SQLite reports.
+    pub fn window(&mut self, window: Window, meter: &mut Meter) -> Result<Input, Error> {
         let snapshot = self.connection.transaction().map_err(failed)?;
         let mut loading = Loading {
-            db: &snapshot,
             window,
-            rows_left: max_rows,
-            max_rows,
-            input: Input::default(),
+            input: Input {
+                evicted_before_ms: evicted(&snapshot)?.map(|evicted| evicted.before_ms),
+                ..Input::default()
+            },
+            db: &snapshot,
+            meter,
             flows: HashMap::new(),
             processes: HashMap::new(),
         };
@@ -81,37 +99,77 @@ impl Reader {
         Ok(loading.input)
     }
 
-    /// All hosts, by name and id.
+    /// The next hosts by name and id: at most `most`, and as soon as their reports have `bytes`.
     ///
     /// # Errors
     /// Whatever SQLite reports.
-    pub fn hosts(&self) -> Result<Vec<HostRecord>, Error> {
+    pub fn hosts(
+        &self,
+        after: Option<&HostCursor>,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Vec<HostRecord>, Error> {
         let mut statement = self
             .connection
-            .prepare(
+            .prepare_cached(
                 "SELECT host.host, host.hostname, host.report, host.first_seen_ms,
                      host.last_seen_ms, coalesce(boot.batches, 0),
                      coalesce(boot.last_sequence, 0), coalesce(boot.ahead_ms, 0)
                  FROM host LEFT JOIN boot ON boot.id = (
                      SELECT id FROM boot WHERE host_id = host.id ORDER BY last_ms DESC, id DESC
                      LIMIT 1)
+                 WHERE host.forgotten = 0 AND (host.hostname, host.host) > (?1, ?2)
                  ORDER BY host.hostname, host.host",
             )
             .map_err(failed)?;
-        let hosts = statement.query_map((), |row| {
-            Ok(HostRecord {
-                host: HostId(row.get(0)?),
-                hostname: row.get(1)?,
-                report: row.get(2)?,
-                first_seen_ms: row.get(3)?,
-                last_seen_ms: row.get(4)?,
-                batches: row.get(5)?,
-                last_sequence: row.get(6)?,
-                clock_ahead_ms: row.get(7)?,
-            })
-        });
-        hosts.and_then(Iterator::collect).map_err(failed)
+        // Nothing comes before an empty name and id.
+        let (name, host) = after.map_or(("", &[][..]), |(name, host)| (name, &host.0));
+        let mut rows = statement.query(params![name, host]).map_err(failed)?;
+        let (mut hosts, mut read) = (Vec::new(), 0);
+        while hosts.len() < most && read < bytes {
+            let Some(row) = rows.next().map_err(failed)? else {
+                break;
+            };
+            let host = host_record(row).map_err(failed)?;
+            read += host.report.len();
+            hosts.push(host);
+        }
+        Ok(hosts)
     }
+
+    /// What was deleted because the store was full; `None` while nothing was.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports.
+    pub fn evicted(&self) -> Result<Option<Evicted>, Error> {
+        evicted(&self.connection)
+    }
+}
+
+fn evicted(db: &Connection) -> Result<Option<Evicted>, Error> {
+    db.query_row("SELECT before_ms, at_ms, rows FROM evicted", (), |row| {
+        let rows: i64 = row.get(2)?;
+        Ok(Evicted {
+            before_ms: row.get(0)?,
+            at_ms: row.get(1)?,
+            rows: rows.unsigned_abs(),
+        })
+    })
+    .optional()
+    .map_err(failed)
+}
+
+fn host_record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
+    Ok(HostRecord {
+        host: HostId(row.get(0)?),
+        hostname: row.get(1)?,
+        report: row.get(2)?,
+        first_seen_ms: row.get(3)?,
+        last_seen_ms: row.get(4)?,
+        batches: row.get(5)?,
+        last_sequence: row.get(6)?,
+        clock_ahead_ms: row.get(7)?,
+    })
 }
 
 fn failed(source: rusqlite::Error) -> Error {
@@ -128,29 +186,25 @@ struct Sample {
 struct Loading<'a> {
     db: &'a Connection,
     window: Window,
-    rows_left: usize,
-    max_rows: usize,
+    meter: &'a mut Meter,
     input: Input,
     flows: HashMap<i64, usize>,
     processes: HashMap<(i64, u32), Option<usize>>,
 }
 
 impl Loading<'_> {
-    fn take_row(&mut self) -> Result<(), Error> {
-        let left = self.rows_left.checked_sub(1);
-        self.rows_left = left.ok_or(Error::TooManyRows {
-            limit: self.max_rows,
-        })?;
-        Ok(())
-    }
-
     fn hosts(&mut self) -> Result<(), Error> {
         let mut statement = self
             .db
             .prepare("SELECT host, hostname FROM host")
             .map_err(failed)?;
-        let hosts = statement.query_map((), |row| Ok((HostId(row.get(0)?), row.get(1)?)));
-        self.input.hosts = hosts.and_then(Iterator::collect).map_err(failed)?;
+        let mut rows = statement.query(()).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let host = || Ok((HostId(row.get(0)?), row.get::<_, String>(1)?));
+            let (host, name) = host().map_err(failed)?;
+            self.meter.bytes(cost::HOST + cost::text(name.len()))?;
+            self.input.hosts.push((host, name));
+        }
         Ok(())
     }
 
@@ -168,7 +222,7 @@ impl Loading<'_> {
             .map_err(failed)?;
         let mut rows = statement.query([self.window.from_ms]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            self.take_row()?;
+            self.meter.row(0)?;
             let values = || Ok((row.get(0)?, row.get(1)?, row.get(2)?));
             let (subject, flow, since_ms) = values().map_err(failed)?;
             self.subject(subject, flow, since_ms)?;
@@ -187,6 +241,12 @@ impl Loading<'_> {
                     let open = open(&baseline.counters);
                     (last.counters.since(&baseline.counters), open)
                 }
+                None if self.is_cut(since_ms, last.end_ms) => {
+                    // What was counted before the first sample that is left belongs to no time.
+                    let first = self.first_sample(subject)?;
+                    let first = first.map_or_else(Counters::default, |first| first.counters);
+                    (last.counters.since(&first), open(&first))
+                }
                 None => (last.counters, 0),
             }
         } else if open(&last.counters) > 0 && self.reported_in_window(flow)? {
@@ -196,10 +256,11 @@ impl Loading<'_> {
             return Ok(());
         };
         let at = self.flow(flow)?;
+        if self.input.flows[at].counters.is_none() {
+            self.meter.bytes(cost::COUNTERS)?;
+        }
         let flow = &mut self.input.flows[at];
-        flow.counters
-            .get_or_insert_with(Counters::default)
-            .add(&counters);
+        flow.counters.get_or_insert_default().add(&counters);
         flow.open_before = flow.open_before.saturating_add(open_before);
         // A host's clock may have been wrong when it began to count.
         flow.first_ms = flow.first_ms.min(since_ms.min(last.end_ms));
@@ -207,16 +268,37 @@ impl Loading<'_> {
         Ok(())
     }
 
+    /// Whether a subject without a baseline may have had one that was evicted: it began before
+    /// then, or by a clock that says nothing.
+    fn is_cut(&self, since_ms: i64, end_ms: i64) -> bool {
+        let evicted = self.input.evicted_before_ms;
+        evicted.is_some_and(|before| since_ms <= before || since_ms > end_ms)
+    }
+
     fn last_sample(&self, subject: i64, upto_ms: i64) -> Result<Option<Sample>, Error> {
+        self.sample(subject, upto_ms, "DESC")
+    }
+
+    fn first_sample(&self, subject: i64) -> Result<Option<Sample>, Error> {
+        self.sample(subject, i64::MAX, "ASC")
+    }
+
+    fn sample(
+        &self,
+        subject: i64,
+        upto_ms: i64,
+        order: &'static str,
+    ) -> Result<Option<Sample>, Error> {
+        let sql = format!(
+            "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
+                 reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
+                 segments_received, retransmits, out_of_order, zero_windows, absent
+             FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
+             ORDER BY end_ms {order} LIMIT 1"
+        );
         let sample = self
             .db
-            .prepare_cached(
-                "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
-                     reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-                     segments_received, retransmits, out_of_order, zero_windows, absent
-                 FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
-                 ORDER BY end_ms DESC LIMIT 1",
-            )
+            .prepare_cached(&sql)
             .and_then(|mut statement| {
                 statement
                     .query_row([subject, upto_ms], |row| Ok(sample(row)))
@@ -245,7 +327,7 @@ impl Loading<'_> {
         if let Some(at) = self.flows.get(&id) {
             return Ok(*at);
         }
-        self.take_row()?;
+        self.meter.row(cost::FLOW)?;
         let (boot, process_id, mut flow) = self
             .db
             .prepare_cached(
@@ -281,10 +363,14 @@ impl Loading<'_> {
                     .optional()
             })
             .map_err(failed)?;
-        let at = process.map(|process| {
-            self.input.processes.push(process);
-            self.input.processes.len() - 1
-        });
+        let at = match process {
+            None => None,
+            Some(process) => {
+                self.meter.bytes(cost::PROCESS + texts(&process.row))?;
+                self.input.processes.push(process);
+                Some(self.input.processes.len() - 1)
+            }
+        };
         self.processes.insert((boot, process_id), at);
         Ok(at)
     }
@@ -296,8 +382,9 @@ impl Loading<'_> {
         let mut seen = HashSet::new();
         self.tokens(
             "SELECT token FROM sighting
-             WHERE last_ms > ?1 AND (first_ms < ?2 OR last_ms <= ?2)",
-            [from_ms, to_ms],
+             WHERE last_ms > ?1 AND (first_ms < ?2 OR last_ms <= ?2) LIMIT ?3",
+            // SQLite holds the tokens meanwhile; one more than there is room for ends it.
+            [from_ms, to_ms, self.sightings_left().saturating_add(1)],
             &mut seen,
         )?;
         // A connection is sighted once, so those open since before the window are in it only by
@@ -322,11 +409,17 @@ impl Loading<'_> {
     }
 
     fn nats(&mut self) -> Result<(), Error> {
-        for nat in nat::window(self.db, self.window, self.rows_left).map_err(failed)? {
-            self.take_row()?;
+        let most = self.meter.rows_left(cost::NAT);
+        let evicted = self.input.evicted_before_ms.unwrap_or(i64::MIN);
+        for nat in nat::window(self.db, self.window, evicted, most).map_err(failed)? {
+            self.meter.row(cost::NAT)?;
             self.input.nats.push(nat);
         }
         Ok(())
+    }
+
+    fn sightings_left(&self) -> i64 {
+        i64::try_from(self.meter.rows_left(cost::SIGHTING)).unwrap_or(i64::MAX - 1)
     }
 
     /// All sightings of the tokens a query names, except of those seen before.
@@ -348,7 +441,7 @@ impl Loading<'_> {
             if seen.contains(&sighting.token) {
                 continue;
             }
-            self.take_row()?;
+            self.meter.row(cost::SIGHTING)?;
             new.insert(sighting.token);
             let at = self.flow(row.get(0).map_err(failed)?)?;
             sighting.flow = at;
@@ -360,6 +453,22 @@ impl Loading<'_> {
         seen.extend(new);
         Ok(())
     }
+}
+
+/// Memory of the texts of a process.
+fn texts(row: &ProcessRow) -> usize {
+    let own = [
+        &row.comm,
+        &row.exe,
+        &row.cgroup,
+        &row.container,
+        &row.unit,
+        &row.service,
+    ];
+    let tags = row.tags.iter().flat_map(|(key, value)| [key, value]);
+    let all = own.into_iter().chain(tags);
+    all.map(|text| size_of::<String>() + cost::text(text.len()))
+        .sum()
 }
 
 fn open(counters: &Counters) -> u64 {

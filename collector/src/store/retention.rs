@@ -1,23 +1,25 @@
-//! Retention: what is older than the horizon goes, a bounded number of rows at a time.
+//! Deleting what is old, a bounded number of rows at a time.
 //!
 //! A step is short, so that batches that arrive meanwhile wait for milliseconds. Samples and
-//! sightings go by the end of their interval; keys of batches by their arrival, so that a batch
+//! sightings go by the end of their interval; keys of batches by their arrival too, so that a batch
 //! that was sent late is still known as a duplicate. What only names things (flows, processes,
 //! runs, hosts) goes when nothing refers to it any more.
+//!
+//! The same pass through the tables serves age ([`Retention`]) and size (`super::room`): it walks
+//! subjects, flows and names in the order of their keys, so that what it deletes lies together.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::nat;
-
-/// Rows of each kind a step may delete.
+/// Rows of each kind that a step may delete.
 const STEP_ROWS: i64 = 2000;
+/// Rows that a step may look at.
+const STEP_VISITS: i64 = 4000;
 
-/// Deletes old rows, step by step.
+/// Deletes what is older than an age, step by step.
 #[derive(Clone, Debug)]
 pub struct Retention {
     age_ms: i64,
-    /// The last flow looked at: flows are visited in rounds, for no index says which are unused.
-    flow: i64,
+    pass: Option<Pass>,
 }
 
 /// What one step deleted.
@@ -39,162 +41,336 @@ pub struct Deleted {
     pub more: bool,
 }
 
+impl Deleted {
+    /// Rows of all kinds.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.batches + self.samples + self.sightings + self.events + self.nats + self.identities
+    }
+
+    /// Adds what another step deleted; `more` is that of the later one.
+    pub fn add(&mut self, later: &Self) {
+        self.batches += later.batches;
+        self.samples += later.samples;
+        self.sightings += later.sightings;
+        self.events += later.events;
+        self.nats += later.nats;
+        self.identities += later.identities;
+        self.more = later.more;
+    }
+}
+
 impl Retention {
     /// Deletes what is older than `age_ms`.
     #[must_use]
     pub fn new(age_ms: i64) -> Self {
-        Self { age_ms, flow: 0 }
+        Self { age_ms, pass: None }
     }
 
-    /// One step inside the caller's transaction.
+    /// One step inside the caller's transaction; a pass begins when none is under way.
     pub(super) fn step(&mut self, db: &Connection, now_ms: i64) -> Result<Deleted> {
-        let horizon = now_ms.saturating_sub(self.age_ms);
-        let mut deleted = Deleted {
-            samples: superseded(db, "sample", "subject_id", horizon)?,
-            sightings: by_time(
-                db,
-                "sighting",
-                "token, flow_id, part, port",
-                "last_ms",
-                horizon,
-            )?,
-            events: by_time(db, "event", "id", "end_ms", horizon)?,
-            batches: batches(db, horizon)?,
-            nats: superseded(db, "nat_sample", "nat_id", horizon)?,
-            ..Deleted::default()
+        let age_ms = self.age_ms;
+        let begin = || {
+            let horizon_ms = now_ms.saturating_sub(age_ms);
+            Pass::by_age(horizon_ms, horizon_ms.saturating_sub(age_ms))
         };
-        let (subjects, samples) = self.subjects(db, horizon)?;
-        deleted.samples += samples;
-        deleted.identities = subjects;
-        deleted.nats += nat::retain(db, horizon, horizon.saturating_sub(self.age_ms), STEP_ROWS)?;
-        let (flows, round_over) = self.flows(db)?;
-        deleted.identities += flows + unreferenced(db, horizon)?;
-        let full = STEP_ROWS.unsigned_abs();
-        deleted.more = !round_over
-            || [
-                deleted.samples,
-                deleted.sightings,
-                deleted.events,
-                deleted.batches,
-                deleted.nats,
-                subjects,
-            ]
-            .iter()
-            .any(|n| *n >= full);
+        // Kept only once the step went well: what is rolled back is tried again.
+        let mut pass = self.pass.clone().unwrap_or_else(begin);
+        let deleted = pass.step(db)?;
+        self.pass = deleted.more.then_some(pass);
+        Ok(deleted)
+    }
+}
+
+/// Which subjects and translations go although their agent still reports.
+#[derive(Clone, Copy, Debug)]
+enum Idle {
+    /// Those that were silent since then with nothing open: agents forget these too.
+    Since(i64),
+    /// All whose last sample is old. What follows has no baseline then, and readers know it.
+    All,
+}
+
+/// One way through all tables.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    horizon_ms: i64,
+    idle: Idle,
+    stage: Stage,
+    /// The last row that was looked at, in the order of the stage's keys.
+    cursor: (i64, i64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Rows,
+    Subjects,
+    Nats,
+    Flows,
+    Processes,
+    Boots,
+    Hosts,
+}
+
+impl Pass {
+    /// What is older than `horizon_ms`, except for baselines of what goes on.
+    fn by_age(horizon_ms: i64, idle_ms: i64) -> Self {
+        Self::new(horizon_ms, Idle::Since(idle_ms))
+    }
+
+    /// What is older than `horizon_ms`, also of agents that go on.
+    pub(super) fn by_size(horizon_ms: i64) -> Self {
+        Self::new(horizon_ms, Idle::All)
+    }
+
+    fn new(horizon_ms: i64, idle: Idle) -> Self {
+        Self {
+            horizon_ms,
+            idle,
+            stage: Stage::Rows,
+            cursor: (i64::MIN, i64::MIN),
+        }
+    }
+
+    /// One step; `more` until the pass is over.
+    pub(super) fn step(&mut self, db: &Connection) -> Result<Deleted> {
+        let mut deleted = Deleted::default();
+        let over = match self.stage {
+            Stage::Rows => self.rows(db, &mut deleted)?,
+            Stage::Subjects => self.subjects(db, &mut deleted)?,
+            Stage::Nats => self.nats(db, &mut deleted)?,
+            Stage::Flows => self.unused("flow", UNUSED_FLOW, db, &mut deleted)?,
+            Stage::Processes => self.processes(db, &mut deleted)?,
+            Stage::Boots => self.unused("boot", UNUSED_BOOT, db, &mut deleted)?,
+            Stage::Hosts => self.unused("host", UNUSED_HOST, db, &mut deleted)?,
+        };
+        deleted.more = true;
+        if over {
+            self.cursor = (i64::MIN, i64::MIN);
+            match self.stage.next() {
+                Some(next) => self.stage = next,
+                None => deleted.more = false,
+            }
+        }
         Ok(deleted)
     }
 
-    /// Subjects that are over, with their last samples.
-    ///
-    /// A subject may go on as long as its agent runs, and then its last sample is the baseline for
-    /// what follows. So it stays while the agent reports; but not for more than twice the age with
-    /// nothing open, for agents forget idle subjects too.
-    fn subjects(&self, db: &Connection, horizon: i64) -> Result<(u64, u64)> {
-        let idle = horizon.saturating_sub(self.age_ms);
-        let over: Vec<i64> = db
-            .prepare_cached(
-                "SELECT subject.id FROM subject JOIN flow ON flow.id = subject.flow_id
-                 JOIN boot ON boot.id = flow.boot_id
-                 WHERE subject.last_ms <= ?1 AND (boot.last_ms <= ?1
-                     OR (subject.last_ms <= ?2 AND subject.open = 0))
-                 LIMIT ?3",
-            )?
-            .query_map(params![horizon, idle, STEP_ROWS], |row| row.get(0))?
-            .collect::<Result<_>>()?;
-        let mut samples = 0;
-        for subject in &over {
-            samples += run(
-                db,
-                "DELETE FROM sample WHERE subject_id = ?1",
-                params![subject],
-            )?;
-            run(db, "DELETE FROM subject WHERE id = ?1", params![subject])?;
-        }
-        Ok((over.len() as u64, samples))
-    }
-
-    /// The next flows of the round that nothing refers to; true when the round is over.
-    fn flows(&mut self, db: &Connection) -> Result<(u64, bool)> {
-        let last: Option<i64> = db
-            .prepare_cached(
-                "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ?1 ORDER BY id LIMIT ?2)",
-            )?
-            .query_row(params![self.flow, STEP_ROWS], |row| row.get(0))?;
-        let Some(last) = last else {
-            self.flow = 0;
-            return Ok((0, true));
+    /// What has a time of its own; true when nothing is left of it.
+    fn rows(&self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+        let horizon = self.horizon_ms;
+        let key = "token, flow_id, part, port";
+        deleted.sightings = by_time(db, "sighting", key, "last_ms <= ?1", horizon)?;
+        deleted.events = by_time(db, "event", "id", "end_ms <= ?1", horizon)?;
+        let batches = match self.idle {
+            Idle::Since(_) => "received_ms <= ?1 AND end_ms <= ?1",
+            // Late ones as well: their rows are gone, and this makes room.
+            Idle::All => "end_ms <= ?1",
         };
-        let deleted = run(
+        deleted.batches = by_time(db, "batch", "boot_id, sequence", batches, horizon)?;
+        let counts = [deleted.sightings, deleted.events, deleted.batches];
+        Ok(counts.iter().all(|n| *n < STEP_ROWS.unsigned_abs()))
+    }
+
+    /// Old samples of the next subjects, and the subjects that are over.
+    ///
+    /// A subject may go on as long as its agent runs, and then its last old sample is the baseline
+    /// for what follows. So it stays while the agent reports, unless it has been idle.
+    fn subjects(&mut self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+        let (all, idle) = match self.idle {
+            Idle::All => (true, i64::MIN),
+            Idle::Since(idle) => (false, idle),
+        };
+        let sql = "SELECT subject.id,
+                 subject.last_ms <= ?1 AND (?2 OR boot.last_ms <= ?1
+                     OR (subject.last_ms <= ?3 AND subject.open = 0)),
+                 (SELECT max(end_ms) FROM sample WHERE subject_id = subject.id AND end_ms <= ?1),
+                 (SELECT min(end_ms) FROM sample WHERE subject_id = subject.id)
+             FROM subject JOIN flow ON flow.id = subject.flow_id
+             JOIN boot ON boot.id = flow.boot_id
+             WHERE subject.id > ?4 ORDER BY subject.id LIMIT ?5";
+        let values = params![self.horizon_ms, all, idle, self.cursor.0, STEP_VISITS];
+        for old in old(db, sql, values)? {
+            let left = STEP_ROWS.saturating_sub_unsigned(deleted.samples);
+            deleted.samples += old.delete(db, ("sample", "subject_id"), left)?;
+            if deleted.samples >= STEP_ROWS.unsigned_abs() {
+                // Some of this one's may be left: it is the first of the next step.
+                return Ok(false);
+            }
+            if old.over {
+                deleted.identities += run(db, "DELETE FROM subject WHERE id = ?1", [old.id])?;
+            }
+            self.cursor.0 = old.id;
+        }
+        self.is_last(db, "subject")
+    }
+
+    /// The same for translations of gateways.
+    fn nats(&mut self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+        let idle = match self.idle {
+            Idle::All => self.horizon_ms,
+            Idle::Since(idle) => idle,
+        };
+        let sql = "SELECT nat.id,
+                 nat.last_ms <= ?1 AND (boot.last_ms <= ?1 OR nat.last_ms <= ?2),
+                 (SELECT max(end_ms) FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?1),
+                 (SELECT min(end_ms) FROM nat_sample WHERE nat_id = nat.id)
+             FROM nat JOIN boot ON boot.id = nat.boot_id
+             WHERE nat.id > ?3 ORDER BY nat.id LIMIT ?4";
+        let values = params![self.horizon_ms, idle, self.cursor.0, STEP_VISITS];
+        for old in old(db, sql, values)? {
+            let left = STEP_ROWS.saturating_sub_unsigned(deleted.nats);
+            deleted.nats += old.delete(db, ("nat_sample", "nat_id"), left)?;
+            if deleted.nats >= STEP_ROWS.unsigned_abs() {
+                return Ok(false);
+            }
+            if old.over {
+                deleted.nats += run(db, "DELETE FROM nat WHERE id = ?1", [old.id])?;
+            }
+            self.cursor.0 = old.id;
+        }
+        self.is_last(db, "nat")
+    }
+
+    /// Whether no row of the table follows on the cursor.
+    fn is_last(&self, db: &Connection, table: &str) -> Result<bool> {
+        let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {table} WHERE id > ?1)");
+        db.prepare_cached(&sql)?
+            .query_row([self.cursor.0], |row| row.get(0))
+    }
+
+    /// The next rows of a table that nothing refers to.
+    fn unused(
+        &mut self,
+        table: &str,
+        unused: &str,
+        db: &Connection,
+        deleted: &mut Deleted,
+    ) -> Result<bool> {
+        let next = format!(
+            "SELECT max(id) FROM (SELECT id FROM {table} WHERE id > ?1 ORDER BY id LIMIT ?2)"
+        );
+        let last: Option<i64> = db
+            .prepare_cached(&next)?
+            .query_row([self.cursor.0, STEP_ROWS], |row| row.get(0))?;
+        let Some(last) = last else { return Ok(true) };
+        // `?3` is named by those that ask for an age.
+        let sql = format!("DELETE FROM {table} WHERE id > ?1 AND id <= ?2 AND ?3 = ?3 {unused}");
+        let values = params![self.cursor.0, last, self.horizon_ms];
+        deleted.identities += run(db, &sql, values)?;
+        self.cursor.0 = last;
+        Ok(false)
+    }
+
+    /// The next processes that are old and have no flow.
+    fn processes(&mut self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+        let last: Option<(i64, i64)> = db
+            .prepare_cached(
+                "SELECT boot_id, process_id FROM (
+                     SELECT boot_id, process_id FROM process
+                     WHERE (boot_id, process_id) > (?1, ?2) ORDER BY boot_id, process_id LIMIT ?3)
+                 ORDER BY boot_id DESC, process_id DESC LIMIT 1",
+            )?
+            .query_row(params![self.cursor.0, self.cursor.1, STEP_ROWS], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let Some(last) = last else { return Ok(true) };
+        deleted.identities += run(
             db,
-            "DELETE FROM flow WHERE id > ?1 AND id <= ?2
-                 AND NOT EXISTS (SELECT 1 FROM subject WHERE subject.flow_id = flow.id)
-                 AND NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.flow_id = flow.id)
-                 AND NOT EXISTS (SELECT 1 FROM event WHERE event.flow_id = flow.id)",
-            params![self.flow, last],
+            "DELETE FROM process WHERE (boot_id, process_id) > (?1, ?2)
+                 AND (boot_id, process_id) <= (?3, ?4) AND last_ms <= ?5
+                 AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = process.boot_id
+                     AND flow.process_id = process.process_id)",
+            params![
+                self.cursor.0,
+                self.cursor.1,
+                last.0,
+                last.1,
+                self.horizon_ms
+            ],
         )?;
-        self.flow = last;
-        Ok((deleted, false))
+        self.cursor = last;
+        Ok(false)
     }
 }
 
-/// Old samples that a newer old one of the same subject replaces as baseline.
-fn superseded(db: &Connection, table: &str, subject: &str, horizon: i64) -> Result<u64> {
+impl Stage {
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Rows => Some(Self::Subjects),
+            Self::Subjects => Some(Self::Nats),
+            Self::Nats => Some(Self::Flows),
+            Self::Flows => Some(Self::Processes),
+            Self::Processes => Some(Self::Boots),
+            Self::Boots => Some(Self::Hosts),
+            Self::Hosts => None,
+        }
+    }
+}
+
+const UNUSED_FLOW: &str = "
+    AND NOT EXISTS (SELECT 1 FROM subject WHERE subject.flow_id = flow.id)
+    AND NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.flow_id = flow.id)
+    AND NOT EXISTS (SELECT 1 FROM event WHERE event.flow_id = flow.id)";
+const UNUSED_BOOT: &str = "
+    AND last_ms <= ?3
+    AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.boot_id = boot.id)
+    AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
+    AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
+    AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)";
+const UNUSED_HOST: &str = "
+    AND last_seen_ms <= ?3
+    AND NOT EXISTS (SELECT 1 FROM boot WHERE boot.host_id = host.id)";
+
+/// A subject or translation, and what is old of it.
+struct Old {
+    id: i64,
+    /// Nothing of it stays.
+    over: bool,
+    /// The newest sample that is old: the baseline of those that are not.
+    newest_ms: Option<i64>,
+    /// The first sample of all.
+    oldest_ms: Option<i64>,
+}
+
+fn old(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Old>> {
+    let row = |row: &Row<'_>| {
+        Ok(Old {
+            id: row.get(0)?,
+            over: row.get(1)?,
+            newest_ms: row.get(2)?,
+            oldest_ms: row.get(3)?,
+        })
+    };
+    db.prepare_cached(sql)?.query_map(values, row)?.collect()
+}
+
+impl Old {
+    /// Deletes samples, the oldest first, at most `most`.
+    fn delete(&self, db: &Connection, (table, key): (&str, &str), most: i64) -> Result<u64> {
+        let before_ms = if self.over {
+            Some(i64::MAX)
+        } else {
+            self.newest_ms
+        };
+        // Asked first, for most of them have nothing to delete.
+        if self.oldest_ms >= before_ms {
+            return Ok(0);
+        }
+        let sql = format!(
+            "DELETE FROM {table} WHERE {key} = ?1 AND end_ms IN (
+                 SELECT end_ms FROM {table} WHERE {key} = ?1 AND end_ms < ?2
+                 ORDER BY end_ms LIMIT ?3)"
+        );
+        run(db, &sql, params![self.id, before_ms, most])
+    }
+}
+
+fn by_time(db: &Connection, table: &str, key: &str, old: &str, horizon: i64) -> Result<u64> {
     let sql = format!(
-        "DELETE FROM {table} WHERE ({subject}, end_ms) IN (
-             SELECT old.{subject}, old.end_ms FROM {table} AS old
-             WHERE old.end_ms <= ?1 AND EXISTS (
-                 SELECT 1 FROM {table} AS newer WHERE newer.{subject} = old.{subject}
-                     AND newer.end_ms > old.end_ms AND newer.end_ms <= ?1)
-             LIMIT ?2)"
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {old} LIMIT ?2)"
     );
     run(db, &sql, params![horizon, STEP_ROWS])
-}
-
-fn by_time(db: &Connection, table: &str, key: &str, time: &str, horizon: i64) -> Result<u64> {
-    let sql = format!(
-        "DELETE FROM {table} WHERE ({key}) IN
-             (SELECT {key} FROM {table} WHERE {time} <= ?1 LIMIT ?2)"
-    );
-    run(db, &sql, params![horizon, STEP_ROWS])
-}
-
-fn batches(db: &Connection, horizon: i64) -> Result<u64> {
-    run(
-        db,
-        "DELETE FROM batch WHERE (boot_id, sequence) IN
-             (SELECT boot_id, sequence FROM batch
-              WHERE received_ms <= ?1 AND end_ms <= ?1 LIMIT ?2)",
-        params![horizon, STEP_ROWS],
-    )
-}
-
-/// Processes, runs and hosts that are old and that nothing refers to.
-fn unreferenced(db: &Connection, horizon: i64) -> Result<u64> {
-    let processes = run(
-        db,
-        "DELETE FROM process WHERE (boot_id, process_id) IN (
-             SELECT boot_id, process_id FROM process WHERE last_ms <= ?1
-                 AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = process.boot_id
-                     AND flow.process_id = process.process_id)
-             LIMIT ?2)",
-        params![horizon, STEP_ROWS],
-    )?;
-    let boots = run(
-        db,
-        "DELETE FROM boot WHERE last_ms <= ?1
-             AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.boot_id = boot.id)
-             AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
-             AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
-             AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)",
-        params![horizon],
-    )?;
-    let hosts = run(
-        db,
-        "DELETE FROM host WHERE last_seen_ms <= ?1
-             AND NOT EXISTS (SELECT 1 FROM boot WHERE boot.host_id = host.id)",
-        params![horizon],
-    )?;
-    Ok(processes + boots + hosts)
 }
 
 fn run(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<u64> {

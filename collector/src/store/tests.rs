@@ -9,9 +9,12 @@ use wire::{
 
 #[path = "nat_tests.rs"]
 mod nat_tests;
+#[path = "room_tests.rs"]
+mod room_tests;
 
-use super::{Error, Outcome, Reader, Retention, Store, Window};
+use super::{Bounds, Error, Outcome, Reader, Retention, Store, Window};
 use crate::accept::Opened;
+use crate::meter::{Exceeded, Meter};
 
 const STORED: Outcome = Outcome::Stored { clock_ahead: false };
 const ALL: Window = Window {
@@ -20,7 +23,15 @@ const ALL: Window = Window {
 };
 /// Far after every batch of these tests.
 const NOW: i64 = 1_000_000_000;
-const ROOM: u64 = 1 << 30;
+const ROOM: Bounds = Bounds {
+    max_bytes: 1 << 30,
+    hosts: 100,
+};
+
+/// At most so many rows.
+fn rows(most: usize) -> Meter {
+    Meter::new(most, usize::MAX)
+}
 
 fn endpoint(text: &str) -> Endpoint {
     text.parse::<std::net::SocketAddr>().unwrap().into()
@@ -104,7 +115,7 @@ fn put(store: &mut Store, opened: &Opened) -> Outcome {
 fn count(dir: &TempDir, window: Window) -> u64 {
     let input = Reader::open(&path(dir))
         .unwrap()
-        .window(window, 1000)
+        .window(window, &mut rows(1000))
         .unwrap();
     let counters = input.flows.iter().filter_map(|flow| flow.counters.as_ref());
     counters
@@ -179,7 +190,7 @@ fn an_open_and_silent_connection_stays_in_the_picture_while_its_agent_reports() 
     let flows = |w| {
         Reader::open(&path(&dir))
             .unwrap()
-            .window(w, 100)
+            .window(w, &mut rows(100))
             .unwrap()
             .flows
     };
@@ -201,7 +212,10 @@ fn a_repeated_sighting_is_one_sighting() {
         batch.sightings.push(sighting(u64::MAX - 7));
         put(&mut store, &opened(batch));
     }
-    let input = Reader::open(&path(&dir)).unwrap().window(ALL, 100).unwrap();
+    let input = Reader::open(&path(&dir))
+        .unwrap()
+        .window(ALL, &mut rows(100))
+        .unwrap();
     assert_eq!(input.sightings.len(), 1);
     let seen = &input.sightings[0];
     assert_eq!((seen.token, seen.port), (u64::MAX - 7, 4000));
@@ -227,10 +241,10 @@ fn the_newest_names_stay_whatever_arrives_last() {
         put(&mut store, &opened(batch));
     }
     let mut reader = Reader::open(&path(&dir)).unwrap();
-    let input = reader.window(ALL, 100).unwrap();
+    let input = reader.window(ALL, &mut rows(100)).unwrap();
     assert_eq!(input.processes[0].row.service, "service 3");
     assert_eq!(input.processes[0].row.tags[0].1, "3");
-    let hosts = reader.hosts().unwrap();
+    let hosts = reader.hosts(None, 10, 1 << 20).unwrap();
     assert_eq!(
         (hosts[0].hostname.as_str(), hosts[0].batches),
         ("host 3", 3)
@@ -252,7 +266,10 @@ fn a_host_whose_clock_is_ahead_is_stored_under_the_time_of_arrival() {
     }
     assert_eq!(count(&dir, window(0, 1)), 5);
     assert_eq!(count(&dir, window(1, 2)), 2);
-    let hosts = Reader::open(&path(&dir)).unwrap().hosts().unwrap();
+    let hosts = Reader::open(&path(&dir))
+        .unwrap()
+        .hosts(None, 10, 1 << 20)
+        .unwrap();
     assert_eq!(hosts[0].clock_ahead_ms, i64::try_from(ahead).unwrap());
 }
 
@@ -348,41 +365,6 @@ fn a_batch_sent_again_after_a_long_time_is_still_a_duplicate() {
 }
 
 #[test]
-fn a_full_store_refuses_and_keeps_what_it_has() {
-    let dir = TempDir::new().unwrap();
-    let mut store = Store::open(&path(&dir), 512 << 10).unwrap();
-    let mut stored = 0;
-    let error = (1..200)
-        .find_map(|sequence| {
-            let mut batch = batch(sequence, vec![]).batch;
-            batch.sightings = (0..200).map(|n| sighting(sequence << 32 | n)).collect();
-            match store.put(&[&opened(batch)], NOW).remove(0) {
-                Ok(_) => {
-                    stored += 1;
-                    None
-                }
-                Err(error) => Some(error),
-            }
-        })
-        .expect("the bound is reached");
-    let Error::Sqlite { source, .. } = error else {
-        panic!("{error}");
-    };
-    assert_eq!(
-        source.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DiskFull)
-    );
-    let input = Reader::open(&path(&dir))
-        .unwrap()
-        .window(ALL, 1_000_000)
-        .unwrap();
-    assert_eq!(input.sightings.len(), stored * 200);
-    // A full store still makes room.
-    retain(&mut store, 1000, NOW * 2);
-    assert_eq!(put(&mut store, &batch(500, vec![])), STORED);
-}
-
-#[test]
 fn an_answer_from_too_many_rows_is_refused() {
     let dir = TempDir::new().unwrap();
     let mut store = store(&dir);
@@ -390,10 +372,10 @@ fn an_answer_from_too_many_rows_is_refused() {
     batch.sightings = (0..50).map(sighting).collect();
     put(&mut store, &opened(batch));
     let mut reader = Reader::open(&path(&dir)).unwrap();
-    assert!(reader.window(ALL, 51).is_ok());
+    assert!(reader.window(ALL, &mut rows(51)).is_ok());
     assert!(matches!(
-        reader.window(ALL, 50),
-        Err(Error::TooManyRows { limit: 50 })
+        reader.window(ALL, &mut rows(50)),
+        Err(Error::Exceeded(Exceeded::Rows { limit: 50 }))
     ));
 }
 
@@ -452,7 +434,7 @@ fn a_damaged_store_is_an_error_and_not_a_panic() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x5a;
         std::fs::write(path(&dir), &damaged).unwrap();
-        let answer = Reader::open(&path(&dir)).and_then(|mut r| r.window(ALL, 1000));
+        let answer = Reader::open(&path(&dir)).and_then(|mut r| r.window(ALL, &mut rows(1000)));
         drop(answer);
         if let Ok(mut store) = Store::open(&path(&dir), ROOM) {
             drop(store.put(&[&batch(2, vec![edge(0, 6)])], NOW));
@@ -493,7 +475,7 @@ proptest! {
             prop_assert_eq!(count(&in_order, window(from, to)), count(&mixed, window(from, to)));
         }
         let sightings = |dir: &TempDir| {
-            let input = Reader::open(&path(dir)).unwrap().window(ALL, 1000).unwrap();
+            let input = Reader::open(&path(dir)).unwrap().window(ALL, &mut rows(1000)).unwrap();
             let mut all: Vec<_> =
                 input.sightings.iter().map(|s| (s.token, s.first_ms, s.last_ms)).collect();
             all.sort_unstable();

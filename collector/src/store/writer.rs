@@ -1,5 +1,5 @@
 //! The writer thread: takes batches from a bounded queue, commits them in groups, and between
-//! groups lets retention take a step.
+//! groups lets retention and eviction take steps.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Outcome, Retention, SignedOrders, Store};
+use super::{Deleted, Error, Outcome, Retention, SignedOrders, Store};
 use crate::accept::Opened;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
@@ -18,16 +18,25 @@ use crate::time;
 
 /// Most batches in one commit: enough to share its cost, few enough to answer soon.
 const GROUP: usize = 32;
-/// How often a round of retention begins.
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// Rows after which no further batch joins a commit: what it adds to the log is bounded.
+const GROUP_ROWS: usize = 50_000;
+/// A pass of retention looks at every subject, and need not delete to the minute: it begins when
+/// this part of the age has passed, within these bounds.
+const RETENTION_PART: u32 = 48;
+const RETENTION_EVERY: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
+/// How long the thread waits for batches before it looks after the store.
+const IDLE: Duration = Duration::from_secs(10);
+/// Steps of eviction between two groups, at most.
+const STEPS: usize = 16;
 
 /// A batch on its way to the store. Dropping the job drops `reply`, which the other side sees.
 #[derive(Debug)]
 pub struct Job {
     /// The batch.
     pub opened: Opened,
-    /// Where the outcome goes; `None` means it was not stored and should be sent again.
-    pub reply: oneshot::Sender<Option<Outcome>>,
+    /// Where the outcome goes. Without one the batch was not stored and should be sent again,
+    /// unless it is [`Error::TooLarge`].
+    pub reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
 /// The queue to the writer thread, and the thread.
@@ -66,9 +75,11 @@ pub fn spawn(
         store,
         metrics,
         healthy: Arc::clone(&healthy),
+        every: (retention / RETENTION_PART).clamp(RETENTION_EVERY[0], RETENTION_EVERY[1]),
         retention: Retention::new(time::whole_ms(retention)),
         path,
         failures: Limiter::new(),
+        evictions: Limiter::new(),
     };
     let thread = std::thread::Builder::new()
         .name(String::from("store"))
@@ -87,59 +98,64 @@ struct Work {
     metrics: Arc<Metrics>,
     healthy: Arc<AtomicBool>,
     retention: Retention,
+    /// From the begin of one pass of retention to that of the next.
+    every: Duration,
     path: PathBuf,
     failures: Limiter,
+    evictions: Limiter,
 }
 
 impl Work {
     fn run(mut self, jobs: &Receiver<Job>) {
+        // When retention takes its next step.
         let mut due = Instant::now();
+        let mut more = true;
         loop {
-            match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(job) => {
-                    let more = std::iter::from_fn(|| jobs.try_recv().ok());
-                    self.commit(std::iter::once(job).chain(more).take(GROUP).collect());
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+            let wait = if more { Duration::ZERO } else { IDLE };
+            let rows = match jobs.recv_timeout(wait) {
+                Ok(job) => self.commit(group(job, jobs)),
+                Err(RecvTimeoutError::Timeout) => 0,
                 Err(RecvTimeoutError::Disconnected) => return,
-            }
+            };
+            more = self.evict(rows);
             if due <= Instant::now() {
-                let more = self.retain();
-                due = Instant::now()
-                    + if more {
-                        Duration::ZERO
-                    } else {
-                        RETENTION_EVERY
-                    };
+                let wait = self.retain();
+                due = Instant::now() + wait;
+                more |= wait.is_zero();
             }
+            more |= self.purge();
+            self.measure();
         }
     }
 
-    fn commit(&mut self, jobs: Vec<Job>) {
+    /// Rows that were offered to the store.
+    fn commit(&mut self, jobs: Vec<Job>) -> u64 {
         let now_ms = time::now_ms();
         let batches: Vec<&Opened> = jobs.iter().map(|job| &job.opened).collect();
+        let rows: usize = batches.iter().map(|opened| opened.batch.row_count()).sum();
         let outcomes = self.store.put(&batches, now_ms);
-        let healthy = outcomes.iter().all(Result::is_ok);
+        // A batch that is too large for the store says nothing about the store.
+        let fails = |outcome: &Result<_, Error>| matches!(outcome, Err(error) if !matches!(error, Error::TooLarge { .. }));
+        let healthy = !outcomes.iter().any(fails);
         // Before the answers: who is told that the store fails finds it said of the health too.
         self.healthy.store(healthy, Ordering::Relaxed);
         self.metrics.store_commits_total.add(u64::from(healthy));
         self.look_for_orders();
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
-            let outcome = match outcome {
-                Ok(outcome) => {
-                    self.count(&job.opened, outcome);
-                    Some(outcome)
-                }
+            match &outcome {
+                Ok(outcome) => self.count(&job.opened, *outcome),
+                // The request counts it as a refusal.
+                Err(Error::TooLarge { .. }) => {}
                 Err(error) => {
                     self.metrics.store_commits_failed_total.add(1);
                     self.complain("batch not stored", error);
-                    None
                 }
-            };
+            }
             // The other side may have gone away; the batch is stored all the same, and comes
             // again as a duplicate.
-            let _ = job.reply.send(outcome);
+            drop(job.reply.send(outcome));
         }
+        rows as u64
     }
 
     /// Before the answers, too.
@@ -152,7 +168,7 @@ impl Work {
                     *known = found.map(Arc::new);
                 }
             }
-            Err(error) => self.complain("orders not read", error),
+            Err(error) => self.complain("orders not read", &error),
         }
     }
 
@@ -171,12 +187,85 @@ impl Work {
             }
             Outcome::Duplicate => metrics.ingest_batches_duplicate_total.add(1),
             // The request counts them as refusals.
-            Outcome::Conflict | Outcome::Foreign => {}
+            Outcome::Conflict | Outcome::Foreign | Outcome::TooManyHosts => {}
         }
     }
 
-    /// One step of retention; true when there is more to do.
-    fn retain(&mut self) -> bool {
+    /// Steps of eviction, about twice as many rows as came; true when there is more to do.
+    fn evict(&mut self, came: u64) -> bool {
+        let now_ms = time::now_ms();
+        let mut evicted = self.store.take_evicted();
+        let mut more = Ok(false);
+        for _ in 0..STEPS {
+            more = self.store.evict(now_ms);
+            evicted.add(&self.store.take_evicted());
+            if !matches!(more, Ok(true)) || evicted.rows() >= came.saturating_mul(2) {
+                break;
+            }
+        }
+        self.count_evicted(&evicted);
+        match more {
+            Ok(more) => more,
+            Err(error) => {
+                self.metrics.retention_failures_total.add(1);
+                self.complain("eviction failed", &error);
+                false
+            }
+        }
+    }
+
+    fn count_evicted(&self, evicted: &Deleted) {
+        let metrics = &self.metrics;
+        metrics.store_evicted_batches_total.add(evicted.batches);
+        metrics.store_evicted_samples_total.add(evicted.samples);
+        metrics.store_evicted_sightings_total.add(evicted.sightings);
+        metrics.store_evicted_events_total.add(evicted.events);
+        metrics.store_evicted_nats_total.add(evicted.nats);
+        metrics
+            .store_evicted_identities_total
+            .add(evicted.identities);
+        let rows = evicted.rows();
+        if rows > 0
+            && let Some(suppressed) = self.evictions.admit(time::now_ms())
+        {
+            let path = self.path.display();
+            log::warn!(path:%, rows, suppressed; "store full, the oldest rows evicted");
+        }
+    }
+
+    /// One step for hosts that made room; true when there is more to do.
+    fn purge(&mut self) -> bool {
+        let forgotten = self.store.take_hosts_forgotten();
+        if forgotten > 0 {
+            self.metrics.store_forgotten_hosts_total.add(forgotten);
+            if let Some(suppressed) = self.evictions.admit(time::now_ms()) {
+                log::warn!(hosts = forgotten, suppressed; "too many hosts, those unseen longest forgotten");
+            }
+        }
+        match self.store.purge_hosts() {
+            Ok(Some(rows)) => {
+                self.metrics.store_forgotten_rows_total.add(rows);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                self.metrics.retention_failures_total.add(1);
+                self.complain("hosts not deleted", &error);
+                false
+            }
+        }
+    }
+
+    fn measure(&self) {
+        if let Ok(size) = self.store.size() {
+            self.metrics.store_used_bytes.set(size.used_bytes);
+            self.metrics.store_file_bytes.set(size.file_bytes);
+            self.metrics.store_log_bytes.set(size.log_bytes);
+        }
+    }
+
+    /// One step of retention; how long it is until the next one.
+    fn retain(&mut self) -> Duration {
         match self.store.retain(&mut self.retention, time::now_ms()) {
             Ok(deleted) => {
                 let metrics = &self.metrics;
@@ -190,21 +279,42 @@ impl Work {
                 metrics
                     .retention_deleted_identities_total
                     .add(deleted.identities);
-                deleted.more
+                if deleted.more {
+                    Duration::ZERO
+                } else {
+                    self.every
+                }
             }
             Err(error) => {
                 self.metrics.retention_failures_total.add(1);
-                self.complain("retention failed", error);
-                false
+                self.complain("retention failed", &error);
+                RETENTION_EVERY[0]
             }
         }
     }
 
-    fn complain(&self, what: &'static str, error: super::Error) {
+    fn complain(&self, what: &'static str, error: &Error) {
         if let Some(suppressed) = self.failures.admit(time::now_ms()) {
-            let error = format!("{:#}", anyhow::Error::new(error));
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(error);
+            while let Some(next) = cause {
+                text = format!("{text}: {next}");
+                cause = next.source();
+            }
             let path = self.path.display();
-            log::error!(path:%, error, suppressed; "{what}");
+            log::error!(path:%, error = text, suppressed; "{what}");
         }
     }
+}
+
+/// A job and those that wait behind it, as many as one commit takes.
+fn group(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
+    let mut rows = first.opened.batch.row_count();
+    let mut group = vec![first];
+    while group.len() < GROUP && rows < GROUP_ROWS {
+        let Ok(job) = jobs.try_recv() else { break };
+        rows += job.opened.batch.row_count();
+        group.push(job);
+    }
+    group
 }

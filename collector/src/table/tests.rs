@@ -60,6 +60,7 @@ fn edge(client: &str, server: &str) -> Edge {
 
 fn shown(edges: Vec<Edge>) -> String {
     let document = Topology {
+        evicted_before_ms: Some(1_700_000_000_000),
         from_ms: 0,
         to_ms: 1_700_000_000_000,
         nodes: Vec::new(),
@@ -89,6 +90,7 @@ web-1/curl -> db-1/postgres                             100    9.1G/12K    ~14  
 joined: 1, known by one side only: 0, ambiguous tokens: 0, sequence numbers: 0
     3: no agent reported the other side
 from 1970-01-01T00:00:00.000Z to 2023-11-14T22:13:20.000Z
+the store was full: data up to 2023-11-14T22:13:20.000Z may be missing
 ~ divided in proportion, or estimated from sampled tokens
 ";
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -161,7 +163,9 @@ fn a_host_shows_why_it_is_as_it_is() {
     let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     let fleet = Fleet {
         credentials_refused: Vec::new(),
+        evicted: None,
         hosts: vec![Host {
+            left_out: false,
             host: "0".repeat(32),
             hostname: String::from("web-1"),
             report: Report {

@@ -5,7 +5,9 @@ use collector::query;
 use collector::server::Running;
 use wire::Batch;
 
-use crate::support::site::{self, Answer, OTHER, OWN, READER, Site, TOKEN, Who, key, waybill};
+use crate::support::site::{
+    self, Answer, OTHER, OWN, READER, ROOM, Site, TOKEN, Who, key, waybill,
+};
 
 /// A batch of one of several hosts.
 fn batch(host: u8, sequence: u64) -> Batch {
@@ -149,7 +151,7 @@ fn what_is_no_name_releases_nothing() {
     let running = site.start("");
     let own = Who::Token(OWN);
     assert_eq!(send(&site, &running, own, &batch(1, 1)).word(), "stored");
-    let mut store = collector::store::Store::open(&site.store(), 1 << 30).expect("store");
+    let mut store = collector::store::Store::open(&site.store(), ROOM).expect("store");
     for name in ["", "0", "%", &"_".repeat(16), &"00".repeat(8)] {
         let released = store.release_credentials(name).expect("an answer");
         assert_eq!(released, [], "{name}");

@@ -11,6 +11,7 @@ use wire::{
     ProcessRow, Role, SightingRow,
 };
 
+use crate::support::site::{ROOM, rows};
 use crate::support::world::{Carry, Talk, World};
 
 /// Small limits, so that a mutation that announces much is cut off soon.
@@ -42,7 +43,7 @@ fn digest_fully(batch: Batch) {
     }
     let dir = TempDir::new().expect("directory");
     let path = dir.path().join("collector.db");
-    let mut store = Store::open(&path, 1 << 30).expect("store");
+    let mut store = Store::open(&path, ROOM).expect("store");
     let opened = Opened {
         batch,
         digest: digest(b""),
@@ -60,9 +61,9 @@ fn digest_fully(batch: Batch) {
         (Some(5), Some(2)),
     ] {
         let asked = Asked { from_ms, to_ms };
-        let topology = query::topology(&path, asked, 1, 100_000).expect("an answer");
+        let topology = query::topology(&path, asked, 1, rows(100_000)).expect("an answer");
         let mut text = Vec::new();
-        table::topology(&mut text, &topology).expect("written");
+        table::topology(&mut text, &topology.document()).expect("written");
         escape::json(&mut text, &topology).expect("written");
         assert!(text.iter().all(|byte| *byte >= b' ' || *byte == b'\n'));
     }

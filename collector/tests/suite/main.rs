@@ -12,6 +12,7 @@ mod fairness;
 mod hostile;
 mod import;
 mod ingest;
+mod memory;
 mod orders;
 mod scenarios;
 mod scopes;

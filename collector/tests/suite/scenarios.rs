@@ -7,6 +7,7 @@ use collector::topology::{Edge, EvidenceKind, Topology};
 use tempfile::TempDir;
 use wire::{Batch, Columns, Limits};
 
+use crate::support::site::{ROOM, rows};
 use crate::support::world::{BEGIN_MS, Carry, RECEIVED, SENT, Talk, World};
 
 /// A store that batches are put into as they would come from the network.
@@ -18,7 +19,7 @@ struct Collector {
 impl Collector {
     fn new() -> Self {
         let dir = TempDir::new().expect("directory");
-        let store = Store::open(&dir.path().join("collector.db"), 1 << 30).expect("store");
+        let store = Store::open(&dir.path().join("collector.db"), ROOM).expect("store");
         Self { dir, store }
     }
 
@@ -46,7 +47,9 @@ impl Collector {
         };
         let now_ms = i64::try_from(BEGIN_MS).expect("in range") + 3_600_000;
         let store = self.dir.path().join("collector.db");
-        query::topology(&store, asked, now_ms, 1_000_000).expect("topology")
+        query::topology(&store, asked, now_ms, rows(1_000_000))
+            .expect("topology")
+            .document()
     }
 }
 
@@ -397,7 +400,9 @@ fn a_window_holds_what_happened_in_it() {
         from_ms: Some(begin + 10_000),
         to_ms: Some(begin + 20_000),
     };
-    let topology = query::topology(&store, asked, 0, 1000).expect("topology");
+    let topology = query::topology(&store, asked, 0, rows(1000))
+        .expect("topology")
+        .document();
     assert_exact(&topology.edges[0], 3);
     assert_token(&topology.edges[0], 3);
 }
@@ -422,7 +427,9 @@ fn a_long_connection_keeps_its_edge_in_later_windows() {
             from_ms: Some(begin + (interval - 1) * 10_000),
             to_ms: Some(begin + interval * 10_000),
         };
-        let topology = query::topology(&store, asked, 0, 1000).expect("topology");
+        let topology = query::topology(&store, asked, 0, rows(1000))
+            .expect("topology")
+            .document();
         assert_eq!(topology.edges.len(), 1, "interval {interval}");
         assert!(topology.unjoined.is_empty());
         let edge = &topology.edges[0];

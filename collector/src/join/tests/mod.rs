@@ -193,7 +193,7 @@ fn a_loopback_edge_is_joined_within_its_namespace_only() {
             netns,
             local,
             remote,
-            counters: Some(counters),
+            counters: Some(Box::new(counters)),
             open_before: 0,
             first_ms: 0,
             last_ms: 1,
@@ -252,7 +252,7 @@ fn refused_attempts_lead_to_an_address_and_are_not_connections() {
     model.input.flows.truncate(1);
     let mut counters = Counters::default();
     (counters.plain[2], counters.plain[3], counters.plain[8]) = (4, 4, 4);
-    model.input.flows[0].counters = Some(counters);
+    model.input.flows[0].counters = Some(Box::new(counters));
     let joined = model.join();
     assert_eq!(joined.unjoined.len(), 1);
     let edge = &joined.unjoined[0];

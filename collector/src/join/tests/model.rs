@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use wire::{Endpoint, Part, ProcessRow, Role};
 
-use super::super::{Counters, Flow, HostId, Input, Nat, Process, Sighting, topology};
+use super::super::{Flow, HostId, Input, Nat, Process, Sighting, topology};
 use crate::topology::Topology;
 
 pub(super) const GATEWAY: &str = "10.2.0.1";
@@ -98,7 +98,7 @@ impl Model {
                 netns: 1,
                 local,
                 remote: other,
-                counters: Some(Counters::default()),
+                counters: Some(Box::default()),
                 open_before: 0,
                 first_ms: 0,
                 last_ms: 10,

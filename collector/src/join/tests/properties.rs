@@ -81,6 +81,7 @@ fn shuffled(input: &Input, seed: u64) -> Input {
     sightings.sort_by_key(|s| (s.token ^ s.flow as u64).wrapping_mul(seed | 1));
     Input {
         hosts: input.hosts.clone(),
+        evicted_before_ms: None,
         processes: input.processes.clone(),
         flows: flow_order
             .iter()
@@ -224,7 +225,7 @@ proptest! {
                 netns,
                 local: endpoint(&format!("127.0.0.{a}:80")),
                 remote: endpoint(&format!("127.0.0.{b}:80")),
-                counters: Some(counters),
+                counters: Some(Box::new(counters)),
                 open_before: n,
                 first_ms: i64::MIN,
                 last_ms: i64::MAX,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use collector::join::counters::OPENED;
-use collector::join::{Counters, Flow, HostId, Input, Nat, Process, Sighting};
+use collector::join::{Flow, HostId, Input, Nat, Process, Sighting};
 use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 /// Client, server and the server's own endpoint, as an edge names them.
@@ -339,7 +339,7 @@ impl Builder {
                 netns: 1 + u32::from(host.contained),
                 local,
                 remote,
-                counters: Some(Counters::default()),
+                counters: Some(std::boxed::Box::default()),
                 open_before: 0,
                 first_ms: 0,
                 last_ms: 10,

@@ -79,20 +79,40 @@ impl Raw {
 
     /// One answer that says its length; the connection stays.
     pub(crate) fn one_answer(&mut self) -> String {
-        let mut text = Vec::new();
-        let mut byte = [0];
-        while !text.ends_with(b"\r\n\r\n") {
-            self.0.read_exact(&mut byte).expect("a head");
-            text.push(byte[0]);
-        }
-        let head = String::from_utf8(text).expect("text");
+        let head = self.upto(b"\r\n\r\n");
         let length = head
             .to_ascii_lowercase()
             .lines()
             .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.expect("a length")];
+        if let Some(length) = length {
+            return head + &self.text(length);
+        }
+        // In pieces, each with its length before it; one without length is the last.
+        let mut answer = head;
+        loop {
+            let line = self.upto(b"\r\n");
+            let length = usize::from_str_radix(line.trim_end(), 16).expect("a length");
+            answer.push_str(&self.text(length));
+            self.upto(b"\r\n");
+            if length == 0 {
+                return answer;
+            }
+        }
+    }
+
+    fn text(&mut self, length: usize) -> String {
+        let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("a body");
-        head + &String::from_utf8(body).expect("text")
+        String::from_utf8(body).expect("text")
+    }
+
+    fn upto(&mut self, end: &[u8]) -> String {
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        while !text.ends_with(end) {
+            self.0.read_exact(&mut byte).expect("a head");
+            text.push(byte[0]);
+        }
+        String::from_utf8(text).expect("text")
     }
 
     /// Whether the server has hung up; reads what it had said before.

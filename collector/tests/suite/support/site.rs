@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use collector::config::{self, Config};
+use collector::meter::Meter;
 use collector::server::{self, Running};
+use collector::store::Bounds;
 use collector::tls;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,6 +28,17 @@ pub(crate) const READER: &str = "a-reader-of-this-test";
 pub(crate) const OTHER_READER: &str = "another-reader-of-this";
 /// The name in the certificate of people who ask.
 pub(crate) const READER_NAME: &str = "ops.example";
+
+/// Bounds of a store that no test reaches.
+pub(crate) const ROOM: Bounds = Bounds {
+    max_bytes: 1 << 30,
+    hosts: 1000,
+};
+
+/// At most so many rows, and memory without a bound.
+pub(crate) fn rows(most: usize) -> Meter {
+    Meter::new(most, usize::MAX)
+}
 
 /// Files, and the authority that signed the server.
 pub(crate) struct Site {

@@ -1,0 +1,43 @@
+//! Memory that rows lead to, in bytes: the most that is held of each at one time.
+//!
+//! They follow from the sizes of the structures below and what an allocator adds to each block;
+//! vectors that grow and trees that are not full are counted as one and a half of what they hold.
+//! `tests/suite/memory.rs` compares them with what a process takes.
+
+use std::mem::size_of;
+
+use super::{Counters, Flow, Nat, Process, Sighting};
+
+/// What an allocator adds to a block, and to its size for alignment.
+const BLOCK: usize = 24;
+
+/// A sighting: itself, its part of a joined connection (twice while they are merged), where its
+/// token is looked for by sequence numbers, and in the set of tokens that were read.
+pub const SIGHTING: usize = size_of::<Sighting>() * 3 / 2 + 72 + 32 + 48;
+
+/// A flow: itself, its row and how that is found by addresses, its edge and the node of an address.
+pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 72 + 160 + 400 + 60 + 240 + 48 + 120;
+
+/// The counters of a flow, which are moved and not copied.
+pub const COUNTERS: usize = size_of::<Counters>() + BLOCK;
+
+/// A translation: itself, and how it is found by what it takes in and what it lets out.
+pub const NAT: usize = size_of::<Nat>() * 3 / 2 + 900;
+
+/// A process without its texts, and the node it describes.
+pub const PROCESS: usize = 2 * size_of::<Process>() + 200;
+
+/// A host without its name.
+pub const HOST: usize = 200;
+
+/// Two rows that evidence joins.
+pub const LINK: usize = 400;
+
+/// An address on the way of a link.
+pub const VIA: usize = 120;
+
+/// What a text of so many bytes takes: once where it was read, once where it is shown.
+#[must_use]
+pub const fn text(bytes: usize) -> usize {
+    2 * (bytes + BLOCK)
+}

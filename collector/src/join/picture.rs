@@ -1,0 +1,123 @@
+//! What a join found, before it is written down: a fraction of the size of its document.
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use super::edges::Edges;
+use super::nodes::Nodes;
+use super::reason;
+use crate::topology::{Edge, ReasonCount, Topology};
+
+/// A topology whose nodes and edges are made one after the other, as they are written.
+pub struct Picture {
+    from_ms: i64,
+    to_ms: i64,
+    nodes: Nodes,
+    edges: Edges,
+    /// The edges in the order of the document: joined ones, then the others.
+    joined: Vec<u32>,
+    unjoined: Vec<u32>,
+    /// Tokens, and fingerprints of sequence numbers.
+    ambiguous: (u64, u64),
+    /// Data up to then may be missing, for they made room.
+    evicted_before_ms: Option<i64>,
+}
+
+impl Picture {
+    pub(super) fn new(
+        (from_ms, to_ms): (i64, i64),
+        nodes: Nodes,
+        edges: Edges,
+        ambiguous: (u64, u64),
+        evicted_before_ms: Option<i64>,
+    ) -> Self {
+        let ranks = nodes.ranks();
+        let sort = |list: Vec<u32>| {
+            let rank = |at: &u32| {
+                let key = &edges.keys[*at as usize];
+                [key.client, key.server].map(|side| ranks[nodes.place(&side)])
+            };
+            let mut list: Vec<([u32; 2], u32)> =
+                list.into_iter().map(|at| (rank(&at), at)).collect();
+            let endpoint = |at: u32| edges.keys[at as usize].endpoint.to_string();
+            list.sort_unstable_by(|(a, x), (b, y)| {
+                a.cmp(b).then_with(|| endpoint(*x).cmp(&endpoint(*y)))
+            });
+            list.into_iter().map(|(_, at)| at).collect()
+        };
+        let all = (0..).take(edges.keys.len());
+        let (joined, unjoined): (Vec<u32>, Vec<u32>) =
+            all.partition(|at: &u32| edges.keys[*at as usize].is_joined());
+        let (joined, unjoined) = (sort(joined), sort(unjoined));
+        Self {
+            from_ms,
+            to_ms,
+            nodes,
+            edges,
+            joined,
+            unjoined,
+            ambiguous,
+            evicted_before_ms,
+        }
+    }
+
+    fn edge(&self, at: u32) -> Edge {
+        let key = &self.edges.keys[at as usize];
+        let ids = (self.nodes.id(&key.client), self.nodes.id(&key.server));
+        self.edges.parts[at as usize].edge(key, ids)
+    }
+
+    fn list<'a>(&'a self, list: &'a [u32]) -> impl Iterator<Item = Edge> {
+        list.iter().map(|at| self.edge(*at))
+    }
+
+    fn unjoined_reasons(&self) -> Vec<ReasonCount> {
+        let parts = self.unjoined.iter();
+        let parts = parts.map(|at| &self.edges.parts[*at as usize]);
+        reason::totals(parts.map(|parts| (parts.reason(), parts.connections())))
+    }
+
+    /// The whole document.
+    #[must_use]
+    pub fn document(&self) -> Topology {
+        Topology {
+            from_ms: self.from_ms,
+            to_ms: self.to_ms,
+            nodes: self.nodes.documents().collect(),
+            edges: self.list(&self.joined).collect(),
+            unjoined: self.list(&self.unjoined).collect(),
+            ambiguous_tokens: self.ambiguous.0,
+            ambiguous_sequences: self.ambiguous.1,
+            unjoined_reasons: self.unjoined_reasons(),
+            evicted_before_ms: self.evicted_before_ms,
+        }
+    }
+}
+
+/// What an iterator yields, as a list.
+struct Each<F>(F);
+
+impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+/// As the document, of which it never holds more than one node or edge.
+impl Serialize for Picture {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_struct("Topology", 9)?;
+        document.serialize_field("from_ms", &self.from_ms)?;
+        document.serialize_field("to_ms", &self.to_ms)?;
+        document.serialize_field("nodes", &Each(|| self.nodes.documents()))?;
+        document.serialize_field("edges", &Each(|| self.list(&self.joined)))?;
+        document.serialize_field("unjoined", &Each(|| self.list(&self.unjoined)))?;
+        document.serialize_field("ambiguous_tokens", &self.ambiguous.0)?;
+        document.serialize_field("ambiguous_sequences", &self.ambiguous.1)?;
+        document.serialize_field("unjoined_reasons", &self.unjoined_reasons())?;
+        if let Some(before) = &self.evicted_before_ms {
+            document.serialize_field("evicted_before_ms", before)?;
+        }
+        document.end()
+    }
+}
