@@ -185,8 +185,14 @@ fn fifos(lab: &Lab) -> Result<()> {
         fs::remove_file(&path)?;
     }
     // What is written anew at each start takes the place of whatever is there.
-    fs::remove_file(agent.rootfs().join(STATUS)).ok();
-    mkfifo(&agent.rootfs().join(STATUS), Mode::S_IRWXU)?;
-    agent.start()?;
+    let status = agent.rootfs().join(STATUS);
+    fs::remove_file(&status).ok();
+    mkfifo(&status, Mode::S_IRWXU)?;
+    agent.start_unready()?;
+    wait_for(SOON, "a status in the place of a FIFO", || {
+        let kind = fs::symlink_metadata(&status)?.file_type();
+        ensure!(kind.is_file(), "{kind:?}");
+        Ok(())
+    })?;
     agent.stop()
 }
