@@ -157,8 +157,9 @@ async fn accept(
     let Received { bytes, party, held } = received;
     let place = app.batches.wait(party, 1, TURN).await.map_err(no_room)?;
     let limits = app.config.limits.wire();
-    // One that needs more than all of it has all of it for itself.
-    let needed = wire::memory(&bytes, &limits);
+    // However much one needs, a quarter is left: one large batch keeps no others out.
+    let most = app.config.limits.batch_memory / 4 * 3;
+    let needed = wire::memory(&bytes, &limits).min(most);
     let memory = app.batch_memory.wait(party, needed, TURN).await;
     let memory = memory.map_err(no_room)?;
     let opened = tokio::task::spawn_blocking(move || accept::open(&bytes, &key, &limits)).await;
