@@ -68,6 +68,9 @@ pub struct VerifyArgs {
     /// The makers' public key, 64 hexadecimal digits
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// Unpack a bundle into this new folder, which nobody else can enter, and check it there
+    #[arg(long, value_name = "DIR")]
+    pub unpack: Option<PathBuf>,
     /// How output looks.
     #[command(flatten)]
     pub output: FormatArgs,

@@ -4,9 +4,12 @@
 //! `<sha256>  <path>`, as `sha256sum` writes and reads them. A single file `F` has its line alone in
 //! that form signed in `F.sig`, so its name is part of what is signed. Keys are 64 digits.
 
+mod unpack;
+
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read as _, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,17 +28,24 @@ const SIGNATURE: &str = "SHA256SUMS.sig";
 const MAX_TEXT: u64 = 1 << 20;
 /// Mistakes that are told one by one.
 const MAX_TOLD: usize = 20;
+/// Set-user-id, set-group-id and sticky: no file of a release has them, and sums do not cover them.
+const SPECIAL: u32 = 0o7000;
+/// Set-user-id of a folder; set-group-id is inherited from where a bundle is unpacked.
+const SPECIAL_FOLDER: u32 = 0o4000;
 
 /// Checks a folder or a file against its signature, and says how many files are right.
+///
+/// With `unpack` what is checked is a copy of its own that nobody else reaches, and the copy is
+/// what stays there: whoever changes the original afterwards changes nothing.
 ///
 /// # Errors
 /// Exit code 2 for a key that cannot be read, 1 for everything that is not as it was signed.
 pub fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let key = read_key(&args.key).or_exit(Exit::Usage)?;
-    let files = if args.path.is_dir() {
-        folder(&args.path, &key)
-    } else {
-        single(&args.path, &key)
+    let files = match &args.unpack {
+        Some(to) => unpack::verified(&args.path, to, &key),
+        None if args.path.is_dir() => folder(&args.path, &key),
+        None => single(&args.path, &key),
     }
     .with_context(|| format!("{}: not as it was signed", args.path.display()))
     .or_exit(Exit::Runtime)?;
@@ -61,11 +71,15 @@ fn folder(folder: &Path, key: &[u8]) -> Result<usize> {
         }
     }
     let known: BTreeSet<&Path> = listed.iter().map(|(_, path)| path.as_path()).collect();
-    let unknown = files(folder)?;
-    let unknown = unknown
-        .iter()
-        .filter(|path| !known.contains(path.as_path()));
-    wrong.extend(unknown.map(|path| format!("{}: not listed", path.display())));
+    for (path, metadata) in entries(folder)? {
+        if let Some(why) = refused_mode(&metadata) {
+            wrong.push(format!("{}: {why}", path.display()));
+        }
+        let own = path == Path::new(SUMS) || path == Path::new(SIGNATURE);
+        if !metadata.is_dir() && !own && !known.contains(path.as_path()) {
+            wrong.push(format!("{}: not listed", path.display()));
+        }
+    }
     let left_out = wrong.len().saturating_sub(MAX_TOLD);
     wrong.truncate(MAX_TOLD);
     if left_out > 0 {
@@ -77,12 +91,29 @@ fn folder(folder: &Path, key: &[u8]) -> Result<usize> {
 
 /// Checks one file by the signature beside it.
 fn single(file: &Path, key: &[u8]) -> Result<usize> {
+    signed_as(&sum_of(file)?, file, key)?;
+    Ok(1)
+}
+
+/// Checks that this sum, under the file's own name, is what the signature beside it is of.
+fn signed_as(sum: &str, file: &Path, key: &[u8]) -> Result<()> {
     let name = file.file_name().context("not a file")?;
-    let line = format!("{}  {}\n", sum_of(file)?, name.display());
+    let line = format!("{sum}  {}\n", name.display());
     let mut signature = file.as_os_str().to_owned();
     signature.push(".sig");
-    check(key, &line, Path::new(&signature))?;
-    Ok(1)
+    check(key, &line, Path::new(&signature))
+}
+
+/// Why a file or folder of a release cannot have this mode.
+fn refused_mode(metadata: &Metadata) -> Option<String> {
+    let refused = if metadata.is_dir() {
+        SPECIAL_FOLDER
+    } else {
+        SPECIAL
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    let special = !metadata.is_symlink() && mode & refused != 0;
+    special.then(|| format!("has mode {mode:04o}, which no part of a release has"))
 }
 
 fn check(key: &[u8], signed: &str, signature: &Path) -> Result<()> {
@@ -94,6 +125,10 @@ fn check(key: &[u8], signed: &str, signature: &Path) -> Result<()> {
 }
 
 fn read_key(path: &Path) -> Result<Vec<u8>> {
+    // An operator's own file: it may be a link.
+    let path = &path
+        .canonicalize()
+        .with_context(|| format!("find the key {}", path.display()))?;
     unhex(text(path)?.trim_end())
         .filter(|key| key.len() == ED25519_KEY)
         .with_context(|| {
@@ -128,8 +163,8 @@ fn parse(sums: &str) -> Result<Vec<(String, PathBuf)>> {
     Ok(listed)
 }
 
-/// Every file below `folder` but the list and its signature.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Everything below `folder`, sorted.
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
     let mut found = Vec::new();
     let mut left = vec![folder.to_owned()];
     while let Some(directory) = left.pop() {
@@ -137,44 +172,59 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
             .read_dir()
             .with_context(|| format!("list {}", directory.display()))?
         {
-            let entry = entry?;
-            // A link is no directory here: it is not followed, and not listed.
-            if entry.file_type()?.is_dir() {
-                left.push(entry.path());
-                continue;
+            let path = entry?.path();
+            // A link is no directory here: it is not followed.
+            let metadata = path.symlink_metadata()?;
+            let relative = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            if metadata.is_dir() {
+                left.push(path);
             }
-            let path = entry.path();
-            let path = path.strip_prefix(folder).unwrap_or(&path).to_owned();
-            if path != Path::new(SUMS) && path != Path::new(SIGNATURE) {
-                found.push(path);
-            }
+            found.push((relative, metadata));
         }
     }
-    found.sort();
+    found.sort_by(|one, other| one.0.cmp(&other.0));
     Ok(found)
+}
+
+/// Opens a regular file, never what a link names, and never waiting for the other end of a pipe.
+fn open(path: &Path) -> Result<File> {
+    let kind = path.symlink_metadata().context("missing")?;
+    ensure!(kind.is_file(), "not a regular file");
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(flags.bits()).open(path);
+    let file = file.context("cannot be read")?;
+    ensure!(
+        file.metadata().context("cannot be read")?.is_file(),
+        "not a regular file"
+    );
+    Ok(file)
 }
 
 /// SHA-256 of a regular file, in digits.
 fn sum_of(path: &Path) -> Result<String> {
-    ensure!(
-        path.symlink_metadata().context("missing")?.is_file(),
-        "not a regular file"
-    );
-    let mut file = File::open(path).context("cannot be read")?;
+    copied(&mut open(path)?, &mut std::io::sink())
+}
+
+/// Copies to the end, and returns the SHA-256 of what was copied, in digits.
+fn copied(from: &mut File, to: &mut dyn Write) -> Result<String> {
     let mut sum = digest::Context::new(&SHA256);
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match file.read(&mut buffer).context("cannot be read")? {
+        match from.read(&mut buffer).context("cannot be read")? {
             0 => return Ok(hex(sum.finish().as_ref())),
-            length => sum.update(&buffer[..length]),
+            length => {
+                sum.update(&buffer[..length]);
+                to.write_all(&buffer[..length]).context("write a copy")?;
+            }
         }
     }
 }
 
 fn text(path: &Path) -> Result<String> {
     let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_TEXT).read_to_string(&mut text))
+    open(path)
+        .and_then(|file| Ok(file.take(MAX_TEXT).read_to_string(&mut text)?))
         .with_context(|| format!("read {}", path.display()))?;
     Ok(text)
 }
@@ -197,6 +247,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
 
     use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -207,16 +258,16 @@ mod tests {
         Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
     }
 
-    fn sign(text: &str) -> String {
+    pub(super) fn sign(text: &str) -> String {
         hex(pair().sign(text.as_bytes()).as_ref()) + "\n"
     }
 
-    fn key() -> Vec<u8> {
+    pub(super) fn key() -> Vec<u8> {
         pair().public_key().as_ref().to_vec()
     }
 
     /// A signed folder with two files.
-    fn signed() -> tempfile::TempDir {
+    pub(super) fn signed() -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
         fs::create_dir(at("packages")).unwrap();
@@ -266,8 +317,60 @@ mod tests {
         let place = signed();
         fs::remove_file(place.path().join("README")).unwrap();
         assert!(refused(place.path()).contains("README: missing"));
-        std::os::unix::fs::symlink("packages/a.deb", place.path().join("README")).unwrap();
+        symlink("packages/a.deb", place.path().join("README")).unwrap();
         assert!(refused(place.path()).contains("README: not a regular file"));
+    }
+
+    #[test]
+    fn a_list_or_signature_behind_a_link_is_refused() {
+        for name in ["SHA256SUMS", "SHA256SUMS.sig"] {
+            let place = signed();
+            let elsewhere = tempfile::tempdir().unwrap();
+            let moved = elsewhere.path().join(name);
+            fs::copy(place.path().join(name), &moved).unwrap();
+            fs::remove_file(place.path().join(name)).unwrap();
+            symlink(&moved, place.path().join(name)).unwrap();
+            let why = refused(place.path());
+            assert!(
+                why.contains(name) && why.contains("not a regular file"),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn modes_that_sums_do_not_cover_are_refused() {
+        for (name, mode) in [
+            ("README", 0o4755),
+            ("README", 0o2755),
+            ("README", 0o1644),
+            ("packages/a.deb", 0o4644),
+            ("SHA256SUMS", 0o2644),
+            ("packages", 0o4755),
+        ] {
+            let place = signed();
+            let path = place.path().join(name);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            let why = refused(place.path());
+            assert!(
+                why.contains(&format!("{name}: has mode {mode:04o}")),
+                "{why}"
+            );
+        }
+        // Inherited from the folder in which an operator unpacked it.
+        let place = signed();
+        let inherited = fs::Permissions::from_mode(0o2755);
+        fs::set_permissions(place.path().join("packages"), inherited).unwrap();
+        assert_eq!(folder(place.path(), &key()).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_does_not_hang_it() {
+        let place = signed();
+        let pipe = place.path().join("SHA256SUMS");
+        fs::remove_file(&pipe).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(refused(place.path()).contains("not a regular file"));
     }
 
     #[test]
