@@ -16,7 +16,18 @@ prepare() {
       adduser -S -D -H -h "$STATE" -s /sbin/nologin -G "$ACCOUNT" "$ACCOUNT"
     fi
   fi
-  chown -R "$ACCOUNT:$ACCOUNT" "$STATE"
+  give "$ACCOUNT" 0750
+}
+
+# Gives the store to an account, the directory last: whoever owns that may have put links there.
+give() {
+  owned=$(find "$STATE" -prune -user "$1")
+  [ -z "$owned" ] || return 0
+  chown root:root "$STATE"
+  chmod 0700 "$STATE"
+  find "$STATE" ! -path "$STATE" -exec chown -h "$1:$1" '{}' +
+  chmod "$2" "$STATE"
+  chown "$1:$1" "$STATE"
 }
 
 before_files_go() { :; }
@@ -24,9 +35,9 @@ before_files_go() { :; }
 after_files_went() {
   # The next account may get the same number: it must not get the store with it.
   if [ -d "$STATE" ]; then
-    chown -R root:root "$STATE"
-    chmod 0700 "$STATE"
+    give root 0700
   fi
+  rm -f /var/log/waybill-collector.log*
   if id -u "$ACCOUNT" >/dev/null 2>&1; then
     if command -v userdel >/dev/null 2>&1; then
       userdel "$ACCOUNT" || true

@@ -1,10 +1,33 @@
 # Functions of all maintainer scripts. xtask writes NAME before them (waybill-agent or
-# waybill-collector), and after them the functions of that package and the lines of that kind of
-# package: nothing of this is a file on the host, so nothing of it can be missing there.
+# waybill-collector), and after them systemctl.sh or debian.sh, the functions of that package and
+# the lines of that kind of package: nothing of this is a file on the host, so nothing of it can be
+# missing there.
+#
+# Every step can be interrupted, by whatever kills, and done again from the first one.
 # shellcheck shell=sh disable=SC2034
 
 PATH=$PATH:/usr/sbin:/sbin
-UPGRADE=/var/run/$NAME.upgrade
+# Whoever installs may have any; what is private says so by itself.
+umask 022
+# What was found before the files came: first (no service yet), running or stopped. It stays until
+# the installation is whole, also over a reboot, so it is not below /run; and without it things go on.
+UPGRADE=/var/lib/$NAME.upgrade
+
+note() {
+  if { echo "$1" >"$UPGRADE.new"; } 2>/dev/null && mv -f "$UPGRADE.new" "$UPGRADE"; then
+    return 0
+  fi
+  rm -f "$UPGRADE.new"
+  echo "$NAME: $UPGRADE cannot be written; goes on without" >&2
+}
+
+noted() {
+  [ ! -f "$UPGRADE" ] || cat "$UPGRADE"
+}
+
+forget() {
+  rm -f "$UPGRADE" "$UPGRADE.new"
+}
 
 has_systemd() {
   [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1
@@ -36,115 +59,90 @@ control_script() {
 # Makes the host know the service; does not start it.
 add_service() {
   if has_systemd; then
-    systemctl daemon-reload || true
-    return 0
-  fi
-  if [ -f "/usr/share/waybill/$NAME.init" ] && directory=$(sysv_directory); then
-    cp "/usr/share/waybill/$NAME.init" "$directory/$NAME"
-    chmod 755 "$directory/$NAME"
+    systemctl --system daemon-reload >/dev/null || true
+  elif directory=$(sysv_directory); then
+    cp "/usr/share/waybill/$NAME.init" "$directory/.$NAME.new"
+    chmod 0755 "$directory/.$NAME.new"
+    mv -f "$directory/.$NAME.new" "$directory/$NAME"
   fi
 }
 
-# Starts it at each boot from now on.
-enable_service() {
-  # Also in an image that does not run: systemctl then only makes the links.
-  if command -v systemctl >/dev/null 2>&1; then
-    systemctl --quiet enable "$NAME.service" || true
-  fi
-  sysv_script >/dev/null || return 0
-  if command -v update-rc.d >/dev/null 2>&1; then
-    update-rc.d "$NAME" defaults >/dev/null || true
-  elif command -v chkconfig >/dev/null 2>&1; then
-    chkconfig --add "$NAME" || true
+# Whether it starts at boot by a System V script.
+sysv_enabled() {
+  for link in /etc/rc[2345].d/S??"$NAME" /etc/rc.d/rc[2345].d/S??"$NAME"; do
+    [ ! -e "$link" ] || return 0
+  done
+  return 1
+}
+
+# Takes the System V script away again, and who starts it.
+drop_sysv() {
+  directory=$(sysv_directory) || return 0
+  rm -f "$directory/.$NAME.new"
+  [ -e "$directory/$NAME" ] || return 0
+  if command -v chkconfig >/dev/null 2>&1; then
+    chkconfig --del "$NAME" || true
   elif command -v insserv >/dev/null 2>&1; then
-    insserv "$NAME" || true
+    insserv --remove "$NAME" || true
+  fi
+  rm -f "$directory/$NAME"
+  if command -v update-rc.d >/dev/null 2>&1; then
+    update-rc.d "$NAME" remove >/dev/null || true
   fi
 }
 
-# Makes the host forget the service.
-drop_service() {
-  if command -v systemctl >/dev/null 2>&1; then
-    systemctl --quiet disable "$NAME.service" 2>/dev/null || true
-  fi
-  if script=$(sysv_script); then
-    if command -v chkconfig >/dev/null 2>&1; then
-      chkconfig --del "$NAME" || true
-    elif command -v insserv >/dev/null 2>&1; then
-      insserv --remove "$NAME" || true
-    fi
-    rm -f "$script"
-    if command -v update-rc.d >/dev/null 2>&1; then
-      update-rc.d "$NAME" remove >/dev/null || true
-    fi
-  fi
-}
-
-is_running() {
-  if has_systemd; then
-    systemctl --quiet is-active "$NAME.service"
-  elif script=$(control_script); then
-    "$script" status >/dev/null 2>&1
+start_if_configured() {
+  if "/usr/bin/$NAME" check-config >/dev/null 2>&1; then
+    start_service
   else
-    return 1
+    echo "$NAME: not started yet: $ADVICE"
   fi
 }
 
-start_service() {
-  if has_systemd; then
-    systemctl restart "$NAME.service" || true
-  elif command -v systemctl >/dev/null 2>&1; then
-    echo "$NAME: systemd does not run here (an image?): it starts at the next boot"
-  elif script=$(control_script); then
-    if command -v invoke-rc.d >/dev/null 2>&1 && sysv_script >/dev/null; then
-      invoke-rc.d "$NAME" start || true
-    else
-      "$script" start || true
-    fi
-  else
-    echo "$NAME: no service manager was found here: start '$NAME $RUN' by your own means"
-  fi
-}
-
-stop_service() {
-  if has_systemd; then
-    systemctl stop "$NAME.service" || true
-  elif script=$(control_script); then
-    "$script" stop || true
-  fi
+# Before files come to a host that has none.
+before_first() {
+  note first
 }
 
 # Before files are replaced. Kernels before 3.18 do not replace a file on which any process has
 # mounted something, as the agent does in its jail: so it is stopped first, and started afterwards.
 before_upgrade() {
-  if is_running; then
-    echo running >"$UPGRADE"
-  else
-    echo stopped >"$UPGRADE"
-  fi
-  stop_service
-}
-
-# After files were put there, the first time or again.
-after_install() {
-  prepare
-  add_service
-  found=
-  if [ -f "$UPGRADE" ]; then
-    found=$(cat "$UPGRADE")
-    rm -f "$UPGRADE"
-  fi
-  case $found in
-    running) start_service ;;
-    stopped) ;;
+  case $(noted) in
+    # An upgrade that was interrupted stopped it already.
+    first | running) ;;
     *)
-      enable_service
-      if "/usr/bin/$NAME" check-config >/dev/null 2>&1; then
-        start_service
+      if is_running; then
+        note running
       else
-        echo "$NAME: not started yet: $ADVICE"
+        note stopped
       fi
       ;;
   esac
+  stop_service
+}
+
+# After files were put there. The word is what was found, where nothing is noted of it.
+after_install() {
+  chmod 0755 /etc/waybill
+  prepare
+  add_service
+  found=$(noted)
+  case ${found:-$1} in
+    running) start_service ;;
+    stopped) ;;
+    first)
+      enable_service
+      start_if_configured
+      ;;
+    # Nobody knows what was: as it would be after a boot.
+    *)
+      if is_enabled; then
+        enable_service
+        start_if_configured
+      fi
+      ;;
+  esac
+  forget
 }
 
 before_remove() {
@@ -154,9 +152,9 @@ before_remove() {
 }
 
 after_remove() {
+  forget
   if has_systemd; then
-    systemctl daemon-reload || true
-    systemctl reset-failed "$NAME.service" 2>/dev/null || true
+    systemctl --system daemon-reload >/dev/null || true
   fi
   after_files_went
 }

@@ -52,6 +52,10 @@ pub(crate) fn cargo_build_shipped(root: &Path) -> Result<Command> {
         .iter()
         .map(|(place, name)| format!("-ffile-prefix-map={place}={name}"));
     let mut command = cargo(&["build", "--release", "-p", "agent", "-p", "collector"]);
+    // Debug symbols are found by it; not every linker makes one by itself.
+    let rust = rust.chain(std::iter::once(
+        "\"-Clink-arg=-Wl,--build-id=sha1\"".to_owned(),
+    ));
     // Joined with the flags of .cargo/config.toml, which RUSTFLAGS would replace.
     let rust = rust.collect::<Vec<_>>().join(",");
     command.current_dir(root).arg("--config");

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::stage::{say, stage};
-use crate::{child, deps, matrix, workspace};
+use crate::{child, deps, matrix, rootfs, workspace};
 
 /// Options of `faults`.
 #[derive(clap::Args)]
@@ -155,8 +155,7 @@ fn build(faults: &[&Fault]) -> Result<PathBuf> {
             child::cargo_build_shipped(&workspace::root())?.env("WAYBILL_BPF_FAULT", define),
         )?;
         let built = workspace::binaries("release")?.join("waybill-agent");
-        fs::copy(&built, folder.join("waybill-agent"))
-            .with_context(|| format!("copy {}", built.display()))?;
+        rootfs::strip(&built, &folder.join("waybill-agent"))?;
     }
     Ok(into)
 }

@@ -59,6 +59,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     // the agent, which must be built as the documents say.
     let guest = ["build", "--release", "-p", "matrix-guest"];
     child::run(&mut child::cargo(&guest))?;
+    rootfs::strip_built(&["matrix-guest"])?;
     workspace::binaries(profile)
 }
 

@@ -1,14 +1,19 @@
 //! `cargo xtask package`: what an operator installs, the same each time.
 
 mod bundle;
+mod components;
 mod content;
 mod deb;
+mod documents;
+mod lint;
+mod notices;
 mod release;
 mod rpm;
 mod sbom;
 mod scripts;
 mod sign;
 mod stage;
+mod symbols;
 mod tarball;
 mod trial;
 
@@ -20,9 +25,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::stage::{say, stage as step};
 use crate::{deps, workspace};
+use documents::Documents;
 use release::{Options, Release};
 use sign::Key;
-use stage::Package;
+use stage::{Kind, PROGRAMS, Package};
 
 pub(crate) use bundle::{Args as BundleArgs, run as bundle};
 pub(crate) use trial::make as trial;
@@ -44,7 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let key = Key::find(args.options.key.as_deref())?;
     let release = step("programs", || Release::build(&args.options))?;
     let out = place(&args.options)?;
-    let made = twice(&release, &args.options, &out, |out| packages(&release, out))?;
+    let made = twice(&release, &args.options, &out, |out| {
+        all_packages(&release, out)
+    })?;
     sign::write(&out, &names(&made)?, key.as_ref())?;
     if key.is_none() {
         say("not signed: --key names a key")?;
@@ -87,6 +95,7 @@ fn twice(
             result
         })?;
         step("content", || content::check_all(release, &made))?;
+        step("lintian and rpmlint", || lint::check(release, &made))?;
     }
     Ok(made)
 }
@@ -104,22 +113,33 @@ fn compare(first: &[PathBuf], second: &[PathBuf]) -> Result<()> {
     say(&format!("{} files, byte for byte the same", first.len()))
 }
 
-/// Makes the six packages into `out`.
-fn packages(release: &Release, out: &Path) -> Result<Vec<PathBuf>> {
+/// Makes the six packages into `out`, from the documents in `documents`.
+fn packages(release: &Release, documents: &Documents, out: &Path) -> Result<Vec<PathBuf>> {
     let work = Work::make(out)?;
     let mut made = Vec::new();
-    for (name, stage) in [
-        (
-            "agent",
-            Package::agent as fn(&Release, &Path) -> Result<Package>,
-        ),
-        ("collector", Package::collector),
-    ] {
-        let folder = work.0.join(name);
-        let package = stage(release, &folder).with_context(|| format!("stage the {name}"))?;
-        made.push(deb::make(release, &package, out)?);
-        made.push(rpm::make(release, &package, &folder.join("rpm"), out)?);
-        made.push(tarball::make(release, &package, out)?);
+    for program in &PROGRAMS {
+        for kind in [Kind::Deb, Kind::Rpm, Kind::Archive] {
+            let folder = work.0.join(format!("{}-{kind:?}", program.name));
+            let package = Package::stage(release, documents, program, kind, &folder)
+                .with_context(|| format!("stage {}", program.name))?;
+            made.push(match kind {
+                Kind::Deb => deb::make(release, &documents.contact, &package, out)?,
+                Kind::Rpm => rpm::make(release, documents, &package, &folder.join("rpm"), out)?,
+                Kind::Archive => tarball::make(release, &package, out)?,
+            });
+            fs::remove_dir_all(&folder)?;
+        }
+    }
+    Ok(made)
+}
+
+/// The same, and packages with what debuggers read.
+fn all_packages(release: &Release, out: &Path) -> Result<Vec<PathBuf>> {
+    let work = Work::make_named(out, "documents")?;
+    let documents = Documents::make(release, &work.0)?;
+    let mut made = packages(release, &documents, out)?;
+    for program in &PROGRAMS {
+        made.extend(symbols::make(release, &documents, program, &work.0, out)?);
     }
     Ok(made)
 }
@@ -129,7 +149,11 @@ struct Work(PathBuf);
 
 impl Work {
     fn make(beside: &Path) -> Result<Self> {
-        let folder = beside.join(format!(".work-{}", std::process::id()));
+        Self::make_named(beside, "work")
+    }
+
+    fn make_named(beside: &Path, name: &str) -> Result<Self> {
+        let folder = beside.join(format!(".{name}-{}", std::process::id()));
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
         }

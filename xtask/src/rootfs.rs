@@ -29,6 +29,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     stage::say(&format!("made {}", args.out.display()))
 }
 
+/// Where programs are as they are shipped: without what debuggers read, which stays in `release`.
+pub(crate) const SHIPPED: &str = "release/shipped";
+
+/// Strips these programs, built in `release`, into [`SHIPPED`].
+///
+/// # Errors
+/// When nothing was built there, or strip fails.
+pub(crate) fn strip_built(programs: &[&str]) -> Result<()> {
+    let (built, shipped) = (
+        workspace::binaries("release")?,
+        workspace::binaries(SHIPPED)?,
+    );
+    std::fs::create_dir_all(&shipped).with_context(|| format!("make {}", shipped.display()))?;
+    for name in programs {
+        strip(&built.join(name), &shipped.join(name))?;
+    }
+    Ok(())
+}
+
+/// Copies a program without what debuggers read.
+///
+/// # Errors
+/// When strip fails.
+pub(crate) fn strip(from: &Path, to: &Path) -> Result<()> {
+    let mut strip = std::process::Command::new("strip");
+    child::run(strip.arg("-o").arg(to).arg(from))
+}
+
 /// Builds the agent, as a developer runs it or as it is shipped; returns the profile's folder.
 ///
 /// # Errors
@@ -36,7 +64,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn build_agent(shipped: bool) -> Result<&'static str> {
     if shipped {
         child::run(&mut child::cargo_build_shipped(&workspace::root())?)?;
-        return Ok("release");
+        strip_built(&["waybill-agent", "waybill-collector"])?;
+        return Ok(SHIPPED);
     }
     child::run(&mut child::cargo(&["build", "--bin", "waybill-agent"]))?;
     Ok("debug")

@@ -9,10 +9,11 @@ use crate::{child, workspace};
 
 /// Folders of `packaging/` that hold nothing but shell, and scripts elsewhere.
 const FOLDERS: [&str; 3] = ["packaging/scripts", "packaging/deb", "packaging/sysvinit"];
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     "ci/deps",
     "packaging/bundle/install.sh",
     "packaging/bundle/setup",
+    "packaging/bundle/waybill-bundle",
     "packaging/rpm/post",
     "packaging/rpm/postun",
     "packaging/rpm/pre",

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use super::documents::Documents;
 use super::release::{Options, Release};
 use super::sign::{self, Key};
-use super::{Work, content, names, packages, place, sbom, twice};
+use super::{Work, content, lint, names, packages, place, twice};
 use crate::stage::stage as step;
 use crate::{deps, workspace};
 
@@ -71,9 +72,11 @@ fn make(
     for part in ["packages", "bin", "btf", "docs", "sbom"] {
         fs::create_dir_all(folder.join(part)).with_context(|| format!("make {part}"))?;
     }
-    let inside = packages(release, &folder.join("packages"))?;
+    let documents = Documents::make(release, &work.0.join("documents"))?;
+    let inside = packages(release, &documents, &folder.join("packages"))?;
     if check {
         content::check_all(release, &inside)?;
+        lint::check(release, &inside)?;
     }
     // As it is in the packages: what verifies is what will run.
     super::stage::program(release, "waybill-agent", &folder.join("bin/waybill-agent"))?;
@@ -91,13 +94,14 @@ fn make(
         copy(&root.join(document), &folder.join("docs"))?;
     }
     copy_all(&root.join("docs"), &folder.join("docs"))?;
-    for (program, package) in [
-        ("waybill-agent", "agent"),
-        ("waybill-collector", "collector"),
-    ] {
-        let document = sbom::document(release, program, package)?;
-        fs::write(folder.join(format!("sbom/{program}.cdx.json")), document)
-            .context("write the list of components")?;
+    for program in ["waybill-agent", "waybill-collector"] {
+        for (made, to) in [
+            ("cdx.json", format!("sbom/{program}.cdx.json")),
+            ("notices", format!("docs/NOTICES.{program}")),
+        ] {
+            let document = documents.get(&format!("{program}.{made}"))?;
+            fs::write(folder.join(&to), document).with_context(|| format!("write {to}"))?;
+        }
     }
     copy(&root.join("packaging/bundle/install.sh"), &folder)?;
     fs::write(folder.join("waybill.pub"), key.public()).context("write the public key")?;

@@ -6,51 +6,92 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::documents::Contact;
 use super::release::Release;
 use super::scripts;
-use super::stage::Package;
+use super::stage::{JAIL, Package, WRITTEN};
 use crate::child;
-
-/// Who is named as its maintainer; there is no address yet.
-const MAINTAINER: &str = "The Waybill authors <waybill@localhost>";
 
 /// Makes `<name>_<version>_<architecture>.deb` in `out`.
 ///
 /// # Errors
 /// Those of dpkg-deb and of the file system.
-pub(super) fn make(release: &Release, package: &Package, out: &Path) -> Result<PathBuf> {
+pub(super) fn make(
+    release: &Release,
+    contact: &Contact,
+    package: &Package,
+    out: &Path,
+) -> Result<PathBuf> {
+    let program = package.program;
+    let kib = size(package)?.div_ceil(1024);
+    // The account of the collector is made by it.
+    let depends = if program.functions == "collector.sh" {
+        "Depends: passwd\n"
+    } else {
+        ""
+    };
+    let fields = format!(
+        "Package: {}\n{depends}Suggests: logrotate\nInstalled-Size: {kib}\nSection: net\n\
+         Priority: optional\nHomepage: {}\nDescription: {}\n {}\n",
+        program.name,
+        contact.url,
+        program.summary,
+        program.description.replace('\n', "\n ")
+    );
+    let config: String = package
+        .config
+        .iter()
+        .map(|path| format!("/{path}\n"))
+        .collect();
+    let mut members = vec![
+        ("conffiles", config, 0o644),
+        ("md5sums", sums(release, package)?, 0o644),
+    ];
+    for step in ["preinst", "postinst", "prerm", "postrm"] {
+        members.push((step, scripts::file(program, "deb", step)?, 0o755));
+    }
+    pack(release, contact, &package.tree, &fields, &members, out)
+}
+
+/// Packs a tree with the fields of its control file, and further control files: name, text, mode.
+///
+/// # Errors
+/// Those of dpkg-deb and of the file system.
+pub(super) fn pack(
+    release: &Release,
+    contact: &Contact,
+    tree: &Path,
+    fields: &str,
+    members: &[(&str, String, u32)],
+    out: &Path,
+) -> Result<PathBuf> {
     let architecture = release.debian_architecture()?;
     let version = release.full_version();
-    let control = package.tree.join("DEBIAN");
+    let control = tree.join("DEBIAN");
     fs::create_dir(&control).context("make the folder of control files")?;
     fs::set_permissions(&control, Permissions::from_mode(0o755))?;
-    let write = |name: &str, text: &str, mode: u32| -> Result<()> {
+    let (name, rest) = fields
+        .split_once('\n')
+        .context("fields begin with the name")?;
+    let name = name.trim_start_matches("Package: ");
+    let text = format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n\
+         Maintainer: {}\n{rest}",
+        contact.maintainer
+    );
+    let text = ("control", text, 0o644);
+    for (name, text, mode) in std::iter::once(&text).chain(members) {
         let path = control.join(name);
         fs::write(&path, text).with_context(|| format!("write {name}"))?;
-        fs::set_permissions(&path, Permissions::from_mode(mode))
-            .with_context(|| format!("set the mode of {name}"))
-    };
-    let kib = size(package)?.div_ceil(1024);
-    let text = format!(
-        "Package: {}\nVersion: {version}\nArchitecture: {architecture}\n\
-         Maintainer: {MAINTAINER}\nInstalled-Size: {kib}\nSection: net\nPriority: optional\n\
-         Description: {}\n {}\n",
-        package.name,
-        package.summary,
-        package.description.replace('\n', "\n ")
-    );
-    write("control", &text, 0o644)?;
-    write("conffiles", &format!("/{}\n", package.config), 0o644)?;
-    write("md5sums", &sums(release, package)?, 0o644)?;
-    for step in ["postinst", "prerm", "postrm"] {
-        write(step, &scripts::file(package, "deb", step)?, 0o755)?;
+        fs::set_permissions(&path, Permissions::from_mode(*mode))
+            .with_context(|| format!("set the mode of {name}"))?;
     }
-    let file = out.join(format!("{}_{version}_{architecture}.deb", package.name));
+    let file = out.join(format!("{name}_{version}_{architecture}.deb"));
     let mut build = release.tool("dpkg-deb");
     // xz: what dpkg reads since 2011; newer ones do not exist on old hosts.
     build.args(["--root-owner-group", "-Zxz"]);
     build.arg(if release.haste { "-z0" } else { "-z6" });
-    build.arg("--build").arg(&package.tree).arg(&file);
+    build.arg("--build").arg(tree).arg(&file);
     child::output(&mut build)?;
     fs::remove_dir_all(&control).context("remove the folder of control files")?;
     Ok(file)
@@ -67,12 +108,14 @@ fn size(package: &Package) -> Result<u64> {
     Ok(bytes)
 }
 
-/// What `dpkg --verify` compares with; it does so with conffiles by their own list.
+/// What `dpkg --verify` compares with; it does so with conffiles by their own list, and not with
+/// what the agent writes.
 fn sums(release: &Release, package: &Package) -> Result<String> {
     let mut md5sum = release.tool("md5sum");
     md5sum.arg("--").current_dir(&package.tree);
     for path in &package.paths {
-        if package.kind(path)?.is_file() && *path != package.config {
+        let written = WRITTEN.iter().any(|name| *path == format!("{JAIL}/{name}"));
+        if package.kind(path)?.is_file() && !package.is_config(path) && !written {
             md5sum.arg(path);
         }
     }

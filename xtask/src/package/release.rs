@@ -62,7 +62,9 @@ impl Release {
             child::run(&mut child::cargo(&["build", "--bins"]))?;
             "debug"
         } else {
-            rootfs::build_agent(true)?
+            rootfs::build_agent(true)?;
+            // Packages take what debuggers read from it, and strip the rest.
+            "release"
         };
         let programs = workspace::binaries(profile)?;
         if options.anew {
@@ -95,6 +97,17 @@ impl Release {
     /// The time of everything in it.
     pub(super) fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.epoch)
+    }
+
+    /// The time of everything in it, in the words of date(1), English and UTC.
+    ///
+    /// # Errors
+    /// Those of date.
+    pub(super) fn date(&self, format: &str) -> Result<String> {
+        let mut date = self.tool("date");
+        date.args(["-u", "-d", &format!("@{}", self.epoch)]);
+        let said = child::output(date.arg(format!("+{format}")))?;
+        Ok(said.trim_end().to_owned())
     }
 
     /// A command whose results depend on nothing but what it is given.

@@ -2,17 +2,24 @@
 
 use anyhow::Result;
 
-use super::stage::{Package, read};
+use super::stage::{Program, read};
 
 /// The script `<kind>/<step>` of a package, without its first line.
 ///
 /// # Errors
 /// When one of its parts is missing.
-pub(super) fn script(package: &Package, kind: &str, step: &str) -> Result<String> {
+pub(super) fn script(program: &Program, kind: &str, step: &str) -> Result<String> {
+    // What controls services there.
+    let manager = if kind == "deb" {
+        "debian.sh"
+    } else {
+        "systemctl.sh"
+    };
     let parts = [
-        format!("set -e\nNAME={}\n", package.name),
+        format!("set -e\nNAME={}\n", program.name),
         read("packaging/scripts/service.sh")?,
-        read(&format!("packaging/scripts/{}", package.functions))?,
+        read(&format!("packaging/scripts/{manager}"))?,
+        read(&format!("packaging/scripts/{}", program.functions))?,
         read(&format!("packaging/{kind}/{step}"))?,
     ];
     // Words for people and for shellcheck are no use on a host.
@@ -26,6 +33,6 @@ pub(super) fn script(package: &Package, kind: &str, step: &str) -> Result<String
 ///
 /// # Errors
 /// As of [`script`].
-pub(super) fn file(package: &Package, kind: &str, step: &str) -> Result<String> {
-    Ok(format!("#!/bin/sh\n{}", script(package, kind, step)?))
+pub(super) fn file(program: &Program, kind: &str, step: &str) -> Result<String> {
+    Ok(format!("#!/bin/sh\n{}", script(program, kind, step)?))
 }

@@ -3,11 +3,11 @@
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use ::rootfs::Manifest;
 use anyhow::{Context, Result, ensure};
 
+use super::documents::{Documents, gzip};
 use super::release::Release;
 use crate::{child, workspace};
 
@@ -22,22 +22,75 @@ const OWN: [&str; 5] = [
     "usr/share/doc/waybill-agent",
     "usr/share/doc/waybill-collector",
 ];
+/// Folders that we and others put something into, and that go with the last of them.
+const SHARED: [&str; 6] = [
+    "usr/share/bash-completion",
+    "usr/share/bash-completion/completions",
+    "usr/share/fish",
+    "usr/share/fish/vendor_completions.d",
+    "usr/share/zsh",
+    "usr/share/zsh/site-functions",
+];
+/// Files of the jail that the agent writes: nobody need complain about them.
+pub(super) const WRITTEN: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
+/// Folders of the jail that the agent gives to its own user.
+pub(super) const GIVEN: [&str; 2] = ["run", "var/lib/waybill"];
 /// State of the collector.
-const STORE: &str = "var/lib/waybill-collector";
+pub(super) const STORE: &str = "var/lib/waybill-collector";
 
-/// A package before it is packed.
+/// What a package is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// dpkg.
+    Deb,
+    /// rpm.
+    Rpm,
+    /// Hosts with neither.
+    Archive,
+}
+
+/// A program that is packaged.
 #[derive(Debug)]
-pub(super) struct Package {
+pub(super) struct Program {
     /// `waybill-agent`
     pub(super) name: &'static str,
     /// One line.
     pub(super) summary: &'static str,
     /// A few lines.
     pub(super) description: &'static str,
-    /// Files that are kept when an operator changed them, relative to the root.
-    pub(super) config: &'static str,
     /// The functions of its maintainer scripts: name of a file in `packaging/scripts`.
     pub(super) functions: &'static str,
+    fill: fn(&Tree<'_>) -> Result<()>,
+}
+
+/// Both.
+pub(super) const PROGRAMS: [Program; 2] = [
+    Program {
+        name: "waybill-agent",
+        summary: "joins both ends of each TCP connection, behind any NAT",
+        description: "The agent measures the TCP connections of a host, writes a 16-byte TCP option\n\
+             on their handshake where the kernel can do it, and sends what it saw to a\n\
+             collector. It is one static program that confines itself to\n\
+             /opt/waybill/rootfs.",
+        functions: "agent.sh",
+        fill: agent,
+    },
+    Program {
+        name: "waybill-collector",
+        summary: "takes what Waybill agents saw and shows who talks to whom",
+        description: "The collector accepts batches from agents, joins both ends of each connection\n\
+             and answers questions. It is one static program without privilege.",
+        functions: "collector.sh",
+        fill: collector,
+    },
+];
+
+/// A package before it is packed.
+#[derive(Debug)]
+pub(super) struct Package {
+    pub(super) program: &'static Program,
+    /// Files that are kept when an operator changed them, relative to the root.
+    pub(super) config: Vec<String>,
     /// The folder that looks like the root of a host.
     pub(super) tree: PathBuf,
     /// Every path in `tree`, sorted, folders before what is in them.
@@ -45,81 +98,41 @@ pub(super) struct Package {
 }
 
 impl Package {
-    /// Stages the agent below `folder`.
+    /// Stages a program below `folder`.
     ///
     /// # Errors
     /// When a file is missing or the file system refuses.
-    pub(super) fn agent(release: &Release, folder: &Path) -> Result<Self> {
-        let name = "waybill-agent";
-        let tree = Tree::new(folder, release)?;
-        let programs = folder.join("programs");
-        fs::create_dir_all(&programs)?;
-        program(release, name, &programs.join(name))?;
-        tree.directory("opt/waybill", 0o755)?;
-        ::rootfs::assemble(
-            &Manifest::current()?,
-            &programs,
-            &tree.root.join(JAIL),
-            release.time(),
-        )?;
-        // Once on the host's disk: the jail has the program, the host a link to it.
-        tree.link(
-            &format!("usr/bin/{name}"),
-            &format!("/{JAIL}/usr/bin/{name}"),
-        )?;
-        tree.copy(
-            "packaging/sysvinit/waybill-agent",
-            "usr/share/waybill/waybill-agent.init",
-            0o755,
-        )?;
-        let config = read("packaging/config/agent.toml.example")?;
-        // RFC 4727 and 6994: experiments are configured explicitly, so the package says the kind.
-        let config = explicit(&config, "kind = 253")?;
-        let config = explicit(&config, "exid = 0x5742")?;
-        tree.write("etc/waybill/agent.toml", &config, 0o644)?;
-        tree.common(name)?;
+    pub(super) fn stage(
+        release: &Release,
+        documents: &Documents,
+        program: &'static Program,
+        kind: Kind,
+        folder: &Path,
+    ) -> Result<Self> {
+        let tree = Tree::new(folder, release, documents, program.name, kind)?;
+        (program.fill)(&tree)?;
+        tree.common()?;
+        let config = vec![
+            format!("etc/waybill/{}", config_name(program.name)),
+            format!("etc/logrotate.d/{}", program.name),
+        ];
         tree.finish(Self {
-            name,
-            summary: "joins both ends of each TCP connection, behind any NAT",
-            description: "The agent measures the TCP connections of a host, writes a 16-byte TCP option on\n\
-                 their handshake where the kernel can do it, and sends what it saw to a collector.\n\
-                 It is one static program that confines itself to /opt/waybill/rootfs.",
-            config: "etc/waybill/agent.toml",
-            functions: "agent.sh",
+            program,
+            config,
             tree: PathBuf::new(),
             paths: Vec::new(),
         })
     }
 
-    /// Stages the collector below `folder`.
-    ///
-    /// # Errors
-    /// When a file is missing or the file system refuses.
-    pub(super) fn collector(release: &Release, folder: &Path) -> Result<Self> {
-        let name = "waybill-collector";
-        let tree = Tree::new(folder, release)?;
-        tree.directory("usr/bin", 0o755)?;
-        program(release, name, &tree.root.join("usr/bin").join(name))?;
-        set_mode(&tree.root.join("usr/bin").join(name), 0o755)?;
-        tree.directory(STORE, 0o750)?;
-        let config = read("packaging/config/collector.toml.example")?;
-        tree.write("etc/waybill/collector.toml", &config, 0o644)?;
-        tree.common(name)?;
-        tree.finish(Self {
-            name,
-            summary: "takes what Waybill agents saw and shows who talks to whom",
-            description: "The collector accepts batches from agents, joins both ends of each connection and\n\
-                 answers questions. It is one static program without privilege.",
-            config: "etc/waybill/collector.toml",
-            functions: "collector.sh",
-            tree: PathBuf::new(),
-            paths: Vec::new(),
-        })
+    /// Whether a path is configuration.
+    pub(super) fn is_config(&self, path: &str) -> bool {
+        self.config.iter().any(|config| config == path)
     }
 
-    /// Whether a folder of the tree belongs to the package, and not to the system.
+    /// Whether a folder of the tree belongs to the package, and not to the system alone.
     pub(super) fn owns(&self, path: &str) -> bool {
         path == STORE
+            || SHARED.contains(&path)
             || OWN.iter().any(|own| {
                 path.strip_prefix(own)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -144,19 +157,81 @@ impl Package {
     }
 }
 
+/// `agent.toml`
+fn config_name(program: &str) -> String {
+    format!("{}.toml", program.trim_start_matches("waybill-"))
+}
+
+fn agent(tree: &Tree<'_>) -> Result<()> {
+    let name = tree.name;
+    let programs = tree.root.with_file_name("programs");
+    fs::create_dir_all(&programs)?;
+    program(tree.release, name, &programs.join(name))?;
+    tree.directory("opt/waybill", 0o755)?;
+    let time = tree.release.time();
+    ::rootfs::assemble(
+        &Manifest::current()?,
+        &programs,
+        &tree.root.join(JAIL),
+        time,
+    )?;
+    fs::remove_dir_all(&programs)?;
+    // Once on the host's disk: the jail has the program, the host a link to it.
+    tree.link(
+        &format!("usr/bin/{name}"),
+        &format!("/{JAIL}/usr/bin/{name}"),
+    )?;
+    tree.copy(
+        "packaging/bundle/waybill-bundle",
+        "usr/sbin/waybill-bundle",
+        0o755,
+    )?;
+    tree.page("man8/waybill-bundle.8")?;
+    let config = read("packaging/config/agent.toml.example")?;
+    // RFC 4727 and 6994: experiments are configured explicitly, so the package says the kind.
+    let config = explicit(&config, "kind = 253")?;
+    let config = explicit(&config, "exid = 0x5742")?;
+    tree.write("etc/waybill/agent.toml", &config, 0o644)
+}
+
+fn collector(tree: &Tree<'_>) -> Result<()> {
+    tree.directory("usr/bin", 0o755)?;
+    let to = tree.root.join("usr/bin").join(tree.name);
+    program(tree.release, tree.name, &to)?;
+    set_mode(&to, 0o755)?;
+    tree.directory(STORE, 0o750)?;
+    let config = read("packaging/config/collector.toml.example")?;
+    tree.write("etc/waybill/collector.toml", &config, 0o644)
+}
+
 /// A folder that is being filled.
 struct Tree<'r> {
     root: PathBuf,
     release: &'r Release,
+    documents: &'r Documents,
+    name: &'static str,
+    kind: Kind,
 }
 
 impl<'r> Tree<'r> {
-    fn new(folder: &Path, release: &'r Release) -> Result<Self> {
+    fn new(
+        folder: &Path,
+        release: &'r Release,
+        documents: &'r Documents,
+        name: &'static str,
+        kind: Kind,
+    ) -> Result<Self> {
         let root = folder.join("tree");
         ensure!(!root.exists(), "{} is in the way", root.display());
         fs::create_dir_all(&root).with_context(|| format!("make {}", root.display()))?;
         set_mode(&root, 0o755)?;
-        Ok(Self { root, release })
+        Ok(Self {
+            root,
+            release,
+            documents,
+            name,
+            kind,
+        })
     }
 
     /// Makes a folder and those above it.
@@ -195,25 +270,63 @@ impl<'r> Tree<'r> {
         symlink(target, self.above(path)?).with_context(|| format!("link {path}"))
     }
 
-    /// What both packages have: unit, manual, documents.
-    fn common(&self, name: &str) -> Result<()> {
+    /// A manual page, `man8/NAME.8`.
+    fn page(&self, page: &str) -> Result<()> {
+        let text = self.documents.get(page)?;
+        self.packed(&format!("usr/share/man/{page}.gz"), &text)
+    }
+
+    /// A compressed file.
+    fn packed(&self, path: &str, content: &[u8]) -> Result<()> {
+        let packed = gzip(self.release, content, &self.root)?;
+        self.write(path, packed, 0o644)
+    }
+
+    /// What both programs have: unit, script, completions, manual, documents.
+    fn common(&self) -> Result<()> {
+        let name = self.name;
         self.copy(
             &format!("packaging/systemd/{name}.service"),
             &format!("usr/lib/systemd/system/{name}.service"),
             0o644,
         )?;
-        let page = workspace::root().join(format!("packaging/man/{name}.8"));
-        let mut gzip = self.release.tool("gzip");
-        let output = gzip.args(["-9nc"]).arg(&page).output().context("gzip")?;
-        ensure!(output.status.success(), "gzip {}", page.display());
-        self.write(
-            &format!("usr/share/man/man8/{name}.8.gz"),
-            output.stdout,
+        let script = read(&format!("packaging/sysvinit/{name}"))?;
+        let script = script + &read("packaging/sysvinit/service.sh")?;
+        self.write(&format!("usr/share/waybill/{name}.init"), script, 0o755)?;
+        self.copy(
+            &format!("packaging/logrotate/{name}"),
+            &format!("etc/logrotate.d/{name}"),
             0o644,
         )?;
+        self.page(&format!("man8/{name}.8"))?;
+        self.page(&format!("man5/{name}.toml.5"))?;
+        let zsh = match self.kind {
+            Kind::Deb => "usr/share/zsh/vendor-completions",
+            Kind::Rpm | Kind::Archive => "usr/share/zsh/site-functions",
+        };
+        for (made, path) in [
+            (
+                format!("bash/{name}"),
+                format!("usr/share/bash-completion/completions/{name}"),
+            ),
+            (format!("zsh/_{name}"), format!("{zsh}/_{name}")),
+            (
+                format!("fish/{name}.fish"),
+                format!("usr/share/fish/vendor_completions.d/{name}.fish"),
+            ),
+            (
+                format!("{name}.notices"),
+                format!("usr/share/doc/{name}/NOTICES"),
+            ),
+            (
+                format!("{name}.cdx.json"),
+                format!("usr/share/doc/{name}/{name}.cdx.json"),
+            ),
+        ] {
+            self.write(&path, self.documents.get(&made)?, 0o644)?;
+        }
         for document in [
             "README.md",
-            "CHANGELOG.md",
             "docs/OPERATIONS.md",
             "docs/THREAT-MODEL.md",
             "docs/KERNEL-POLICY.md",
@@ -221,30 +334,59 @@ impl<'r> Tree<'r> {
             let file = document.rsplit('/').next().unwrap_or(document);
             self.copy(document, &format!("usr/share/doc/{name}/{file}"), 0o644)?;
         }
-        self.copy("LICENSE", &format!("usr/share/doc/{name}/copyright"), 0o644)
+        let copyright = self.documents.copyright(self.release, name)?;
+        self.write(&format!("usr/share/doc/{name}/copyright"), copyright, 0o644)?;
+        self.changes()
+    }
+
+    fn changes(&self) -> Result<()> {
+        let folder = format!("usr/share/doc/{}", self.name);
+        if self.kind != Kind::Deb {
+            return self.copy("CHANGELOG.md", &format!("{folder}/CHANGELOG.md"), 0o644);
+        }
+        let changes = read("CHANGELOG.md")?;
+        self.packed(&format!("{folder}/changelog.gz"), changes.as_bytes())?;
+        let changes = self
+            .documents
+            .packed_changelog(self.release, self.name, &self.root)?;
+        self.write(&format!("{folder}/changelog.Debian.gz"), changes, 0o644)?;
+        self.copy(
+            &format!("packaging/deb/{}.lintian-overrides", self.name),
+            &format!("usr/share/lintian/overrides/{}", self.name),
+            0o644,
+        )
     }
 
     /// Gives everything its time and lists it.
     fn finish(self, package: Package) -> Result<Package> {
-        let mut paths = Vec::new();
-        list(&self.root, &self.root, &mut paths)?;
-        paths.sort();
-        let time = self.release.time();
-        let times = FileTimes::new().set_modified(time).set_accessed(time);
-        for path in paths.iter().rev() {
-            let path = self.root.join(path);
-            // A link's own time is set by nothing safe; every packer here clamps it.
-            if !path.is_symlink() {
-                File::open(&path)?.set_times(times)?;
-            }
-        }
-        File::open(&self.root)?.set_times(times)?;
+        let paths = clamp(&self.root, self.release)?;
         Ok(Package {
             tree: self.root,
             paths,
             ..package
         })
     }
+}
+
+/// Gives everything below `root` the time of the release; returns the paths, sorted.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn clamp(root: &Path, release: &Release) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    list(root, root, &mut paths)?;
+    paths.sort();
+    let time = release.time();
+    let times = FileTimes::new().set_modified(time).set_accessed(time);
+    for path in paths.iter().rev() {
+        let path = root.join(path);
+        // A link's own time is set by nothing safe; every packer here clamps it.
+        if !path.is_symlink() {
+            File::open(&path)?.set_times(times)?;
+        }
+    }
+    File::open(root)?.set_times(times)?;
+    Ok(paths)
 }
 
 /// Every path below `folder`, relative to `root`.
@@ -263,14 +405,19 @@ fn list(root: &Path, folder: &Path, into: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Copies a built program; the developer's is stripped, as the shipped one is already.
+/// Copies a built program as it is shipped: without what only a debugger reads.
+///
+/// # Errors
+/// When it was not built, or cannot be stripped.
 pub(super) fn program(release: &Release, name: &str, to: &Path) -> Result<()> {
     let from = release.programs.join(name);
-    fs::copy(&from, to).with_context(|| format!("copy {}", from.display()))?;
-    if release.haste {
-        child::run(Command::new("strip").arg(to))?;
-    }
-    Ok(())
+    let mut strip = release.tool("strip");
+    child::run(
+        strip
+            .args(["--remove-section=.comment", "-o"])
+            .arg(to)
+            .arg(&from),
+    )
 }
 
 /// A file of this workspace.
@@ -289,7 +436,11 @@ fn explicit(config: &str, line: &str) -> Result<String> {
     Ok(config.replace(&commented, &format!("\n{line}\n")))
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<()> {
+/// Sets permission bits, whatever the umask is.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn set_mode(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
         .with_context(|| format!("set the mode of {}", path.display()))
 }

@@ -17,40 +17,58 @@ use super::stage::Package;
 /// Those of tar and of the file system.
 pub(super) fn make(release: &Release, package: &Package, out: &Path) -> Result<PathBuf> {
     let tree = &package.tree;
+    let name = package.program.name;
     let share = "usr/share/waybill";
     // Unpacking must not overwrite what an operator changed: defaults are put there by the script.
-    let file_name = package.config.rsplit('/').next().unwrap_or(package.config);
-    let defaults = format!("{share}/{}.default", package.name);
-    let default = format!("{defaults}/{file_name}");
-    for folder in [share, &defaults] {
-        let folder = tree.join(folder);
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+    let defaults = format!("{share}/{name}.default");
+    let mut more = vec![share.to_owned(), defaults.clone()];
+    for config in &package.config {
+        let mut folder = defaults.clone();
+        let (above, _) = config.rsplit_once('/').unwrap_or_default();
+        for part in above.split('/') {
+            folder = format!("{folder}/{part}");
+            more.push(folder.clone());
+        }
+        fs::create_dir_all(tree.join(&folder)).with_context(|| format!("make {folder}"))?;
+        let default = format!("{defaults}/{config}");
+        fs::rename(tree.join(config), tree.join(&default)).context("move the default")?;
+        more.push(default);
     }
-    fs::rename(tree.join(package.config), tree.join(&default)).context("move the default")?;
-    let setup = format!("{share}/{}.setup", package.name);
-    let text = scripts::file(package, "bundle", "setup")?;
+    let setup = format!("{share}/{name}.setup");
+    let text = scripts::file(package.program, "bundle", "setup")?;
     write(&tree.join(&setup), &text, 0o755)?;
-    let listing = format!("{share}/{}.files", package.name);
+    let listing = format!("{share}/{name}.files");
+    more.extend([setup, listing.clone()]);
 
     // Only what belongs to the package: a tar may replace links to folders by folders.
     let mut paths = Vec::new();
     for path in &package.paths {
-        let keep = *path != package.config && *path != "etc/waybill";
+        let keep = !package.is_config(path) && path != "etc/waybill";
         if keep && (!package.kind(path)?.is_dir() || package.owns(path)) {
             paths.push(path.clone());
         }
     }
-    for path in [share.to_owned(), defaults, default, setup, listing.clone()] {
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
-    }
+    paths.extend(more);
     paths.sort();
-    write(&tree.join(&listing), &(paths.join("\n") + "\n"), 0o644)?;
+    paths.dedup();
+    write(&tree.join(&listing), "", 0o644)?;
+    let mut lines = String::new();
+    for path in &paths {
+        let kind = package.kind(path)?;
+        if kind.is_dir() && path.starts_with(share) {
+            fs::set_permissions(tree.join(path), Permissions::from_mode(0o755))?;
+        }
+        let mode = package.mode(path)?;
+        lines += &match (kind.is_dir(), kind.is_symlink()) {
+            (true, _) => format!("d{mode:04o} {path}\n"),
+            (_, true) => format!("link {path}\n"),
+            _ => format!("{mode:04o} {path}\n"),
+        };
+    }
+    write(&tree.join(&listing), &lines, 0o644)?;
     let file = out.join(format!(
         "{}-{}.{}.tar.gz",
-        package.name,
+        name,
         release.full_version(),
         release.machine
     ));
