@@ -3,6 +3,7 @@
 //! `cargo xtask test --only packages` makes packages and file systems, and runs these trials.
 
 mod bundle;
+mod interrupted;
 mod life;
 mod root;
 
@@ -15,6 +16,7 @@ use tests::lab::Lab;
 use tests::lab::needs::{Need, Skip};
 
 use crate::case::Case;
+use interrupted::{AGENT, COLLECTOR};
 use life::Way;
 
 /// Directory with the results of `cargo xtask bundle` of two revisions: `first` and `second`.
@@ -97,6 +99,37 @@ pub(crate) const CASES: &[Case] = &[
         "bundle_signed_by_another_key_installs_nothing",
         NEEDS,
         bundle::forged
+    ),
+    case!("deb_comes_and_goes_interrupted_on_bullseye", NEEDS, |lab| {
+        interrupted::comes_and_goes(lab, "bullseye", Way::Deb, &[AGENT])
+    }),
+    case!("deb_comes_and_goes_interrupted_on_trixie", NEEDS, |lab| {
+        interrupted::comes_and_goes(lab, "trixie", Way::Deb, &[COLLECTOR])
+    }),
+    case!("rpm_comes_and_goes_interrupted", RPM, |lab| {
+        interrupted::comes_and_goes(lab, "bookworm", Way::Rpm, &[AGENT, COLLECTOR])
+    }),
+    case!("archive_comes_and_goes_interrupted", NEEDS, |lab| {
+        interrupted::comes_and_goes(lab, "bookworm", Way::Archive, &[AGENT])
+    }),
+    case!("deb_is_upgraded_interrupted_on_bookworm", NEEDS, |lab| {
+        interrupted::upgrades(lab, "bookworm", Way::Deb)
+    }),
+    case!("rpm_is_upgraded_interrupted", RPM, |lab| {
+        interrupted::upgrades(lab, "trixie", Way::Rpm)
+    }),
+    case!("archive_is_upgraded_interrupted", NEEDS, |lab| {
+        interrupted::upgrades(lab, "bullseye", Way::Archive)
+    }),
+    case!(
+        "bundle_is_checked_before_any_of_its_lines_runs",
+        NEEDS,
+        bundle::checked_first
+    ),
+    case!(
+        "bundle_says_what_is_wrong_with_its_place",
+        NEEDS,
+        bundle::told_apart
     ),
 ];
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tests::lab::Lab;
 use tests::lab::agent::{AGENT, Agent, STOP_DEADLINE, Settings};
+use tests::lab::needs::Need;
 
 use crate::case::Case;
 
@@ -22,6 +24,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: logged,
+    },
+    Case {
+        name: "service::the_unit_leaves_the_capabilities_that_the_agent_needs",
+        needs: &[Need::Program("setpriv")],
+        alone: false,
+        run: bounded,
     },
 ];
 
@@ -67,6 +75,47 @@ fn expect(manager: &UnixDatagram, begin: &str) -> Result<()> {
         }
         ensure!(said == "WATCHDOG=1", "{said:?} instead of {begin:?}");
     }
+}
+
+/// With the capabilities that the packaged unit leaves, and no other, each mode is what it is with
+/// all of them.
+fn bounded(lab: &Lab) -> Result<()> {
+    let unit = include_str!("../../packaging/systemd/waybill-agent.service");
+    let mut lines = unit.lines();
+    let kept = lines.find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let kept = kept
+        .context("the unit bounds no capabilities")?
+        .to_lowercase();
+    let kept: Vec<&str> = kept
+        .split(' ')
+        .map(|name| name.trim_start_matches("cap_"))
+        .collect();
+    let mut list = std::process::Command::new("setpriv");
+    let all = tests::lab::command::run(list.arg("--list-caps"))?;
+    let less: Vec<&str> = all
+        .lines()
+        .filter(|name| !kept.contains(name))
+        .flat_map(|name| ["--capability", name])
+        .collect();
+    ensure!(less.len() > 20, "{all}");
+    let (free, bounded) = (lab.host("free")?, lab.host("bounded")?);
+    bounded.hinder(&less);
+    for mode in ["auto", "tc-clone", "observe"] {
+        let settings = Settings::default().with("option.mode", &format!("{mode:?}"))?;
+        let plan = |host| -> Result<Value> {
+            let mut agent = Agent::start_on(lab, host, None, &settings)?;
+            let report = agent.ask_json(&["doctor"])?;
+            agent.stop()?;
+            Ok(report["plan"].clone())
+        };
+        let (with_all, with_those) = (plan(&free)?, plan(&bounded)?);
+        ensure!(with_all.is_array(), "no plan: {with_all}");
+        ensure!(
+            with_all == with_those,
+            "{mode}: {with_all} but {with_those}"
+        );
+    }
+    Ok(())
 }
 
 fn logged(lab: &Lab) -> Result<()> {

@@ -56,6 +56,31 @@ fn the_packaged_example_says_what_the_defaults_are() {
 }
 
 #[test]
+fn the_packaged_example_shows_every_key() {
+    let example = include_str!("../../../packaging/config/collector.toml.example");
+    let tables = example.lines().filter_map(|line| {
+        let line = line.trim_start_matches('#');
+        line.starts_with('[').then(|| line.to_owned())
+    });
+    let mut keys = 0;
+    for table in tables.chain([String::new()]) {
+        let wrong = format!("{table}\nno_such_key = 1\n");
+        let error = parse(Path::new("collector.toml"), &wrong).expect_err("an unknown key");
+        let message = format!("{error:#}");
+        let (_, expected) = message.rsplit_once("expected ").expect(&message);
+        for key in expected.split('`').skip(1).step_by(2) {
+            keys += 1;
+            let shown = [format!("{key} = "), format!("[{key}]")];
+            assert!(
+                shown.iter().any(|shown| example.contains(shown)),
+                "packaging/config/collector.toml.example lacks {key}"
+            );
+        }
+    }
+    assert!(keys > 20, "only {keys} keys");
+}
+
+#[test]
 fn each_wrong_key_is_named_with_what_was_expected() {
     let cases = [
         (

@@ -102,6 +102,110 @@ pub(super) fn forged(lab: &Lab) -> Result<()> {
     nothing_installed(&root, &before)
 }
 
+/// With an agent on the host nothing of a bundle runs before that agent has checked it.
+pub(super) fn checked_first(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let root = Root::open(lab, &host, &release("trixie")?)?;
+    install(&root, &unpack(lab, "first")?, &[])?;
+    let second = archive("second")?;
+    let bundle = |options: &[&str]| root.run(&[&["waybill-bundle"], options].concat());
+    let good = carried(lab, "good", &second)?;
+
+    // The key is the operator's, from elsewhere.
+    let said = bundle(&[&good]).map_err(|error| error.to_string());
+    ensure!(
+        said.is_err_and(|why| why.contains("no key")),
+        "no key is asked for"
+    );
+    let key = lab.directory().join("second").join("waybill.pub");
+    let unpacked = unpack(lab, "second")?;
+    fs::copy(unpacked.join("waybill.pub"), &key)?;
+    fs::copy(&key, root.path("etc/waybill/release.pub"))?;
+    let before = root.files()?;
+
+    // A forger's: whole, signed with another key, and its first line leaves a mark.
+    let mark = root.path("mark");
+    let script = unpacked.join("install.sh");
+    let honest = fs::read_to_string(&script)?;
+    fs::write(
+        &script,
+        honest.replacen("set -eu\n", "set -eu\n: >/mark\n", 1),
+    )?;
+    let forged = lab.directory().join("forged");
+    fs::create_dir(&forged)?;
+    let forged = forged.join(second.file_name().unwrap_or_default());
+    let mut pack = std::process::Command::new("tar");
+    pack.arg("-czf").arg(&forged);
+    pack.arg("-C").arg(lab.directory().join("second"));
+    pack.arg(unpacked.file_name().unwrap_or_default());
+    tests::lab::command::run(&mut pack)?;
+    fs::copy(format!("{good}.sig"), format!("{}.sig", forged.display()))?;
+    for bad in [forged.display().to_string(), unpacked.display().to_string()] {
+        let said = bundle(&[&bad]).map_err(|error| error.to_string());
+        let refused = said.is_err_and(|why| why.contains("no line of"));
+        ensure!(refused && !mark.exists(), "{bad}: a line of it ran");
+    }
+    nothing_installed(&root, &before)?;
+
+    // What a killed one left goes with the next.
+    fs::create_dir_all(root.path("var/lib/waybill-bundle/999999999/bundle"))?;
+    let said = bundle(&[&good, "--check"])?;
+    ensure!(said.contains("waybill-agent: upgrade as deb"), "{said}");
+    nothing_installed(&root, &before)?;
+    fs::write(&script, honest)?;
+    for good in [good, unpacked.display().to_string()] {
+        bundle(&[&good, "agent"])?;
+        let known = root.run(&["dpkg-query", "-W", "waybill-agent"])?;
+        ensure!(known.contains("-2"), "{known}");
+    }
+    ensure!(
+        !root.path("var/lib/waybill-bundle").exists(),
+        "a copy is left"
+    );
+    Ok(())
+}
+
+/// A bundle as it is carried, with its signature, in a folder of the lab.
+fn carried(lab: &Lab, name: &str, bundle: &Path) -> Result<String> {
+    let folder = lab.directory().join(name);
+    fs::create_dir(&folder)?;
+    let copy = folder.join(bundle.file_name().unwrap_or_default());
+    fs::copy(bundle, &copy)?;
+    let copy = copy.display().to_string();
+    fs::copy(format!("{}.sig", bundle.display()), format!("{copy}.sig"))?;
+    Ok(copy)
+}
+
+/// What is not the bundle's fault is not called damage.
+pub(super) fn told_apart(lab: &Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let folder = unpack(lab, "first")?;
+    let root = Root::open(lab, &host, &release("bookworm")?)?;
+    let place = folder.display().to_string();
+    let check = |script: &str| root.attempt(true, &["sh", "-c", script, "sh", &place]);
+    // An exported CDPATH makes cd talk.
+    let (success, said) = check("export CDPATH=/:$1/..; cd $1; sh install.sh --check")?;
+    ensure!(success, "with CDPATH: {said}");
+    let (success, said) = check("ln -s $1/install.sh /tmp/linked; sh /tmp/linked --check")?;
+    ensure!(success, "by a link: {said}");
+    let (success, said) = check("cd /; sh -s -- --check <$1/install.sh")?;
+    ensure!(
+        !success && said.contains("not the folder of a bundle"),
+        "from a pipe: {said}"
+    );
+    let (success, said) = check("echo 00 >/tmp/k; sh $1/install.sh --check --key /tmp/k")?;
+    ensure!(
+        !success && said.contains("cannot be used"),
+        "a key that is none: {said}"
+    );
+    let noexec =
+        "mount --bind $1 $1 && mount -o remount,bind,noexec $1 && sh $1/install.sh --check";
+    let (success, said) = check(noexec)?;
+    let told = said.contains("noexec") && !said.contains("damaged or forged");
+    ensure!(!success && told, "mounted noexec: {said}");
+    Ok(())
+}
+
 fn nothing_installed(root: &Root<'_>, before: &super::root::Files) -> Result<()> {
     let changed = changes(before, &root.files()?);
     ensure!(changed.is_empty(), "a refused bundle changed {changed:#?}");

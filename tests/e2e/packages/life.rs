@@ -1,7 +1,6 @@
 //! Install, run, upgrade with a full spool, go back, remove, purge: and nothing is left.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +30,11 @@ pub(super) enum Way {
     Archive,
 }
 
+/// Borrowed words of a line.
+pub(super) fn words(line: &[String]) -> Vec<&str> {
+    line.iter().map(String::as_str).collect()
+}
+
 /// Where the agent keeps its state on a host.
 const STATE: &str = "opt/waybill/rootfs/var/lib/waybill";
 /// Nobody reaches the collector from there.
@@ -46,12 +50,12 @@ const SERVICE: Duration = Duration::from_secs(60);
 /// One host with what is installed on it.
 pub(super) struct Installed<'a> {
     pub(super) root: Root<'a>,
-    way: Way,
-    bundles: [PathBuf; 2],
+    pub(super) way: Way,
+    pub(super) bundles: [PathBuf; 2],
 }
 
 impl Installed<'_> {
-    fn package(&self, revision: usize, name: &str, end: &str) -> Result<String> {
+    pub(super) fn package(&self, revision: usize, name: &str, end: &str) -> Result<String> {
         let folder = self.bundles[revision].join("packages");
         let entries = folder.read_dir()?.flatten().map(|entry| entry.path());
         let mut found = entries.filter(|path| {
@@ -63,26 +67,81 @@ impl Installed<'_> {
     }
 
     fn script(&self, revision: usize, options: &[&str]) -> Result<String> {
+        let line = self.script_line(revision, options);
+        self.root.run(&words(&line))
+    }
+
+    /// The call of the bundle's installer.
+    pub(super) fn script_line(&self, revision: usize, options: &[&str]) -> Vec<String> {
         let folder = self.bundles[revision].display();
         let (script, key) = (
             format!("{folder}/install.sh"),
             format!("{folder}/waybill.pub"),
         );
-        let line = [&["sh", &script, "--key", &key], options].concat();
-        self.root.run(&line)
+        let mut line = vec!["sh".to_owned(), script, "--key".to_owned(), key];
+        line.extend(options.iter().map(ToString::to_string));
+        line
     }
 
     fn rpm(&self, options: &[&str]) -> Result<String> {
+        self.root.run_outside(&words(&self.rpm_line(options)))
+    }
+
+    /// A call of this machine's rpm for the file system.
+    pub(super) fn rpm_line(&self, options: &[&str]) -> Vec<String> {
         let place = self.root.place().display().to_string();
         // Debian's rpm wants to be told that it is meant, and no package there is known to it.
-        let mut line = vec!["rpm", "--root", &place, "--dbpath", "/var/lib/rpm-lab"];
-        line.extend(["--force-debian", "--nodeps"]);
-        line.extend(options);
-        self.root.run_outside(&line)
+        let line = ["rpm", "--root", &place, "--dbpath", "/var/lib/rpm-lab"];
+        let meant = ["--force-debian", "--nodeps"];
+        let all = line.iter().chain(&meant).chain(options);
+        all.map(ToString::to_string).collect()
+    }
+
+    /// Nobody finds a difference to what was packed, beyond what the operator configured.
+    fn untouched(&self, name: &str) -> Result<()> {
+        let (_, said) = match self.way {
+            Way::Deb => self.root.attempt(true, &["dpkg", "--verify", name])?,
+            Way::Rpm => {
+                let line = self.rpm_line(&["-V", name]);
+                self.root.attempt(false, &words(&line))?
+            }
+            Way::Archive => return Ok(()),
+        };
+        let differ: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains('/') && !line.contains(" c /etc/waybill/"))
+            .collect();
+        ensure!(differ.is_empty(), "{name} differs: {differ:#?}");
+        Ok(())
+    }
+
+    /// Modes do not depend on the umask of whoever installs.
+    pub(super) fn modes(&self) -> Result<()> {
+        for (path, mode) in [
+            ("etc/waybill", 0o755),
+            ("etc/waybill/agent.toml", 0o644),
+            ("etc/logrotate.d", 0o755),
+            ("opt/waybill", 0o755),
+            ("opt/waybill/rootfs", 0o755),
+            ("opt/waybill/rootfs/usr/bin/waybill-agent", 0o755),
+            ("opt/waybill/rootfs/var/lib/waybill", 0o700),
+            ("usr/share/waybill", 0o755),
+            ("usr/sbin/waybill-bundle", 0o755),
+            ("usr/share/doc/waybill-agent/NOTICES", 0o644),
+            ("usr/lib/systemd/system/waybill-agent.service", 0o644),
+        ] {
+            // What has no place on a host is not put there.
+            if path == "etc/logrotate.d" && !self.root.path(path).exists() {
+                continue;
+            }
+            let found = self.root.mode(path)?;
+            ensure!(found == mode, "{path}: {found:04o}, not {mode:04o}");
+        }
+        Ok(())
     }
 
     /// Installs, upgrades, or goes back.
-    fn install(&self, revision: usize, name: &str) -> Result<String> {
+    pub(super) fn install(&self, revision: usize, name: &str) -> Result<String> {
         match self.way {
             Way::Deb => {
                 let file = self.package(revision, name, ".deb")?;
@@ -99,7 +158,7 @@ impl Installed<'_> {
         }
     }
 
-    fn remove(&self, name: &str) -> Result<String> {
+    pub(super) fn remove(&self, name: &str) -> Result<String> {
         match self.way {
             Way::Deb => self.root.run(&["dpkg", "-r", name]),
             Way::Rpm => self.rpm(&["-e", name]),
@@ -108,7 +167,7 @@ impl Installed<'_> {
     }
 
     /// Installed or removed before, as the way allows.
-    fn purge(&self, name: &str) -> Result<String> {
+    pub(super) fn purge(&self, name: &str) -> Result<String> {
         match self.way {
             Way::Deb => self.root.run(&["dpkg", "-P", name]),
             Way::Rpm => {
@@ -122,7 +181,7 @@ impl Installed<'_> {
         }
     }
 
-    fn service(&self, verb: &str) -> Result<String> {
+    pub(super) fn service(&self, verb: &str) -> Result<String> {
         // A release may start nothing at boot; the package then has the script for those who do.
         let own = self.root.path("etc/init.d/waybill-agent").exists();
         let script = if own {
@@ -134,14 +193,14 @@ impl Installed<'_> {
     }
 
     /// Process id of the running agent.
-    fn agent(&self) -> Result<i32> {
+    pub(super) fn agent(&self) -> Result<i32> {
         let lock = fs::read_to_string(self.root.path("opt/waybill/rootfs/run/waybill-agent.lock"))?;
         let pid: i32 = lock.trim().parse().context("process id in the lock")?;
         kill(Pid::from_raw(pid), None).context("the agent does not run")?;
         Ok(pid)
     }
 
-    fn running(&self) -> Result<i32> {
+    pub(super) fn running(&self) -> Result<i32> {
         wait_until(SERVICE, "status of the installed agent", || {
             let status = self.root.path("opt/waybill/rootfs/run/status.json");
             let text = fs::read_to_string(status).unwrap_or_default();
@@ -175,19 +234,19 @@ pub(super) fn run(lab: &Lab, name: &str, way: Way) -> Result<()> {
     let bundles = [unpack(lab, "first")?, unpack(lab, "second")?];
     let root = Root::open(lab, client, &release(name)?)?;
     let on = Installed { root, way, bundles };
-    // Debian starts nothing in a file system without a running init, unless it is told that it may.
-    let policy = on.root.path("usr/sbin/policy-rc.d");
-    fs::write(&policy, "#!/bin/sh\nexit 0\n")?;
-    fs::set_permissions(&policy, fs::Permissions::from_mode(0o755))?;
+    on.root.let_services_start()?;
     let kernel = Residue::snapshot(lab, &[client])?;
     let (files, mounts) = (on.root.files()?, on.root.mounts()?);
 
     let said = on.install(0, "waybill-agent")?;
     ensure!(said.contains("not started yet"), "first words: {said}");
     ensure!(on.agent().is_err(), "started without a key");
+    on.modes()?;
+    on.untouched("waybill-agent")?;
     configure(lab, &on, &collector)?;
     on.service("start")?;
     let first = on.running()?;
+    on.untouched("waybill-agent")?;
     let objects = Objects::held_by(first)?;
     let backend = site.backend(0, Family::V4);
     client.connect(backend, &["--count", "5"])?;
@@ -234,7 +293,7 @@ pub(super) fn run(lab: &Lab, name: &str, way: Way) -> Result<()> {
     objects.wait_gone()?;
     held.wait_gone()?;
     kernel.wait_same(lab, &[client])?;
-    only_kept(&files, &on.root.files()?)?;
+    only_kept(way, &files, &on.root.files()?)?;
 
     if way != Way::Deb {
         // What knows no purge after removal is installed once more for it.
@@ -322,7 +381,7 @@ fn arrived(collector: &Collector, on: &Installed<'_>, count: u64) -> Result<()> 
 }
 
 /// After a removal only what the operator wrote, and state, is there.
-fn only_kept(before: &Files, after: &Files) -> Result<()> {
+fn only_kept(way: Way, before: &Files, after: &Files) -> Result<()> {
     let kept = [
         "new: etc/waybill",
         "new: opt/waybill/rootfs/var/lib/waybill",
@@ -332,9 +391,21 @@ fn only_kept(before: &Files, after: &Files) -> Result<()> {
         "new: opt/waybill/rootfs/var ",
         "new: opt/waybill/rootfs/var/lib ",
     ];
+    // dpkg keeps configuration until a purge, and its helper what an administrator enabled.
+    let debian = [
+        "new: etc/logrotate.d",
+        "new: etc/systemd/system/multi-user.target.wants",
+        "new: var/lib/systemd/deb-systemd-helper-enabled",
+    ];
+    let debian: &[&str] = if way == Way::Deb { &debian } else { &[] };
     let strange: Vec<String> = changes(before, after)
         .into_iter()
-        .filter(|change| !kept.iter().any(|known| change.starts_with(known)))
+        .filter(|change| {
+            !kept
+                .iter()
+                .chain(debian)
+                .any(|known| change.starts_with(known))
+        })
         .collect();
     ensure!(strange.is_empty(), "left by the removal: {strange:#?}");
     ensure!(
@@ -349,6 +420,11 @@ fn collectors(on: &Installed<'_>) -> Result<()> {
     let account = || on.root.run(&["id", "-u", "waybill-collector"]);
     on.install(0, "waybill-collector")?;
     account().context("the account of the collector")?;
+    on.untouched("waybill-collector")?;
+    // Its account reads the configuration.
+    let read = "exec cat /etc/waybill/collector.toml";
+    let line = ["su", "-s", "/bin/sh", "-c", read, "waybill-collector"];
+    on.root.run(&line)?;
     let said = on.install(1, "waybill-collector")?;
     ensure!(!said.contains("rror"), "upgrade of the collector: {said}");
     account().context("the account of the collector after an upgrade")?;

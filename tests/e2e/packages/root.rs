@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,6 +69,25 @@ impl<'a> Root<'a> {
         Ok(root)
     }
 
+    /// Debian starts nothing in a file system without a running init, unless it is told that it may.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn let_services_start(&self) -> Result<()> {
+        self.program("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 0\n")
+    }
+
+    /// Writes a script that can be executed.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn program(&self, path: &str, text: &str) -> Result<()> {
+        let path = self.path(path);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
     fn pid(&self) -> i32 {
         self.holder.pid().as_raw()
     }
@@ -100,15 +119,35 @@ impl<'a> Root<'a> {
     }
 
     fn finish(&self, inside: bool, line: &[&str]) -> Result<String> {
+        let (success, said) = self.attempt(inside, line)?;
+        ensure!(success, "{}: failed: {said}", line.join(" "));
+        Ok(said)
+    }
+
+    /// Runs a program under the strictest umask that anybody has: whether it succeeded, and what it
+    /// said.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end.
+    pub(crate) fn attempt(&self, inside: bool, line: &[&str]) -> Result<(bool, String)> {
         let mut command = self.host.command_joining(self.pid(), inside);
+        command.args(["sh", "-c", "umask 077; exec \"$@\"", "sh"]);
         command.args(line).env("DEBIAN_FRONTEND", "noninteractive");
         let label = Path::new(line[0]).file_name().unwrap_or_default();
         // To files, not by pipes: a service that was started must not hold them.
         let mut running = self.host.start(&label.to_string_lossy(), command)?;
         let status = running.wait(TOOL)?;
         let said = running.output()? + &running.errors()?;
-        ensure!(status.success(), "{}: {status}: {said}", line.join(" "));
-        Ok(said)
+        Ok((status.success(), said))
+    }
+
+    /// Permission bits of a path.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn mode(&self, path: &str) -> Result<u32> {
+        let metadata = self.path(path).symlink_metadata();
+        Ok(metadata.with_context(|| path.to_owned())?.mode() & 0o7777)
     }
 
     /// Everything that is there but [`BOOKS`] and the lab's own files.
