@@ -98,9 +98,10 @@ fn bounded(lab: &Lab) -> Result<()> {
         .flat_map(|name| ["--capability", name])
         .collect();
     ensure!(less.len() > 20, "{all}");
-    let (free, bounded) = (lab.host("free")?, lab.host("bounded")?);
-    bounded.hinder(&less);
     for mode in ["auto", "tc-clone", "observe"] {
+        let free = lab.host(&format!("free-{mode}"))?;
+        let bounded = lab.host(&format!("bound-{mode}"))?;
+        bounded.hinder(&less);
         let settings = Settings::default().with("option.mode", &format!("{mode:?}"))?;
         let plan = |host| -> Result<Value> {
             let mut agent = Agent::start_on(lab, host, None, &settings)?;

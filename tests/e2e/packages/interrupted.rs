@@ -128,7 +128,8 @@ impl Installed<'_> {
         if self.way == Way::Rpm {
             let mut call = call.clone();
             let known = |name: &str| {
-                let ask = self.rpm_line(&["-q", name]);
+                let mut ask = self.rpm_line(&["-q", name]);
+                ask.retain(|word| word != "--nodeps");
                 self.root
                     .attempt(false, &words(&ask))
                     .map(|(known, _)| known)
@@ -284,7 +285,7 @@ pub(super) fn comes_and_goes(lab: &Lab, name: &str, way: Way, names: &[&str]) ->
         || same(&removed, &looked(&on)?),
         || on.call(&install),
     )?;
-    ensure!(steps > 5, "only {steps} steps of a removal");
+    ensure!(steps > 3, "only {steps} steps of a removal");
     if way != Way::Deb {
         on.call(&install)?;
     }
