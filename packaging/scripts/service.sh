@@ -79,7 +79,7 @@ sysv_enabled() {
 drop_sysv() {
   directory=$(sysv_directory) || return 0
   rm -f "$directory/.$NAME.new"
-  [ -e "$directory/$NAME" ] || return 0
+  # Also where the script is gone: a removal that was interrupted may have left who starts it.
   if command -v chkconfig >/dev/null 2>&1; then
     chkconfig --del "$NAME" || true
   elif command -v insserv >/dev/null 2>&1; then
