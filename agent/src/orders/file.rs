@@ -97,7 +97,7 @@ fn read(
     Ok(Some(standing))
 }
 
-/// What is to be kept of these orders, for [`write`]; none when there are none.
+/// What is to be kept of these orders, for [`write()`]; none when there are none.
 #[must_use]
 pub fn kept(standing: &Standing) -> Option<Vec<u8>> {
     let (newest, stage) = standing.newest.as_ref()?;
