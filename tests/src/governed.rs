@@ -68,7 +68,8 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {
     let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let backend = &site.backends[0];
     let _server = programs::serve(backend, SERVICE_PORT, &[])?;
-    let files = arguments.idle + 1024;
+    // What is held stays accepted until the end, in both halves of every round.
+    let files = 2 * u64::from(arguments.rounds) * arguments.idle + 1024;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).context("allow as many descriptors")?;
     let listener = netns::inside(backend.netns(), || {
         Ok(TcpListener::bind(("0.0.0.0", HELD_PORT))?)
