@@ -65,7 +65,7 @@ fn run(arguments: &Arguments) -> Result<Vec<String>> {
 type Shares = [(u64, u64); MOST + 1];
 
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {
-    let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let site = Site::build(lab, 2, 1, Nat::Direct, Middlebox::Plain)?;
     let backend = &site.backends[0];
     let _server = programs::serve(backend, SERVICE_PORT, &[])?;
     // What is held stays accepted until the end, in both halves of every round.
@@ -85,30 +85,30 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {
         budget.clone().with("budget.cpu", "'1%'")?,
         budget.with("budget.cpu", "''")?,
     );
+    let mut own = Agent::prepare(lab, &site.clients[0], None, &tight)?;
+    let mut beside = Agent::prepare(lab, &site.clients[1], None, &none)?;
     let (mut governed, mut control) = (Shares::default(), Shares::default());
     for _ in 0..arguments.rounds {
         let target = site.target(Family::V4);
-        let held = SocketAddr::new(target.ip(), HELD_PORT);
-        let phases = under_load(lab, &site, (target, held), &tight, arguments, |agent| {
+        let phases = under_load(&mut own, target, arguments, |agent| {
             levels(agent, &mut governed)
         })?;
-        under_load(lab, &site, (target, held), &none, arguments, |agent| {
+        under_load(&mut beside, target, arguments, |agent| {
             same_phases(agent, &phases, &mut control)
         })?;
     }
     Ok(figures(&governed, &control))
 }
 
-/// Gives `work` an agent that measures the whole load.
+/// Starts the agent beside the whole load for `work`.
 fn under_load<T>(
-    lab: &Lab,
-    site: &Site,
-    (target, held): (SocketAddr, SocketAddr),
-    settings: &Settings,
+    agent: &mut Agent,
+    target: SocketAddr,
     arguments: &Arguments,
     work: impl FnOnce(&Agent) -> Result<T>,
 ) -> Result<T> {
-    let client = &site.clients[0];
+    let client = agent.host.clone();
+    let held = SocketAddr::new(target.ip(), HELD_PORT);
     let idle = arguments.idle.to_string();
     let mut holding = client.start_connect(held, &["--count", &idle, "--hold"])?;
     holding.wait_for_output("holding", PATIENCE)?;
@@ -124,8 +124,8 @@ fn under_load<T>(
             "reset",
         ],
     )?;
-    let mut agent = Agent::start_on(lab, client, None, settings)?;
-    let done = work(&agent)?;
+    agent.start()?;
+    let done = work(agent)?;
     agent.stop()?;
     flow.kill()?;
     holding.kill()?;
