@@ -99,10 +99,12 @@ fn collect(dir: &Path, prefix: &str, into: &mut Vec<File>) -> io::Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type()?;
         let path = format!("{prefix}{name}");
+        // In a further work tree of git, `.git` is a file.
+        if name == ".git" || (name == "target" && kind.is_dir()) {
+            continue;
+        }
         if kind.is_dir() {
-            if name != ".git" && name != "target" {
-                collect(&entry.path(), &format!("{path}/"), into)?;
-            }
+            collect(&entry.path(), &format!("{path}/"), into)?;
         } else if kind.is_file()
             && let Ok(text) = String::from_utf8(std::fs::read(entry.path())?)
         {
