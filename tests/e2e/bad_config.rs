@@ -91,9 +91,9 @@ fn collector(lab: &Lab) -> Result<()> {
             "listen.cert_file",
         ),
         (
-            "token_file = \"",
-            "token_file = \"/no/such",
-            "auth.token_file",
+            "agent_token_file = \"",
+            "agent_token_file = \"/no/such",
+            "auth.agent_token_file",
         ),
         ("path = \"", "pathh = \"", "store.pathh"),
         (

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// How the reason of a test begins that another command, or a later stage, runs.
+const LEFT_TO: &str = "run by ";
+
 /// Results of any number of test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -15,6 +18,8 @@ pub(crate) struct Tally {
     pub(crate) skips: Vec<String>,
     /// Name of each failed test.
     pub(crate) failures: Vec<String>,
+    /// Names of the tests that ran.
+    ran: Vec<String>,
     /// The test that began most recently: its output may stand between name and result.
     current: String,
 }
@@ -37,8 +42,17 @@ impl Tally {
         self.skips.push(what.to_owned());
     }
 
-    /// Adds the results of another run.
+    /// Adds the results of a later run: what one run left to it is not skipped.
     pub(crate) fn add(&mut self, other: Self) {
+        let before = self.skips.len();
+        self.skips.retain(|skip| {
+            let left = skip.split_once(": ");
+            !left.is_some_and(|(name, reason)| {
+                reason.starts_with(LEFT_TO) && other.ran.iter().any(|ran| ran == name)
+            })
+        });
+        self.skipped -= (before - self.skips.len()) as u64;
+        self.ran.extend(other.ran);
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
@@ -61,6 +75,9 @@ impl Tally {
         {
             name.trim().clone_into(&mut self.current);
             outcome = rest.trim_start();
+        }
+        if outcome == "ok" || outcome == "FAILED" {
+            self.ran.push(self.current.clone());
         }
         if outcome == "FAILED" {
             self.failures.push(self.current.clone());
@@ -127,6 +144,19 @@ mod tests {
              test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 7 filtered out",
         );
         assert_eq!(sum.to_string(), "7 passed, 3 failed, 1 skipped");
+    }
+
+    #[test]
+    fn what_a_later_run_made_good_is_not_skipped() {
+        let first = "test a ... ignored (run by `x`)\ntest b ... ignored (run by `x`)\n\
+                     test c ... ignored (no root)\n\
+                     test result: ok. 0 passed; 0 failed; 3 ignored; 0 measured";
+        let later = "test a ... ok\ntest c ... ok\n\
+                     test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured";
+        let mut sum = tally(first);
+        sum.add(tally(later));
+        assert_eq!(sum.to_string(), "2 passed, 0 failed, 2 skipped");
+        assert_eq!(sum.skips, ["b: run by `x`", "c: no root"]);
     }
 
     #[test]
