@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Surroundings};
-use crate::records::Records;
+use crate::records::{Losses, Records};
 use crate::spool;
 use crate::status::{Keeper, Kept};
 use crate::writer::Writer;
@@ -140,6 +140,7 @@ struct EventLoop {
     /// The most memory of this interval.
     peak_bytes: u64,
     evicted: u64,
+    losses: Losses,
     batches_lost: u64,
 }
 
@@ -167,6 +168,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         governed_at: Instant::now(),
         peak_bytes: 0,
         evicted: 0,
+        losses: Losses::default(),
         batches_lost: 0,
         parts,
     };

@@ -47,22 +47,28 @@ impl Counters {
         Ok(Self(sums))
     }
 
+    /// With these values, the others 0.
+    #[cfg(test)]
+    pub(crate) fn of(values: &[(u32, u64)]) -> Self {
+        let mut counters = [0; abi::WB_COUNT_MAX as usize];
+        for (counter, value) in values {
+            counters[*counter as usize] = *value;
+        }
+        Self(counters)
+    }
+
     /// One counter, by its `WB_COUNT_*`.
     #[must_use]
     pub fn get(&self, counter: u32) -> u64 {
         self.0.get(counter as usize).copied().unwrap_or(0)
     }
 
-    /// Writes them into the agent's own.
+    /// Writes them into the agent's own, but for those of lost records: see [`crate::records::Losses`].
     pub fn publish(&self, metrics: &Metrics) {
         let pairs = [
             (
                 abi::WB_COUNT_RECORDS_ATTEMPTED,
                 &metrics.kernel_records_attempted_total,
-            ),
-            (
-                abi::WB_COUNT_RECORDS_DROPPED,
-                &metrics.kernel_records_dropped_total,
             ),
             (
                 abi::WB_COUNT_CONNECTIONS_INSERTED,

@@ -22,15 +22,14 @@ use libbpf_rs::{
 
 use crate::config::Config;
 use crate::filters::{Filters, Keeper, Programs};
-use crate::host::probe;
-use crate::jail::CGROUP_DIR;
+use crate::host::{probe, refusal};
 use crate::orders::InForce;
 use crate::plan::{Accept, ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use neighbours::Neighbours;
 pub use probes::{Probes, clean as clean_probes};
 pub use tables::{beat, clone_flags, may_write, replace_destinations, write_settings};
-use tables::{fill, late_below, settings};
+use tables::{fill, late_below, scope_path, settings};
 
 /// Without this one there is no family.
 const REQUIRED: &str = "wb_conn_state";
@@ -175,7 +174,7 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
     };
     let (object, loaded, mut refused) = load(&fitting, &wanted)?;
     let cgroup = open_scope(config, choice.value).context("open the scope's cgroup")?;
-    let mut settings = settings((config, plan), in_force, cgroup.as_ref())?;
+    let mut settings = settings((config, plan), in_force, cgroup.is_some())?;
     let maps = Maps::of(&object)?;
     fill(&object, config, in_force)?;
 
@@ -360,6 +359,7 @@ type Accepted = (Object, Vec<String>, Vec<(String, String)>);
 fn load(fitting: &Fitting<'_>, wanted: &[(&'static str, &'static str)]) -> Result<Accepted> {
     let mut names = vec![REQUIRED];
     names.extend(wanted.iter().map(|(name, _)| *name));
+    refusal::forget();
     if let Ok(object) = open(fitting, &names)?.load() {
         return Ok((
             object,
@@ -369,23 +369,29 @@ fn load(fitting: &Fitting<'_>, wanted: &[(&'static str, &'static str)]) -> Resul
     }
     let mut accepted = vec![REQUIRED];
     let mut refused = Vec::new();
-    open(fitting, &accepted)?
-        .load()
+    load_one(fitting, &accepted)
         .context("the kernel refuses the programs that follow connections")?;
     for (name, loss) in wanted {
-        match open(fitting, &[REQUIRED, name])?.load() {
+        match load_one(fitting, &[REQUIRED, name]) {
             Ok(_) => accepted.push(name),
             Err(error) => refused.push(((*name).to_owned(), format!("{loss} ({error:#})"))),
         }
     }
-    let object = open(fitting, &accepted)?
-        .load()
+    let object = load_one(fitting, &accepted)
         .context("the kernel refuses programs together that it takes one by one")?;
     Ok((
         object,
         accepted.into_iter().map(String::from).collect(),
         refused,
     ))
+}
+
+/// Loads these; the error says which program the verifier refuses, and where.
+fn load_one(fitting: &Fitting<'_>, names: &[&str]) -> Result<Object> {
+    let object = open(fitting, names)?;
+    refusal::forget();
+    let loaded = object.load();
+    loaded.map_err(|error| anyhow!(refusal::explain(&error)))
 }
 
 fn open(fitting: &Fitting<'_>, names: &[&str]) -> Result<OpenObject> {
@@ -523,7 +529,7 @@ fn run_iterator(object: &Object, name: &str, into: &mut Vec<u8>) -> Result<()> {
 
 /// The scope's cgroup; `None` where it is out of reach and nothing hangs on it.
 fn open_scope(config: &Config, variant: ConnectionVariant) -> Result<Option<File>> {
-    let path = Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'));
+    let path = scope_path(config);
     let everything = config.scope.cgroup == "/";
     match File::open(&path) {
         Ok(cgroup) => Ok(Some(cgroup)),

@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use bpf::abi;
 use libbpf_rs::{PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
 
 use crate::event::{self, Connection, RECORD_BYTES};
+use crate::kernel::Counters;
 use crate::loader::Loaded;
 use crate::plan::Transport;
 
@@ -32,6 +34,8 @@ pub struct Taken {
 struct Pending {
     events: Vec<Connection>,
     invalid: u64,
+    /// Records that the buffers said were lost, since they were mapped.
+    told: u64,
 }
 
 impl Pending {
@@ -40,6 +44,31 @@ impl Pending {
             Ok(event) => self.events.push(event),
             Err(_) => self.invalid += 1,
         }
+    }
+}
+
+/// Counts each lost record once, whoever tells of it.
+///
+/// Programs see that a buffer is full; but before 5.1 perf_event_output() says that it was not. A
+/// perf buffer tells as well, but only before the next record that fits, and of what another cause
+/// keeps out it knows nothing. What was attempted an interval ago has arrived by now, or never will.
+#[derive(Debug, Default)]
+pub struct Losses {
+    attempted_before: u64,
+    full: u64,
+}
+
+impl Losses {
+    /// Records lost so far: from what the programs counted, what the buffers `told`, and how many
+    /// records `arrived`, decoded or not.
+    pub fn count(&mut self, counters: &Counters, told: u64, arrived: u64) -> u64 {
+        let failed = counters.get(abi::WB_COUNT_RECORDS_DROPPED);
+        let seen = counters.get(abi::WB_COUNT_RECORDS_FULL);
+        let missing = self.attempted_before.saturating_sub(arrived);
+        let missing = missing.saturating_sub(failed);
+        self.attempted_before = counters.get(abi::WB_COUNT_RECORDS_ATTEMPTED);
+        self.full = self.full.max(seen).max(told).max(missing);
+        failed + self.full
     }
 }
 
@@ -67,7 +96,7 @@ impl Records {
     /// No memory, or the kernel refuses the mapping.
     pub fn open(loaded: &Loaded) -> Result<Self> {
         let pending = Rc::new(RefCell::new(Pending::default()));
-        let sink = Rc::clone(&pending);
+        let (sink, teller) = (Rc::clone(&pending), Rc::clone(&pending));
         let source = match loaded.transport {
             Transport::RingBuffer => {
                 let mut builder = RingBufferBuilder::new();
@@ -85,8 +114,7 @@ impl Records {
                 let buffer = PerfBufferBuilder::new(&loaded.maps.records)
                     .pages(pages.max(1).next_power_of_two())
                     .sample_cb(move |_, bytes: &[u8]| sink.borrow_mut().push(bytes))
-                    // What is lost is counted by the program whose output failed.
-                    .lost_cb(|_, _| {})
+                    .lost_cb(move |_, lost| teller.borrow_mut().told += lost)
                     .build()
                     .context("map the perf buffers")?;
                 Source::Perf(buffer)
@@ -102,6 +130,12 @@ impl Records {
             source,
             pending,
         })
+    }
+
+    /// How many records the buffers said were lost, each time before the next one that fits.
+    #[must_use]
+    pub fn told_lost(&self) -> u64 {
+        self.pending.borrow().told
     }
 
     /// Becomes readable when the buffer fills.
@@ -151,5 +185,56 @@ impl Records {
             invalid: std::mem::take(&mut pending.invalid),
             more,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Losses;
+    use crate::kernel::Counters;
+    use bpf::abi;
+
+    fn counted(attempted: u64, failed: u64, full: u64) -> Counters {
+        Counters::of(&[
+            (abi::WB_COUNT_RECORDS_ATTEMPTED, attempted),
+            (abi::WB_COUNT_RECORDS_DROPPED, failed),
+            (abi::WB_COUNT_RECORDS_FULL, full),
+        ])
+    }
+
+    #[test]
+    fn what_program_and_buffer_both_tell_is_lost_once() {
+        let mut losses = Losses::default();
+        // The buffer has told of a part so far, then of all of it.
+        assert_eq!(losses.count(&counted(430, 2, 134), 100, 294), 136);
+        assert_eq!(losses.count(&counted(500, 2, 134), 134, 364), 136);
+        assert_eq!(losses.count(&counted(600, 2, 140), 134, 458), 142);
+    }
+
+    #[test]
+    fn where_the_kernel_hides_it_from_the_program_the_buffer_tells() {
+        let mut losses = Losses::default();
+        assert_eq!(losses.count(&counted(430, 2, 0), 134, 294), 136);
+        assert_eq!(losses.count(&counted(440, 2, 0), 134, 304), 136);
+    }
+
+    #[test]
+    fn what_was_lost_last_is_known_without_another_record() {
+        let mut losses = Losses::default();
+        // Nothing says whether the rest is lost or on its way.
+        assert_eq!(losses.count(&counted(430, 2, 0), 0, 294), 2);
+        // Now something does.
+        assert_eq!(losses.count(&counted(430, 2, 0), 0, 294), 136);
+        // The next record that fits brings word of the same ones.
+        assert_eq!(losses.count(&counted(431, 2, 0), 134, 295), 136);
+    }
+
+    #[test]
+    fn records_on_their_way_are_not_lost() {
+        let mut losses = Losses::default();
+        for interval in 1..10 {
+            let attempted = counted(interval * 100, 0, 0);
+            assert_eq!(losses.count(&attempted, 0, (interval - 1) * 100), 0);
+        }
     }
 }

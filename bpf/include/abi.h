@@ -74,7 +74,7 @@ enum wb_role {
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {
 	wb_u64 start_ns; /* group leader's start, CLOCK_BOOTTIME */
-	wb_u64 cgroup_id; /* cgroup2 inode number */
+	wb_u64 cgroup_id; /* number of the cgroup2 directory, as its file handle has it */
 	wb_u32 tgid;
 	wb_u32 reserved;
 	wb_u8 comm[WB_COMM_LEN]; /* group leader's name */
@@ -269,6 +269,7 @@ struct wb_cloning {
 /* One entry; in an array map because kernels before 5.2 have no global data. */
 struct wb_config {
 	wb_u64 scope_cgroup_id; /* 0 = every cgroup */
+	wb_u64 scope_cgroup_mask; /* the part of a cgroup's number that user space can know */
 	wb_u64 path_backoff_ns; /* first time off */
 	wb_u64 wakeup_bytes; /* unread bytes in the ring that wake the agent */
 	wb_u32 scope_level; /* depth of the scope's cgroup */
@@ -336,7 +337,9 @@ enum wb_counter {
 	WB_COUNT_OPTION_UNSENT = 26, /* the connection ended before the stack could write it */
 	WB_COUNT_CONNECTIONS_LATE = 27, /* entered after nobody had seen how they began */
 	WB_COUNT_PATH_SWITCHED_OFF = 28,
-	WB_COUNT_MAX = 29,
+	WB_COUNT_RECORDS_FULL =
+		29, /* not among the dropped ones: a perf buffer was full, and said so */
+	WB_COUNT_MAX = 30,
 };
 
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");
@@ -347,6 +350,6 @@ _Static_assert(sizeof(struct wb_connection) == 184, "wb_connection");
 _Static_assert(sizeof(struct wb_path_key) == 24, "wb_path_key");
 _Static_assert(sizeof(struct wb_path) == 72, "wb_path");
 _Static_assert(sizeof(struct wb_cloning) == 40, "wb_cloning");
-_Static_assert(sizeof(struct wb_config) == 48, "wb_config");
+_Static_assert(sizeof(struct wb_config) == 56, "wb_config");
 
 #endif /* WB_ABI_H */

@@ -3,6 +3,7 @@
 #ifndef WB_COMPAT_BPF_H
 #define WB_COMPAT_BPF_H
 
+#include "abi.h"
 #include "kernel.h"
 
 #include <bpf/bpf_core_read.h>
@@ -52,10 +53,6 @@ static __always_inline bool stays_in_cgroup(void)
 }
 
 union kernfs_node_id {
-	struct {
-		u32 ino;
-		u32 generation;
-	};
 	u64 id;
 } __attribute__((preserve_access_index));
 
@@ -64,27 +61,47 @@ struct kernfs_node___pre_5_5 {
 	struct kernfs_node___pre_5_5 *parent;
 } __attribute__((preserve_access_index));
 
-/* True where the number of a kernfs node was a union, and ids of cgroups were others still. */
+/*
+ * True where the number of a kernfs node was a union (before 5.5, commit 67c0496e87d1), and ids of
+ * cgroups were others still. Asked for what these kernels lack: verifiers before 4.20 know which
+ * way a question goes only where its answer is the 0 that it is compared with.
+ */
 static __always_inline bool has_old_kernfs(void)
 {
-	return bpf_core_field_exists(((struct kernfs_node___pre_5_5 *)0)->id.ino);
+	return !bpf_core_field_exists(((struct kernfs_node *)0)->id);
 }
 
-/* The inode number of a cgroup's directory. Before 5.5 (commit 67c0496e87d1) a part of a union. */
-static __always_inline u64 cgroup_inode(struct cgroup *cgrp)
+/*
+ * The number of a cgroup's directory as its file handle has it: inode and generation, which are one
+ * since 5.5 where inode numbers have 64 bits (commit 40430452fd5d). Kernels with the one change and
+ * without the other (4.18 of RHEL 8) have both halves in it and show the lower one as the inode.
+ */
+static __always_inline u64 cgroup_id(struct cgroup *cgrp)
 {
 	if (has_old_kernfs()) {
 		struct kernfs_node___pre_5_5 *old = (void *)BPF_CORE_READ(cgrp, kn);
+		u64 id = 0;
 
-		return BPF_CORE_READ(old, id.ino);
+		/* As a whole: packs made for older programs know the union and not its members. */
+		bpf_core_read(&id, sizeof(id), &old->id);
+		return id;
 	}
 	return BPF_CORE_READ(cgrp, kn, id);
 }
 
-/* True when the node is the one that is looked for; else goes up, where there is an up. */
-static __always_inline bool found_or_up(struct kernfs_node___pre_5_5 **node, u64 inode)
+/* True when the number is the one that is looked for, as far as the mask goes. */
+static __always_inline bool is_cgroup(u64 id, struct wb_config *cfg)
 {
-	if (BPF_CORE_READ(*node, id.ino) == inode)
+	return (id & cfg->scope_cgroup_mask) == cfg->scope_cgroup_id;
+}
+
+/* True when the node is the one that is looked for; else goes up, where there is an up. */
+static __always_inline bool found_or_up(struct kernfs_node___pre_5_5 **node, struct wb_config *cfg)
+{
+	u64 id = 0;
+
+	bpf_core_read(&id, sizeof(id), &(*node)->id);
+	if (is_cgroup(id, cfg))
 		return 1;
 	*node = BPF_CORE_READ(*node, parent);
 	return 0;
@@ -94,16 +111,15 @@ static __always_inline bool found_or_up(struct kernfs_node___pre_5_5 **node, u64
  * Before 5.5 (commit 743210386c03) ancestor_ids[] held numbers that user space never sees, so the
  * way up is walked by the nodes of the file system: eight of them, which is deeper than systemd
  * and container engines nest below a scope. No loop: the verifiers of that time refuse them. A
- * read beyond the top gives 0, which is the inode of nothing.
+ * read beyond the top gives 0, which is the number of nothing.
  */
-static __always_inline bool old_cgroup_is_below(struct cgroup *cgrp, u64 inode)
+static __always_inline bool old_cgroup_is_below(struct cgroup *cgrp, struct wb_config *cfg)
 {
 	struct kernfs_node___pre_5_5 *node = (void *)BPF_CORE_READ(cgrp, kn);
 
-	return found_or_up(&node, inode) || found_or_up(&node, inode) ||
-	       found_or_up(&node, inode) || found_or_up(&node, inode) ||
-	       found_or_up(&node, inode) || found_or_up(&node, inode) ||
-	       found_or_up(&node, inode) || found_or_up(&node, inode);
+	return found_or_up(&node, cfg) || found_or_up(&node, cfg) || found_or_up(&node, cfg) ||
+	       found_or_up(&node, cfg) || found_or_up(&node, cfg) || found_or_up(&node, cfg) ||
+	       found_or_up(&node, cfg) || found_or_up(&node, cfg);
 }
 
 struct cgroup___pre_6_1 {
@@ -130,12 +146,12 @@ static __always_inline u64 cgroup_ancestor_id(struct cgroup *cgrp, u32 level)
 	return id;
 }
 
-/* True when a cgroup is the one with this inode number at this depth, or below it. */
-static __always_inline bool cgroup_is_below(struct cgroup *cgrp, u64 inode, u32 level)
+/* True when a cgroup is the scope's, or below it. */
+static __always_inline bool cgroup_is_below(struct cgroup *cgrp, struct wb_config *cfg)
 {
 	if (has_old_kernfs())
-		return old_cgroup_is_below(cgrp, inode);
-	return cgroup_ancestor_id(cgrp, level) == inode;
+		return old_cgroup_is_below(cgrp, cfg);
+	return is_cgroup(cgroup_ancestor_id(cgrp, cfg->scope_level), cfg);
 }
 
 /* The inode number of a socket's network namespace; 0 where the kernel has but one. */

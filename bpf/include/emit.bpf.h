@@ -31,7 +31,10 @@ struct {
 } config SEC(".maps");
 
 #ifdef WB_TRANSPORT_PERF
-/* records: one ring per CPU; the agent sets its size. Full = bpf_perf_event_output fails. */
+/*
+ * records: one ring per CPU; the agent sets its size. Full = bpf_perf_event_output fails since 5.1
+ * (commit 56201969282c), and says that it did not before; a record in the ring tells of both.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 	__uint(key_size, sizeof(u32));
@@ -70,8 +73,11 @@ static __always_inline void emit(void *ctx, struct wb_connection_record *record)
 	record->header.cpu = bpf_get_smp_processor_id();
 	record->header.ktime_ns = bpf_ktime_get_ns();
 #ifdef WB_TRANSPORT_PERF
-	if (bpf_perf_event_output(ctx, &records, BPF_F_CURRENT_CPU, record, sizeof(*record)))
-		count(WB_COUNT_RECORDS_DROPPED);
+	long status =
+		bpf_perf_event_output(ctx, &records, BPF_F_CURRENT_CPU, record, sizeof(*record));
+
+	if (status)
+		count(status == -ENOSPC ? WB_COUNT_RECORDS_FULL : WB_COUNT_RECORDS_DROPPED);
 #else
 	struct wb_config *cfg = configuration();
 	u64 wakeup_bytes = cfg ? cfg->wakeup_bytes : 0;

@@ -173,6 +173,7 @@ enum {
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define ENOSPC 28
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define TCP_FLAG_FIN 0x01

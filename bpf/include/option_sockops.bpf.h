@@ -92,7 +92,10 @@ static __always_inline void path_key_of(struct wb_path_key *key, struct bpf_sock
 	key->port = conn->role == WB_ROLE_SERVER ? local_port : __builtin_bswap32(remote_port);
 	/* tp is a trusted pointer, so this is a plain load even where probe reads are not
 	 * available to sock_ops programs. */
-	key->netns = ((struct sock *)tp)->__sk_common.skc_net.net->ns.inum;
+	struct sock *sk = (struct sock *)tp;
+
+	if (bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		key->netns = sk->__sk_common.skc_net.net->ns.inum;
 }
 
 /* Whether a connection may carry the option to its peer; each refusal is counted. */

@@ -85,7 +85,7 @@ static __always_inline bool sock_in_scope(struct sock *sk, struct wb_config *cfg
 		return 1;
 	struct cgroup *cgrp = sock_cgroup(sk);
 
-	return cgrp && cgroup_is_below(cgrp, cfg->scope_cgroup_id, cfg->scope_level);
+	return cgrp && cgroup_is_below(cgrp, cfg);
 }
 
 /*
@@ -150,7 +150,7 @@ static __always_inline void task_process(struct task_struct *task, struct wb_pro
 	process->tgid = BPF_CORE_READ(task, tgid);
 	process->start_ns = task_start_boottime(leader);
 	if (bpf_core_field_exists(task->cgroups))
-		process->cgroup_id = cgroup_inode(BPF_CORE_READ(task, cgroups, dfl_cgrp));
+		process->cgroup_id = cgroup_id(BPF_CORE_READ(task, cgroups, dfl_cgrp));
 	BPF_CORE_READ_STR_INTO(&process->comm, leader, comm);
 	if (name)
 		bpf_probe_read_kernel_str(&process->exe, sizeof(process->exe), name);

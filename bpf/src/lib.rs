@@ -3,6 +3,7 @@
 //! The only crate that may hold unsafe code: the generated types, and the few system
 //! calls (`packet`, `process`, `query`) that no library offers.
 
+pub mod handle;
 pub mod pack;
 pub mod packet;
 pub mod process;

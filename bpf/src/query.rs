@@ -10,8 +10,8 @@ const MAX_PROGRAMS: usize = 64;
 /// Ids of the sock_ops programs that run for sockets of this cgroup, inherited ones included.
 ///
 /// # Errors
-/// What the kernel answers: `EPERM` without `CAP_NET_ADMIN`, `EINVAL` before 4.15, `ENOSPC` with
-/// more than 64 programs.
+/// What the kernel answers: `EPERM` without `CAP_NET_ADMIN`, `EINVAL` before 4.15 and without
+/// programs on cgroups, `ENOSPC` with more than 64 programs.
 pub fn sockops_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut ids = [0_u32; MAX_PROGRAMS];
     let mut count = u32::try_from(MAX_PROGRAMS).map_err(io::Error::other)?;
@@ -35,6 +35,28 @@ pub fn sockops_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
         return Err(io::Error::from_raw_os_error(-status));
     }
     Ok(ids.into_iter().take(count as usize).collect())
+}
+
+/// The error by which the kernel refuses to attach a sock_ops program where there is no cgroup:
+/// `EBADF` when it looks for one, `EINVAL` when it has no programs on cgroups (since 4.10, with or
+/// without `BPF_PROG_QUERY`, which 4.14 lacks).
+#[must_use]
+pub fn refuses_no_cgroup(program: BorrowedFd<'_>) -> io::Error {
+    const NO_CGROUP: i32 = -1;
+    #[expect(
+        unsafe_code,
+        reason = "libbpf-rs attaches to a descriptor that is one, and by links (5.7) only"
+    )]
+    // SAFETY: the call takes numbers only, and the program's descriptor is open until it returns.
+    let status = unsafe {
+        libbpf_sys::bpf_prog_attach(
+            program.as_raw_fd(),
+            NO_CGROUP,
+            libbpf_sys::BPF_CGROUP_SOCK_OPS,
+            0,
+        )
+    };
+    io::Error::from_raw_os_error(-status)
 }
 
 /// How often a program was not run because it was running on the same CPU already; 0 where the

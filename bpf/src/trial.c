@@ -13,6 +13,13 @@ int wb_trial_filter(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+SEC("sockops")
+int wb_trial_sockops(struct bpf_sock_ops *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
 SEC("raw_tp/inet_sock_set_state")
 int wb_trial_state(struct bpf_raw_tracepoint_args *ctx)
 {

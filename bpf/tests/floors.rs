@@ -18,12 +18,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use floors::elf::Object;
 use floors::finding::Finding;
 use floors::table::{Claim, ContextField, Feature, Floors, ObjectClaim};
-use floors::{Report, check};
+use floors::{Builds, Report, check, check_builds};
 
 const FLOORS: &str = include_str!("../floors.toml");
 
 /// Source in `refused/`, the kernel that it claims, the rule by which it is refused.
-const REFUSED: [(&str, &str, &str); 38] = [
+const REFUSED: [(&str, &str, &str); 43] = [
     ("atomic", "4.14", "atomic"),
     ("bss", "4.14", "global-data"),
     ("constant-into-context", "4.14", "constant-into-context"),
@@ -42,6 +42,8 @@ const REFUSED: [(&str, &str, &str); 38] = [
     ("long-walk", "4.14", "long-walk"),
     ("map-type", "4.14", "map-type"),
     ("memory-size", "4.14", "memory-size"),
+    ("missing-field", "4.14", "missing-field"),
+    ("missing-field", "4.19", "missing-field"),
     ("moved-context", "4.14", "moved-context"),
     ("narrow-into-context", "4.14", "narrow-into-context"),
     ("packet-offset", "4.14", "packet-offset"),
@@ -53,6 +55,9 @@ const REFUSED: [(&str, &str, &str); 38] = [
     ("signed-load", "4.14", "signed-load"),
     ("shown-number", "6.12", "shown-number"),
     ("spilled-number", "5.4", "spilled-number"),
+    ("unasked-field", "4.14", "missing-field"),
+    ("unasked-field", "5.3", "missing-field"),
+    ("unbuilt-field", "6.12", "missing-field"),
     ("unreachable", "6.6", "unreachable"),
     ("unset-in-function", "4.16", "unset-bytes"),
     ("unset-key", "4.14", "unset-bytes"),
@@ -69,18 +74,22 @@ const REFUSED: [(&str, &str, &str); 38] = [
 ];
 
 /// The same sources on kernels that take them.
-const TAKEN: [(&str, &str); 13] = [
+const TAKEN: [(&str, &str); 17] = [
     ("bss", "5.2"),
     ("function-call", "4.16"),
     ("late-helper", "5.8"),
     ("late-helper-of-type", "4.18-el8"),
     ("long-program", "5.2"),
+    ("missing-field", "4.18-el8"),
+    ("missing-field", "5.4"),
+    ("missing-field", "5.5"),
     ("packet-offset", "4.18-el8"),
     ("packet-offset", "5.10"),
     ("rodata", "4.18-el8"),
     ("rolled-loop", "5.3"),
     ("shown-number", "6.14"),
     ("spilled-number", "5.16"),
+    ("unasked-field", "5.4"),
     ("unset-key", "6.3"),
     ("value-as-key", "4.18"),
 ];
@@ -176,6 +185,23 @@ fn every_object_keeps_to_the_floors_it_claims() {
         wrong.len(),
         lines(&wrong)
     );
+}
+
+/// Kernels before 4.15 (e87c6bc3852b) take one program for each tracepoint: a second one, of another
+/// tracer or of a second agent, would be refused. Probes are each agent's own.
+#[test]
+fn programs_for_kernels_that_take_one_per_tracepoint_hang_on_none() {
+    let floors = floors();
+    for (name, bytes) in objects() {
+        let claims = floors.object.iter().find(|object| object.name == name);
+        for program in Object::read(bytes).unwrap().programs {
+            let claim = claims.unwrap().program(&program.name).unwrap();
+            let shared = ["tp/", "tracepoint/", "perf_event"];
+            let shares = shared.iter().any(|kind| program.section.starts_with(kind));
+            let floor = floors.kernel("4.15").unwrap().version;
+            assert!(!shares || claim.oldest >= floor, "{name} {}", program.name);
+        }
+    }
 }
 
 #[test]
@@ -288,7 +314,7 @@ fn a_claim_that_hides_the_need_for_btf_is_refused() {
     for program in &mut claim.programs {
         program.btf = false;
     }
-    let (findings, _) = check(&floors, &claim, bpf::CONNECTION_PERF).unwrap();
+    let (findings, _) = check_builds(&floors, &claim, bpf::CONNECTION_PERF, Builds::Whole).unwrap();
     assert!(!findings.is_empty());
     assert!(findings.iter().all(|finding| finding.rule == "btf"));
 }
@@ -349,13 +375,19 @@ fn every_number_has_a_source_and_is_there_once() {
     for named in floors.hook.iter().chain(&floors.kfunc) {
         features(&named.name, &named.feature);
     }
+    for row in &floors.field {
+        for name in &row.names {
+            features(name, &row.feature);
+        }
+        assert!(row.until.is_none_or(|until| until > row.feature.since));
+    }
 }
 
 #[test]
 fn what_a_vendor_ported_back_is_in_the_tables() {
     let floors = floors();
     for vendor in &floors.vendor {
-        for key in &vendor.has {
+        for key in vendor.has.iter().chain(&vendor.lacks) {
             let (kind, name) = key.split_once(':').unwrap();
             let base = name.split('@').next().unwrap_or_default();
             let known = match kind {
@@ -363,6 +395,9 @@ fn what_a_vendor_ported_back_is_in_the_tables() {
                     let is_it = |f: &ContextField| format!("{}.{}", f.program, f.name) == name;
                     floors.context.iter().any(is_it)
                 }
+                "field" => name
+                    .split_once('=')
+                    .is_some_and(|(field, _)| floors.field_rows(field).next().is_some()),
                 "helper" => floors.helper.iter().any(|helper| helper.name == base),
                 "map" => floors.map_type.iter().any(|map| map.name == name),
                 "program" => floors.program_type.iter().any(|kind| kind.name == name),
@@ -390,7 +425,7 @@ fn no_program_claims_a_kernel_older_than_what_limits_it() {
             let alone = |kernel: &str| {
                 let mut claim = claim(&floors, name, bytes, kernel);
                 claim.programs.retain(|own| own.name == program.name);
-                let (findings, _) = check(&floors, &claim, bytes).unwrap();
+                let (findings, _) = check_builds(&floors, &claim, bytes, Builds::Whole).unwrap();
                 let own = |f: &Finding| f.rule != "no-claim" && f.site.is_of(&program.name);
                 findings.into_iter().filter(own).collect::<Vec<_>>()
             };

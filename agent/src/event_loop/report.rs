@@ -9,6 +9,7 @@ use super::{EventLoop, HOST_ROW_EVERY};
 use crate::aggregate::Now;
 use crate::kernel::{self, Counters};
 use crate::loader;
+use crate::records::Records;
 use crate::status::Status;
 
 impl EventLoop {
@@ -18,7 +19,15 @@ impl EventLoop {
             return Vec::new();
         };
         match Counters::read(&loaded.maps.counters) {
-            Ok(counters) => counters.publish(&self.parts.metrics),
+            Ok(counters) => {
+                let metrics = &self.parts.metrics;
+                let told = self.parts.records.as_ref().map_or(0, Records::told_lost);
+                let invalid = metrics.record_dropped_invalid_total.get();
+                let arrived = metrics.record_decoded_total.get() + invalid;
+                let lost = self.losses.count(&counters, told, arrived);
+                metrics.kernel_records_dropped_total.set(lost);
+                counters.publish(metrics);
+            }
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }
         if let Some(lister) = &self.parts.lister {

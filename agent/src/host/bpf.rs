@@ -63,12 +63,6 @@ impl std::fmt::Display for Neighbour {
     }
 }
 
-/// Sends what libbpf says to the log: refused trials are answers, not messages for a terminal.
-pub(super) fn quiet() {
-    let debug = |_, text: String| log::debug!(text = text.trim(); "libbpf");
-    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Info, debug)));
-}
-
 /// A map with one entry: the smallest thing bpf(2) can make.
 pub(super) fn small_map() -> libbpf_rs::Result<MapHandle> {
     let options = libbpf_sys::bpf_map_create_opts {
@@ -293,15 +287,17 @@ fn program_of<'o>(object: &'o Object, name: &str) -> libbpf_rs::Result<ProgramMu
     found.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound).into())
 }
 
-/// Whether a tracepoint exists: the kernel has a type `btf_trace_<name>` for each, and one without
-/// types lets the `trial` program be attached to it, or not.
+/// Whether a tracepoint exists. Most kernels have a type `btf_trace_<name>` for each; some have
+/// types and none of these (5.4), so where it is missing the `trial`
+/// program is attached, or not.
 fn tracepoint(
     btf: &Result<Btf<'static>, Fact>,
     raw_tracepoint: &Fact,
     name: &str,
     trial_program: &str,
 ) -> Fact {
-    if btf.is_err() && raw_tracepoint.is_yes() {
+    let typed = has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name);
+    if !typed.is_yes() && raw_tracepoint.is_yes() {
         let attached = trial(trial_program)
             .and_then(|object| program_of(&object, trial_program)?.attach().map(drop));
         return match attached {
@@ -309,7 +305,7 @@ fn tracepoint(
             Err(error) => Fact::no(format!("nothing can be attached to {name}: {error:#}")),
         };
     }
-    has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name)
+    typed
 }
 
 /// Whether an iterator over `target` exists: the kernel has a function `bpf_iter_<target>` for
@@ -337,20 +333,34 @@ where
     }
 }
 
-/// Whether programs can be attached to a cgroup, asked by listing those that are (4.15). A kernel
-/// without programs on cgroups takes sock_ops programs all the same.
-pub(super) fn cgroup_programs(cgroup: Option<&File>) -> Fact {
-    let Some(cgroup) = cgroup else {
-        return Fact::unknown("there is no cgroup to ask about");
+/// Whether programs can be attached to cgroups, asked with a program and no cgroup: a kernel without
+/// programs on cgroups loads sock_ops programs all the same, and does not even look for the cgroup.
+pub(super) fn cgroup_programs(bpf: &Fact) -> Fact {
+    const NAME: &str = "wb_trial_sockops";
+    let sockops = sockops(bpf);
+    if !sockops.is_yes() {
+        return Fact::unknown(format!("there is nothing to attach: {}", sockops.why()));
+    }
+    let refused = || -> anyhow::Result<_> {
+        let object = trial(NAME)?;
+        Ok(bpf::query::refuses_no_cgroup(
+            program_of(&object, NAME)?.as_fd(),
+        ))
     };
-    match bpf::query::sockops_programs(cgroup.as_fd()) {
-        Ok(_) => Fact::Yes,
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+    match refused() {
+        Ok(error) => attaches(&error),
+        Err(error) => Fact::unknown(format!("there is nothing to attach: {error:#}")),
+    }
+}
+
+/// What the answer to an attachment without a cgroup tells.
+fn attaches(error: &std::io::Error) -> Fact {
+    match error.raw_os_error().map(nix::errno::Errno::from_raw) {
+        Some(nix::errno::Errno::EBADF) => Fact::Yes,
+        Some(nix::errno::Errno::EINVAL) => {
             Fact::no("the kernel was built without programs on cgroups (CONFIG_CGROUP_BPF)")
         }
-        Err(error) => Fact::unknown(format!(
-            "the programs on a cgroup cannot be listed: {error}"
-        )),
+        _ => Fact::unknown(format!("programs on cgroups cannot be tried: {error}")),
     }
 }
 
@@ -373,4 +383,21 @@ pub(super) fn neighbours(cgroup: &File) -> Option<Vec<Neighbour>> {
         }
     }
     Some(neighbours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attaches;
+    use crate::host::Fact;
+    use nix::errno::Errno;
+
+    #[test]
+    fn a_kernel_that_looks_for_the_cgroup_has_programs_on_cgroups() {
+        assert_eq!(attaches(&Errno::EBADF.into()), Fact::Yes);
+        assert!(matches!(attaches(&Errno::EINVAL.into()), Fact::No { .. }));
+        assert!(matches!(
+            attaches(&Errno::EPERM.into()),
+            Fact::Unknown { .. }
+        ));
+    }
 }

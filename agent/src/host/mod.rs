@@ -9,10 +9,12 @@ mod account;
 mod bpf;
 pub mod capability;
 mod cgroup;
+mod cgroup_number;
 pub mod clock;
 mod kernel;
 pub mod mounts;
 pub mod probe;
+pub mod refusal;
 mod sockets;
 mod types;
 
@@ -23,6 +25,7 @@ pub use account::account;
 pub use bpf::Neighbour;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
+pub use cgroup_number::Numbers;
 pub use clock::Clocks;
 pub use sockets::Sockets;
 pub use types::Pack;
@@ -265,7 +268,7 @@ impl HostFacts {
 /// Asks the host everything the plan may need; changes nothing and never fails.
 #[must_use]
 pub fn probe(config: &Config) -> HostFacts {
-    bpf::quiet();
+    refusal::listen();
     let mounts = mounts::visible();
     let cgroup2 = cgroup::cgroup2(&mounts);
     let scope = cgroup::scope(&cgroup2, &config.scope.cgroup);
@@ -302,7 +305,7 @@ pub fn probe(config: &Config) -> HostFacts {
         packet_filters,
         clsact,
         least_for_filters,
-        cgroup_programs: bpf::cgroup_programs(scope.as_ref().ok()),
+        cgroup_programs: bpf::cgroup_programs(&bpf),
         conntrack: conntrack(),
         forwards: Fact::when(crate::filters::forwards(), "no device forwards packets"),
         lru_hash: bpf::lru_hash(&bpf),

@@ -250,6 +250,11 @@ const FILES: &[Call] = &[
         &[&[bits(2, SPECIAL_BITS, 0)]],
         "place for a damaged spool",
     ),
+    any(
+        libc::SYS_name_to_handle_at,
+        "name_to_handle_at",
+        "numbers of cgroups, where inodes are not all of them",
+    ),
     any(libc::SYS_newfstatat, "newfstatat", "sizes of files"),
     only(
         libc::SYS_openat,
@@ -276,6 +281,7 @@ const FILES: &[Call] = &[
         "renameat2",
         "the status is replaced as a whole",
     ),
+    any(libc::SYS_statfs, "statfs", "whether there are cgroups"),
     any(libc::SYS_statx, "statx", "sizes of files"),
     any(libc::SYS_unlinkat, "unlinkat", "the spool's further files"),
     any(libc::SYS_write, "write", "log, status, the collector"),

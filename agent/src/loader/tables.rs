@@ -1,7 +1,6 @@
 //! What the programs are told: settings, destinations, keys, and that the agent is alive.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bpf::abi;
@@ -11,6 +10,8 @@ use zerocopy::IntoBytes;
 use super::map;
 use crate::config::Config;
 use crate::filters::State;
+use crate::host::Numbers;
+use crate::jail::CGROUP_DIR;
 use crate::orders::{Destinations, InForce, Mapped};
 use crate::plan::{Look, Mode, Plan};
 
@@ -58,10 +59,15 @@ pub fn clone_flags(filters: &State) -> u8 {
     u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
 }
 
+/// The directory of the scope's cgroup, inside the jail.
+pub(super) fn scope_path(config: &Config) -> PathBuf {
+    Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'))
+}
+
 pub(super) fn settings(
     (config, plan): (&Config, &Plan),
     in_force: &InForce,
-    cgroup: Option<&File>,
+    has_scope: bool,
 ) -> Result<abi::wb_config> {
     let level = config
         .scope
@@ -69,17 +75,17 @@ pub(super) fn settings(
         .split('/')
         .filter(|part| !part.is_empty())
         .count();
-    // The inode number of a cgroup2 directory is the cgroup's id (kernfs, 64-bit since 5.5).
-    let inode = match cgroup {
-        Some(cgroup) => cgroup
-            .metadata()
-            .context("look at the scope's cgroup")?
-            .ino(),
-        None => 0,
+    let numbers = Numbers::of(Path::new(CGROUP_DIR));
+    let scope = match has_scope && level > 0 {
+        true => numbers
+            .number(&scope_path(config))
+            .context("look at the scope's cgroup")?,
+        false => 0,
     };
     let writer = config.keys.first();
     Ok(abi::wb_config {
-        scope_cgroup_id: if level == 0 { 0 } else { inode },
+        scope_cgroup_id: scope,
+        scope_cgroup_mask: numbers.mask(),
         path_backoff_ns: PATH_BACKOFF_NS,
         wakeup_bytes: config.limits.ring_bytes.bytes() / WAKEUP_SHARE,
         scope_level: u32::try_from(level).context("depth of the scope's cgroup")?,

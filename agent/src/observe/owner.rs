@@ -4,13 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bpf::abi;
 use wire::{Endpoint, Role};
 
-use crate::host::clock;
+use crate::host::{Numbers, clock};
 
 /// Clock ticks per second in `/proc/<pid>/stat`: USER_HZ, fixed at 100 for programs.
 const TICK_NS: u64 = 10_000_000;
@@ -426,8 +425,8 @@ fn describe(number: u32, directory: &Path, cgroups: &str, root: &Path) -> Option
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
     let cgroup_id = path
         .filter(|path| !path.split('/').any(|part| part == ".."))
-        .and_then(|path| root.join(path).metadata().ok())
-        .map_or(0, |metadata| metadata.ino());
+        .and_then(|path| Numbers::of(root).number(&root.join(path)))
+        .unwrap_or(0);
     let mut process = abi::wb_process {
         start_ns: ticks.saturating_mul(TICK_NS),
         cgroup_id,

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Observed, cgroup};
+use crate::host::Numbers;
 
 /// Clock ticks per second in `/proc/<pid>/stat`: USER_HZ, fixed at 100 for programs.
 const TICK_NS: u64 = 10_000_000;
@@ -52,6 +53,8 @@ pub struct ProcSurroundings {
     cgroup_root: PathBuf,
     /// The agent's own user namespace, as `/proc` names it; none where the kernel has no others.
     user_namespace: Option<PathBuf>,
+    numbers: Numbers,
+    /// By number, as far as it can be compared.
     paths: HashMap<u64, String>,
     walked_ms: Option<u64>,
 }
@@ -67,6 +70,7 @@ impl ProcSurroundings {
             user_namespace: fs::read_link(proc.join("self"))
                 .and_then(|own| fs::read_link(proc.join(own).join(USER_NAMESPACE)))
                 .ok(),
+            numbers: Numbers::of(cgroup_root),
             paths: HashMap::new(),
             walked_ms: None,
         }
@@ -76,6 +80,7 @@ impl ProcSurroundings {
         if id == 0 {
             return None;
         }
+        let id = self.numbers.comparable(id);
         if let Some(path) = self.paths.get(&id) {
             return Some(path.clone());
         }
@@ -101,9 +106,7 @@ impl ProcSurroundings {
         if inside.split('/').any(|part| part == "..") {
             return None;
         }
-        fs::metadata(self.cgroup_root.join(inside))
-            .ok()
-            .map(|metadata| metadata.ino())
+        self.numbers.number(&self.cgroup_root.join(inside))
     }
 
     fn remember(&mut self, id: u64, path: String) {
@@ -116,8 +119,8 @@ impl ProcSurroundings {
     /// Replaces what is known by what is there now.
     fn walk(&mut self) {
         self.paths.clear();
-        if let Ok(root) = fs::metadata(&self.cgroup_root) {
-            self.paths.insert(root.ino(), "/".to_owned());
+        if let Some(root) = self.numbers.number(&self.cgroup_root) {
+            self.paths.insert(root, "/".to_owned());
         }
         let mut level = vec![String::new()];
         for _ in 0..MAX_DEPTH {
@@ -140,7 +143,9 @@ impl ProcSurroundings {
             }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = format!("{parent}/{}", entry.file_name().to_string_lossy());
-                self.paths.insert(entry.ino(), path.clone());
+                if let Some(id) = self.numbers.listed(entry.ino(), &entry.path()) {
+                    self.paths.insert(id, path.clone());
+                }
                 below.push(path);
             }
         }
@@ -205,6 +210,7 @@ fn start_ticks(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{MAX_TEXT, ProcSurroundings, Surroundings as _, start_ticks};
+    use crate::host::Numbers;
     use crate::process::Observed;
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
@@ -321,6 +327,18 @@ mod tests {
         );
         let later = surroundings.look(&observed(8, 1, id("cgroup/c")), 60_000);
         assert_eq!(later.cgroup_path.unwrap(), "/c");
+    }
+
+    #[test]
+    fn where_only_the_lower_half_of_a_number_is_shown_it_finds_the_cgroup() {
+        let host = host();
+        let id = |path: &str| 3 << 32 | fs::metadata(host.path().join(path)).unwrap().ino();
+        let mut surroundings = surroundings(host.path());
+        surroundings.numbers = Numbers::Lower;
+        for (process, path) in [(7, "cgroup/a/b"), (8, "cgroup/a")] {
+            let look = surroundings.look(&observed(process, 5_000_000_000, id(path)), 0);
+            assert_eq!(look.cgroup_path.unwrap(), path["cgroup".len()..]);
+        }
     }
 
     #[test]

@@ -1,20 +1,18 @@
 //! As much of BTF as tells what the maps are and what CO-RE relocates.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, bail};
 
 use crate::floors::elf::Map;
 
 /// A type, as far as it matters.
 #[derive(Clone, Debug)]
-struct Type {
+pub(crate) struct Type {
     name: u32,
-    kind: u32,
+    pub(crate) kind: u32,
     /// Its size, or the type it refers to.
     value: u32,
     /// The words behind it.
-    rest: Vec<u32>,
+    pub(crate) rest: Vec<u32>,
 }
 
 /// The types of an object.
@@ -25,22 +23,19 @@ pub(crate) struct Btf {
 }
 
 const KIND_INTEGER: u32 = 1;
-const KIND_POINTER: u32 = 2;
-const KIND_ARRAY: u32 = 3;
-const KIND_STRUCT: u32 = 4;
-const KIND_UNION: u32 = 5;
+pub(crate) const KIND_POINTER: u32 = 2;
+pub(crate) const KIND_ARRAY: u32 = 3;
+pub(crate) const KIND_STRUCT: u32 = 4;
+pub(crate) const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
 const KIND_VARIABLE: u32 = 14;
 const KIND_SECTION: u32 = 15;
 const KIND_FLOAT: u32 = 16;
-const KIND_ENUM64: u32 = 19;
+pub(crate) const KIND_ENUM64: u32 = 19;
 /// typedef, volatile, const, restrict, type tag: the type behind it counts.
 const TRANSPARENT: [u32; 5] = [8, 9, 10, 11, 18];
 /// Deeper than this, types go round in a circle.
 const DEEPEST: usize = 32;
-
-/// Place in bytes, and kind.
-pub(crate) type Relocated = BTreeMap<u64, u32>;
 
 impl Btf {
     /// Reads section `.BTF`.
@@ -48,12 +43,12 @@ impl Btf {
     /// # Errors
     /// It is damaged or newer than what is known here.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        let header = words(bytes, 4, 20)?;
+        let header = slice_words(bytes, 4, 20)?;
         let [size, types_at, types_bytes, strings_at, strings_bytes] = header[..] else {
             bail!("the header of .BTF is too short");
         };
         let strings = slice(bytes, size + strings_at, strings_bytes)?;
-        let words = words(bytes, size + types_at, types_bytes)?;
+        let words = slice_words(bytes, size + types_at, types_bytes)?;
         let mut types = Vec::new();
         let mut rest = words.as_slice();
         while let [name, info, value, behind @ ..] = rest {
@@ -116,7 +111,7 @@ impl Btf {
         Ok(map)
     }
 
-    fn string(&self, at: u32) -> String {
+    pub(crate) fn string(&self, at: u32) -> String {
         let bytes = usize::try_from(at)
             .ok()
             .and_then(|at| self.strings.get(at..))
@@ -131,12 +126,24 @@ impl Btf {
     }
 
     fn resolve(&self, id: u32) -> Result<&Type> {
+        Ok(self.resolve_named(id)?.0)
+    }
+
+    /// The type that counts, and its name: where it has none, that of the type that stands for it.
+    ///
+    /// # Errors
+    /// There is no such type.
+    pub(crate) fn resolve_named(&self, id: u32) -> Result<(&Type, String)> {
         let mut found = self.get(id).context("refers to a type that is not there")?;
+        let mut name = self.string(found.name);
         for _ in 0..DEEPEST {
             if !TRANSPARENT.contains(&found.kind) {
-                return Ok(found);
+                return Ok((found, name));
             }
             found = self.get(found.value).context("ends in no type")?;
+            if found.name != 0 {
+                name = self.string(found.name);
+            }
         }
         bail!("types go round in a circle");
     }
@@ -181,47 +188,17 @@ fn words_behind(kind: u32, count: usize) -> Result<usize> {
     })
 }
 
-/// Places of the instructions that CO-RE changes, in bytes, and how (`enum bpf_core_relo_kind`),
-/// by section.
-///
-/// # Errors
-/// `.BTF.ext` is damaged.
-pub(crate) fn core_relocations(ext: &[u8], btf: &Btf) -> Result<BTreeMap<String, Relocated>> {
-    let mut found = BTreeMap::new();
-    let header = words(ext, 4, 4)?;
-    let size = header.first().copied().context("no header")?;
-    // Headers from before CO-RE end here.
-    if size < 32 {
-        return Ok(found);
-    }
-    let [at, bytes] = words(ext, 24, 8)?[..] else {
-        bail!("the header of .BTF.ext is too short");
-    };
-    let all = words(ext, size + at, bytes)?;
-    let Some((record, mut rest)) = all.split_first() else {
-        return Ok(found);
-    };
-    let record = usize::try_from(record / 4)?;
-    while let [section, count, behind @ ..] = rest {
-        let length = record * usize::try_from(*count)?;
-        let records = behind.get(..length).context(".BTF.ext is cut")?;
-        let places: &mut Relocated = found.entry(btf.string(*section)).or_default();
-        for record in records.chunks(record.max(1)) {
-            let kind = record.last().copied().unwrap_or(0);
-            places.insert(u64::from(record[0]), kind);
-        }
-        rest = &behind[length..];
-    }
-    Ok(found)
-}
-
 fn slice(bytes: &[u8], at: u32, length: u32) -> Result<&[u8]> {
     let at = usize::try_from(at)?;
     let end = at + usize::try_from(length)?;
     bytes.get(at..end).context("BTF is cut")
 }
 
-fn words(bytes: &[u8], at: u32, length: u32) -> Result<Vec<u32>> {
+/// The words of a part of a section.
+///
+/// # Errors
+/// The section ends before it.
+pub(crate) fn slice_words(bytes: &[u8], at: u32, length: u32) -> Result<Vec<u32>> {
     let (words, _) = slice(bytes, at, length)?.as_chunks::<4>();
     Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }

@@ -8,8 +8,9 @@ use object::{
     SymbolSection,
 };
 
-use crate::floors::btf::{self, Btf, Relocated};
+use crate::floors::btf::Btf;
 use crate::floors::instruction::{Call, Instruction, Operation};
+use crate::floors::relocation::{self, Relocated, Relocation};
 
 /// Bytes of an instruction; a 64-bit constant takes two.
 pub(crate) const SLOT: u64 = 8;
@@ -51,8 +52,8 @@ pub(crate) struct Code {
     pub(crate) slots: Vec<Instruction>,
     /// By instruction.
     pub(crate) references: BTreeMap<usize, Reference>,
-    /// Instructions that libbpf changes by CO-RE relocations, and how.
-    pub(crate) relocated: BTreeMap<usize, u32>,
+    /// Instructions that libbpf changes by CO-RE relocations.
+    pub(crate) relocated: BTreeMap<usize, Relocation>,
 }
 
 /// A program.
@@ -71,17 +72,6 @@ pub(crate) struct Object {
     pub(crate) maps: Vec<Map>,
     /// Sections of global data, with their bytes.
     pub(crate) data: Vec<(String, u64)>,
-}
-
-/// CO-RE relocations of sizes: what the object holds is what nearly every kernel has, too.
-const SIZES: [u32; 2] = [1, 9];
-
-impl Code {
-    /// Whether the constant of this instruction is only known where it is loaded.
-    pub(crate) fn is_open(&self, at: usize) -> bool {
-        let kind = self.relocated.get(&at);
-        kind.is_some_and(|kind| !SIZES.contains(kind))
-    }
 }
 
 impl Object {
@@ -210,7 +200,7 @@ fn maps(file: &object::File<'_>, btf: Option<&Btf>) -> Result<Vec<(u64, Map)>> {
 /// Places of CO-RE relocations by section.
 fn relocated(file: &object::File<'_>, btf: Option<&Btf>) -> Result<BTreeMap<String, Relocated>> {
     match (section(file, ".BTF.ext")?, btf) {
-        (Some(ext), Some(btf)) => btf::core_relocations(ext, btf),
+        (Some(ext), Some(btf)) => relocation::relocations(ext, btf),
         _ => Ok(BTreeMap::new()),
     }
 }
@@ -254,7 +244,7 @@ impl<'data> Reader<'_, 'data> {
             .into_iter()
             .flatten()
             .filter(|(place, _)| (start..end).contains(*place))
-            .map(|(place, kind)| Ok((slot(*place)?, *kind)))
+            .map(|(place, relocation)| Ok((slot(*place)?, relocation.clone())))
             .collect::<Result<_>>()?;
         let mut references = self.calls(index, start, &slots)?;
         for (place, relocation) in section.relocations() {

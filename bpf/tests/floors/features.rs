@@ -123,6 +123,14 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn run(&self, findings: &mut Findings) {
+        for (at, relocation) in &self.code.relocated {
+            for field in &relocation.way {
+                if self.kernel.has_field(self.floors, field).is_none() {
+                    let message = format!("bpf/floors.toml does not know {}", field.name);
+                    findings.push(self.site.at(self.code, *at), "field", &message);
+                }
+            }
+        }
         let mut at = 0;
         while let Some(slot) = self.code.slots.get(at) {
             if slot.operation() == Operation::Unknown {

@@ -74,8 +74,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The shape whose version depends on the field.
-const CONTEXT_FIELD: &str = "context-field";
+/// Shapes whose version depends on the field.
+const OF_FIELDS: [&str; 2] = ["context-field", "missing-field"];
 
 /// What a walk saw.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -135,7 +135,7 @@ impl Findings {
         if kernel.has_shape(floors, seen.shape) {
             return;
         }
-        if seen.shape == CONTEXT_FIELD {
+        if OF_FIELDS.contains(&seen.shape) {
             let message = format!(
                 "{}, claimed is {}; {}",
                 seen.what, kernel.name, shape.instead

@@ -6,7 +6,8 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::floors::table::{Feature, Floors};
+use crate::floors::relocation::Field;
+use crate::floors::table::{Feature, FieldRow, Floors};
 
 /// A version of the mainline, or none at all.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
@@ -61,6 +62,10 @@ pub(crate) struct Kernel {
     pub(crate) version: Version,
     /// Features that it has in spite of its version.
     pub(crate) ported: BTreeSet<String>,
+    /// Fields that it lacks in spite of its version.
+    pub(crate) lacks: BTreeSet<String>,
+    /// An option of its configuration that it was built without.
+    pub(crate) without: Option<String>,
 }
 
 impl Kernel {
@@ -72,6 +77,29 @@ impl Kernel {
     /// The same by its version alone.
     pub(crate) fn has_since(&self, key: &str, since: Version) -> bool {
         since <= self.version || self.ported.contains(key)
+    }
+
+    /// The same kernel, built without an option.
+    pub(crate) fn built_without(&self, option: &str) -> Self {
+        Self {
+            name: format!("{} without {option}", self.name),
+            without: Some(option.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether its types have this field; `None` when the tables do not know it.
+    pub(crate) fn has_field(&self, floors: &Floors, field: &Field) -> Option<bool> {
+        let mut rows = floors.field_rows(&field.name).peekable();
+        rows.peek()?;
+        let key = format!("field:{}={}", field.name, field.shape);
+        let has = |row: &FieldRow| {
+            let fits = row.shape.as_ref().is_none_or(|own| own == field.shape);
+            let left = row.until.is_some_and(|until| until <= self.version);
+            let built = row.config.is_none() || row.config != self.without;
+            fits && built && !left && self.has(&key, &row.feature)
+        };
+        Some(rows.any(has) && !self.lacks.contains(&key))
     }
 
     /// Whether it takes a shape of `[[shape]]`.

@@ -5,16 +5,18 @@
 //! verifiers forgive and old ones do not). Neither runs a kernel.
 
 pub(crate) mod btf;
+
 pub(crate) mod elf;
 pub(crate) mod features;
 pub(crate) mod finding;
 pub(crate) mod graph;
 pub(crate) mod instruction;
 pub(crate) mod kernel;
+pub(crate) mod relocation;
 pub(crate) mod table;
 pub(crate) mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
@@ -39,8 +41,8 @@ pub(crate) struct Report {
     pub(crate) needs_btf: bool,
 }
 
-/// Everything an object does that a kernel it claims does not have, and what was seen of each of
-/// its programs.
+/// Everything an object does that a kernel it claims does not have, however it was built, and what
+/// was seen of each of its programs.
 ///
 /// # Errors
 /// The object is not one that can be read.
@@ -48,6 +50,28 @@ pub(crate) fn check(
     floors: &Floors,
     claim: &ObjectClaim,
     bytes: &[u8],
+) -> Result<(Vec<Finding>, Vec<Report>)> {
+    check_builds(floors, claim, bytes, Builds::Every)
+}
+
+/// Which builds of a kernel programs are held to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Builds {
+    /// With every option.
+    Whole,
+    /// And without each option that fields of the program depend on.
+    Every,
+}
+
+/// The same for some builds.
+///
+/// # Errors
+/// The object is not one that can be read.
+pub(crate) fn check_builds(
+    floors: &Floors,
+    claim: &ObjectClaim,
+    bytes: &[u8],
+    builds: Builds,
 ) -> Result<(Vec<Finding>, Vec<Report>)> {
     let object = Object::read(bytes).with_context(|| format!("read {}", claim.name))?;
     let mut findings = Findings::default();
@@ -65,7 +89,7 @@ pub(crate) fn check(
         };
         reports.push(check_program(
             floors,
-            program_claim,
+            (program_claim, builds),
             &object,
             program,
             &site,
@@ -86,7 +110,7 @@ pub(crate) fn check(
 
 fn check_program(
     floors: &Floors,
-    claim: &Claim,
+    (claim, builds): (&Claim, Builds),
     object: &Object,
     program: &elf::Program,
     site: &Site,
@@ -111,14 +135,21 @@ fn check_program(
     }
     for name in claim.kernels() {
         let kernel = floors.kernel(name)?;
-        on_kernel(
-            floors,
-            &kernel,
-            object,
-            (program, site),
-            findings,
-            &mut report,
-        );
+        let built = match builds {
+            Builds::Whole => BTreeSet::new(),
+            Builds::Every => options(floors, object, program),
+        };
+        let without = built.iter().map(|option| kernel.built_without(option));
+        for kernel in std::iter::once(kernel.clone()).chain(without) {
+            on_kernel(
+                floors,
+                &kernel,
+                object,
+                (program, site),
+                findings,
+                &mut report,
+            );
+        }
     }
     if let Some(wanted) = claim.wanted {
         let kernel = floors.kernel(wanted.to_string())?;
@@ -137,6 +168,18 @@ fn check_program(
         }
     }
     Ok(report)
+}
+
+/// Options of the kernel's configuration that fields of the program depend on.
+fn options<'a>(floors: &'a Floors, object: &Object, program: &elf::Program) -> BTreeSet<&'a str> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let reached = object.reached_from(program);
+    for relocation in reached.iter().flat_map(|code| code.relocated.values()) {
+        names.extend(relocation.way.iter().map(|field| field.name.as_str()));
+    }
+    let has = |row: &&table::FieldRow| row.names.iter().any(|name| names.contains(name.as_str()));
+    let rows = floors.field.iter().filter(has);
+    rows.filter_map(|row| row.config.as_deref()).collect()
 }
 
 /// Holds a program to one kernel.

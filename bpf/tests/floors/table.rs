@@ -17,6 +17,7 @@ pub(crate) struct Floors {
     #[serde(default)]
     pub(crate) kfunc: Vec<Named>,
     pub(crate) hook: Vec<Named>,
+    pub(crate) field: Vec<FieldRow>,
     pub(crate) context: Vec<ContextField>,
     pub(crate) instruction: Vec<Class>,
     pub(crate) shape: Vec<Shape>,
@@ -133,6 +134,21 @@ pub(crate) struct ContextField {
     pub(crate) gives: Option<String>,
 }
 
+/// Fields of the kernel's own types, and constants of its enumerations.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FieldRow {
+    /// `type.field` each.
+    pub(crate) names: Vec<String>,
+    /// What they are, where that changed: `number`, `pointer`, `record` or `array`.
+    pub(crate) shape: Option<String>,
+    #[serde(flatten)]
+    pub(crate) feature: Feature,
+    /// The first mainline release that does not have them any more.
+    pub(crate) until: Option<Version>,
+    /// The option of the kernel's configuration without which it does not have them.
+    pub(crate) config: Option<String>,
+}
+
 /// A class of instructions.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Class {
@@ -162,6 +178,9 @@ pub(crate) struct Vendor {
     pub(crate) _source: String,
     /// `helper:NAME`, `map:NAME`, `program:NAME`, `context:PROGRAM.NAME`, `shape:NAME`, ...
     pub(crate) has: BTreeSet<String>,
+    /// `field:NAME=SHAPE`, as far as its version would have them.
+    #[serde(default)]
+    pub(crate) lacks: BTreeSet<String>,
 }
 
 /// What an object claims as a whole, because libbpf makes all its maps whatever is loaded.
@@ -263,12 +282,16 @@ impl Floors {
                 name: name.to_owned(),
                 version: vendor.base,
                 ported: vendor.has.clone(),
+                lacks: vendor.lacks.clone(),
+                without: None,
             });
         }
         Ok(Kernel {
             name: name.to_owned(),
             version: Version::try_from(name.to_owned())?,
             ported: BTreeSet::new(),
+            lacks: BTreeSet::new(),
+            without: None,
         })
     }
 
@@ -287,6 +310,13 @@ impl Floors {
     /// A helper by its number.
     pub(crate) fn helper(&self, number: i32) -> Option<&Helper> {
         self.helper.iter().find(|helper| helper.number == number)
+    }
+
+    /// What is known of a field.
+    pub(crate) fn field_rows<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a FieldRow> {
+        self.field
+            .iter()
+            .filter(move |row| row.names.iter().any(|own| own == name))
     }
 
     /// A shape by its name.

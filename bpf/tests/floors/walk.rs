@@ -24,6 +24,7 @@ use crate::floors::finding::Seen;
 use crate::floors::graph;
 use crate::floors::instruction::Operation;
 use crate::floors::kernel::Kernel;
+use crate::floors::relocation::Fitted;
 use crate::floors::table::{Floors, ProgramType};
 use value::{Bytes, Value};
 
@@ -90,6 +91,8 @@ pub(crate) struct Walk<'a> {
     /// The kernel compares only those bytes of the stack that are read again.
     forgets: bool,
     has_loop: bool,
+    /// What libbpf makes of relocated instructions on this kernel.
+    fitted: BTreeMap<usize, Fitted>,
     meetings: BTreeSet<usize>,
     nodes: Vec<Node>,
     by_place: HashMap<usize, Vec<usize>>,
@@ -119,6 +122,11 @@ impl<'a> Walk<'a> {
             decides: kernel.has_shape(floors, "rolled-loop"),
             forgets: kernel.has_shape(floors, "unread-stack"),
             has_loop: !graph::shape(code).loops.is_empty(),
+            fitted: code
+                .relocated
+                .iter()
+                .map(|(at, relocation)| (*at, relocation.on(floors, kernel)))
+                .collect(),
             meetings: meetings(code),
             nodes: Vec::new(),
             by_place: HashMap::new(),
@@ -150,7 +158,7 @@ impl<'a> Walk<'a> {
                     self.note("long-walk", path.at, what);
                     return;
                 }
-                if !self.step(&mut path) {
+                if self.is_poisoned(path.at) || !self.step(&mut path) {
                     break;
                 }
             }

@@ -20,13 +20,18 @@
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
 					 u64 flags) = (void *)2;
+static long (*const bpf_probe_read)(void *to, u32 size, const void *from) = (void *)4;
 static u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static long (*const bpf_perf_event_output)(void *ctx, void *map, u64 flags, void *data,
 					   u64 size) = (void *)25;
 static long (*const bpf_skb_load_bytes)(const void *skb, u32 offset, void *to,
 					u32 size) = (void *)26;
+static u64 (*const bpf_get_current_task)(void) = (void *)35;
 static u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
+
+/* BPF_FIELD_EXISTS of libbpf's bpf_core_read.h. */
+#define field_exists(field) __builtin_preserve_field_info(field, 2)
 
 struct wb_pair {
 	u32 seq;

@@ -4,6 +4,7 @@ use super::value::{Range, Value};
 use super::{Marks, Path, Walk};
 use crate::floors::elf::Reference;
 use crate::floors::instruction::{Arithmetic, Operand, Operation};
+use crate::floors::relocation::Fitted;
 
 /// `MAX_PACKET_OFF`: a packet pointer that may be further away is not compared with the end.
 const PACKET_REACH: u64 = 0xffff;
@@ -94,6 +95,16 @@ impl Walk<'_> {
         true
     }
 
+    /// Whether the kernel is given an instruction that it refuses, in place of this one.
+    pub(super) fn is_poisoned(&mut self, at: usize) -> bool {
+        let Some(Fitted::Poisoned(field)) = self.fitted.get(&at) else {
+            return false;
+        };
+        let what = format!("is reached though the kernel has no {field}");
+        self.note("missing-field", at, what);
+        true
+    }
+
     pub(super) fn read(&mut self, path: &Path, register: u8) -> Value {
         self.mark_read(path, Marks::register(register));
         path.state
@@ -126,8 +137,12 @@ impl Walk<'_> {
         with: Operand,
     ) {
         let mut right = self.operand(path, with);
-        if self.code.is_open(at) {
-            right = Value::ANY_NUMBER;
+        match self.fitted.get(&at) {
+            Some(Fitted::Open) => right = Value::ANY_NUMBER,
+            Some(Fitted::Answer(there)) => {
+                right = Value::Number(Range::exactly(u64::from(*there)));
+            }
+            _ => {}
         }
         let value = if what == Arithmetic::Move {
             match right {
@@ -219,8 +234,11 @@ impl Walk<'_> {
         match self.code.references.get(&at) {
             Some(Reference::Map(map)) => Value::Map(*map),
             Some(_) => Value::Unknown,
-            None if self.code.is_open(at) => Value::ANY_NUMBER,
+            None if self.fitted.get(&at) == Some(&Fitted::Open) => Value::ANY_NUMBER,
             None => {
+                if let Some(Fitted::Answer(there)) = self.fitted.get(&at) {
+                    return Value::Number(Range::exactly(u64::from(*there)));
+                }
                 let high = self.code.slots.get(at + 1).map_or(0, |slot| slot.imm);
                 let half = |part: i32| u64::from(part.cast_unsigned());
                 Value::Number(Range::exactly(half(low) | half(high) << 32))
