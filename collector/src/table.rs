@@ -64,10 +64,7 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
         .chain(&topology.unjoined)
         .any(is_estimated);
     if estimated {
-        writeln!(
-            out,
-            "~ divided in proportion, or estimated from sampled tokens"
-        )?;
+        writeln!(out, "~ divided in proportion, or estimated")?;
     }
     Ok(())
 }
@@ -103,7 +100,11 @@ fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
         };
         format!("{kind} {}", evidence.connections)
     }));
+    let interval = edge.interval.as_ref();
+    items.extend(interval.map(|known| format!("{} to {} connections", known.low, known.high)));
     items.extend(edge.reason.map(|reason| reason.words().to_owned()));
+    let candidates = edge.candidates.iter();
+    items.extend(candidates.map(|node| format!("perhaps {}", Shown(node))));
     items.extend(troubles(edge));
     write_items(out, "    ", &items)
 }
@@ -162,7 +163,7 @@ impl Numbers {
         let rtt = rtts.find(|rtt| rtt.p50.is_some());
         let mark = |estimated: bool| if estimated { "~" } else { "" };
         Self {
-            connections: format!("{}{}", mark(edge.sampled), edge.connections),
+            connections: format!("{}{}", mark(edge.interval.is_some()), edge.connections),
             bytes: bytes.map_or(String::from("-"), |(sent, received, divided)| {
                 format!("{}{}/{}", mark(divided), size(sent), size(received))
             }),
@@ -176,7 +177,7 @@ impl Numbers {
 
 fn is_estimated(edge: &Edge) -> bool {
     let sides = [&edge.client_counters, &edge.server_counters];
-    edge.sampled || sides.into_iter().flatten().any(|side| side.apportioned)
+    edge.interval.is_some() || sides.into_iter().flatten().any(|side| side.apportioned)
 }
 
 /// `client -> server`; a short name leaves its room to the other one.

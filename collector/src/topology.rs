@@ -97,9 +97,14 @@ pub struct Edge {
     pub evidence: Vec<Evidence>,
     /// 0 to 1; the formula is in [`crate::join::confidence`].
     pub confidence: f64,
-    /// Connections, as counted by a side that has no other edge there, else by tokens.
+    /// Connections. Those of all edges and rests of what a side counted at one address add up to
+    /// what it counted.
     pub connections: u64,
-    /// True when tokens were sampled, so that their number is an estimate.
+    /// Between which numbers `connections` lies, where it is an estimate; with samples, with a
+    /// confidence of 95 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    /// True when what it rests on was sampled.
     pub sampled: bool,
     /// What the client counted; `null` when it does not report.
     pub client_counters: Option<EdgeCounters>,
@@ -112,6 +117,18 @@ pub struct Edge {
     /// Why one side is not known; only for an edge that is not joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Node ids of those that may be the other side, where that is not certain; 16 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
+}
+
+/// Bounds of an estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Not less than that.
+    pub low: u64,
+    /// Not more than that.
+    pub high: u64,
 }
 
 /// Why a side of an edge is not known, from the most to the least specific.
@@ -124,6 +141,8 @@ pub enum Reason {
     NotEstablished,
     /// More than one end claimed a side of its tokens or sequence numbers.
     Ambiguous,
+    /// A gateway translated it, and on the other side of the gateway nobody reports it.
+    Translated,
     /// Its tokens were reported by this end only: nobody read what was written.
     TokensOneEnd,
     /// Its sequence numbers were reported by this end only: the other one has no agent, did not
@@ -131,8 +150,8 @@ pub enum Reason {
     SequenceOneEnd,
     /// Several hosts or services claim its addresses.
     AddressesShared,
-    /// A gateway translated it, and behind the gateway nobody reports it.
-    Translated,
+    /// Its other side is one of several, and nothing says which.
+    OneOf,
     /// The sides that it was joined with account for fewer connections than this side counted.
     CountsDiffer,
     /// The other address belongs to a host that reports, but has not counted such connections.
@@ -152,6 +171,7 @@ impl Reason {
             Self::TokensOneEnd => "tokens of one end only",
             Self::SequenceOneEnd => "sequence numbers of one end only",
             Self::AddressesShared => "several hosts or services claim these addresses",
+            Self::OneOf => "one of several sides, nothing says which",
             Self::Translated => "a gateway translated it and nobody reports behind it",
             Self::CountsDiffer => "the joined sides counted fewer connections",
             Self::NotCounted => "the other side reports but has not counted it",

@@ -10,8 +10,11 @@ use std::net::IpAddr;
 
 use wire::{Endpoint, Role};
 
-use super::HostId;
-use super::rows::{Links, Row, Rows};
+use super::candidates::{Candidates, pairs, share};
+use super::halves::Halves;
+use super::links::{Link, Links};
+use super::rows::{Row, Rows};
+use super::{HostId, cost};
 
 /// The two addresses both sides must name; for loopback also the namespace.
 type Agreement = (Option<(HostId, u32)>, IpAddr, Endpoint);
@@ -23,7 +26,7 @@ struct Claims {
 }
 
 /// Links rows with connections left over by their addresses.
-pub(super) fn link(rows: &mut Rows, links: &mut Links) {
+pub(super) fn link(rows: &mut Rows, links: &mut Links, halves: &Halves) {
     let mut claims: BTreeMap<Agreement, Claims> = BTreeMap::new();
     for (at, row) in rows.all.iter().enumerate() {
         if row.rest > 0 && row.named() {
@@ -34,18 +37,21 @@ pub(super) fn link(rows: &mut Rows, links: &mut Links) {
             }
         }
     }
-    for claim in claims.values() {
-        let unique = |side: &[usize]| rows.of_one_namespace(side);
-        // With several services on both sides nothing says which of them talk to each other.
-        let decidable = claim.clients.len() == 1 || claim.servers.len() == 1;
-        if decidable && unique(&claim.clients) && unique(&claim.servers) {
-            share(rows, links, claim);
-        } else if !claim.clients.is_empty() && !claim.servers.is_empty() {
-            for row in claim.clients.iter().chain(&claim.servers) {
-                rows.all[*row].shared = true;
+    let mut candidates = Candidates::default();
+    for Claims { clients, servers } in claims.values() {
+        if [clients, servers].map(|side| rows.of_one_namespace(side)) != [true; 2] {
+            share(rows, links, clients, servers);
+            continue;
+        }
+        for pair in pairs(clients, servers) {
+            if !links.take(cost::CANDIDATE) {
+                return;
             }
+            candidates.add(pair, u64::MAX, [].into_iter());
         }
     }
+    let put = |link: &mut Link, both| link.addresses = link.addresses.saturating_add(both);
+    candidates.link((rows, links, halves), &BTreeMap::new(), put);
 }
 
 fn agreement(row: &Row) -> Agreement {
@@ -55,21 +61,4 @@ fn agreement(row: &Row) -> Agreement {
     };
     let own = server.ip().is_loopback() || client.is_loopback();
     (own.then_some((row.key.host, row.key.netns)), client, server)
-}
-
-fn share(rows: &mut Rows, links: &mut Links, claim: &Claims) {
-    for client in &claim.clients {
-        for server in &claim.servers {
-            let both = rows.all[*client].rest.min(rows.all[*server].rest);
-            if both > 0 {
-                rows.all[*client].rest -= both;
-                rows.all[*server].rest -= both;
-                rows.all[*client].linked = true;
-                rows.all[*server].linked = true;
-                if let Some(link) = links.entry((*client, *server), []) {
-                    link.addresses = link.addresses.saturating_add(both);
-                }
-            }
-        }
-    }
 }

@@ -16,7 +16,7 @@ const BLOCK: usize = 24;
 pub const SIGHTING: usize = size_of::<Sighting>() * 3 / 2 + 72 + 32 + 48;
 
 /// A flow: itself, its row and how that is found by addresses, its edge and the node of an address.
-pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 72 + 160 + 400 + 60 + 240 + 48 + 120;
+pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 72 + 210 + 400 + 60 + 240 + 48 + 120;
 
 /// The counters of a flow, which are moved and not copied.
 pub const COUNTERS: usize = size_of::<Counters>() + BLOCK;
@@ -31,7 +31,10 @@ pub const PROCESS: usize = 2 * size_of::<Process>() + 200;
 pub const HOST: usize = 200;
 
 /// Two rows that evidence joins.
-pub const LINK: usize = 400;
+pub const LINK: usize = 560;
+
+/// Two rows that may belong together.
+pub const CANDIDATE: usize = 320;
 
 /// An address on the way of a link.
 pub const VIA: usize = 120;

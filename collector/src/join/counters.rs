@@ -126,7 +126,8 @@ impl Counters {
     }
 }
 
-fn divide(total: u64, weights: &[u64], mut put: impl FnMut(usize, u64)) {
+/// Divides `total` in proportion to `weights`, as [`Counters::split`].
+pub(super) fn divide(total: u64, weights: &[u64], mut put: impl FnMut(usize, u64)) {
     let sum: u128 = weights.iter().map(|w| u128::from(*w)).sum();
     // Shifted so that their sum, and with it the product below, stays in range.
     let shift = (128 - sum.leading_zeros()).saturating_sub(64);

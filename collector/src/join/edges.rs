@@ -12,9 +12,10 @@ use wire::{Endpoint, Role};
 
 use super::confidence::{self, ONE_SIDED};
 use super::counters::Counters;
+use super::links::{Link, Links, MAX_VIA};
 use super::reason;
-use super::rows::{Link, Links, MAX_VIA, NodeId, Row, Rows};
-use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Reason, Via};
+use super::rows::{MAX_CANDIDATES, NodeId, Row, Rows};
+use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Via};
 
 /// One side of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +57,9 @@ pub(super) struct Parts {
     estimate: u64,
     conntrack: u64,
     addresses: u64,
-    weight: u64,
+    connections: u64,
+    /// Least and most, where some of it is an estimate.
+    range: (u64, u64),
     sampled: bool,
     same_namespace: bool,
     via: Vec<Via>,
@@ -66,6 +69,8 @@ pub(super) struct Parts {
     shared_rows_seen: Span,
     /// Why rows left something over, and how much.
     reasons: Vec<(Reason, u64)>,
+    /// Who may be the other end.
+    candidates: BTreeSet<NodeId>,
 }
 
 /// What one side contributes.
@@ -123,7 +128,7 @@ pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
                 edge,
                 weight,
             });
-            parts[edge].add_rest(reason::of(row, &reporting), weight);
+            parts[edge].add_rest(row, reason::of(row, &reporting));
         }
     }
     pieces.sort_unstable_by_key(|piece| (piece.row, piece.edge));
@@ -154,15 +159,13 @@ fn key(rows: &Rows, (client, server): (usize, usize)) -> EdgeKey {
 
 /// What of a row no link accounts for: an edge to or from the address it saw.
 fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
-    // A connection may have left both.
-    let halves = row.halves.max(row.sequence_halves);
-    let known = row.counters.is_some() || halves > 0;
+    let known = row.counters.is_some() || row.half_ends > 0;
     let weight = match (row.linked, row.rest) {
         (true, 0) => return None,
         (true, rest) => rest,
         // The row's only edge, also when it is only failed attempts or tokens.
         (false, _) if !known => return None,
-        (false, rest) => rest.max(halves).max(1),
+        (false, _) => left(row).max(1),
     };
     let node = Side::Process(row.key.node);
     let other = Side::Address(row.key.remote.ip());
@@ -181,6 +184,15 @@ fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
     Some((key, weight))
 }
 
+/// Connections that no link accounts for: those that are told, where none were counted.
+fn left(row: &Row) -> u64 {
+    if row.counters.is_some() || row.linked {
+        row.rest
+    } else {
+        row.half_ends
+    }
+}
+
 /// Gives a row's counters to its edges, by their weights.
 fn divide(row: &mut Row, shares: &[(usize, u64)], edges: &mut [Parts]) {
     let whole = shares.len() == 1;
@@ -188,7 +200,10 @@ fn divide(row: &mut Row, shares: &[(usize, u64)], edges: &mut [Parts]) {
     let counters = match row.counters.take() {
         Some(counters) if whole => vec![Some(counters)],
         Some(counters) => {
-            let weights: Vec<u64> = shares.iter().map(|(_, weight)| *weight).collect();
+            let mut weights: Vec<u64> = shares.iter().map(|(_, weight)| *weight).collect();
+            if weights.iter().all(|weight| *weight == 0) {
+                weights.fill(1);
+            }
             let parts = counters.split(&weights).into_iter();
             parts.map(|part| Some(Box::new(part))).collect()
         }
@@ -221,9 +236,13 @@ impl Parts {
         self.tokens += link.tokens.number;
         self.sequences += link.sequences.number;
         self.conntrack = self.conntrack.saturating_add(link.conntrack);
-        self.estimate = self.estimate.saturating_add(link.estimate());
+        self.estimate = self.estimate.saturating_add(link.told - link.extra);
         self.addresses = self.addresses.saturating_add(link.addresses);
-        self.weight = self.weight.saturating_add(link.weight());
+        let weight = link.weight();
+        self.connections = self.connections.saturating_add(weight);
+        let (low, high) = link.range.unwrap_or((weight, weight));
+        self.range.0 = self.range.0.saturating_add(low);
+        self.range.1 = self.range.1.saturating_add(high);
         self.sampled |= link.sampled();
         self.same_namespace |= same_namespace;
         if let Some(seen) = link.seen_ms {
@@ -238,25 +257,32 @@ impl Parts {
         self.via = all.into_iter().collect();
     }
 
-    fn add_rest(&mut self, reason: Reason, weight: u64) {
-        self.weight = self.weight.saturating_add(weight);
-        let known = self.reasons.iter_mut().find(|(known, _)| *known == reason);
-        match known {
-            Some((_, left)) => *left = left.saturating_add(weight),
-            None => self.reasons.push((reason, weight)),
+    fn add_rest(&mut self, row: &Row, reason: Reason) {
+        let left = left(row);
+        self.connections = self.connections.saturating_add(left);
+        self.range.0 = self.range.0.saturating_add(left);
+        self.range.1 = self.range.1.saturating_add(left);
+        let room = MAX_CANDIDATES - self.candidates.len();
+        self.candidates.extend(row.candidates.iter().take(room));
+        match self.reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => *sum = sum.saturating_add(left),
+            None => self.reasons.push((reason, left)),
         }
     }
 
-    /// Connections: as a side counted them that has them alone, else by evidence.
+    /// Connections: together with those of its other edges, what a row's side counted.
     pub(super) fn connections(&self) -> u64 {
-        let exact = [&self.client, &self.server]
-            .into_iter()
-            .filter(|side| side.counters.is_some() && !side.apportioned)
-            .map(|side| side.connections)
-            .max();
-        exact
-            .unwrap_or(self.weight)
-            .max(self.tokens + self.sequences)
+        self.connections
+    }
+
+    fn interval(&self) -> Option<Interval> {
+        let (low, high) = self.range;
+        (low < high).then_some(Interval { low, high })
+    }
+
+    /// Who may be the other end of what is not joined.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = Side> {
+        self.candidates.iter().map(|node| Side::Process(*node))
     }
 
     fn confidence(&self) -> f64 {
@@ -288,7 +314,12 @@ impl Parts {
     }
 
     /// The document form.
-    pub(super) fn edge(&self, key: &EdgeKey, (client, server): (&str, &str)) -> Edge {
+    pub(super) fn edge(
+        &self,
+        key: &EdgeKey,
+        (client, server): (&str, &str),
+        candidates: Vec<String>,
+    ) -> Edge {
         let (first_seen_ms, last_seen_ms) =
             self.seen.0.or(self.shared_rows_seen.0).unwrap_or_default();
         Edge {
@@ -299,12 +330,14 @@ impl Parts {
             evidence: self.evidence(),
             confidence: self.confidence(),
             connections: self.connections(),
+            interval: self.interval(),
             sampled: self.sampled,
             client_counters: self.client.document(),
             server_counters: self.server.document(),
             first_seen_ms,
             last_seen_ms,
             reason: self.reason(),
+            candidates,
         }
     }
 

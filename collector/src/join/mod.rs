@@ -5,22 +5,27 @@
 //! sightings --> token, sequence: pair ends -> links (row, row) -^
 //! nats -------> conntrack: what is left and a gateway knows ----^
 //!               address: what is left, where both sides agree --^
+//!               halves: what forbids the two last ones
 //! ```
 //!
 //! The same input in any order, and with any sighting repeated, gives the same topology. Nothing
 //! is thrown away: each row's counters are divided among its edges without a remainder.
 
 mod address;
+mod candidates;
 pub mod confidence;
 mod conntrack;
 pub mod cost;
 pub mod counters;
 mod edges;
+mod halves;
+mod links;
 mod nodes;
 mod picture;
 mod reason;
 mod rows;
 mod sequence;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -148,33 +153,35 @@ pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
 /// # Panics
 /// As [`topology`].
 pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Picture, Exceeded> {
-    let mut links = rows::Links::new(meter);
+    let mut links = links::Links::new(meter);
     token::sort(&mut input.sightings);
     let places = token::Places::of(&input);
     let mut tokens = token::pair(&input, &places);
     let sequences = sequence::pair(&input, &places, &mut tokens);
+    let tellers = halves::Tellers::of(&input);
     input.sightings = Vec::new();
     drop(places);
     let mut rows = rows::Rows::collect(&mut input);
     links.add_tokens(&input, &rows, &tokens.connections);
     links.add_sequences(&input, &rows, &sequences.connections);
-    rows.add_left_over(&tokens, &sequences);
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
-    drop((tokens, sequences));
+    let halves = halves::Halves::of(&mut rows, tellers, tokens, sequences);
     links.check()?;
-    links.account(&mut rows);
-    conntrack::link(&input, &mut rows, &mut links);
+    shares::account(&mut rows, &mut links, &halves);
+    conntrack::link(&input, &mut rows, &mut links, &halves);
     input.nats = Vec::new();
     links.check()?;
-    links.match_rest(&mut rows);
-    address::link(&mut rows, &mut links);
+    address::link(&mut rows, &mut links, &halves);
     links.check()?;
+    drop(halves);
+    shares::ranges(&rows, &mut links);
     let keys = std::mem::take(&mut rows.nodes);
     let edges = edges::assemble(rows, links);
     let mut sides: Vec<edges::Side> = edges
         .keys
         .iter()
         .flat_map(|key| [key.client, key.server])
+        .chain(edges.parts.iter().flat_map(edges::Parts::candidates))
         .collect();
     sides.sort_unstable();
     sides.dedup();

@@ -64,7 +64,11 @@ impl Picture {
     fn edge(&self, at: u32) -> Edge {
         let key = &self.edges.keys[at as usize];
         let ids = (self.nodes.id(&key.client), self.nodes.id(&key.server));
-        self.edges.parts[at as usize].edge(key, ids)
+        let parts = &self.edges.parts[at as usize];
+        let candidates = parts
+            .candidates()
+            .map(|side| self.nodes.id(&side).to_owned());
+        parts.edge(key, ids, candidates.collect())
     }
 
     fn list<'a>(&'a self, list: &'a [u32]) -> impl Iterator<Item = Edge> {

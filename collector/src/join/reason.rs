@@ -20,11 +20,12 @@ pub(super) fn of(row: &Row, reporting: &BTreeSet<IpAddr>) -> Reason {
             Reason::NotEstablished,
         ),
         (row.ambiguous, Reason::Ambiguous),
+        (row.translated, Reason::Translated),
         (row.halves > 0, Reason::TokensOneEnd),
         (row.sequence_halves > 0, Reason::SequenceOneEnd),
         (row.shared, Reason::AddressesShared),
+        (!row.candidates.is_empty(), Reason::OneOf),
         (row.linked, Reason::CountsDiffer),
-        (row.translated, Reason::Translated),
         (reporting.contains(&row.key.remote.ip()), Reason::NotCounted),
     ];
     let first = found.into_iter().find(|(holds, _)| *holds);

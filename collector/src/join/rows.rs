@@ -1,22 +1,16 @@
-//! Rows and links: what one service saw of one counterpart, and which rows belong together.
+//! Rows: what one service saw of one counterpart.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use wire::{Endpoint, Role};
 
 use super::counters::{Counters, ESTABLISHED};
-use super::token::{Connection, Pairing};
-use super::{HostId, Input, Process, cost};
-use crate::meter::{Exceeded, Meter};
-use crate::topology::{Seer, Via, ViaKind};
+use super::{HostId, Input, Process};
 
 /// Name of a process whose identity has not arrived.
 const UNKNOWN_SERVICE: &str = "(unknown)";
-/// Highest sampling level that is believed; a 64-bit token has no more bits to sample by.
-const MAX_LEVEL: u8 = 40;
-/// Most addresses kept as `via` per link: behind one service there may be many gateways.
-pub(super) const MAX_VIA: usize = 64;
+/// Most services that are named as the possible other end of a row.
+pub(super) const MAX_CANDIDATES: usize = 16;
 
 /// A node: a service on a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,16 +40,19 @@ pub(super) struct Row {
     pub(super) key: RowKey,
     pub(super) counters: Option<Box<Counters>>,
     /// Connections open at the begin of the window.
-    open_before: u64,
+    pub(super) open_before: u64,
     pub(super) seen_ms: (i64, i64),
-    /// Tokens of this row that only this end has reported.
+    /// Connections that only this end has told.
+    pub(super) half_ends: u64,
+    /// Those of them with a token, and those with sequence numbers.
     pub(super) halves: u64,
-    /// The same for sequence numbers.
     pub(super) sequence_halves: u64,
     /// Some of its tokens or sequence numbers are ambiguous.
     pub(super) ambiguous: bool,
     /// Others claim the same addresses, so that they decide nothing.
     pub(super) shared: bool,
+    /// Who may be the other end of what is left, where that is not certain.
+    pub(super) candidates: BTreeSet<NodeId>,
     /// A gateway says that it translated it.
     pub(super) translated: bool,
     /// True once a link leads to it.
@@ -121,7 +118,7 @@ impl Rows {
     }
 
     /// The row of a flow.
-    fn of_flow(&self, flow: usize) -> usize {
+    pub(super) fn of_flow(&self, flow: usize) -> usize {
         self.of_flow[flow] as usize
     }
 
@@ -139,23 +136,20 @@ impl Rows {
         row.rest = row.rest.saturating_sub(connections);
     }
 
-    /// What pairing left over.
-    pub(super) fn add_left_over(&mut self, tokens: &Pairing, sequences: &Pairing) {
-        for flow in &tokens.halves {
-            let row = self.of_flow(*flow);
-            self.all[row].halves += 1;
-        }
-        for flow in &sequences.halves {
-            let row = self.of_flow(*flow);
-            self.all[row].sequence_halves += 1;
-        }
-        for flow in tokens
-            .ambiguous_flows
-            .iter()
-            .chain(&sequences.ambiguous_flows)
-        {
-            let row = self.of_flow(*flow);
-            self.all[row].ambiguous = true;
+    /// Some of what its ends told is ambiguous.
+    pub(super) fn set_ambiguous(&mut self, flow: usize) {
+        let row = self.of_flow(flow);
+        self.all[row].ambiguous = true;
+    }
+
+    /// Notes that what is left of these rows may be with each other, or with somebody else.
+    pub(super) fn add_candidate(&mut self, a: usize, b: usize) {
+        for (row, other) in [(a, b), (b, a)] {
+            let node = self.all[other].key.node;
+            let known = &mut self.all[row].candidates;
+            if known.len() < MAX_CANDIDATES {
+                known.insert(node);
+            }
         }
     }
 }
@@ -172,14 +166,21 @@ impl Row {
             counters: None,
             open_before: 0,
             seen_ms: (i64::MAX, i64::MIN),
+            half_ends: 0,
             halves: 0,
             sequence_halves: 0,
             ambiguous: false,
             shared: false,
+            candidates: BTreeSet::new(),
             translated: false,
             linked: false,
             rest: 0,
         }
+    }
+
+    /// Connections that it counted; `None` where it did not count, or only tokens show them.
+    pub(super) fn counted(&self) -> Option<u64> {
+        Some(self.connections()).filter(|n| *n > 0)
     }
 
     /// Connections that lived in the window: open at its begin, opened in it, or at least one
@@ -244,254 +245,4 @@ pub(super) fn service(process: Option<&Process>) -> &str {
         .into_iter()
         .find(|name| !name.is_empty())
         .map_or(UNKNOWN_SERVICE, String::as_str)
-}
-
-/// Connections joined by one kind of evidence, some of which stand for others.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Joined {
-    /// Each once.
-    pub(super) number: u64,
-    /// What those in the sampled part stand for.
-    weighted: u64,
-    /// The coarsest level at which they were sampled.
-    level: u8,
-}
-
-impl Joined {
-    fn add(&mut self, connection: &Connection) {
-        self.number += 1;
-        let level = connection.level.min(MAX_LEVEL);
-        self.level = self.level.max(level);
-        if connection.sampled {
-            self.weighted = self.weighted.saturating_add(1 << level);
-        }
-    }
-
-    /// Exact when nothing was sampled.
-    pub(super) fn estimate(&self) -> u64 {
-        self.number.max(self.weighted)
-    }
-
-    /// An estimate from samples is no more than what either side counted, where it counted.
-    fn cap(&mut self, counted: [u64; 2]) {
-        if self.level > 0 {
-            for counted in counted.into_iter().filter(|n| *n > 0) {
-                self.weighted = self.weighted.min(counted);
-            }
-        }
-    }
-}
-
-/// What joins a client's row to a server's row.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    /// By tokens.
-    pub(super) tokens: Joined,
-    /// By sequence numbers and not by tokens.
-    pub(super) sequences: Joined,
-    /// Connections that sequence numbers account for beside tokens.
-    by_sequence: u64,
-    /// Connections that a gateway translated from one side's addresses to the other's.
-    pub(super) conntrack: u64,
-    /// Connections without any of these that both rows have left over.
-    extra: u64,
-    /// Connections joined because both sides name the same addresses.
-    pub(super) addresses: u64,
-    pub(super) via: BTreeSet<Via>,
-    /// Begin and end of all reports of its tokens and sequence numbers.
-    pub(super) seen_ms: Option<(i64, i64)>,
-}
-
-impl Link {
-    /// True when not everything was kept that it rests on.
-    pub(super) fn sampled(&self) -> bool {
-        self.tokens.level > 0 || self.sequences.level > 0
-    }
-
-    /// Connections by token and sequence evidence: exact when nothing was sampled.
-    pub(super) fn estimate(&self) -> u64 {
-        self.tokens.estimate().saturating_add(self.by_sequence)
-    }
-
-    /// Share of its rows.
-    pub(super) fn weight(&self) -> u64 {
-        self.estimate()
-            .saturating_add(self.conntrack)
-            .saturating_add(self.extra)
-            .saturating_add(self.addresses)
-    }
-
-    /// Adds addresses on the way, as many as there is room for; the number that was added.
-    pub(super) fn add_via(&mut self, vias: impl IntoIterator<Item = Via>) -> usize {
-        let before = self.via.len();
-        for via in vias {
-            if self.via.len() < MAX_VIA {
-                self.via.insert(via);
-            }
-        }
-        self.via.len() - before
-    }
-}
-
-/// Links by client row and server row.
-pub(super) struct Links {
-    pub(super) all: BTreeMap<(usize, usize), Link>,
-    meter: Meter,
-    exceeded: Option<Exceeded>,
-}
-
-impl Links {
-    /// None yet, and so much memory for them.
-    pub(super) fn new(meter: Meter) -> Self {
-        Self {
-            all: BTreeMap::new(),
-            meter,
-            exceeded: None,
-        }
-    }
-
-    /// The link of a pair, with more addresses on its way; nothing once there is no memory.
-    pub(super) fn entry(
-        &mut self,
-        pair: (usize, usize),
-        via: impl IntoIterator<Item = Via>,
-    ) -> Option<&mut Link> {
-        if self.exceeded.is_some() {
-            return None;
-        }
-        let mut bytes = 0;
-        let link = self.all.entry(pair).or_insert_with(|| {
-            bytes = cost::LINK;
-            Link::default()
-        });
-        bytes += link.add_via(via) * cost::VIA;
-        self.exceeded = self.meter.bytes(bytes).err();
-        Some(link)
-    }
-
-    /// What is left of the memory.
-    ///
-    /// # Errors
-    /// There was not enough.
-    pub(super) fn check(&self) -> Result<Meter, Exceeded> {
-        self.exceeded.map_or(Ok(self.meter), Err)
-    }
-
-    /// Adds what was joined by tokens.
-    pub(super) fn add_tokens(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
-        for connection in connections {
-            if let Some(link) = self.link(input, rows, connection) {
-                link.tokens.add(connection);
-            }
-        }
-    }
-
-    /// Adds what was joined by sequence numbers and not by tokens.
-    pub(super) fn add_sequences(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
-        for connection in connections {
-            if let Some(link) = self.link(input, rows, connection) {
-                link.sequences.add(connection);
-            }
-        }
-    }
-
-    fn link(&mut self, input: &Input, rows: &Rows, connection: &Connection) -> Option<&mut Link> {
-        let ends = [connection.client, connection.server];
-        let [client, server] = ends.map(|(flow, end)| end.addresses(&input.flows[flow]));
-        let pair = (rows.of_flow(ends[0].0), rows.of_flow(ends[1].0));
-        let link = self.entry(pair, via(client, server))?;
-        let seen = link.seen_ms.get_or_insert(connection.seen_ms);
-        seen.0 = seen.0.min(connection.seen_ms.0);
-        seen.1 = seen.1.max(connection.seen_ms.1);
-        Some(link)
-    }
-
-    /// Takes from the rows what tokens and sequence numbers account for.
-    pub(super) fn account(&mut self, rows: &mut Rows) {
-        for (pair, link) in &mut self.all {
-            let counted = [pair.0, pair.1].map(|row| rows.all[row].connections());
-            link.tokens.cap(counted);
-            link.sequences.cap(counted);
-            for row in [pair.0, pair.1] {
-                rows.all[row].linked = true;
-                rows.take(row, link.tokens.estimate());
-            }
-        }
-        for (pair, link) in &mut self.all {
-            // Where tokens were sampled, some of what they stand for was joined by sequence
-            // numbers as well: these account for what is left. Else no connection is in both.
-            let exact = link.tokens.number == 0 || link.tokens.level == 0;
-            let sure = if exact { link.sequences.number } else { 0 };
-            let counting = [pair.0, pair.1].map(|row| &rows.all[row]);
-            let left = counting.iter().filter(|row| row.connections() > 0);
-            let left = left.map(|row| row.rest).min().unwrap_or(u64::MAX);
-            link.by_sequence = link.sequences.estimate().min(left).max(sure);
-            for row in [pair.0, pair.1] {
-                rows.take(row, link.by_sequence);
-            }
-        }
-    }
-
-    /// Gives connections without evidence of their own to linked rows that both have some left
-    /// over.
-    ///
-    /// Such connections are older than an agent, or their option was stripped, or their tokens
-    /// were not among the sampled ones.
-    pub(super) fn match_rest(&mut self, rows: &mut Rows) {
-        let mut levels: BTreeMap<usize, u8> = BTreeMap::new();
-        let mut order = Vec::new();
-        for (pair, link) in &self.all {
-            for row in [pair.0, pair.1] {
-                let level = levels.entry(row).or_default();
-                *level = link.tokens.level.max(link.sequences.level).max(*level);
-            }
-            if link.estimate() > 0 {
-                order.push((Reverse(link.estimate()), *pair));
-            }
-        }
-        order.sort_unstable();
-        for (_, (client, server)) in order {
-            let both = rows.all[client].rest.min(rows.all[server].rest);
-            rows.take(client, both);
-            rows.take(server, both);
-            if let Some(link) = self.all.get_mut(&(client, server)) {
-                link.extra = both;
-            }
-        }
-        for (row, level) in levels {
-            let row = &mut rows.all[row];
-            if row.rest <= noise(row.connections(), level) {
-                row.rest = 0;
-            }
-        }
-    }
-}
-
-/// How far an estimate of `connections` from one in `2^level` tokens may be off by chance: four
-/// standard deviations of a binomial distribution; nothing without sampling.
-fn noise(connections: u64, level: u8) -> u64 {
-    if level == 0 {
-        return 0;
-    }
-    let variance = u128::from(connections) << level;
-    u64::try_from(4 * variance.isqrt()).unwrap_or(u64::MAX)
-}
-
-/// The addresses that one side saw where the other side has another one; of each its local and its
-/// remote endpoint.
-pub(super) fn via(
-    client: (Endpoint, Endpoint),
-    server: (Endpoint, Endpoint),
-) -> impl Iterator<Item = Via> {
-    let vip = (client.1 != server.0).then(|| Via {
-        seen_by: Seer::Client,
-        kind: ViaKind::Vip,
-        address: client.1.to_string(),
-    });
-    let nat = (server.1.ip() != client.0.ip()).then(|| Via {
-        seen_by: Seer::Server,
-        kind: ViaKind::Nat,
-        address: server.1.ip().to_string(),
-    });
-    vip.into_iter().chain(nat)
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use wire::{Part, Role};
 
 use super::Input;
-use super::token::{Connection, End, Ends, EndsSeen, Pairing, Places, report, same_start, single};
+use super::token::{
+    Connection, End, Ends, EndsSeen, Half, Pairing, Places, report, same_start, single,
+};
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
 /// time service drift by minutes, and a wrong time zone in the hardware clock is a whole hour.
@@ -45,7 +47,9 @@ pub(super) fn pair(input: &Input, places: &Places, tokens: &mut Pairing) -> Pair
         }
         match (single(&ends.clients), single(&ends.servers)) {
             (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
-                pairing.halves.push(end.1.flow);
+                pairing
+                    .halves
+                    .push(Half::new(of_one[0].token, Part::Sequence, end));
             }
             (Ends::One(client), Ends::One(server))
                 if client.1.start_us.abs_diff(server.1.start_us) <= CLOCKS_APART_US =>

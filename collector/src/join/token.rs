@@ -18,7 +18,7 @@ use super::{Flow, Input, Sighting};
 pub(super) struct End {
     /// Number among the addresses of [`Places`].
     place: u32,
-    port: u16,
+    pub(super) port: u16,
 }
 
 /// The distinct addresses of flows, so that an end is a few bytes.
@@ -87,12 +87,38 @@ pub(super) struct Connection {
 pub(super) struct Pairing {
     /// Joined connections, each once.
     pub(super) connections: Vec<Connection>,
-    /// The flow of each token that only one end has reported.
-    pub(super) halves: Vec<usize>,
+    /// Tokens that only one end has reported.
+    pub(super) halves: Vec<Half>,
     /// Tokens, and connections with contradicting tokens, that were not joined.
     pub(super) ambiguous: u64,
     /// The flows of these.
     pub(super) ambiguous_flows: BTreeSet<usize>,
+}
+
+/// What one end has reported and no other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Half {
+    pub(super) flow: u32,
+    pub(super) end: End,
+    /// The token or the fingerprint.
+    pub(super) name: u64,
+    pub(super) part: Part,
+    pub(super) level: u8,
+    /// By the clock of its host, Unix microseconds.
+    pub(super) start_us: i64,
+}
+
+impl Half {
+    pub(super) fn new(name: u64, part: Part, (end, seen): (End, Seen)) -> Self {
+        Self {
+            flow: u32::try_from(seen.flow).expect("no more flows than rows are read"),
+            end,
+            name,
+            part,
+            level: seen.level,
+            start_us: seen.start_us,
+        }
+    }
 }
 
 /// All reports of one token by one end.
@@ -151,8 +177,11 @@ pub(super) fn pair(input: &Input, places: &Places) -> Pairing {
         }
         let token = of_one[0].token;
         match (single(&ends.wrote), single(&ends.read)) {
-            (Ends::One(end), Ends::None) | (Ends::None, Ends::One(end)) => {
-                pairing.halves.push(end.1.flow);
+            (Ends::One(end), Ends::None) => {
+                pairing.halves.push(Half::new(token, Part::Wrote, end));
+            }
+            (Ends::None, Ends::One(end)) => {
+                pairing.halves.push(Half::new(token, Part::Read, end));
             }
             (Ends::One(writer), Ends::One(reader)) => match join(input, token, writer, reader) {
                 Some(one) => joined.push(one),

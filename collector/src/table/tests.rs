@@ -3,8 +3,8 @@ use proptest::prelude::{any, prop, proptest};
 use super::{WIDTH, duration, hosts, path, size, topology};
 use crate::fleet::{Fleet, Host, Report};
 use crate::topology::{
-    Edge, EdgeCounters, Evidence, EvidenceKind, Percentiles, Reason, ReasonCount, Seer, Topology,
-    Via, ViaKind,
+    Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Percentiles, Reason, ReasonCount, Seer,
+    Topology, Via, ViaKind,
 };
 
 fn counters(apportioned: bool) -> EdgeCounters {
@@ -49,12 +49,14 @@ fn edge(client: &str, server: &str) -> Edge {
         }],
         confidence: 0.9999,
         connections: 100,
+        interval: None,
         sampled: false,
         client_counters: Some(counters(true)),
         server_counters: Some(counters(false)),
         first_seen_ms: 0,
         last_seen_ms: 1,
         reason: None,
+        candidates: Vec::new(),
     }
 }
 
@@ -91,7 +93,7 @@ joined: 1, known by one side only: 0, ambiguous tokens: 0, sequence numbers: 0
     3: no agent reported the other side
 from 1970-01-01T00:00:00.000Z to 2023-11-14T22:13:20.000Z
 the store was full: data up to 2023-11-14T22:13:20.000Z may be missing
-~ divided in proportion, or estimated from sampled tokens
+~ divided in proportion, or estimated
 ";
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = shown(vec![edge("web-1/curl", "db-1/postgres")]);
@@ -127,6 +129,26 @@ fn what_a_host_cannot_measure_is_a_dash_and_makes_a_sum_one() {
     let numbers: Vec<_> = line.split_whitespace().skip(3).collect();
     // Bytes and round trips are the server's.
     assert_eq!(numbers, ["100", "9.1G/12K", "-", "310us/12ms", "0.99"]);
+}
+
+#[test]
+fn an_estimate_says_its_interval_and_an_open_side_who_it_may_be() {
+    let mut estimated = edge("web-1/curl", "db-1/postgres");
+    estimated.interval = Some(Interval { low: 83, high: 120 });
+    estimated.candidates = vec![String::from("db-1/postgres"), String::from("db-2/postgres")];
+    let text = shown(vec![estimated]);
+    assert!(
+        text.contains(" ~100 ") && text.contains("83 to 120 connections"),
+        "{text}"
+    );
+    assert!(
+        text.contains("perhaps db-1/postgres, perhaps db-2/postgres"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("~ divided in proportion, or estimated\n"),
+        "{text}"
+    );
 }
 
 #[test]

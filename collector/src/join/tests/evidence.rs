@@ -178,7 +178,7 @@ fn a_gateway_tells_which_clients_called_which_backends() {
 }
 
 /// A gateway that takes in what another one, or itself, lets out.
-fn nat(host: u8, from: (&str, &str), to: (&str, &str), opened: u64) -> Nat {
+pub(super) fn nat(host: u8, from: (&str, &str), to: (&str, &str), opened: u64) -> Nat {
     Nat {
         host: HostId([host; 16]),
         netns: 1,
@@ -243,7 +243,18 @@ fn what_several_clients_share_is_not_divided_by_guessing() {
     }
     let joined = model.join();
     assert!(joined.edges.is_empty(), "{:?}", joined.edges);
-    assert!(reasons(&joined).contains(&Some(Reason::AddressesShared)));
+    assert_eq!(reasons(&joined), [Some(Reason::OneOf); 4]);
+    let servers = ["server-0/server", "server-1/server"];
+    let of_client = joined
+        .unjoined
+        .iter()
+        .find(|e| e.client == "client-0/client");
+    assert_eq!(of_client.unwrap().candidates, servers);
+    assert!(
+        servers
+            .iter()
+            .all(|id| joined.nodes.iter().any(|node| node.id == *id))
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The join against a small model of a network that knows the truth.
 
+mod bounds;
 mod evidence;
 mod model;
 mod properties;
@@ -338,30 +339,6 @@ fn connections_counted_without_addresses_are_joined_with_nothing() {
     let joined = model.join();
     assert!(joined.edges.is_empty());
     assert_eq!(joined.unjoined.len(), 2);
-}
-
-#[test]
-fn sampling_noise_is_no_edge_but_a_backend_without_agent_is() {
-    for (opened, unjoined) in [(130, 0), (400, 1)] {
-        let talk = Talk {
-            client: 0,
-            server: 0,
-            path: Path::Snat,
-            carry: Carry::Client,
-        };
-        let mut model = Model::default();
-        for _ in 0..50 {
-            model.talk(talk, 1);
-        }
-        model.input.flows[0].counters.as_mut().unwrap().plain[0] = opened;
-        model.input.flows[1].counters.as_mut().unwrap().plain[0] = 100;
-        let joined = model.join();
-        assert_eq!(
-            joined.edges[0].connections,
-            100.max(opened * (1 - unjoined))
-        );
-        assert_eq!(joined.unjoined.len() as u64, unjoined);
-    }
 }
 
 #[test]

@@ -1,0 +1,303 @@
+//! What ends reported and nobody answered: evidence against a join by anything weaker.
+//!
+//! A connection end that was told, by a token that was read or by its sequence numbers, would have
+//! been told by its other end as well, if that one's host tells such things, was there when the
+//! connection began and keeps that part of them. So it is not a connection with such a host. What
+//! conntrack, addresses and left-over counts may still join of two rows is what is left when these
+//! are taken away: [`Halves::room`] is the one place that decides it.
+
+use std::collections::BTreeMap;
+
+use wire::{Part, Role, sample};
+
+use super::rows::Rows;
+use super::token::{Connection, End, Half, Pairing, same_start};
+use super::{HostId, Input};
+
+/// Most reports of one row that are looked at; those of one with more stand for the others.
+const MOST_REPORTS: usize = 4096;
+/// Both ends of a connection that nothing else joins begin this close, by clocks that are kept.
+const SAME_TIME_US: i64 = 5_000_000;
+/// Agents tell one in `2^4` fingerprints of the connections for which they wrote a token.
+const SPARE_LEVELS: u8 = 4;
+
+/// What a host tells of its connections.
+#[derive(Clone, Copy, Debug)]
+struct Teller {
+    /// Since when it counts, by its own clock; Unix milliseconds.
+    since_ms: i64,
+    /// Coarsest level of the tokens that it told; `None` when it told none.
+    token: Option<u8>,
+    /// Coarsest level of the fingerprints that it told, as a client and as a server.
+    sequence: [Option<u8>; 2],
+    /// It wrote tokens, as a client and as a server.
+    writes: [bool; 2],
+}
+
+/// Hosts that tell tokens or fingerprints at all.
+pub(super) struct Tellers(BTreeMap<HostId, Teller>);
+
+/// A token or fingerprint that only one side told.
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    row: u32,
+    port: u16,
+    part: Part,
+    level: u8,
+    start_us: i64,
+    name: u64,
+}
+
+/// A connection end that only one side told: its token, its fingerprint, or both.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    port: u16,
+    start_us: i64,
+    wrote: Option<u64>,
+    read: Option<u64>,
+    /// With its level.
+    sequence: Option<(u64, u8)>,
+}
+
+/// All of them.
+pub(super) struct Halves {
+    /// By row, port and start.
+    told: Vec<Report>,
+    tellers: Tellers,
+}
+
+/// How many connections two rows may have in common that no evidence joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// At most so many.
+    pub(super) most: u64,
+    /// At least so many: both ends told them with the same port and about the same time.
+    pub(super) same: u64,
+}
+
+const fn side(role: Role) -> usize {
+    match role {
+        Role::Client => 0,
+        Role::Server => 1,
+    }
+}
+
+impl Tellers {
+    pub(super) fn of(input: &Input) -> Self {
+        let mut all: BTreeMap<HostId, Teller> = BTreeMap::new();
+        for sighting in &input.sightings {
+            let flow = &input.flows[sighting.flow];
+            let one = all.entry(flow.host).or_insert(Teller {
+                since_ms: i64::MAX,
+                token: None,
+                sequence: [None; 2],
+                writes: [false; 2],
+            });
+            let level = match sighting.part {
+                Part::Sequence => &mut one.sequence[side(flow.role)],
+                Part::Wrote | Part::Read => &mut one.token,
+            };
+            *level = (*level).max(Some(sighting.sample_level));
+            one.writes[side(flow.role)] |= sighting.part == Part::Wrote;
+        }
+        for flow in &input.flows {
+            if let Some(one) = all.get_mut(&flow.host) {
+                one.since_ms = one.since_ms.min(flow.first_ms);
+            }
+        }
+        Self(all)
+    }
+}
+
+impl Teller {
+    /// One in two to the power of this of the fingerprints that it knows are told.
+    fn sequence_level(&self, side: usize) -> u8 {
+        let spare = self.token.unwrap_or(0).saturating_add(SPARE_LEVELS);
+        self.sequence[side].unwrap_or(spare)
+    }
+}
+
+impl Told {
+    fn of(reports: &[Report]) -> Self {
+        let find = |part| reports.iter().find(|one| one.part == part);
+        Self {
+            port: reports[0].port,
+            start_us: reports[0].start_us,
+            wrote: find(Part::Wrote).map(|one| one.name),
+            read: find(Part::Read).map(|one| one.name),
+            sequence: find(Part::Sequence).map(|one| (one.name, one.level)),
+        }
+    }
+
+    /// Whether a host would have told it, had it been the other end.
+    fn excludes(&self, own: &Teller, at: usize, other: &Teller) -> bool {
+        if self.start_us.div_euclid(1000) < other.since_ms {
+            return false;
+        }
+        let tokens = other.token.unwrap_or(0);
+        if self.read.is_some_and(|token| sample::keep(token, tokens)) {
+            return true;
+        }
+        // A host that read the token tells that instead of the fingerprint; where not all tokens
+        // are told, neither may be.
+        let unread = match self.wrote {
+            Some(token) => sample::keep(token, tokens),
+            None => !own.writes[at] || own.token.unwrap_or(0) == 0,
+        };
+        let level = other.sequence_level(1 - at);
+        self.sequence
+            .is_some_and(|(name, _)| unread && sample::keep(name, level))
+    }
+}
+
+impl Halves {
+    /// Of what pairing left over, without ends that are joined after all: by a fingerprint where
+    /// the token did not arrive, or by a token beside the fingerprint.
+    pub(super) fn of(
+        rows: &mut Rows,
+        tellers: Tellers,
+        tokens: Pairing,
+        sequences: Pairing,
+    ) -> Self {
+        let joined = known(tokens.connections.iter().chain(&sequences.connections));
+        let all = tokens.halves.iter().chain(&sequences.halves);
+        let open = all.filter(|half| !is_known(&joined, half));
+        let mut told: Vec<Report> = open.map(|half| one(rows, half)).collect();
+        drop(joined);
+        told.sort_unstable_by_key(|one| (one.row, one.port, one.start_us, one.name));
+        told.shrink_to_fit();
+        for reports in told.chunk_by(same_end) {
+            let end = Told::of(reports);
+            let row = &mut rows.all[reports[0].row as usize];
+            row.half_ends += 1;
+            row.halves += u64::from(end.wrote.is_some() || end.read.is_some());
+            row.sequence_halves += u64::from(end.sequence.is_some());
+        }
+        let ambiguous = tokens.ambiguous_flows.iter();
+        for flow in ambiguous.chain(&sequences.ambiguous_flows) {
+            rows.set_ambiguous(*flow);
+        }
+        Self { told, tellers }
+    }
+
+    /// What was told of a row, and the part of it that is looked at.
+    fn of_row(&self, row: usize) -> (&[Report], &[Report]) {
+        let first = self.told.partition_point(|one| (one.row as usize) < row);
+        let last = self.told.partition_point(|one| one.row as usize <= row);
+        let all = &self.told[first..last];
+        (all, &all[..all.len().min(MOST_REPORTS)])
+    }
+
+    /// What a client's and a server's row may have in common beyond what evidence joined. `joined`
+    /// when it has joined some of it; `alone` when the client's other end can be nobody else.
+    pub(super) fn room(
+        &self,
+        rows: &Rows,
+        (client, server): (usize, usize),
+        (joined, alone): (bool, bool),
+    ) -> Room {
+        let rest = [client, server].map(|row| rows.all[row].rest);
+        let most = rest[0].min(rest[1]);
+        if most == 0 {
+            return Room { most, same: 0 };
+        }
+        let same = self.same_ports(client, server).min(most);
+        if same > 0 {
+            return Room { most, same };
+        }
+        let left = |row: usize, other: usize, alone: bool| {
+            let taken = self.against(rows, row, other, joined, alone);
+            rows.all[row].rest.saturating_sub(taken)
+        };
+        let most = left(client, server, alone).min(left(server, client, false));
+        Room { most, same }
+    }
+
+    /// Connections of a row that cannot be with the host of another row.
+    fn against(&self, rows: &Rows, row: usize, other: usize, joined: bool, alone: bool) -> u64 {
+        let [own, far] = [row, other].map(|row| &rows.all[row].key);
+        let tellers = &self.tellers.0;
+        let (Some(mine), Some(theirs)) = (tellers.get(&own.host), tellers.get(&far.host)) else {
+            return 0;
+        };
+        let ((all, looked_at), at) = (self.of_row(row), side(own.role));
+        let excluded = ends(looked_at).filter(|one| one.excludes(mine, at, theirs));
+        let (mut told, mut weighted) = (0_u64, 0_u64);
+        for one in excluded {
+            told += 1;
+            if let Some((name, level)) = one.sequence
+                && sample::keep(name, level)
+            {
+                weighted = weighted.saturating_add(1 << level.min(40));
+            }
+        }
+        if told > 0 && alone && !joined && mine.sequence_level(at) > 0 {
+            // Of a sample none was with that host, so the others are not either.
+            return u64::MAX;
+        }
+        let estimate = u128::from(told.max(weighted));
+        let scaled = estimate * all.len() as u128 / looked_at.len().max(1) as u128;
+        u64::try_from(scaled).unwrap_or(u64::MAX)
+    }
+
+    /// Connections that both rows told with the same port and about the same time, where these are
+    /// most of what the lesser one told: no address was rewritten then, or the gateway kept ports,
+    /// and what did not fit was rewritten as well. Ports alone are the same by chance now and then.
+    fn same_ports(&self, client: usize, server: usize) -> u64 {
+        let [mine, theirs] = [client, server].map(|row| self.of_row(row).1);
+        let (mut found, mut mine_told, mut other) = (0_u64, 0_u64, ends(theirs).peekable());
+        let theirs_told = ends(theirs).count() as u64;
+        for one in ends(mine) {
+            mine_told += 1;
+            let from = (one.port, one.start_us.saturating_sub(SAME_TIME_US));
+            while other
+                .next_if(|other| (other.port, other.start_us) < from)
+                .is_some()
+            {}
+            let upto = (one.port, one.start_us.saturating_add(SAME_TIME_US));
+            let same = other.next_if(|other| (other.port, other.start_us) <= upto);
+            found += u64::from(same.is_some());
+        }
+        let least = mine_told.min(theirs_told);
+        if 2 * found > least { found } else { 0 }
+    }
+}
+
+/// The ends of connections, sorted.
+fn known<'a>(connections: impl Iterator<Item = &'a Connection>) -> Vec<(End, i64)> {
+    let ends = connections.flat_map(|one| {
+        [
+            (one.client.1, one.start_us.0),
+            (one.server.1, one.start_us.1),
+        ]
+    });
+    let mut list: Vec<(End, i64)> = ends.collect();
+    list.sort_unstable();
+    list
+}
+
+fn is_known(joined: &[(End, i64)], half: &Half) -> bool {
+    let at = joined.partition_point(|one| *one < (half.end, half.start_us));
+    let near = [at.checked_sub(1), Some(at)];
+    let mut near = near.into_iter().flatten().filter_map(|at| joined.get(at));
+    near.any(|(end, start_us)| *end == half.end && same_start(*start_us, half.start_us))
+}
+
+fn one(rows: &Rows, half: &Half) -> Report {
+    Report {
+        row: u32::try_from(rows.of_flow(half.flow as usize)).expect("no more rows than flows"),
+        port: half.end.port,
+        part: half.part,
+        level: half.level,
+        start_us: half.start_us,
+        name: half.name,
+    }
+}
+
+fn same_end(a: &Report, b: &Report) -> bool {
+    (a.row, a.port) == (b.row, b.port) && same_start(a.start_us, b.start_us)
+}
+
+fn ends(reports: &[Report]) -> impl Iterator<Item = Told> {
+    reports.chunk_by(same_end).map(Told::of)
+}

@@ -1,0 +1,259 @@
+//! Links: which rows belong together, by what evidence, and with how many connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::Endpoint;
+
+use super::rows::Rows;
+use super::token::Connection;
+use super::{Input, cost};
+use crate::meter::{Exceeded, Meter};
+use crate::topology::{Seer, Via, ViaKind};
+
+/// Highest sampling level that is believed; a 64-bit token has no more bits to sample by.
+const MAX_LEVEL: u8 = 40;
+/// Most addresses kept as `via` per link: behind one service there may be many gateways.
+pub(super) const MAX_VIA: usize = 64;
+/// So many standard deviations either way hold 95 in 100 true numbers.
+const USUAL: f64 = 1.96;
+/// So many all but one in 30,000.
+const UTMOST: f64 = 4.0;
+
+/// Connections joined by one kind of evidence, some of which stand for others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Joined {
+    /// Each once.
+    pub(super) number: u64,
+    /// What those in the sampled part stand for.
+    weighted: u64,
+    /// The coarsest level at which they were sampled.
+    level: u8,
+}
+
+impl Joined {
+    fn add(&mut self, connection: &Connection) {
+        self.number += 1;
+        let level = connection.level.min(MAX_LEVEL);
+        self.level = self.level.max(level);
+        if connection.sampled {
+            self.weighted = self.weighted.saturating_add(1 << level);
+        }
+    }
+
+    /// Exact when nothing was sampled.
+    pub(super) fn estimate(&self) -> u64 {
+        self.number.max(self.weighted)
+    }
+
+    /// Least and most connections that as many samples may stand for: the score interval of a
+    /// Poisson variable.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an interval needs no more than 53 bits, and is not negative"
+    )]
+    fn range(&self, deviations: f64) -> (u64, u64) {
+        if self.level == 0 {
+            return (self.number, self.number);
+        }
+        let samples = (self.weighted >> self.level) as f64;
+        let middle = samples + deviations * deviations / 2.0;
+        let half = deviations * (samples + deviations * deviations / 4.0).sqrt();
+        let each = (1_u64 << self.level) as f64;
+        let (low, high) = ((middle - half) * each, (middle + half) * each);
+        (
+            self.number.max(low.floor() as u64),
+            self.number.max(high.ceil() as u64),
+        )
+    }
+}
+
+/// What joins a client's row to a server's row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    /// By tokens.
+    pub(super) tokens: Joined,
+    /// By sequence numbers and not by tokens.
+    pub(super) sequences: Joined,
+    /// Connections that both of them stand for, with those that both rows have left over.
+    pub(super) told: u64,
+    /// The part of these that each are known.
+    pub(super) sure: u64,
+    /// The part of these that has no evidence of its own, nor samples that stand for it.
+    pub(super) extra: u64,
+    /// Connections that a gateway translated from one side's addresses to the other's.
+    pub(super) conntrack: u64,
+    /// Connections joined because both sides name the same addresses.
+    pub(super) addresses: u64,
+    /// So many more are possible, but may have been with others.
+    pub(super) maybe: u64,
+    /// Least and most connections, where their number is an estimate.
+    pub(super) range: Option<(u64, u64)>,
+    pub(super) via: BTreeSet<Via>,
+    /// Begin and end of all reports of its tokens and sequence numbers.
+    pub(super) seen_ms: Option<(i64, i64)>,
+}
+
+impl Link {
+    /// True when not everything was kept that it rests on.
+    pub(super) fn sampled(&self) -> bool {
+        self.tokens.level > 0 || self.sequences.level > 0
+    }
+
+    /// Connections that tokens and sequence numbers joined, each once.
+    pub(super) fn number(&self) -> u64 {
+        self.tokens.number + self.sequences.number
+    }
+
+    /// What these stand for.
+    pub(super) fn estimate(&self) -> u64 {
+        let sequences = self.sequences.estimate();
+        self.tokens.estimate().saturating_add(sequences)
+    }
+
+    /// Least and most that they stand for, with a confidence of 95 %.
+    pub(super) fn sampled_range(&self) -> (u64, u64) {
+        self.both(USUAL)
+    }
+
+    /// The most that they may stand for at all.
+    pub(super) fn most(&self) -> u64 {
+        self.both(UTMOST).1
+    }
+
+    fn both(&self, deviations: f64) -> (u64, u64) {
+        let [a, b] = [self.tokens, self.sequences].map(|joined| joined.range(deviations));
+        (a.0.saturating_add(b.0), a.1.saturating_add(b.1))
+    }
+
+    /// Connections that are certain.
+    pub(super) fn certain(&self) -> u64 {
+        let more = self.conntrack.saturating_add(self.addresses);
+        self.sure.saturating_add(more)
+    }
+
+    /// Connections.
+    pub(super) fn weight(&self) -> u64 {
+        self.told
+            .saturating_add(self.conntrack)
+            .saturating_add(self.addresses)
+    }
+
+    /// Adds addresses on the way, as many as there is room for; the number that was added.
+    pub(super) fn add_via(&mut self, vias: impl IntoIterator<Item = Via>) -> usize {
+        let before = self.via.len();
+        for via in vias {
+            if self.via.len() < MAX_VIA {
+                self.via.insert(via);
+            }
+        }
+        self.via.len() - before
+    }
+}
+
+/// Links by client row and server row.
+pub(super) struct Links {
+    pub(super) all: BTreeMap<(usize, usize), Link>,
+    meter: Meter,
+    exceeded: Option<Exceeded>,
+}
+
+impl Links {
+    /// None yet, and so much memory for them.
+    pub(super) fn new(meter: Meter) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            meter,
+            exceeded: None,
+        }
+    }
+
+    /// The link of a pair, with more addresses on its way; nothing once there is no memory.
+    pub(super) fn entry(
+        &mut self,
+        pair: (usize, usize),
+        via: impl IntoIterator<Item = Via>,
+    ) -> Option<&mut Link> {
+        if self.exceeded.is_some() {
+            return None;
+        }
+        let mut bytes = 0;
+        let link = self.all.entry(pair).or_insert_with(|| {
+            bytes = cost::LINK;
+            Link::default()
+        });
+        bytes += link.add_via(via) * cost::VIA;
+        self.exceeded = self.meter.bytes(bytes).err();
+        Some(link)
+    }
+
+    /// Takes memory for something beside links; false once there is none.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        if self.exceeded.is_none() {
+            self.exceeded = self.meter.bytes(bytes).err();
+        }
+        self.exceeded.is_none()
+    }
+
+    /// Whether tokens or sequence numbers join these rows.
+    pub(super) fn is_told(&self, pair: (usize, usize)) -> bool {
+        self.all.get(&pair).is_some_and(|link| link.number() > 0)
+    }
+
+    /// What is left of the memory.
+    ///
+    /// # Errors
+    /// There was not enough.
+    pub(super) fn check(&self) -> Result<Meter, Exceeded> {
+        self.exceeded.map_or(Ok(self.meter), Err)
+    }
+
+    /// Adds what was joined by tokens.
+    pub(super) fn add_tokens(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
+        for connection in connections {
+            if let Some(link) = self.link(input, rows, connection) {
+                link.tokens.add(connection);
+            }
+        }
+    }
+
+    /// Adds what was joined by sequence numbers and not by tokens.
+    pub(super) fn add_sequences(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
+        for connection in connections {
+            if let Some(link) = self.link(input, rows, connection) {
+                link.sequences.add(connection);
+            }
+        }
+    }
+
+    fn link(&mut self, input: &Input, rows: &Rows, connection: &Connection) -> Option<&mut Link> {
+        let ends = [connection.client, connection.server];
+        let [client, server] = ends.map(|(flow, end)| end.addresses(&input.flows[flow]));
+        let pair = (rows.of_flow(ends[0].0), rows.of_flow(ends[1].0));
+        let link = self.entry(pair, via(client, server))?;
+        let seen = link.seen_ms.get_or_insert(connection.seen_ms);
+        seen.0 = seen.0.min(connection.seen_ms.0);
+        seen.1 = seen.1.max(connection.seen_ms.1);
+        Some(link)
+    }
+}
+
+/// The addresses that one side saw where the other side has another one; of each its local and its
+/// remote endpoint.
+pub(super) fn via(
+    client: (Endpoint, Endpoint),
+    server: (Endpoint, Endpoint),
+) -> impl Iterator<Item = Via> {
+    let vip = (client.1 != server.0).then(|| Via {
+        seen_by: Seer::Client,
+        kind: ViaKind::Vip,
+        address: client.1.to_string(),
+    });
+    let nat = (server.1.ip() != client.0.ip()).then(|| Via {
+        seen_by: Seer::Server,
+        kind: ViaKind::Nat,
+        address: server.1.ip().to_string(),
+    });
+    vip.into_iter().chain(nat)
+}
