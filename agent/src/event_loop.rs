@@ -184,6 +184,9 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
     event_loop.parts.notifier.stopping();
     // The last report leaves nothing out.
     event_loop.intervals = u32::MAX;
+    if let Some(observer) = &mut event_loop.parts.observer {
+        observer.end();
+    }
     event_loop.close()?;
     // Before the drain, which may take its time: filters would outlive a drain that is killed.
     if let Some(loaded) = &mut event_loop.parts.loaded {

@@ -163,8 +163,10 @@ counters! {
     observe_connections_unclaimed_total,
     /// Mode observe: sockets whose handshake was not seen: no time to connect, no waybill.
     observe_connections_unseen_total,
-    /// Mode observe: connections that ended before it was known which process had them.
+    /// Mode observe: connections of which nobody could tell which process had them, open ones, too.
     observe_owners_unknown_total,
+    /// Mode observe: connections whose process was told by other connections of the same service.
+    observe_owners_guessed_total,
     /// Mode observe: sockets and services beyond what is remembered.
     observe_owners_dropped_full_total,
     /// Mode observe: looks through `/proc` for the owners of sockets.

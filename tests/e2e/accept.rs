@@ -12,6 +12,7 @@ use tests::lab::topology::Topology;
 use tests::lab::wait::wait_for;
 
 use crate::case::{Case, SOON};
+use crate::observe::sockets;
 use crate::scene::{SHOP, Scene, rule, shop};
 
 pub(crate) const CASES: &[Case] = &[
@@ -32,6 +33,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: |lab| workers(lab, &clone()?.with("agent.transport", "\"perf\"")?),
+    },
+    Case {
+        name: "accept::workers_own_what_they_accept_where_sockets_show_it",
+        needs: &[],
+        alone: false,
+        run: |lab| workers(lab, &sockets()?),
     },
     Case {
         name: "accept::workers_that_waited_before_the_agent_came_own_what_they_accept",

@@ -32,6 +32,7 @@ mod nat;
 mod neighbours;
 mod observe;
 mod orders;
+mod owners;
 mod packages;
 mod pressure;
 mod residue;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         upload::CASES,
         export::CASES,
         orders::CASES,
+        owners::CASES,
         residue::CASES,
         rough::CASES,
         jail::CASES,

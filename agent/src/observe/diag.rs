@@ -46,6 +46,9 @@ const TCP: u8 = 6;
 /// `INET_DIAG_INFO`, and its bit in `idiag_ext`.
 const INFO: u16 = 2;
 const WANT_INFO: u8 = 1 << (INFO - 1);
+/// `INET_DIAG_CGROUP_ID`, which every socket has since 5.8, also in the news that it is gone
+/// (`inet_diag_msg_attrs_fill()`).
+const CGROUP_ID: u16 = 21;
 /// `struct inet_diag_msg`.
 const MESSAGE_BYTES: usize = 72;
 
@@ -105,6 +108,8 @@ pub(crate) struct Socket {
     pub(crate) inode: u32,
     /// Owner's user id.
     pub(crate) uid: u32,
+    /// The cgroup2 in which it was made; 0 where the kernel does not say.
+    pub(crate) cgroup_id: u64,
     /// What the kernel counted.
     pub(crate) info: Option<Info>,
 }
@@ -132,7 +137,10 @@ pub(crate) fn parse(body: &[u8]) -> Option<Socket> {
             _ => None,
         }
     };
-    let info = attributes(rest).find(|(kind, _)| *kind == INFO);
+    let attribute =
+        |wanted| attributes(rest).find_map(|(kind, value)| (kind == wanted).then_some(value));
+    let cgroup_id =
+        attribute(CGROUP_ID).and_then(|bytes| Some(u64::from_ne_bytes(bytes.try_into().ok()?)));
     Some(Socket {
         state,
         local: Endpoint {
@@ -145,7 +153,8 @@ pub(crate) fn parse(body: &[u8]) -> Option<Socket> {
         },
         uid: u32_at(message, 64)?,
         inode: u32_at(message, 68)?,
-        info: info.and_then(|(_, bytes)| Info::parse(bytes)),
+        cgroup_id: cgroup_id.unwrap_or(0),
+        info: attribute(INFO).and_then(Info::parse),
     })
 }
 
@@ -327,6 +336,16 @@ mod tests {
             ..info
         };
         assert_eq!(sent.numbers(true, false).bytes_sent, 100);
+    }
+
+    #[test]
+    fn the_cgroup_of_a_socket_is_read_where_the_kernel_tells_it() {
+        let mut bytes = message(AF_INET, &info(104));
+        assert_eq!(parse(&bytes).unwrap().cgroup_id, 0);
+        bytes.extend(12_u16.to_ne_bytes());
+        bytes.extend(CGROUP_ID.to_ne_bytes());
+        bytes.extend(4711_u64.to_ne_bytes());
+        assert_eq!(parse(&bytes).unwrap().cgroup_id, 4711);
     }
 
     #[test]

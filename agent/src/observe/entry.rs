@@ -3,7 +3,7 @@
 use bpf::abi;
 use wire::{Endpoint, Role, fingerprint};
 
-use super::diag::Info;
+use super::diag::{Info, Socket};
 use crate::event::{Connection, What};
 
 /// errno values of Linux on every architecture that matters here (asm-generic/errno.h).
@@ -26,6 +26,16 @@ pub(crate) struct Key {
     pub(crate) remote: Endpoint,
 }
 
+impl Key {
+    /// The end that the client called.
+    pub(crate) const fn service(&self, role: Role) -> Endpoint {
+        match role {
+            Role::Client => self.remote,
+            Role::Server => self.local,
+        }
+    }
+}
+
 /// A connection for the aggregate, and by what its process is to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -35,6 +45,8 @@ pub(crate) struct Report {
     pub(crate) space: u16,
     /// Its socket in `/proc/<pid>/fd`, 0 when not known.
     pub(crate) inode: u32,
+    /// The cgroup in which its socket was made, 0 when not known.
+    pub(crate) cgroup_id: u64,
     /// The kernel itself said that there is such a socket.
     pub(crate) claimed: bool,
 }
@@ -72,6 +84,9 @@ pub(crate) struct Entry {
     /// What the kernel counted when it was last asked.
     pub(crate) numbers: abi::wb_numbers,
     pub(crate) inode: u32,
+    pub(crate) cgroup_id: u64,
+    /// Times that its socket had no inode number yet when it was asked for.
+    pub(crate) asked: u8,
     /// The kernel said that there is such a socket.
     pub(crate) claimed: bool,
     /// Its end was reported: what comes late is not to be taken for another connection.
@@ -100,6 +115,8 @@ impl Entry {
             tried: 0,
             numbers: abi::wb_numbers::default(),
             inode: 0,
+            cgroup_id: 0,
+            asked: 0,
             claimed: false,
             reported: false,
             missed: 0,
@@ -120,6 +137,16 @@ impl Entry {
         if self.syns == 0 || now_ns.saturating_sub(self.last_syn_ns) >= REPEATED_NS {
             self.syns += 1;
             self.last_syn_ns = now_ns;
+        }
+    }
+
+    /// What the kernel says of the socket itself.
+    pub(crate) const fn know(&mut self, socket: &Socket) {
+        if socket.inode != 0 {
+            self.inode = socket.inode;
+        }
+        if socket.cgroup_id != 0 {
+            self.cgroup_id = socket.cgroup_id;
         }
     }
 
@@ -254,6 +281,7 @@ impl Entry {
         Report {
             space: key.space,
             inode: self.inode,
+            cgroup_id: self.cgroup_id,
             claimed: self.claimed,
             connection: Connection {
                 what,

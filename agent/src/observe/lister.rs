@@ -117,7 +117,8 @@ impl Lister {
             let side = (index, Role::Server);
             let owner = self
                 .owners
-                .of(side, (socket.local, socket.remote), socket.inode);
+                .of(side, (socket.local, socket.remote), (socket.inode, 0))
+                .owner;
             if let Owner::Process(process) = owner {
                 listener(netns, socket.local.port, process);
             }
@@ -126,7 +127,8 @@ impl Lister {
         let found = open.into_iter().filter_map(|(index, netns, socket)| {
             let role = self.owners.role(index, socket.local);
             let ends = (socket.local, socket.remote);
-            let process = match self.owners.of((index, role), ends, socket.inode) {
+            let socket_of = (socket.inode, socket.cgroup_id);
+            let process = match self.owners.of((index, role), ends, socket_of).owner {
                 Owner::Process(process) => process,
                 Owner::Unknown => abi::wb_process::default(),
                 Owner::Foreign => return None,

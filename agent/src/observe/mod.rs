@@ -13,16 +13,19 @@ pub(crate) mod diag;
 mod entry;
 mod filter;
 pub(crate) mod frame;
+mod known;
 mod lister;
 mod namespace;
 mod open;
 mod owner;
 mod reading;
 mod table;
+mod tasks;
 mod tenants;
+mod waiting;
 mod waybill;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,16 +34,17 @@ use wire::Role;
 
 use crate::aggregate::Now;
 use crate::config::Config;
-use crate::event::{Connection, What};
+use crate::event::Connection;
 use crate::metrics::Metrics;
 
-use entry::Report;
+use entry::{Key, Report};
 use frame::Beginning;
 use namespace::{Buffers, Namespace};
-use owner::{Owner, Owners, Place};
+use owner::{Owners, Place};
 use reading::Round;
 use table::{Losses, Table};
 use tenants::Census;
+use waiting::{Doubts, Waiting};
 use waybill::{Fates, Reader};
 
 pub(crate) use filter::filter;
@@ -54,16 +58,16 @@ pub const TICK: Duration = Duration::from_millis(200);
 /// Turns after which all that waited at the first one has been read: more than fits into the largest
 /// buffers.
 pub const MAX_LOOKS: u32 = 256;
-/// Owners asked for one by one in one turn.
+/// Sockets asked for one by one in one turn, and those among them of services whose processes are
+/// known.
 const ASKED: usize = 32;
-/// Open connections without an owner that are remembered.
-const MAX_NAMELESS: usize = 65_536;
+const ASKED_KNOWN: usize = 8;
 /// Listeners are listed again this often although nobody called for it.
 const LISTENERS_EVERY_NS: u64 = 30_000_000_000;
 /// ... and at most this often when somebody did.
 const LISTENERS_PAUSE_NS: u64 = 1_000_000_000;
 /// Whose connections go where is found out anew this often.
-const CLIENTS_EVERY_NS: u64 = 60_000_000_000;
+const ENDS_EVERY_NS: u64 = 60_000_000_000;
 
 /// What the event loop reads connections from.
 #[derive(Debug)]
@@ -82,10 +86,11 @@ pub struct Observer {
     buffers: Buffers,
     counted: Counted,
     listeners_ns: u64,
-    clients_ns: u64,
+    ends_ns: u64,
     call_for_listeners: bool,
-    /// Open connections that were reported before it was known whose they are.
-    nameless: HashSet<u64>,
+    waiting: Waiting,
+    /// Owners that were known when what waits was last tried.
+    tried: u64,
 }
 
 /// What this module itself counts.
@@ -98,8 +103,6 @@ struct Counted {
     news: u64,
     news_lost: u64,
     lists_failed: u64,
-    unknown_owners: u64,
-    nameless_full: u64,
     spaces_left: u64,
 }
 
@@ -130,9 +133,10 @@ impl Observer {
             buffers: Buffers::new(),
             counted: Counted::default(),
             listeners_ns: 0,
-            clients_ns: 0,
+            ends_ns: 0,
             call_for_listeners: true,
-            nameless: HashSet::new(),
+            waiting: Waiting::default(),
+            tried: 0,
         }
     }
 
@@ -142,14 +146,16 @@ impl Observer {
         self.list_listeners(now_ns);
         self.list_open(now_ns, true);
         self.owners.look_now();
-        self.finish()
+        self.finish(now_ns)
     }
 
     /// Lists the open connections: their numbers, and what is gone without a word.
     pub fn snapshot(&mut self, now: Now) -> Vec<Connection> {
         self.leave_empty();
-        self.list_open(now.monotonic_ns(), false);
-        self.finish()
+        let now_ns = now.monotonic_ns();
+        self.list_open(now_ns, false);
+        self.owners.look();
+        self.finish(now_ns)
     }
 
     /// Gives back the namespaces in which no process is left; what was open there ends as what two
@@ -172,29 +178,45 @@ impl Observer {
         if called || since >= LISTENERS_EVERY_NS {
             self.list_listeners(now_ns);
         }
-        if now_ns.saturating_sub(self.clients_ns) >= CLIENTS_EVERY_NS {
-            self.clients_ns = now_ns;
-            self.owners.forget_clients();
+        if now_ns.saturating_sub(self.ends_ns) >= ENDS_EVERY_NS {
+            self.ends_ns = now_ns;
+            self.owners.forget_ends();
         }
-        let mut asked = 0;
-        let mut found = HashSet::new();
+        let (mut asked, mut asked_known) = (0, 0);
         // The newest first: they are the likeliest to be still open.
-        for key in self.table.take_fresh().into_iter().rev() {
-            let end = (key.space, key.remote);
-            if asked >= ASKED || !self.owners.is_unknown(end.0, end.1) || found.contains(&end) {
+        for (key, role) in self.table.take_fresh().into_iter().rev() {
+            let known = self.owners.is_known((key.space, role), key.service(role));
+            if asked >= ASKED || (known && asked_known >= ASKED_KNOWN) {
                 continue;
             }
             asked += 1;
-            let Some(space) = self.spaces.get_mut(&key.space) else {
-                continue;
-            };
-            if let Ok(Some(socket)) = space.ask(key.local, key.remote) {
-                found.insert(end);
-                self.owners.want(socket.inode);
-                self.table.own(&key, socket.inode);
-            }
+            asked_known += usize::from(known);
+            self.ask(&key, role);
         }
         self.owners.look();
+    }
+
+    /// Asks for the socket of a connection, and whether it is somebody's who is known.
+    fn ask(&mut self, key: &Key, role: Role) {
+        let Some(space) = self.spaces.get_mut(&key.space) else {
+            return;
+        };
+        let Ok(Some(socket)) = space.ask(key.local, key.remote) else {
+            return;
+        };
+        self.table.own(key, &socket);
+        let (side, service) = ((key.space, role), key.service(role));
+        // Nobody has accepted it yet.
+        if socket.inode == 0 || self.owners.ask_known(side, service, socket.inode) {
+            return;
+        }
+        self.owners.want(socket.inode);
+        // If it is still open now, it was none of theirs.
+        let again = space.ask(key.local, key.remote);
+        let is_open = again.is_ok_and(|again| again.is_some_and(|one| one.inode == socket.inode));
+        if is_open && role == Role::Client {
+            self.owners.is_strange(key.space, service, socket.inode);
+        }
     }
 
     fn list_listeners(&mut self, now_ns: u64) {
@@ -252,41 +274,38 @@ impl Observer {
         self.owners.find_own();
     }
 
-    /// Reports with their processes; what is out of scope is left out.
-    fn finish(&mut self) -> Vec<Connection> {
-        let reports = self.table.take_reports();
-        let finished = reports.into_iter().filter_map(|report| self.name(report));
-        finished.collect()
+    /// The agent ends: from now on nothing waits until it is known whose it is.
+    pub const fn end(&mut self) {
+        self.waiting.end();
     }
 
-    fn name(&mut self, report: Report) -> Option<Connection> {
-        let mut connection = report.connection;
+    /// Reports with their processes, as far as they need not wait; what is out of scope is left out.
+    fn finish(&mut self, now_ns: u64) -> Vec<Connection> {
+        let found = self.owners.found_total();
+        let is_news = std::mem::replace(&mut self.tried, found) != found;
+        let waited = self.waiting.take_ended(now_ns, is_news);
+        let reports = self.table.take_reports();
+        let reports = waited
+            .into_iter()
+            .chain(reports.into_iter().map(|report| (now_ns, report)));
+        let mut finished = Vec::new();
+        for (since_ns, report) in reports {
+            self.name((since_ns, report), now_ns, &mut finished);
+        }
+        finished
+    }
+
+    fn name(&mut self, (since_ns, report): (u64, Report), now_ns: u64, out: &mut Vec<Connection>) {
+        let connection = &report.connection;
         let ends = (connection.local, connection.remote);
         let side = (report.space, connection.role);
         if connection.role == Role::Server && self.owners.listener(report.space, ends.0).is_none() {
             self.call_for_listeners = true;
         }
-        match self.owners.of(side, ends, report.inode) {
-            // What was said of it before it was known whose it is must not stay open for ever.
-            Owner::Foreign if self.nameless.remove(&connection.id) => {
-                connection.what = What::Stale;
-            }
-            Owner::Foreign => return None,
-            Owner::Process(process) => connection.process = process,
-            Owner::Unknown => {
-                let is_end = connection.what == What::Closed;
-                self.counted.unknown_owners += u64::from(is_end);
-                if !is_end && self.nameless.len() < MAX_NAMELESS {
-                    self.nameless.insert(connection.id);
-                } else if !is_end && !self.nameless.contains(&connection.id) {
-                    self.counted.nameless_full += 1;
-                }
-            }
-        }
-        if matches!(connection.what, What::Closed | What::Stale) {
-            self.nameless.remove(&connection.id);
-        }
-        Some(connection)
+        let found = self.owners.of(side, ends, (report.inode, report.cgroup_id));
+        let hopeless = self.owners.is_hopeless(report.inode);
+        self.waiting
+            .take((since_ns, report), found, (hopeless, now_ns), out);
     }
 
     /// Publishes what was counted.
@@ -302,6 +321,11 @@ impl Observer {
             malformed,
             unknown_epoch,
         } = self.table.reader().fates();
+        let Doubts {
+            unknown,
+            guessed,
+            full: no_room,
+        } = self.waiting.doubts();
         let counted = &self.counted;
         metrics
             .observe_packets_attempted_total
@@ -317,12 +341,11 @@ impl Observer {
         metrics.observe_connections_dropped_full_total.set(full);
         metrics.observe_connections_unclaimed_total.set(unclaimed);
         metrics.observe_connections_unseen_total.set(unseen);
-        metrics
-            .observe_owners_unknown_total
-            .set(counted.unknown_owners);
+        metrics.observe_owners_unknown_total.set(unknown);
+        metrics.observe_owners_guessed_total.set(guessed);
         metrics
             .observe_owners_dropped_full_total
-            .set(self.owners.forgotten() + counted.nameless_full);
+            .set(self.owners.forgotten() + no_room);
         metrics.observe_owners_looks_total.set(self.owners.looks());
         metrics
             .observe_arrivals_dropped_total

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::frame::Beginning;
 use super::namespace::{Namespace, inode_of};
-use super::owner;
+use super::tasks;
 use crate::config::Config;
 use crate::jail;
 
@@ -73,7 +73,7 @@ pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
 /// Network namespaces of processes in scope, by inode number: one process's file for each.
 pub(super) fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBuf> {
     let mut found = BTreeMap::new();
-    for number in owner::processes(proc) {
+    for number in tasks::processes(proc) {
         let directory = proc.join(number.to_string());
         let path = directory.join("ns/net");
         let Some(inode) = inode_of(&path).filter(|inode| *inode != own) else {
@@ -83,7 +83,7 @@ pub(super) fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBu
             continue;
         }
         let cgroups = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
-        if owner::in_scope(&cgroups, scope) {
+        if tasks::in_scope(&cgroups, scope) {
             found.insert(inode, path);
         }
     }

@@ -1,30 +1,31 @@
 //! Who has a socket: found by looking through `/proc/<pid>/fd`, which is slow, so it is done rarely
 //! and what it showed is remembered.
+//!
+//! A connection belongs to who has its socket, a listener to who accepts on it; only where a
+//! connection was gone before that was looked at, other connections of the service tell.
+
+mod look;
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bpf::abi;
 use wire::{Endpoint, Role};
 
-use crate::host::{Numbers, clock};
+use super::known::{Known, is_same};
+use super::tasks::Attention;
+use crate::host::clock;
+use look::Walk;
 
-/// Clock ticks per second in `/proc/<pid>/stat`: USER_HZ, fixed at 100 for programs.
-const TICK_NS: u64 = 10_000_000;
-/// Field 22 of `/proc/<pid>/stat`, counted after the name in parentheses.
-const START_FIELD: usize = 19;
-/// Listeners and services that are remembered.
-const MAX_KNOWN: usize = 65_536;
-/// A look takes at most one part in this of the time.
-const SHARE: u64 = 200;
-/// Two looks are at least this far apart.
-const PAUSE_NS: u64 = 500_000_000;
-/// Descriptors that are looked at in one turn.
-const TURN: usize = 16_384;
-/// Nobody was found for a socket so often: it belongs to the kernel, or to nobody in reach.
+/// Listeners that are remembered.
+const MAX_LISTENERS: usize = 65_536;
+/// ... which may be saved up to this, so that what happens after a quiet time is looked at at once.
+const MAX_CREDIT_NS: u64 = 100_000_000;
+/// A socket for which so many looks in a row found nobody is looked for now and then only.
 const MAX_MISSES: u8 = 3;
+/// A listener may be handed on: it is looked at again after this long, and ever more seldom.
+const AGAIN_NS: u64 = 10_000_000_000;
+const MAX_AGAIN_NS: u64 = 3_600_000_000_000;
 
 /// Who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,56 @@ struct Seen<T> {
     of: T,
 }
 
+/// Whose a connection is, as far as anybody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) owner: Owner,
+    /// Its own socket was found with that process; else it is told by the other connections of the
+    /// service's end.
+    pub(super) direct: bool,
+}
+
+/// A socket that is looked for.
+#[derive(Debug, Default)]
+struct Want {
+    misses: u8,
+    /// Looks that had begun when it was first wanted: one that was under way tells nothing.
+    looks: u64,
+    /// Of a listener: who has it, in the order of their numbers.
+    holders: Option<Vec<Holder>>,
+}
+
+impl Want {
+    /// Worth a look of its own.
+    const fn is_fresh(&self) -> bool {
+        self.misses < MAX_MISSES
+    }
+}
+
+/// A process that has a listener.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    owner: Owner,
+    attention: Attention,
+}
+
+/// Who has a listener, as the last whole look showed it.
+#[derive(Debug, Default)]
+struct Held {
+    /// Looks that had begun by then.
+    looks: u64,
+    all: Vec<Holder>,
+    /// Looks that had begun when somebody had a connection of it who was not among them.
+    doubted: Option<u64>,
+}
+
+/// When a listener is looked at again.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    at_ns: u64,
+    wait_ns: u64,
+}
+
 /// What was learned.
 #[derive(Debug)]
 pub(super) struct Owners {
@@ -66,24 +117,18 @@ pub(super) struct Owners {
     sockets: HashMap<u32, Seen<Owner>>,
     /// Listening ends and their sockets.
     listeners: HashMap<(u16, Endpoint), u32>,
-    /// Who last opened connections to an end.
-    clients: HashMap<(u16, Endpoint), Owner>,
-    /// How often nobody was found.
-    wanted: HashMap<u32, Seen<u8>>,
+    again: HashMap<u32, Again>,
+    held: HashMap<u32, Held>,
+    known: Known,
+    wanted: HashMap<u32, Seen<Want>>,
     walk: Option<Walk>,
+    credit_ns: u64,
+    credited_ns: u64,
     next_look_ns: u64,
+    next_retry_ns: u64,
     looks: u64,
+    found: u64,
     forgotten: u64,
-}
-
-/// A look through `/proc`, over as many turns as it takes.
-#[derive(Debug)]
-struct Walk {
-    /// Processes that are still to be looked at, the last one next.
-    left: Vec<u32>,
-    /// The one that is being looked at, and who it is once that was asked.
-    process: Option<(u32, fs::ReadDir, Option<Owner>)>,
-    took_ns: u64,
 }
 
 impl Owners {
@@ -96,11 +141,17 @@ impl Owners {
             list: 0,
             sockets: HashMap::new(),
             listeners: HashMap::new(),
-            clients: HashMap::new(),
+            again: HashMap::new(),
+            held: HashMap::new(),
+            known: Known::default(),
             wanted: HashMap::new(),
             walk: None,
+            credit_ns: MAX_CREDIT_NS,
+            credited_ns: 0,
             next_look_ns: 0,
+            next_retry_ns: 0,
             looks: 0,
+            found: 0,
             forgotten: 0,
         }
     }
@@ -110,9 +161,14 @@ impl Owners {
         self.looks
     }
 
+    /// Owners found so far: what nobody could be named for may be tried again when it grows.
+    pub(super) const fn found_total(&self) -> u64 {
+        self.found
+    }
+
     /// Sockets and ends that found no room.
     pub(super) const fn forgotten(&self) -> u64 {
-        self.forgotten
+        self.forgotten + self.known.forgotten()
     }
 
     /// Forgets listeners, to be told of all that are there.
@@ -132,6 +188,8 @@ impl Owners {
         let keep = |inode: &u32, seen: u64| seen == list || listening.contains(inode);
         self.sockets.retain(|inode, seen| keep(inode, seen.list));
         self.wanted.retain(|inode, seen| keep(inode, seen.list));
+        self.again.retain(|inode, _| listening.contains(inode));
+        self.held.retain(|inode, _| listening.contains(inode));
     }
 
     /// The list was not complete, so nobody knows which sockets are gone: forgets all before they
@@ -146,11 +204,31 @@ impl Owners {
     /// A listening socket; false when there was no room for it.
     pub(super) fn listens(&mut self, space: u16, end: Endpoint, inode: u32) -> bool {
         let known = self.listeners.contains_key(&(space, end));
-        if self.listeners.len() >= MAX_KNOWN && !known {
+        if self.listeners.len() >= MAX_LISTENERS && !known {
             self.forgotten += 1;
             return false;
         }
         self.listeners.insert((space, end), inode);
+        let now_ns = clock::monotonic_ns();
+        let is_due = match self.again.get_mut(&inode) {
+            Some(again) if now_ns < again.at_ns => false,
+            Some(again) => {
+                again.wait_ns = (again.wait_ns * 2).min(MAX_AGAIN_NS);
+                again.at_ns = now_ns + again.wait_ns;
+                true
+            }
+            None => {
+                let again = Again {
+                    at_ns: now_ns + AGAIN_NS,
+                    wait_ns: AGAIN_NS,
+                };
+                self.again.insert(inode, again);
+                true
+            }
+        };
+        if is_due {
+            self.seek(inode, true);
+        }
         self.want(inode);
         true
     }
@@ -178,29 +256,53 @@ impl Owners {
         }
     }
 
-    /// Whether it would be of use to ask who opens connections to this end.
-    pub(super) fn is_unknown(&self, space: u16, remote: Endpoint) -> bool {
-        !self.clients.contains_key(&(space, remote))
+    /// Whether somebody is known who has connections of this service's end.
+    pub(super) fn is_known(&self, (space, role): (u16, Role), service: Endpoint) -> bool {
+        match role {
+            Role::Client => !self.known.clients((space, service)).is_empty(),
+            Role::Server => {
+                let listener = self.listener(space, service);
+                self.known.acceptor((space, service), listener).is_some()
+            }
+        }
     }
 
-    /// Looks for the owner of a socket with the next look.
+    /// Looks for the owner of a socket with the next look, and with others until it is found.
     pub(super) fn want(&mut self, inode: u32) {
         let list = self.list;
-        if let Some(seen) = self.sockets.get_mut(&inode) {
-            seen.list = list;
-        } else if let Some(seen) = self.wanted.get_mut(&inode) {
-            seen.list = list;
-        } else if self.wanted.len() >= self.limit {
-            self.forgotten += 1;
-        } else if inode != 0 {
-            self.wanted.insert(inode, Seen { list, of: 0 });
+        let known = self.sockets.get_mut(&inode).map(|seen| seen.list = list);
+        match self.wanted.get_mut(&inode) {
+            Some(seen) => seen.list = list,
+            None if known.is_none() => self.seek(inode, false),
+            None => {}
         }
+    }
+
+    fn seek(&mut self, inode: u32, is_listener: bool) {
+        if inode == 0 || self.wanted.contains_key(&inode) {
+            return;
+        }
+        if self.wanted.len() >= self.limit {
+            self.forgotten += 1;
+            return;
+        }
+        if let Some(walk) = &mut self.walk {
+            walk.open += usize::from(!is_listener);
+        }
+        let want = Want {
+            misses: 0,
+            looks: self.looks,
+            holders: is_listener.then(Vec::new),
+        };
+        let list = self.list;
+        self.wanted.insert(inode, Seen { list, of: want });
     }
 
     /// The owner of a socket that was wanted.
     fn found(&mut self, inode: u32, owner: Owner) {
         let list = self.list;
-        if self.sockets.len() < self.limit {
+        self.found += 1;
+        if self.sockets.len() < self.limit || self.sockets.contains_key(&inode) {
             self.sockets.insert(inode, Seen { list, of: owner });
         } else {
             self.forgotten += 1;
@@ -211,237 +313,92 @@ impl Owners {
         Some(self.sockets.get(&inode)?.of)
     }
 
-    /// The owner of a connection: of its own socket, of the listener that accepted it, or of
-    /// earlier connections to the same end.
+    /// Whether looks at all processes found nobody who has this socket.
+    pub(super) fn is_hopeless(&self, inode: u32) -> bool {
+        let wanted = self.wanted.get(&inode);
+        wanted.is_some_and(|seen| !seen.of.is_fresh())
+    }
+
+    /// The owner of a connection: of its own socket, or as other connections of the service's end
+    /// and its listener tell. `cgroup_id` is that in which its socket was made, 0 where not known.
     pub(super) fn of(
         &mut self,
         (space, role): (u16, Role),
         (local, remote): (Endpoint, Endpoint),
-        inode: u32,
-    ) -> Owner {
-        let known = self.known(inode);
-        match role {
-            Role::Server => {
-                let listener = || self.known(self.listener(space, local)?);
-                known.or_else(listener).unwrap_or(Owner::Unknown)
-            }
-            Role::Client => {
-                let end = (space, remote);
-                if let Some(owner) = known {
-                    if self.clients.len() < MAX_KNOWN || self.clients.contains_key(&end) {
-                        self.clients.insert(end, owner);
-                    } else {
-                        self.forgotten += 1;
+        (inode, cgroup_id): (u32, u64),
+    ) -> Found {
+        let listener = self
+            .listener(space, local)
+            .filter(|listener| *listener != inode);
+        if let Some(mut owner) = self.known(inode).filter(|owner| *owner != Owner::Unknown) {
+            match (role, listener) {
+                (Role::Client, _) => self.known.connected((space, remote), inode, owner),
+                (Role::Server, Some(listener)) => {
+                    owner = self.accepter(listener, owner);
+                    if owner != Owner::Unknown {
+                        self.known.accepted((space, local), listener, owner);
                     }
                 }
-                let before = || self.clients.get(&end).copied();
-                known.or_else(before).unwrap_or(Owner::Unknown)
+                (Role::Server, None) => {}
             }
+            let direct = owner != Owner::Unknown;
+            return Found { owner, direct };
         }
-    }
-
-    /// Forgets who opened connections, so that a program that took over is found.
-    pub(super) fn forget_clients(&mut self) {
-        self.clients.clear();
-    }
-
-    /// Finds this agent's own sockets, which costs next to nothing.
-    pub(super) fn find_own(&mut self) {
-        if self.wanted.is_empty() {
-            return;
-        }
-        let directory = self.place.proc.join(self.own.to_string());
-        for inode in sockets(&directory) {
-            if self.wanted.remove(&inode).is_some() {
-                self.found(inode, Owner::Foreign);
+        let guess = match role {
+            Role::Client => self.known.opener((space, remote), cgroup_id),
+            Role::Server => {
+                let acceptor = self.known.acceptor((space, local), listener);
+                acceptor.or_else(|| self.known(listener?))
             }
-        }
-    }
-
-    /// Looks through `/proc` if there is something to look for and it is time, for one turn.
-    pub(super) fn look(&mut self) {
-        self.find_own();
-        let begun_ns = clock::monotonic_ns();
-        if self.walk.is_none() {
-            if self.wanted.is_empty() || begun_ns < self.next_look_ns {
-                return;
-            }
-            self.begin_walk();
-        }
-        let ended = self.walk_on(TURN);
-        let now_ns = clock::monotonic_ns();
-        let turn_ns = now_ns.saturating_sub(begun_ns);
-        if let Some(walk) = &mut self.walk {
-            walk.took_ns += turn_ns;
-            if ended {
-                self.next_look_ns = now_ns + (walk.took_ns * SHARE).max(PAUSE_NS);
-                self.walk = None;
-            }
-        }
-    }
-
-    /// Looks through all of it at once: for the start, when nobody waits.
-    pub(super) fn look_now(&mut self) {
-        self.find_own();
-        self.begin_walk();
-        self.walk_on(usize::MAX);
-        self.walk = None;
-    }
-
-    fn begin_walk(&mut self) {
-        self.looks += 1;
-        let mut left = processes(&self.place.proc);
-        // A parent comes before its children: it is the one that called listen.
-        left.sort_unstable_by(|one, other| other.cmp(one));
-        self.walk = Some(Walk {
-            left,
-            process: None,
-            took_ns: 0,
-        });
-    }
-
-    /// Looks at this many descriptors more; true when there is nothing left to look at.
-    fn walk_on(&mut self, descriptors: usize) -> bool {
-        let Some(mut walk) = self.walk.take() else {
-            return true;
         };
-        let mut ended = false;
-        for _ in 0..descriptors {
-            if self.wanted.is_empty() || !self.step(&mut walk) {
-                ended = true;
-                break;
-            }
+        Found {
+            owner: guess.unwrap_or(Owner::Unknown),
+            direct: false,
         }
-        self.walk = Some(walk);
-        if ended {
-            self.give_up();
-        }
-        ended
     }
 
-    /// Looks at the next descriptor, or begins with the next process; false at the end.
-    fn step(&mut self, walk: &mut Walk) -> bool {
-        let Some((number, entries, owner)) = &mut walk.process else {
-            let Some(number) = walk.left.pop() else {
-                return false;
-            };
-            let entries = fs::read_dir(self.place.proc.join(number.to_string()).join("fd"));
-            walk.process = entries.ok().map(|entries| (number, entries, None));
-            return true;
+    /// Who accepted a connection that `holder` has: itself if it has the listener, else who accepts on
+    /// that one, for it was handed on since. Unknown until that was looked at once more: who accepts
+    /// may have been started since the last look.
+    fn accepter(&mut self, listener: u32, holder: Owner) -> Owner {
+        let Some(held) = self.held.get_mut(&listener) else {
+            let is_sought = self.wanted.contains_key(&listener) && !self.is_hopeless(listener);
+            return if is_sought { Owner::Unknown } else { holder };
         };
-        match entries.next() {
-            None => walk.process = None,
-            Some(entry) => {
-                let inode = entry.ok().and_then(|entry| socket(&entry));
-                if let Some(inode) = inode.filter(|inode| self.wanted.remove(inode).is_some()) {
-                    let number = *number;
-                    let owner = *owner.get_or_insert_with(|| self.identify(number));
-                    self.found(inode, owner);
-                }
-            }
+        if held.all.iter().any(|one| is_same(&one.owner, &holder)) {
+            return holder;
         }
-        true
-    }
-
-    /// Counts a look that did not find what is still wanted.
-    fn give_up(&mut self) {
-        let mut nobody = Vec::new();
-        self.wanted.retain(|inode, misses| {
-            misses.of += 1;
-            let keep = misses.of < MAX_MISSES;
-            if !keep {
-                nobody.push(*inode);
-            }
-            keep
-        });
-        for inode in nobody {
-            self.found(inode, Owner::Unknown);
-        }
-    }
-
-    fn identify(&self, number: u32) -> Owner {
-        if number == self.own {
-            return Owner::Foreign;
-        }
-        let directory = self.place.proc.join(number.to_string());
-        let cgroups = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
-        if !in_scope(&cgroups, &self.place.scope) {
-            return Owner::Foreign;
-        }
-        let Some(process) = describe(number, &directory, &cgroups, &self.place.cgroups) else {
+        let looks = self.looks;
+        if held.looks <= *held.doubted.get_or_insert(looks) {
+            self.seek(listener, true);
             return Owner::Unknown;
-        };
-        Owner::Process(process)
+        }
+        match likeliest(&held.all) {
+            Some(best) if best.attention == Attention::Accepts => best.owner,
+            _ => holder,
+        }
+    }
+
+    /// Forgets who opened connections, and who accepted where nobody listens any more, so that a
+    /// program that took over is found.
+    pub(super) fn forget_ends(&mut self) {
+        let mut known = std::mem::take(&mut self.known);
+        known.forget_clients();
+        known.forget_servers(|(space, end)| self.listener(*space, *end).is_some());
+        self.known = known;
+    }
+
+    /// An open connection to an end belongs to nobody who is known there.
+    pub(super) fn is_strange(&mut self, space: u16, remote: Endpoint, inode: u32) {
+        self.known.is_strange((space, remote), inode);
     }
 }
 
-/// Numbers of all processes.
-pub(super) fn processes(proc: &Path) -> Vec<u32> {
-    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
-}
-
-/// Inode numbers of a process's sockets.
-fn sockets(directory: &Path) -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir(directory.join("fd")).into_iter().flatten();
-    entries.flatten().filter_map(|entry| socket(&entry))
-}
-
-/// The inode number of a descriptor that is a socket.
-fn socket(descriptor: &fs::DirEntry) -> Option<u32> {
-    let target = fs::read_link(descriptor.path()).ok()?;
-    let name = target.to_str()?.strip_prefix("socket:[")?;
-    name.strip_suffix(']')?.parse().ok()
-}
-
-/// Whether the text of `/proc/<pid>/cgroup` names the scope or something below it.
-pub(super) fn in_scope(cgroups: &str, scope: &str) -> bool {
-    if scope == "/" {
-        return true;
-    }
-    let scope = scope.trim_end_matches('/');
-    // number:controllers:path; the path may hold colons.
-    let paths = cgroups
-        .lines()
-        .filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.into_iter().any(|path| {
-        path.strip_prefix(scope)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
-
-/// What a kernel record would say of a process; `None` when it is gone.
-fn describe(number: u32, directory: &Path, cgroups: &str, root: &Path) -> Option<abi::wb_process> {
-    let stat = fs::read_to_string(directory.join("stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 = fields.split_whitespace().nth(START_FIELD)?.parse().ok()?;
-    let comm = fs::read(directory.join("comm")).unwrap_or_default();
-    let exe = fs::read_link(directory.join("exe")).unwrap_or_default();
-    let exe = exe.file_name().map(|name| name.as_bytes());
-    let exe = exe.map(|name| name.strip_suffix(b" (deleted)").unwrap_or(name));
-    // The line of cgroup2 is "0::/path".
-    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let cgroup_id = path
-        .filter(|path| !path.split('/').any(|part| part == ".."))
-        .and_then(|path| Numbers::of(root).number(&root.join(path)))
-        .unwrap_or(0);
-    let mut process = abi::wb_process {
-        start_ns: ticks.saturating_mul(TICK_NS),
-        cgroup_id,
-        tgid: number,
-        ..Default::default()
-    };
-    copy(&mut process.comm, comm.trim_ascii_end());
-    copy(&mut process.exe, exe.unwrap_or_default());
-    Some(process)
-}
-
-fn copy(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
+/// Who accepts, among those that have a listener: who is seen to do so, else the eldest.
+fn likeliest(holders: &[Holder]) -> Option<Holder> {
+    // Of equals the last one is taken.
+    let eldest_last = holders.iter().rev();
+    eldest_last.max_by_key(|holder| holder.attention).copied()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A `/proc` of our own, and who is found in it.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 
@@ -7,6 +8,11 @@ use super::*;
 
 fn end(text: &str) -> Endpoint {
     text.parse::<SocketAddr>().unwrap().into()
+}
+
+/// Who is named; the kernel does not tell the cgroup.
+fn of(owners: &mut Owners, side: (u16, Role), ends: (Endpoint, Endpoint), inode: u32) -> Owner {
+    owners.of(side, ends, (inode, 0)).owner
 }
 
 /// Process 7 has socket 70 and is in /a/b; process 8 has 70 and 80 and is elsewhere.
@@ -26,12 +32,16 @@ fn host() -> (tempfile::TempDir, Owners) {
         let fields = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 500 9 9";
         fs::write(process.join("stat"), format!("{number} (a) b) {fields}")).unwrap();
     }
-    let place = Place {
+    let place = place(&host);
+    (host, Owners::new(place, 4))
+}
+
+fn place(host: &tempfile::TempDir) -> Place {
+    Place {
         proc: host.path().join("proc"),
         cgroups: host.path().to_owned(),
         scope: "/a".into(),
-    };
-    (host, Owners::new(place, 4))
+    }
 }
 
 #[test]
@@ -43,18 +53,18 @@ fn the_owner_of_a_socket_is_found_and_who_is_out_of_scope_is_told_apart() {
     owners.look();
     let (local, remote) = (end("10.0.0.1:4000"), end("10.0.0.2:80"));
     let client = (0, Role::Client);
-    let Owner::Process(process) = owners.of(client, (local, remote), 70) else {
+    let Owner::Process(process) = of(&mut owners, client, (local, remote), 70) else {
         panic!("nobody");
     };
     assert_eq!((process.tgid, process.start_ns), (7, 5_000_000_000));
     assert_eq!(&process.comm[..5], b"shop\0");
     assert_eq!(&process.exe[..5], b"shop\0");
     assert_eq!(
-        owners.of(client, (local, end("10.0.0.3:80")), 80),
+        of(&mut owners, client, (local, end("10.0.0.3:80")), 80),
         Owner::Foreign
     );
     assert_eq!(
-        owners.of(client, (local, end("10.0.0.4:80")), 90),
+        of(&mut owners, client, (local, end("10.0.0.4:80")), 90),
         Owner::Unknown
     );
 }
@@ -65,12 +75,12 @@ fn a_connection_that_is_gone_belongs_to_who_connected_there_before() {
     owners.want(70);
     owners.look();
     let ends = (end("10.0.0.1:4000"), end("10.0.0.2:80"));
-    let known = owners.of((0, Role::Client), ends, 70);
+    let known = of(&mut owners, (0, Role::Client), ends, 70);
     let gone = (end("10.0.0.1:4001"), ends.1);
-    assert_eq!(owners.of((0, Role::Client), gone, 0), known);
-    assert_eq!(owners.of((1, Role::Client), gone, 0), Owner::Unknown);
-    owners.forget_clients();
-    assert_eq!(owners.of((0, Role::Client), gone, 0), Owner::Unknown);
+    assert_eq!(of(&mut owners, (0, Role::Client), gone, 0), known);
+    assert_eq!(of(&mut owners, (1, Role::Client), gone, 0), Owner::Unknown);
+    owners.forget_ends();
+    assert_eq!(of(&mut owners, (0, Role::Client), gone, 0), Owner::Unknown);
 }
 
 #[test]
@@ -84,18 +94,15 @@ fn an_accepted_connection_belongs_to_its_listener_whatever_address_that_has() {
         owners.listens(0, end(listening), 70);
         assert_eq!(owners.role(0, end(local)), Role::Server);
         owners.look_now();
-        let found = owners.of((0, Role::Server), (end(local), end("10.0.0.9:9")), 0);
+        let found = of(
+            &mut owners,
+            (0, Role::Server),
+            (end(local), end("10.0.0.9:9")),
+            0,
+        );
         assert!(matches!(found, Owner::Process(_)), "{listening}");
     }
     assert_eq!(owners.role(0, end("10.0.0.1:83")), Role::Client);
-}
-
-#[test]
-fn the_scope_is_a_path_and_not_a_beginning_of_a_name() {
-    assert!(in_scope("0::/a/b\n", "/a"));
-    assert!(in_scope("4:cpu:/a\n0::/\n", "/a"));
-    assert!(!in_scope("0::/ab\n", "/a"));
-    assert!(in_scope("", "/"));
 }
 
 /// A process with this many sockets from 1000 on, in the scope.
@@ -130,7 +137,12 @@ fn owners_stay_within_their_bound_and_recover_while_lists_fail() {
         assert!(owners.sockets.len() <= 4 && owners.wanted.len() <= 4);
         // Whose the sockets of this round are is known, although nobody says which are gone.
         let remote = end(&format!("10.0.0.2:{}", 80 + round));
-        let owner = owners.of(client, (end("10.0.0.1:4000"), remote), sockets.start);
+        let owner = of(
+            &mut owners,
+            client,
+            (end("10.0.0.1:4000"), remote),
+            sockets.start,
+        );
         assert!(
             matches!(owner, Owner::Process(_)),
             "round {round}: {owner:?}"
@@ -186,12 +198,7 @@ fn a_look_over_several_turns_finds_what_one_look_finds() {
     }
     let wanted: Vec<u32> = (1200..1230).chain([70, 90]).collect();
     let look = |descriptors: usize| {
-        let place = Place {
-            proc: host.path().join("proc"),
-            cgroups: host.path().to_owned(),
-            scope: "/a".into(),
-        };
-        let mut owners = Owners::new(place, 100);
+        let mut owners = Owners::new(place(&host), 100);
         for inode in &wanted {
             owners.want(*inode);
         }
@@ -211,4 +218,166 @@ fn a_look_over_several_turns_finds_what_one_look_finds() {
         assert!(turns > 30 / descriptors, "{turns} turns");
         assert_eq!((found, missing), (at_once.clone(), 1));
     }
+}
+
+/// What the main thread of a process waits in: a call and its first argument.
+fn waits_in(host: &tempfile::TempDir, number: u32, call: i64, descriptor: u32) {
+    let thread = host.path().join(format!("proc/{number}/task/{number}"));
+    fs::create_dir_all(&thread).unwrap();
+    let text = format!("{call} {descriptor:#x} 0x0 0x0 0x0 0x0 0x0 0x7ffc 0x7f00\n");
+    fs::write(thread.join("syscall"), text).unwrap();
+}
+
+fn tgid(owner: Owner) -> Option<u32> {
+    match owner {
+        Owner::Process(process) => Some(process.tgid),
+        Owner::Foreign | Owner::Unknown => None,
+    }
+}
+
+const SERVER: (u16, Role) = (0, Role::Server);
+
+fn ends() -> (Endpoint, Endpoint) {
+    (end("10.0.0.1:80"), end("10.0.0.9:9"))
+}
+
+#[test]
+fn who_accepts_comes_before_who_only_has_the_listener() {
+    let (host, _) = host();
+    // A manager, and a worker that inherited the listener from it; 1000 is their descriptor, too.
+    for number in [9, 10] {
+        busy(&host, number, 1000..1001);
+    }
+    waits_in(&host, 9, nix::libc::SYS_wait4, 1000);
+    waits_in(&host, 10, nix::libc::SYS_accept4, 1000);
+    let mut owners = Owners::new(place(&host), 10);
+    owners.listens(0, end("0.0.0.0:80"), 1000);
+    owners.look_now();
+    assert_eq!(tgid(of(&mut owners, SERVER, ends(), 0)), Some(10));
+    assert!(owners.wanted.is_empty());
+}
+
+#[test]
+fn a_listener_on_which_nobody_accepts_yet_is_looked_at_again() {
+    let (host, _) = host();
+    busy(&host, 9, 1000..1001);
+    waits_in(&host, 9, nix::libc::SYS_wait4, 1000);
+    let mut owners = Owners::new(place(&host), 10);
+    owners.listens(0, end("0.0.0.0:80"), 1000);
+    owners.look_now();
+    assert_eq!(tgid(of(&mut owners, SERVER, ends(), 0)), Some(9), "for now");
+    busy(&host, 10, 1000..1001);
+    waits_in(&host, 10, nix::libc::SYS_accept4, 1000);
+    owners.look_now();
+    assert_eq!(tgid(of(&mut owners, SERVER, ends(), 0)), Some(10));
+}
+
+#[test]
+fn what_is_accepted_belongs_to_who_has_it_and_so_do_others_of_the_same_listener() {
+    let (host, _) = host();
+    busy(&host, 9, 1000..1001);
+    busy(&host, 10, 1000..1002);
+    let mut owners = Owners::new(place(&host), 10);
+    owners.listens(0, end("0.0.0.0:80"), 1000);
+    owners.want(1001);
+    owners.look_now();
+    let found = owners.of(SERVER, ends(), (1001, 0));
+    assert_eq!((tgid(found.owner), found.direct), (Some(10), true));
+    let gone = owners.of(SERVER, ends(), (0, 0));
+    assert_eq!((tgid(gone.owner), gone.direct), (Some(10), false));
+}
+
+#[test]
+fn a_socket_that_nobody_had_at_first_is_found_by_a_later_look() {
+    let (host, _) = host();
+    let mut owners = Owners::new(place(&host), 10);
+    owners.want(1000);
+    for miss in 1..=MAX_MISSES {
+        assert!(!owners.is_hopeless(1000));
+        owners.look_now();
+        assert_eq!(owners.is_hopeless(1000), miss == MAX_MISSES);
+    }
+    // It was on its way between two processes (SCM_RIGHTS).
+    busy(&host, 9, 1000..1001);
+    owners.begin_list();
+    owners.want(1000);
+    owners.end_list();
+    owners.look_now();
+    assert_eq!(tgid(of(&mut owners, SERVER, ends(), 1000)), Some(9));
+    assert!(!owners.is_hopeless(1000));
+}
+
+#[test]
+fn an_open_socket_is_found_with_the_process_that_is_known_there_without_a_look() {
+    let (host, _) = host();
+    busy(&host, 9, 1000..1002);
+    let mut owners = Owners::new(place(&host), 10);
+    let (local, remote) = ends();
+    let client = (0, Role::Client);
+    owners.want(1000);
+    owners.look_now();
+    assert_eq!(
+        tgid(of(&mut owners, client, (local, remote), 1000)),
+        Some(9)
+    );
+    let looks = owners.looks();
+    assert!(owners.ask_known(client, remote, 1001));
+    assert!(
+        !owners.ask_known(client, remote, 70),
+        "somebody else has it"
+    );
+    assert_eq!(
+        tgid(of(&mut owners, client, (local, remote), 1001)),
+        Some(9)
+    );
+    assert_eq!(owners.looks(), looks);
+    owners.is_strange(0, remote, 70);
+    let short = owners.of(client, (end("10.0.0.1:4001"), remote), (0, 0));
+    assert_eq!(short.owner, Owner::Unknown, "it may be the stranger's");
+}
+
+/// A connection that was accepted by one process, and handed to another one that has the listener no
+/// more, or never had it.
+#[test]
+fn what_was_handed_on_belongs_to_who_accepts_on_its_listener() {
+    let (host, _) = host();
+    busy(&host, 9, 1000..1001);
+    waits_in(&host, 9, nix::libc::SYS_accept4, 1000);
+    busy(&host, 10, 2000..2001);
+    fs::write(host.path().join("proc/10/comm"), "helper\n").unwrap();
+    let mut owners = Owners::new(place(&host), 10);
+    owners.listens(0, end("0.0.0.0:80"), 1000);
+    owners.want(2000);
+    owners.look_now();
+    let found = owners.of(SERVER, ends(), (2000, 0));
+    assert_eq!(
+        (found.owner, found.direct),
+        (Owner::Unknown, false),
+        "not yet"
+    );
+    owners.look_now();
+    let found = owners.of(SERVER, ends(), (2000, 0));
+    assert_eq!((tgid(found.owner), found.direct), (Some(9), true));
+}
+
+/// The other way round: the manager waited on the listener, and started who accepts by need.
+#[test]
+fn who_was_started_to_accept_is_not_taken_for_one_to_whom_it_was_handed_on() {
+    let (host, _) = host();
+    busy(&host, 9, 1000..1001);
+    waits_in(&host, 9, nix::libc::SYS_accept4, 1000);
+    let mut owners = Owners::new(place(&host), 10);
+    owners.listens(0, end("0.0.0.0:80"), 1000);
+    owners.look_now();
+    waits_in(&host, 9, nix::libc::SYS_wait4, 1000);
+    busy(&host, 10, 1000..1002);
+    fs::write(host.path().join("proc/10/comm"), "service\n").unwrap();
+    waits_in(&host, 10, nix::libc::SYS_accept4, 1000);
+    owners.want(1001);
+    owners.look_now();
+    assert_eq!(owners.of(SERVER, ends(), (1001, 0)).owner, Owner::Unknown);
+    owners.look_now();
+    assert_eq!(tgid(owners.of(SERVER, ends(), (1001, 0)).owner), Some(10));
+    let short = owners.of(SERVER, ends(), (0, 0));
+    assert_eq!((tgid(short.owner), short.direct), (Some(10), false));
 }

@@ -76,7 +76,7 @@ impl Observer {
             self.asked_ns = now_ns;
             self.find_owners(now_ns);
         }
-        Ok((self.finish(), more))
+        Ok((self.finish(now_ns), more))
     }
 
     fn take_news(&mut self) -> Round {

@@ -25,6 +25,8 @@ const WORD_NS: u64 = 60_000_000_000;
 const GRACE_NS: u64 = 1_000_000_000;
 /// New connections whose owner is asked for in one turn.
 const MAX_FRESH: usize = 256;
+/// Turns in which a connection that was not accepted yet is asked for again.
+const MAX_ASKED: u8 = 3;
 
 /// Where a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +105,7 @@ pub(crate) struct Table {
     ending: [VecDeque<(u64, Key)>; 2],
     arrivals: Arrivals,
     strangers: [HashSet<Key>; 2],
-    fresh: VecDeque<Key>,
+    fresh: VecDeque<(Key, Role)>,
     reports: Vec<Report>,
     losses: Losses,
     trusted_from_ns: u64,
@@ -161,8 +163,8 @@ impl Table {
         std::mem::take(&mut self.reports)
     }
 
-    /// Connections opened by this host since the last call, and still open.
-    pub(crate) fn take_fresh(&mut self) -> VecDeque<Key> {
+    /// Connections that began since the last call, and this host's side of each.
+    pub(crate) fn take_fresh(&mut self) -> VecDeque<(Key, Role)> {
         std::mem::take(&mut self.fresh)
     }
 
@@ -186,11 +188,26 @@ impl Table {
         self.entries.contains_key(&key) || self.replaced.by_key.contains_key(&key)
     }
 
-    /// The socket of a connection is this one.
-    pub(crate) fn own(&mut self, key: &Key, inode: u32) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.inode = inode;
+    /// The socket of a connection is this one; one without an inode number was not accepted yet, and
+    /// is to be asked for again.
+    pub(crate) fn own(&mut self, key: &Key, socket: &Socket) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        entry.know(socket);
+        if socket.inode == 0 && entry.asked < MAX_ASKED {
+            entry.asked += 1;
+            let role = entry.role;
+            self.ask_for(*key, role);
         }
+    }
+
+    /// Remembers to ask for the socket of a new connection.
+    fn ask_for(&mut self, key: Key, role: Role) {
+        if self.fresh.len() >= MAX_FRESH {
+            self.fresh.pop_front();
+        }
+        self.fresh.push_back((key, role));
     }
 
     /// A packet.
@@ -266,12 +283,7 @@ impl Table {
         entry.syn(now_ns);
         learn(&mut entry, role, segment);
         self.entries.insert(key, entry);
-        if role == Role::Client {
-            if self.fresh.len() >= MAX_FRESH {
-                self.fresh.pop_front();
-            }
-            self.fresh.push_back(key);
-        }
+        self.ask_for(key, role);
     }
 
     fn received(&mut self, seen: &Seen, segment: &Segment) {

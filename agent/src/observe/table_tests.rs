@@ -71,6 +71,7 @@ fn socket(ends: [&str; 2], state: u8, info: Option<Info>) -> Socket {
         remote: end(ends[1]),
         inode: 70,
         uid: 0,
+        cgroup_id: 0,
         info,
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::owner::processes;
+use super::tasks::processes;
 
 /// Looks in a row without a process after which a namespace counts as left: a service that is
 /// started again needs a moment.

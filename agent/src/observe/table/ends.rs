@@ -42,11 +42,7 @@ impl Table {
             }
         };
         entry.claimed = true;
-        entry.inode = if socket.inode == 0 {
-            entry.inode
-        } else {
-            socket.inode
-        };
+        entry.know(socket);
         // A listener's child is made by the packet that ends the handshake.
         if entry.role == Role::Server || exchanged {
             entry.establish();

@@ -44,9 +44,7 @@ impl Table {
             return;
         };
         (entry.listed, entry.missed, entry.claimed) = (list, 0, true);
-        if socket.inode != 0 {
-            entry.inode = socket.inode;
-        }
+        entry.know(socket);
         if socket.state == diag::SYN_SENT {
             return;
         }
