@@ -8,6 +8,7 @@
 //! Names come from processes, so they are hostile: see `text.rs`.
 
 mod cgroup;
+mod places;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use wire::ProcessRow;
 
 use crate::config::ServiceRule;
 
+use places::Places;
 pub use surroundings::{Look, ProcSurroundings, Surroundings};
 
 /// Rows of identities in use are sent again after this long, for collectors that lost them.
@@ -59,6 +61,8 @@ struct Key {
     exe_name: [u8; EXE_BYTES],
     cgroup_id: u64,
     netns: u32,
+    /// Which path, where the cgroup2 id does not tell; 0 where it does, or nobody knows.
+    path: u64,
 }
 
 impl Key {
@@ -68,6 +72,7 @@ impl Key {
             exe_name: padded(observed.exe_name),
             cgroup_id: observed.cgroup_id,
             netns: observed.netns,
+            path: 0,
         }
     }
 }
@@ -114,6 +119,7 @@ pub struct Identities {
     searched_ms: u64,
     overflowed: u64,
     catch_all_sent_ms: Option<u64>,
+    places: Places,
 }
 
 impl Identities {
@@ -131,6 +137,7 @@ impl Identities {
             searched_ms: 0,
             overflowed: 0,
             catch_all_sent_ms: None,
+            places: Places::default(),
         }
     }
 
@@ -143,14 +150,16 @@ impl Identities {
         surroundings: &mut dyn Surroundings,
         now_ms: u64,
     ) -> u32 {
-        let key = Key::of(observed);
+        let mut key = Key::of(observed);
+        let (path, look) = self.places.of(&key, observed, surroundings, now_ms);
+        key.path = path;
         let process = (observed.tgid, observed.started_ns);
         if let Some(identity) = self.by_key.get_mut(&key) {
             identity.seen_ms = now_ms;
             let worth_a_look =
                 !identity.complete && identity.looks < MAX_LOOKS && identity.looked_at != process;
             if worth_a_look {
-                let look = surroundings.look(observed, now_ms);
+                let look = look.unwrap_or_else(|| surroundings.look(observed, now_ms));
                 identity.learn(&self.rules, observed, &key, &look);
             }
             return identity.row.process_id;
@@ -166,7 +175,7 @@ impl Identities {
             return CATCH_ALL_ID;
         };
         self.next_id = next;
-        let look = surroundings.look(observed, now_ms);
+        let look = look.unwrap_or_else(|| surroundings.look(observed, now_ms));
         let mut identity = Identity::new(id, observed, self.boottime_zero_ms, now_ms);
         identity.learn(&self.rules, observed, &key, &look);
         self.by_key.insert(key, identity);
@@ -284,8 +293,7 @@ impl Identity {
         if let Some(cgroup) = cgroup::path(look.cgroup_path.as_deref(), look.cgroups.as_deref()) {
             row.cgroup = text::path(cgroup.as_bytes());
             let place = cgroup::place(&row.cgroup);
-            row.container = place.container.to_owned();
-            row.unit = place.unit.to_owned();
+            (row.container, row.unit) = (place.container().to_owned(), place.unit.to_owned());
         }
         name_service(rules, row, self.is_vouched);
         self.complete = look.exe.is_some() && look.cgroup_path.is_some();
@@ -307,19 +315,12 @@ fn name_service(rules: &[ServiceRule], row: &mut ProcessRow, is_vouched: bool) {
         return;
     }
     row.tags = Vec::new();
-    let unit = match place.is_of_user {
-        false => place.system_unit,
-        true => "",
-    };
-    let unit = unit.strip_suffix(".service").unwrap_or_default();
-    let container: String = row.container.chars().take(12).collect();
     let program = row.exe.rsplit('/').next().unwrap_or_default();
-    let names = [unit, &container, program, &row.comm];
-    row.service = names
+    let program = [program, &row.comm]
         .into_iter()
         .find(|name| !name.is_empty())
-        .unwrap_or("(unknown)")
-        .to_owned();
+        .unwrap_or("(unknown)");
+    row.service = place.service(program).unwrap_or_else(|| program.to_owned());
 }
 
 /// All patterns that were given match, by what no unprivileged user can choose: units and containers
@@ -332,13 +333,13 @@ fn rule_matches(
 ) -> bool {
     let is_of_system = !place.is_of_user;
     // A user's own manager is the system's unit; what is in it is not.
-    let unit_named = is_of_system || place.container.is_empty();
+    let unit_named = is_of_system || place.container().is_empty();
     let fields = [
         (&rule.exe, row.exe.as_str(), is_vouched),
         (&rule.comm, &row.comm, true),
         (&rule.cgroup, &row.cgroup, true),
         (&rule.unit, place.system_unit, unit_named),
-        (&rule.container, place.container, is_of_system),
+        (&rule.container, place.container(), is_of_system),
     ];
     fields
         .into_iter()

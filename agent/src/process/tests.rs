@@ -131,7 +131,7 @@ fn a_process_that_was_gone_too_soon_is_completed_by_a_later_one() {
 fn looks_at_processes_that_are_always_gone_come_to_an_end() {
     let mut gone = Host::default();
     let mut identities = identities(10, Vec::new());
-    for tgid in 0..1000 {
+    for tgid in 1..=1000 {
         identities.resolve(&observed(tgid, b"a"), &mut gone, 0);
     }
     assert_eq!(gone.looks, usize::from(super::MAX_LOOKS));
@@ -220,11 +220,11 @@ fn no_rule_by_unit_container_or_path_is_met_by_what_a_user_may_name() {
     );
     assert_eq!(
         service(&format!("{user}/docker-{ID}.scope"), false),
-        &ID[..12]
+        "user@7/0123456789ab"
     );
     assert_eq!(
         service(&format!("{user}/docker-{ID}.scope/nginx.service"), false),
-        &ID[..12]
+        "user@7/0123456789ab/nginx"
     );
 }
 
@@ -267,4 +267,116 @@ fn hostile_names_are_made_harmless() {
         assert!(!text.chars().any(char::is_control), "{text:?}");
     }
     assert_eq!(row.comm, "a\u{fffd}\u{fffd}");
+}
+
+/// The same program in the same network namespace under the same unit name, in a container, in a
+/// machine and on the host: three, in every layout of cgroups.
+#[test]
+fn a_unit_of_each_manager_is_a_service_of_its_own_on_every_layout_of_cgroups() {
+    const UNIT: &str = "/system.slice/nginx.service";
+    let places = [
+        (UNIT.to_owned(), "nginx", ""),
+        (format!("/lxc.payload.web{UNIT}"), "web/nginx", "web"),
+        (
+            format!("/machine.slice/machine-db.scope/payload{UNIT}"),
+            "db/nginx",
+            "db",
+        ),
+    ];
+    // The text of /proc/<pid>/cgroup, the cgroup2 id and its path.
+    let v2 = |path: &str, id: u64| (format!("0::{path}\n"), id, Some(path.to_owned()));
+    let hybrid = |path: &str, id: u64| {
+        let text = format!("4:memory:{path}\n1:name=systemd:{path}\n0::{path}\n");
+        (text, id, Some(path.to_owned()))
+    };
+    let runtime = |path: &str, _: u64| {
+        let unit = "/system.slice/runtime.service";
+        let text = format!("4:memory:{path}\n1:name=systemd:{path}\n0::{unit}\n");
+        (text, 5, Some(unit.to_owned()))
+    };
+    let v1 = |path: &str, _: u64| (format!("4:memory:/x\n1:name=systemd:{path}\n"), 0, None);
+    type Layout<'l> = &'l dyn Fn(&str, u64) -> (String, u64, Option<String>);
+    let layouts: [(Layout<'_>, usize); 4] = [(&v2, 3), (&hybrid, 3), (&runtime, 2), (&v1, 3)];
+    for (at, (layout, told)) in layouts.into_iter().enumerate() {
+        let mut identities = identities(10, Vec::new());
+        let resolve = |identities: &mut Identities, tgid: u32, place: &str, id: u64| {
+            let (text, cgroup_id, cgroup_path) = layout(place, id);
+            let mut host = host("/usr/sbin/nginx", "");
+            (host.look.cgroups, host.look.cgroup_path) = (Some(text), cgroup_path);
+            let observed = Observed {
+                cgroup_id,
+                ..observed(tgid, b"nginx")
+            };
+            identities.resolve(&observed, &mut host, 0)
+        };
+        // In a runtime's unit is the runtime, and what it runs.
+        let skipped = places.len() - told;
+        let mut ids = Vec::new();
+        for tgid in 0..2 {
+            for (number, (place, ..)) in (10..).zip(&places[skipped..]) {
+                ids.push(resolve(
+                    &mut identities,
+                    10 * number + tgid,
+                    place,
+                    number.into(),
+                ));
+            }
+        }
+        assert_eq!(
+            ids[..told],
+            ids[told..],
+            "layout {at}: other processes of each"
+        );
+        let rows = identities.take_rows(0);
+        let names: Vec<_> = rows
+            .iter()
+            .map(|row| (row.service.as_str(), row.container.as_str()))
+            .collect();
+        let expected: Vec<_> = places[skipped..]
+            .iter()
+            .map(|(_, name, container)| (*name, *container))
+            .collect();
+        assert_eq!(names, expected, "layout {at}");
+    }
+}
+
+#[test]
+fn where_all_that_are_alike_are_in_one_place_so_is_one_that_is_gone() {
+    let on = |path: &str| {
+        let mut host = host("/usr/sbin/nginx", "");
+        host.look.cgroups = Some(format!("1:name=systemd:{path}\n"));
+        host.look.cgroup_path = None;
+        host
+    };
+    let seen = |tgid| Observed {
+        cgroup_id: 0,
+        ..observed(tgid, b"nginx")
+    };
+    let mut identities = identities(10, Vec::new());
+    let first = identities.resolve(&seen(7), &mut on("/system.slice/a.service"), 0);
+    let gone = identities.resolve(&seen(8), &mut Host::default(), 0);
+    assert_eq!(gone, first);
+    let other = identities.resolve(&seen(9), &mut on("/system.slice/b.service"), 0);
+    assert_ne!(other, first);
+    let gone = identities.resolve(&seen(10), &mut Host::default(), 0);
+    assert!(gone != first && gone != other, "it may be either");
+}
+
+#[test]
+fn a_flood_of_processes_is_looked_at_within_a_budget() {
+    let mut host = host("/usr/sbin/nginx", "");
+    host.look.cgroups = Some("1:name=systemd:/system.slice/a.service\n".to_owned());
+    host.look.cgroup_path = None;
+    let mut identities = identities(10, Vec::new());
+    let mut ids: Vec<u32> = (1..=1000)
+        .map(|tgid| {
+            let observed = Observed {
+                cgroup_id: 0,
+                ..observed(tgid, b"nginx")
+            };
+            identities.resolve(&observed, &mut host, 0)
+        })
+        .collect();
+    ids.dedup();
+    assert_eq!((ids.len(), host.looks), (1, 64));
 }
