@@ -59,7 +59,7 @@ impl Places {
         let look = surroundings.look(observed, now_ms);
         let path = match &look.cgroups {
             Some(text) => {
-                cgroup.is_all = observed.cgroup_id > 1 && cgroup::is_only(text);
+                cgroup.is_all = is_below_root(observed) && cgroup::is_only(text);
                 let path = number(observed, &look, text);
                 let known = alike.unwrap_or(Some(path));
                 insert(&mut self.alike, *key, known.filter(|known| *known == path));
@@ -92,10 +92,16 @@ fn insert<K: Eq + Hash, V>(known: &mut HashMap<K, V>, key: K, value: V) {
     known.insert(key, value);
 }
 
+/// Whether it is in a cgroup2 other than the root, whose inode number is 1; before 5.5 the upper half
+/// of a number is a generation (`union kernfs_node_id`).
+const fn is_below_root(observed: &Observed<'_>) -> bool {
+    observed.cgroup_id & 0xffff_ffff > 1
+}
+
 /// A number for the path that says most, 0 where that is the path of the cgroup2 id.
 fn number(observed: &Observed<'_>, look: &Look, text: &str) -> u64 {
     let chosen = cgroup::path(look.cgroup_path.as_deref(), Some(text));
-    if chosen.is_none() || (observed.cgroup_id > 1 && chosen == look.cgroup_path) {
+    if chosen.is_none() || (is_below_root(observed) && chosen == look.cgroup_path) {
         return 0;
     }
     let mut hasher = siphasher::sip::SipHasher13::new();
