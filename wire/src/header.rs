@@ -11,7 +11,7 @@ pub const FORMAT_VERSION: u8 = 1;
 /// Tables and columns; another major number is another language.
 pub const SCHEMA_MAJOR: u8 = 1;
 /// Grows with each added table or column; readers skip what they do not know.
-pub const SCHEMA_MINOR: u8 = 1;
+pub const SCHEMA_MINOR: u8 = 2;
 
 const FIXED: usize = 76;
 const ENTRY: usize = 5;

@@ -39,7 +39,7 @@ use header::Head;
 pub use header::{FORMAT_VERSION, MAGIC, SCHEMA_MAJOR, SCHEMA_MINOR};
 pub use rows::{
     Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
-    Histogram, HostRow, Kept, NatRow, Part, ProcessRow, Role, SightingRow,
+    Histogram, HostRow, Kept, Life, NatRow, Part, ProcessRow, Role, SightingRow,
 };
 
 /// HTTP media type of a batch.

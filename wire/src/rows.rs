@@ -256,6 +256,19 @@ pub enum Kept {
     First = 3,
 }
 
+/// Whether a connection goes on behind the interval that tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Life {
+    /// Agents before schema 1.2 do not say it.
+    #[default]
+    Unknown = 0,
+    /// It was open at the end of the interval.
+    Open = 1,
+    /// It ended in the interval.
+    Ended = 2,
+}
+
 /// One end of one connection that carried a waybill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SightingRow {
@@ -269,6 +282,9 @@ pub struct SightingRow {
     pub role: Role,
     /// Why it was kept.
     pub kept: Kept,
+    /// Whether the connection had ended by the end of the interval. One that goes on is told again
+    /// when it ends.
+    pub life: Life,
     /// The token was sampled at level `n`: one in `2^n` tokens is kept.
     pub sample_level: u8,
     /// Key of the [`ProcessRow`].

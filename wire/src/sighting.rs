@@ -4,7 +4,7 @@ use crate::DecodeError;
 use crate::codec::{Codec, column, narrow, previous};
 use crate::keys::{EndColumns, Ends, Keys};
 use crate::number::Expected;
-use crate::rows::{Kept, Part, Role, SightingRow};
+use crate::rows::{Kept, Life, Part, Role, SightingRow};
 
 /// The rows of the family by column.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(crate) struct SightingColumns {
     part: Vec<u64>,
     /// Microseconds from the start to the end of the interval, wrapping.
     age: Vec<u64>,
+    life: Vec<u64>,
 }
 
 impl SightingColumns {
@@ -36,6 +37,7 @@ impl SightingColumns {
                 part => (part as u64) ^ (row.role as u64) | u64::from(row.answer) << 1,
             }),
             age: all(&|row| end_us(end_ms).wrapping_sub(row.start_us)),
+            life: all(&|row| row.life as u64),
         }
     }
 
@@ -66,6 +68,12 @@ impl SightingColumns {
         ] {
             codec.numbers(column(name, note), values, &mut |_, _| Expected::ANY)?;
         }
+        if codec.knows(LIFE_SINCE) {
+            let life = column("life", "0 not known, 1 open, 2 ended");
+            codec.numbers(life, &mut self.life, &mut |_, _| Expected::ANY)?;
+        } else {
+            self.life = vec![0; self.token.len()];
+        }
         Ok(())
     }
 
@@ -87,6 +95,7 @@ impl SightingColumns {
                 answer,
                 role,
                 kept: kept(self.kept[row])?,
+                life: life(self.life[row])?,
                 sample_level,
                 process_id,
                 local,
@@ -103,6 +112,9 @@ impl SightingColumns {
 pub(crate) fn end_us(end_ms: u64) -> u64 {
     end_ms.wrapping_mul(1000)
 }
+
+/// Minor schema version that says whether a connection goes on.
+const LIFE_SINCE: u8 = 2;
 
 /// What [`Part::Sequence`] is written as.
 const SEQUENCE: u64 = 4;
@@ -132,6 +144,17 @@ fn kept(code: u64) -> Result<Kept, DecodeError> {
         3 => Ok(Kept::First),
         _ => Err(DecodeError::Malformed(format!(
             "no reason {code} to keep a sighting"
+        ))),
+    }
+}
+
+fn life(code: u64) -> Result<Life, DecodeError> {
+    match code {
+        0 => Ok(Life::Unknown),
+        1 => Ok(Life::Open),
+        2 => Ok(Life::Ended),
+        _ => Err(DecodeError::Malformed(format!(
+            "no life {code} of a sighting"
         ))),
     }
 }

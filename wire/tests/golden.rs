@@ -36,11 +36,18 @@ const GOLDEN: [(&str, &[u8], &str); 5] = [
 ];
 
 /// Batches of older minor versions; what they lack is zero and empty.
-const OLDER: [(&str, &[u8], &str); 1] = [(
-    "interval-1.0",
-    include_bytes!("../golden/interval-1.0.bin"),
-    include_str!("../golden/interval-1.0.txt"),
-)];
+const OLDER: [(&str, &[u8], &str); 2] = [
+    (
+        "interval-1.0",
+        include_bytes!("../golden/interval-1.0.bin"),
+        include_str!("../golden/interval-1.0.txt"),
+    ),
+    (
+        "interval-1.1",
+        include_bytes!("../golden/interval-1.1.bin"),
+        include_str!("../golden/interval-1.1.txt"),
+    ),
+];
 
 fn opened(name: &str, bytes: &[u8]) -> Batch {
     decode(bytes, &Limits::default()).expect(name)

@@ -390,7 +390,7 @@ def read_histograms(tables, table, ends, opened, groups):
     return rtt, connect
 
 
-def read_sightings(tables, keys, end_ms):
+def read_sightings(tables, keys, end_ms, minor):
     table = Columns(tables, "sighting")
     if not table.rows:
         return
@@ -398,9 +398,11 @@ def read_sightings(tables, keys, end_ms):
     level = table.numbers("sample_level", near_previous)
     kept, part, age, token = (table.numbers(name, any_number)
                               for name in ("kept", "part", "start_us", "token"))
+    life = table.numbers("life", any_number) if minor >= 2 else [0] * table.rows
     for row in range(table.rows):
         shift = level[row] % 64
         yield {**ends.row(row), "sample_level": level[row], "kept": KEPT[kept[row]],
+               "life": ["Unknown", "Open", "Ended"][life[row]],
                "part": "Sequence" if part[row] == 4 else
                        ["Wrote", "Read"][part[row] & 1 ^ ends.role(row)],
                "answer": bool(part[row] & 2), "start_us": (end_ms * 1000 - age[row]) & MASK,
@@ -488,7 +490,7 @@ def read_batch(data):
     head, tables = open_envelope(data)
     keys, end_ms = Keys(tables), head["end_ms"]
     rows = {"edge": list(read_edges(tables, keys, head["minor"])),
-            "sighting": list(read_sightings(tables, keys, end_ms)),
+            "sighting": list(read_sightings(tables, keys, end_ms, head["minor"])),
             "process": list(read_processes(tables, end_ms)),
             "host": list(read_hosts(tables, end_ms)),
             "event": list(read_events(tables, keys, end_ms)),

@@ -138,6 +138,8 @@ pub struct Connections {
     edges: HashMap<EdgeKey, Edge>,
     open: HashMap<u64, Open>,
     sightings: Vec<SightingRow>,
+    /// Connections told in this interval, and ends of those told before.
+    told: (usize, usize),
     events: Vec<EventRow>,
     interval: u64,
     /// CLOCK_MONOTONIC at the beginning of the interval.
@@ -160,6 +162,7 @@ impl Connections {
             edges: HashMap::new(),
             open: HashMap::new(),
             sightings: Vec::new(),
+            told: (0, 0),
             events: Vec::new(),
             interval: 1,
             started_ns: now.monotonic_ns(),
@@ -242,7 +245,7 @@ impl Connections {
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
         let least = self.wish.least_level.max(self.spared.0);
         self.level = sample::level_for(self.tokens, budget).max(least);
-        self.tokens = 0;
+        (self.tokens, self.told) = (0, (0, 0));
         self.interval += 1;
         self.started_ns = now.monotonic_ns();
         Summary {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use wire::Life;
 
 use super::sight::FIRST_PER_EDGE;
 use super::*;
@@ -76,12 +77,12 @@ fn a_long_connection_adds_only_what_is_new() {
     all.fold(&event(What::Live, 1, 100), 3, NOW);
     assert_eq!(only_edge(&all.close(NOW)).bytes_sent, 100);
     all.fold(&event(What::Live, 1, 250), 3, NOW);
-    assert_eq!(only_edge(&all.close(NOW)).bytes_sent, 250);
-    all.fold(&event(What::Closed, 1, 300), 3, NOW);
     let summary = all.close(NOW);
-    let edge = only_edge(&summary);
-    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 300));
+    assert_eq!(only_edge(&summary).bytes_sent, 250);
     assert!(summary.sightings.is_empty(), "a token is reported once");
+    all.fold(&event(What::Closed, 1, 300), 3, NOW);
+    let edge = only_edge(&all.close(NOW)).clone();
+    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 300));
 }
 
 #[test]
@@ -259,6 +260,59 @@ fn sightings_and_events_beyond_their_bounds_are_counted() {
     assert_eq!((summary.sightings.len(), summary.events.len()), (3, 2));
     let losses = all.losses();
     assert_eq!((losses.sightings_dropped, losses.events_dropped), (2, 3));
+}
+
+#[test]
+fn what_was_told_while_it_was_open_is_told_again_when_it_ends() {
+    let mut all = connections();
+    let told = |all: &mut Connections| -> Vec<(u64, Life)> {
+        let rows = all.close(NOW).sightings;
+        rows.iter().map(|row| (row.token, row.life)).collect()
+    };
+    all.fold(&event(What::Closed, 1, 1), 3, NOW);
+    for id in [2, 3] {
+        all.fold(&event(What::Live, id, 1), 3, NOW);
+    }
+    assert_eq!(
+        told(&mut all),
+        [(1, Life::Ended), (2, Life::Open), (3, Life::Open)]
+    );
+    for id in [2, 3] {
+        all.fold(&event(What::Live, id, 2), 3, NOW);
+    }
+    assert_eq!(told(&mut all), []);
+    all.fold(&event(What::Closed, 2, 3), 3, NOW);
+    all.fold(&event(What::Stale, 3, 3), 3, NOW);
+    assert_eq!(told(&mut all), [(2, Life::Ended), (3, Life::Ended)]);
+}
+
+#[test]
+fn an_end_is_told_as_the_begin_was_and_takes_no_room_of_begins() {
+    let bounds = Bounds {
+        sightings: 2,
+        ..BOUNDS
+    };
+    let mut all = Connections::new(bounds, Columns::NONE, NOW);
+    all.spare(1, false);
+    for id in [2, 4] {
+        all.fold(&event(What::Live, id, 1), 3, NOW);
+    }
+    all.close(NOW);
+    all.spare(3, false);
+    for id in [2, 4, 8, 16] {
+        all.fold(&event(What::Closed, id, 2), 3, NOW);
+    }
+    let rows = all.close(NOW).sightings;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.token, row.kept, row.sample_level))
+        .collect();
+    let sampled = |token, level| (token, Kept::Sampled, level);
+    assert_eq!(
+        told,
+        [sampled(2, 1), sampled(4, 1), sampled(8, 3), sampled(16, 3)]
+    );
+    assert_eq!(all.losses().sightings_dropped, 0);
 }
 
 #[test]

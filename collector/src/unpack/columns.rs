@@ -8,7 +8,7 @@ use arrow_array::{
     ArrayRef, BooleanArray, ListArray, StringArray, TimestampMicrosecondArray,
     TimestampMillisecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use wire::{Batch, Columns, EdgeRow, Endpoint, EventKind, Histogram, Kept, Part, Role};
+use wire::{Batch, Columns, EdgeRow, Endpoint, EventKind, Histogram, Kept, Life, Part, Role};
 
 use super::Column;
 use crate::accept::hex;
@@ -88,6 +88,14 @@ const fn kept(kept: Kept) -> &'static str {
         Kept::Abnormal => "abnormal",
         Kept::LongLived => "long_lived",
         Kept::First => "first",
+    }
+}
+
+const fn life(life: Life) -> Option<&'static str> {
+    match life {
+        Life::Unknown => None,
+        Life::Open => Some("open"),
+        Life::Ended => Some("ended"),
     }
 }
 
@@ -226,12 +234,14 @@ pub(super) fn sightings(batch: &Batch) -> Vec<Column> {
         |row| (row.local, row.remote, row.netns),
     ));
     let answer: BooleanArray = rows.iter().map(|row| Some(row.answer)).collect();
+    let life: StringArray = rows.iter().map(|row| life(row.life)).collect();
     let level: UInt8Array = rows.iter().map(|row| Some(row.sample_level)).collect();
     columns.extend([
         ("token", u64s(rows.iter().map(|row| row.token))),
         ("part", names(rows.iter().map(|row| part(row.part)))),
         ("answer", Arc::new(answer) as ArrayRef),
         ("kept", names(rows.iter().map(|row| kept(row.kept)))),
+        ("life", Arc::new(life)),
         ("sample_level", Arc::new(level)),
         ("start", us(rows.iter().map(|row| row.start_us))),
     ]);

@@ -148,6 +148,7 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
                 answer: false,
                 role,
                 kept: Kept::First,
+                life: wire::Life::Ended,
                 sample_level,
                 process_id: 1,
                 local,

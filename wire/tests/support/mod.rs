@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::{
     Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
-    Histogram, HostRow, Kept, NatRow, Part, ProcessRow, Role, SightingRow,
+    Histogram, HostRow, Kept, Life, NatRow, Part, ProcessRow, Role, SightingRow,
 };
 
 /// Small, large and extreme counters.
@@ -95,8 +95,16 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
         Just(Kept::LongLived),
         Just(Kept::First)
     ];
+    let life = prop_oneof![Just(Life::Unknown), Just(Life::Open), Just(Life::Ended)];
     let part = prop_oneof![Just(Part::Wrote), Just(Part::Read), Just(Part::Sequence)];
-    let what = (any::<u64>(), part, any::<bool>(), role(), kept, any::<u8>());
+    let what = (
+        any::<u64>(),
+        part,
+        any::<bool>(),
+        role(),
+        (kept, life),
+        any::<u8>(),
+    );
     let whom = (
         any::<u32>(),
         endpoint(),
@@ -106,7 +114,7 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
     );
     (what, whom).prop_map(
         |(
-            (token, part, answer, role, kept, level),
+            (token, part, answer, role, (kept, life), level),
             (process_id, local, remote, netns, start_us),
         )| {
             SightingRow {
@@ -115,6 +123,7 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
                 answer: answer && part != Part::Sequence,
                 role,
                 kept,
+                life,
                 sample_level: level,
                 process_id,
                 local,

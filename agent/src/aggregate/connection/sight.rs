@@ -1,11 +1,11 @@
 //! Which tokens and fingerprints of a connection are told: sampled alike by both ends, and always
 //! where something was unusual.
 
-use wire::{Kept, Part, SightingRow, sample};
+use wire::{Kept, Life, Part, SightingRow, sample};
 
 use super::{Connections, EdgeKey, Open};
 use crate::aggregate::Now;
-use crate::event::Connection;
+use crate::event::{Connection, What};
 use bpf::abi;
 
 /// Sightings of each edge that are kept in every interval whatever the sampling.
@@ -22,8 +22,10 @@ pub(super) enum Told {
     No,
     /// It was not in the sample, nor kept for another reason so far.
     Unsampled,
-    /// Its sighting is on the way, or was dropped and counted.
-    Yes,
+    /// Its sighting is on the way, and the connection goes on: its end will be told as well.
+    Open { kept: Kept, level: u8 },
+    /// Its sighting is on the way and says that it ended, or was dropped and counted.
+    Over,
 }
 
 /// A token on its way to become a sighting.
@@ -50,7 +52,8 @@ impl Token {
 }
 
 impl Connections {
-    /// Keeps a sighting of each token of the connection once, if sampling or `always` says so. Its
+    /// Keeps a sighting of each token of the connection, if sampling or `always` says so: once, and
+    /// where it was still open then, once more when it ends. Its
     /// process is that of the edge: one that changes its name must not come apart from its edge.
     pub(super) fn sight(
         &mut self,
@@ -91,34 +94,53 @@ impl Connections {
         always: Option<Kept>,
         now: Now,
     ) -> Told {
-        if row.told == Told::Yes {
-            return Told::Yes;
-        }
-        let Some(kept) = self.reason_to_keep(&row, edge, always) else {
-            // Looked at again when it closes, but counted once.
-            if row.told == Told::No && !row.spare {
-                self.losses.sightings_unsampled += 1;
+        let ended = event.what != What::Live;
+        let (kept, level) = match row.told {
+            Told::Over => return Told::Over,
+            Told::Open { .. } if !ended => return row.told,
+            Told::Open { kept, level } => (kept, level),
+            Told::No | Told::Unsampled => {
+                let Some(kept) = self.reason_to_keep(&row, edge, always) else {
+                    // Looked at again when it closes, but counted once.
+                    if row.told == Told::No && !row.spare {
+                        self.losses.sightings_unsampled += 1;
+                    }
+                    return Told::Unsampled;
+                };
+                (kept, self.level + if row.spare { SPARE_LEVELS } else { 0 })
             }
-            return Told::Unsampled;
         };
-        if self.sightings.len() >= self.bounds.sightings {
+        // Ends of those told before do not take the room of new ones, nor the other way round.
+        let again = matches!(row.told, Told::Open { .. });
+        let told = if again {
+            &mut self.told.1
+        } else {
+            &mut self.told.0
+        };
+        if *told >= self.bounds.sightings {
             self.losses.sightings_dropped += 1;
-            return Told::Yes;
+            return Told::Over;
         }
+        *told += 1;
         self.sightings.push(SightingRow {
             token: row.token,
             part: row.part,
             answer: row.answer,
             role: event.role,
             kept,
-            sample_level: self.level + if row.spare { SPARE_LEVELS } else { 0 },
+            life: if ended { Life::Ended } else { Life::Open },
+            sample_level: level,
             process_id: edge.process_id,
             local: event.local,
             remote: event.remote,
             netns: event.netns,
             start_us: now.unix_us(event.start_ns),
         });
-        Told::Yes
+        if ended {
+            Told::Over
+        } else {
+            Told::Open { kept, level }
+        }
     }
 
     /// Why a token is told; `None` when it is not.

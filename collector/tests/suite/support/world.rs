@@ -140,6 +140,7 @@ impl World {
                 answer: talk.carry == Carry::Answer,
                 role,
                 kept: Kept::Sampled,
+                life: wire::Life::Ended,
                 sample_level: 0,
                 process_id,
                 local,
@@ -154,6 +155,9 @@ impl World {
     pub(crate) fn hold(&mut self, talk: &Talk<'_>) {
         self.connect(talk, 1);
         for (host, role) in [(talk.client.0, Role::Client), (talk.server.0, Role::Server)] {
+            if let Some(sighting) = self.hosts[host].sightings.last_mut() {
+                sighting.life = wire::Life::Open;
+            }
             let edges = self.hosts[host].edges.values_mut();
             for row in edges.filter(|row| row.role == role) {
                 row.closed -= 1;

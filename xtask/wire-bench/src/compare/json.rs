@@ -55,7 +55,7 @@ fn sighting(row: &SightingRow) -> Value {
     json!({
         "token": row.token, "part": format!("{:?}", row.part), "answer": row.answer,
         "role": format!("{:?}", row.role), "kept": format!("{:?}", row.kept),
-        "sample_level": row.sample_level, "process_id": row.process_id,
+        "life": format!("{:?}", row.life), "sample_level": row.sample_level, "process_id": row.process_id,
         "local": row.local.to_string(), "remote": row.remote.to_string(), "netns": row.netns,
         "start_us": row.start_us,
     })

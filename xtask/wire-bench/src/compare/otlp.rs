@@ -329,6 +329,7 @@ fn sighting(row: &SightingRow) -> Vec<KeyValue> {
         any("waybill.answer", Value::BoolValue(row.answer)),
         role(row.role),
         text("waybill.kept", &format!("{:?}", row.kept)),
+        text("waybill.life", &format!("{:?}", row.life)),
         number("waybill.sample_level", row.sample_level),
         number("waybill.process", row.process_id),
     ];

@@ -141,6 +141,7 @@ fn sightings(batch: &Batch) -> Result<Columns> {
         ),
         ("role", u8s(rows, |row| row.role as u8)),
         ("kept", u8s(rows, |row| row.kept as u8)),
+        ("life", u8s(rows, |row| row.life as u8)),
         ("sample_level", u8s(rows, |row| row.sample_level)),
         ("process_id", u32s(rows, |row| row.process_id)),
         ("local_addr", addresses(rows, |row| row.local.addr)?),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use wire::{
-    Batch, BatchHeader, EdgeRow, EventKind, EventRow, HostRow, Kept, NatRow, Part, ProcessRow,
-    Role, SightingRow, sample,
+    Batch, BatchHeader, EdgeRow, EventKind, EventRow, HostRow, Kept, Life, NatRow, Part,
+    ProcessRow, Role, SightingRow, sample,
 };
 
 use super::edges::edge;
@@ -150,6 +150,12 @@ fn sighting(random: &mut Random, host: &Host, edges: &[EdgeRow], level: u8) -> S
         answer: wrote != (edge.role == Role::Client),
         role: edge.role,
         kept,
+        // Most connections begin and end in one interval.
+        life: if kept == Kept::LongLived {
+            Life::Open
+        } else {
+            Life::Ended
+        },
         sample_level: level,
         process_id: edge.process_id,
         local,
