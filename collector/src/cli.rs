@@ -43,8 +43,8 @@ enum Command {
     Topology {
         #[command(flatten)]
         source: Source,
-        /// Begin: a UTC time (2026-01-02T03:04:05Z), a duration before now (90m) or Unix
-        /// milliseconds; by default an hour before the end
+        /// Begin: a UTC time (2026-01-02T03:04:05Z), a duration before now (90m) or a Unix time in
+        /// seconds or milliseconds; by default an hour before the end
         #[arg(long, value_name = "T", allow_hyphen_values = true)]
         from: Option<String>,
         /// End, written like --from; by default now
@@ -148,6 +148,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 from_ms: point("--from", from.as_deref(), now_ms)?,
                 to_ms: point("--to", to.as_deref(), now_ms)?,
             };
+            let ordered = asked.check_order(now_ms);
+            ordered.map_err(|why| Failure::usage(anyhow::anyhow!("--from, --to: {why}")))?;
             topology(source, asked, now_ms, format, out)
         }
         Command::Hosts { source, format } => hosts(source, format, out),

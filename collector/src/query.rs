@@ -35,6 +35,33 @@ impl Asked {
             .unwrap_or(to_ms.saturating_sub(DEFAULT_SPAN_MS));
         Window { from_ms, to_ms }
     }
+
+    /// Whether its numbers are times in milliseconds.
+    ///
+    /// # Errors
+    /// A sentence that names the one that is none.
+    pub fn check_units(self) -> Result<(), String> {
+        for (name, value) in [("from_ms", self.from_ms), ("to_ms", self.to_ms)] {
+            let checked = value.map_or(Ok(()), time::check_ms);
+            checked.map_err(|why| format!("{name}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it begins before it ends.
+    ///
+    /// # Errors
+    /// A sentence with both times.
+    pub fn check_order(self, now_ms: i64) -> Result<(), String> {
+        let Window { from_ms, to_ms } = self.window(now_ms);
+        if from_ms < to_ms {
+            return Ok(());
+        }
+        let (from, to) = (time::rfc3339(from_ms), time::rfc3339(to_ms));
+        Err(format!(
+            "a window that begins at {from} and ends at {to} holds nothing"
+        ))
+    }
 }
 
 /// The topology of a window, made within what `meter` has.

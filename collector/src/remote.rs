@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::query::Asked;
-use crate::tls;
+use crate::{time, tls};
 
 /// Longest answer that is read: a topology of some hundred thousand edges.
 const MAX_ANSWER: u64 = 512 << 20;
@@ -33,7 +33,10 @@ impl Remote {
     /// The address of a topology question.
     #[must_use]
     pub fn topology_path(asked: Asked) -> String {
-        let bound = |name, value: Option<i64>| value.map(|ms| format!("{name}={ms}"));
+        // Nothing was ever stored before 1973, and what is called milliseconds is taken for nothing
+        // else.
+        let known = |ms: i64| if time::check_ms(ms).is_ok() { ms } else { 0 };
+        let bound = |name, value: Option<i64>| value.map(|ms| format!("{name}={}", known(ms)));
         let bounds = [bound("from_ms", asked.from_ms), bound("to_ms", asked.to_ms)];
         let query: Vec<String> = bounds.into_iter().flatten().collect();
         format!("/api/v1/topology?{}", query.join("&"))

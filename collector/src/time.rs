@@ -5,6 +5,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
+/// Unix times from 1973 to 5138 have twelve to fourteen digits in milliseconds; what is smaller or
+/// larger is one of these in another unit.
+const DIGITS_MS: std::ops::Range<i64> = 100_000_000_000..100_000_000_000_000;
+
 /// The time now.
 #[must_use]
 pub fn now_ms() -> i64 {
@@ -36,13 +40,19 @@ pub fn rfc3339(ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Reads `2026-01-02T03:04:05Z`, Unix milliseconds, or a duration before `now_ms` such as `90m`.
+/// Reads `2026-01-02T03:04:05Z`, a Unix time between 1973 and 5138, whose unit its digits tell, `0`,
+/// or a duration before `now_ms` such as `90m`.
 ///
 /// # Errors
 /// A sentence that says what was expected.
 pub fn parse_point(text: &str, now_ms: i64) -> Result<i64, String> {
-    if let Ok(ms) = text.parse::<i64>() {
-        return Ok(ms);
+    if let Ok(number) = text.parse::<i64>() {
+        return unix(number).ok_or_else(|| {
+            String::from(
+                "no Unix time between 1973 and 5138 in seconds, milli-, micro- or nanoseconds; a \
+                 duration before now has a unit, such as \"90m\"",
+            )
+        });
     }
     if let Some(ago) = parse_duration(text) {
         return Ok(now_ms.saturating_sub(whole_ms(ago)));
@@ -50,9 +60,36 @@ pub fn parse_point(text: &str, now_ms: i64) -> Result<i64, String> {
     parse_rfc3339(text).ok_or_else(|| {
         String::from(
             "expected a UTC time such as 2026-01-02T03:04:05Z, a duration before now such as \
-             \"90m\", or Unix milliseconds",
+             \"90m\", or a Unix time in seconds or milliseconds",
         )
     })
+}
+
+/// A Unix time in milliseconds, from seconds, milli-, micro- or nanoseconds; 0 is 1970.
+fn unix(number: i64) -> Option<i64> {
+    let scales = [number.checked_mul(1000), Some(number)];
+    let finer = [number / 1000, number / 1_000_000].map(Some);
+    let all = scales.into_iter().chain(finer).flatten();
+    let mut fitting = all.filter(|ms| DIGITS_MS.contains(ms) || number == 0);
+    fitting.next()
+}
+
+/// Takes a number as the Unix milliseconds that its name promises.
+///
+/// # Errors
+/// A sentence, where it is none between 1973 and 5138, nor 0.
+pub fn check_ms(ms: i64) -> Result<(), String> {
+    if ms == 0 || DIGITS_MS.contains(&ms) {
+        return Ok(());
+    }
+    let meant = unix(ms).map(|meant| {
+        let time = rfc3339(meant);
+        format!("; if another unit is meant, {time} is {meant}")
+    });
+    let meant = meant.unwrap_or_default();
+    Err(format!(
+        "{ms} is no Unix time in milliseconds between 1973 and 5138{meant}"
+    ))
 }
 
 /// Reads `10s`, `5m`, `12h`, `7d` or `250ms`.
@@ -129,7 +166,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_duration, parse_point, rfc3339};
+    use super::{check_ms, parse_duration, parse_point, rfc3339};
     use std::time::Duration;
 
     #[test]
@@ -143,7 +180,36 @@ mod tests {
     #[test]
     fn a_duration_means_before_now() {
         assert_eq!(parse_point("90m", 6_000_000), Ok(600_000));
-        assert_eq!(parse_point("1700000000000", 0), Ok(1_700_000_000_000));
+    }
+
+    #[test]
+    fn the_digits_of_a_unix_time_tell_its_unit() {
+        for text in [
+            "1764430000",
+            "1764430000000",
+            "1764430000000000",
+            "1764430000000000000",
+        ] {
+            assert_eq!(parse_point(text, 0), Ok(1_764_430_000_000), "{text}");
+        }
+        assert_eq!(parse_point("0", 5), Ok(0));
+        assert_eq!(parse_point("100000000", 0), Ok(100_000_000_000));
+        for bad in ["90", "-1", "99999999", "-1764430000"] {
+            let refused = parse_point(bad, 0).unwrap_err();
+            assert!(refused.contains("no Unix time"), "{bad}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_called_milliseconds_is_milliseconds() {
+        assert_eq!(check_ms(0), Ok(()));
+        assert_eq!(check_ms(1_764_430_000_000), Ok(()));
+        let refused = check_ms(1_764_430_000).unwrap_err();
+        assert!(
+            refused.ends_with("2025-11-29T15:26:40.000Z is 1764430000000"),
+            "{refused}"
+        );
+        assert!(check_ms(5).is_err() && check_ms(-5).is_err() && check_ms(i64::MAX).is_err());
     }
 
     #[test]

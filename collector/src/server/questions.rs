@@ -12,6 +12,7 @@ use super::answers;
 use super::fair::Party;
 use super::routes::{Shared, error};
 use crate::query::Asked;
+use crate::time;
 
 /// `GET /api/v1/topology?from_ms=&to_ms=`
 pub(super) async fn topology(
@@ -24,6 +25,11 @@ pub(super) async fn topology(
         let message = "expected from_ms and to_ms, both optional, in Unix milliseconds";
         return error(StatusCode::BAD_REQUEST, "query", message);
     };
+    let checked = asked.check_units();
+    if let Err(message) = checked.and_then(|()| asked.check_order(time::now_ms())) {
+        app.metrics.query_failures_total.add(1);
+        return error(StatusCode::BAD_REQUEST, "query", &message);
+    }
     answers::topology(&app, party, asked).await
 }
 

@@ -122,6 +122,10 @@ fn a_question_that_makes_no_sense_is_refused() {
         "from=1",
         "from_ms=1&from_ms=2",
         "to_ms=9999999999999999999",
+        // Seconds, microseconds, and the end before the begin.
+        "from_ms=1764430000",
+        "to_ms=1764430000000000",
+        "from_ms=1764430000001&to_ms=1764430000000",
     ] {
         let answer = ask(query);
         assert_eq!((answer.status, answer.word()), (400, "query"), "{query}");

@@ -129,6 +129,34 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
             &["topology", "--store", path(&foreign), "--from", "yesterday"],
             2,
         ),
+        (
+            &["topology", "--store", path(&foreign), "--from", "1764430"],
+            2,
+        ),
+        // The end before the begin.
+        (
+            &[
+                "topology",
+                "--store",
+                path(&foreign),
+                "--from",
+                "5m",
+                "--to",
+                "6m",
+            ],
+            2,
+        ),
+        // Seconds are understood, so it is the store that is wrong.
+        (
+            &[
+                "topology",
+                "--store",
+                path(&foreign),
+                "--from",
+                "1764430000",
+            ],
+            5,
+        ),
         (&["topology", "--nonsense"], 2),
         (&["hosts", "--url", "https://127.0.0.1:1"], 2),
         (&["version"], 0),
