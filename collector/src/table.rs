@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::store::Evicted;
 use crate::time::rfc3339;
 use crate::topology::{
-    Edge, EdgeCounters, EvidenceKind, Percentiles, ReasonCount, Topology, ViaKind,
+    Attempts, Edge, EdgeCounters, EvidenceKind, Percentiles, ReasonCount, Topology, ViaKind,
 };
 
 /// Width of every line.
@@ -82,7 +82,10 @@ fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
         // Cut, not rounded: what is not certain must not read as certain.
         (edge.confidence * 100.0).floor() / 100.0,
     )?;
-    let mut items = vec![format!("at {}", Shown(&edge.server_endpoint))];
+    let mut items = match &edge.attempts {
+        None => vec![format!("at {}", Shown(&edge.server_endpoint))],
+        Some(attempts) => tried(attempts),
+    };
     items.extend(edge.via.iter().map(|via| {
         let kind = match via.kind {
             ViaKind::Vip => "vip",
@@ -107,6 +110,31 @@ fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
     items.extend(candidates.map(|node| format!("perhaps {}", Shown(node))));
     items.extend(troubles(edge));
     write_items(out, "    ", &items)
+}
+
+/// What was tried in vain, in words.
+fn tried(attempts: &Attempts) -> Vec<String> {
+    let Attempts {
+        endpoints,
+        addresses,
+        ports,
+        ports_left_out,
+    } = attempts;
+    let several = |n: u64, one: &str, many: &str| {
+        let word = if n == 1 { one } else { many };
+        format!("{n} {word}")
+    };
+    let endpoints = several(*endpoints, "endpoint", "endpoints");
+    let addresses = several(*addresses, "address", "addresses");
+    let mut items = vec![format!("{endpoints}, {addresses}")];
+    items.extend((0..).zip(ports).map(|(at, port)| {
+        let label = if at == 0 { "ports " } else { "" };
+        format!("{label}{}", Shown(port))
+    }));
+    if *ports_left_out > 0 {
+        items.push(format!("and {ports_left_out} more"));
+    }
+    items
 }
 
 /// What went wrong on an edge, in words.

@@ -44,6 +44,9 @@ pub enum NodeKind {
     Process,
     /// An address behind which nobody reports.
     Address,
+    /// Several of these, by the network that they have in common; only where something was tried in
+    /// vain.
+    Network,
 }
 
 /// A service on a host, or an address.
@@ -97,9 +100,13 @@ pub struct Edge {
     pub evidence: Vec<Evidence>,
     /// 0 to 1; the formula is in [`crate::join::confidence`].
     pub confidence: f64,
-    /// Connections. Those of all edges and rests of what a side counted at one address add up to
-    /// what it counted.
+    /// Connections that lived in the window, as the client counted them, else the server. Those of
+    /// all edges and rests of what a side counted at one address add up to what it counted; without
+    /// those of `open_before`, the sums over windows that follow one another are those of the whole.
     pub connections: u64,
+    /// Connections among them that were open when the window began.
+    #[serde(default)]
+    pub open_before: u64,
     /// Between which numbers `connections` lies, where it is an estimate; with samples, with a
     /// confidence of 95 %.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +127,10 @@ pub struct Edge {
     /// Node ids of those that may be the other side, where that is not certain; 16 at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
+    /// Where it stands for attempts at several endpoints that led to no connection; their number is
+    /// in `failed` of the counters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Attempts>,
 }
 
 /// Bounds of an estimate.
@@ -129,6 +140,25 @@ pub struct Interval {
     pub low: u64,
     /// Not more than that.
     pub high: u64,
+}
+
+/// Several endpoints at which something was tried in vain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// Addresses with their ports that were tried.
+    pub endpoints: u64,
+    /// Addresses of the other side: the ones that were tried, or that tried.
+    pub addresses: u64,
+    /// Ports that were tried, each by itself or as a range such as `1-1024`.
+    pub ports: Vec<String>,
+    /// Further ports, for which there was no room in the list.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ports_left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Why a side of an edge is not known, from the most to the least specific.

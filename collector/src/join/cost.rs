@@ -13,10 +13,10 @@ const BLOCK: usize = 24;
 
 /// A sighting: itself, its part of a joined connection (twice while they are merged), where its
 /// token is looked for by sequence numbers, and in the set of tokens that were read.
-pub const SIGHTING: usize = size_of::<Sighting>() * 3 / 2 + 72 + 32 + 48;
+pub const SIGHTING: usize = size_of::<Sighting>() * 3 / 2 + 72 + 32 + 48 + 16;
 
 /// A flow: itself, its row and how that is found by addresses, its edge and the node of an address.
-pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 72 + 210 + 400 + 60 + 240 + 48 + 120;
+pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 72 + 210 + 500 + 60 + 240 + 48 + 120 + 16;
 
 /// The counters of a flow, which are moved and not copied.
 pub const COUNTERS: usize = size_of::<Counters>() + BLOCK;
@@ -31,7 +31,7 @@ pub const PROCESS: usize = 2 * size_of::<Process>() + 200;
 pub const HOST: usize = 200;
 
 /// Two rows that evidence joins.
-pub const LINK: usize = 560;
+pub const LINK: usize = 640;
 
 /// Two rows that may belong together.
 pub const CANDIDATE: usize = 320;

@@ -95,28 +95,36 @@ impl Counters {
         }
     }
 
-    /// Divides each counter in proportion to `weights`; the parts sum up to the whole.
+    /// Divides each counter in proportion to `weights`, and what connections count when they begin
+    /// in proportion to `new`; the parts sum up to the whole. Where all of `new` are zero, `weights`
+    /// stand for them.
     ///
     /// Part `i` is `floor(total * W(i) / W) - floor(total * W(i-1) / W)` with the running sums
     /// `W(i)`, so rounding neither loses nor invents anything and the order decides who gets it.
     #[must_use]
-    pub fn split(&self, weights: &[u64]) -> Vec<Self> {
+    pub fn split(&self, weights: &[u64], new: &[u64]) -> Vec<Self> {
+        let begun = if new.iter().all(|n| *n == 0) {
+            weights
+        } else {
+            new
+        };
         let empty = Self {
             absent: self.absent,
             ..Self::default()
         };
         let mut parts = vec![empty; weights.len()];
         for i in 0..COUNTERS {
+            let weights = if i == OPENED { begun } else { weights };
             divide(self.plain[i], weights, |part, n| parts[part].plain[i] = n);
         }
         for i in 0..HISTOGRAM_BUCKETS {
             let (latency, rtt) = (self.connect_latency.buckets[i], self.rtt.buckets[i]);
-            divide(latency, weights, |part, n| {
+            divide(latency, begun, |part, n| {
                 parts[part].connect_latency.buckets[i] = n;
             });
             divide(rtt, weights, |part, n| parts[part].rtt.buckets[i] = n);
         }
-        divide(self.connect_latency.sum_us, weights, |part, n| {
+        divide(self.connect_latency.sum_us, begun, |part, n| {
             parts[part].connect_latency.sum_us = n;
         });
         divide(self.rtt.sum_us, weights, |part, n| {
@@ -215,7 +223,7 @@ mod tests {
             whole.rtt.buckets[5] = total;
             whole.rtt.sum_us = total;
             let mut sum = Counters::default();
-            for part in whole.split(&weights) {
+            for part in whole.split(&weights, &[]) {
                 sum.add(&part);
             }
             if weights.iter().any(|w| *w > 0) {
@@ -227,7 +235,7 @@ mod tests {
         fn equal_shares_are_exact(n in 0_u64..1_000_000, parts in 1_usize..9) {
             let mut whole = Counters::default();
             whole.plain[0] = n * parts as u64;
-            for part in whole.split(&vec![7; parts]) {
+            for part in whole.split(&vec![7; parts], &vec![0; parts]) {
                 assert_eq!(part.opened(), n);
             }
         }

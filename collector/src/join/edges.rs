@@ -10,18 +10,24 @@ use std::net::IpAddr;
 
 use wire::{Endpoint, Role};
 
+use super::attempts::{self, Groups};
 use super::confidence::{self, ONE_SIDED};
 use super::counters::Counters;
 use super::links::{Link, Links, MAX_VIA};
+use super::present::SIDES;
 use super::reason;
 use super::rows::{MAX_CANDIDATES, NodeId, Row, Rows};
-use crate::topology::{Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Via};
+use crate::topology::{
+    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Via,
+};
 
 /// One side of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Process(NodeId),
     Address(IpAddr),
+    /// Several addresses, by what they have in common.
+    Network(IpAddr, u8),
 }
 
 /// What makes an edge.
@@ -51,10 +57,13 @@ pub(super) struct Edges {
 /// An edge while its links and shares are added up.
 #[derive(Default)]
 pub(super) struct Parts {
+    /// As the client tells.
     tokens: u64,
     sequences: u64,
     /// Connections that both account for.
     estimate: u64,
+    /// Those that the server tells of in the window and the client in another one.
+    elsewhere: Found,
     conntrack: u64,
     addresses: u64,
     connections: u64,
@@ -69,6 +78,8 @@ pub(super) struct Parts {
     shared_rows_seen: Span,
     /// Why rows left something over, and how much.
     reasons: Vec<(Reason, u64)>,
+    /// What was tried in vain, where that is several endpoints.
+    attempts: Option<Box<Attempts>>,
     /// Who may be the other end.
     candidates: BTreeSet<NodeId>,
 }
@@ -79,6 +90,16 @@ struct Share {
     counters: Option<Box<Counters>>,
     apportioned: bool,
     connections: u64,
+    /// Those of them that were open when the window began.
+    open_before: u64,
+}
+
+/// Connections that evidence joined.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    tokens: u64,
+    sequences: u64,
+    estimate: u64,
 }
 
 /// A span of time that grows.
@@ -97,13 +118,22 @@ struct Piece {
     row: usize,
     edge: usize,
     weight: u64,
+    /// The part of it that was open when the window began, as far as it is known.
+    open: u64,
+    /// No link accounts for it.
+    rest: bool,
 }
 
 /// Makes edges of rows and links, and takes the counters out of the rows.
 pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
-    let left = |row: &Row| rest(row).map(|(key, _)| key);
+    let Groups { of_row, attempts } = attempts::group(&rows);
+    let left = |(at, row): (usize, &Row)| {
+        let (own, weight) = rest(row)?;
+        Some((of_row.get(&at).copied().unwrap_or(own), weight))
+    };
     let linked = links.all.keys().map(|pair| key(&rows, *pair));
-    let mut keys: Vec<EdgeKey> = linked.chain(rows.all.iter().filter_map(left)).collect();
+    let rests = rows.all.iter().enumerate().filter_map(left);
+    let mut keys: Vec<EdgeKey> = linked.chain(rests.map(|(key, _)| key)).collect();
     keys.sort_unstable();
     keys.dedup();
     keys.shrink_to_fit();
@@ -113,36 +143,37 @@ pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
     let mut pieces: Vec<Piece> = Vec::new();
     for (pair, link) in links.all {
         let edge = find(&key(&rows, pair));
-        let weight = link.weight();
-        pieces.extend([pair.0, pair.1].map(|row| Piece { row, edge, weight }));
+        pieces.extend(SIDES.map(|side| Piece {
+            row: [pair.0, pair.1][side],
+            edge,
+            weight: link.share(side),
+            open: link.open[side],
+            rest: false,
+        }));
         let [client, server] = [pair.0, pair.1].map(|row| &rows.all[row].key);
         let same_namespace = client.netns == server.netns && client.host == server.host;
         parts[edge].add_link(link, same_namespace);
     }
     let reporting = reason::reporting(&rows);
     for (at, row) in rows.all.iter().enumerate() {
-        if let Some((key, weight)) = rest(row) {
+        if let Some((key, weight)) = left((at, row)) {
             let edge = find(&key);
             pieces.push(Piece {
                 row: at,
                 edge,
                 weight,
+                open: 0,
+                rest: true,
             });
             parts[edge].add_rest(row, reason::of(row, &reporting));
         }
     }
+    for (key, attempts) in attempts {
+        parts[find(&key)].attempts = Some(Box::new(attempts));
+    }
     pieces.sort_unstable_by_key(|piece| (piece.row, piece.edge));
     for of_row in pieces.chunk_by(|a, b| a.row == b.row) {
-        let mut shares: Vec<(usize, u64)> = Vec::new();
-        for piece in of_row {
-            match shares.last_mut() {
-                Some((edge, weight)) if *edge == piece.edge => {
-                    *weight = weight.saturating_add(piece.weight);
-                }
-                _ => shares.push((piece.edge, piece.weight)),
-            }
-        }
-        divide(&mut rows.all[of_row[0].row], &shares, &mut parts);
+        divide(&mut rows.all[of_row[0].row], of_row, &mut parts);
     }
     Edges { keys, parts }
 }
@@ -159,7 +190,9 @@ fn key(rows: &Rows, (client, server): (usize, usize)) -> EdgeKey {
 
 /// What of a row no link accounts for: an edge to or from the address it saw.
 fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
-    let known = row.counters.is_some() || row.half_ends > 0;
+    let counted = row.counters.as_ref();
+    let counted = counted.is_some_and(|counted| !counted.is_zero()) || row.open_before > 0;
+    let known = counted || row.half_ends > 0;
     let weight = match (row.linked, row.rest) {
         (true, 0) => return None,
         (true, rest) => rest,
@@ -194,29 +227,31 @@ fn left(row: &Row) -> u64 {
 }
 
 /// Gives a row's counters to its edges, by their weights.
-fn divide(row: &mut Row, shares: &[(usize, u64)], edges: &mut [Parts]) {
-    let whole = shares.len() == 1;
-    let connections = row.connections();
+fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
+    let whole = pieces.iter().all(|piece| piece.edge == pieces[0].edge);
+    let open = open_before(row, pieces);
     let counters = match row.counters.take() {
-        Some(counters) if whole => vec![Some(counters)],
+        Some(counters) if pieces.len() == 1 => vec![Some(counters)],
         Some(counters) => {
-            let mut weights: Vec<u64> = shares.iter().map(|(_, weight)| *weight).collect();
+            let mut weights: Vec<u64> = pieces.iter().map(|piece| piece.weight).collect();
             if weights.iter().all(|weight| *weight == 0) {
                 weights.fill(1);
             }
-            let parts = counters.split(&weights).into_iter();
+            let new = weights.iter().zip(&open);
+            let new: Vec<u64> = new.map(|(all, open)| all.saturating_sub(*open)).collect();
+            let parts = counters.split(&weights, &new).into_iter();
             parts.map(|part| Some(Box::new(part))).collect()
         }
-        None => vec![None; shares.len()],
+        None => vec![None; pieces.len()],
     };
-    for ((edge, weight), part) in shares.iter().zip(counters) {
-        let edge = &mut edges[*edge];
+    for ((piece, open), part) in pieces.iter().zip(open).zip(counters) {
+        let edge = &mut edges[piece.edge];
         let share = match row.key.role {
             Role::Client => &mut edge.client,
             Role::Server => &mut edge.server,
         };
-        let connections = if whole { connections } else { *weight };
-        share.connections = share.connections.saturating_add(connections);
+        share.connections = share.connections.saturating_add(piece.weight);
+        share.open_before = share.open_before.saturating_add(open);
         share.apportioned |= !whole;
         match (&mut share.counters, part) {
             (Some(sum), Some(part)) => sum.add(&part),
@@ -231,10 +266,35 @@ fn divide(row: &mut Row, shares: &[(usize, u64)], edges: &mut [Parts]) {
     }
 }
 
+/// How much of each piece was open when the window began. What is known of that is known of single
+/// connections; the rest is where there is room for it, first where nothing is known.
+fn open_before(row: &Row, pieces: &[Piece]) -> Vec<u64> {
+    let mut open: Vec<u64> = pieces.iter().map(|piece| piece.open).collect();
+    let mut left = row.open_before.saturating_sub(open.iter().sum());
+    for rest in [true, false] {
+        let all = open.iter_mut().zip(pieces);
+        for (open, piece) in all.filter(|(_, piece)| piece.rest == rest) {
+            let more = left.min(piece.weight.saturating_sub(*open));
+            *open += more;
+            left -= more;
+        }
+    }
+    open
+}
+
 impl Parts {
     fn add_link(&mut self, link: Link, same_namespace: bool) {
-        self.tokens += link.tokens.number;
-        self.sequences += link.sequences.number;
+        let [by_token, by_sequence] = link.only_by;
+        self.tokens += link.tokens.number + by_token[0];
+        self.sequences += link.sequences.number + by_sequence[0];
+        self.elsewhere.tokens += by_token[1];
+        self.elsewhere.sequences += by_sequence[1];
+        let [only, elsewhere] = link.only.map(|only| only.estimate());
+        self.elsewhere.estimate = self.elsewhere.estimate.saturating_add(elsewhere);
+        self.connections = self.connections.saturating_add(only);
+        self.range.0 = self.range.0.saturating_add(only);
+        self.range.1 = self.range.1.saturating_add(only);
+        self.estimate = self.estimate.saturating_add(only);
         self.conntrack = self.conntrack.saturating_add(link.conntrack);
         self.estimate = self.estimate.saturating_add(link.told - link.extra);
         self.addresses = self.addresses.saturating_add(link.addresses);
@@ -272,12 +332,48 @@ impl Parts {
 
     /// Connections: together with those of its other edges, what a row's side counted.
     pub(super) fn connections(&self) -> u64 {
-        self.connections
+        self.connections.saturating_add(self.unknown())
+    }
+
+    /// Connections that the server tells of and the client cannot, for its agent is gone: it told of
+    /// them before, if ever.
+    fn unknown(&self) -> u64 {
+        match (&self.client.counters, &self.server.counters) {
+            (None, Some(_)) => self.elsewhere.estimate,
+            _ => 0,
+        }
+    }
+
+    /// Those of the connections that were open when the window began, by the side that counts them.
+    fn open_before(&self) -> u64 {
+        let side = match (&self.client.counters, &self.server.counters) {
+            (None, Some(_)) => &self.server,
+            _ => &self.client,
+        };
+        let open = side.open_before.saturating_add(self.unknown());
+        open.min(self.connections())
     }
 
     fn interval(&self) -> Option<Interval> {
         let (low, high) = self.range;
-        (low < high).then_some(Interval { low, high })
+        let more = self.unknown();
+        (low < high).then_some(Interval {
+            low: low.saturating_add(more),
+            high: high.saturating_add(more),
+        })
+    }
+
+    /// Connections found by tokens, by sequence numbers, and what they account for. A window may be
+    /// so short that only the server tells of any in it.
+    fn found(&self) -> Found {
+        if self.tokens + self.sequences > 0 {
+            return Found {
+                tokens: self.tokens,
+                sequences: self.sequences,
+                estimate: self.estimate,
+            };
+        }
+        self.elsewhere
     }
 
     /// Who may be the other end of what is not joined.
@@ -286,10 +382,15 @@ impl Parts {
     }
 
     fn confidence(&self) -> f64 {
-        if self.tokens > 0 {
-            confidence::token(self.tokens, self.estimate, self.connections())
-        } else if self.sequences > 0 {
-            confidence::sequence(self.sequences, self.estimate, self.connections())
+        let Found {
+            tokens,
+            sequences,
+            estimate,
+        } = self.found();
+        if tokens > 0 {
+            confidence::token(tokens, estimate, self.connections())
+        } else if sequences > 0 {
+            confidence::sequence(sequences, estimate, self.connections())
         } else if self.conntrack > 0 {
             confidence::conntrack(self.conntrack, self.connections())
         } else if self.addresses > 0 {
@@ -302,8 +403,8 @@ impl Parts {
 
     fn evidence(&self) -> Vec<Evidence> {
         [
-            (EvidenceKind::Token, self.tokens),
-            (EvidenceKind::Sequence, self.sequences),
+            (EvidenceKind::Token, self.found().tokens),
+            (EvidenceKind::Sequence, self.found().sequences),
             (EvidenceKind::Conntrack, self.conntrack),
             (EvidenceKind::Address, self.addresses),
         ]
@@ -330,6 +431,7 @@ impl Parts {
             evidence: self.evidence(),
             confidence: self.confidence(),
             connections: self.connections(),
+            open_before: self.open_before(),
             interval: self.interval(),
             sampled: self.sampled,
             client_counters: self.client.document(),
@@ -338,6 +440,7 @@ impl Parts {
             last_seen_ms,
             reason: self.reason(),
             candidates,
+            attempts: self.attempts.as_deref().cloned(),
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::Endpoint;
 
+use super::present::SIDES;
 use super::rows::Rows;
 use super::token::Connection;
-use super::{Input, cost};
+use super::{Input, Presence, cost};
 use crate::meter::{Exceeded, Meter};
 use crate::topology::{Seer, Via, ViaKind};
 
@@ -28,11 +29,18 @@ pub(super) struct Joined {
     weighted: u64,
     /// The coarsest level at which they were sampled.
     level: u8,
+    /// Those of `number` that one side told of before the window.
+    open: u64,
 }
 
 impl Joined {
     fn add(&mut self, connection: &Connection) {
         self.number += 1;
+        if connection.presence.contains(&Presence::Open) {
+            // What lives for long is told whatever the sampling: it stands for itself.
+            self.open += 1;
+            return;
+        }
         let level = connection.level.min(MAX_LEVEL);
         self.level = self.level.max(level);
         if connection.sampled {
@@ -42,7 +50,7 @@ impl Joined {
 
     /// Exact when nothing was sampled.
     pub(super) fn estimate(&self) -> u64 {
-        self.number.max(self.weighted)
+        self.number.max(self.weighted.saturating_add(self.open))
     }
 
     /// Least and most connections that as many samples may stand for: the score interval of a
@@ -62,9 +70,10 @@ impl Joined {
         let half = deviations * (samples + deviations * deviations / 4.0).sqrt();
         let each = (1_u64 << self.level) as f64;
         let (low, high) = ((middle - half) * each, (middle + half) * each);
+        let range = (low.floor() as u64, high.ceil() as u64);
         (
-            self.number.max(low.floor() as u64),
-            self.number.max(high.ceil() as u64),
+            self.number.max(range.0.saturating_add(self.open)),
+            self.number.max(range.1.saturating_add(self.open)),
         )
     }
 }
@@ -72,10 +81,17 @@ impl Joined {
 /// What joins a client's row to a server's row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
-    /// By tokens.
+    /// By tokens, of those that both sides tell of in the window.
     pub(super) tokens: Joined,
-    /// By sequence numbers and not by tokens.
+    /// By sequence numbers and not by tokens, the same.
     pub(super) sequences: Joined,
+    /// Those that only the client's side tells of in the window, and only the server's: it begins or
+    /// ends between the ends of their intervals.
+    pub(super) only: [Joined; 2],
+    /// The same by kind of evidence: tokens, sequence numbers.
+    pub(super) only_by: [[u64; 2]; 2],
+    /// Those that were open when the window began, as the client tells and as the server tells.
+    pub(super) open: [u64; 2],
     /// Connections that both of them stand for, with those that both rows have left over.
     pub(super) told: u64,
     /// The part of these that each are known.
@@ -96,9 +112,27 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// Adds a connection that was joined by tokens (0) or by sequence numbers (1).
+    fn add(&mut self, connection: &Connection, by: usize) {
+        let here = connection.presence.map(|one| one != Presence::Outside);
+        if here == [true, true] {
+            [&mut self.tokens, &mut self.sequences][by].add(connection);
+        } else {
+            let side = usize::from(here[1]);
+            self.only[side].add(connection);
+            self.only_by[by][side] += 1;
+        }
+        for side in SIDES {
+            self.open[side] += u64::from(connection.presence[side] == Presence::Open);
+        }
+    }
+
     /// True when not everything was kept that it rests on.
     pub(super) fn sampled(&self) -> bool {
-        self.tokens.level > 0 || self.sequences.level > 0
+        let all = [&self.tokens, &self.sequences]
+            .into_iter()
+            .chain(&self.only);
+        all.map(|joined| joined.level).max() > Some(0)
     }
 
     /// Connections that tokens and sequence numbers joined, each once.
@@ -133,7 +167,12 @@ impl Link {
         self.sure.saturating_add(more)
     }
 
-    /// Connections.
+    /// Share of the row of a side.
+    pub(super) fn share(&self, side: usize) -> u64 {
+        self.weight().saturating_add(self.only[side].estimate())
+    }
+
+    /// Connections that both sides have in common.
     pub(super) fn weight(&self) -> u64 {
         self.told
             .saturating_add(self.conntrack)
@@ -213,7 +252,7 @@ impl Links {
     pub(super) fn add_tokens(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
         for connection in connections {
             if let Some(link) = self.link(input, rows, connection) {
-                link.tokens.add(connection);
+                link.add(connection, 0);
             }
         }
     }
@@ -222,7 +261,16 @@ impl Links {
     pub(super) fn add_sequences(&mut self, input: &Input, rows: &Rows, connections: &[Connection]) {
         for connection in connections {
             if let Some(link) = self.link(input, rows, connection) {
-                link.sequences.add(connection);
+                link.add(connection, 1);
+            }
+        }
+    }
+
+    /// Takes from the rows what only their side tells of.
+    pub(super) fn set_apart(&self, rows: &mut Rows) {
+        for (pair, link) in &self.all {
+            for (row, only) in [pair.0, pair.1].into_iter().zip(&link.only) {
+                rows.set_apart(row, only.estimate());
             }
         }
     }

@@ -12,6 +12,7 @@
 //! is thrown away: each row's counters are divided among its edges without a remainder.
 
 mod address;
+mod attempts;
 mod candidates;
 pub mod confidence;
 mod conntrack;
@@ -22,6 +23,7 @@ mod halves;
 mod links;
 mod nodes;
 mod picture;
+mod present;
 mod reason;
 mod rows;
 mod sequence;
@@ -50,7 +52,8 @@ pub struct Input {
     pub processes: Vec<Process>,
     /// Flows with what they counted in the window.
     pub flows: Vec<Flow>,
-    /// Sightings that overlap the window, and all others of the same tokens.
+    /// Sightings told in the window or of what may be open since before, and all others of the same
+    /// tokens.
     pub sightings: Vec<Sighting>,
     /// What gateways translated.
     pub nats: Vec<Nat>,
@@ -107,10 +110,42 @@ pub struct Sighting {
     pub port: u16,
     /// Unix microseconds of the first segment.
     pub start_us: i64,
-    /// Unix milliseconds from which it was reported.
+    /// Begin of the interval that told of it, Unix milliseconds.
     pub first_ms: i64,
-    /// Unix milliseconds up to which it was reported.
+    /// End of that interval.
     pub last_ms: i64,
+    /// What it has to do with the window.
+    pub presence: Presence,
+}
+
+/// What one end of a connection has to do with the window, by the intervals of its own agent: the
+/// same ones as those of its counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// It was told in the window.
+    Within,
+    /// It was told before, and had not ended when the window began.
+    Open,
+    /// It was told before by an agent that does not tell ends.
+    Perhaps,
+    /// It was told behind the window, or had ended before.
+    Outside,
+}
+
+impl Presence {
+    /// Of a connection that was told in an interval with this end, in the window after `from_ms` and
+    /// up to `to_ms`. `ended_ms` is the end of the interval in which it ended, [`i64::MAX`] while it
+    /// is open, and not there where the agent does not tell.
+    #[must_use]
+    pub fn of(told_ms: i64, ended_ms: Option<i64>, (from_ms, to_ms): (i64, i64)) -> Self {
+        match ended_ms {
+            _ if told_ms > to_ms => Self::Outside,
+            _ if told_ms > from_ms => Self::Within,
+            None => Self::Perhaps,
+            Some(ended_ms) if ended_ms > from_ms => Self::Open,
+            Some(_) => Self::Outside,
+        }
+    }
 }
 
 /// Connections that a gateway translated, all with the same addresses before and after.
@@ -157,7 +192,8 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
     token::sort(&mut input.sightings);
     let places = token::Places::of(&input);
     let mut tokens = token::pair(&input, &places);
-    let sequences = sequence::pair(&input, &places, &mut tokens);
+    let mut sequences = sequence::pair(&input, &places, &mut tokens);
+    present::settle(&input, &mut tokens, &mut sequences);
     let tellers = halves::Tellers::of(&input);
     input.sightings = Vec::new();
     drop(places);
@@ -167,6 +203,7 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
     let halves = halves::Halves::of(&mut rows, tellers, tokens, sequences);
     links.check()?;
+    links.set_apart(&mut rows);
     shares::account(&mut rows, &mut links, &halves);
     conntrack::link(&input, &mut rows, &mut links, &halves);
     input.nats = Vec::new();

@@ -70,14 +70,16 @@ impl Nodes {
 
     fn document(&self, at: usize) -> Node {
         let id = self.ids[at].clone();
-        let Side::Process(node) = self.sides[at] else {
-            return Node {
-                id,
-                kind: NodeKind::Address,
-                process: None,
-            };
+        let other = |id, kind| Node {
+            id,
+            kind,
+            process: None,
         };
-        let node = node as usize;
+        let node = match self.sides[at] {
+            Side::Process(node) => node as usize,
+            Side::Address(_) => return other(id, NodeKind::Address),
+            Side::Network(..) => return other(id, NodeKind::Network),
+        };
         let key = &self.keys[node];
         let row = self.processes[node].as_ref();
         let row = row.map(|process| process.row.clone()).unwrap_or_default();
@@ -104,11 +106,18 @@ fn ids(sides: &[Side], keys: &[NodeKey], hostnames: &BTreeMap<HostId, String>) -
     for name in hostnames.values() {
         *sharers.entry(name).or_default() += 1;
     }
-    // Of processes; an address cannot be the same, for it has no slash.
+    // An address cannot be the same, for it has no slash.
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut id = |side: &Side| {
         let key = match side {
             Side::Address(ip) => return ip.to_string(),
+            Side::Network(ip, bits) => {
+                let mut id = format!("{ip}/{bits}");
+                while !taken.insert(id.clone()) {
+                    id.push('#');
+                }
+                return id;
+            }
             Side::Process(node) => &keys[*node as usize],
         };
         let full = hex(&key.host.0);

@@ -59,6 +59,8 @@ pub(super) struct Row {
     pub(super) linked: bool,
     /// Connections that no link accounts for yet.
     pub(super) rest: u64,
+    /// Connections that the other sides of its links count in another window.
+    apart: u64,
 }
 
 /// All rows, and the row of each flow.
@@ -136,6 +138,13 @@ impl Rows {
         row.rest = row.rest.saturating_sub(connections);
     }
 
+    /// Takes connections that the other side counts in another window.
+    pub(super) fn set_apart(&mut self, row: usize, connections: u64) {
+        self.take(row, connections);
+        let row = &mut self.all[row];
+        row.apart = row.apart.saturating_add(connections);
+    }
+
     /// Some of what its ends told is ambiguous.
     pub(super) fn set_ambiguous(&mut self, flow: usize) {
         let row = self.of_flow(flow);
@@ -175,12 +184,15 @@ impl Row {
             translated: false,
             linked: false,
             rest: 0,
+            apart: 0,
         }
     }
 
-    /// Connections that it counted; `None` where it did not count, or only tokens show them.
+    /// Connections that it counted and the other sides of its links as well; `None` where it did not
+    /// count, or only tokens show them.
     pub(super) fn counted(&self) -> Option<u64> {
-        Some(self.connections()).filter(|n| *n > 0)
+        let all = Some(self.connections()).filter(|n| *n > 0)?;
+        Some(all.saturating_sub(self.apart))
     }
 
     /// Connections that lived in the window: open at its begin, opened in it, or at least one

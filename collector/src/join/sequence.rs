@@ -11,7 +11,7 @@ use wire::{Part, Role};
 
 use super::Input;
 use super::token::{
-    Connection, End, Ends, EndsSeen, Half, Pairing, Places, report, same_start, single,
+    Connection, End, Ends, EndsSeen, Half, Pairing, Places, is_new, report, same_start, single,
 };
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
@@ -60,7 +60,7 @@ pub(super) fn pair(input: &Input, places: &Places, tokens: &mut Pairing) -> Pair
             (Ends::None, Ends::None) => {}
             _ => {
                 let all = ends.clients.values().chain(ends.servers.values());
-                pairing.add_ambiguous(all.map(|seen| seen.flow));
+                pairing.add_ambiguous(is_new(of_one), all.map(|seen| seen.flow));
             }
         }
     }
@@ -103,7 +103,7 @@ impl Known {
         if by_client.is_empty() && by_server.is_empty() {
             pairing.connections.push(new);
         } else if by_client != by_server {
-            pairing.add_ambiguous([new.client.0, new.server.0]);
+            pairing.add_ambiguous(new.is_new(), [new.client.0, new.server.0]);
             for at in by_client.union(&by_server) {
                 let doubtful = &tokens.connections[*at];
                 let flows = [doubtful.client.0, doubtful.server.0];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Endpoint, Part, Role};
 
-use super::{Flow, Input, Sighting};
+use super::{Flow, Input, Presence, Sighting};
 
 /// One end of a connection: flows with the same addresses, and the port that they do not hold.
 ///
@@ -80,6 +80,8 @@ pub(super) struct Connection {
     pub(super) seen_ms: (i64, i64),
     /// When it began by the clock of the client, and by that of the server; Unix microseconds.
     pub(super) start_us: (i64, i64),
+    /// What the client's end and the server's have to do with the window.
+    pub(super) presence: [Presence; 2],
 }
 
 /// What the sightings amount to.
@@ -106,6 +108,7 @@ pub(super) struct Half {
     pub(super) level: u8,
     /// By the clock of its host, Unix microseconds.
     pub(super) start_us: i64,
+    pub(super) presence: Presence,
 }
 
 impl Half {
@@ -117,6 +120,7 @@ impl Half {
             part,
             level: seen.level,
             start_us: seen.start_us,
+            presence: seen.presence,
         }
     }
 }
@@ -129,6 +133,7 @@ pub(super) struct Seen {
     pub(super) start_us: i64,
     first_ms: i64,
     last_ms: i64,
+    presence: Presence,
 }
 
 #[derive(Default)]
@@ -185,12 +190,12 @@ pub(super) fn pair(input: &Input, places: &Places) -> Pairing {
             }
             (Ends::One(writer), Ends::One(reader)) => match join(input, token, writer, reader) {
                 Some(one) => joined.push(one),
-                None => pairing.add_ambiguous([writer.1.flow, reader.1.flow]),
+                None => pairing.add_ambiguous(is_new(of_one), [writer.1.flow, reader.1.flow]),
             },
             (Ends::None, Ends::None) => {}
             _ => {
                 let all = ends.wrote.values().chain(ends.read.values());
-                pairing.add_ambiguous(all.map(|seen| seen.flow));
+                pairing.add_ambiguous(is_new(of_one), all.map(|seen| seen.flow));
             }
         }
     }
@@ -203,9 +208,9 @@ pub(super) fn pair(input: &Input, places: &Places) -> Pairing {
 }
 
 impl Pairing {
-    /// Counts one that was not joined, of these flows.
-    pub(super) fn add_ambiguous(&mut self, flows: impl IntoIterator<Item = usize>) {
-        self.ambiguous += 1;
+    /// Counts one that was not joined, of these flows, if it is this window's.
+    pub(super) fn add_ambiguous(&mut self, new: bool, flows: impl IntoIterator<Item = usize>) {
+        self.ambiguous += u64::from(new);
         self.ambiguous_flows.extend(flows);
     }
 
@@ -229,7 +234,8 @@ impl Pairing {
                 // Its two tokens lead to two servers.
                 Some(one) => {
                     let (a, b) = (one.connection, answer.connection);
-                    self.add_ambiguous([a.client.0, a.server.0, b.client.0, b.server.0]);
+                    let flows = [a.client.0, a.server.0, b.client.0, b.server.0];
+                    self.add_ambiguous(a.is_new(), flows);
                 }
             }
         }
@@ -267,7 +273,14 @@ fn seen(sighting: &Sighting) -> Seen {
         start_us: sighting.start_us,
         first_ms: sighting.first_ms,
         last_ms: sighting.last_ms,
+        presence: sighting.presence,
     }
+}
+
+/// Whether the first report of a token is in the window: of adjacent ones in exactly one.
+pub(super) fn is_new(of_one: &[Sighting]) -> bool {
+    let first = of_one.iter().min_by_key(|one| (one.last_ms, one.presence));
+    first.is_some_and(|one| one.presence == Presence::Within)
 }
 
 /// Joins two reports of the same token by the same end, whichever came first.
@@ -278,7 +291,13 @@ fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
         let flow = &input.flows[seen.flow];
         let process = flow.process.map(|at| &input.processes[at].row);
         let identity = process.map(|p| (&p.service, &p.exe, &p.comm, p.process_id));
-        (seen.first_ms, flow.first_ms, flow.last_ms, identity)
+        (
+            seen.presence,
+            seen.first_ms,
+            flow.first_ms,
+            flow.last_ms,
+            identity,
+        )
     };
     let first = if rank(&b) < rank(&a) { b } else { a };
     Seen {
@@ -287,6 +306,7 @@ fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
         start_us: a.start_us.min(b.start_us),
         first_ms: a.first_ms.min(b.first_ms),
         last_ms: a.last_ms.max(b.last_ms),
+        presence: first.presence,
     }
 }
 
@@ -336,7 +356,18 @@ impl Connection {
                 client.1.last_ms.max(server.1.last_ms),
             ),
             start_us: (client.1.start_us, server.1.start_us),
+            presence: [client.1.presence, server.1.presence],
         }
+    }
+
+    /// The flow of a side: 0 its client's, 1 its server's.
+    pub(super) fn flow(&self, side: usize) -> usize {
+        [self.client.0, self.server.0][side]
+    }
+
+    /// Whether its client, which counts it, told of it in the window.
+    pub(super) fn is_new(&self) -> bool {
+        self.presence[0] == Presence::Within
     }
 
     /// What both of its tokens say.
@@ -348,6 +379,9 @@ impl Connection {
         }
         self.seen_ms.0 = self.seen_ms.0.min(other.seen_ms.0);
         self.seen_ms.1 = self.seen_ms.1.max(other.seen_ms.1);
+        for (mine, other) in self.presence.iter_mut().zip(other.presence) {
+            *mine = other.min(*mine);
+        }
         self
     }
 }

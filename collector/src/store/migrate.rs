@@ -13,12 +13,13 @@ use crate::files;
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
     include_str!("credentials.sql"),
     include_str!("bounds.sql"),
+    include_str!("life.sql"),
 ];
 
 /// How long one connection waits for another.

@@ -143,6 +143,7 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
          DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
          DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name; DROP INDEX host_known;
          DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;
+         DROP INDEX sighting_open; ALTER TABLE sighting DROP COLUMN ended_ms;
          CREATE INDEX sample_end ON sample (end_ms);
          PRAGMA user_version = 1;",
     )

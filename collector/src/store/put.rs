@@ -1,13 +1,16 @@
 //! One batch into the tables, inside the caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use wire::{EdgeRow, Endpoint, EventRow, HostRow, ProcessRow, Role, SightingRow};
+use wire::{EdgeRow, Endpoint, EventRow, HostRow, Life, ProcessRow, Role, SightingRow};
 
 use super::{histogram, nat};
 use crate::accept::Opened;
 
 /// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
 pub const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
+
+/// When a sighted connection ended that has not.
+pub(super) const STILL_OPEN: i64 = i64::MAX;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,18 +252,21 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
 fn put_sighting(db: &Connection, context: Context, row: &SightingRow) -> Result<()> {
     let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
     let flow = put_flow(db, context, &key)?;
-    // An agent repeats a sighting while the connection lives: times widen, nothing is added. The
+    // An agent repeats the sighting of what outlived its interval when it ends: nothing is added,
+    // and the interval that told of it first stays, whichever batch comes first. The
     // lowest `kept` is "sampled", and the lowest level is the one of when it began.
     db.prepare_cached(
         "INSERT INTO sighting (token, flow_id, part, port, answer, kept, sample_level, start_us,
-             first_ms, last_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             first_ms, last_ms, ended_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (token, flow_id, part, port) DO UPDATE SET
              kept = min(kept, excluded.kept),
              sample_level = min(sample_level, excluded.sample_level),
              start_us = min(start_us, excluded.start_us),
              first_ms = min(first_ms, excluded.first_ms),
-             last_ms = max(last_ms, excluded.last_ms)",
+             last_ms = min(last_ms, excluded.last_ms),
+             ended_ms = min(coalesce(ended_ms, excluded.ended_ms),
+                 coalesce(excluded.ended_ms, ended_ms))",
     )?
     .execute(params![
         row.token.cast_signed(),
@@ -273,6 +279,11 @@ fn put_sighting(db: &Connection, context: Context, row: &SightingRow) -> Result<
         signed(row.start_us),
         context.start_ms,
         context.end_ms,
+        match row.life {
+            Life::Unknown => None,
+            Life::Open => Some(STILL_OPEN),
+            Life::Ended => Some(context.end_ms),
+        },
     ])?;
     Ok(())
 }

@@ -8,10 +8,11 @@ use wire::{Columns, Endpoint, Part, ProcessRow, Role};
 
 use super::{Error, histogram, migrate, nat};
 use crate::join::counters::COUNTERS;
-use crate::join::{Counters, Flow, HostId, Input, Process, Sighting, cost};
+use crate::join::{Counters, Flow, HostId, Input, Presence, Process, Sighting, cost};
 use crate::meter::Meter;
 
-/// Most tokens that stand for the connections of one flow that are older than the window.
+/// Most tokens of an agent that does not tell ends that may stand for the connections of one flow
+/// that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
 
 /// A window of time, Unix milliseconds: after `from_ms`, up to and including `to_ms`.
@@ -322,6 +323,22 @@ impl Loading<'_> {
             .map_err(failed)
     }
 
+    /// Whether this or another run of its agent did.
+    fn host_reported_in_window(&self, flow: i64) -> Result<bool, Error> {
+        self.db
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM flow JOIN boot AS its ON its.id = flow.boot_id
+                     JOIN boot ON boot.host_id = its.host_id
+                     WHERE flow.id = ?1 AND boot.first_ms <= ?3 AND boot.last_ms > ?2)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([flow, self.window.from_ms, self.window.to_ms], |row| {
+                    row.get(0)
+                })
+            })
+            .map_err(failed)
+    }
+
     /// Index of a flow, which is read when it is asked for first.
     fn flow(&mut self, id: i64) -> Result<usize, Error> {
         if let Some(at) = self.flows.get(&id) {
@@ -375,21 +392,19 @@ impl Loading<'_> {
         Ok(at)
     }
 
-    /// Sightings that overlap the window, and all others of their tokens: the other end's
-    /// intervals do not end when this end's do.
+    /// Sightings told in the window, and all others of their tokens: the other end's intervals do
+    /// not end when this end's do.
     fn sightings(&mut self) -> Result<(), Error> {
         let Window { from_ms, to_ms } = self.window;
         let mut seen = HashSet::new();
         self.tokens(
-            "SELECT token FROM sighting
-             WHERE last_ms > ?1 AND (first_ms < ?2 OR last_ms <= ?2) LIMIT ?3",
+            "SELECT token FROM sighting WHERE last_ms > ?1 AND last_ms <= ?2 LIMIT ?3",
             // SQLite holds the tokens meanwhile; one more than there is room for ends it.
             [from_ms, to_ms, self.sightings_left().saturating_add(1)],
             &mut seen,
         )?;
-        // A connection is sighted once, so those open since before the window are in it only by
-        // their counters. Which of the earlier tokens were theirs is not known: the latest ones
-        // stand for them.
+        // Of those that were told before, the ones that were still open. Agents that tell no ends
+        // leave it open which these were: the latest ones may be, and the join decides.
         let before: Vec<(i64, u64)> = self
             .flows
             .iter()
@@ -397,13 +412,51 @@ impl Loading<'_> {
             .filter(|(_, open)| *open > 0)
             .collect();
         for (flow, open) in before {
+            self.tokens(
+                "SELECT token FROM sighting WHERE flow_id = ?1 AND ended_ms > ?2
+                     AND ended_ms > last_ms AND last_ms <= ?2 LIMIT ?3",
+                [flow, from_ms, self.sightings_left().saturating_add(1)],
+                &mut seen,
+            )?;
             let most = i64::try_from(open.min(MAX_EARLIER_TOKENS)).expect("it has a bound");
             self.tokens(
                 "SELECT token FROM (SELECT token FROM sighting
-                     WHERE flow_id = ?1 AND last_ms <= ?2 ORDER BY last_ms DESC, token LIMIT ?3)",
+                     WHERE flow_id = ?1 AND last_ms <= ?2 AND ended_ms IS NULL
+                     ORDER BY last_ms DESC, token LIMIT ?3)",
                 [flow, from_ms, most],
                 &mut seen,
             )?;
+        }
+        self.silent()
+    }
+
+    /// Flows that only sightings lead to counted nothing where their agent reported: zero is known.
+    fn silent(&mut self) -> Result<(), Error> {
+        let unknown: Vec<(i64, usize)> = self
+            .flows
+            .iter()
+            .map(|(id, at)| (*id, *at))
+            .filter(|(_, at)| self.input.flows[*at].counters.is_none())
+            .collect();
+        for (id, at) in unknown {
+            let absent: Option<u16> = self
+                .db
+                .prepare_cached(
+                    "SELECT absent FROM subject JOIN sample ON subject_id = subject.id
+                     WHERE flow_id = ?1 LIMIT 1",
+                )
+                .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+                .map_err(failed)?;
+            let Some(absent) = absent else { continue };
+            if self.host_reported_in_window(id)? {
+                self.meter.bytes(cost::COUNTERS)?;
+                let absent = columns(absent)?;
+                let nothing = Counters {
+                    absent,
+                    ..Counters::default()
+                };
+                self.input.flows[at].counters = Some(Box::new(nothing));
+            }
         }
         Ok(())
     }
@@ -430,14 +483,14 @@ impl Loading<'_> {
         seen: &mut HashSet<u64>,
     ) -> Result<(), Error> {
         let sql = format!(
-            "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms
+            "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms, ended_ms
              FROM sighting WHERE token IN ({tokens})"
         );
         let mut statement = self.db.prepare_cached(&sql).map_err(failed)?;
         let mut rows = statement.query(parameters).map_err(failed)?;
         let mut new = HashSet::new();
         while let Some(row) = rows.next().map_err(failed)? {
-            let mut sighting = sighting(row)?;
+            let mut sighting = sighting(row, self.window)?;
             if seen.contains(&sighting.token) {
                 continue;
             }
@@ -447,7 +500,9 @@ impl Loading<'_> {
             sighting.flow = at;
             let flow = &mut self.input.flows[at];
             flow.first_ms = flow.first_ms.min(sighting.first_ms);
-            flow.last_ms = flow.last_ms.max(sighting.last_ms);
+            if sighting.presence != Presence::Outside {
+                flow.last_ms = flow.last_ms.max(sighting.last_ms);
+            }
             self.input.sightings.push(sighting);
         }
         seen.extend(new);
@@ -483,10 +538,7 @@ fn sample(row: &Row<'_>) -> Result<Sample, Error> {
         let value: i64 = row.get(FIRST + at).map_err(failed)?;
         counters.plain[at] = u64::try_from(value).unwrap_or(0);
     }
-    let absent = row.get(FIRST + COUNTERS).map_err(failed)?;
-    counters.absent = Columns::from_bits(absent).ok_or(Error::Damaged {
-        what: "a set of columns that cannot be read",
-    })?;
+    counters.absent = columns(row.get(FIRST + COUNTERS).map_err(failed)?)?;
     for (histogram, column) in [(&mut counters.connect_latency, 1), (&mut counters.rtt, 2)] {
         let bytes = row
             .get_ref(column)
@@ -499,6 +551,12 @@ fn sample(row: &Row<'_>) -> Result<Sample, Error> {
     Ok(Sample {
         end_ms: row.get(0).map_err(failed)?,
         counters,
+    })
+}
+
+fn columns(bits: u16) -> Result<Columns, Error> {
+    Columns::from_bits(bits).ok_or(Error::Damaged {
+        what: "a set of columns that cannot be read",
     })
 }
 
@@ -551,10 +609,11 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
     })
 }
 
-fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
+fn sighting(row: &Row<'_>, window: Window) -> Result<Sighting, Error> {
     let read = || -> rusqlite::Result<_> {
         let token: i64 = row.get(1)?;
         let part: u8 = row.get(2)?;
+        let last_ms = row.get(7)?;
         Ok(Sighting {
             flow: 0,
             token: token.cast_unsigned(),
@@ -567,7 +626,8 @@ fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
             port: row.get(4)?,
             start_us: row.get(5)?,
             first_ms: row.get(6)?,
-            last_ms: row.get(7)?,
+            last_ms,
+            presence: Presence::of(last_ms, row.get(8)?, (window.from_ms, window.to_ms)),
         })
     };
     read().map_err(failed)

@@ -159,7 +159,16 @@ impl Pass {
     fn rows(&self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
         let horizon = self.horizon_ms;
         let key = "token, flow_id, part, port";
-        deleted.sightings = by_time(db, "sighting", key, "last_ms <= ?1", horizon)?;
+        let sightings = match self.idle {
+            Idle::Since(_) => {
+                // What is open says who has it, as long as its agent reports.
+                "last_ms <= ?1 AND NOT (coalesce(ended_ms, 0) > ?1 AND EXISTS (
+                     SELECT 1 FROM flow JOIN boot ON boot.id = flow.boot_id
+                     WHERE flow.id = sighting.flow_id AND boot.last_ms > ?1))"
+            }
+            Idle::All => "last_ms <= ?1",
+        };
+        deleted.sightings = by_time(db, "sighting", key, sightings, horizon)?;
         deleted.events = by_time(db, "event", "id", "end_ms <= ?1", horizon)?;
         let batches = match self.idle {
             Idle::Since(_) => "received_ms <= ?1 AND end_ms <= ?1",

@@ -3,7 +3,7 @@ use std::path::Path;
 use proptest::prelude::{ProptestConfig, Strategy, prop, prop_assert_eq, proptest};
 use tempfile::TempDir;
 use wire::{
-    Batch, BatchHeader, EdgeRow, Endpoint, Histogram, HostRow, Kept, Part, ProcessRow, Role,
+    Batch, BatchHeader, EdgeRow, Endpoint, Histogram, HostRow, Kept, Life, Part, ProcessRow, Role,
     SightingRow,
 };
 
@@ -11,6 +11,8 @@ use wire::{
 mod nat_tests;
 #[path = "room_tests.rs"]
 mod room_tests;
+#[path = "window_tests.rs"]
+mod window_tests;
 
 use super::{Bounds, Error, Outcome, Reader, Retention, Store, Window};
 use crate::accept::Opened;
@@ -64,6 +66,7 @@ fn sighting(token: u64) -> SightingRow {
         answer: false,
         role: Role::Client,
         kept: Kept::Sampled,
+        life: Life::Unknown,
         sample_level: 0,
         process_id: 1,
         local: endpoint("10.0.0.1:4000"),
@@ -219,7 +222,7 @@ fn a_repeated_sighting_is_one_sighting() {
     assert_eq!(input.sightings.len(), 1);
     let seen = &input.sightings[0];
     assert_eq!((seen.token, seen.port), (u64::MAX - 7, 4000));
-    assert_eq!((seen.first_ms, seen.last_ms), (0, 30_000));
+    assert_eq!((seen.first_ms, seen.last_ms), (0, 10_000));
 }
 
 #[test]

@@ -3,8 +3,8 @@ use proptest::prelude::{any, prop, proptest};
 use super::{WIDTH, duration, hosts, path, size, topology};
 use crate::fleet::{Fleet, Host, Report};
 use crate::topology::{
-    Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Percentiles, Reason, ReasonCount, Seer,
-    Topology, Via, ViaKind,
+    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Percentiles, Reason,
+    ReasonCount, Seer, Topology, Via, ViaKind,
 };
 
 fn counters(apportioned: bool) -> EdgeCounters {
@@ -49,6 +49,7 @@ fn edge(client: &str, server: &str) -> Edge {
         }],
         confidence: 0.9999,
         connections: 100,
+        open_before: 0,
         interval: None,
         sampled: false,
         client_counters: Some(counters(true)),
@@ -57,6 +58,7 @@ fn edge(client: &str, server: &str) -> Edge {
         last_seen_ms: 1,
         reason: None,
         candidates: Vec::new(),
+        attempts: None,
     }
 }
 
@@ -157,6 +159,29 @@ fn why_an_edge_is_not_joined_is_said() {
     one_sided.reason = Some(Reason::SequenceOneEnd);
     let text = shown(vec![one_sided]);
     assert!(text.contains("sequence numbers of one end only"), "{text}");
+}
+
+#[test]
+fn a_scan_reads_like_this() {
+    let mut scan = edge("web-1/nmap", "10.9.9.9");
+    scan.reason = Some(Reason::NotEstablished);
+    (scan.via, scan.evidence, scan.server_counters) = (Vec::new(), Vec::new(), None);
+    scan.attempts = Some(Attempts {
+        endpoints: 2000,
+        addresses: 1,
+        ports: vec![String::from("1-79"), String::from("443")],
+        ports_left_out: 7,
+    });
+    let text = shown(vec![scan]);
+    let lines: Vec<_> = text.lines().skip(2).take(2).map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "2000 endpoints, 1 address, ports 1-79, 443, and 7 more, no connection was established, \
+             1 failed,",
+            "2 refused",
+        ]
+    );
 }
 
 #[test]

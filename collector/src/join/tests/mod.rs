@@ -1,9 +1,11 @@
 //! The join against a small model of a network that knows the truth.
 
+mod attempts;
 mod bounds;
 mod evidence;
 mod model;
 mod properties;
+mod window;
 
 use wire::Role;
 

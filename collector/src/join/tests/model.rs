@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use wire::{Endpoint, Part, ProcessRow, Role};
 
-use super::super::{Flow, HostId, Input, Nat, Process, Sighting, topology};
+use super::super::{Flow, HostId, Input, Nat, Presence, Process, Sighting, topology};
 use crate::topology::Topology;
 
 pub(super) const GATEWAY: &str = "10.2.0.1";
@@ -138,6 +138,7 @@ impl Model {
                 start_us: i64::try_from(self.next).expect("small"),
                 first_ms: 0,
                 last_ms: 10,
+                presence: Presence::Within,
             });
         };
         if matches!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use wire::{Part, Role};
 
-use super::super::{Counters, Flow, HostId, Input, Nat, Sighting, topology};
+use super::super::{Counters, Flow, HostId, Input, Nat, Presence, Sighting, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
 use crate::topology::{Edge, EvidenceKind, Topology};
 
@@ -54,6 +54,15 @@ fn talks(carries: Vec<Carry>) -> impl Strategy<Value = Vec<Talk>> {
         carry,
     });
     prop::collection::vec(talk, 0..60)
+}
+
+fn presence() -> impl Strategy<Value = Presence> {
+    prop::sample::select(vec![
+        Presence::Within,
+        Presence::Open,
+        Presence::Perhaps,
+        Presence::Outside,
+    ])
 }
 
 /// The input in another order, with some sightings repeated.
@@ -209,7 +218,9 @@ proptest! {
         rows in prop::collection::vec(
             (0_u8..3, any::<bool>(), 0_u32..2, 0_u8..3, 0_u8..3, any::<u64>()), 1..12),
         sights in prop::collection::vec(
-            (any::<prop::sample::Index>(), 0_u64..8, 0_u8..3, any::<u8>(), 0_u16..3), 0..60),
+            (
+                any::<prop::sample::Index>(), 0_u64..8, 0_u8..3, any::<u8>(), 0_u16..3, presence(),
+            ), 0..60),
         nats in prop::collection::vec(
             (0_u8..3, 0_u8..3, 0_u8..3, 0_u8..3, 0_u8..3, any::<u64>(), any::<u64>()), 0..20),
     ) {
@@ -243,7 +254,7 @@ proptest! {
                 before,
             });
         }
-        for (flow, token, part, level, port) in sights {
+        for (flow, token, part, level, port, presence) in sights {
             input.sightings.push(Sighting {
                 flow: flow.index(input.flows.len()),
                 token,
@@ -253,6 +264,7 @@ proptest! {
                 start_us: i64::from(port),
                 first_ms: i64::MIN,
                 last_ms: i64::MAX,
+                presence,
             });
         }
         let joined = topology(&input, i64::MIN, i64::MAX);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use collector::join::counters::OPENED;
-use collector::join::{Flow, HostId, Input, Nat, Process, Sighting};
+use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
 use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 /// Client, server and the server's own endpoint, as an edge names them.
@@ -423,6 +423,7 @@ impl Builder {
                     start_us: start_us + host.skew_us,
                     first_ms: 0,
                     last_ms: 10,
+                    presence: Presence::Within,
                 });
             }
         }
