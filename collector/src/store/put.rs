@@ -103,17 +103,17 @@ fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Cont
         )?
         .query_row(params![header.host, now_ms], |row| row.get(0))?;
     let sequence = signed(header.sequence);
-    let (boot, known_ahead): (i64, i64) = db
+    let (boot, known_ahead, last_ms, newest): (i64, i64, i64, i64) = db
         .prepare_cached(
             "INSERT INTO boot (host_id, boot, first_ms, last_ms, batches, last_sequence)
              VALUES (?1, ?2, ?3, ?4, 1, ?5)
              ON CONFLICT (host_id, boot) DO UPDATE SET batches = batches + 1,
                  last_sequence = max(last_sequence, excluded.last_sequence)
-             RETURNING id, ahead_ms",
+             RETURNING id, ahead_ms, last_ms, last_sequence",
         )?
         .query_row(
             params![host, header.boot, i64::MAX, i64::MIN, sequence],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
 
     // A future time would never be deleted and never be "now". The difference is kept per run, so
@@ -121,6 +121,9 @@ fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Cont
     let reported_end = signed(header.end_ms);
     let ahead = if reported_end - known_ahead > now_ms.saturating_add(AHEAD_TOLERANCE_MS) {
         reported_end - now_ms
+    } else if newest == sequence && reported_end - known_ahead <= last_ms {
+        // The clock was set back: to the right time, or its run goes on where it was.
+        (reported_end - last_ms - 1).min(0)
     } else {
         known_ahead
     };

@@ -16,6 +16,7 @@ mod window_tests;
 
 use super::{Bounds, Error, Outcome, Reader, Retention, Store, Window};
 use crate::accept::Opened;
+use crate::join::{Presence, Sighting};
 use crate::meter::{Exceeded, Meter};
 
 const STORED: Outcome = Outcome::Stored { clock_ahead: false };
@@ -276,6 +277,36 @@ fn a_host_whose_clock_is_ahead_is_stored_under_the_time_of_arrival() {
     assert_eq!(hosts[0].clock_ahead_ms, i64::try_from(ahead).unwrap());
 }
 
+#[test]
+fn a_clock_that_is_set_back_takes_nothing_out_of_its_order() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    let ends = [100_000, 110_000, 120_000, 115_000, 125_000, 135_000];
+    for (sequence, (end_ms, count)) in (1..).zip(ends.into_iter().zip([5, 7, 9, 20, 30, 31])) {
+        let mut batch = batch(sequence, vec![edge(90_000, count)]).batch;
+        (batch.header.start_ms, batch.header.end_ms) = (end_ms - 5_000, end_ms);
+        assert_eq!(put(&mut store, &opened(batch)), STORED);
+    }
+    let all = (80_000..160_000).step_by(1_000);
+    let counts = all.map(|from_ms| {
+        let to_ms = from_ms + 1_000;
+        count(&dir, Window { from_ms, to_ms })
+    });
+    let counts: Vec<_> = counts.filter(|n| *n > 0).collect();
+    assert_eq!(counts, [5, 2, 2, 11, 10, 1]);
+    // What was stored under its arrival goes on under its own time once that is right.
+    let mut ahead = batch(7, vec![edge(90_000, 32)]).batch;
+    (ahead.header.start_ms, ahead.header.end_ms) = (5_000_000, 5_000_000);
+    let outcome = store.put(&[&opened(ahead)], 150_000).remove(0).unwrap();
+    assert_eq!(outcome, Outcome::Stored { clock_ahead: true });
+    let mut right = batch(8, vec![edge(90_000, 33)]).batch;
+    (right.header.start_ms, right.header.end_ms) = (155_000, 160_000);
+    let outcome = store.put(&[&opened(right)], 160_000).remove(0).unwrap();
+    assert_eq!(outcome, STORED);
+    let (from_ms, to_ms) = (159_999, 160_000);
+    assert_eq!(count(&dir, Window { from_ms, to_ms }), 1);
+}
+
 fn retain(store: &mut Store, age: i64, now: i64) -> Vec<super::Deleted> {
     let mut retention = Retention::new(age);
     let mut steps = Vec::new();
@@ -305,6 +336,38 @@ fn retention_keeps_what_younger_windows_need() {
     assert_eq!(deleted.iter().map(|d| d.batches).sum::<u64>(), 6);
     assert_eq!(count(&dir, window(6, 7)), 2);
     assert_eq!(count(&dir, window(6, 10)), 8);
+}
+
+#[test]
+fn the_sighting_of_what_is_open_stays_as_long_as_its_agent_reports() {
+    let dir = TempDir::new().unwrap();
+    let mut store = store(&dir);
+    for sequence in 1..=10 {
+        let mut batch = batch(sequence, vec![]).batch;
+        if sequence == 1 {
+            batch.edges.push(EdgeRow {
+                closed: 1,
+                ..edge(0, 2)
+            });
+            batch.sightings = [(1, Life::Open), (2, Life::Ended)]
+                .map(|(token, life)| SightingRow {
+                    life,
+                    ..sighting(token)
+                })
+                .to_vec();
+        }
+        let outcome = store.put(&[&opened(batch)], 0).remove(0);
+        outcome.unwrap();
+    }
+    retain(&mut store, 40_000, 100_000);
+    let mut reader = Reader::open(&path(&dir)).unwrap();
+    let input = reader.window(window(8, 9), &mut rows(100)).unwrap();
+    let seen = input.sightings.iter();
+    let seen: Vec<_> = seen.map(|s| (s.token, s.presence)).collect();
+    assert_eq!(seen, [(1, Presence::Open)]);
+    // Nobody reports any more.
+    let deleted = retain(&mut store, 40_000, 1_000_000);
+    assert_eq!(deleted.iter().map(|step| step.sightings).sum::<u64>(), 1);
 }
 
 #[test]
@@ -457,8 +520,16 @@ proptest! {
     ) {
         let batches: Vec<Opened> = (1..=12)
             .map(|n| {
-                let mut batch = batch(n, vec![edge(0, n * n)]).batch;
-                batch.sightings.push(sighting(n / 4));
+                let open = EdgeRow {
+                    closed: 0,
+                    ..edge(0, n * n)
+                };
+                let mut batch = batch(n, vec![open]).batch;
+                let life = if n % 4 == 3 { Life::Ended } else { Life::Open };
+                batch.sightings.push(SightingRow {
+                    life,
+                    ..sighting(n / 4)
+                });
                 opened(batch)
             })
             .collect();
@@ -474,16 +545,16 @@ proptest! {
                 assert!(matches!(outcome.unwrap(), STORED | Outcome::Duplicate));
             }
         }
-        for (from, to) in windows {
-            prop_assert_eq!(count(&in_order, window(from, to)), count(&mixed, window(from, to)));
-        }
-        let sightings = |dir: &TempDir| {
-            let input = Reader::open(&path(dir)).unwrap().window(ALL, &mut rows(1000)).unwrap();
-            let mut all: Vec<_> =
-                input.sightings.iter().map(|s| (s.token, s.first_ms, s.last_ms)).collect();
+        let sightings = |dir: &TempDir, window| {
+            let input = Reader::open(&path(dir)).unwrap().window(window, &mut rows(1000)).unwrap();
+            let one = |s: &Sighting| (s.token, s.first_ms, s.last_ms, s.presence);
+            let mut all: Vec<_> = input.sightings.iter().map(one).collect();
             all.sort_unstable();
             all
         };
-        prop_assert_eq!(sightings(&in_order), sightings(&mixed));
+        for window in windows.into_iter().map(|(from, to)| window(from, to)).chain([ALL]) {
+            prop_assert_eq!(count(&in_order, window), count(&mixed, window));
+            prop_assert_eq!(sightings(&in_order, window), sightings(&mixed, window));
+        }
     }
 }
