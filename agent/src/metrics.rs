@@ -213,7 +213,7 @@ counters! {
     aggregate_edges_dropped_overflow_total,
     /// Times a process had no place under `limits.processes` and was counted as the catch-all.
     process_identities_dropped_overflow_total,
-    /// Sightings beyond `limits.sightings_per_interval`.
+    /// Sightings, or ends of those told before, beyond `limits.sightings_per_interval`.
     aggregate_sightings_dropped_total,
     /// Sightings left out by consistent sampling.
     aggregate_sightings_unsampled_total,

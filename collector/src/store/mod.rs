@@ -16,6 +16,7 @@
 mod credentials;
 mod histogram;
 mod hosts;
+mod list;
 mod migrate;
 mod nat;
 mod orders;
@@ -33,9 +34,10 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use credentials::{Binding, MIN_DIGITS};
+pub use list::{HostCursor, HostRecord};
 pub use orders::SignedOrders;
 pub use put::{AHEAD_TOLERANCE_MS, Outcome};
-pub use read::{Evicted, HostCursor, HostRecord, Reader, Window};
+pub use read::{Evicted, Reader, Window};
 pub use retention::{Deleted, Retention};
 
 use crate::accept::Opened;

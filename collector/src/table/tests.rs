@@ -144,7 +144,7 @@ fn an_estimate_says_its_interval_and_an_open_side_who_it_may_be() {
         "{text}"
     );
     assert!(
-        text.contains("perhaps db-1/postgres, perhaps db-2/postgres"),
+        text.contains("perhaps db-1/postgres,") && text.contains("perhaps db-2/postgres"),
         "{text}"
     );
     assert!(

@@ -1,7 +1,7 @@
 //! What belongs to a window, each side by the intervals of its own agent.
 
 use super::super::counters::OPENED;
-use super::super::{Flow, Presence};
+use super::super::{Counters, Flow, Presence};
 use super::model::{Carry, Model, Path, Talk};
 use crate::topology::Topology;
 
@@ -24,6 +24,7 @@ fn set(model: &mut Model, flow: usize, presences: &[Presence]) {
 /// What a side counted in the window, and had open when it began.
 fn count(flow: &mut Flow, opened: u64, open_before: u64) {
     let counters = flow.counters.as_mut().expect("set");
+    **counters = Counters::default();
     counters.plain[OPENED] = opened;
     flow.open_before = open_before;
 }
