@@ -1,8 +1,9 @@
 //! Attempts that led to no connection, grouped: a scan of thousands of ports is one edge.
 //!
-//! What one service tried in vain at several ports of an address is one edge, and so is what it
-//! tried at more than [`MAX_PEERS`] addresses, under the network that these have in common; the same
-//! for what a server heard of and what was never established. The counters add up as ever.
+//! What one service tried in vain at more than [`MAX_EACH`] ports of an address is one edge, and so
+//! is what it tried at more addresses than that, under the network that these have in common; the
+//! same for what a server heard of and what was never established. A few failures keep their
+//! endpoints: each may be a service that is missing. The counters add up as ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,8 +14,8 @@ use super::edges::{EdgeKey, Side};
 use super::rows::{NodeId, Row, Rows};
 use crate::topology::Attempts;
 
-/// Peers of a service that each have an edge for what was tried in vain.
-const MAX_PEERS: usize = 16;
+/// Addresses, and endpoints of each, that have an edge of their own for what was tried in vain.
+const MAX_EACH: usize = 16;
 /// Ranges of ports that are listed.
 const MAX_RANGES: usize = 32;
 
@@ -45,13 +46,17 @@ pub(super) fn group(rows: &Rows) -> Groups {
     }
     let mut groups = Groups::default();
     for peers in all.values() {
-        if peers.len() > MAX_PEERS {
+        if peers.len() > MAX_EACH {
             let network = common(peers.keys().copied());
             let members: Vec<usize> = peers.values().flatten().copied().collect();
             groups.add(rows, &members, network);
         } else {
             for (peer, members) in peers {
-                groups.add(rows, members, Side::Address(*peer));
+                let endpoints: BTreeSet<Endpoint> =
+                    members.iter().map(|at| tried(&rows.all[*at])).collect();
+                if endpoints.len() > MAX_EACH {
+                    groups.add(rows, members, Side::Address(*peer));
+                }
             }
         }
     }
@@ -80,9 +85,6 @@ impl Groups {
         let all = || members.iter().map(|at| &rows.all[*at]);
         let endpoints: BTreeSet<Endpoint> = all().map(tried).collect();
         let addresses: BTreeSet<IpAddr> = all().map(|row| row.key.remote.ip()).collect();
-        if endpoints.len() == 1 && addresses.len() == 1 {
-            return;
-        }
         let Some(first) = all().next() else { return };
         let ports: BTreeSet<u16> = endpoints.iter().map(|endpoint| endpoint.port).collect();
         let ip = match (peer, first.key.role) {

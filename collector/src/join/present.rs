@@ -20,19 +20,22 @@ pub(super) fn settle(input: &Input, tokens: &mut Pairing, sequences: &mut Pairin
     let mut room = Room(input.flows.iter().map(|flow| flow.open_before).collect());
     let mut both = [tokens, sequences];
     for pairing in &mut both {
-        for connection in &mut pairing.connections {
+        let earlier = |one: &&mut Connection| {
+            let mut sides = one.presence.iter();
+            sides.any(|side| matches!(side, Presence::Open | Presence::Perhaps))
+        };
+        let all = pairing.connections.iter_mut();
+        let mut earlier: Vec<&mut Connection> = all.filter(earlier).collect();
+        // Where ends were lost there are too many: those that neither side says to be over, and the
+        // latest ones, are the likeliest to be open.
+        earlier.sort_by_key(|one| {
+            let over = one.presence.contains(&Presence::Outside);
+            (over, Reverse(one.start_us), one.client.1, one.server.1)
+        });
+        for connection in &mut earlier {
             room.take_known(connection);
         }
-    }
-    for pairing in &mut both {
-        let mut guesses: Vec<&mut Connection> = pairing
-            .connections
-            .iter_mut()
-            .filter(|one| one.presence.contains(&Presence::Perhaps))
-            .collect();
-        // The latest ones are the likeliest to be still open.
-        guesses.sort_by_key(|one| (Reverse(one.start_us), one.client.1, one.server.1));
-        for connection in guesses {
+        for connection in earlier {
             room.guess(connection);
         }
     }
