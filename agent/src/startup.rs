@@ -3,6 +3,7 @@
 mod collector;
 mod identity;
 mod lock;
+mod machine;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::reports::VERSION;
 use crate::status::{Keeper, Kept};
 use crate::writer::{Places, Writer};
 use crate::{fault, filters, host, log, plan, spool};
+use machine::Machine;
 
 /// Inside the jail: the spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
@@ -54,6 +56,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let signals = event_loop::Signals::block().or_exit(Exit::Runtime)?;
     fault::at("config.loaded");
     let facts = host::probe(&config);
+    let machine = Machine::read(Path::new("/"));
     fault::at("host.probed");
     let mut plan = plan::decide(&facts, &config);
     announce(&config, &plan);
@@ -68,7 +71,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         .or_exit(Exit::Jail)?;
     let _lock = lock::lock(Path::new(LOCK_FILE), plan.jail.user.value).or_exit(Exit::Runtime)?;
     fault::at("lock.held");
-    let host_id = identity::host_id(Path::new(STATE_DIR)).or_exit(Exit::Spool)?;
+    let host_id = identity::host_id(Path::new(STATE_DIR), &machine).or_exit(Exit::Spool)?;
     fault::at("identity.known");
     let metrics = Arc::new(Metrics::default());
     // Before the programs run, so that a restart does not write what is forbidden.

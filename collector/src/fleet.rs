@@ -141,6 +141,10 @@ pub struct Host {
     pub batches_missing: u64,
     /// By how much the host's clock was found to be ahead, milliseconds.
     pub clock_ahead_ms: i64,
+    /// Up to when several machines used this id at once, because their state was copied; Unix
+    /// milliseconds; not there while none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_ms: Option<i64>,
     /// Arrival of its first batch, Unix milliseconds.
     pub first_seen_ms: i64,
     /// Arrival of its last batch, Unix milliseconds.
@@ -199,6 +203,7 @@ impl From<HostRecord> for Host {
                 .saturating_sub(record.batches)
                 .unsigned_abs(),
             clock_ahead_ms: record.clock_ahead_ms,
+            copied_ms: record.copied_ms,
             first_seen_ms: record.first_seen_ms,
             last_seen_ms: record.last_seen_ms,
             left_out: false,
@@ -223,6 +228,7 @@ mod tests {
             batches: 3,
             last_sequence: 4,
             clock_ahead_ms: 5,
+            copied_ms: Some(6),
         })
     }
 

@@ -72,6 +72,8 @@ counters! {
     ingest_bytes_stored_total: "counter",
     /// Batches whose host clock was ahead, stored under the time of their arrival.
     ingest_batches_clock_ahead_total: "counter",
+    /// Batches of an agent that went on beside a later one of the same host id.
+    ingest_batches_copied_host_total: "counter",
     /// Batches being received, decoded or stored now.
     ingest_batches_in_flight: "gauge",
     /// Answers that carried orders to an agent that had older ones.

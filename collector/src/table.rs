@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::store::Evicted;
 use crate::time::rfc3339;
 use crate::topology::{
-    Attempts, Edge, EdgeCounters, EvidenceKind, Percentiles, ReasonCount, Topology, ViaKind,
+    Attempts, Edge, EdgeCounters, EvidenceKind, Node, Percentiles, ReasonCount, Topology, ViaKind,
 };
 
 /// Width of every line.
@@ -56,6 +56,14 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
         writeln!(
             out,
             "the store was full: data up to {before} may be missing"
+        )?;
+    }
+    let copied =
+        |node: &Node| node.process.as_ref().is_some_and(|of| of.host_copied);
+    if topology.nodes.iter().any(copied) {
+        writeln!(
+            out,
+            "several machines use one host id (copied state): each run of their agents is a host"
         )?;
     }
     let estimated = topology
@@ -404,6 +412,11 @@ fn write_host(out: &mut dyn Write, host: &Host) -> io::Result<()> {
     if host.clock_ahead_ms > 0 {
         let ahead = host.clock_ahead_ms / 1000;
         lines.push(("note", vec![format!("its clock is {ahead} s ahead")]));
+    }
+    if let Some(upto) = host.copied_ms {
+        let upto = rfc3339(upto);
+        let note = format!("several machines used this host id up to {upto}: its state was copied");
+        lines.push(("note", vec![note]));
     }
     for (label, items) in lines {
         if !items.is_empty() {

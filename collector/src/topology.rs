@@ -67,6 +67,10 @@ pub struct Node {
 pub struct ProcessNode {
     /// Host id, 32 hex digits.
     pub host: String,
+    /// True where several machines use one host id, because their state was copied: then `host` is
+    /// the run of an agent, and the name is that of any of the machines.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_copied: bool,
     /// Host name; empty while the host has not reported it.
     pub hostname: String,
     /// Service name.

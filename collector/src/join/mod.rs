@@ -32,6 +32,8 @@ mod shares;
 mod tests;
 mod token;
 
+use std::collections::BTreeSet;
+
 use wire::{Endpoint, Part, ProcessRow, Role};
 
 use crate::meter::{Exceeded, Meter};
@@ -48,6 +50,8 @@ pub struct HostId(pub [u8; 16]);
 pub struct Input {
     /// Host names, where known.
     pub hosts: Vec<(HostId, String)>,
+    /// Runs of agents that are hosts of their own, because several machines use one host id.
+    pub copies: BTreeSet<HostId>,
     /// Process identities.
     pub processes: Vec<Process>,
     /// Flows with what they counted in the window.

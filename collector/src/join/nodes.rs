@@ -20,6 +20,7 @@ pub(super) struct Nodes {
     /// By their numbers.
     keys: Vec<NodeKey>,
     hostnames: BTreeMap<HostId, String>,
+    copies: BTreeSet<HostId>,
     /// The process that describes each: the one last reported.
     processes: Vec<Option<Process>>,
 }
@@ -39,6 +40,7 @@ impl Nodes {
             order,
             keys,
             hostnames,
+            copies: std::mem::take(&mut input.copies),
             processes,
         }
     }
@@ -88,6 +90,7 @@ impl Nodes {
             kind: NodeKind::Process,
             process: Some(ProcessNode {
                 host: hex(&key.host.0),
+                host_copied: self.copies.contains(&key.host),
                 hostname: self.hostnames.get(&key.host).cloned().unwrap_or_default(),
                 service: key.service.clone(),
                 exe: row.exe,

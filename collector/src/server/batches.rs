@@ -173,8 +173,11 @@ async fn accept(
     let outcome = outcome.await;
     drop((place, memory));
     match outcome {
-        Ok(Ok(Outcome::Stored { clock_ahead })) => {
-            log::debug!(key:%, clock_ahead; "batch stored");
+        Ok(Ok(Outcome::Stored {
+            clock_ahead,
+            copied,
+        })) => {
+            log::debug!(key:%, clock_ahead, copied; "batch stored");
             Ok(Status::Stored)
         }
         Ok(Ok(Outcome::Duplicate)) => Ok(Status::Duplicate),

@@ -3,6 +3,7 @@
 use rusqlite::{Row, params};
 
 use super::Error;
+use super::copies;
 use super::read::{Reader, failed};
 use crate::join::HostId;
 
@@ -25,6 +26,8 @@ pub struct HostRecord {
     pub last_sequence: i64,
     /// By how much its clock was found to be ahead.
     pub clock_ahead_ms: i64,
+    /// Up to when several machines used its id at once; `None` where none did.
+    pub copied_ms: Option<i64>,
 }
 
 /// Where a list of hosts goes on: behind the host of this name and id.
@@ -62,7 +65,8 @@ impl Reader {
             let Some(row) = rows.next().map_err(failed)? else {
                 break;
             };
-            let host = host_record(row).map_err(failed)?;
+            let mut host = host_record(row).map_err(failed)?;
+            host.copied_ms = copies::of_host(&self.connection, &host.host.0).map_err(failed)?;
             read += host.report.len();
             hosts.push(host);
         }
@@ -80,5 +84,6 @@ fn host_record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
         batches: row.get(5)?,
         last_sequence: row.get(6)?,
         clock_ahead_ms: row.get(7)?,
+        copied_ms: None,
     })
 }

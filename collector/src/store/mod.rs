@@ -13,6 +13,7 @@
 //! - The file stays within its bound, and the log beside it within its own: what is oldest makes
 //!   room, and a batch is refused only while none can be made.
 
+mod copies;
 mod credentials;
 mod histogram;
 mod hosts;

@@ -53,14 +53,14 @@ pub(super) fn put(db: &Connection, context: Context, row: &NatRow) -> rusqlite::
 /// Translations that were counted in the window, and those known from before while their agent
 /// reported in it: what they opened may still be open. One more than `most` ends it.
 ///
-/// What began up to `evicted_ms` may have lost its first samples: the first that is left stands for
+/// Each with the row of its run. What began up to `evicted_ms` may have lost its first samples: the first that is left stands for
 /// those.
 pub(super) fn window(
     db: &Connection,
     window: Window,
     evicted_ms: i64,
     most: usize,
-) -> rusqlite::Result<Vec<Nat>> {
+) -> rusqlite::Result<Vec<(i64, Nat)>> {
     let mut statement = db.prepare(
         "SELECT host.host, nat.netns, nat.client, nat.dialled_addr, nat.dialled_port,
              nat.source, nat.server_addr, nat.server_port,
@@ -69,7 +69,8 @@ pub(super) fn window(
              (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?2
               ORDER BY end_ms DESC LIMIT 1),
              (SELECT opened FROM nat_sample WHERE nat_id = nat.id AND nat.since_ms <= ?3
-              ORDER BY end_ms LIMIT 1)
+              ORDER BY end_ms LIMIT 1),
+             nat.boot_id
          FROM nat JOIN boot ON boot.id = nat.boot_id JOIN host ON host.id = boot.host_id
          WHERE nat.last_ms > ?1
              OR (boot.last_ms > ?1 AND boot.first_ms <= ?2)",
@@ -80,14 +81,14 @@ pub(super) fn window(
     known.take(most.saturating_add(1)).collect()
 }
 
-fn nat(row: &Row<'_>) -> rusqlite::Result<Option<Nat>> {
+fn nat(row: &Row<'_>) -> rusqlite::Result<Option<(i64, Nat)>> {
     let before: Option<i64> = row.get(8)?;
     let upto: Option<i64> = row.get(9)?;
     let first: Option<i64> = row.get(10)?;
     let Some(upto) = upto else { return Ok(None) };
     let number = |value: i64| u64::try_from(value).unwrap_or(0);
     let before = before.or(first).map_or(0, number);
-    Ok(Some(Nat {
+    let nat = Nat {
         host: HostId(row.get(0)?),
         netns: row.get(1)?,
         client: row.get(2)?,
@@ -102,5 +103,6 @@ fn nat(row: &Row<'_>) -> rusqlite::Result<Option<Nat>> {
         },
         opened: number(upto).saturating_sub(before),
         before,
-    }))
+    };
+    Ok(Some((row.get(11)?, nat)))
 }

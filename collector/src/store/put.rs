@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use wire::{EdgeRow, Endpoint, EventRow, HostRow, Life, ProcessRow, Role, SightingRow};
 
-use super::{histogram, nat};
+use super::{copies, histogram, nat};
 use crate::accept::Opened;
 
 /// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
@@ -19,6 +19,8 @@ pub enum Outcome {
     Stored {
         /// The host's clock is ahead, and the batch was stored under the time of its arrival.
         clock_ahead: bool,
+        /// It went on beside a later run of the same host id: several machines use it.
+        copied: bool,
     },
     /// Stored before, with the same content.
     Duplicate,
@@ -70,6 +72,7 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
         });
     }
     let (host, context, clock_ahead) = put_batch(db, opened, now_ms)?;
+    let copied = copies::shows(db, host, context.boot, context.end_ms)?;
     for row in &opened.batch.processes {
         put_process(db, context, row)?;
     }
@@ -88,7 +91,10 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
     }
-    Ok(Outcome::Stored { clock_ahead })
+    Ok(Outcome::Stored {
+        clock_ahead,
+        copied,
+    })
 }
 
 /// Host, agent run and key of the batch; also decides under which times it is stored.

@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wire::{Columns, Endpoint, Part, ProcessRow, Role};
 
+use super::copies::{self, Copy};
 use super::{Error, histogram, migrate, nat};
 use crate::join::counters::COUNTERS;
 use crate::join::{Counters, Flow, HostId, Input, Presence, Process, Sighting, cost};
@@ -66,6 +67,7 @@ impl Reader {
             },
             db: &snapshot,
             meter,
+            copies: copies::runs(&snapshot, window).map_err(failed)?,
             flows: HashMap::new(),
             processes: HashMap::new(),
         };
@@ -114,6 +116,8 @@ struct Loading<'a> {
     window: Window,
     meter: &'a mut Meter,
     input: Input,
+    /// Runs that are hosts of their own.
+    copies: HashMap<i64, Copy>,
     flows: HashMap<i64, usize>,
     processes: HashMap<(i64, u32), Option<usize>>,
 }
@@ -130,6 +134,12 @@ impl Loading<'_> {
             let (host, name) = host().map_err(failed)?;
             self.meter.bytes(cost::HOST + cost::text(name.len()))?;
             self.input.hosts.push((host, name));
+        }
+        for copy in self.copies.values() {
+            self.meter
+                .bytes(2 * cost::HOST + cost::text(copy.hostname.len()))?;
+            self.input.hosts.push((copy.host, copy.hostname.clone()));
+            self.input.copies.insert(copy.host);
         }
         Ok(())
     }
@@ -280,6 +290,9 @@ impl Loading<'_> {
             )
             .and_then(|mut statement| statement.query_row([id], flow))
             .map_err(failed)?;
+        if let Some(copy) = self.copies.get(&boot) {
+            flow.host = copy.host;
+        }
         flow.process = self.process(boot, process_id)?;
         self.input.flows.push(flow);
         let at = self.input.flows.len() - 1;
@@ -389,8 +402,11 @@ impl Loading<'_> {
     fn nats(&mut self) -> Result<(), Error> {
         let most = self.meter.rows_left(cost::NAT);
         let evicted = self.input.evicted_before_ms.unwrap_or(i64::MIN);
-        for nat in nat::window(self.db, self.window, evicted, most).map_err(failed)? {
+        for (boot, mut nat) in nat::window(self.db, self.window, evicted, most).map_err(failed)? {
             self.meter.row(cost::NAT)?;
+            if let Some(copy) = self.copies.get(&boot) {
+                nat.host = copy.host;
+            }
             self.input.nats.push(nat);
         }
         Ok(())

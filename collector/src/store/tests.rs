@@ -7,6 +7,8 @@ use wire::{
     SightingRow,
 };
 
+#[path = "copies_tests.rs"]
+mod copies_tests;
 #[path = "nat_tests.rs"]
 mod nat_tests;
 #[path = "room_tests.rs"]
@@ -19,7 +21,10 @@ use crate::accept::Opened;
 use crate::join::{Presence, Sighting};
 use crate::meter::{Exceeded, Meter};
 
-const STORED: Outcome = Outcome::Stored { clock_ahead: false };
+const STORED: Outcome = Outcome::Stored {
+    clock_ahead: false,
+    copied: false,
+};
 const ALL: Window = Window {
     from_ms: i64::MIN,
     to_ms: i64::MAX,
@@ -266,7 +271,13 @@ fn a_host_whose_clock_is_ahead_is_stored_under_the_time_of_arrival() {
         batch.header.start_ms += ahead;
         batch.header.end_ms += ahead;
         let outcome = store.put(&[&opened(batch)], 20_000).remove(0).unwrap();
-        assert_eq!(outcome, Outcome::Stored { clock_ahead: true });
+        assert_eq!(
+            outcome,
+            Outcome::Stored {
+                clock_ahead: true,
+                copied: false,
+            }
+        );
     }
     assert_eq!(count(&dir, window(0, 1)), 5);
     assert_eq!(count(&dir, window(1, 2)), 2);

@@ -175,7 +175,11 @@ impl Work {
     fn count(&self, opened: &Opened, outcome: Outcome) {
         let metrics = &self.metrics;
         match outcome {
-            Outcome::Stored { clock_ahead } => {
+            Outcome::Stored {
+                clock_ahead,
+                copied,
+            } => {
+                metrics.ingest_batches_copied_host_total.add(copied.into());
                 metrics.ingest_batches_stored_total.add(1);
                 metrics
                     .ingest_rows_stored_total

@@ -227,6 +227,7 @@ fn a_host_shows_why_it_is_as_it_is() {
             spool_depth: Some(3),
             batches_missing: 2,
             clock_ahead_ms: 61_000,
+            copied_ms: Some(1_700_000_000_000),
             first_seen_ms: 0,
             last_seen_ms: 1_700_000_000_000,
         }],

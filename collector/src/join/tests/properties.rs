@@ -91,6 +91,7 @@ fn shuffled(input: &Input, seed: u64) -> Input {
     Input {
         hosts: input.hosts.clone(),
         evicted_before_ms: None,
+        copies: input.copies.clone(),
         processes: input.processes.clone(),
         flows: flow_order
             .iter()
