@@ -58,8 +58,7 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
             "the store was full: data up to {before} may be missing"
         )?;
     }
-    let copied =
-        |node: &Node| node.process.as_ref().is_some_and(|of| of.host_copied);
+    let copied = |node: &Node| node.process.as_ref().is_some_and(|of| of.host_copied);
     if topology.nodes.iter().any(copied) {
         writeln!(
             out,

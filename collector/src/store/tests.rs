@@ -309,7 +309,13 @@ fn a_clock_that_is_set_back_takes_nothing_out_of_its_order() {
     let mut ahead = batch(7, vec![edge(90_000, 32)]).batch;
     (ahead.header.start_ms, ahead.header.end_ms) = (5_000_000, 5_000_000);
     let outcome = store.put(&[&opened(ahead)], 150_000).remove(0).unwrap();
-    assert_eq!(outcome, Outcome::Stored { clock_ahead: true });
+    assert_eq!(
+        outcome,
+        Outcome::Stored {
+            clock_ahead: true,
+            copied: false
+        }
+    );
     let mut right = batch(8, vec![edge(90_000, 33)]).batch;
     (right.header.start_ms, right.header.end_ms) = (155_000, 160_000);
     let outcome = store.put(&[&opened(right)], 160_000).remove(0).unwrap();
