@@ -34,7 +34,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It holds something else than tokens.
-    #[error("{file}, line {line}: expected {expected}")]
+    #[error("{file}, line {line}: expected {expected}{}", on_line(.unseen))]
     Token {
         /// The file.
         file: String,
@@ -42,6 +42,8 @@ pub enum Error {
         line: usize,
         /// What would have been right.
         expected: &'static str,
+        /// What on the line does not show.
+        unseen: Option<&'static str>,
     },
     /// It holds none, or too many.
     #[error("{file}: expected 1 to {MAX_TOKENS} tokens, one per line, and found {count}")]
@@ -62,6 +64,10 @@ pub enum Error {
         /// From 1.
         line: usize,
     },
+}
+
+fn on_line(unseen: &Option<&'static str>) -> String {
+    unseen.map_or_else(String::new, |what| format!(" (on the line is {what})"))
 }
 
 /// What a credential is for.
@@ -206,6 +212,7 @@ impl Credentials {
                 file: file.clone(),
                 line: line_number,
                 expected,
+                unseen: follow::unseen(line.as_bytes()),
             };
             let mut words = line.split_ascii_whitespace();
             let token = words.next().unwrap_or_default();
@@ -400,6 +407,14 @@ mod tests {
         assert_eq!(of(&["ops.example"]), (Role::Reader, false));
         // Names are compared as they are written: no pattern is anybody.
         assert_eq!(of(&["*.example"]), (Role::Agent, true));
+    }
+
+    #[test]
+    fn a_mark_before_a_token_is_named() {
+        let error = agents(&format!("\u{feff}{ONE}\n")).unwrap_err();
+        assert!(error.to_string().contains("byte-order mark"), "{error}");
+        let known = agents(&format!("{ONE}\r\n{TWO} shared\r\n")).unwrap();
+        assert!(known.token(TWO).is_some_and(|one| one.shared));
     }
 
     #[test]

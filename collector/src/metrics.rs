@@ -78,6 +78,14 @@ counters! {
     ingest_batches_in_flight: "gauge",
     /// Answers that carried orders to an agent that had older ones.
     orders_sent_total: "counter",
+    /// Seconds in which no more files could be opened, connections among them.
+    open_files_exhausted_total: "counter",
+    /// Times certificates, keys and tokens were put in force anew after their files changed.
+    secrets_read_again_total: "counter",
+    /// Times a changed file could not be used, so that what was read before stayed in force.
+    secrets_refused_total: "counter",
+    /// 1 while the configuration file is not what it was at the start.
+    configuration_changed: "gauge",
     /// Connections refused because there were too many, each of them at work.
     connections_dropped_full_total: "counter",
     /// Connections closed to let another one in: idle ones, or of the peer with most of them.

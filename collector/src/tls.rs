@@ -7,6 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Listen;
@@ -52,7 +53,10 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// What the server offers.
+/// Who judges client certificates.
+type Verifier = Arc<dyn ClientCertVerifier>;
+
+/// What the server offers, and who judges client certificates where any are asked for.
 ///
 /// A client certificate is asked for where a CA is configured, and one that is not of that CA ends
 /// the handshake. A client without one gets as far as HTTP, where it needs a token: so it is told
@@ -60,7 +64,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// When a file is missing or cannot be used.
-pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
+pub fn server_config(listen: &Listen) -> Result<(ServerConfig, Option<Verifier>), Error> {
     let named = |key| {
         move |error| Error::Key {
             key,
@@ -73,8 +77,8 @@ pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(&listen.cert_file, e))?;
-    let builder = match &listen.client_ca_file {
-        None => builder.with_no_client_auth(),
+    let (builder, verifier) = match &listen.client_ca_file {
+        None => (builder.with_no_client_auth(), None),
         Some(file) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(file).map_err(named("listen.client_ca_file"))? {
@@ -84,14 +88,15 @@ pub fn server_config(listen: &Listen) -> Result<ServerConfig, Error> {
                 .allow_unauthenticated()
                 .build()
                 .map_err(|e| unusable(file, e))?;
-            builder.with_client_cert_verifier(verifier)
+            let for_later: Verifier = Arc::clone(&verifier);
+            (builder.with_client_cert_verifier(verifier), Some(for_later))
         }
     };
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|e| unusable(&listen.cert_file, e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok((config, verifier))
 }
 
 /// All certificates of a PEM file, at least one.

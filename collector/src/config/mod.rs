@@ -204,12 +204,19 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Error> {
         let start = error.span().map_or(0, |span| span.start);
         1 + text.bytes().take(start).filter(|b| *b == b'\n').count()
     };
+    let said = |error: &toml::de::Error| {
+        let written = text.lines().nth(line(error) - 1).unwrap_or_default();
+        match follow::unseen(written.as_bytes()) {
+            Some(what) => format!("{} (on the line is {what})", error.message()),
+            None => error.message().to_owned(),
+        }
+    };
     let deserializer = toml::Deserializer::parse(text)
-        .map_err(|e| wrong(&format!("line {}", line(&e)), e.message().to_owned()))?;
+        .map_err(|e| wrong(&format!("line {}", line(&e)), said(&e)))?;
     let raw: raw::File = serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let at = line(error.inner());
         let key = format!("{} (line {at})", error.path());
-        wrong(&key, error.inner().message().to_owned())
+        wrong(&key, said(error.inner()))
     })?;
     validate(file, raw).map_err(|(key, message)| wrong(key, message))
 }

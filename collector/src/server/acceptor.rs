@@ -15,8 +15,8 @@ use tower_layer::Layer;
 
 use super::connections::{Connection, Connections};
 use super::fair::Party;
+use super::secrets::{Current, Shown};
 use super::stream::Watched;
-use crate::auth::Certificate;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::time;
@@ -29,7 +29,7 @@ pub(super) struct Peer {
     /// For whom its shares are counted, before a credential is known.
     pub(super) party: Party,
     /// The client certificate that it showed and TLS verified.
-    pub(super) certificate: Option<Arc<Certificate>>,
+    pub(super) certificate: Option<Arc<Shown>>,
     /// Its place. Lives as long as the connection, for the connection's service holds it.
     pub(super) connection: Arc<Connection>,
 }
@@ -38,6 +38,7 @@ pub(super) struct Peer {
 #[derive(Clone)]
 pub(super) struct Acceptor {
     tls: RustlsAcceptor,
+    secrets: Arc<Current>,
     connections: Arc<Connections>,
     metrics: Arc<Metrics>,
     full: Arc<Limiter>,
@@ -47,11 +48,13 @@ pub(super) struct Acceptor {
 impl Acceptor {
     pub(super) fn new(
         tls: RustlsAcceptor,
+        secrets: Arc<Current>,
         connections: Arc<Connections>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             tls,
+            secrets,
             connections,
             metrics,
             full: Arc::default(),
@@ -86,6 +89,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
             // Answers are small and complete: waiting to fill a segment only delays them.
             stream.set_nodelay(true)?;
             let switch = connection.switch();
+            // Older than what the handshake will take: what is replaced meanwhile is judged again.
+            let number = this.secrets.number();
             let stream = Watched::new(stream, Arc::clone(&switch), Arc::clone(&this.metrics));
             let (stream, service) =
                 this.tls
@@ -103,8 +108,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
                     })?;
             let shown = stream.get_ref().1.peer_certificates();
             let certificate = shown
-                .and_then(<[_]>::first)
-                .map(|own| Arc::new(Certificate::new(own)));
+                .and_then(|chain| Shown::new(chain, number))
+                .map(Arc::new);
             let peer = Peer {
                 address,
                 party,

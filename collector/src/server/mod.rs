@@ -13,6 +13,8 @@ mod descriptors;
 mod fair;
 mod questions;
 mod routes;
+mod secrets;
+mod signals;
 mod stream;
 
 use std::net::{SocketAddr, TcpListener};
@@ -21,26 +23,27 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
-use crate::auth::Credentials;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::writer::{self, Writer};
-use crate::tls;
 use acceptor::Acceptor;
 use answers::Answers;
 use connections::Connections;
 use fair::Shares;
 use routes::App;
 pub use routes::{Scope, routes};
+use secrets::Follower;
+pub use secrets::Secrets;
+use signals::Signals;
 
 /// Time a client has for its handshake, and for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -50,35 +53,12 @@ const HEAD_BYTES: usize = 32 << 10;
 /// Time requests have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Everything the configuration refers to, loaded.
-pub struct Secrets {
-    tls: ServerConfig,
-    credentials: Credentials,
-}
-
-impl Secrets {
-    /// Loads certificates, keys and tokens.
-    ///
-    /// # Errors
-    /// When one of them cannot be used.
-    pub fn load(config: &Config) -> Result<Self, Failure> {
-        let named = || config.file.display().to_string();
-        let credentials = Credentials::load(&config.auth)
-            .map_err(|(key, error)| anyhow::Error::new(error).context(key))
-            .with_context(named)
-            .map_err(Failure::usage)?;
-        let tls = tls::server_config(&config.listen)
-            .with_context(named)
-            .map_err(Failure::usage)?;
-        Ok(Self { tls, credentials })
-    }
-}
-
 /// A server that listens.
 pub struct Running {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
     metrics: Arc<Metrics>,
+    signals: Signals,
     // In the order in which they must end.
     serving: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
@@ -90,18 +70,16 @@ pub struct Running {
 /// # Errors
 /// When a secret, the store or the address cannot be had; each with its exit code.
 pub fn start(config: &Config) -> Result<Running, Failure> {
-    let secrets = Secrets::load(config)?;
+    let metrics = Arc::new(Metrics::default());
+    let follower = Follower::start(config, Arc::clone(&metrics))?;
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let metrics = Arc::new(Metrics::default());
     let store = Store::open(&config.store.path, config.bounds()).map_err(|error| {
         let path = config.store.path.display().to_string();
         Failure::store(anyhow::Error::new(error).context(path))
     })?;
-    let listener = TcpListener::bind(config.listen.address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .with_context(|| format!("listen on {}", config.listen.address))?;
+    let listener = listen(config.listen.address)?;
     let address = listener.local_addr().context("ask for the bound address")?;
     let Writer {
         jobs,
@@ -117,7 +95,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     )
     .context("start the store thread")?;
     let app = Arc::new(App {
-        credentials: secrets.credentials,
+        secrets: follower.current(),
         metrics: Arc::clone(&metrics),
         bodies: Shares::new(config.limits.body_memory),
         batches: Shares::new(config.limits.concurrent_batches),
@@ -135,17 +113,20 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         .build()
         .context("start the runtime")?;
     let handle = Handle::new();
-    let tls = RustlsConfig::from_config(Arc::new(secrets.tls));
     let acceptor = Acceptor::new(
-        RustlsAcceptor::new(tls).handshake_timeout(HEAD_TIMEOUT),
+        RustlsAcceptor::new(follower.tls()).handshake_timeout(HEAD_TIMEOUT),
+        follower.current(),
         Connections::new(
             descriptors::room_for(config.limits.connections),
             Arc::clone(&metrics),
         ),
         Arc::clone(&metrics),
     );
-    let serving = {
+    let (serving, signals) = {
         let _context = runtime.enter();
+        let signals = Signals::hear().context("hear signals")?;
+        let hangup = signals::hangup().context("hear signals")?;
+        runtime.spawn(follow(follower, hangup));
         let mut server = axum_server::from_tcp(listener)
             .context("watch the listener")?
             .acceptor(acceptor)
@@ -158,17 +139,45 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_BYTES);
         let service = routes::router(app).into_make_service();
-        runtime.spawn(server.http1_only().serve(service))
+        (runtime.spawn(server.http1_only().serve(service)), signals)
     };
     log::info!(address:%; "listening");
     Ok(Running {
         address,
         handle,
         metrics,
+        signals,
         serving: Some(serving),
         runtime: Some(runtime),
         writer: Some(thread),
     })
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .with_context(|| format!("listen on {address}"))
+}
+
+/// Looks at the files of the configuration once in a period, and at once on SIGHUP.
+async fn follow(mut follower: Follower, mut hangup: Signal) {
+    let mut period = tokio::time::interval(follow::PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let at_once = tokio::select! {
+            _ = period.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        // A file system may take its time.
+        let looked = tokio::task::spawn_blocking(move || {
+            follower.look(at_once);
+            follower
+        });
+        match looked.await {
+            Ok(back) => follower = back,
+            Err(_) => return log::error!("files are not followed any more"),
+        }
+    }
 }
 
 impl Running {
@@ -184,23 +193,19 @@ impl Running {
         &self.metrics
     }
 
-    /// Serves until SIGTERM or SIGINT, then stops gracefully.
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then stops gracefully.
     ///
     /// # Errors
-    /// When signals cannot be watched, or the listener failed.
+    /// When the listener failed.
     pub fn until_signal(mut self) -> anyhow::Result<()> {
         let runtime = self.runtime.as_ref().expect("taken only by stop and drop");
         let mut serving = self.serving.take().expect("taken only here and by stop");
         let (name, ended) = runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            let caught = tokio::select! {
-                _ = terminate.recv() => ("SIGTERM", None),
-                _ = interrupt.recv() => ("SIGINT", None),
+            tokio::select! {
+                name = self.signals.end() => (name, None),
                 ended = &mut serving => ("", Some(ended)),
-            };
-            anyhow::Ok(caught)
-        })?;
+            }
+        });
         if let Some(ended) = ended {
             ended.context("serve")?.context("accept connections")?;
             anyhow::bail!("the server ended by itself");

@@ -31,9 +31,10 @@ use super::acceptor::Peer;
 use super::answers::Answers;
 use super::body::Held;
 use super::fair::{Party, Shares};
+use super::secrets::Current;
 use super::{batches, body, questions};
 use crate::accept::{BatchKey, Reason, Refusal};
-use crate::auth::{Credential, Credentials, Role, bearer};
+use crate::auth::{Credential, Role, bearer};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::writer::{Job, Newest};
@@ -47,7 +48,7 @@ const DISCARD_FACTOR: usize = 4;
 /// What handlers share.
 pub(super) struct App {
     pub(super) config: Config,
-    pub(super) credentials: Credentials,
+    pub(super) secrets: Arc<Current>,
     pub(super) metrics: Arc<Metrics>,
     /// Bytes of bodies that have arrived.
     pub(super) bodies: Arc<Shares>,
@@ -206,12 +207,13 @@ async fn work(
 fn credential(app: &App, peer: &Option<Peer>, request: &Request) -> Option<Credential> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.and_then(|value| bearer(value.to_str().ok()?));
+    let known = app.secrets.known();
     let certificate = || {
         let shown = peer.as_ref()?.certificate.as_ref()?;
-        Some(app.credentials.certificate(shown))
+        known.certificate(shown)
     };
     token
-        .and_then(|token| app.credentials.token(token))
+        .and_then(|token| known.token(token))
         .or_else(certificate)
 }
 

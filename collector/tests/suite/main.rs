@@ -9,6 +9,7 @@ mod concurrency;
 mod crash;
 mod evidence;
 mod fairness;
+mod followed;
 mod hostile;
 mod import;
 mod ingest;

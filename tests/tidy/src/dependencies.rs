@@ -8,12 +8,13 @@ use crate::{File, Finding, Tree};
 const REGISTER: &str = "docs/decisions/dependencies.md";
 
 /// Which of our crates may use which.
-const KNOWS: [(&str, &[&str]); 7] = [
+const KNOWS: [(&str, &[&str]); 8] = [
     // The agent's tests assemble a jail by the manifest.
-    ("agent", &["bpf", "rootfs", "wire"]),
+    ("agent", &["bpf", "follow", "rootfs", "wire"]),
     ("bpf", &[]),
-    ("collector", &["wire"]),
+    ("collector", &["follow", "wire"]),
     ("compat-matrix", &["rootfs"]),
+    ("follow", &[]),
     ("matrix-guest", &["bpf", "rootfs", "tests"]),
     ("tidy", &[]),
     ("wire", &[]),
