@@ -128,8 +128,23 @@ impl Spool {
         }
     }
 
-    /// Deletes what is too old, then the oldest until the size bound holds; gives free space back
-    /// to the file system, and looks whether a full disk has room again. Leased batches stay.
+    /// Gives a bounded part of the free space back to the file system; true when there is more. On a
+    /// full disk all of it stays, as others would take it.
+    pub fn give_back(&mut self) -> bool {
+        if !self.growing {
+            return false;
+        }
+        match self.attempt(|store| store.give_back()) {
+            Ok(more) => more,
+            Err(error) => {
+                log::error!(error:% = chain(&error); "space not given back");
+                false
+            }
+        }
+    }
+
+    /// Deletes what is too old, then the oldest until the size bound holds, and looks whether a full
+    /// disk has room again. Leased batches stay.
     pub fn evict(&mut self, now_ms: u64) {
         self.write_endings();
         if let Err(error) = self.recount() {
@@ -143,7 +158,6 @@ impl Spool {
                 self.forget(gone);
                 self.tally.evicted_age += gone.batches;
                 self.make_room(0)?;
-                self.attempt(|store| store.give_back())?;
                 self.grow_again()
             });
         if let Err(error) = evicted {

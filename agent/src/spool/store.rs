@@ -18,8 +18,9 @@ use crate::files;
 
 /// SQLite's default, and the size of a memory page and of most file systems' blocks.
 const PAGE_BYTES: u64 = 4096;
-/// Free pages that stay in the file for the next batches: 4 MiB.
-const RESERVE_PAGES: u64 = 1024;
+/// Free pages that stay in the file for the next batches: as many as are in use and a few more, at
+/// most 4 MiB.
+const RESERVE_PAGES: std::ops::RangeInclusive<u64> = 64..=1024;
 /// Free pages given back to the file system at a time: 8 MiB, a fraction of a second on any disk.
 const GIVE_BACK_PAGES: u64 = 2048;
 /// Pages between two looks at the budget of the check at open.
@@ -281,19 +282,28 @@ impl Store {
         Ok(!busy)
     }
 
-    /// Gives free pages beyond a reserve back to the file system, a bounded number at a time.
-    pub(super) fn give_back(&self) -> Result<(), Error> {
+    /// Gives free pages beyond a reserve back to the file system, a bounded number at a time; true
+    /// when there are more.
+    pub(super) fn give_back(&self) -> Result<bool, Error> {
         let free = self.pragma("freelist_count")?;
-        let surplus = free.saturating_sub(RESERVE_PAGES).min(GIVE_BACK_PAGES);
-        if surplus > 0 {
+        let used = self.pragma("page_count")?.saturating_sub(free);
+        let reserve = used.clamp(*RESERVE_PAGES.start(), *RESERVE_PAGES.end());
+        let surplus = free.saturating_sub(reserve);
+        if surplus == 0 {
+            return Ok(false);
+        }
+        let pages = surplus.min(GIVE_BACK_PAGES);
+        {
             // One page per step: the statement has to be run to its end.
             let mut statement = self
                 .conn
-                .prepare(&format!("PRAGMA incremental_vacuum({surplus})"))?;
+                .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
             let mut rows = statement.query([])?;
             while rows.next()?.is_some() {}
         }
-        Ok(())
+        // The file is cut when the log is written into it, which would wait for more to be logged.
+        self.rewind_log()?;
+        Ok(surplus > pages)
     }
 
     /// Whether the file has free pages for a batch of that size.

@@ -16,6 +16,8 @@ use super::{BatchId, Fault, Sealed, Spool, Tally};
 
 /// Between two evictions by age.
 const EVICTION_PERIOD: Duration = Duration::from_secs(60);
+/// After an outage much is given back, some at a time, with pauses for whoever else needs the disk.
+const GIVE_BACK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Requests of the upload thread, which waits for the answer to most of them anyway.
 const REQUESTS_MAX: usize = 4;
@@ -160,11 +162,13 @@ fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>)
     } = server;
     let (no_sealed, no_requests, no_stop) = (never(), never(), never());
     let evictions = tick(EVICTION_PERIOD);
+    let (pauses, no_pause) = (tick(GIVE_BACK_PERIOD), never());
     let mut open = Open {
         sealed: true,
         requests: true,
     };
     spool.evict(clock::unix_ms());
+    let mut more = spool.give_back();
     while open.sealed || open.requests {
         account(spool, &intake.metrics);
         select! {
@@ -186,7 +190,11 @@ fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>)
                 }
             },
             recv(if open.sealed { &no_stop } else { stop }) -> _ => open.requests = false,
-            recv(evictions) -> _ => spool.evict(clock::unix_ms()),
+            recv(evictions) -> _ => {
+                spool.evict(clock::unix_ms());
+                more = spool.give_back();
+            }
+            recv(if more { &pauses } else { &no_pause }) -> _ => more = spool.give_back(),
         }
     }
     account(spool, &intake.metrics);
