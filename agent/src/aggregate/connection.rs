@@ -206,8 +206,17 @@ impl Connections {
         self.level = self.level.max(wish.least_level);
     }
 
+    /// What this host cannot measure, as far as it is known by now.
+    #[must_use]
+    pub fn absent(&self) -> Columns {
+        self.absent
+    }
+
     /// Takes one record of a connection owned by `process_id`.
     pub fn fold(&mut self, event: &Connection, process_id: u32, now: Now) {
+        if event.has(abi::WB_FLAG_NO_OUT_OF_ORDER) {
+            self.lacks(Columns::OUT_OF_ORDER);
+        }
         match event.what {
             What::Adopted => self.adopt(event, process_id, now),
             What::Live if event.has(abi::WB_FLAG_ESTABLISHED) => {
@@ -465,6 +474,17 @@ impl Connections {
             spare_kept: false,
         });
         key
+    }
+
+    /// The kernel does not count this, and did not before: zeros of edges that are there mean
+    /// nothing either.
+    fn lacks(&mut self, columns: Columns) {
+        if !self.absent.has(columns) {
+            self.absent = self.absent.with(columns);
+            for edge in self.edges.values_mut() {
+                edge.row.absent = edge.row.absent.with(columns);
+            }
+        }
     }
 
     fn change(&mut self, key: EdgeKey, change: impl FnOnce(&mut EdgeRow)) {

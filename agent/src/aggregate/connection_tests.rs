@@ -436,6 +436,24 @@ fn what_the_host_cannot_measure_is_said_of_every_edge() {
     assert_eq!(only_edge(&all.close(NOW)).absent, absent);
 }
 
+/// Kernels before 5.4 have no counter of segments out of order, which their programs say with each
+/// record.
+#[test]
+fn what_the_kernel_turns_out_not_to_count_is_absent_and_not_zero() {
+    let mut all = connections();
+    // Without its socket nothing can be read, nor be found missing.
+    all.fold(&event(What::Stale, 1, 0), 3, NOW);
+    let mut old = event(What::Closed, 2, 10);
+    old.flags |= abi::WB_FLAG_NO_OUT_OF_ORDER;
+    all.fold(&old, 4, NOW);
+    all.fold(&event(What::Closed, 3, 10), 5, NOW);
+    let edges = all.close(NOW).edges;
+    assert_eq!(edges.len(), 3);
+    let absent = edges.iter().all(|row| row.absent == Columns::OUT_OF_ORDER);
+    assert!(absent, "{edges:?}");
+    assert_eq!(all.absent(), Columns::OUT_OF_ORDER);
+}
+
 #[test]
 fn an_open_connection_is_counted_where_its_owner_is_and_not_where_it_was_awaited() {
     let mut all = connections();
