@@ -16,11 +16,12 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
 use crate::host::{self, Fact, HostFacts};
 use crate::jail::{Seen, calls};
+use crate::loader;
 use crate::plan::{self, Caller, Family, Mode, Plan, Until};
 use crate::reports::{self, VERSION};
 use crate::spool::{self, Stat};
 use crate::startup;
-use crate::status::{self, Keeper, Status};
+use crate::status::{self, Helper, Status};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -37,6 +38,7 @@ struct Report {
     confined: Option<Seen>,
     /// The same of the process that keeps its packet filters.
     keeper: Option<Seen>,
+    reader: Option<Seen>,
     spool: Option<Stat>,
     warnings: Vec<String>,
 }
@@ -58,11 +60,12 @@ struct JailPart {
     mounts: Vec<Mounted>,
     seccomp: SeccompPart,
     /// What is left to the process that keeps packet filters, where there is one.
-    keeper: Option<KeeperPart>,
+    keeper: Option<HelperPart>,
+    reader: Option<HelperPart>,
 }
 
 #[derive(Debug, Serialize)]
-struct KeeperPart {
+struct HelperPart {
     capabilities: Vec<Kept>,
     allowed: Vec<AllowedCall>,
 }
@@ -143,13 +146,25 @@ fn examine(file: &Path) -> Report {
         facts: facts.rows().into_iter().collect(),
         plan: plan.rows(),
         jail: JailPart::of(&config, &plan, running.as_ref()),
-        keeper: running
-            .as_ref()
-            .and_then(|status| Seen::of(status.keeper.as_ref()?.pid.try_into().ok()?).ok()),
+        keeper: seen(running.as_ref().and_then(|status| status.keeper.as_ref())),
+        reader: outside(running.as_ref().and_then(|status| status.reader.as_ref())),
         running,
         confined: confined.and_then(Result::ok),
         spool,
     }
+}
+
+/// What the kernel shows of a process beside the agent.
+fn seen(helper: Option<&Helper>) -> Option<Seen> {
+    Seen::of(helper?.pid.try_into().ok()?).ok()
+}
+
+/// The same of one that is not in the jail: what it sees is what the host has.
+fn outside(helper: Option<&Helper>) -> Option<Seen> {
+    Some(Seen {
+        mounts: Vec::new(),
+        ..seen(helper)?
+    })
 }
 
 /// Facts and plan, and nothing of the configuration: what is gathered for others to look at.
@@ -163,6 +178,16 @@ pub(crate) fn facts_and_plan() -> impl Serialize {
         facts: facts.rows().into_iter().collect(),
         plan: plan.rows(),
     }
+}
+
+/// What the kernel says to the programs of the plan that the defaults give.
+///
+/// # Errors
+/// They cannot even be tried.
+pub(crate) fn try_programs() -> anyhow::Result<String> {
+    let config = assumed();
+    let plan = plan::decide(&host::probe(&config), &config);
+    loader::try_once(&plan, &config)
 }
 
 #[derive(Debug, Serialize)]
@@ -227,6 +252,10 @@ fn warnings(
     if config.option.enabled && plan.mode.value == Mode::Observe {
         warnings.push(format!("the option is not written: {}", plan.mode.reason));
     }
+    warnings.extend(plan.warnings.iter().cloned());
+    let changed = running.iter().flat_map(|status| &status.plan);
+    let changed = changed.filter(|(name, _)| name.starts_with("changed_") || name == "scope");
+    warnings.extend(changed.map(|(name, said)| format!("the running agent says {name}: {said}")));
     let foreign = facts
         .neighbours
         .iter()
@@ -287,15 +316,23 @@ impl JailPart {
             why: mount.why,
         });
         // What runs may be less than what is planned: a kernel refuses in spite of the facts.
-        let said = running.and_then(|status| Some((status.kept.clone()?, status.keeper.clone())));
+        let helpers = |status: &Status| (status.keeper.clone(), status.reader.clone());
+        let said = running.and_then(|status| Some((status.kept.clone()?, helpers(status))));
         let is_running = said.is_some();
         let planned = || {
             (
                 status::Kept::of(&plan.jail),
-                Keeper::of(&plan.jail, Some(0)),
+                (
+                    plan.jail.keeper.as_ref().map(|needs| Helper::of(needs, 0)),
+                    Some(Helper::of(&plan.jail.reader, 0)),
+                ),
             )
         };
-        let (kept, keeper) = said.unwrap_or_else(planned);
+        let (kept, (keeper, reader)) = said.unwrap_or_else(planned);
+        let part = |helper: Helper| HelperPart {
+            capabilities: capabilities(&helper.kept),
+            allowed: allowed(&helper.kept),
+        };
         Self {
             rootfs: config.agent.rootfs.clone(),
             running: is_running,
@@ -306,10 +343,8 @@ impl JailPart {
                 reason: plan.jail.seccomp.mode.reason.clone(),
                 allowed: allowed(&kept),
             },
-            keeper: keeper.map(|keeper| KeeperPart {
-                capabilities: capabilities(&keeper.kept),
-                allowed: allowed(&keeper.kept),
-            }),
+            keeper: keeper.map(part),
+            reader: reader.map(part),
         }
     }
 }
@@ -391,16 +426,17 @@ impl Report {
             lines.push(format!("  keeps {}: {}", kept.name, kept.why));
         }
         lines.push(self.jail.seccomp.line());
-        for kept in self
-            .jail
-            .keeper
-            .iter()
-            .flat_map(|keeper| &keeper.capabilities)
-        {
-            lines.push(format!(
-                "  a process that keeps the packet filters keeps {}: {}",
-                kept.name, kept.why
-            ));
+        let helpers = [
+            ("keeps the packet filters", &self.jail.keeper),
+            ("reads files again stays root and", &self.jail.reader),
+        ];
+        for (does, helper) in helpers {
+            for kept in helper.iter().flat_map(|helper| &helper.capabilities) {
+                lines.push(format!(
+                    "  a process that {does} keeps {}: {}",
+                    kept.name, kept.why
+                ));
+            }
         }
         for mount in &self.jail.mounts {
             let Mounted {
@@ -430,7 +466,12 @@ impl Report {
         });
         let it = "what confines it now, as the kernel shows it";
         let keeper = "what confines the keeper of its packet filters";
-        for (heading, seen) in [(it, &self.confined), (keeper, &self.keeper)] {
+        let reader = "what confines the reader of its files";
+        for (heading, seen) in [
+            (it, &self.confined),
+            (keeper, &self.keeper),
+            (reader, &self.reader),
+        ] {
             if let Some(seen) = seen {
                 push_confined(lines, heading, seen);
             }

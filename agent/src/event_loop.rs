@@ -4,6 +4,7 @@
 //! deadline is looked at: a flood of one source makes no other one wait, nor the end of the interval,
 //! the sign of life or SIGTERM. Who had more than its budget makes the next turn begin at once.
 
+mod follow;
 mod report;
 mod signals;
 mod snapshot;
@@ -23,9 +24,10 @@ use wire::{Columns, HostRow};
 use crate::aggregate::connection::Connections;
 use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
-use crate::config::Limits;
+use crate::config::{self, Limits};
 use crate::fault;
 use crate::fleet::Fleet;
+use crate::followed::Followed;
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::clock;
@@ -39,7 +41,8 @@ use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Surroundings};
 use crate::records::{Losses, Records};
 use crate::spool;
-use crate::status::{Keeper, Kept};
+use crate::status::{Helper, Kept};
+use crate::upload;
 use crate::writer::Writer;
 
 pub use signals::Signals;
@@ -98,7 +101,7 @@ pub struct Parts {
     /// What is left to it.
     pub kept: Kept,
     /// The process that keeps the packet filters.
-    pub keeper: Option<Keeper>,
+    pub keeper: Option<Helper>,
     /// What the agent takes, and what it leaves out to take less.
     pub meter: Meter,
     /// Its budget.
@@ -111,6 +114,12 @@ pub struct Parts {
     pub interval: Duration,
     /// Bounds.
     pub limits: Limits,
+    /// What was read at the start and can change.
+    pub followed: Followed,
+    /// How the collector is reached, by a configuration.
+    pub reach: fn(&config::Upload) -> upload::Settings,
+    /// What is left to the process that reads files again.
+    pub reader: Option<Helper>,
     /// Where orders and status are written.
     pub writer: Writer,
     /// Where lines of the log go.
@@ -137,6 +146,8 @@ struct EventLoop {
     more: bool,
     intervals: u32,
     governed_at: Instant,
+    /// When the scope was looked at last.
+    scope_at: Instant,
     /// The most memory of this interval.
     peak_bytes: u64,
     evicted: u64,
@@ -166,6 +177,7 @@ pub fn run(parts: Parts) -> Result<spool::Drained> {
         more: false,
         intervals: 0,
         governed_at: Instant::now(),
+        scope_at: Instant::now(),
         peak_bytes: 0,
         evicted: 0,
         losses: Losses::default(),
@@ -255,6 +267,7 @@ impl EventLoop {
         self.more = self.take_records()? | self.observe()? | self.listen_to_conntrack();
         self.tend_filters()?;
         self.obey();
+        self.follow(Instant::now())?;
         self.govern(Instant::now());
         let flush = self.parts.signals.wants_flush()?;
         if flush {

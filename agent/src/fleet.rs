@@ -98,6 +98,22 @@ impl Fleet {
         fleet
     }
 
+    /// The host has another name, by which orders may mean it.
+    pub fn rename(&mut self, name: &str) {
+        if let Some(standing) = &mut self.standing {
+            standing.rename(name);
+            self.in_force = orders::narrow(&self.own, &standing.directive());
+        }
+    }
+
+    /// Orders are signed with another key from now on. Whether any are taken at all is decided at the
+    /// start.
+    pub fn change_key(&mut self, key: Option<[u8; KEY_BYTES]>) {
+        if let (Some(standing), Some(key)) = (&mut self.standing, key) {
+            standing.change_key(key);
+        }
+    }
+
     /// Where the upload thread leaves orders.
     #[must_use]
     pub fn post(&self) -> Arc<Post> {

@@ -28,7 +28,7 @@ pub use crate::plan::HelperNeeds;
 pub use bounds::clean as clean_bounds;
 pub use companion::confine as confine_companion;
 pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
-pub use root::{try_mounts, with_tracefs};
+pub use root::{refresh_name_files, try_mounts, with_tracefs};
 pub use seccomp::{install as install_seccomp, try_seccomp};
 pub use seen::{Mount, Seen};
 
@@ -74,11 +74,16 @@ impl Jailed {
     }
 }
 
-/// Enters the root directory; must run before any thread exists.
+/// Enters the root directory; must run before any thread exists. `outside` is called with that
+/// directory while the host's files are still in sight, within the bounds of the agent.
 ///
 /// # Errors
 /// Names the step that failed.
-pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
+pub fn enter<T>(
+    plan: &Plan,
+    config: &Config,
+    outside: impl FnOnce(&Path) -> T,
+) -> Result<(Entered, T)> {
     require_one_thread()?;
     let rootfs = root::check(
         &config.agent.rootfs,
@@ -88,23 +93,25 @@ pub fn enter(plan: &Plan, config: &Config) -> Result<Entered> {
     .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
     let mut left_out = Vec::new();
     // On a read-only file system they stay as they are.
-    if let Err(error) = root::refresh_name_files(&rootfs) {
+    if let Err(error) = refresh_name_files(&rootfs) {
         left_out.push(format!("names of hosts: {error:#}"));
     }
     if let Err(error) = privilege::set_oom_score_adj(config.jail.oom_score_adj) {
         left_out.push(format!("oom_score_adj: {error:#}"));
     }
     left_out.extend(bounds::enter(&config.jail, &rootfs));
+    let outside = outside(&rootfs);
     let (mounted, not_mounted) = root::mount_all(&rootfs, &plan.jail.mounts)?;
     left_out.extend(not_mounted);
     fault::at("jail.mounted");
     let how = root::make_root(&rootfs)?;
     fault::at("jail.entered");
-    Ok(Entered {
+    let entered = Entered {
         how,
         left_out,
         mounted,
-    })
+    };
+    Ok((entered, outside))
 }
 
 impl Entered {

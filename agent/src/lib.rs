@@ -39,6 +39,7 @@ pub mod batch;
 pub mod event;
 pub mod event_loop;
 pub mod fleet;
+pub mod followed;
 pub mod gateway;
 pub mod governor;
 pub mod meter;

@@ -6,15 +6,16 @@
 
 mod neighbours;
 mod probes;
+mod scope;
 mod tables;
 mod types;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use bpf::abi;
 use libbpf_rs::{
     Iter, Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, TracepointCategory,
@@ -28,9 +29,12 @@ use crate::plan::{Accept, ConnectionVariant, Family, Look, Plan, Transport};
 
 pub use neighbours::Neighbours;
 pub use probes::{Probes, clean as clean_probes};
-pub use tables::{beat, clone_flags, may_write, replace_destinations, write_settings};
-use tables::{fill, late_below, scope_path, settings};
+pub use scope::Scope;
+pub use tables::{beat, clone_flags, may_write, replace_destinations, write_keys, write_settings};
+use tables::{fill, late_below, settings};
 
+/// Stands in the list of what was refused for all programs of the first attempt.
+const ALL_AT_ONCE: &str = "first_attempt";
 /// Without this one there is no family.
 const REQUIRED: &str = "wb_conn_state";
 /// Runs behind it and does what it missed.
@@ -111,6 +115,9 @@ pub struct Loaded {
     pub object: Object,
     /// Keeps them attached.
     pub links: Vec<Link>,
+    /// The cgroup that they are for.
+    pub scope: Scope,
+    has_sockops: bool,
     /// What some of them hang on, to be removed after them.
     pub probes: Option<Probes>,
     /// Snapshot of the connections table.
@@ -152,6 +159,8 @@ pub struct Maps {
     pub heartbeat: MapHandle,
     /// Where the option may be written to.
     pub destinations: MapHandle,
+    /// What it is signed with.
+    pub keys: MapHandle,
 }
 
 /// Loads and attaches what the plan says; `None` when the plan runs no family.
@@ -173,7 +182,8 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         config,
     };
     let (object, loaded, mut refused) = load(&fitting, &wanted)?;
-    let cgroup = open_scope(config, choice.value).context("open the scope's cgroup")?;
+    let mut scope = Scope::new(config);
+    let cgroup = open_scope(&scope, config, choice.value).context("open the scope's cgroup")?;
     let mut settings = settings((config, plan), in_force, cgroup.is_some())?;
     let maps = Maps::of(&object)?;
     fill(&object, config, in_force)?;
@@ -197,7 +207,12 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         false => None,
     };
     for name in loaded.iter().filter(|name| is_attached_alone(name)) {
+        if name == SOCKOPS && cgroup.is_none() {
+            // Attached when it is there.
+            continue;
+        }
         match attach(&object, name, cgroup.as_ref(), probes.as_mut()) {
+            Ok(link) if name == SOCKOPS => scope.link = Some(link),
             Ok(link) => links.push(link),
             Err(error) if name.as_str() == REQUIRED => return Err(error),
             Err(error) => refused.push((name.clone(), format!("cannot attach: {error:#}"))),
@@ -221,6 +236,8 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
     Ok(Some(Loaded {
         object,
         links,
+        scope,
+        has_sockops,
         probes,
         live,
         adopted,
@@ -272,6 +289,7 @@ impl Maps {
             listeners: handle("listeners")?,
             heartbeat: handle("heartbeat")?,
             destinations: handle("destinations")?,
+            keys: handle("keys")?,
         })
     }
 }
@@ -353,32 +371,61 @@ struct Fitting<'a> {
     config: &'a Config,
 }
 
+/// Loads the programs of this plan and lets go of them; what the kernel says to them, for people who
+/// cannot try it on such a kernel. Nothing is attached.
+///
+/// # Errors
+/// No program is planned, or they cannot be opened.
+pub fn try_once(plan: &Plan, config: &Config) -> Result<String> {
+    let choice = match &plan.connection {
+        Family::Run(choice) if !plan.is_by_sockets() => choice,
+        _ => bail!("no program is planned"),
+    };
+    let types = types::file(&plan.types)?;
+    let fitting = Fitting {
+        probes: choice.value.has_probes(),
+        transport: plan.transport.value,
+        types: types.as_deref(),
+        config,
+    };
+    let wanted = wanted(plan, choice.value);
+    let names: Vec<_> = wanted.iter().map(|(name, _)| *name).collect();
+    let names = [&[REQUIRED], names.as_slice()].concat();
+    Ok(match load_one(&fitting, &names) {
+        Ok(_) => format!("all {} programs are taken\n", names.len()),
+        Err(error) => format!("refused: {error:#}\n"),
+    })
+}
+
 type Accepted = (Object, Vec<String>, Vec<(String, String)>);
 
 /// Loads everything wanted; when the kernel refuses, finds out which programs it takes.
 fn load(fitting: &Fitting<'_>, wanted: &[(&'static str, &'static str)]) -> Result<Accepted> {
     let mut names = vec![REQUIRED];
     names.extend(wanted.iter().map(|(name, _)| *name));
-    refusal::forget();
-    if let Ok(object) = open(fitting, &names)?.load() {
-        return Ok((
-            object,
-            names.into_iter().map(String::from).collect(),
-            Vec::new(),
-        ));
-    }
+    let first = match load_one(fitting, &names) {
+        Ok(object) => {
+            let names = names.into_iter().map(String::from).collect();
+            return Ok((object, names, Vec::new()));
+        }
+        // What follows may find nothing wrong with any one of them.
+        Err(error) => format!("{error:#}"),
+    };
+    log::warn!(error = first.as_str(); "the kernel refuses the programs together");
     let mut accepted = vec![REQUIRED];
-    let mut refused = Vec::new();
-    load_one(fitting, &accepted)
-        .context("the kernel refuses the programs that follow connections")?;
+    let mut refused = vec![(ALL_AT_ONCE.to_owned(), first.clone())];
+    load_one(fitting, &accepted).with_context(|| {
+        format!("the kernel refuses the programs that follow connections (first attempt: {first})")
+    })?;
     for (name, loss) in wanted {
         match load_one(fitting, &[REQUIRED, name]) {
             Ok(_) => accepted.push(name),
             Err(error) => refused.push(((*name).to_owned(), format!("{loss} ({error:#})"))),
         }
     }
-    let object = load_one(fitting, &accepted)
-        .context("the kernel refuses programs together that it takes one by one")?;
+    let object = load_one(fitting, &accepted).with_context(|| {
+        format!("the kernel refuses programs together that it takes one by one: {first}")
+    })?;
     Ok((
         object,
         accepted.into_iter().map(String::from).collect(),
@@ -527,12 +574,12 @@ fn run_iterator(object: &Object, name: &str, into: &mut Vec<u8>) -> Result<()> {
     read_iterator(&link, into).with_context(|| format!("run {name}"))
 }
 
-/// The scope's cgroup; `None` where it is out of reach and nothing hangs on it.
-fn open_scope(config: &Config, variant: ConnectionVariant) -> Result<Option<File>> {
-    let path = scope_path(config);
+/// The scope's cgroup; `None` where it is not there yet, or out of reach and nothing hangs on it.
+fn open_scope(scope: &Scope, config: &Config, variant: ConnectionVariant) -> Result<Option<File>> {
     let everything = config.scope.cgroup == "/";
-    match File::open(&path) {
+    match scope.open() {
         Ok(cgroup) => Ok(Some(cgroup)),
+        Err(error) if error.kind() == ErrorKind::NotFound && !everything => Ok(None),
         Err(_) if everything && variant != ConnectionVariant::RawTracepointAndSockops => Ok(None),
         Err(error) => Err(error).with_context(|| format!("open cgroup {}", config.scope.cgroup)),
     }

@@ -83,6 +83,18 @@ counters! {
     kernel_programs_dropped_runs_total,
     /// Connections the kernel's full table evicted: inserted, not deleted and not there.
     kernel_connections_dropped_evicted_total,
+    /// Seconds in which no more files could be opened.
+    open_files_exhausted_total,
+    /// Times changed certificates, tokens or keys were put in force.
+    followed_taken_total,
+    /// Times a changed file could not be used, so that what was read before stayed in force.
+    followed_refused_total,
+    /// Times the files by which names are resolved changed and were copied into the jail.
+    followed_names_total,
+    /// 1 while the configuration file is not what it was at the start.
+    followed_configuration_changed,
+    /// Settings of the kernel that are not what the plan was made from.
+    followed_settings_changed,
     /// Options written into a segment.
     option_written_total,
     /// Options read with a right MAC.

@@ -110,6 +110,16 @@ impl Standing {
         }
     }
 
+    /// The host is called this from now on.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.names[0]);
+    }
+
+    /// New orders are signed with this key; what was taken stays.
+    pub fn change_key(&mut self, key: [u8; KEY_BYTES]) {
+        self.key = key;
+    }
+
     /// Says that there were orders, an emergency stop perhaps, which cannot be read any more.
     fn lose(&mut self) {
         self.lost = true;

@@ -12,6 +12,7 @@ mod seccomp;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,11 @@ pub use seccomp::{Caller, Seccomp, SeccompMode};
 
 /// The programs that write the option, one per mode.
 const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
+
+/// Name of the row that says which columns mean nothing.
+pub const ABSENT_ROW: &str = "absent";
+/// The program that counts zero windows.
+const WINDOW_PROGRAM: &str = "wb_conn_window";
 
 /// How this host's connections get their waybill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +196,8 @@ pub struct Plan {
     pub jail: JailNeeds,
     /// Programs that the kernel refused at loading, with what is lost.
     pub refused: Vec<(String, String)>,
+    /// What works less than it seems to, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// What must still be there in the jail.
@@ -205,6 +213,8 @@ pub struct JailNeeds {
     pub seccomp: Seccomp,
     /// What is left to the process that keeps the packet filters, where there are any.
     pub keeper: Option<HelperNeeds>,
+    /// What is left to the process that reads the operator's files again.
+    pub reader: HelperNeeds,
 }
 
 impl JailNeeds {
@@ -301,6 +311,9 @@ impl Plan {
     /// Without the program of its mode no option is written.
     pub fn degrade(&mut self, refused: &[(String, String)]) {
         for (program, loss) in refused {
+            if program == WINDOW_PROGRAM {
+                self.absent = self.absent.with(Columns::ZERO_WINDOWS);
+            }
             if OPTION_PROGRAMS.contains(&program.as_str()) {
                 self.mode = Choice::new(Mode::Observe, loss);
             }
@@ -371,14 +384,8 @@ impl Plan {
         self.nat = Choice::new(false, reason);
     }
 
-    /// Which columns of edges mean nothing on this host.
-    fn absent_row(&self) -> Option<(&'static str, String)> {
-        let names: Vec<&str> = Columns::NAMES
-            .into_iter()
-            .filter_map(|(column, name)| self.absent.has(column).then_some(name))
-            .collect();
-        let said = || format!("{}: this host cannot measure them", names.join(", "));
-        (!names.is_empty()).then(|| ("absent", said()))
+    fn warnings_row(&self) -> Option<(String, String)> {
+        (!self.warnings.is_empty()).then(|| ("warnings".to_owned(), self.warnings.join("; ")))
     }
 
     /// Name and decision with its reason, for reports and host rows.
@@ -423,11 +430,23 @@ impl Plan {
         };
         rows.into_iter()
             .chain(types)
-            .chain(self.absent_row())
             .map(|(name, decision)| (name.to_owned(), decision))
+            .chain(absent_row(self.absent))
+            .chain(self.warnings_row())
             .chain(self.refused.iter().cloned())
             .collect()
     }
+}
+
+/// For reports and host rows: which columns of edges mean nothing on this host.
+#[must_use]
+pub fn absent_row(absent: Columns) -> Option<(String, String)> {
+    let names: Vec<&str> = Columns::NAMES
+        .into_iter()
+        .filter_map(|(column, name)| absent.has(column).then_some(name))
+        .collect();
+    let said = || format!("{}: this host cannot measure them", names.join(", "));
+    (!names.is_empty()).then(|| (ABSENT_ROW.to_owned(), said()))
 }
 
 /// Chooses for each family a variant, or skips it with a reason.
@@ -470,15 +489,16 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,
         },
         jail: needs::decide(facts, config, &uses, probes),
-        mode,
         transport,
         refused: Vec::new(),
+        warnings: warnings::all(facts, config, &mode, &nat),
         nat,
         absent: match by_sockets {
             true => sockets::absent(facts),
             false if probes => Columns::ZERO_WINDOWS,
             false => Columns::NONE,
         },
+        mode,
         connection,
         accept,
         discovery,

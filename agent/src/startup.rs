@@ -15,6 +15,7 @@ use crate::config::{self, Config, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::fleet::Fleet;
+use crate::followed::{self, Followed, OpenFiles, Reader, Settings};
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::HostFacts;
@@ -29,7 +30,7 @@ use crate::plan::{Mode, Plan, Uses};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::reports::VERSION;
-use crate::status::{Keeper, Kept};
+use crate::status::{Helper, Kept};
 use crate::writer::{Places, Writer};
 use crate::{fault, filters, host, log, plan, spool};
 use machine::Machine;
@@ -66,9 +67,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         ::log::debug!(error = format!("{error:#}").as_str(); "probes not looked for");
     }
     let meter = Meter::open().or_exit(Exit::Jail)?;
-    let entered = jail::enter(&plan, &config)
-        .context("enter the jail")
-        .or_exit(Exit::Jail)?;
+    let (entered, reader) = enter(&plan, &config).or_exit(Exit::Jail)?;
     let _lock = lock::lock(Path::new(LOCK_FILE), plan.jail.user.value).or_exit(Exit::Runtime)?;
     fault::at("lock.held");
     let host_id = identity::host_id(Path::new(STATE_DIR), &machine).or_exit(Exit::Spool)?;
@@ -103,6 +102,9 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         seen: jailed.seen().clone(),
         kept: Kept::of(&plan.jail),
         keeper: keeper(&plan, loaded.as_ref()),
+        reader: reader_helper(&plan, reader.as_ref()),
+        followed: follow(&config, reader),
+        reach: collector::reach,
         identities: identities(&config, &facts),
         surroundings: Box::new(surroundings()),
         ids: (host_id, run_id),
@@ -172,9 +174,40 @@ fn used(loaded: Option<&Loaded>) -> Uses {
     }
 }
 
-fn keeper(plan: &Plan, loaded: Option<&Loaded>) -> Option<Keeper> {
-    let filters = loaded.and_then(|loaded| loaded.filters.as_ref());
-    Keeper::of(&plan.jail, filters.map(filters::Keeper::process))
+fn keeper(plan: &Plan, loaded: Option<&Loaded>) -> Option<Helper> {
+    let filters = loaded.and_then(|loaded| loaded.filters.as_ref())?;
+    let needs = plan.jail.keeper.as_ref()?;
+    Some(Helper::of(needs, filters.process()))
+}
+
+fn reader_helper(plan: &Plan, reader: Option<&Reader>) -> Option<Helper> {
+    Some(Helper::of(&plan.jail.reader, reader?.process()))
+}
+
+/// Enters the jail, and leaves who reads the operator's files again outside of it.
+fn enter(plan: &Plan, config: &Config) -> Result<(Entered, Option<Reader>)> {
+    let outside = |rootfs: &Path| start_reader(rootfs, config, plan);
+    jail::enter(plan, config, outside).context("enter the jail")
+}
+
+/// Leaves a process outside of the jail that reads the operator's files again.
+fn start_reader(rootfs: &Path, config: &Config, plan: &Plan) -> Option<Reader> {
+    match Reader::start(rootfs, followed::files(config), &plan.jail.reader) {
+        Ok(reader) => Some(reader),
+        Err(error) => {
+            ::log::warn!(error = format!("{error:#}").as_str(); "files are not followed");
+            None
+        }
+    }
+}
+
+fn follow(config: &Config, reader: Option<Reader>) -> Followed {
+    let settings = Settings::new(Path::new(PROC_DIR), config.agent.hostname.is_none());
+    let open_files = OpenFiles::new(Path::new(PROC_DIR));
+    Followed::new(config, reader, (settings, open_files), |config| {
+        let checked = config.upload.as_ref().map_or(Ok(()), collector::check);
+        checked.map_err(|error| format!("upload: {:#}", anyhow::Error::from(error)))
+    })
 }
 
 fn identities(config: &Config, facts: &HostFacts) -> Identities {
@@ -240,6 +273,9 @@ fn announce(config: &Config, plan: &Plan) {
     }
     if let Some(warning) = shared_user(plan) {
         ::log::warn!(warning = warning.as_str(); "configuration");
+    }
+    for warning in &plan.warnings {
+        ::log::warn!(warning = warning.as_str(); "plan");
     }
     for (name, decision) in plan.rows() {
         ::log::info!(name = name.as_str(), decision = decision.as_str(); "planned");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::jail::Seen;
-use crate::plan::{Capability, JailNeeds, Seccomp, SeccompMode};
+use crate::plan::{Capability, HelperNeeds, JailNeeds, Seccomp, SeccompMode};
 
 /// Name of the file below the run directory.
 pub const FILE: &str = "status.json";
@@ -35,7 +35,10 @@ pub struct Status {
     pub kept: Option<Kept>,
     /// Process id and the like of the process that keeps the packet filters.
     #[serde(default)]
-    pub keeper: Option<Keeper>,
+    pub keeper: Option<Helper>,
+    /// The same of the process that reads the operator's files again.
+    #[serde(default)]
+    pub reader: Option<Helper>,
     /// Every counter of the agent.
     pub counters: std::collections::BTreeMap<String, u64>,
 }
@@ -50,9 +53,9 @@ pub struct Kept {
     pub callers: Vec<String>,
 }
 
-/// The process that keeps the packet filters.
+/// A process beside the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keeper {
+pub struct Helper {
     /// Process id on the host.
     pub pid: i32,
     /// What is left to it.
@@ -79,15 +82,14 @@ impl Kept {
     }
 }
 
-impl Keeper {
-    /// What the plan leaves to the process `pid`; `None` where there is no such process.
+impl Helper {
+    /// What the plan leaves to the process `pid`.
     #[must_use]
-    pub fn of(needs: &JailNeeds, pid: Option<i32>) -> Option<Self> {
-        let needs = needs.keeper.as_ref()?;
-        Some(Self {
-            pid: pid?,
+    pub fn of(needs: &HelperNeeds, pid: i32) -> Self {
+        Self {
+            pid,
             kept: Kept::named(&needs.capabilities, &needs.seccomp),
-        })
+        }
     }
 }
 

@@ -594,7 +594,7 @@ fn enter(bounds: Bounds, rootfs: PathBuf) {
     let plan = plan::decide(&facts, &config);
     let clones = bounds.is_of_clones() && facts.clsact.is_yes();
     assert_eq!(plan.jail.keeper.is_some(), clones, "{:?}", plan.rows());
-    let entered = jail::enter(&plan, &config).unwrap();
+    let (entered, ()) = jail::enter(&plan, &config, |_| ()).unwrap();
     let jailed = entered.confine(&plan).unwrap();
     assert!(!jailed.seen().mounts.is_empty());
 }

@@ -88,6 +88,19 @@ fn the_list_is_exactly_what_is_inside_and_no_secret_is() {
         assert!(inside.contains_key(name), "{name}: {manifest}");
     }
 
+    // Whoever may load programs learns what the kernel says to them; others, why not.
+    let of = |wanted: &str| entries.iter().find(|(name, _)| name == wanted);
+    match of("load") {
+        Some((_, said)) => {
+            let said = String::from_utf8(said.clone()).unwrap();
+            assert!(
+                said.contains("programs are taken") || said.contains("refused: "),
+                "{said}"
+            );
+        }
+        None => assert!(manifest.contains("missing load:"), "{manifest}"),
+    }
+
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let secrets = [KEY, "till-7", "payments", "agent.toml", "fleet.key"];
     // A short name is part of many words.

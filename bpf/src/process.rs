@@ -26,3 +26,19 @@ pub fn fork() -> io::Result<Option<i32>> {
         process => Ok(Some(process)),
     }
 }
+
+/// Ignores every real-time signal, whose default is to end the process (signal(7)).
+///
+/// # Errors
+/// What the kernel answers.
+pub fn ignore_real_time_signals() -> io::Result<()> {
+    for number in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+        #[expect(unsafe_code, reason = "no library knows real-time signals")]
+        // SAFETY: to ignore a signal runs no code of ours.
+        let before = unsafe { libc::signal(number, libc::SIG_IGN) };
+        if before == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}

@@ -5,6 +5,8 @@
 //! other directories, each of which can be replaced, and what is not there yet cannot be watched.
 //! A look at a dozen names costs microseconds.
 
+#![forbid(unsafe_code)]
+
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;

@@ -20,6 +20,7 @@ mod export;
 mod fall_backs;
 mod faults;
 mod filters;
+mod followed;
 mod governor;
 mod harm;
 mod jail;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         neighbours::CASES,
         loss::CASES,
         upload::CASES,
+        followed::CASES,
         export::CASES,
         orders::CASES,
         owners::CASES,

@@ -77,6 +77,11 @@ pub(super) fn gather() -> Vec<Gathered> {
             facts(),
         ),
     ];
+    all.push(entry(
+        "load",
+        "what the kernel says to the programs when they are loaded, none of which is attached",
+        doctor::try_programs().map(String::into_bytes),
+    ));
     all.extend(tracepoints());
     all.push(entry(
         collected::BTF,

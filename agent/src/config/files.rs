@@ -1,5 +1,7 @@
 //! The files a configuration names: read once, before the jail, bounded and checked.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,7 @@ use crate::files;
 use crate::orders::{KEY_BYTES, unhex};
 
 /// Far above every certificate bundle; a wrong path must not fill the memory.
-const MAX_FILE: u64 = 4 << 20;
+pub const MAX_FILE: u64 = 4 << 20;
 const FLEET_KEY: &str =
     "a file with the fleet key as 32 hex digits (make one with: openssl rand -hex 16)";
 
@@ -18,15 +20,26 @@ const ORDERS_KEY: &str = "a file with the fleet's public key as 64 hex digits (t
                           waybill-collector fleet keygen)";
 
 /// What a file holds, and who may read it.
-#[derive(Clone, Debug)]
-pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    /// All of it.
+    pub bytes: Vec<u8>,
     /// Permission bits.
-    pub(super) mode: u32,
+    pub mode: u32,
+}
+
+impl fmt::Debug for Content {
+    /// Without the secret that it may be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes, {:04o})", self.bytes.len(), self.mode)
+    }
 }
 
 /// Reads a regular file of at most [`MAX_FILE`] bytes.
-pub(super) fn read(path: &Path) -> io::Result<Content> {
+///
+/// # Errors
+/// It cannot be read, is something else, or is larger.
+pub fn read(path: &Path) -> io::Result<Content> {
     let file = files::open(path)?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
@@ -45,6 +58,7 @@ pub(super) struct Files<'r> {
     config_file: PathBuf,
     read: &'r mut dyn FnMut(&Path) -> io::Result<Content>,
     warnings: Vec<String>,
+    found: BTreeMap<PathBuf, Content>,
 }
 
 impl<'r> Files<'r> {
@@ -56,7 +70,13 @@ impl<'r> Files<'r> {
             config_file: config_file.to_owned(),
             read,
             warnings: Vec::new(),
+            found: BTreeMap::new(),
         }
+    }
+
+    /// Every file that was read.
+    pub(super) fn take_found(&mut self) -> BTreeMap<PathBuf, Content> {
+        std::mem::take(&mut self.found)
     }
 
     pub(super) fn config_file(&self) -> &Path {
@@ -73,7 +93,11 @@ impl<'r> Files<'r> {
             return None;
         }
         match (self.read)(Path::new(&path.value)) {
-            Ok(content) => Some(content),
+            Ok(content) => {
+                self.found
+                    .insert(PathBuf::from(&path.value), content.clone());
+                Some(content)
+            }
             Err(error) => {
                 problems.unusable(&path.place, &format!("cannot read {}: {error}", path.value));
                 None
@@ -101,7 +125,7 @@ impl<'r> Files<'r> {
         let bytes = self.secret(path, problems)?;
         let key = parse_fleet_key(&bytes);
         if key.is_none() {
-            problems.wrong(&path.place, FLEET_KEY);
+            wrong(path, FLEET_KEY, &bytes, problems);
         }
         key
     }
@@ -116,7 +140,7 @@ impl<'r> Files<'r> {
         let text = std::str::from_utf8(&bytes).ok().map(str::trim);
         let key = text.and_then(unhex);
         if key.is_none() {
-            problems.wrong(&path.place, ORDERS_KEY);
+            wrong(path, ORDERS_KEY, &bytes, problems);
         }
         key
     }
@@ -131,10 +155,8 @@ impl<'r> Files<'r> {
         let token = std::str::from_utf8(&bytes).ok().map(str::trim);
         let token = token.filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic()));
         if token.is_none() {
-            problems.wrong(
-                &path.place,
-                "a file with one token of printable ASCII characters",
-            );
+            let expected = "a file with one token of printable ASCII characters";
+            wrong(path, expected, &bytes, problems);
         }
         token.map(|token| Secret::new(token.to_owned()))
     }
@@ -152,7 +174,12 @@ impl<'r> Files<'r> {
         let fits = |text: &&str| text.contains(':') && !text.chars().any(char::is_control);
         let text = text.filter(fits);
         if text.is_none() {
-            problems.wrong(&path.place, "a file with one line, user:password");
+            wrong(
+                path,
+                "a file with one line, user:password",
+                &bytes,
+                problems,
+            );
         }
         text.map(|text| Secret::new(text.to_owned()))
     }
@@ -197,8 +224,17 @@ fn check_pem(
     if text.lines().any(block) {
         return Some(bytes);
     }
-    problems.wrong(&path.place, &format!("a PEM file with a {label} block"));
+    let expected = format!("a PEM file with a {label} block");
+    wrong(path, &expected, &bytes, problems);
     None
+}
+
+/// Says what was expected, and what in the file does not show and may be what is wrong.
+fn wrong(path: &At<String>, expected: &str, bytes: &[u8], problems: &mut Problems<'_>) {
+    match follow::unseen(bytes) {
+        Some(what) => problems.wrong(&path.place, &format!("{expected}; in it is {what}")),
+        None => problems.wrong(&path.place, expected),
+    }
 }
 
 fn parse_fleet_key(bytes: &[u8]) -> Option<Secret<[u8; 16]>> {

@@ -14,9 +14,11 @@ mod upload;
 mod validate;
 pub mod value;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use files::{Content, MAX_FILE, read};
 pub use value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Prefix, Secret};
 
 /// Where the packaged configuration lives.
@@ -58,6 +60,30 @@ pub struct Config {
     pub log: Log,
     /// What is accepted but should be looked at, one sentence each.
     pub warnings: Vec<String>,
+    /// What it was made of.
+    pub sources: Sources,
+}
+
+/// Texts that a configuration was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The configuration file's own.
+    pub text: String,
+    /// Every file that it names.
+    pub files: BTreeMap<PathBuf, Content>,
+}
+
+impl Sources {
+    /// The configuration that these make; no file is read.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn read(&self, file: &Path) -> Result<Config, Error> {
+        parse(file, &self.text, &mut |path| {
+            let found = self.files.get(path).cloned();
+            found.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+        })
+    }
 }
 
 /// `[agent]`: the agent itself.
@@ -345,8 +371,8 @@ impl Config {
     #[must_use]
     pub fn defaults() -> Self {
         let (file, text) = (Path::new(DEFAULT_FILE), "option.enabled = false");
-        let mut config = parse(file, text, &mut files::read)
-            .expect("an empty configuration is valid: a test loads it");
+        let mut config =
+            parse(file, text, &mut read).expect("an empty configuration is valid: a test loads it");
         config.option.enabled = true;
         config
     }
@@ -360,20 +386,24 @@ pub fn load(file: &Path) -> Result<Config, Error> {
     let refuse = |why: String| Error {
         problems: vec![format!("{}: {why}", file.display())],
     };
-    let content = files::read(file).map_err(|error| refuse(format!("cannot read: {error}")))?;
-    let text = String::from_utf8(content.bytes).map_err(|_| refuse("is not UTF-8".into()))?;
-    parse(file, &text, &mut files::read)
+    let content = read(file).map_err(|error| refuse(format!("cannot read: {error}")))?;
+    let text = String::from_utf8(content.bytes).map_err(|error| {
+        let what = follow::unseen(error.as_bytes());
+        refuse(what.map_or_else(|| "is not UTF-8".into(), |what| format!("is {what}")))
+    })?;
+    parse(file, &text, &mut read)
 }
 
 /// [`load`] with the text at hand and a reader for the files it names.
 fn parse(
     file: &Path,
     text: &str,
-    read: &mut dyn FnMut(&Path) -> std::io::Result<files::Content>,
+    read: &mut dyn FnMut(&Path) -> std::io::Result<Content>,
 ) -> Result<Config, Error> {
     let mut problems = section::Problems::new(file.display().to_string(), text);
     if let Some(raw) = raw::Raw::parse(text, &mut problems) {
-        let config = validate::validate(raw, &mut files::Files::new(file, read), &mut problems);
+        let mut config = validate::validate(raw, &mut files::Files::new(file, read), &mut problems);
+        text.clone_into(&mut config.sources.text);
         if problems.list.is_empty() {
             return Ok(config);
         }

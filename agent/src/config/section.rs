@@ -47,8 +47,9 @@ impl<'t> Problems<'t> {
     pub(super) fn wrong(&mut self, place: &Place, expected: &str) {
         let Place { key, line, found } = place;
         self.list.push(format!(
-            "{}:{line}: {key}: expected {expected}, found {found}",
-            self.file
+            "{}:{line}: {key}: expected {expected}, found {found}{}",
+            self.file,
+            self.unseen(*line)
         ));
     }
 
@@ -62,8 +63,19 @@ impl<'t> Problems<'t> {
     /// Text that is not TOML.
     pub(super) fn syntax(&mut self, error: &toml::de::Error) {
         let line = self.line_of(error.span().map_or(0, |span| span.start));
-        self.list
-            .push(format!("{}:{line}: {}", self.file, error.message()));
+        self.list.push(format!(
+            "{}:{line}: {}{}",
+            self.file,
+            error.message(),
+            self.unseen(line)
+        ));
+    }
+
+    /// What on a line does not show and may be what is wrong with it.
+    fn unseen(&self, line: usize) -> String {
+        let written = self.text.lines().nth(line.saturating_sub(1));
+        let what = written.and_then(|text| follow::unseen(text.as_bytes()));
+        what.map_or_else(String::new, |what| format!(" (on the line is {what})"))
     }
 
     /// Something that is not there.

@@ -26,6 +26,10 @@ fn load(text: &str) -> Result<Config, String> {
         ("/k", (secret, 0o600)),
         ("/open", (secret, 0o644)),
         ("/short", ("abcdef", 0o600)),
+        (
+            "/marked",
+            ("\u{feff}000102030405060708090A0B0C0D0E0F", 0o600),
+        ),
         ("/token", ("s3cret\n", 0o600)),
         ("/proxy", ("me:s3cret of mine\n", 0o600)),
         ("/ca.pem", (PEM, 0o644)),
@@ -68,15 +72,53 @@ fn the_packaged_example_loads_as_it_is() {
 
 #[test]
 fn the_defaults_the_example_shows_are_those_of_the_code() {
-    let shown = load(&example_in_full()).unwrap();
+    let mut shown = load(&example_in_full()).unwrap();
     let required_only = "[[key]]\nepoch = 1\nsecret_file = \"/etc/waybill/fleet.key\"\n\
         [upload]\nurl = \"https://collector.example:9443\"\nca_file = \"/etc/waybill/ca.pem\"\n\
         token_file = \"/etc/waybill/token\"\n\
         [[service]]\nname = \"billing\"\n\
         match = { exe = \"/opt/billing/*\", unit = \"billing-*.service\" }\n\
         tags = { team = \"pay\", tier = \"1\" }\n";
-    let defaults = load(required_only).unwrap();
+    let mut defaults = load(required_only).unwrap();
+    // They are written differently.
+    (shown.sources, defaults.sources) = Default::default();
     assert_eq!(format!("{shown:#?}"), format!("{defaults:#?}"));
+}
+
+#[test]
+fn what_does_not_show_in_a_configuration_or_a_key_is_named() {
+    let line = refused(&format!("{KEY}[agent]\n\u{feff}interval = \"5s\"\n"));
+    assert!(
+        line.contains(":5: ") && line.contains("byte-order mark"),
+        "{line}"
+    );
+    let quotes = refused(&format!("{KEY}[agent]\ninterval = \u{201c}5s\u{201d}\n"));
+    assert!(quotes.contains("quotation mark"), "{quotes}");
+    let key = refused("[[key]]\nepoch = 1\nsecret_file = \"/marked\"\n");
+    assert!(
+        key.contains("32 hex digits") && key.contains("byte-order mark"),
+        "{key}"
+    );
+    // A mark where a file begins, and the ends of lines of another system, harm nobody.
+    load(&format!("\u{feff}{}", KEY.replace('\n', "\r\n"))).unwrap();
+}
+
+#[test]
+fn the_same_texts_make_the_same_configuration_and_other_ones_are_judged_as_at_the_start() {
+    let config = load(KEY).unwrap();
+    let mut sources = config.sources.clone();
+    assert_eq!(sources.files.len(), 1);
+    let again = sources.read(Path::new("/a.toml")).unwrap();
+    assert_eq!(format!("{config:#?}"), format!("{again:#?}"));
+    let change = |sources: &mut super::Sources, text: &str| {
+        let file = sources.files.get_mut(Path::new("/k")).unwrap();
+        file.bytes = text.into();
+        sources.read(Path::new("/a.toml"))
+    };
+    let next = change(&mut sources, "ffffffffffffffffffffffffffffffff\n").unwrap();
+    assert_eq!(next.keys[0].secret.expose(), &[0xff; 16]);
+    let error = change(&mut sources, "ff").unwrap_err().to_string();
+    assert!(error.contains("key[0].secret_file"), "{error}");
 }
 
 #[test]

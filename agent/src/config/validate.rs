@@ -8,8 +8,8 @@ use super::section::{At, Problems};
 use super::value::{Expected, format_duration, parse_duration};
 use super::{
     Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, ListsWish, Log, MAX_KEYS,
-    ModeWish, NatWish, OptionKind, Prefix, Scope, ServiceRule, Spool, TransportWish, WaybillOption,
-    bounds, upload,
+    ModeWish, NatWish, OptionKind, Prefix, Scope, ServiceRule, Sources, Spool, TransportWish,
+    WaybillOption, bounds, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -64,6 +64,10 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
             file: raw.log.file.is_some_and(|file| file.value),
         },
         warnings: files.take_warnings(),
+        sources: Sources {
+            text: String::new(),
+            files: files.take_found(),
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use super::{EventLoop, HOST_ROW_EVERY};
 use crate::aggregate::Now;
 use crate::kernel::{self, Counters};
 use crate::loader;
+use crate::plan;
 use crate::records::Records;
 use crate::status::Status;
 
@@ -140,18 +141,28 @@ impl EventLoop {
         self.host_row_said = said;
         let mut row = self.parts.host.clone();
         row.paths_off = paths_off.to_vec();
-        row.plan.extend(self.parts.fleet.row());
-        row.plan.extend(self.parts.governor.row());
+        row.plan = self.plan();
         row.counters = self.parts.metrics.snapshot();
         let lost = row.fit();
         self.parts.metrics.host_row_cut_texts_total.add(lost);
         vec![row]
     }
 
-    pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
+    /// The plan as it stands by now.
+    fn plan(&self) -> Vec<(String, String)> {
         let mut plan = self.parts.host.plan.clone();
+        plan.retain(|(name, _)| name != plan::ABSENT_ROW);
+        plan.extend(plan::absent_row(self.connections.absent()));
         plan.extend(self.parts.fleet.row());
         plan.extend(self.parts.governor.row());
+        plan.extend(self.parts.followed.rows());
+        let loaded = self.parts.loaded.as_ref();
+        plan.extend(loaded.and_then(|loaded| loaded.scope.row()));
+        plan
+    }
+
+    pub(super) fn write_status(&self, now: Now, paths_off: Vec<(String, String)>) {
+        let plan = self.plan();
         let status = Status {
             pid: std::process::id(),
             started_ms: self.parts.host.started_ms,
@@ -162,6 +173,7 @@ impl EventLoop {
             jail: Some(self.parts.seen.clone()),
             kept: Some(self.parts.kept.clone()),
             keeper: self.parts.keeper.clone(),
+            reader: self.parts.reader.clone(),
             counters: self.parts.metrics.snapshot().into_iter().collect(),
         };
         match status.text() {

@@ -1,10 +1,10 @@
 //! The cgroup trees, and the scope among them.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::mounts::{Mount, Visible};
-use super::{Fact, kernel};
+use super::{Fact, kernel, namespaces};
 
 /// How the host arranges its cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,15 +66,24 @@ impl std::fmt::Display for Cgroup2 {
 /// Mounts of the whole tree in this namespace, else in that of the first process: the agent may
 /// have been started in a mount namespace without it (`ip netns exec` replaces `/sys`).
 pub(super) fn cgroup2(mounts: &Visible) -> Cgroup2 {
-    let whole_tree = |mount: &&Mount| mount.kind == "cgroup2" && mount.root == Path::new("/");
-    let find = |mounts: &[Mount], prefix: &str| {
-        let points = mounts.iter().filter(whole_tree).map(|mount| &mount.point);
-        let mut reachable = points.map(|point| under(prefix, point));
+    // A cgroup namespace shows its own branch as if it were all, and what is above as `/..`.
+    let shows_root = |mount: &&Mount| mount.kind == "cgroup2" && shows_root(&mount.root);
+    let find = |mounts: &[Mount], prefix: &str| -> Vec<PathBuf> {
+        let points = mounts.iter().filter(shows_root).map(|mount| &mount.point);
+        let reachable = points.map(|point| under(prefix, point));
         // A mount may be hidden below a later one: what counts is that the tree shows.
-        reachable.find(|point| point.join("cgroup.procs").exists())
+        let reachable = reachable.filter(|point| point.join("cgroup.procs").exists());
+        reachable.collect()
     };
-    let found = find(&mounts.own, "/").or_else(|| find(&mounts.of_first_process, "/proc/1/root"));
-    match found {
+    let mut found = find(&mounts.own, "/");
+    if !found.iter().any(|at| namespaces::is_whole(at).is_yes()) {
+        found.extend(find(&mounts.of_first_process, "/proc/1/root"));
+    }
+    let whole = found
+        .iter()
+        .position(|at| namespaces::is_whole(at).is_yes());
+    let best = (!found.is_empty()).then(|| found.swap_remove(whole.unwrap_or(0)));
+    match best {
         Some(at) => Cgroup2::Mounted { at },
         None if kernel::has_file_system("cgroup2") => Cgroup2::Mountable {
             options: options(mounts),
@@ -83,6 +92,12 @@ pub(super) fn cgroup2(mounts: &Visible) -> Cgroup2 {
             why: "the kernel was built without cgroup2".into(),
         },
     }
+}
+
+/// Whether a mount of this root, as `mountinfo` names it, may be one of the whole tree.
+fn shows_root(root: &Path) -> bool {
+    let mut below = root.components().skip(1);
+    below.all(|part| part == Component::ParentDir)
 }
 
 /// What a mount elsewhere was made with, without the flags that every mount has for itself.
@@ -107,13 +122,18 @@ pub(super) fn hierarchy(mounts: &Visible) -> Hierarchy {
     kernel::hierarchy(has("cgroup"), has("cgroup2"))
 }
 
+/// What is said of a scope that may come later.
+pub(super) const NOT_YET: &str = "there is no such cgroup yet";
+
 /// The scope's directory, opened; or why it cannot be.
 pub(super) fn scope(cgroup2: &Cgroup2, scope: &str) -> Result<File, Fact> {
     match cgroup2 {
         Cgroup2::Mounted { at } => {
             let path = at.join(scope.trim_start_matches('/'));
-            File::open(&path)
-                .map_err(|error| Fact::no(format!("cannot open {}: {error}", path.display())))
+            File::open(&path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Fact::unknown(format!("{NOT_YET}: {scope}")),
+                _ => Fact::no(format!("cannot open {}: {error}", path.display())),
+            })
         }
         Cgroup2::Mountable { .. } => Err(Fact::unknown(
             "the cgroup2 tree is only mounted in the jail",
@@ -155,6 +175,13 @@ mod tests {
             why: "no cgroup2".into(),
         };
         assert_eq!(scope(&missing, "/").unwrap_err(), Fact::no("no cgroup2"));
+    }
+
+    #[test]
+    fn from_inside_of_a_namespace_the_whole_tree_is_above() {
+        let shows = |root: &str| super::shows_root(std::path::Path::new(root));
+        assert!(shows("/") && shows("/..") && shows("/../.."));
+        assert!(!shows("/a") && !shows("/../a"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod cgroup_number;
 pub mod clock;
 mod kernel;
 pub mod mounts;
+mod namespaces;
 pub mod probe;
 pub mod refusal;
 mod sockets;
@@ -151,7 +152,11 @@ pub struct HostFacts {
     pub hierarchy: Hierarchy,
     /// Where the cgroup2 tree is.
     pub cgroup2: Cgroup2,
-    /// The scope's cgroup exists.
+    /// That tree is the host's whole one.
+    pub cgroup_tree: Fact,
+    /// `/proc` numbers processes as the kernel does.
+    pub processes: Fact,
+    /// The scope's cgroup exists; unknown where it may come later.
     pub scope: Fact,
     /// sock_ops programs of others that run for the scope's cgroup; `None` when not to be told.
     pub neighbours: Option<Vec<Neighbour>>,
@@ -169,6 +174,8 @@ pub struct HostFacts {
     pub kprobe: Fact,
     /// Connection tracking is in use, and tells by netlink.
     pub conntrack: Fact,
+    /// `net.netfilter.nf_conntrack_events`, as it reads.
+    pub conntrack_events: Option<String>,
     /// The host forwards packets.
     pub forwards: Fact,
     /// `kernel.unprivileged_bpf_disabled`, as it reads.
@@ -211,8 +218,10 @@ impl HostFacts {
             ("cgroup_hierarchy", self.hierarchy.name().into()),
             ("cgroup2", self.cgroup2.to_string()),
             ("cgroup_programs", self.cgroup_programs.to_string()),
+            ("cgroup_tree", self.cgroup_tree.to_string()),
             ("clsact", self.clsact.to_string()),
             ("conntrack", self.conntrack.to_string()),
+            ("conntrack_events", text(&self.conntrack_events)),
             ("file_iterator", self.file_iterator.to_string()),
             ("forwards", self.forwards.to_string()),
             ("header_options", self.header_options.to_string()),
@@ -240,6 +249,7 @@ impl HostFacts {
             ("perf_event_array", self.perf_event_array.to_string()),
             ("perf_events", self.perf_events.to_string()),
             ("private_mounts", self.private_mounts.to_string()),
+            ("processes", self.processes.to_string()),
             ("raw_tracepoint", self.raw_tracepoint.to_string()),
             ("reader_tracepoint", self.reader_tracepoint.to_string()),
             ("ring_buffer", self.ring_buffer.to_string()),
@@ -330,6 +340,9 @@ pub fn probe(config: &Config) -> HostFacts {
         bpf,
         btf: btf.map_or_else(|why| why, |_| Fact::Yes),
         scope: scope.map_or_else(|why| why, |_| Fact::Yes),
+        cgroup_tree: namespaces::tree(&cgroup2),
+        processes: namespaces::processes(),
+        conntrack_events: kernel::text("/proc/sys/net/netfilter/nf_conntrack_events"),
         cgroup2,
         neighbours,
     }

@@ -5,12 +5,14 @@
 //! between architectures and come from `libc`; names of the same thing that only x86_64 has are in
 //! lists of their own.
 
+mod beside;
 #[cfg(test)]
 mod tests;
 
 use nix::libc;
 
 use crate::plan::Caller;
+use beside::{KEEPER, KEEPER_X86_64, READER, READER_X86_64};
 
 /// A system call, or some forms of one.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,7 @@ const BPF_MAP_DELETE_ELEM: u64 = 3;
 const BPF_MAP_GET_NEXT_KEY: u64 = 4;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
 const BPF_MAP_LOOKUP_BATCH: u64 = 24;
+const BPF_LINK_CREATE: u64 = 28;
 const BPF_ITER_CREATE: u64 = 33;
 /// `asm-generic/fcntl.h`, `linux/fcntl.h`
 const FCNTL: &[&[Argument]] = &[
@@ -449,84 +452,18 @@ const FILTERS: &[Call] = &[
     any(libc::SYS_shutdown, "shutdown", "the keeper's end"),
 ];
 
-/// The process that keeps the packet filters; its sockets were opened before.
-const KEEPER: &[Call] = &[
-    any(libc::SYS_brk, "brk", "memory"),
-    any(
-        libc::SYS_clock_gettime,
-        "clock_gettime",
-        "time, where the kernel maps no clock",
-    ),
-    any(libc::SYS_close, "close", "descriptors"),
-    any(libc::SYS_exit, "exit", "the end"),
-    any(libc::SYS_exit_group, "exit_group", "the end"),
-    only(libc::SYS_fcntl, "fcntl", FCNTL, "flags of descriptors"),
-    any(libc::SYS_fstat, "fstat", "switches of devices"),
-    any(libc::SYS_futex, "futex", "locks of the log"),
-    any(libc::SYS_getdents64, "getdents64", "switches of devices"),
-    any(libc::SYS_getpid, "getpid", "the log"),
-    any(libc::SYS_gettid, "gettid", "names of threads"),
-    any(libc::SYS_lseek, "lseek", "switches of devices"),
-    any(libc::SYS_madvise, "madvise", "memory"),
-    only(libc::SYS_mmap, "mmap", NO_CODE, "memory, never of code"),
-    only(
-        libc::SYS_mprotect,
-        "mprotect",
-        NO_CODE,
-        "memory, never of code",
-    ),
-    any(libc::SYS_mremap, "mremap", "memory"),
-    any(libc::SYS_munmap, "munmap", "memory"),
-    any(libc::SYS_newfstatat, "newfstatat", "switches of devices"),
-    only(
-        libc::SYS_openat,
-        "openat",
-        &[&[bits(2, OPEN_WRITES, 0)]],
-        "switches of devices, to be read",
-    ),
-    any(libc::SYS_ppoll, "ppoll", "waiting"),
-    any(libc::SYS_read, "read", "switches of devices"),
-    any(
-        libc::SYS_recvfrom,
-        "recvfrom",
-        "news of devices, answers about filters, the agent's end",
-    ),
-    any(
-        libc::SYS_restart_syscall,
-        "restart_syscall",
-        "calls that a signal interrupted",
-    ),
-    any(
-        libc::SYS_rt_sigaction,
-        "rt_sigaction",
-        "abort after a panic",
-    ),
-    any(libc::SYS_rt_sigprocmask, "rt_sigprocmask", "signals"),
-    any(libc::SYS_rt_sigreturn, "rt_sigreturn", "signals"),
-    any(
-        libc::SYS_sendto,
-        "sendto",
-        "filters for devices that come and go, word to the agent",
-    ),
-    any(libc::SYS_sigaltstack, "sigaltstack", "guard of the stack"),
-    any(libc::SYS_statx, "statx", "switches of devices"),
-    any(libc::SYS_tgkill, "tgkill", "abort after a panic"),
-    any(libc::SYS_write, "write", "log"),
-    any(libc::SYS_writev, "writev", "log"),
-];
+const SCOPE: &[Call] = &[only(
+    libc::SYS_bpf,
+    "bpf",
+    &[&[is(0, BPF_LINK_CREATE)]],
+    "its own program on the scope's cgroup when that comes back",
+)];
 
-#[cfg(target_arch = "x86_64")]
-const KEEPER_X86_64: &[Call] = &[
-    only(
-        libc::SYS_open,
-        "open",
-        &[&[bits(1, OPEN_WRITES, 0)]],
-        "switches of devices, to be read",
-    ),
-    any(libc::SYS_poll, "poll", "waiting"),
+/// The socket was opened before.
+const FOLLOWED: &[Call] = &[
+    any(libc::SYS_recvfrom, "recvfrom", "the reader's word"),
+    any(libc::SYS_sendto, "sendto", "the wish to look now"),
 ];
-#[cfg(not(target_arch = "x86_64"))]
-const KEEPER_X86_64: &[Call] = &[];
 
 /// The sockets were opened before.
 const SOCKETS: &[Call] = &[
@@ -562,6 +499,9 @@ pub const fn of(caller: Caller) -> [&'static [Call]; 2] {
         Caller::PerfBuffer => [PERF_BUFFER, &[]],
         Caller::Filters => [FILTERS, &[]],
         Caller::Keeper => [KEEPER, KEEPER_X86_64],
+        Caller::Reader => [READER, READER_X86_64],
+        Caller::Followed => [FOLLOWED, &[]],
+        Caller::Scope => [SCOPE, &[]],
         Caller::Sockets => [SOCKETS, &[]],
         Caller::Tracking => [TRACKING, &[]],
     }

@@ -1,9 +1,9 @@
 //! What the agent sees: one system call per paragraph.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -99,8 +99,13 @@ fn is_held_by_root(metadata: &fs::Metadata) -> bool {
     metadata.uid() == 0 && (mode & 0o022 == 0 || mode & 0o1000 != 0)
 }
 
-/// Copies the host's resolver configuration and hosts file, as the agent will not see theirs.
-pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
+/// Copies the host's resolver configuration and hosts file, as the agent will not see theirs; true
+/// when one of them differs from the copy that was there.
+///
+/// # Errors
+/// A file cannot be read, or its copy not be written.
+pub fn refresh_name_files(rootfs: &Path) -> Result<bool> {
+    let mut changed = false;
     for name in ["resolv.conf", "hosts"] {
         let mut text = Vec::new();
         // A host without the file has no names in it: the jail's then says the same.
@@ -114,14 +119,17 @@ pub(super) fn refresh_name_files(rootfs: &Path) -> Result<()> {
             continue;
         }
         let fresh = rootfs.join("etc").join(format!(".{name}.new"));
-        // Whatever the umask is: the running agent is another user than who copies.
-        let readable = fs::Permissions::from_mode(files::READABLE);
-        fs::write(&fresh, &text)
-            .and_then(|()| fs::set_permissions(&fresh, readable))
-            .and_then(|()| fs::rename(&fresh, &target))
-            .with_context(|| format!("copy /etc/{name} to {}", target.display()))?;
+        let copy = || -> std::io::Result<()> {
+            let mut file = fs::File::create(&fresh)?;
+            file.write_all(&text)?;
+            // Whatever the umask is: the running agent is another user than who copies.
+            files::set_mode(&file, files::READABLE)?;
+            fs::rename(&fresh, &target)
+        };
+        copy().with_context(|| format!("copy /etc/{name} to {}", target.display()))?;
+        changed = true;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Builds the agent's view in a private mount namespace; returns what was mounted, and what was

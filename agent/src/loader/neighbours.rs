@@ -43,6 +43,11 @@ impl Neighbours {
         Self { own, beside, list }
     }
 
+    /// Our program hangs on another cgroup, and who else does is not known.
+    pub fn forget(&mut self) {
+        self.beside = None;
+    }
+
     /// Whether another sockops program may run for the same sockets. Not knowing, it may: a flag
     /// too many costs time, a flag too few costs the other program.
     #[must_use]

@@ -8,7 +8,7 @@ use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 use zerocopy::IntoBytes;
 
 use super::map;
-use crate::config::Config;
+use crate::config::{Config, Key};
 use crate::filters::State;
 use crate::host::Numbers;
 use crate::jail::CGROUP_DIR;
@@ -64,6 +64,20 @@ pub(super) fn scope_path(config: &Config) -> PathBuf {
     Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'))
 }
 
+/// The scope's cgroup as the programs know it: all of them at level 0, none where it is not there.
+pub(super) fn scope_id(level: u32, directory: Option<&Path>) -> Result<u64> {
+    /// No cgroup has it.
+    const NOWHERE: u64 = u64::MAX;
+    match (level, directory) {
+        (0, _) => Ok(0),
+        (_, None) => Ok(NOWHERE),
+        (_, Some(directory)) => {
+            let number = Numbers::of(Path::new(CGROUP_DIR)).number(directory);
+            number.context("look at the scope's cgroup")
+        }
+    }
+}
+
 pub(super) fn settings(
     (config, plan): (&Config, &Plan),
     in_force: &InForce,
@@ -75,20 +89,15 @@ pub(super) fn settings(
         .split('/')
         .filter(|part| !part.is_empty())
         .count();
-    let numbers = Numbers::of(Path::new(CGROUP_DIR));
-    let scope = match has_scope && level > 0 {
-        true => numbers
-            .number(&scope_path(config))
-            .context("look at the scope's cgroup")?,
-        false => 0,
-    };
+    let level = u32::try_from(level).context("depth of the scope's cgroup")?;
+    let directory = scope_path(config);
     let writer = config.keys.first();
     Ok(abi::wb_config {
-        scope_cgroup_id: scope,
-        scope_cgroup_mask: numbers.mask(),
+        scope_cgroup_id: scope_id(level, has_scope.then_some(directory.as_path()))?,
+        scope_cgroup_mask: Numbers::of(Path::new(CGROUP_DIR)).mask(),
         path_backoff_ns: PATH_BACKOFF_NS,
         wakeup_bytes: config.limits.ring_bytes.bytes() / WAKEUP_SHARE,
-        scope_level: u32::try_from(level).context("depth of the scope's cgroup")?,
+        scope_level: level,
         write_epoch: writer.map_or(0, |key| key.epoch),
         option_exid: config.option.exid.get(),
         option_kind: config.option.kind.get(),
@@ -144,8 +153,15 @@ fn key_of(prefix: &Mapped) -> abi::wb_prefix {
 pub(super) fn fill(object: &Object, config: &Config, in_force: &InForce) -> Result<()> {
     let destinations = map(object, "destinations")?;
     replace_destinations(&destinations, &Destinations::new(), &in_force.destinations)?;
-    let keys = map(object, "keys")?;
-    for key in &config.keys {
+    write_keys(&map(object, "keys")?, &config.keys)
+}
+
+/// Writes the fleet keys; the programs use them with the next option.
+///
+/// # Errors
+/// The kernel refuses; some keys are then written and others are not.
+pub fn write_keys(map: &impl MapCore, keys: &[Key]) -> Result<()> {
+    for key in keys {
         let (k0, k1) = key.secret.expose().split_at(8);
         let half = |bytes: &[u8]| {
             bytes
@@ -159,7 +175,7 @@ pub(super) fn fill(object: &Object, config: &Config, in_force: &InForce) -> Resu
             epoch: key.epoch,
             valid: 1,
         };
-        keys.update(
+        map.update(
             &u32::from(key.slot()).to_ne_bytes(),
             value.as_bytes(),
             MapFlags::ANY,

@@ -33,7 +33,7 @@ use log::{info, warn};
 use wire::Role;
 
 use crate::aggregate::Now;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::event::Connection;
 use crate::metrics::Metrics;
 
@@ -107,6 +107,11 @@ struct Counted {
 }
 
 impl Observer {
+    /// Waybills are judged by these keys from now on.
+    pub fn change_keys(&mut self, keys: &[config::Key]) {
+        self.table.change_keys(keys);
+    }
+
     /// Begins to watch what was opened; `told` when the kernel tells of closed sockets.
     #[must_use]
     pub fn new(opened: Opened, config: &Config, (proc, cgroups): (&Path, &Path)) -> Self {

@@ -13,6 +13,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bpf::abi;
 use wire::Role;
 
+use crate::config;
+
 use super::arrivals::{Arrivals, handshake};
 use super::diag::Socket;
 use super::entry::{Entry, Key, Report};
@@ -149,6 +151,11 @@ impl Table {
     }
 
     /// What became of waybills.
+    /// Waybills are judged by these keys from now on.
+    pub(crate) fn change_keys(&mut self, keys: &[config::Key]) {
+        self.reader.change_keys(keys);
+    }
+
     pub(crate) const fn reader(&self) -> &Reader {
         &self.reader
     }

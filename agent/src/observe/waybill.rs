@@ -39,15 +39,21 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(keys: &[Key]) -> Self {
-        let mut slots = [None; abi::WB_KEY_SLOTS as usize];
+        let mut reader = Self {
+            keys: [None; abi::WB_KEY_SLOTS as usize],
+            fates: Fates::default(),
+        };
+        reader.change_keys(keys);
+        reader
+    }
+
+    /// Judges by these keys from now on.
+    pub(crate) fn change_keys(&mut self, keys: &[Key]) {
+        self.keys = [None; abi::WB_KEY_SLOTS as usize];
         for key in keys {
-            if let Some(slot) = slots.get_mut(usize::from(key.slot())) {
+            if let Some(slot) = self.keys.get_mut(usize::from(key.slot())) {
                 *slot = Some((key.epoch, *key.secret.expose()));
             }
-        }
-        Self {
-            keys: slots,
-            fates: Fates::default(),
         }
     }
 

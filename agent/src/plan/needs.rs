@@ -37,6 +37,7 @@ pub(super) fn decide(facts: &HostFacts, config: &Config, uses: &Uses, probes: bo
         user: user(facts, config.jail.uid),
         seccomp: seccomp::decide(facts, config, uses),
         keeper: None,
+        reader: reader(facts, config),
     };
     needs.settle(facts, config, uses);
     needs
@@ -58,6 +59,21 @@ impl JailNeeds {
             user: self.user.value,
             seccomp: seccomp::for_keeper(facts, config),
         });
+    }
+}
+
+/// It is root, as whom the files can be read and the jail's copies be written: it is reached by
+/// nobody, and understands nothing of what it reads.
+fn reader(facts: &HostFacts, config: &Config) -> HelperNeeds {
+    let why = "read certificates, tokens and keys again that belong to another user";
+    HelperNeeds {
+        capabilities: Some(Capability::DAC_READ_SEARCH)
+            .filter(|one| facts.capabilities.has(*one))
+            .map(|one| (one, why.to_owned()))
+            .into_iter()
+            .collect(),
+        user: 0,
+        seccomp: seccomp::for_reader(facts, config),
     }
 }
 

@@ -44,8 +44,14 @@ pub enum Caller {
     PerfBuffer,
     /// The process that keeps the packet filters.
     Filters,
-    /// That process itself.
+    /// That process itself, and what every process beside the agent needs.
     Keeper,
+    /// The process that reads the operator's files again.
+    Reader,
+    /// The agent's end of the connection with that process.
+    Followed,
+    /// The program on the scope's cgroup, which may go and come back.
+    Scope,
     /// Packet and diagnostic sockets.
     Sockets,
     /// Connection tracking.
@@ -54,7 +60,7 @@ pub enum Caller {
 
 impl Caller {
     /// Every one, in the order of the type.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Runtime,
         Self::Files,
         Self::Loop,
@@ -63,6 +69,9 @@ impl Caller {
         Self::PerfBuffer,
         Self::Filters,
         Self::Keeper,
+        Self::Reader,
+        Self::Followed,
+        Self::Scope,
         Self::Sockets,
         Self::Tracking,
     ];
@@ -79,6 +88,9 @@ impl Caller {
             Self::PerfBuffer => "perf buffers",
             Self::Filters => "packet filters",
             Self::Keeper => "keeper of the packet filters",
+            Self::Reader => "reader of the operator's files",
+            Self::Followed => "word of that reader",
+            Self::Scope => "scope",
             Self::Sockets => "packet and diagnostic sockets",
             Self::Tracking => "connection tracking",
         }
@@ -98,7 +110,7 @@ pub struct Seccomp {
 pub(super) fn decide(facts: &HostFacts, config: &Config, uses: &Uses) -> Seccomp {
     Seccomp {
         mode: mode(facts, config.jail.seccomp),
-        callers: callers(config.upload.is_some(), uses),
+        callers: callers(config, uses),
     }
 }
 
@@ -107,6 +119,14 @@ pub(super) fn for_keeper(facts: &HostFacts, config: &Config) -> Seccomp {
     Seccomp {
         mode: mode(facts, config.jail.seccomp),
         callers: vec![Caller::Keeper],
+    }
+}
+
+/// The filter for the process that reads the operator's files again.
+pub(super) fn for_reader(facts: &HostFacts, config: &Config) -> Seccomp {
+    Seccomp {
+        mode: mode(facts, config.jail.seccomp),
+        callers: vec![Caller::Keeper, Caller::Reader],
     }
 }
 
@@ -137,14 +157,23 @@ fn mode(facts: &HostFacts, wish: SeccompWish) -> Choice<SeccompMode> {
 }
 
 /// Whose calls are needed.
-fn callers(uploads: bool, uses: &Uses) -> Vec<Caller> {
-    let mut callers = vec![Caller::Runtime, Caller::Files, Caller::Loop];
+fn callers(config: &Config, uses: &Uses) -> Vec<Caller> {
+    let mut callers = vec![
+        Caller::Runtime,
+        Caller::Files,
+        Caller::Loop,
+        Caller::Followed,
+    ];
     let optional = [
-        (uploads, Caller::Upload),
+        (config.upload.is_some(), Caller::Upload),
         (uses.programs.is_some(), Caller::Tables),
         (
             uses.programs == Some(Transport::PerfBuffer),
             Caller::PerfBuffer,
+        ),
+        (
+            uses.programs.is_some() && config.scope.cgroup != "/",
+            Caller::Scope,
         ),
         (uses.filters, Caller::Filters),
         (uses.sockets || uses.lists, Caller::Sockets),
@@ -184,10 +213,13 @@ mod tests {
             Caller::PerfBuffer => 5,
             Caller::Filters => 6,
             Caller::Keeper => 7,
-            Caller::Sockets => 8,
-            Caller::Tracking => 9,
+            Caller::Reader => 8,
+            Caller::Followed => 9,
+            Caller::Scope => 10,
+            Caller::Sockets => 11,
+            Caller::Tracking => 12,
         };
-        assert!(Caller::ALL.into_iter().map(place).eq(0..10));
+        assert!(Caller::ALL.into_iter().map(place).eq(0..13));
     }
 
     #[test]
@@ -216,7 +248,12 @@ mod tests {
     #[test]
     fn only_what_the_plan_needs_is_allowed() {
         let callers = |change: fn(&mut HostFacts, &mut Config)| plan(change).jail.seccomp.callers;
-        let always = [Caller::Runtime, Caller::Files, Caller::Loop];
+        let always = [
+            Caller::Runtime,
+            Caller::Files,
+            Caller::Loop,
+            Caller::Followed,
+        ];
         let with = |more: &[Caller]| [always.as_slice(), more].concat();
         assert_eq!(callers(|_, _| {}), with(&[Caller::Tables]));
         let sockets = callers(|facts, _| facts.bpf = lacking());

@@ -57,6 +57,9 @@ pub(super) fn capable_host() -> HostFacts {
         cgroup2: Cgroup2::Mounted {
             at: PathBuf::from("/sys/fs/cgroup"),
         },
+        cgroup_tree: Fact::Yes,
+        processes: Fact::Yes,
+        conntrack_events: Some("2".into()),
         scope: Fact::Yes,
         neighbours: Some(Vec::new()),
         least_for_maps: Least::new(&[], "tried"),
@@ -462,6 +465,7 @@ fn a_refused_option_program_means_that_nothing_is_written() {
         "zero windows are not counted".into(),
     )]);
     assert_eq!(plan.mode.value, Mode::Sockops);
+    assert_eq!(plan.absent, Columns::ZERO_WINDOWS, "absent, not zero");
     plan.degrade(&[("wb_conn_option".into(), "neither written nor read".into())]);
     assert_eq!(plan.mode.value, Mode::Observe);
     let mut plan = plan_without(|facts| facts.header_options = lacking());

@@ -118,6 +118,13 @@ impl Handle {
         })
     }
 
+    /// Uploads by another transport from now on, and at once where the wait was the agent's own.
+    pub fn change(&mut self, transport: upload::Transport) {
+        if let Some(upload) = &mut self.upload {
+            upload.change(transport);
+        }
+    }
+
     /// Uploads now instead of waiting out the agent's own back-off. A wait that the collector asked
     /// for stays.
     pub fn kick(&self) {

@@ -24,6 +24,8 @@ use super::transport::{Interrupt, Unanswered};
 
 /// How long a request that was cut off may take to notice.
 const GRACE: Duration = Duration::from_secs(1);
+/// Transports that wait to be used: more in the time of one request is more than anybody changes.
+const CHANGES_MAX: usize = 4;
 /// What a drain without a deadline gets.
 const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -34,7 +36,9 @@ pub(crate) struct Running {
     drain: Sender<Instant>,
     /// Closed when the thread has ended.
     ended: Receiver<()>,
-    interrupt: Option<Interrupt>,
+    change: Option<Sender<Transport>>,
+    /// Of the transport in use, and of the one before, which may still be at work.
+    interrupts: Vec<Interrupt>,
     thread: JoinHandle<()>,
 }
 
@@ -43,6 +47,22 @@ impl Running {
     pub(crate) fn kick(&self) {
         // Full: it is kicked already. Closed: it has ended.
         let _sent = self.kick.try_send(());
+    }
+
+    /// Sends by another transport from the next batch on, which ends a wait of the agent's own
+    /// choice: credentials or the collector's certificate may have been what was wrong.
+    pub(crate) fn change(&mut self, transport: Transport) {
+        let Some(change) = &self.change else {
+            return;
+        };
+        let interrupt = transport.interrupt();
+        // Full: the thread is busy with one that was replaced meanwhile; the next change, or the next
+        // look, brings this one. Closed: it has ended.
+        if change.try_send(transport).is_ok() {
+            self.interrupts.push(interrupt);
+            let surplus = self.interrupts.len().saturating_sub(CHANGES_MAX + 2);
+            self.interrupts.drain(..surplus);
+        }
     }
 
     /// Lets it upload until the first failure or until `deadline` is over, then ends it.
@@ -55,7 +75,7 @@ impl Running {
         // Closed: it has ended already. It takes one, so it cannot be full.
         let _sent = self.drain.try_send(until);
         if self.ended.recv_deadline(until) == Err(RecvTimeoutError::Timeout) {
-            if let Some(interrupt) = self.interrupt {
+            for interrupt in self.interrupts {
                 interrupt.now();
             }
             if self.ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
@@ -74,15 +94,38 @@ pub(crate) fn start(
     metrics: Arc<Metrics>,
 ) -> io::Result<Running> {
     let interrupt = transport.interrupt();
-    let send = move |batch: &Sealed, at_most| transport.send(batch, at_most);
-    let mut running = start_with(send, spool, metrics)?;
-    running.interrupt = Some(interrupt);
+    let (change, changes) = bounded(CHANGES_MAX);
+    let mut running = start_with(transport, changes, spool, metrics)?;
+    running.interrupts.push(interrupt);
+    running.change = Some(change);
     Ok(running)
 }
 
-/// The same for any way to send a batch.
-pub(crate) fn start_with(
-    send: impl FnMut(&Sealed, Duration) -> Result<Answer, Unanswered> + Send + 'static,
+/// How a batch is sent.
+pub(crate) trait Way: Send + 'static {
+    /// Sends it and waits for the answer, at most that long.
+    fn send(&mut self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered>;
+}
+
+impl Way for Transport {
+    fn send(&mut self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+        Self::send(self, batch, at_most)
+    }
+}
+
+impl<F> Way for F
+where
+    F: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered> + Send + 'static,
+{
+    fn send(&mut self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+        self(batch, at_most)
+    }
+}
+
+/// The same for any way to send a batch, and another one for each that comes by `changes`.
+pub(crate) fn start_with<S: Way>(
+    send: S,
+    changes: Receiver<S>,
     spool: Client,
     metrics: Arc<Metrics>,
 ) -> io::Result<Running> {
@@ -94,6 +137,7 @@ pub(crate) fn start_with(
         spool,
         kick: kick_receiver,
         drain: drain_receiver,
+        changes,
         metrics,
         failures: 0,
         wait: None,
@@ -107,7 +151,8 @@ pub(crate) fn start_with(
         kick,
         drain,
         ended,
-        interrupt: None,
+        change: None,
+        interrupts: Vec::new(),
         thread,
     })
 }
@@ -125,6 +170,7 @@ struct Courier<S> {
     spool: Client,
     kick: Receiver<()>,
     drain: Receiver<Instant>,
+    changes: Receiver<S>,
     metrics: Arc<Metrics>,
     /// In a row.
     failures: u32,
@@ -141,7 +187,7 @@ enum Woken {
     End,
 }
 
-impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
+impl<S: Way> Courier<S> {
     fn run(mut self) {
         let last = loop {
             match self.pause() {
@@ -185,6 +231,7 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
     /// Waits out what has to be waited for, if anything.
     fn pause(&mut self) -> Woken {
         loop {
+            self.take_changes();
             let left = self.wait.map_or(Duration::ZERO, |wait| {
                 wait.until.saturating_duration_since(Instant::now())
             });
@@ -205,23 +252,50 @@ impl<S: FnMut(&Sealed, Duration) -> Result<Answer, Unanswered>> Courier<S> {
         }
     }
 
-    /// Waits for work.
-    fn idle(&self) -> Woken {
-        self.sleep(&never(), &self.spool.work)
+    fn take_changes(&mut self) {
+        while let Ok(send) = self.changes.try_recv() {
+            self.use_from_now_on(send);
+        }
     }
 
-    fn sleep(&self, timer: &Receiver<Instant>, work: &Receiver<()>) -> Woken {
-        select! {
+    /// What the collector answered to another credential says nothing about this one, unless it asked
+    /// for time.
+    fn use_from_now_on(&mut self, send: S) {
+        self.send = send;
+        self.failures = 0;
+        self.wait = self.wait.filter(|wait| wait.asked);
+    }
+
+    /// Waits for work.
+    fn idle(&mut self) -> Woken {
+        let work = self.spool.work.clone();
+        self.sleep(&never(), &work)
+    }
+
+    fn sleep(&mut self, timer: &Receiver<Instant>, work: &Receiver<()>) -> Woken {
+        let mut changed = None;
+        let woken = select! {
+            recv(self.changes) -> change => match change {
+                Ok(send) => {
+                    changed = Some(send);
+                    Woken::Go
+                }
+                Err(_) => Woken::End,
+            },
             recv(self.drain) -> until => until.map_or(Woken::End, Woken::Drain),
             recv(self.kick) -> kick => kick.map_or(Woken::End, |()| Woken::Go),
             recv(work) -> work => work.map_or(Woken::End, |()| Woken::Go),
             recv(timer) -> _ => Woken::Go,
+        };
+        if let Some(send) = changed {
+            self.use_from_now_on(send);
         }
+        woken
     }
 
     /// Sends one batch and ends its lease. True: the collector answered for good.
     fn deliver(&mut self, batch: &Sealed, at_most: Duration) -> Result<bool, Gone> {
-        let verdict = match (self.send)(batch, at_most) {
+        let verdict = match self.send.send(batch, at_most) {
             Ok(answer) => judge(&answer, &batch.idempotency_key(), clock::wall()),
             Err(unanswered) => {
                 if unanswered.by_proxy {

@@ -124,6 +124,7 @@ pub struct Agent {
     running: Option<Running>,
     fault: Option<String>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 impl Agent {
@@ -173,6 +174,7 @@ impl Agent {
             running: None,
             fault: None,
             environment: Vec::new(),
+            wrapper: Vec::new(),
         })
     }
 
@@ -217,7 +219,14 @@ impl Agent {
     /// # Errors
     /// When it cannot be started.
     pub fn start_unready(&mut self) -> Result<()> {
-        let mut run = self.host.command_beside(&self.binary);
+        let mut run = match self.wrapper.split_first() {
+            None => self.host.command_beside(&self.binary),
+            Some((program, arguments)) => {
+                let mut run = self.host.command_beside(program);
+                run.args(arguments).arg(&self.binary);
+                run
+            }
+        };
         run.arg("run").arg("--config").arg(&self.config);
         if let Some(fault) = &self.fault {
             run.env(FAULT, fault);
@@ -230,6 +239,11 @@ impl Agent {
     /// What its next starts shall suffer (`agent/src/fault.rs`); only a debug build does.
     pub fn suffer(&mut self, fault: Option<&str>) {
         self.fault = fault.map(str::to_owned);
+    }
+
+    /// A program that starts it from now on, with its arguments; it becomes the agent.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// A variable of the environment of its next starts.
@@ -328,6 +342,12 @@ impl Agent {
         );
         serde_json::from_str(&text)
             .with_context(|| format!("{}: {} {text}{said}", arguments.join(" "), output.status))
+    }
+
+    /// Its program.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Its configuration file.

@@ -161,6 +161,14 @@ impl Collector {
         Ok(running.wait(START_DEADLINE)?.success())
     }
 
+    /// The running program.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn running(&self) -> Result<&Running> {
+        self.running.as_ref().context("the collector does not run")
+    }
+
     /// Its configuration file.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {

@@ -34,7 +34,7 @@ fn start(
         |client, metrics| {
             way = Some(client.requests());
             let about = move |sealed: &Sealed, _| send(sealed).map(|answer| words(answer, sealed));
-            start_with(about, client, metrics)
+            start_with(about, crossbeam_channel::never(), client, metrics)
         },
     );
     (handle.expect("start the threads"), way.expect("started"))
