@@ -7,7 +7,7 @@
 //! can. Only the least is joined. What is more is "one of these": the rows keep it, with the names
 //! of all that it may be with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::halves::Halves;
 use super::links::{Link, Links, via};
@@ -95,20 +95,30 @@ impl Candidates {
     }
 
     fn bounds(&self, rows: &Rows, links: &Links, halves: &Halves) -> Vec<Bounds> {
-        let mut of_client: BTreeMap<usize, u64> = BTreeMap::new();
-        for (client, _) in self.pairs.keys() {
-            *of_client.entry(*client).or_default() += 1;
+        // Rows whose other end may be one that tells nothing.
+        let mut quiet: BTreeSet<usize> = self
+            .elsewhere
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(row, _)| *row)
+            .collect();
+        for (client, server) in self.pairs.keys() {
+            for (row, other) in [(client, server), (server, client)] {
+                if !halves.is_teller(rows, *other) {
+                    quiet.insert(*row);
+                }
+            }
         }
         let mut all: Vec<(Bounds, u64)> = Vec::new();
         let mut sums: BTreeMap<usize, u64> = BTreeMap::new();
         for (pair, candidate) in &self.pairs {
-            let alone = of_client[&pair.0] == 1 && self.elsewhere(pair.0) == 0;
-            let room = halves.room(rows, *pair, (links.is_told(*pair), alone));
+            let alone = [pair.0, pair.1].map(|row| !quiet.contains(&row));
+            let room = halves.room(rows, *pair, links.known(*pair, alone));
             let most = room.most.min(candidate.most);
             if most > 0 {
                 for row in [pair.0, pair.1] {
                     let sum = sums.entry(row).or_default();
-                    *sum = sum.saturating_add(most);
+                    *sum = sum.saturating_add(self.could(rows, row, *pair, most));
                 }
                 let bounds = Bounds {
                     pair: *pair,
@@ -143,6 +153,17 @@ impl Candidates {
             bounds.least = by_client.max(by_server).max(*same);
         }
         all.into_iter().map(|(bounds, _)| bounds).collect()
+    }
+
+    /// The most of a row that its counterpart in a pair may have had. One whose agent came late may
+    /// have had more than it counted.
+    fn could(&self, rows: &Rows, row: usize, pair: Pair, most: u64) -> u64 {
+        let other = if row == pair.0 { pair.1 } else { pair.0 };
+        if rows.all[other].late {
+            most.max(self.pairs[&pair].most.min(rows.all[row].rest))
+        } else {
+            most
+        }
     }
 
     fn elsewhere(&self, row: usize) -> u64 {

@@ -97,6 +97,7 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links, halves: &H
             }
             let reported = ends.iter().any(|end| left.servers.contains_key(&end.to));
             for row in clients {
+                rows.all[*row].tracked |= reported;
                 rows.all[*row].translated |= !ends.is_empty() && !reported;
             }
         }

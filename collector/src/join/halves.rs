@@ -18,6 +18,10 @@ use super::{HostId, Input};
 const MOST_REPORTS: usize = 4096;
 /// Both ends of a connection that nothing else joins begin this close, by clocks that are kept.
 const SAME_TIME_US: i64 = 5_000_000;
+/// Of so many connections, one may have the same port and time by chance.
+const CHANCE: u64 = 16;
+/// So many samples that have no counterpart speak for all, although others tell nothing.
+const ENOUGH: u64 = 4;
 /// Agents tell one in `2^4` fingerprints of the connections for which they wrote a token.
 const SPARE_LEVELS: u8 = 4;
 
@@ -64,6 +68,17 @@ pub(super) struct Halves {
     /// By row, port and start.
     told: Vec<Report>,
     tellers: Tellers,
+}
+
+/// What is known of two rows that may have connections in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// Tokens or sequence numbers join them.
+    pub(super) joined: bool,
+    /// Tokens do, so they arrive.
+    pub(super) tokens: bool,
+    /// The client's other end, and the server's, can be nobody but hosts that tell.
+    pub(super) alone: [bool; 2],
 }
 
 /// How many connections two rows may have in common that no evidence joined.
@@ -129,14 +144,24 @@ impl Told {
         }
     }
 
-    /// Whether a host would have told it, had it been the other end.
-    fn excludes(&self, own: &Teller, at: usize, other: &Teller) -> bool {
+    /// Whether a host would have told it, had it been the other end. `passes` where tokens are known
+    /// to arrive between the two.
+    fn excludes(&self, own: &Teller, at: usize, other: &Teller, passes: bool) -> bool {
         if self.start_us.div_euclid(1000) < other.since_ms {
             return false;
         }
         let tokens = other.token.unwrap_or(0);
         if self.read.is_some_and(|token| sample::keep(token, tokens)) {
             return true;
+        }
+        if passes {
+            let arrives = self.wrote.is_some_and(|token| sample::keep(token, tokens));
+            // Clients write on every connection; servers answer to some.
+            let client = at == side(Role::Server) && other.writes[side(Role::Client)];
+            let came_without = client && self.wrote.is_none() && self.read.is_none();
+            if arrives || came_without {
+                return true;
+            }
         }
         // A host that read the token tells that instead of the fingerprint; where not all tokens
         // are told, neither may be.
@@ -188,40 +213,40 @@ impl Halves {
         (all, &all[..all.len().min(MOST_REPORTS)])
     }
 
-    /// What a client's and a server's row may have in common beyond what evidence joined. `joined`
-    /// when it has joined some of it; `alone` when the client's other end can be nobody else.
-    pub(super) fn room(
-        &self,
-        rows: &Rows,
-        (client, server): (usize, usize),
-        (joined, alone): (bool, bool),
-    ) -> Room {
+    /// What a client's and a server's row may have in common beyond what evidence joined.
+    pub(super) fn room(&self, rows: &Rows, (client, server): (usize, usize), known: Known) -> Room {
         let rest = [client, server].map(|row| rows.all[row].rest);
         let most = rest[0].min(rest[1]);
         if most == 0 {
             return Room { most, same: 0 };
         }
-        let same = self.same_ports(client, server).min(most);
-        if same > 0 {
-            return Room { most, same };
-        }
-        let left = |row: usize, other: usize, alone: bool| {
-            let taken = self.against(rows, row, other, joined, alone);
+        let same = self.same_ports(client, server);
+        let left = |row: usize, other: usize| {
+            let taken = self.against(rows, row, other, (known, same));
             rows.all[row].rest.saturating_sub(taken)
         };
-        let most = left(client, server, alone).min(left(server, client, false));
-        Room { most, same }
+        let most = left(client, server).min(left(server, client));
+        Room {
+            most,
+            same: same.min(most),
+        }
     }
 
-    /// Connections of a row that cannot be with the host of another row.
-    fn against(&self, rows: &Rows, row: usize, other: usize, joined: bool, alone: bool) -> u64 {
+    /// Whether the host of a row tells tokens or fingerprints at all.
+    pub(super) fn is_teller(&self, rows: &Rows, row: usize) -> bool {
+        self.tellers.0.contains_key(&rows.all[row].key.host)
+    }
+
+    /// Connections of a row that cannot be with the host of another row, which told so many with the
+    /// same ports.
+    fn against(&self, rows: &Rows, row: usize, other: usize, (known, same): (Known, u64)) -> u64 {
         let [own, far] = [row, other].map(|row| &rows.all[row].key);
         let tellers = &self.tellers.0;
         let (Some(mine), Some(theirs)) = (tellers.get(&own.host), tellers.get(&far.host)) else {
             return 0;
         };
         let ((all, looked_at), at) = (self.of_row(row), side(own.role));
-        let excluded = ends(looked_at).filter(|one| one.excludes(mine, at, theirs));
+        let excluded = ends(looked_at).filter(|one| one.excludes(mine, at, theirs, known.tokens));
         let (mut told, mut weighted) = (0_u64, 0_u64);
         for one in excluded {
             told += 1;
@@ -231,7 +256,12 @@ impl Halves {
                 weighted = weighted.saturating_add(1 << level.min(40));
             }
         }
-        if told > 0 && alone && !joined && mine.sequence_level(at) > 0 {
+        if same > 0 {
+            return told.saturating_sub(same);
+        }
+        let part = mine.sequence_level(at).max(theirs.sequence_level(1 - at));
+        let enough = if known.alone[at] { 1 } else { ENOUGH };
+        if told >= enough && !known.joined && part > 0 {
             // Of a sample none was with that host, so the others are not either.
             return u64::MAX;
         }
@@ -240,9 +270,9 @@ impl Halves {
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
-    /// Connections that both rows told with the same port and about the same time, where these are
-    /// most of what the lesser one told: no address was rewritten then, or the gateway kept ports,
-    /// and what did not fit was rewritten as well. Ports alone are the same by chance now and then.
+    /// Connections that both rows told with the same port and about the same time: no address was
+    /// rewritten then, or the gateway kept ports, and what does not fit was rewritten as well.
+    /// Among many, one may be the same by chance.
     fn same_ports(&self, client: usize, server: usize) -> u64 {
         let [mine, theirs] = [client, server].map(|row| self.of_row(row).1);
         let (mut found, mut mine_told, mut other) = (0_u64, 0_u64, ends(theirs).peekable());
@@ -259,7 +289,7 @@ impl Halves {
             found += u64::from(same.is_some());
         }
         let least = mine_told.min(theirs_told);
-        if 2 * found > least { found } else { 0 }
+        if found * CHANCE >= least { found } else { 0 }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::Endpoint;
 
+use super::halves::Known;
 use super::present::SIDES;
 use super::rows::Rows;
 use super::token::Connection;
@@ -140,6 +141,15 @@ impl Link {
         self.tokens.number + self.sequences.number
     }
 
+    /// What joins its rows.
+    pub(super) fn known(&self, alone: [bool; 2]) -> Known {
+        Known {
+            joined: self.number() > 0,
+            tokens: self.tokens.number > 0,
+            alone,
+        }
+    }
+
     /// What these stand for.
     pub(super) fn estimate(&self) -> u64 {
         let sequences = self.sequences.estimate();
@@ -235,9 +245,13 @@ impl Links {
         self.exceeded.is_none()
     }
 
-    /// Whether tokens or sequence numbers join these rows.
-    pub(super) fn is_told(&self, pair: (usize, usize)) -> bool {
-        self.all.get(&pair).is_some_and(|link| link.number() > 0)
+    /// What joins these rows.
+    pub(super) fn known(&self, pair: (usize, usize), alone: [bool; 2]) -> Known {
+        let none = Known {
+            alone,
+            ..Known::default()
+        };
+        self.all.get(&pair).map_or(none, |link| link.known(alone))
     }
 
     /// What is left of the memory.

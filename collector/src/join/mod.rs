@@ -201,21 +201,22 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
     let tellers = halves::Tellers::of(&input);
     input.sightings = Vec::new();
     drop(places);
-    let mut rows = rows::Rows::collect(&mut input);
+    let mut rows = rows::Rows::collect(&mut input, window.0);
     links.add_tokens(&input, &rows, &tokens.connections);
     links.add_sequences(&input, &rows, &sequences.connections);
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
     let halves = halves::Halves::of(&mut rows, tellers, tokens, sequences);
     links.check()?;
     links.set_apart(&mut rows);
-    shares::account(&mut rows, &mut links, &halves);
+    shares::account(&mut rows, &mut links);
     conntrack::link(&input, &mut rows, &mut links, &halves);
     input.nats = Vec::new();
     links.check()?;
+    shares::fill(&mut rows, &mut links, &halves);
     address::link(&mut rows, &mut links, &halves);
     links.check()?;
+    shares::ranges(&rows, &mut links, &halves);
     drop(halves);
-    shares::ranges(&rows, &mut links);
     let keys = std::mem::take(&mut rows.nodes);
     let edges = edges::assemble(rows, links);
     let mut sides: Vec<edges::Side> = edges

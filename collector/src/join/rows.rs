@@ -53,7 +53,11 @@ pub(super) struct Row {
     pub(super) shared: bool,
     /// Who may be the other end of what is left, where that is not certain.
     pub(super) candidates: BTreeSet<NodeId>,
-    /// A gateway says that it translated it.
+    /// Its agent came in the window, and may have missed connections.
+    pub(super) late: bool,
+    /// A gateway tells what it made of it.
+    pub(super) tracked: bool,
+    /// A gateway says that it translated it, and nobody behind reports it.
     pub(super) translated: bool,
     /// True once a link leads to it.
     pub(super) linked: bool,
@@ -73,7 +77,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Takes the counters out of the flows.
-    pub(super) fn collect(input: &mut Input) -> Self {
+    pub(super) fn collect(input: &mut Input, from_ms: i64) -> Self {
         let (nodes, of_process) = nodes(input);
         let key = |at: &u32| {
             let flow = &input.flows[*at as usize];
@@ -111,6 +115,12 @@ impl Rows {
             }
             row.rest = row.connections();
             all.push(row);
+        }
+        // They are in the order of their hosts.
+        for of_host in all.chunk_by_mut(|a, b| a.key.host == b.key.host) {
+            let since_ms = of_host.iter().map(|row| row.seen_ms.0).min();
+            let late = since_ms.is_some_and(|since_ms| since_ms > from_ms);
+            of_host.iter_mut().for_each(|row| row.late = late);
         }
         Self {
             all,
@@ -181,6 +191,8 @@ impl Row {
             ambiguous: false,
             shared: false,
             candidates: BTreeSet::new(),
+            late: false,
+            tracked: false,
             translated: false,
             linked: false,
             rest: 0,

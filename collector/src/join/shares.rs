@@ -32,33 +32,42 @@ struct Shares {
 }
 
 /// Sets what tokens and sequence numbers of each link stand for, and takes it from the rows.
-pub(super) fn account(rows: &mut Rows, links: &mut Links, halves: &Halves) {
-    let mut shares = Shares::of(links);
-    shares.fit(rows);
-    for share in &shares.all {
+pub(super) fn account(rows: &mut Rows, links: &mut Links) {
+    let mut shares = Shares::of(links, |link| (link.number(), link.estimate()));
+    let by_client: Vec<u32> = (0..).take(shares.all.len()).collect();
+    fit_each(&mut shares.all, &by_client, |share| share.pair.0, rows);
+    fit_each(
+        &mut shares.all,
+        &shares.by_server,
+        |share| share.pair.1,
+        rows,
+    );
+    for (share, link) in shares.all.iter().zip(links.all.values_mut()) {
         for row in [share.pair.0, share.pair.1] {
             rows.all[row].linked = true;
             rows.take(row, share.now);
         }
+        (link.told, link.sure) = (share.now, share.sure);
     }
-    let evidence: Vec<u64> = shares.all.iter().map(|share| share.now).collect();
-    shares.fill(rows, halves);
+}
+
+/// Gives what rows have left over to their links, where no gateway knows better.
+pub(super) fn fill(rows: &mut Rows, links: &mut Links, halves: &Halves) {
+    let mut shares = Shares::of(links, |link| (link.sure, link.told));
+    shares.fill(rows, links, halves);
     shares.redistribute(rows);
-    for ((share, link), told) in shares.all.iter().zip(links.all.values_mut()).zip(evidence) {
+    for (share, link) in shares.all.iter().zip(links.all.values_mut()) {
+        if !share.sampled {
+            link.extra = share.now - link.told;
+        }
         link.told = share.now;
-        link.sure = share.sure;
-        link.extra = if share.sampled {
-            0
-        } else {
-            share.now.saturating_sub(told)
-        };
     }
 }
 
 impl Shares {
-    fn of(links: &Links) -> Self {
+    fn of(links: &Links, numbers: fn(&Link) -> (u64, u64)) -> Self {
         let share = |(pair, link): (&(usize, usize), &Link)| {
-            let (sure, now) = (link.number(), link.estimate());
+            let (sure, now) = numbers(link);
             let most = if link.sampled() {
                 link.most()
             } else {
@@ -95,26 +104,25 @@ impl Shares {
         self.by_server[first..last].iter().map(|at| *at as usize)
     }
 
-    /// Lessens them so that those of no row are more than its side counted.
-    fn fit(&mut self, rows: &Rows) {
-        let by_client: Vec<u32> = (0..).take(self.all.len()).collect();
-        fit_each(&mut self.all, &by_client, |share| share.pair.0, rows);
-        fit_each(&mut self.all, &self.by_server, |share| share.pair.1, rows);
-    }
-
     /// Gives connections without evidence of their own to linked rows that both have some left.
     ///
     /// Such connections are older than an agent, or their option was stripped, or their tokens
     /// were not among the sampled ones.
-    fn fill(&mut self, rows: &mut Rows, halves: &Halves) {
+    fn fill(&mut self, rows: &mut Rows, links: &Links, halves: &Halves) {
         let mut order: Vec<usize> = (0..self.all.len()).collect();
         order.sort_by_key(|at| Reverse(self.all[*at].now));
         for at in order {
             let share = &mut self.all[at];
             let (client, server) = share.pair;
+            if rows.all[client].tracked {
+                continue;
+            }
             let counted = [client, server].map(|row| rows.all[row].counted());
             let room = match counted {
-                [Some(_), Some(_)] => halves.room(rows, share.pair, (true, false)).most,
+                [Some(_), Some(_)] => {
+                    let known = links.known(share.pair, [false; 2]);
+                    halves.room(rows, share.pair, known).most
+                }
                 // Only the other side can say how many samples stand for.
                 [Some(_), None] if share.sampled => rows.all[client].rest,
                 [None, Some(_)] if share.sampled => rows.all[server].rest,
@@ -258,7 +266,7 @@ fn fit(all: &mut [Share], of_row: &[u32], counted: u64) {
 }
 
 /// Sets the interval of each link whose number is an estimate.
-pub(super) fn ranges(rows: &Rows, links: &mut Links) {
+pub(super) fn ranges(rows: &Rows, links: &mut Links, halves: &Halves) {
     let mut sums: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     for (pair, link) in &links.all {
         for row in [pair.0, pair.1] {
@@ -268,6 +276,13 @@ pub(super) fn ranges(rows: &Rows, links: &mut Links) {
         }
     }
     for (pair, link) in &mut links.all {
+        // What both have left may be with each other all the same.
+        let room = if link.conntrack > 0 || link.addresses > 0 {
+            rows.all[pair.0].rest.min(rows.all[pair.1].rest)
+        } else {
+            halves.room(rows, *pair, link.known([false; 2])).most
+        };
+        link.maybe = link.maybe.max(room);
         let sides = [pair.0, pair.1].map(|row| (&rows.all[row], sums[&row]));
         let whole = |(row, (number, _)): &(&Row, (u64, u64))| {
             row.counted().is_some() && *number == 1 && row.rest == 0

@@ -92,7 +92,8 @@ pub(crate) fn measure(seeds: std::ops::Range<u64>, rewriting: Rewriting) -> Meas
     measured
 }
 
-fn key(edge: &Edge) -> Key {
+/// The edge as the truth names it.
+pub(crate) fn key(edge: &Edge) -> Key {
     (
         edge.client.clone(),
         edge.server.clone(),

@@ -1,6 +1,8 @@
 //! What the tests share: certificates, a site with a collector, and a simulated fleet.
 
+pub(crate) mod calibration;
 pub(crate) mod fleet;
+pub(crate) mod histories;
 pub(crate) mod measure;
 pub(crate) mod pki;
 pub(crate) mod raw;

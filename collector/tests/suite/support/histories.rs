@@ -1,0 +1,532 @@
+//! Histories that know the truth about themselves: connections with a beginning and an end, agents
+//! that come late, keep one in so many tokens or are missing, sites with equal addresses, gateways
+//! in a row, and windows that show a part of all that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use collector::join::counters::OPENED;
+use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
+use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
+
+use super::fleet::{Key, Random};
+
+/// Length of a history and of the intervals of agents, Unix microseconds.
+const LENGTH_US: u64 = 120_000_000;
+const INTERVAL_US: u64 = 10_000_000;
+/// What agents keep of each edge in each interval whatever the sampling, and how much rarer
+/// fingerprints beside tokens are.
+const FIRST_PER_EDGE: u32 = 4;
+const SPARE_LEVELS: u8 = 4;
+
+/// What a history is mostly about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Shape {
+    /// Nothing is in the way.
+    Plain,
+    /// Two sites with the same addresses, each with agents on one side only.
+    Twins,
+    /// Two to four gateways in a row.
+    Chain,
+    /// Connections that stay, beside short ones of other services of the same host.
+    Pool,
+    /// Agents that come when connections are open.
+    Late,
+    /// One in so many tokens is kept.
+    Sampled,
+    /// Hosts without agents behind the same gateway.
+    Strangers,
+    /// Processes that nobody knows.
+    Owner,
+    /// All of it.
+    Mixed,
+}
+
+pub(crate) const SHAPES: [Shape; 9] = [
+    Shape::Plain,
+    Shape::Twins,
+    Shape::Chain,
+    Shape::Pool,
+    Shape::Late,
+    Shape::Sampled,
+    Shape::Strangers,
+    Shape::Owner,
+    Shape::Mixed,
+];
+
+/// What agents report of a window, and what happened in it.
+pub(crate) struct History {
+    pub(crate) input: Input,
+    /// Unix milliseconds.
+    pub(crate) window: (i64, i64),
+    /// Connections of every edge.
+    pub(crate) all: BTreeMap<Key, u64>,
+    /// Those that both ends counted.
+    pub(crate) counted: BTreeMap<Key, u64>,
+    /// Those that both ends told by a token or a fingerprint, the same one.
+    pub(crate) told: BTreeMap<Key, u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Writes,
+    Observes,
+    Counts,
+    Absent,
+}
+
+#[derive(Clone, Debug)]
+struct Host {
+    id: HostId,
+    name: String,
+    ip: IpAddr,
+    mode: Mode,
+    since_us: u64,
+    level: u8,
+    skew_us: i64,
+}
+
+/// A gateway that changes the source, the destination, or both.
+#[derive(Clone, Debug)]
+struct Hop {
+    host: Host,
+    source: Option<IpAddr>,
+    inside: Option<SocketAddr>,
+}
+
+type Pair = (IpAddr, SocketAddr);
+
+/// How the numbers of a shape are drawn.
+struct Knobs {
+    twins: bool,
+    hops: u64,
+    held: u64,
+    late: u64,
+    level: u8,
+    most: u64,
+    absent: u64,
+    unknown: u64,
+    strips: bool,
+    rewrites: bool,
+    keeps_ports: bool,
+    observes: u64,
+    part: bool,
+}
+
+fn knobs(shape: Shape, random: &mut Random) -> Knobs {
+    let mixed = shape == Shape::Mixed;
+    let is = |one: Shape| shape == one || mixed;
+    let one_in = |random: &mut Random, n| random.below(n) == 0;
+    Knobs {
+        twins: shape == Shape::Twins || mixed && one_in(random, 3),
+        hops: match shape {
+            Shape::Chain => 2 + random.below(3),
+            Shape::Strangers | Shape::Pool => 1,
+            _ => random.below(3),
+        },
+        held: if is(Shape::Pool) || is(Shape::Late) {
+            30
+        } else {
+            5
+        },
+        late: if is(Shape::Late) { 50 } else { 0 },
+        level: if is(Shape::Sampled) {
+            u8::try_from(random.below(7)).expect("few")
+        } else {
+            0
+        },
+        most: if is(Shape::Sampled) { 800 } else { 40 },
+        absent: if is(Shape::Strangers) { 40 } else { 0 },
+        unknown: if is(Shape::Owner) { 30 } else { 0 },
+        strips: shape != Shape::Plain && random.per_cent(25),
+        rewrites: shape != Shape::Plain && random.per_cent(20),
+        keeps_ports: random.per_cent(50),
+        observes: if shape == Shape::Plain { 0 } else { 50 },
+        part: is(Shape::Pool) || is(Shape::Late) || random.per_cent(30),
+    }
+}
+
+struct Builder {
+    random: Random,
+    knobs: Knobs,
+    history: History,
+    flows: BTreeMap<(HostId, String, Role, Endpoint, Endpoint), usize>,
+    nats: BTreeMap<(HostId, Pair, Pair), (u64, u64)>,
+    kept: BTreeMap<(usize, u64, bool), u32>,
+    hosts: u8,
+}
+
+/// Makes the history of a seed.
+pub(crate) fn history(seed: u64, shape: Shape) -> History {
+    let mut random = Random(seed ^ (shape as u64) << 40);
+    let knobs = knobs(shape, &mut random);
+    let from_us = if knobs.part {
+        random.below(LENGTH_US / 2)
+    } else {
+        0
+    };
+    let ms = |us: u64| i64::try_from(us / 1000).expect("fits");
+    let mut builder = Builder {
+        random,
+        knobs,
+        history: History {
+            input: Input::default(),
+            window: (ms(from_us) - i64::from(from_us == 0), ms(LENGTH_US)),
+            all: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            told: BTreeMap::new(),
+        },
+        flows: BTreeMap::new(),
+        nats: BTreeMap::new(),
+        kept: BTreeMap::new(),
+        hosts: 0,
+    };
+    let sites = if builder.knobs.twins {
+        2
+    } else {
+        1 + builder.random.below(2)
+    };
+    for site in 0..sites {
+        builder.site(u8::try_from(site).expect("few"));
+    }
+    builder.finish()
+}
+
+impl Builder {
+    /// All hosts of a site, and what they said to each other.
+    fn site(&mut self, number: u8) {
+        let second = if self.knobs.twins { 0 } else { number };
+        let ip = |third, last| IpAddr::V4(Ipv4Addr::new(10, second, third, last));
+        let sides = [1 + self.random.below(3), 1 + self.random.below(3)];
+        // Of twins, one has agents at its clients and the other one at its servers.
+        let missing = |role: u8| self.knobs.twins && role != number % 2;
+        let missing = [missing(0), missing(1)];
+        let mut list = |what: &str, role: u8| -> Vec<Host> {
+            let all = 0..u8::try_from(sides[usize::from(role)]).expect("few");
+            all.map(|n| {
+                let name = format!("{what}-{number}-{n}");
+                let mut host = self.host(name, ip(1 + role, n + 2));
+                if missing[usize::from(role)] {
+                    host.mode = Mode::Absent;
+                }
+                host
+            })
+            .collect()
+        };
+        let (clients, servers) = (list("client", 0), list("server", 1));
+        let strangers = if self.knobs.absent > 0 {
+            1 + self.random.below(2)
+        } else {
+            0
+        };
+        let mut others = Vec::new();
+        for n in 0..u8::try_from(strangers).expect("few") {
+            let mut host = self.host(format!("stranger-{number}-{n}"), ip(1, n + 100));
+            host.mode = Mode::Absent;
+            others.push(host);
+        }
+        for port in 0..1 + self.random.below(2) {
+            let port = 8000 + u16::try_from(port).expect("few");
+            let gateways = self.gateways(number, port, &ip);
+            for client in clients.iter().chain(&others) {
+                let services: &[&str] = if self.random.per_cent(40) {
+                    &["web", "cron"]
+                } else {
+                    &["web"]
+                };
+                for service in services {
+                    self.talk((client, service), &servers, port, &gateways);
+                }
+            }
+        }
+    }
+
+    fn host(&mut self, name: String, ip: IpAddr) -> Host {
+        self.hosts += 1;
+        let random = &mut self.random;
+        let mode = match random.below(100) {
+            n if n < self.knobs.absent => Mode::Absent,
+            _ if random.per_cent(self.knobs.observes / 5) => Mode::Counts,
+            _ if random.per_cent(self.knobs.observes) => Mode::Observes,
+            _ => Mode::Writes,
+        };
+        let host = Host {
+            id: HostId([self.hosts; 16]),
+            name: name.clone(),
+            ip,
+            mode,
+            since_us: if random.per_cent(self.knobs.late) {
+                random.below(LENGTH_US * 3 / 4)
+            } else {
+                0
+            },
+            level: self
+                .knobs
+                .level
+                .min(u8::try_from(random.below(7)).expect("few")),
+            skew_us: i64::try_from(random.below(2_000_000)).expect("fits") - 1_000_000,
+        };
+        self.history.input.hosts.push((host.id, name));
+        host
+    }
+
+    /// The gateways before a service, from the client on; the last one knows the servers.
+    fn gateways(&mut self, number: u8, port: u16, ip: &dyn Fn(u8, u8) -> IpAddr) -> Vec<Hop> {
+        let mut hops = Vec::new();
+        for at in 0..u8::try_from(self.knobs.hops).expect("few") {
+            let host = self.host(format!("gateway-{number}-{at}-{port}"), ip(20 + at, 1));
+            let inside = SocketAddr::new(ip(21 + at, 100), port + 100);
+            hops.push(Hop {
+                host: Host {
+                    since_us: 0,
+                    mode: if self.random.per_cent(80) {
+                        Mode::Counts
+                    } else {
+                        Mode::Absent
+                    },
+                    ..host
+                },
+                source: self.random.per_cent(70).then(|| ip(20 + at, 1)),
+                inside: Some(inside).filter(|_| self.random.per_cent(50)),
+            });
+        }
+        hops
+    }
+
+    fn talk(&mut self, client: (&Host, &str), servers: &[Host], port: u16, hops: &[Hop]) {
+        let unknown = self.random.per_cent(self.knobs.unknown);
+        let client = (client.0, if unknown { "(unknown)" } else { client.1 });
+        let count = 1 + self.random.below(self.knobs.most);
+        for _ in 0..count {
+            let server = &servers[self.random.index(servers.len())];
+            let begin_us = self.random.below(LENGTH_US);
+            let held = self.random.per_cent(self.knobs.held);
+            let for_us = if held {
+                LENGTH_US
+            } else {
+                self.random.below(3_000_000) + 1
+            };
+            self.connect(client, server, port, hops, (begin_us, begin_us + for_us));
+        }
+    }
+
+    fn connect(
+        &mut self,
+        (client, service): (&Host, &str),
+        server: &Host,
+        port: u16,
+        hops: &[Hop],
+        life: (u64, u64),
+    ) {
+        let real = SocketAddr::new(server.ip, port);
+        // The first gateway is dialled by an address that all servers share.
+        let first = client.ip;
+        let vip = match (first, hops.is_empty()) {
+            (IpAddr::V4(ip), false) => {
+                SocketAddr::from((Ipv4Addr::new(10, ip.octets()[1], 20, 100), port + 100))
+            }
+            _ => real,
+        };
+        let mut pair = (client.ip, vip);
+        let mut number = u16::try_from(32_768 + self.random.below(28_000)).expect("a port");
+        let near_port = number;
+        for (at, hop) in hops.iter().enumerate() {
+            let last = at + 1 == hops.len();
+            let to = (
+                hop.source.unwrap_or(pair.0),
+                if last {
+                    real
+                } else {
+                    hop.inside.unwrap_or(pair.1)
+                },
+            );
+            self.translate(&hop.host, pair, to, life);
+            if hop.source.is_some() && !self.knobs.keeps_ports {
+                number = u16::try_from(32_768 + self.random.below(28_000)).expect("a port");
+            }
+            pair = to;
+        }
+        let (from_us, upto_us) = self.window_us();
+        if life.1 <= from_us || life.0 > upto_us {
+            return;
+        }
+        let key: Key = (
+            format!("{}/{service}", client.name),
+            format!("{}/server", server.name),
+            pair.1.to_string(),
+        );
+        *self.history.all.entry(key.clone()).or_default() += 1;
+        let near = self.count((client, service), Role::Client, (client.ip, vip), life);
+        let far = self.count((server, "server"), Role::Server, (pair.0, pair.1), life);
+        if near.is_some() && far.is_some() {
+            *self.history.counted.entry(key.clone()).or_default() += 1;
+        }
+        let ends = [(client, near, near_port), (server, far, number)];
+        if self.sight(ends, life.0) {
+            *self.history.told.entry(key).or_default() += 1;
+        }
+    }
+
+    fn window_us(&self) -> (u64, u64) {
+        let us = |ms: i64| u64::try_from(ms.max(0)).expect("positive") * 1000;
+        (us(self.history.window.0), us(self.history.window.1))
+    }
+
+    fn translate(&mut self, gateway: &Host, from: Pair, to: Pair, life: (u64, u64)) {
+        let (from_us, upto_us) = self.window_us();
+        if gateway.mode == Mode::Absent || from == to || life.0 > upto_us {
+            return;
+        }
+        let sums = self.nats.entry((gateway.id, from, to)).or_default();
+        if life.0 > from_us {
+            sums.0 += 1;
+        } else {
+            sums.1 += 1;
+        }
+    }
+
+    /// The flow of an end that counts the connection.
+    fn count(
+        &mut self,
+        (host, service): (&Host, &str),
+        role: Role,
+        (other, endpoint): Pair,
+        life: (u64, u64),
+    ) -> Option<usize> {
+        let (from_us, upto_us) = self.window_us();
+        let seen_us = life.0.max(host.since_us);
+        if host.mode == Mode::Absent || seen_us >= life.1 || seen_us > upto_us {
+            return None;
+        }
+        let plain = Endpoint::from(SocketAddr::new(other, 0));
+        let (local, remote) = match role {
+            Role::Client => (plain, endpoint.into()),
+            _ => (endpoint.into(), plain),
+        };
+        let input = &mut self.history.input;
+        let key = (host.id, service.to_owned(), role, local, remote);
+        let since_ms = i64::try_from(host.since_us / 1000).expect("fits");
+        let at = *self.flows.entry(key).or_insert_with(|| {
+            let process = (service != "(unknown)").then(|| {
+                input.processes.push(Process {
+                    row: ProcessRow {
+                        service: service.to_owned(),
+                        ..ProcessRow::default()
+                    },
+                    last_ms: 5,
+                });
+                input.processes.len() - 1
+            });
+            input.flows.push(Flow {
+                host: host.id,
+                process,
+                role,
+                netns: 1,
+                local,
+                remote,
+                counters: Some(Box::default()),
+                open_before: 0,
+                first_ms: since_ms,
+                last_ms: i64::try_from(LENGTH_US / 1000).expect("fits"),
+            });
+            input.flows.len() - 1
+        });
+        let flow = &mut input.flows[at];
+        if seen_us > from_us || from_us == 0 {
+            flow.counters.as_mut().expect("set").plain[OPENED] += 1;
+        } else {
+            flow.open_before += 1;
+        }
+        Some(at)
+    }
+
+    /// What both ends tell of a connection; true where they tell the same.
+    fn sight(&mut self, ends: [(&Host, Option<usize>, u16); 2], begin_us: u64) -> bool {
+        let (from_us, _) = self.window_us();
+        let random = &mut self.random;
+        let (token, answer) = (random.next(), random.next());
+        let answers = ends[1].0.mode == Mode::Writes && random.per_cent(20);
+        let low = |n: u64| u32::try_from(n >> 32).expect("fits");
+        let (own, other) = (low(random.next()), low(random.next()));
+        let prints = [
+            fingerprint(own, other),
+            fingerprint(own, other.wrapping_add(u32::from(self.knobs.rewrites))),
+        ];
+        let knows: Vec<bool> = ends
+            .iter()
+            .map(|(host, flow, _)| {
+                let tells = matches!(host.mode, Mode::Writes | Mode::Observes);
+                tells && flow.is_some() && host.since_us <= begin_us
+            })
+            .collect();
+        let wrote = [
+            knows[0] && ends[0].0.mode == Mode::Writes,
+            knows[1] && answers,
+        ];
+        let passes = !self.knobs.strips;
+        let mut names: [BTreeSet<(u64, bool)>; 2] = Default::default();
+        for (at, (host, flow, port)) in ends.into_iter().enumerate() {
+            let Some(flow) = flow.filter(|_| knows[at]) else {
+                continue;
+            };
+            let mine = [token, answer][at];
+            let theirs = [answer, token][at];
+            let read = wrote[1 - at] && passes;
+            let mut parts = Vec::new();
+            if wrote[at] {
+                parts.push((mine, Part::Wrote, false));
+            }
+            if read {
+                parts.push((theirs, Part::Read, false));
+            } else {
+                parts.push((prints[at], Part::Sequence, wrote[at]));
+            }
+            for (name, part, spare) in parts {
+                let level = host.level + if spare { SPARE_LEVELS } else { 0 };
+                let interval = begin_us / INTERVAL_US;
+                let kept = self.kept.entry((flow, interval, spare)).or_default();
+                *kept += 1;
+                let first = *kept <= if spare { 1 } else { FIRST_PER_EDGE };
+                if !first && !sample::keep(name, level) {
+                    continue;
+                }
+                names[at].insert((name, part == Part::Sequence));
+                let start_us = i64::try_from(begin_us).expect("fits") + host.skew_us;
+                let first_ms = i64::try_from(interval * INTERVAL_US / 1000).expect("fits");
+                self.history.input.sightings.push(Sighting {
+                    flow,
+                    token: name,
+                    part,
+                    sample_level: level,
+                    port,
+                    start_us,
+                    first_ms,
+                    last_ms: first_ms + 10_000,
+                    presence: if begin_us > from_us || from_us == 0 {
+                        Presence::Within
+                    } else {
+                        Presence::Open
+                    },
+                });
+            }
+        }
+        names[0].intersection(&names[1]).next().is_some()
+    }
+
+    fn finish(mut self) -> History {
+        let plain = |ip| Endpoint::from(SocketAddr::new(ip, 0)).addr;
+        for ((host, from, to), (opened, before)) in std::mem::take(&mut self.nats) {
+            self.history.input.nats.push(Nat {
+                host,
+                netns: 1,
+                client: plain(from.0),
+                dialled: from.1.into(),
+                source: plain(to.0),
+                server: to.1.into(),
+                opened,
+                before,
+            });
+        }
+        self.history
+    }
+}
