@@ -1,16 +1,22 @@
 //! Whose connections are where nothing but lists of sockets and `/proc` tells.
 
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
+use tests::lab::host::Host;
 use tests::lab::programs;
 use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::Topology;
+use tests::lab::wait::wait_for;
 
 use crate::case::{Case, SOON};
 use crate::observe::sockets;
-use crate::scene::{SHOP, STOCK, Scene, shop, stock};
+use crate::scene::{SETTLE, SHOP, STOCK, Scene, rule, shop, stock};
+
+const STATE: &str = "var/lib/waybill";
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -30,6 +36,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         alone: false,
         run: late,
+    },
+    Case {
+        name: "owners::two_machines_with_one_state_directory_are_two_hosts",
+        needs: &[],
+        alone: false,
+        run: cloned,
     },
 ];
 
@@ -81,6 +93,47 @@ fn held(lab: &Lab, settings: &Settings) -> Result<()> {
         agent.stop()?;
     }
     check(&scene, &scene.collector.topology()?, 4)
+}
+
+/// Both machines have the same ids, so only the collector can notice that one state was copied.
+fn cloned(lab: &Lab) -> Result<()> {
+    let mut scene = Scene::bare(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
+    let [client, server] = [&scene.site.clients[0], &scene.site.backends[0]].map(Host::clone);
+    let settings = |name| Settings::default().with("service", &rule(name));
+    let collector = Some(&scene.collector);
+    let first = Agent::start_on(lab, &client, collector, &settings(SHOP)?)?;
+    let mut second = Agent::prepare(lab, &server, collector, &settings(STOCK)?)?;
+    for file in ["host-id", "host-machine"] {
+        let [from, to] = [&first, &second].map(|one| one.rootfs().join(STATE).join(file));
+        fs::copy(from, to).with_context(|| format!("copy {file}"))?;
+    }
+    second.start()?;
+    scene.agents = vec![first, second];
+    let _server = programs::serve(&server, SERVICE_PORT, &[])?;
+    let endpoint = scene.site.backend(0, Family::V4);
+    client.connect(endpoint, &["--count", "8", "--parallel", "4"])?;
+    wait_for(SETTLE, "two hosts of one id", || {
+        for agent in &scene.agents {
+            agent.flush()?;
+        }
+        let hosts = scene.collector.hosts()?;
+        let copied = hosts["hosts"][0]["copied_ms"].is_i64();
+        ensure!(copied, "{hosts}");
+        let topology = scene.collector.topology()?;
+        let named = |id: &str, name: &str| id.ends_with(&format!("/{name}"));
+        let mut joined = topology.edges.iter();
+        let right = joined.any(|edge| {
+            let at = edge.server_endpoint == endpoint.to_string();
+            at && named(&edge.client, SHOP) && named(&edge.server, STOCK)
+        });
+        ensure!(right, "{}", topology.brief());
+        let all = topology.edges.iter().chain(&topology.unjoined);
+        for edge in all.filter(|edge| edge.server_endpoint == endpoint.to_string()) {
+            ensure!(!named(&edge.client, STOCK), "{}", topology.brief());
+            ensure!(!named(&edge.server, SHOP), "{}", topology.brief());
+        }
+        Ok(())
+    })
 }
 
 /// All of them are gone before anybody could look for the process that listens.
