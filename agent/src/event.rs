@@ -139,7 +139,11 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
         remote,
         netns: record.tuple.netns,
         numbers: record.numbers,
-        fingerprint: fingerprint(role, record.first_sent, record.first_received),
+        fingerprint: fingerprint(
+            (role, record.flags),
+            record.first_sent,
+            record.first_received,
+        ),
     })
 }
 
@@ -156,10 +160,19 @@ pub fn tuple_id(netns: u32, local: Endpoint, remote: Endpoint) -> u64 {
     hasher.finish().max(1)
 }
 
-/// A connection that was found open, without owner and numbers.
+/// A connection that was found open, without owner and numbers; `role` if it is known.
 #[must_use]
-pub fn open(netns: u32, ends: (Endpoint, Endpoint), role: Role, now_ns: u64) -> Connection {
-    let (local, remote) = ends;
+pub fn open(
+    netns: u32,
+    ends: (Endpoint, Endpoint),
+    role: impl Into<Option<Role>>,
+    now_ns: u64,
+) -> Connection {
+    let ((local, remote), role) = (ends, role.into());
+    let unknown = match role {
+        Some(_) => 0,
+        None => abi::WB_FLAG_ROLE_UNKNOWN,
+    };
     Connection {
         what: What::Adopted,
         id: tuple_id(netns, local, remote),
@@ -168,8 +181,8 @@ pub fn open(netns: u32, ends: (Endpoint, Endpoint), role: Role, now_ns: u64) -> 
         time_ns: now_ns,
         token_sent: None,
         token_received: None,
-        role,
-        flags: abi::WB_FLAG_ESTABLISHED | abi::WB_FLAG_ADOPTED,
+        role: role.unwrap_or(Role::Client),
+        flags: abi::WB_FLAG_ESTABLISHED | abi::WB_FLAG_ADOPTED | unknown,
         old_state: 0,
         process: abi::wb_process::default(),
         local,
@@ -211,14 +224,14 @@ pub fn live(entry: &abi::wb_connection, now_ns: u64) -> Connection {
         remote: end(entry.tuple.remote, entry.tuple.remote_port),
         netns: entry.tuple.netns,
         numbers: abi::wb_numbers::default(),
-        fingerprint: fingerprint(role, entry.first_sent, entry.first_received),
+        fingerprint: fingerprint((role, flags), entry.first_sent, entry.first_received),
     }
 }
 
 /// The connection's name, from the first sequence numbers as the kernel has them (network byte
-/// order); none where nobody knows them.
-fn fingerprint(role: Role, first_sent: u32, first_received: u32) -> Option<u64> {
-    if (first_sent, first_received) == (0, 0) {
+/// order); none where nobody knows them, or whose they are.
+fn fingerprint((role, flags): (Role, u32), first_sent: u32, first_received: u32) -> Option<u64> {
+    if (first_sent, first_received) == (0, 0) || flags & abi::WB_FLAG_ROLE_UNKNOWN != 0 {
         return None;
     }
     let (sent, received) = (u32::from_be(first_sent), u32::from_be(first_received));

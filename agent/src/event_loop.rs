@@ -25,6 +25,7 @@ use crate::aggregate::connection::Connections;
 use crate::aggregate::{Bounds, Now};
 use crate::batch::Sealer;
 use crate::config::{self, Limits};
+use crate::direction::Direction;
 use crate::fault;
 use crate::fleet::Fleet;
 use crate::followed::Followed;
@@ -80,6 +81,8 @@ pub struct Parts {
     pub observer: Option<Observer>,
     /// What looks at open connections where programs have no iterators.
     pub lister: Option<Lister>,
+    /// What tells the direction of connections where nobody saw them begin.
+    pub direction: Direction,
     /// SIGTERM and the like.
     pub signals: Signals,
     /// Whoever started the agent.
@@ -321,6 +324,7 @@ impl EventLoop {
         self.next_close = Instant::now() + self.parts.interval;
         self.drain_records()?;
         self.drain_packets()?;
+        self.parts.direction.refresh();
         if self.looks() {
             self.observe_open();
             self.snapshot()?;

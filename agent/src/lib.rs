@@ -36,6 +36,7 @@ pub mod verify;
 // Data.
 pub mod aggregate;
 pub mod batch;
+pub mod direction;
 pub mod event;
 pub mod event_loop;
 pub mod fleet;

@@ -221,6 +221,8 @@ counters! {
     aggregate_connections_full_total,
     /// Connections whose close was lost on the way: their last numbers are missing.
     aggregate_connections_dropped_lost_total,
+    /// Connections of which no process was found.
+    aggregate_connections_unowned_total,
     /// Changes counted in the catch-all edge because of `limits.edges`.
     aggregate_edges_dropped_overflow_total,
     /// Times a process had no place under `limits.processes` and was counted as the catch-all.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use wire::HostRow;
 
 use crate::config::{self, Config, SeccompWish};
+use crate::direction::Direction;
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::fleet::Fleet;
@@ -98,6 +99,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let drained = event_loop::run(Parts {
         host: host_row(&config, &facts, &plan),
         meter,
+        direction: Direction::new(Path::new(PROC_DIR)),
         governor: Governor::new(config.budget, config.agent.interval),
         seen: jailed.seen().clone(),
         kept: Kept::of(&plan.jail),

@@ -60,7 +60,7 @@ enum wb_role {
 #define WB_FLAG_ANSWER_RECEIVED 0x0020 /* token_received came with WB_OPTION_ANSWER */
 #define WB_FLAG_ACCEPTED 0x0040  /* process is the one that called accept */
 #define WB_FLAG_TOKEN_SENT 0x0080 /* the option really left in a segment */
-#define WB_FLAG_LISTENER 0x0100 /* process is the one that called listen */
+#define WB_FLAG_LISTENER 0x0100 /* process is the one that called listen, or nobody */
 #define WB_FLAG_ON_DATA 0x0200 /* the option left on a segment with data */
 #define WB_FLAG_ACK_MISSING 0x0400 /* data without an option ended the handshake */
 #define WB_FLAG_BARE_RECEIVED 0x0800 /* the answer came with WB_OPTION_BARE */
@@ -70,6 +70,7 @@ enum wb_role {
 				      * left without it, or the peer's came and was refused */
 #define WB_FLAG_TRACKED 0x4000 /* what becomes of the answer counts for the path */
 #define WB_FLAG_ROOM 0x8000 /* we asked for room on the segment that is being made */
+#define WB_FLAG_ROLE_UNKNOWN 0x10000 /* nobody saw who called connect(), nor do numbers tell */
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
 struct wb_process {

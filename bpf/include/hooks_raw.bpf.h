@@ -133,7 +133,9 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 		return 0;
 	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 
-	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) || !sock_in_scope(sk, cfg))
+	/* One that has sent its FIN may receive for as long as its peer likes. */
+	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT && state != TCP_FIN_WAIT2) ||
+	    !sock_in_scope(sk, cfg))
 		return 0;
 	u64 key = (u64)sk;
 
@@ -148,8 +150,13 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 	sock_tuple(sk, &conn->tuple);
 	listener.netns = conn->tuple.netns;
 	listener.port = conn->tuple.local_port;
-	if (bpf_map_lookup_elem(&listeners, &listener))
+	/* In FIN_WAIT2 the FIN is acknowledged too. */
+	u64 connected = sock_connected(sk) - (state == TCP_FIN_WAIT2);
+
+	if (connected == 0 || (connected != 1 && bpf_map_lookup_elem(&listeners, &listener)))
 		conn->role = WB_ROLE_SERVER;
+	else if (connected != 1)
+		conn->flags |= WB_FLAG_ROLE_UNKNOWN;
 	sock_first_of_old(sk, conn);
 	task_process(task, &conn->process);
 	conn->flags |= WB_FLAG_ADOPTED | WB_FLAG_ESTABLISHED;

@@ -193,6 +193,20 @@ static __always_inline void leave_behind(struct bpf_sock_ops *ctx, struct tcp_so
 		give_up(ctx, key, old);
 }
 
+/*
+ * SYNs that crossed end in PASSIVE_ESTABLISHED_CB at both ends (tcp_rcv_state_process(), SYN_RECV),
+ * though both called connect(). Neither's ACK is the handshake's last, so no option is written.
+ */
+static __always_inline bool has_connected(struct bpf_sock_ops *ctx, struct tcp_sock *tp)
+{
+	u64 key = (u64)tp;
+	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
+	u32 remote_port = ctx->remote_port;
+
+	return conn && conn->role == WB_ROLE_CLIENT && !(conn->flags & WB_FLAG_ESTABLISHED) &&
+	       conn->tuple.remote_port == __builtin_bswap32(remote_port);
+}
+
 static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct tcp_sock *tp)
 {
 	leave_behind(ctx, tp, 1);
@@ -232,6 +246,8 @@ static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct
 	u8 write_state = WB_WRITE_WANTED;
 	struct wb_path_key path = {};
 
+	if (has_connected(ctx, tp))
+		return;
 	leave_behind(ctx, tp, 0);
 	conn = connection_of(key, WB_ROLE_SERVER);
 	if (!conn)

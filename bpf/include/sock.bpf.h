@@ -141,6 +141,25 @@ static __always_inline u32 sock_numbers(struct sock *sk, struct wb_numbers *numb
 	return absent;
 }
 
+/*
+ * Whether the socket called connect(): 1 if it did, 0 if a listener made it, anything else where its
+ * numbers do not tell. Who connects has its SYN among what was acknowledged, while a listener's
+ * child begins behind its SYN-ACK (tcp_create_openreq_child()). Only for who has sent no FIN. Read
+ * without the socket's lock, so numbers that change meanwhile do not fit together; kernels before
+ * 4.19 do not count what was sent.
+ */
+static __always_inline u64 sock_connected(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	if (!bpf_core_field_exists(tp->bytes_sent) || !bpf_core_field_exists(tp->snd_una))
+		return ~0ULL;
+	u64 sent = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	u32 unacked = BPF_CORE_READ(tp, snd_nxt) - BPF_CORE_READ(tp, snd_una);
+
+	return BPF_CORE_READ(tp, bytes_acked) + unacked - sent;
+}
+
 /* Fills the process from a task: names of the group leader, not of one thread. */
 static __always_inline void task_process(struct task_struct *task, struct wb_process *process)
 {

@@ -58,10 +58,10 @@ static __always_inline void ask_listener(struct wb_connection *conn)
 	key.port = conn->tuple.local_port;
 	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &key);
 
-	if (listener) {
+	/* Without one it waits all the same for who reads from it. */
+	conn->flags |= WB_FLAG_LISTENER;
+	if (listener)
 		conn->process = listener->process;
-		conn->flags |= WB_FLAG_LISTENER;
-	}
 	if (conn->write_state == WB_WRITE_IF_DEFERRED)
 		conn->write_state =
 			listener && listener_defers(listener) ? WB_WRITE_WANTED : WB_WRITE_OFF;
@@ -103,14 +103,18 @@ static __always_inline void on_connect(void *ctx, struct sock *sk, bool again)
 static __always_inline void on_established(void *ctx, struct sock *sk, int old_state,
 					   struct wb_config *cfg)
 {
-	u8 role = old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT : WB_ROLE_SERVER;
 	struct wb_connection *conn = own_entry(ctx, sk);
 
 	if (conn && conn->flags & WB_FLAG_ESTABLISHED)
 		return;
-	conn = connection_of((u64)sk, role);
+	if (!conn)
+		conn = connection_of((u64)sk, old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT :
+									  WB_ROLE_SERVER);
 	if (!conn)
 		return;
+	/* Who called connect() is a client, also where both did and SYNs crossed (SYN_RECV). */
+	u8 role = conn->role;
+
 	sock_tuple(sk, &conn->tuple);
 	conn->established_ns = bpf_ktime_get_ns();
 	conn->flags |= WB_FLAG_ESTABLISHED;
@@ -121,6 +125,12 @@ static __always_inline void on_established(void *ctx, struct sock *sk, int old_s
 	}
 	if (cfg->clone)
 		clone_established(sk, conn, cfg);
+}
+
+/* True for the states in which a connection has sent no FIN yet. */
+static __always_inline bool leaves_established(int state)
+{
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT;
 }
 
 /* True for the states of a connection that was established and is not gone. */
@@ -164,11 +174,17 @@ established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *
 	at.port = conn->tuple.local_port;
 	struct wb_listener *listener = bpf_map_lookup_elem(&listeners, &at);
 
-	if (fresh && listener) {
+	u64 connected = fresh ? sock_connected(sk) : 1;
+
+	if (connected == 0 || (connected != 1 && listener)) {
 		conn->role = WB_ROLE_SERVER;
-		conn->process = listener->process;
-		conn->flags |= WB_FLAG_LISTENER;
 		await_owner((u64)sk);
+		if (listener) {
+			conn->process = listener->process;
+			conn->flags |= WB_FLAG_LISTENER;
+		}
+	} else if (connected != 1) {
+		conn->flags |= WB_FLAG_ROLE_UNKNOWN;
 	}
 	/* With these clone_closed() finds the option that came for it. */
 	sock_first_of_old(sk, conn);
@@ -217,6 +233,8 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	record.flags = sock_numbers(sk, &record.numbers, record.role);
 	record.start_ns = bpf_ktime_get_ns();
 	record.flags |= WB_FLAG_ESTABLISHED | WB_FLAG_ADOPTED;
+	if (!listener)
+		record.flags |= WB_FLAG_ROLE_UNKNOWN;
 	record.what = WB_WHAT_CLOSED;
 	record.state = TCP_CLOSE;
 	record.old_state = old_state;
@@ -229,8 +247,9 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state, 
 	u64 key = (u64)sk;
 	struct wb_connection *conn = own_entry(ctx, sk);
 
-	/* Once the first program has told an end, what is not in the table is not new. */
-	if (WB_ENTERS_LATE && !again && inside && was_established(old_state) &&
+	/* Once the first program has told an end, what is not in the table is not new; nor is what
+	 * left ESTABLISHED before: on_leaving() would have entered it. */
+	if (WB_ENTERS_LATE && !again && inside && leaves_established(old_state) &&
 	    (!conn || !(conn->flags & WB_FLAG_ESTABLISHED)))
 		conn = established_late(sk, conn, cfg);
 	if (!conn) {

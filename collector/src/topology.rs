@@ -169,6 +169,9 @@ fn is_zero(n: &u64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    /// Nobody knows which side called `connect()`: the one that is shown as the client may be the
+    /// server.
+    DirectionUnknown,
     /// The agent's table was full: it counted without addresses.
     Unnamed,
     /// No connection was established, so there is no other side.
@@ -199,6 +202,7 @@ impl Reason {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
+            Self::DirectionUnknown => "nobody knows which side connected",
             Self::Unnamed => "counted without addresses",
             Self::NotEstablished => "no connection was established",
             Self::Ambiguous => "ambiguous tokens or sequence numbers",
@@ -288,8 +292,15 @@ pub struct Evidence {
 pub struct EdgeCounters {
     /// Connections that reached ESTABLISHED.
     pub opened: u64,
-    /// Connections that ended after that.
+    /// Connections that an agent found open at its start, and that no earlier run of it had left
+    /// open.
+    #[serde(default)]
+    pub adopted: u64,
+    /// Connections that ended after having been established.
     pub closed: u64,
+    /// Connections open at the end of the window.
+    #[serde(default)]
+    pub open: u64,
     /// Attempts that never got there.
     pub failed: u64,
     /// The part of `failed` that the peer answered with a reset.
@@ -343,9 +354,9 @@ impl From<&Histogram> for Percentiles {
 }
 
 impl EdgeCounters {
-    /// The document form of counters.
+    /// The document form of counters, and of the connections `open` at the end.
     #[must_use]
-    pub fn new(counters: &Counters, apportioned: bool) -> Self {
+    pub fn new(counters: &Counters, open: u64, apportioned: bool) -> Self {
         let [
             opened,
             closed,
@@ -360,6 +371,7 @@ impl EdgeCounters {
             retransmits,
             out_of_order,
             zero_windows,
+            adopted,
         ] = counters.plain;
         let known = |column: Columns| !counters.absent.has(column);
         let number = |column, value| known(column).then_some(value);
@@ -367,7 +379,9 @@ impl EdgeCounters {
             |column, histogram: &Histogram| known(column).then(|| Percentiles::from(histogram));
         Self {
             opened,
+            adopted,
             closed,
+            open,
             failed,
             refused,
             reset_local,

@@ -325,7 +325,8 @@ pub(crate) fn existing(lab: &Lab, settings: &Settings) -> Result<()> {
         let either = topology.edge(&shop(&client), endpoint);
         let edge = either.or_else(|_| topology.outward(&shop(&client), endpoint))?;
         let near = edge.client_side()?;
-        let counted = (near.opened, near.bytes_sent, near.bytes_received);
+        let counted = (near.adopted, near.bytes_sent, near.bytes_received);
+        ensure!(near.opened == 0, "{} opened since", near.opened);
         ensure!(
             counted == (1, sent, 9000),
             "{counted:?} instead of {:?}",

@@ -20,8 +20,11 @@ const SEGMENT: u64 = 1448;
 pub(crate) struct EdgeColumns {
     ends: EndColumns,
     since: Vec<u64>,
+    /// Opened and adopted, wrapping.
     opened: Vec<u64>,
-    /// Opened and not closed, wrapping.
+    /// Of these the adopted ones.
+    adopted: Vec<u64>,
+    /// Of these those that did not close, wrapping.
     live: Vec<u64>,
     failed: Vec<u64>,
     refused: Vec<u64>,
@@ -44,10 +47,11 @@ impl EdgeColumns {
         let mut rows: Vec<_> = rows.iter().collect();
         rows.sort_by_cached_key(|row| Ends::from(*row).order());
         let all = |get: fn(&EdgeRow) -> u64| rows.iter().map(|row| get(row)).collect::<Vec<_>>();
-        let opened = all(|row| row.opened);
+        let opened = all(|row| row.opened.wrapping_add(row.adopted));
         let handshakes: Vec<_> = rows
             .iter()
-            .map(|row| handshakes(row.role, row.opened))
+            .zip(&opened)
+            .map(|(row, opened)| handshakes(row.role, *opened))
             .collect();
         let rtt = HistogramColumns::of(rows.iter().map(|row| &row.rtt), &opened, None);
         let connects = rows.iter().map(|row| &row.connect_latency);
@@ -55,7 +59,8 @@ impl EdgeColumns {
         Self {
             ends: EndColumns::of(rows.iter().map(|row| Ends::from(*row)), keys),
             since: all(|row| row.since_ms),
-            live: all(|row| row.opened.wrapping_sub(row.closed)),
+            adopted: all(|row| row.adopted),
+            live: all(|row| (row.opened.wrapping_add(row.adopted)).wrapping_sub(row.closed)),
             failed: all(|row| row.failed),
             refused: all(|row| row.refused),
             reset_local: all(|row| row.reset_local),
@@ -82,7 +87,8 @@ impl EdgeColumns {
         self.code_volume(codec)?;
         self.code_troubles(codec)?;
         self.code_histograms(codec, keys)?;
-        self.code_absent(codec)
+        self.code_absent(codec)?;
+        self.code_adopted(codec)
     }
 
     /// Edges began when the agent did, or lately: the shorter distance counts. Returns the last
@@ -234,6 +240,21 @@ impl EdgeColumns {
         )
     }
 
+    fn code_adopted(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+        if !codec.knows(2) {
+            self.adopted = vec![0; self.opened.len()];
+            return Ok(());
+        }
+        // The handshakes of connections that were open before were not measured.
+        let (latency, absent) = (&self.connect_latency, &self.absent);
+        let unmeasured = u64::from(Columns::CONNECT_LATENCY.bits());
+        let adopted = column("adopted", "of opened; near those without connect_latency");
+        codec.numbers(adopted, &mut self.adopted, &mut |row, _| {
+            let measured = absent[row] & unmeasured == 0;
+            Expected::near(if measured { latency.lacks(row) } else { 0 })
+        })
+    }
+
     /// Segments that so many bytes in both directions take, roughly.
     fn efforts(&self, there: &[u64], back: &[u64]) -> Vec<u64> {
         let rows = there.iter().zip(back).zip(&self.opened);
@@ -297,7 +318,8 @@ impl EdgeColumns {
                 remote,
                 netns,
                 since_ms: self.since[row],
-                opened: self.opened[row],
+                opened: self.opened[row].wrapping_sub(self.adopted[row]),
+                adopted: self.adopted[row],
                 closed: self.opened[row].wrapping_sub(self.live[row]),
                 failed: self.failed[row],
                 refused: self.refused[row],

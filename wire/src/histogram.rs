@@ -78,6 +78,13 @@ impl HistogramColumns {
         Ok(())
     }
 
+    /// How many values a row lacks to as many as are certain, after [`Self::code_totals`]; 0 where
+    /// it has more.
+    pub(crate) fn lacks(&self, row: usize) -> u64 {
+        let lacks = self.extra[row].wrapping_neg();
+        if lacks.cast_signed() < 0 { 0 } else { lacks }
+    }
+
     /// The places of the fullest buckets.
     pub(crate) fn code_peaks(
         &mut self,

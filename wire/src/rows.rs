@@ -96,8 +96,12 @@ pub struct EdgeRow {
     pub netns: u32,
     /// Unix milliseconds at which the counters below began at zero.
     pub since_ms: u64,
-    /// Connections that reached ESTABLISHED (or were found established at start).
+    /// Connections that reached ESTABLISHED while this run of the agent watched; before 1.2 also
+    /// those that it found open.
     pub opened: u64,
+    /// Connections that were open before this run of the agent watched, and that an earlier run may
+    /// have counted as opened. `opened + adopted - closed` are open.
+    pub adopted: u64,
     /// Connections that ended after having been established.
     pub closed: u64,
     /// Connection attempts that never reached ESTABLISHED.
@@ -143,6 +147,7 @@ impl EdgeRow {
             netns,
             since_ms,
             opened: 0,
+            adopted: 0,
             closed: 0,
             failed: 0,
             refused: 0,
@@ -187,8 +192,10 @@ impl Columns {
     pub const CONNECT_LATENCY: Self = Self(1 << 7);
     /// `rtt`.
     pub const RTT: Self = Self(1 << 8);
+    /// `role`: nobody knows which side called `connect`, and both ports are kept. Since 1.2.
+    pub const ROLE: Self = Self(1 << 9);
     /// Each column that can be in a set, with its name.
-    pub const NAMES: [(Self, &str); 9] = [
+    pub const NAMES: [(Self, &str); 10] = [
         (Self::BYTES_SENT, "bytes_sent"),
         (Self::BYTES_RECEIVED, "bytes_received"),
         (Self::SEGMENTS_SENT, "segments_sent"),
@@ -198,6 +205,7 @@ impl Columns {
         (Self::ZERO_WINDOWS, "zero_windows"),
         (Self::CONNECT_LATENCY, "connect_latency"),
         (Self::RTT, "rtt"),
+        (Self::ROLE, "role"),
     ];
 
     /// The set as a number, one bit per column.
@@ -220,6 +228,12 @@ impl Columns {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The columns of the set that are not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether all columns of `other` are in the set.
@@ -254,6 +268,9 @@ pub enum Kept {
     LongLived = 2,
     /// Among the first of its edge in this interval.
     First = 3,
+    /// The connection was open before this run of the agent watched: `start_us` says when it was
+    /// found, and not when it began.
+    Adopted = 4,
 }
 
 /// Whether a connection goes on behind the interval that tells of it.

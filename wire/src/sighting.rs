@@ -51,7 +51,7 @@ impl SightingColumns {
         for (name, note, values) in [
             (
                 "kept",
-                "0 sampled, 1 abnormal, 2 long-lived, 3 first",
+                "0 sampled, 1 abnormal, 2 long-lived, 3 first, 4 adopted",
                 &mut self.kept,
             ),
             (
@@ -142,6 +142,7 @@ fn kept(code: u64) -> Result<Kept, DecodeError> {
         1 => Ok(Kept::Abnormal),
         2 => Ok(Kept::LongLived),
         3 => Ok(Kept::First),
+        4 => Ok(Kept::Adopted),
         _ => Err(DecodeError::Malformed(format!(
             "no reason {code} to keep a sighting"
         ))),

@@ -36,7 +36,7 @@ const GOLDEN: [(&str, &[u8], &str); 5] = [
 ];
 
 /// Batches of older minor versions; what they lack is zero and empty.
-const OLDER: [(&str, &[u8], &str); 2] = [
+const OLDER: [(&str, &[u8], &str); 3] = [
     (
         "interval-1.0",
         include_bytes!("../golden/interval-1.0.bin"),
@@ -46,6 +46,11 @@ const OLDER: [(&str, &[u8], &str); 2] = [
         "interval-1.1",
         include_bytes!("../golden/interval-1.1.bin"),
         include_str!("../golden/interval-1.1.txt"),
+    ),
+    (
+        "observed-1.1",
+        include_bytes!("../golden/observed-1.1.bin"),
+        include_str!("../golden/observed-1.1.txt"),
     ),
 ];
 

@@ -39,13 +39,17 @@ struct EdgeKey {
     local: Endpoint,
     remote: Endpoint,
     netns: u32,
+    /// Nobody knows which side called `connect()`.
+    role_unknown: bool,
 }
 
 impl EdgeKey {
-    /// Ephemeral ports are merged: the client's on both sides.
+    /// Ephemeral ports are merged: the client's on both sides, where it is known which one that is.
     fn of(event: &Connection, process_id: u32) -> Self {
         let (mut local, mut remote) = (event.local, event.remote);
+        let role_unknown = event.has(abi::WB_FLAG_ROLE_UNKNOWN);
         match event.role {
+            _ if role_unknown => {}
             Role::Client => local.port = 0,
             Role::Server => remote.port = 0,
         }
@@ -55,6 +59,7 @@ impl EdgeKey {
             local,
             remote,
             netns: event.netns,
+            role_unknown,
         }
     }
 
@@ -70,6 +75,7 @@ impl EdgeKey {
             local: none,
             remote: none,
             netns: 0,
+            role_unknown: false,
         }
     }
 }
@@ -265,10 +271,15 @@ impl Connections {
         }
     }
 
+    /// It was open before this run of the agent: an earlier run may have counted it as opened, and
+    /// what it has sent so far.
     fn adopt(&mut self, event: &Connection, process_id: u32, now: Now) {
-        let key = self.edge(EdgeKey::of(event, process_id), now);
-        self.change(key, |row| row.opened += 1);
-        self.remember(event, key, event.numbers);
+        if self.open.len() >= self.bounds.connections {
+            // Its close will tell that it was there.
+            self.losses.connections_full += 1;
+        } else if !self.open.contains_key(&event.id) {
+            self.opened(event, process_id, now);
+        }
     }
 
     fn update(&mut self, event: &Connection, process_id: u32, now: Now) {
@@ -375,19 +386,26 @@ impl Connections {
             return Open { ..*open };
         }
         let key = self.edge(EdgeKey::of(event, process_id), now);
+        let adopted = event.has(abi::WB_FLAG_ADOPTED);
+        self.losses.connections_unowned += u64::from(event.process.tgid == 0);
         let latency_us = event.established_ns.saturating_sub(event.start_ns) / 1000;
         let timed = event.role == Role::Client && event.established_ns != 0;
         self.change(key, |row| {
-            row.opened += 1;
+            row.opened += u64::from(!adopted);
+            row.adopted += u64::from(adopted);
             if timed {
                 row.connect_latency.record(latency_us);
             }
         });
-        let nothing = abi::wb_numbers::default();
-        if event.what == What::Live {
-            self.remember(event, key, nothing);
+        // What is older than this run has counted for earlier ones, or for nobody.
+        let counted = match adopted {
+            true => event.numbers,
+            false => abi::wb_numbers::default(),
+        };
+        if matches!(event.what, What::Live | What::Adopted) {
+            self.remember(event, key, counted);
         }
-        Open::new(key, nothing)
+        Open::new(key, counted)
     }
 
     fn remember(&mut self, event: &Connection, edge: EdgeKey, counted: abi::wb_numbers) {
@@ -462,7 +480,11 @@ impl Connections {
         } else {
             wanted
         };
-        let (interval, absent) = (self.interval, self.absent);
+        let interval = self.interval;
+        let absent = match key.role_unknown {
+            true => self.absent.with(Columns::ROLE),
+            false => self.absent,
+        };
         self.edges.entry(key).or_insert_with(|| Edge {
             row: EdgeRow {
                 absent,

@@ -49,6 +49,17 @@ fn event(what: What, id: u64, bytes: u64) -> Connection {
     }
 }
 
+/// One that was open before the agent.
+fn older(what: What, id: u64, bytes: u64) -> Connection {
+    Connection {
+        established_ns: 0,
+        token_sent: None,
+        fingerprint: Some(id),
+        flags: abi::WB_FLAG_ESTABLISHED | abi::WB_FLAG_ADOPTED,
+        ..event(what, id, bytes)
+    }
+}
+
 fn connections() -> Connections {
     Connections::new(BOUNDS, Columns::NONE, NOW)
 }
@@ -97,14 +108,45 @@ fn an_unchanged_edge_is_not_sent_again() {
 #[test]
 fn an_adopted_connection_counts_from_its_baseline() {
     let mut all = connections();
-    let mut adopted = event(What::Adopted, 1, 5000);
-    adopted.established_ns = 0;
-    all.fold(&adopted, 3, NOW);
-    all.fold(&event(What::Closed, 1, 5200), 3, NOW);
+    all.fold(&older(What::Adopted, 1, 5000), 3, NOW);
+    all.fold(&older(What::Adopted, 1, 5000), 3, NOW);
+    all.fold(&older(What::Live, 1, 5100), 3, NOW);
+    all.fold(&older(What::Closed, 1, 5200), 3, NOW);
     let summary = all.close(NOW);
     let edge = only_edge(&summary);
-    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 200));
+    assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 1, 1));
+    assert_eq!((edge.bytes_sent, edge.segments_sent), (200, 200));
     assert_eq!(edge.connect_latency.count(), 0);
+    assert_eq!(summary.sightings[0].kept, Kept::Adopted);
+}
+
+#[test]
+fn an_older_connection_that_was_not_taken_over_is_not_new_either() {
+    for first in [What::Live, What::Closed] {
+        let mut all = connections();
+        all.fold(&older(first, 1, 5000), 3, NOW);
+        if first == What::Live {
+            all.fold(&older(What::Closed, 1, 5300), 3, NOW);
+        }
+        let summary = all.close(NOW);
+        let edge = only_edge(&summary);
+        assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 1, 1));
+        let sent = if first == What::Live { 300 } else { 0 };
+        assert_eq!(edge.bytes_sent, sent, "nobody counts them twice");
+    }
+    // Nor is one for which there was no room when the agent began.
+    let mut all = connections();
+    for id in 0..101 {
+        all.fold(&older(What::Adopted, id, 10), 3, NOW);
+    }
+    assert_eq!(all.losses().connections_full, 1);
+    all.fold(&older(What::Closed, 0, 10), 3, NOW);
+    all.fold(&older(What::Live, 100, 50), 3, NOW);
+    all.fold(&older(What::Closed, 100, 60), 3, NOW);
+    let summary = all.close(NOW);
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 101, 2));
+    assert_eq!(edge.bytes_sent, 10);
 }
 
 #[test]
@@ -406,6 +448,72 @@ proptest! {
         total.take(&all.close(NOW));
         prop_assert_eq!((total.opened, total.closed, total.bytes), truth);
     }
+}
+
+proptest! {
+    /// What every run of the agent counts adds up to what happened, wherever runs end.
+    #[test]
+    fn runs_one_after_the_other_add_up_to_what_happened(
+        steps in proptest::collection::vec((0..20_u64, 0..1000_u64, 0..5_u8), 1..100),
+    ) {
+        let mut all = connections();
+        let mut open = HashMap::<u64, (u64, bool)>::new();
+        let (mut opened, mut closed, mut sent) = (0, 0, 0);
+        let mut sums = (0, 0, 0, 0);
+        let mut found = 0;
+        let mut end = |all: &mut Connections| {
+            for edge in &all.close(NOW).edges {
+                sums.0 += edge.opened;
+                sums.1 += edge.closed;
+                sums.2 += edge.bytes_sent;
+                sums.3 += edge.adopted;
+            }
+        };
+        let seen = |what, id, (bytes, is_older): (u64, bool)| match is_older {
+            true => older(what, id, bytes),
+            false => event(what, id, bytes),
+        };
+        for (id, more, step) in steps {
+            if step == 4 {
+                for (id, state) in &open {
+                    all.fold(&seen(What::Live, *id, *state), 3, NOW);
+                }
+                end(&mut all);
+                all = connections();
+                for (id, state) in &mut open {
+                    state.1 = true;
+                    found += 1;
+                    all.fold(&seen(What::Adopted, *id, *state), 3, NOW);
+                }
+                continue;
+            }
+            opened += u64::from(!open.contains_key(&id));
+            let state = open.entry(id).or_default();
+            state.0 += more;
+            sent += more;
+            let what = if step == 0 { What::Closed } else { What::Live };
+            all.fold(&seen(what, id, *state), 3, NOW);
+            if step == 0 {
+                closed += 1;
+                open.remove(&id);
+            }
+        }
+        end(&mut all);
+        prop_assert_eq!(sums, (opened, closed, sent, found));
+    }
+}
+
+#[test]
+fn where_nobody_knows_who_connected_both_ports_stay_and_it_is_said() {
+    let mut all = connections();
+    let mut unknown = older(What::Adopted, 1, 10);
+    unknown.flags |= abi::WB_FLAG_ROLE_UNKNOWN;
+    all.fold(&unknown, 3, NOW);
+    let summary = all.close(NOW);
+    assert_eq!(all.losses().connections_unowned, 1, "and nobody has it");
+    let edge = only_edge(&summary);
+    assert_eq!((edge.local.port, edge.remote.port), (40_000, 80));
+    assert!(edge.absent.has(Columns::ROLE));
 }
 
 #[derive(Default)]

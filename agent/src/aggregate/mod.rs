@@ -85,6 +85,8 @@ pub struct Losses {
     pub events_dropped: u64,
     /// Events left out to stay within the agent's budget.
     pub events_spared: u64,
+    /// Connections of no process: nobody was found who opened, accepted or listens.
+    pub connections_unowned: u64,
     /// Connections whose close was lost on the way: their last numbers are missing.
     pub connections_lost: u64,
 }

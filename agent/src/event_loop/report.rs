@@ -79,6 +79,9 @@ impl EventLoop {
             .aggregate_connections_dropped_lost_total
             .set(losses.connections_lost);
         metrics
+            .aggregate_connections_unowned_total
+            .set(losses.connections_unowned);
+        metrics
             .aggregate_edges_dropped_overflow_total
             .set(losses.edges_overflowed);
         metrics

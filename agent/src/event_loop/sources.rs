@@ -114,6 +114,8 @@ impl EventLoop {
 }
 
 fn fold(parts: &mut Parts, connections: &mut Connections, event: &Connection, now: Now) {
+    let settled = parts.direction.settle(event);
+    let event = settled.as_ref().unwrap_or(event);
     let process = &event.process;
     let observed = Observed {
         tgid: process.tgid,

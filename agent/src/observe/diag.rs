@@ -17,8 +17,9 @@ pub(crate) const GROUPS_DESTROYED: u32 = (1 << 0) | (1 << 2);
 /// `enum` of TCP states, `net/tcp_states.h`.
 pub(crate) const ESTABLISHED: u8 = 1;
 pub(crate) const SYN_SENT: u8 = 2;
-const FIN_WAIT1: u8 = 4;
-const FIN_WAIT2: u8 = 5;
+pub(crate) const FIN_WAIT1: u8 = 4;
+pub(crate) const FIN_WAIT2: u8 = 5;
+pub(crate) const CLOSE: u8 = 7;
 pub(crate) const CLOSE_WAIT: u8 = 8;
 pub(crate) const LAST_ACK: u8 = 9;
 pub(crate) const LISTEN: u8 = 10;
@@ -110,6 +111,8 @@ pub(crate) struct Socket {
     pub(crate) uid: u32,
     /// The cgroup2 in which it was made; 0 where the kernel does not say.
     pub(crate) cgroup_id: u64,
+    /// Sequence numbers that were written and are not acknowledged.
+    pub(crate) unacknowledged: u32,
     /// What the kernel counted.
     pub(crate) info: Option<Info>,
 }
@@ -151,6 +154,7 @@ pub(crate) fn parse(body: &[u8]) -> Option<Socket> {
             addr: address(24)?,
             port: port(6)?,
         },
+        unacknowledged: u32_at(message, 60)?,
         uid: u32_at(message, 64)?,
         inode: u32_at(message, 68)?,
         cgroup_id: cgroup_id.unwrap_or(0),
@@ -173,6 +177,8 @@ pub(crate) struct Info {
     pub(crate) received: Option<u64>,
     /// Segments sent and received.
     pub(crate) segments: Option<[u32; 2]>,
+    /// Sequence numbers that were written and not sent so far; 0 where the struct is too short.
+    pub(crate) unsent: u32,
     /// Least round-trip time, microseconds; 0 = no sample.
     pub(crate) min_rtt_us: u32,
     /// Payload sent, and the part of it that was sent again.
@@ -189,6 +195,7 @@ mod at {
     pub(super) const RECEIVED: usize = 128;
     pub(super) const SEGMENTS_SENT: usize = 136;
     pub(super) const SEGMENTS_RECEIVED: usize = 140;
+    pub(super) const UNSENT: usize = 144;
     pub(super) const MIN_RTT: usize = 148;
     pub(super) const SENT: usize = 200;
     pub(super) const SENT_AGAIN: usize = 208;
@@ -212,6 +219,7 @@ impl Info {
                 u32_at(bytes, at::SEGMENTS_SENT),
                 u32_at(bytes, at::SEGMENTS_RECEIVED),
             ),
+            unsent: u32_at(bytes, at::UNSENT).unwrap_or(0),
             // ~0 is the kernel's "no sample yet", include/net/tcp.h tcp_min_rtt().
             min_rtt_us: u32_at(bytes, at::MIN_RTT)
                 .filter(|least| *least != u32::MAX)

@@ -13,6 +13,7 @@ use super::diag::{self, Socket};
 use super::namespace;
 use super::open::{inside, others};
 use super::owner::{Owner, Owners, Place};
+use super::role;
 use super::tenants::{Census, Tenants};
 use crate::aggregate::Now;
 use crate::config::Config;
@@ -125,17 +126,18 @@ impl Lister {
         }
         let now_ns = now.monotonic_ns();
         let found = open.into_iter().filter_map(|(index, netns, socket)| {
-            let role = self.owners.role(index, socket.local);
+            let role = role::of(&self.owners, index, &socket);
             let ends = (socket.local, socket.remote);
+            let side = (index, role.unwrap_or(Role::Client));
             let socket_of = (socket.inode, socket.cgroup_id);
-            let process = match self.owners.of((index, role), ends, socket_of).owner {
+            let process = match self.owners.of(side, ends, socket_of).owner {
                 Owner::Process(process) => process,
                 Owner::Unknown => abi::wb_process::default(),
                 Owner::Foreign => return None,
             };
             let mut connection = event::open(netns, ends, role, now_ns);
             connection.process = process;
-            connection.numbers = numbers(&socket, role);
+            connection.numbers = numbers(&socket, connection.role);
             self.older.insert(&connection);
             Some(connection)
         });

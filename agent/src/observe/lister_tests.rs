@@ -23,6 +23,7 @@ fn socket(local: Endpoint, remote: Endpoint, received: u64) -> Socket {
         inode: 1,
         uid: 0,
         cgroup_id: 0,
+        unacknowledged: 0,
         info: Some(diag::Info {
             received: Some(received),
             ..diag::Info::default()

@@ -19,6 +19,7 @@ mod namespace;
 mod open;
 mod owner;
 mod reading;
+mod role;
 mod table;
 mod tasks;
 mod tenants;
@@ -258,7 +259,7 @@ impl Observer {
             let (table, owners) = (&mut self.table, &mut self.owners);
             let listed = space.list(diag::CONNECTED, |socket| {
                 let Some(socket) = socket else { return };
-                let role = owners.role(*index, socket.local);
+                let role = role::of(owners, *index, &socket);
                 owners.want(socket.inode);
                 table.listed(*index, &socket, (role, first), now_ns);
             });

@@ -248,14 +248,6 @@ impl Owners {
             .find_map(|end| self.listeners.get(&(space, end)).copied())
     }
 
-    /// Which side of a connection with this local end this host is.
-    pub(super) fn role(&self, space: u16, local: Endpoint) -> Role {
-        match self.listener(space, local) {
-            Some(_) => Role::Server,
-            None => Role::Client,
-        }
-    }
-
     /// Whether somebody is known who has connections of this service's end.
     pub(super) fn is_known(&self, (space, role): (u16, Role), service: Endpoint) -> bool {
         match role {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use anyhow::Result;
 
 use super::diag::Socket;
-use super::{Observer, TICK};
+use super::{Observer, TICK, role};
 use crate::aggregate::Now;
 use crate::event::Connection;
 use crate::host::clock;
@@ -160,7 +160,7 @@ impl Observer {
             self.list_listeners(now_ns);
         }
         for (space, socket) in news {
-            let role = self.owners.role(*space, socket.local);
+            let role = role::of(&self.owners, *space, socket);
             self.table.closed(*space, socket, role, now_ns);
         }
     }

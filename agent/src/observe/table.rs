@@ -248,6 +248,10 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.reported) else {
             return;
         };
+        // Not by the SYN-ACK: who only scans is reset by its kernel, which acknowledges nothing.
+        if entry.server_first.is_some() && segment.has(ACK) {
+            entry.establish();
+        }
         end(entry, segment, true, now_ns);
         self.note_end(key);
     }
@@ -266,6 +270,12 @@ impl Table {
             };
             // Found in a list of sockets before its packets were read.
             let early = known.is_none() && entry.role == role && entry.start_ns >= now_ns;
+            // SYNs crossed: who connected acknowledges the other's by sending its own again.
+            let connected = entry.role == Role::Client && entry.client_first == Some(first);
+            if role == Role::Server && connected {
+                entry.server_first = Some(segment.acknowledged);
+                return;
+            }
             if known == Some(first) || early {
                 entry.syn(now_ns);
                 learn(entry, role, segment);
@@ -306,7 +316,6 @@ impl Table {
         if segment.has(SYN | ACK) {
             if entry.role == Role::Client && entry.client_first == Some(segment.acknowledged) {
                 entry.server_first = Some(segment.sequence.wrapping_add(1));
-                entry.establish();
                 if entry.established_ns == 0 {
                     entry.established_ns = now_ns;
                 }

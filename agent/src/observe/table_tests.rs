@@ -56,6 +56,12 @@ fn open(table: &mut Table, now: u64) {
     table.segment(&seen(Way::In, now + 300_000), &answer);
 }
 
+/// ... and that it is done.
+fn acknowledge(table: &mut Table, now: u64) {
+    let ack = segment([CLIENT, SERVER], ACK, [1001, 5001], 0);
+    table.segment(&seen(Way::Out, now), &ack);
+}
+
 /// 40 bytes there, 60 back.
 fn close(table: &mut Table, now: u64) {
     let fin = segment([CLIENT, SERVER], FIN | ACK, [1031, 5001], 10);
@@ -72,6 +78,7 @@ fn socket(ends: [&str; 2], state: u8, info: Option<Info>) -> Socket {
         inode: 70,
         uid: 0,
         cgroup_id: 0,
+        unacknowledged: 0,
         info,
     }
 }
@@ -456,4 +463,76 @@ proptest! {
             prop_assert!(table.len() <= 100);
         }
     }
+}
+
+#[test]
+fn a_scan_that_answers_the_syn_ack_with_a_reset_is_an_attempt_and_not_a_connection() {
+    for told in [true, false] {
+        let mut table = table(told);
+        open(&mut table, SECOND);
+        let reset = segment([CLIENT, SERVER], RST, [1001, 0], 0);
+        table.segment(&seen(Way::Out, SECOND + 1), &reset);
+        table.settle(200 * SECOND, usize::MAX);
+        assert!(table.take_reports().is_empty());
+        for list in [10, 20, 30] {
+            table.begin_list();
+            table.end_list(list * SECOND);
+        }
+        let connection = only(&mut table).connection;
+        assert_eq!(connection.what, What::Closed);
+        assert!(!connection.has(abi::WB_FLAG_ESTABLISHED), "it never was");
+    }
+}
+
+#[test]
+fn the_handshakes_last_segment_makes_it_a_connection() {
+    let mut table = table(false);
+    open(&mut table, SECOND);
+    acknowledge(&mut table, SECOND + 1);
+    let reset = segment([SERVER, CLIENT], RST | ACK, [5001, 1001], 0);
+    table.segment(&seen(Way::In, 2 * SECOND), &reset);
+    table.settle(9 * SECOND, usize::MAX);
+    let connection = only(&mut table).connection;
+    assert!(connection.has(abi::WB_FLAG_ESTABLISHED));
+    assert!(connection.has(abi::WB_FLAG_RESET_RECEIVED));
+}
+
+#[test]
+fn where_syns_cross_both_called_connect() {
+    let mut table = table(true);
+    let syn = segment([CLIENT, SERVER], SYN, [1000, 0], 0);
+    table.segment(&seen(Way::Out, SECOND), &syn);
+    let crossed = segment([SERVER, CLIENT], SYN, [5000, 0], 0);
+    table.segment(&seen(Way::In, SECOND + 1), &crossed);
+    let answer = segment([CLIENT, SERVER], SYN | ACK, [1000, 5001], 0);
+    table.segment(&seen(Way::Out, SECOND + 2), &answer);
+    let other = segment([SERVER, CLIENT], SYN | ACK, [5000, 1001], 0);
+    table.segment(&seen(Way::In, SECOND + 3), &other);
+    close(&mut table, 2 * SECOND);
+    table.closed(
+        0,
+        &socket([CLIENT, SERVER], 7, Some(info())),
+        None::<Role>,
+        2 * SECOND,
+    );
+    let connection = only(&mut table).connection;
+    assert_eq!(connection.role, Role::Client);
+    assert_eq!(connection.numbers.bytes_sent, 40);
+    assert_eq!(table.len(), 0, "it is one connection");
+}
+
+#[test]
+fn who_connected_is_not_guessed_where_nobody_tells() {
+    let mut table = table(true);
+    let gone = socket([CLIENT, SERVER], 7, Some(info()));
+    table.closed(0, &gone, None::<Role>, SECOND);
+    assert!(only(&mut table).connection.has(abi::WB_FLAG_ROLE_UNKNOWN));
+    table.begin_list();
+    table.listed(
+        0,
+        &socket([SERVER, CLIENT], diag::ESTABLISHED, None),
+        (None::<Role>, true),
+        SECOND,
+    );
+    assert!(only(&mut table).connection.has(abi::WB_FLAG_ROLE_UNKNOWN));
 }

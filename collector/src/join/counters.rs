@@ -3,19 +3,25 @@
 use wire::{Columns, EdgeRow, HISTOGRAM_BUCKETS, Histogram};
 
 /// Number of plain counters of an edge row.
-pub const COUNTERS: usize = 13;
+pub const COUNTERS: usize = 14;
 
 /// Index of the connections that reached ESTABLISHED.
 pub const OPENED: usize = 0;
+/// Index of the connections that ended after that.
+pub const CLOSED: usize = 1;
+/// Index of the connections that were open before the agent's run; summed over runs each counts
+/// once ([`super::runs`]).
+pub const ADOPTED: usize = 13;
 /// Indexes that count only on established connections: closed, reset by either side, bytes.
 pub const ESTABLISHED: [usize; 5] = [1, 4, 5, 6, 7];
 
 /// What one side counted, cumulative or for a window.
 ///
-/// The plain counters are in the order of the fields of [`EdgeRow`], from `opened` on.
+/// The plain counters are in the order of the fields of [`EdgeRow`], from `opened` on, and `adopted`
+/// is the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// `opened` to `zero_windows`.
+    /// `opened` to `zero_windows`, then `adopted`.
     pub plain: [u64; COUNTERS],
     /// SYN to ESTABLISHED.
     pub connect_latency: Histogram,
@@ -42,6 +48,7 @@ impl From<&EdgeRow> for Counters {
                 row.retransmits,
                 row.out_of_order,
                 row.zero_windows,
+                row.adopted,
             ],
             connect_latency: row.connect_latency.clone(),
             rtt: row.rtt.clone(),
@@ -132,6 +139,14 @@ impl Counters {
         });
         parts
     }
+}
+
+/// Divides one number in proportion to `weights`, as [`Counters::split`] does.
+#[must_use]
+pub fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
+    let mut parts = vec![0; weights.len()];
+    divide(total, weights, |part, n| parts[part] = n);
+    parts
 }
 
 /// Divides `total` in proportion to `weights`, as [`Counters::split`].

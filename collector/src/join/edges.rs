@@ -12,7 +12,7 @@ use wire::{Endpoint, Role};
 
 use super::attempts::{self, Groups};
 use super::confidence::{self, ONE_SIDED};
-use super::counters::Counters;
+use super::counters::{Counters, shares as divided};
 use super::links::{Link, Links, MAX_VIA};
 use super::present::SIDES;
 use super::reason;
@@ -92,6 +92,8 @@ struct Share {
     connections: u64,
     /// Those of them that were open when the window began.
     open_before: u64,
+    /// Connections open when it ended.
+    open: u64,
 }
 
 /// Connections that evidence joined.
@@ -230,13 +232,14 @@ fn left(row: &Row) -> u64 {
 fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
     let whole = pieces.iter().all(|piece| piece.edge == pieces[0].edge);
     let open = open_before(row, pieces);
+    let mut weights: Vec<u64> = pieces.iter().map(|piece| piece.weight).collect();
+    if weights.iter().all(|weight| *weight == 0) {
+        weights.fill(1);
+    }
+    let still = divided(row.open, &weights);
     let counters = match row.counters.take() {
         Some(counters) if pieces.len() == 1 => vec![Some(counters)],
         Some(counters) => {
-            let mut weights: Vec<u64> = pieces.iter().map(|piece| piece.weight).collect();
-            if weights.iter().all(|weight| *weight == 0) {
-                weights.fill(1);
-            }
             let new = weights.iter().zip(&open);
             let new: Vec<u64> = new.map(|(all, open)| all.saturating_sub(*open)).collect();
             let parts = counters.split(&weights, &new).into_iter();
@@ -244,7 +247,7 @@ fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
         }
         None => vec![None; pieces.len()],
     };
-    for ((piece, open), part) in pieces.iter().zip(open).zip(counters) {
+    for (((piece, open), still), part) in pieces.iter().zip(open).zip(still).zip(counters) {
         let edge = &mut edges[piece.edge];
         let share = match row.key.role {
             Role::Client => &mut edge.client,
@@ -252,6 +255,7 @@ fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
         };
         share.connections = share.connections.saturating_add(piece.weight);
         share.open_before = share.open_before.saturating_add(open);
+        share.open = share.open.saturating_add(still);
         share.apportioned |= !whole;
         match (&mut share.counters, part) {
             (Some(sum), Some(part)) => sum.add(&part),
@@ -457,6 +461,6 @@ impl Parts {
 impl Share {
     fn document(&self) -> Option<EdgeCounters> {
         let counters = self.counters.as_ref()?;
-        Some(EdgeCounters::new(counters, self.apportioned))
+        Some(EdgeCounters::new(counters, self.open, self.apportioned))
     }
 }

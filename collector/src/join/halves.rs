@@ -186,7 +186,13 @@ impl Halves {
     ) -> Self {
         let joined = known(tokens.connections.iter().chain(&sequences.connections));
         let all = tokens.halves.iter().chain(&sequences.halves);
-        let open = all.filter(|half| !is_known(&joined, half));
+        // What one end found open, the other end may have told in another way long ago.
+        let adopted = all.clone().filter(|half| half.adopted);
+        for half in adopted {
+            let row = rows.of_flow(half.flow as usize);
+            rows.all[row].sequence_halves += 1;
+        }
+        let open = all.filter(|half| !half.adopted && !is_known(&joined, half));
         let mut told: Vec<Report> = open.map(|half| one(rows, half)).collect();
         drop(joined);
         told.sort_unstable_by_key(|one| (one.row, one.port, one.start_us, one.name));

@@ -18,6 +18,7 @@ pub mod confidence;
 mod conntrack;
 pub mod cost;
 pub mod counters;
+mod direction;
 mod edges;
 mod halves;
 mod links;
@@ -26,6 +27,7 @@ mod picture;
 mod present;
 mod reason;
 mod rows;
+mod runs;
 mod sequence;
 mod shares;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use crate::meter::{Exceeded, Meter};
 use crate::topology::Topology;
 pub use counters::Counters;
 pub use picture::Picture;
+pub use runs::Run;
 
 /// A host's stable id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,6 +96,8 @@ pub struct Flow {
     pub counters: Option<Box<Counters>>,
     /// Connections open at the begin of the window.
     pub open_before: u64,
+    /// The run of the agent that counted.
+    pub run: Run,
     /// Unix milliseconds from which it is known.
     pub first_ms: i64,
     /// Unix milliseconds up to which it was active.
@@ -114,6 +119,8 @@ pub struct Sighting {
     pub port: u16,
     /// Unix microseconds of the first segment.
     pub start_us: i64,
+    /// It was open before the run of the agent, and `start_us` is when it was found.
+    pub adopted: bool,
     /// Begin of the interval that told of it, Unix milliseconds.
     pub first_ms: i64,
     /// End of that interval.
@@ -193,6 +200,7 @@ pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
 /// As [`topology`].
 pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Picture, Exceeded> {
     let mut links = links::Links::new(meter);
+    direction::settle(&mut input);
     token::sort(&mut input.sightings);
     let places = token::Places::of(&input);
     let mut tokens = token::pair(&input, &places);

@@ -14,6 +14,7 @@ pub(super) fn reporting(rows: &Rows) -> BTreeSet<IpAddr> {
 /// Why the other side of what is left of a row is not known.
 pub(super) fn of(row: &Row, reporting: &BTreeSet<IpAddr>) -> Reason {
     let found = [
+        (row.is_directionless(), Reason::DirectionUnknown),
         (!row.named(), Reason::Unnamed),
         (
             row.counters.is_some() && row.connections() == 0,

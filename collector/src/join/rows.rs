@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use wire::{Endpoint, Role};
+use wire::{Columns, Endpoint, Role};
 
-use super::counters::{Counters, ESTABLISHED};
-use super::{HostId, Input, Process};
+use super::counters::{ADOPTED, CLOSED, Counters, ESTABLISHED, OPENED};
+use super::runs::{self, Seen};
+use super::{Flow, HostId, Input, Process};
 
 /// Name of a process whose identity has not arrived.
 const UNKNOWN_SERVICE: &str = "(unknown)";
@@ -39,8 +40,10 @@ pub(super) struct RowKey {
 pub(super) struct Row {
     pub(super) key: RowKey,
     pub(super) counters: Option<Box<Counters>>,
-    /// Connections open at the begin of the window.
+    /// Connections that nobody saw being opened in the window, each once.
     pub(super) open_before: u64,
+    /// Connections open at the end of the window.
+    pub(super) open: u64,
     pub(super) seen_ms: (i64, i64),
     /// Connections that only this end has told.
     pub(super) half_ends: u64,
@@ -101,10 +104,11 @@ impl Rows {
         for of_row in keys.chunk_by(|a, b| a.0 == b.0) {
             let mut row = Row::new(of_row[0].0);
             let at = u32::try_from(all.len()).expect("no more rows than flows");
+            let mut runs: Vec<Seen> = Vec::new();
             for (_, flow) in of_row {
                 of_flow[*flow as usize] = at;
                 let flow = &mut input.flows[*flow as usize];
-                row.open_before = row.open_before.saturating_add(flow.open_before);
+                runs.push(seen(flow));
                 row.seen_ms.0 = row.seen_ms.0.min(flow.first_ms);
                 row.seen_ms.1 = row.seen_ms.1.max(flow.last_ms);
                 match (&mut row.counters, flow.counters.take()) {
@@ -113,6 +117,7 @@ impl Rows {
                     (_, None) => {}
                 }
             }
+            row.add_up(&mut runs);
             row.rest = row.connections();
             all.push(row);
         }
@@ -174,9 +179,18 @@ impl Rows {
 }
 
 impl Row {
-    /// Whether its addresses are known: where an agent's table was full, it counts without them.
+    /// Whether nobody knows which side of its connections this is.
+    pub(super) fn is_directionless(&self) -> bool {
+        let counters = self.counters.as_ref();
+        counters.is_some_and(|counters| counters.absent.has(Columns::ROLE))
+    }
+
+    /// Whether its addresses say to what it belongs: where an agent's table was full it counts
+    /// without them, and without a direction they say nothing.
     pub(super) fn named(&self) -> bool {
-        !self.key.local.ip().is_unspecified() && !self.key.remote.ip().is_unspecified()
+        !self.is_directionless()
+            && !self.key.local.ip().is_unspecified()
+            && !self.key.remote.ip().is_unspecified()
     }
 
     fn new(key: RowKey) -> Self {
@@ -184,6 +198,7 @@ impl Row {
             key,
             counters: None,
             open_before: 0,
+            open: 0,
             seen_ms: (i64::MAX, i64::MIN),
             half_ends: 0,
             halves: 0,
@@ -207,8 +222,17 @@ impl Row {
         Some(all.saturating_sub(self.apart))
     }
 
-    /// Connections that lived in the window: open at its begin, opened in it, or at least one
-    /// where only its traffic shows.
+    /// Counts what each run of the agent found open once.
+    fn add_up(&mut self, runs: &mut [Seen]) {
+        let sum = runs::sum(runs);
+        (self.open_before, self.open) = (sum.found, sum.open);
+        if let Some(counters) = &mut self.counters {
+            counters.plain[ADOPTED] = counters.plain[ADOPTED].min(sum.found);
+        }
+    }
+
+    /// Connections that lived in the window: open at its begin or found later, opened in it, or at
+    /// least one where only its traffic shows.
     pub(super) fn connections(&self) -> u64 {
         let Some(counters) = &self.counters else {
             return 0;
@@ -217,6 +241,17 @@ impl Row {
         let active = ESTABLISHED.iter().any(|at| counters.plain[*at] > 0);
         let known = counters.opened().saturating_add(self.open_before);
         known.max(u64::from(active))
+    }
+}
+
+/// What a flow's run saw of its row.
+fn seen(flow: &Flow) -> Seen {
+    let counted = |at: usize| flow.counters.as_ref().map_or(0, |all| all.plain[at]);
+    Seen {
+        run: flow.run,
+        found: flow.open_before.saturating_add(counted(ADOPTED)),
+        opened: counted(OPENED),
+        closed: counted(CLOSED),
     }
 }
 

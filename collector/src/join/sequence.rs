@@ -11,7 +11,7 @@ use wire::{Part, Role};
 
 use super::Input;
 use super::token::{
-    Connection, End, Ends, EndsSeen, Half, Pairing, Places, is_new, report, same_start, single,
+    Connection, End, Ends, EndsSeen, Half, Pairing, Places, Seen, is_new, report, same_start, single,
 };
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
@@ -51,9 +51,7 @@ pub(super) fn pair(input: &Input, places: &Places, tokens: &mut Pairing) -> Pair
                     .halves
                     .push(Half::new(of_one[0].token, Part::Sequence, end));
             }
-            (Ends::One(client), Ends::One(server))
-                if client.1.start_us.abs_diff(server.1.start_us) <= CLOCKS_APART_US =>
-            {
+            (Ends::One(client), Ends::One(server)) if may_be_one(&client.1, &server.1) => {
                 let connection = Connection::new(of_one[0].token, client, server);
                 known.add(tokens, connection, &mut pairing);
             }
@@ -66,6 +64,14 @@ pub(super) fn pair(input: &Input, places: &Places, tokens: &mut Pairing) -> Pair
     }
     known.take_out(tokens);
     pairing
+}
+
+/// Whether two ends with the same name can have begun together.
+fn may_be_one(client: &Seen, server: &Seen) -> bool {
+    let apart = client.start_us.saturating_sub(server.start_us);
+    let clocks = i64::try_from(CLOCKS_APART_US).unwrap_or(i64::MAX);
+    // An end that was found open began any time before.
+    (client.adopted || apart <= clocks) && (server.adopted || apart >= -clocks)
 }
 
 /// What tokens joined.
@@ -91,15 +97,31 @@ impl Known {
     }
 
     fn add(&mut self, tokens: &Pairing, new: Connection, pairing: &mut Pairing) {
-        let at = |known: &ByEnd, end: &End, start: fn(&Connection) -> i64| {
+        let at = |known: &ByEnd, end: &End, start: fn(&Connection) -> i64, adopted: bool| {
             let first = known.partition_point(|(other, _)| other < end);
             let list = known[first..].iter().take_while(|(other, _)| other == end);
             let list = list.map(|(_, at)| *at as usize);
-            list.filter(|at| same_start(start(&tokens.connections[*at]), start(&new)))
+            let begun = |at: &usize| start(&tokens.connections[*at]);
+            if adopted {
+                // The last one that had begun by then had these addresses still.
+                let older = list.filter(|at| begun(at) <= start(&new));
+                return older.max_by_key(begun).into_iter().collect();
+            }
+            list.filter(|at| same_start(begun(at), start(&new)))
                 .collect::<BTreeSet<usize>>()
         };
-        let by_client = at(&self.clients, &new.client.1, |c| c.start_us.0);
-        let by_server = at(&self.servers, &new.server.1, |c| c.start_us.1);
+        let by_client = at(
+            &self.clients,
+            &new.client.1,
+            |c| c.start_us.0,
+            new.adopted.0,
+        );
+        let by_server = at(
+            &self.servers,
+            &new.server.1,
+            |c| c.start_us.1,
+            new.adopted.1,
+        );
         if by_client.is_empty() && by_server.is_empty() {
             pairing.connections.push(new);
         } else if by_client != by_server {

@@ -82,6 +82,8 @@ pub(super) struct Connection {
     pub(super) start_us: (i64, i64),
     /// What the client's end and the server's have to do with the window.
     pub(super) presence: [Presence; 2],
+    /// Whether these are only when an agent found it open.
+    pub(super) adopted: (bool, bool),
 }
 
 /// What the sightings amount to.
@@ -109,6 +111,8 @@ pub(super) struct Half {
     /// By the clock of its host, Unix microseconds.
     pub(super) start_us: i64,
     pub(super) presence: Presence,
+    /// That is only when it was found open.
+    pub(super) adopted: bool,
 }
 
 impl Half {
@@ -121,6 +125,7 @@ impl Half {
             level: seen.level,
             start_us: seen.start_us,
             presence: seen.presence,
+            adopted: seen.adopted,
         }
     }
 }
@@ -131,6 +136,8 @@ pub(super) struct Seen {
     pub(super) flow: usize,
     level: u8,
     pub(super) start_us: i64,
+    /// Nobody saw how it began: it is no later than that.
+    pub(super) adopted: bool,
     first_ms: i64,
     last_ms: i64,
     presence: Presence,
@@ -271,6 +278,7 @@ fn seen(sighting: &Sighting) -> Seen {
         flow: sighting.flow,
         level: sighting.sample_level,
         start_us: sighting.start_us,
+        adopted: sighting.adopted,
         first_ms: sighting.first_ms,
         last_ms: sighting.last_ms,
         presence: sighting.presence,
@@ -304,6 +312,7 @@ fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
         flow: first.flow,
         level: a.level.min(b.level),
         start_us: a.start_us.min(b.start_us),
+        adopted: a.adopted && b.adopted,
         first_ms: a.first_ms.min(b.first_ms),
         last_ms: a.last_ms.max(b.last_ms),
         presence: first.presence,
@@ -357,6 +366,7 @@ impl Connection {
             ),
             start_us: (client.1.start_us, server.1.start_us),
             presence: [client.1.presence, server.1.presence],
+            adopted: (client.1.adopted, server.1.adopted),
         }
     }
 

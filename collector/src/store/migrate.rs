@@ -13,13 +13,14 @@ use crate::files;
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
     include_str!("credentials.sql"),
     include_str!("bounds.sql"),
     include_str!("life.sql"),
+    include_str!("adopted.sql"),
 ];
 
 /// How long one connection waits for another.

@@ -25,6 +25,7 @@ mod put;
 mod read;
 mod retention;
 mod room;
+mod run;
 #[cfg(test)]
 mod tests;
 pub mod writer;

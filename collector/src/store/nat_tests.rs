@@ -139,7 +139,8 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     // What later versions added is taken out again.
     let db = Connection::open(path(&dir)).unwrap();
     db.execute_batch(
-        "ALTER TABLE sample DROP COLUMN absent; DROP TABLE nat; DROP TABLE nat_sample;
+        "ALTER TABLE sample DROP COLUMN absent; ALTER TABLE sample DROP COLUMN adopted;
+         DROP TABLE nat; DROP TABLE nat_sample;
          DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
          DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name; DROP INDEX host_known;
          DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;

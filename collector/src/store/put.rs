@@ -202,7 +202,8 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
             remote: row.remote,
         },
     )?;
-    let open = signed(row.opened.saturating_sub(row.closed));
+    let open = row.opened.saturating_add(row.adopted);
+    let open = signed(open.saturating_sub(row.closed));
     let subject: i64 = db
         .prepare_cached(
             "INSERT INTO subject (flow_id, since_ms, last_ms, open) VALUES (?1, ?2, ?3, ?4)
@@ -219,9 +220,9 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
         "INSERT INTO sample (subject_id, end_ms, sequence, opened, closed, failed, refused,
              reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
              segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt,
-             absent)
+             absent, adopted)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19)
+             ?19, ?20)
          ON CONFLICT (subject_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
              opened = excluded.opened, closed = excluded.closed, failed = excluded.failed,
              refused = excluded.refused, reset_local = excluded.reset_local,
@@ -231,7 +232,7 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
              retransmits = excluded.retransmits, out_of_order = excluded.out_of_order,
              zero_windows = excluded.zero_windows,
              connect_latency = excluded.connect_latency, rtt = excluded.rtt,
-             absent = excluded.absent
+             absent = excluded.absent, adopted = excluded.adopted
          WHERE excluded.sequence >= sequence",
     )?
     .execute(params![
@@ -254,6 +255,7 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
         histogram::encode(&row.connect_latency),
         histogram::encode(&row.rtt),
         row.absent.bits(),
+        signed(row.adopted),
     ])?;
     Ok(())
 }

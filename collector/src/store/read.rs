@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wire::{Columns, Endpoint, Part, ProcessRow, Role};
+use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
 
 use super::copies::{self, Copy};
-use super::{Error, histogram, migrate, nat};
-use crate::join::counters::COUNTERS;
-use crate::join::{Counters, Flow, HostId, Input, Presence, Process, Sighting, cost};
+use super::{Error, histogram, migrate, nat, run};
+use crate::join::counters::{ADOPTED, COUNTERS};
+use crate::join::{Counters, Flow, HostId, Input, Presence, Process, Run, Sighting, cost};
 use crate::meter::Meter;
 
 /// Most tokens of an agent that does not tell ends that may stand for the connections of one flow
@@ -70,6 +70,7 @@ impl Reader {
             copies: copies::runs(&snapshot, window).map_err(failed)?,
             flows: HashMap::new(),
             processes: HashMap::new(),
+            runs: HashMap::new(),
         };
         loading.hosts()?;
         loading.subjects()?;
@@ -120,6 +121,7 @@ struct Loading<'a> {
     copies: HashMap<i64, Copy>,
     flows: HashMap<i64, usize>,
     processes: HashMap<(i64, u32), Option<usize>>,
+    runs: HashMap<i64, Run>,
 }
 
 impl Loading<'_> {
@@ -228,7 +230,7 @@ impl Loading<'_> {
         let sql = format!(
             "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
                  reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-                 segments_received, retransmits, out_of_order, zero_windows, absent
+                 segments_received, retransmits, out_of_order, zero_windows, adopted, absent
              FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
              ORDER BY end_ms {order} LIMIT 1"
         );
@@ -294,10 +296,23 @@ impl Loading<'_> {
             flow.host = copy.host;
         }
         flow.process = self.process(boot, process_id)?;
+        flow.run = self.run(boot)?;
         self.input.flows.push(flow);
         let at = self.input.flows.len() - 1;
         self.flows.insert(id, at);
         Ok(at)
+    }
+
+    /// A run of an agent, which is read when it is asked for first.
+    fn run(&mut self, boot: i64) -> Result<Run, Error> {
+        if let Some(run) = self.runs.get(&boot) {
+            return Ok(*run);
+        }
+        let mut run = run::of(self.db, boot, self.window.to_ms).map_err(failed)?;
+        // Runs of copies go on beside each other.
+        run.ended &= !self.copies.contains_key(&boot);
+        self.runs.insert(boot, run);
+        Ok(run)
     }
 
     /// Index of a process, which is read when it is asked for first; `None` before it arrived.
@@ -424,7 +439,8 @@ impl Loading<'_> {
         seen: &mut HashSet<u64>,
     ) -> Result<(), Error> {
         let sql = format!(
-            "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms, ended_ms
+            "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms, ended_ms,
+                 kept
              FROM sighting WHERE token IN ({tokens})"
         );
         let mut statement = self.db.prepare_cached(&sql).map_err(failed)?;
@@ -469,7 +485,8 @@ fn texts(row: &ProcessRow) -> usize {
 
 fn open(counters: &Counters) -> u64 {
     let [opened, closed, ..] = counters.plain;
-    opened.saturating_sub(closed)
+    let known = opened.saturating_add(counters.plain[ADOPTED]);
+    known.saturating_sub(closed)
 }
 
 fn sample(row: &Row<'_>) -> Result<Sample, Error> {
@@ -523,6 +540,7 @@ fn flow(row: &Row<'_>) -> rusqlite::Result<(i64, u32, Flow)> {
         },
         counters: None,
         open_before: 0,
+        run: Run::default(),
         first_ms: i64::MAX,
         last_ms: i64::MIN,
     };
@@ -569,6 +587,7 @@ fn sighting(row: &Row<'_>, window: Window) -> Result<Sighting, Error> {
             first_ms: row.get(6)?,
             last_ms,
             presence: Presence::of(last_ms, row.get(8)?, (window.from_ms, window.to_ms)),
+            adopted: row.get::<_, u8>(9)? == Kept::Adopted as u8,
         })
     };
     read().map_err(failed)

@@ -88,6 +88,7 @@ const fn kept(kept: Kept) -> &'static str {
         Kept::Abnormal => "abnormal",
         Kept::LongLived => "long_lived",
         Kept::First => "first",
+        Kept::Adopted => "adopted",
     }
 }
 
@@ -176,6 +177,7 @@ pub(super) fn edges(batch: &Batch) -> Vec<Column> {
     columns.extend([
         ("since", ms(rows.iter().map(|row| row.since_ms))),
         ("opened", all(|row| row.opened)),
+        ("adopted", all(|row| row.adopted)),
         ("closed", all(|row| row.closed)),
         ("failed", all(|row| row.failed)),
         ("refused", all(|row| row.refused)),

@@ -114,6 +114,7 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
             retransmits: n[11],
             out_of_order: n[12],
             zero_windows: n[13],
+            adopted: n[4],
             connect_latency: Histogram {
                 buckets: [n[14]; 32],
                 sum_us: n[14],
@@ -122,10 +123,10 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
                 buckets: [n[1]; 32],
                 sum_us: n[2],
             },
-            absent: u16::try_from(n[3] & 0x1ff)
+            absent: u16::try_from(n[3] & 0x3ff)
                 .ok()
                 .and_then(Columns::from_bits)
-                .expect("nine bits are nine columns"),
+                .expect("ten bits are ten columns"),
         },
     )
 }

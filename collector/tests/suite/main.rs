@@ -15,6 +15,7 @@ mod import;
 mod ingest;
 mod memory;
 mod orders;
+mod restarts;
 mod scenarios;
 mod scopes;
 mod support;

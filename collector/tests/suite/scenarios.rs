@@ -11,13 +11,13 @@ use crate::support::site::{ROOM, rows};
 use crate::support::world::{BEGIN_MS, Carry, RECEIVED, SENT, Talk, World};
 
 /// A store that batches are put into as they would come from the network.
-struct Collector {
+pub(crate) struct Collector {
     dir: TempDir,
     store: Store,
 }
 
 impl Collector {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().expect("directory");
         let store = Store::open(&dir.path().join("collector.db"), ROOM).expect("store");
         Self { dir, store }
@@ -34,15 +34,25 @@ impl Collector {
             .expect("stored")
     }
 
-    fn take_all(&mut self, batches: &[Batch]) {
+    pub(crate) fn take_all(&mut self, batches: &[Batch]) {
         for batch in batches {
             self.take(batch);
         }
     }
 
-    fn topology(&self) -> Topology {
+    pub(crate) fn topology(&self) -> Topology {
+        self.topology_since(0)
+    }
+
+    /// Of the time after so many milliseconds from the begin.
+    pub(crate) fn topology_since(&self, after_ms: u64) -> Topology {
+        let begin = if after_ms == 0 {
+            0
+        } else {
+            BEGIN_MS + after_ms
+        };
         let asked = Asked {
-            from_ms: Some(0),
+            from_ms: i64::try_from(begin).ok(),
             to_ms: None,
         };
         let now_ms = i64::try_from(BEGIN_MS).expect("in range") + 3_600_000;

@@ -89,6 +89,9 @@ pub struct Evidence {
 pub struct Counters {
     /// Connections established.
     pub opened: u64,
+    /// Connections that were open before the agent.
+    #[serde(default)]
+    pub adopted: u64,
     /// Connections ended.
     pub closed: u64,
     /// Attempts that never established.

@@ -52,14 +52,14 @@ fn histogram() -> impl Strategy<Value = Histogram> {
 }
 
 fn columns(bits: u64) -> Columns {
-    let bits = u16::try_from(bits & 0x1ff).expect("nine bits");
-    Columns::from_bits(bits).expect("nine columns")
+    let bits = u16::try_from(bits & 0x3ff).expect("ten bits");
+    Columns::from_bits(bits).expect("ten columns")
 }
 
 fn edge() -> impl Strategy<Value = EdgeRow> {
     let key = (0..5u32, role(), endpoint(), endpoint(), any::<u32>());
     let extreme = prop_oneof![Just(u32::MAX), 0..5u32];
-    let counters = proptest::array::uniform14(counter());
+    let counters = proptest::array::uniform15(counter());
     (key, extreme, counters, histogram(), histogram()).prop_map(
         |((process, role, local, remote, netns), extreme, n, connect_latency, rtt)| EdgeRow {
             process_id: process.max(extreme),
@@ -81,6 +81,7 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
             retransmits: n[11],
             out_of_order: n[12],
             zero_windows: n[13],
+            adopted: n[14],
             connect_latency,
             rtt,
             absent: columns(n[13]),
@@ -93,7 +94,8 @@ fn sighting() -> impl Strategy<Value = SightingRow> {
         Just(Kept::Sampled),
         Just(Kept::Abnormal),
         Just(Kept::LongLived),
-        Just(Kept::First)
+        Just(Kept::First),
+        Just(Kept::Adopted)
     ];
     let life = prop_oneof![Just(Life::Unknown), Just(Life::Open), Just(Life::Ended)];
     let part = prop_oneof![Just(Part::Wrote), Just(Part::Read), Just(Part::Sequence)];

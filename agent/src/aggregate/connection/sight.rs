@@ -95,6 +95,9 @@ impl Connections {
         now: Now,
     ) -> Told {
         let ended = event.what != What::Live;
+        let adopted = event.has(abi::WB_FLAG_ADOPTED);
+        // They are long-lived, whatever this run has seen of them.
+        let always = if adopted { Some(Kept::Adopted) } else { always };
         let (kept, level) = match row.told {
             Told::Over => return Told::Over,
             Told::Open { .. } if !ended => return row.told,
@@ -107,6 +110,7 @@ impl Connections {
                     }
                     return Told::Unsampled;
                 };
+                let kept = if adopted { Kept::Adopted } else { kept };
                 (kept, self.level + if row.spare { SPARE_LEVELS } else { 0 })
             }
         };

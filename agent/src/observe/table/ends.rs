@@ -10,7 +10,14 @@ use crate::observe::entry::{Entry, Key};
 
 impl Table {
     /// A socket is gone: the kernel's last word on it.
-    pub(crate) fn closed(&mut self, space: u16, socket: &Socket, role: Role, now_ns: u64) {
+    pub(crate) fn closed(
+        &mut self,
+        space: u16,
+        socket: &Socket,
+        role: impl Into<Option<Role>>,
+        now_ns: u64,
+    ) {
+        let role = role.into();
         if socket.remote.port == 0 || socket.local.port == 0 {
             return;
         }
@@ -31,11 +38,14 @@ impl Table {
             Some(entry) => entry,
             None => {
                 self.losses.unseen += 1;
-                if role == Role::Client && !exchanged {
+                if role != Some(Role::Server) && !exchanged {
                     return;
                 }
                 self.next_id += 1;
-                let mut entry = Entry::new(self.next_id, role, now_ns);
+                let mut entry = Entry::new(self.next_id, role.unwrap_or(Role::Client), now_ns);
+                if role.is_none() {
+                    entry.flags |= abi::WB_FLAG_ROLE_UNKNOWN;
+                }
                 entry.ended_ns = now_ns;
                 entry.establish();
                 entry

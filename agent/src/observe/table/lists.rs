@@ -22,14 +22,16 @@ impl Table {
         now.clear();
     }
 
-    /// An open socket; `first` in the list of what was there before the agent.
+    /// An open socket, and its role if that is known; `first` in the list of what was there before the
+    /// agent.
     pub(crate) fn listed(
         &mut self,
         space: u16,
         socket: &Socket,
-        (role, first): (Role, bool),
+        (role, first): (impl Into<Option<Role>>, bool),
         now_ns: u64,
     ) {
+        let role = role.into();
         let key = Key {
             space,
             local: socket.local,
@@ -69,7 +71,7 @@ impl Table {
         &mut self,
         key: &Key,
         socket: &Socket,
-        (role, first): (Role, bool),
+        (role, first): (Option<Role>, bool),
         now_ns: u64,
     ) -> bool {
         let [before, now] = &mut self.strangers;
@@ -87,9 +89,12 @@ impl Table {
         if first && socket.state == diag::SYN_SENT {
             return false;
         }
-        let Some(entry) = self.enter(role, now_ns) else {
+        let Some(mut entry) = self.enter(role.unwrap_or(Role::Client), now_ns) else {
             return false;
         };
+        if role.is_none() {
+            entry.flags |= abi::WB_FLAG_ROLE_UNKNOWN;
+        }
         self.entries.insert(*key, entry);
         true
     }

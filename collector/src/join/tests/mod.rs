@@ -9,7 +9,7 @@ mod window;
 
 use wire::Role;
 
-use super::{Counters, Flow, HostId, Input, topology};
+use super::{Counters, Flow, HostId, Input, Run, topology};
 use crate::topology::EvidenceKind;
 use model::{Carry, GATEWAY, Model, Path, Talk, VIP, endpoint};
 
@@ -198,6 +198,7 @@ fn a_loopback_edge_is_joined_within_its_namespace_only() {
             remote,
             counters: Some(Box::new(counters)),
             open_before: 0,
+            run: Run::default(),
             first_ms: 0,
             last_ms: 1,
         }

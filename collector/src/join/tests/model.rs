@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use wire::{Endpoint, Part, ProcessRow, Role};
 
-use super::super::{Flow, HostId, Input, Nat, Presence, Process, Sighting, topology};
+use super::super::{Flow, HostId, Input, Nat, Presence, Process, Run, Sighting, topology};
 use crate::topology::Topology;
 
 pub(super) const GATEWAY: &str = "10.2.0.1";
@@ -100,6 +100,7 @@ impl Model {
                 remote: other,
                 counters: Some(Box::default()),
                 open_before: 0,
+                run: Run::default(),
                 first_ms: 0,
                 last_ms: 10,
             });
@@ -134,6 +135,7 @@ impl Model {
                 token,
                 part,
                 sample_level: level,
+                adopted: false,
                 port,
                 start_us: i64::try_from(self.next).expect("small"),
                 first_ms: 0,

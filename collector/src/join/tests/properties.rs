@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use wire::{Part, Role};
 
-use super::super::{Counters, Flow, HostId, Input, Nat, Presence, Sighting, topology};
+use super::super::{Counters, Flow, HostId, Input, Nat, Presence, Run, Sighting, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
 use crate::topology::{Edge, EvidenceKind, Topology};
 
@@ -239,6 +239,7 @@ proptest! {
                 remote: endpoint(&format!("127.0.0.{b}:80")),
                 counters: Some(Box::new(counters)),
                 open_before: n,
+                run: Run::default(),
                 first_ms: i64::MIN,
                 last_ms: i64::MAX,
             });
@@ -261,6 +262,7 @@ proptest! {
                 token,
                 part: [Part::Wrote, Part::Read, Part::Sequence][usize::from(part)],
                 sample_level: level,
+                adopted: false,
                 port,
                 start_us: i64::from(port),
                 first_ms: i64::MIN,

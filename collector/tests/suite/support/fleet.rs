@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use collector::join::counters::OPENED;
-use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
+use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Run, Sighting};
 use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 /// Client, server and the server's own endpoint, as an edge names them.
@@ -341,6 +341,7 @@ impl Builder {
                 remote,
                 counters: Some(std::boxed::Box::default()),
                 open_before: 0,
+                run: Run::default(),
                 first_ms: 0,
                 last_ms: 10,
             });
@@ -419,6 +420,7 @@ impl Builder {
                     token: *token,
                     part: *part,
                     sample_level: level,
+                    adopted: false,
                     port,
                     start_us: start_us + host.skew_us,
                     first_ms: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use wire::{
-    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, NatRow,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, Life, NatRow,
     Part, ProcessRow, Role, SightingRow,
 };
 
@@ -56,6 +56,8 @@ struct Host {
     edges: BTreeMap<Key, EdgeRow>,
     reported: BTreeMap<Key, EdgeRow>,
     sightings: Vec<SightingRow>,
+    /// The connections that are open by the names of their sequence numbers, and what was told of them.
+    held: Vec<(u64, SightingRow)>,
     events: Vec<EventRow>,
     nats: BTreeMap<Translated, u64>,
     /// What its kernel does not count.
@@ -91,6 +93,7 @@ impl World {
             edges: BTreeMap::new(),
             reported: BTreeMap::new(),
             sightings: Vec::new(),
+            held: Vec::new(),
             events: Vec::new(),
             nats: BTreeMap::new(),
             absent: Columns::NONE,
@@ -154,13 +157,34 @@ impl World {
     /// A connection that stays open.
     pub(crate) fn hold(&mut self, talk: &Talk<'_>) {
         self.connect(talk, 1);
-        for (host, role) in [(talk.client.0, Role::Client), (talk.server.0, Role::Server)] {
-            if let Some(sighting) = self.hosts[host].sightings.last_mut() {
-                sighting.life = wire::Life::Open;
-            }
-            let edges = self.hosts[host].edges.values_mut();
-            for row in edges.filter(|row| row.role == role) {
+        for (host, role) in ends(talk) {
+            let host = &mut self.hosts[host];
+            for row in host.edges.values_mut().filter(|row| row.role == role) {
                 row.closed -= 1;
+            }
+            let told = host.sightings.iter_mut().rev();
+            for row in told.filter(|row| row.role == role).take(1) {
+                row.life = Life::Open;
+                let name = match row.part {
+                    Part::Sequence => row.token,
+                    _ => self.connections,
+                };
+                host.held.push((name, row.clone()));
+            }
+        }
+    }
+
+    /// The connection that was held first ends.
+    pub(crate) fn release(&mut self, talk: &Talk<'_>) {
+        for (host, role) in ends(talk) {
+            let host = &mut self.hosts[host];
+            for row in host.edges.values_mut().filter(|row| row.role == role) {
+                row.closed += 1;
+            }
+            if let Some(first) = host.held.iter().position(|(_, row)| row.role == role) {
+                let (_, row) = host.held.remove(first);
+                let life = Life::Ended;
+                host.sightings.push(SightingRow { life, ..row });
             }
         }
     }
@@ -171,7 +195,7 @@ impl World {
             for row in self.hosts[host]
                 .edges
                 .values_mut()
-                .filter(|row| row.opened > row.closed)
+                .filter(|row| open(row) > 0)
             {
                 match row.role {
                     Role::Client => row.bytes_sent += bytes,
@@ -197,13 +221,34 @@ impl World {
     pub(crate) fn restart(&mut self, host: usize) {
         let now_ms = self.now_ms;
         let host = &mut self.hosts[host];
-        host.boot[0] ^= 0x80;
+        host.boot[1] += 1;
         host.sequence = 0;
         host.started_ms = now_ms;
-        host.edges.clear();
         host.reported.clear();
         // Ids are given out anew, in another order.
-        host.services = host.services.keys().rev().cloned().zip(1..).collect();
+        let ids: BTreeMap<String, u32> = host.services.keys().rev().cloned().zip(1..).collect();
+        let of_old: BTreeMap<u32, u32> =
+            host.services.iter().map(|(n, id)| (*id, ids[n])).collect();
+        host.services = ids;
+        let edges = std::mem::take(&mut host.edges);
+        for ((process_id, role, local, remote), row) in edges {
+            let id = of_old[&process_id];
+            let adopted = EdgeRow {
+                adopted: open(&row),
+                absent: host.absent,
+                ..empty(id, role, local, remote, now_ms)
+            };
+            if adopted.adopted > 0 {
+                host.edges.insert((id, role, local, remote), adopted);
+            }
+        }
+        for (name, row) in &mut host.held {
+            (row.token, row.part, row.answer) = (*name, Part::Sequence, false);
+            row.kept = Kept::Adopted;
+            row.process_id = of_old[&row.process_id];
+            row.start_us = now_ms * 1000;
+        }
+        host.sightings = host.held.iter().map(|(_, row)| row.clone()).collect();
     }
 
     /// An agent forgets its edges, as it does with idle ones when it needs the room.
@@ -359,6 +404,16 @@ impl Host {
         self.closed_ms = now_ms;
         batch
     }
+}
+
+/// Host and role of both ends.
+fn ends(talk: &Talk<'_>) -> [(usize, Role); 2] {
+    [(talk.client.0, Role::Client), (talk.server.0, Role::Server)]
+}
+
+/// Connections of a row that are open.
+fn open(row: &EdgeRow) -> u64 {
+    row.opened + row.adopted - row.closed
 }
 
 fn process((service, process_id): (&String, &u32)) -> ProcessRow {

@@ -49,6 +49,7 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeR
         seconds.min(style.lifetime_s),
         opened - unseen,
     );
+    (row.opened, row.adopted) = (opened - unseen, unseen);
     row
 }
 
