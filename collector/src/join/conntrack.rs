@@ -319,7 +319,9 @@ impl Meeting<'_> {
         }
         for (client, server) in pairs(&clients, &servers) {
             // What one of them has since before the window, the gateway translated then.
-            let old = [client, server].iter().any(|row| rows.all[*row].open_before > 0);
+            let old = [client, server]
+                .iter()
+                .any(|row| rows.all[*row].open_before > 0);
             let most = end.opened.saturating_add(if old { end.before } else { 0 });
             let most = most.saturating_sub(told);
             let hosts = end.gateways.iter().map(|(host, _)| *host);

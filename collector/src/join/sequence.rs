@@ -11,7 +11,8 @@ use wire::{Part, Role};
 
 use super::Input;
 use super::token::{
-    Connection, End, Ends, EndsSeen, Half, Pairing, Places, Seen, is_new, report, same_start, single,
+    Connection, End, Ends, EndsSeen, Half, Pairing, Places, Seen, is_new, report, same_start,
+    single,
 };
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without

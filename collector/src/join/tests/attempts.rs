@@ -2,7 +2,7 @@
 
 use wire::Role;
 
-use super::super::{Counters, Flow, HostId, Input, topology};
+use super::super::{Counters, Flow, HostId, Input, Run, topology};
 use super::model::endpoint;
 use crate::topology::{Attempts, NodeKind, Topology};
 
@@ -24,6 +24,7 @@ fn tried(role: Role, endpoints: impl Iterator<Item = (String, String)>) -> Topol
             remote: endpoint(&remote),
             counters: Some(Box::new(counters)),
             open_before: 0,
+            run: Run::default(),
             first_ms: 5,
             last_ms: 9,
         }
@@ -161,6 +162,7 @@ fn what_also_connects_is_no_scan() {
             remote: endpoint(&format!("10.9.9.9:{port}")),
             counters: Some(Box::new(counters)),
             open_before: 0,
+            run: Run::default(),
             first_ms: 5,
             last_ms: 9,
         });

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use wire::{
-    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, Life, NatRow,
-    Part, ProcessRow, Role, SightingRow,
+    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, Life,
+    NatRow, Part, ProcessRow, Role, SightingRow,
 };
 
 /// Unix milliseconds at which every world begins.
@@ -143,7 +143,7 @@ impl World {
                 answer: talk.carry == Carry::Answer,
                 role,
                 kept: Kept::Sampled,
-                life: wire::Life::Ended,
+                life: Life::Ended,
                 sample_level: 0,
                 process_id,
                 local,
