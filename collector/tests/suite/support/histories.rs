@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use collector::join::counters::OPENED;
-use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
+use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Run, Sighting};
 use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 use super::fleet::{Key, Random};
@@ -426,6 +426,7 @@ impl Builder {
                 remote,
                 counters: Some(Box::default()),
                 open_before: 0,
+                run: Run::default(),
                 first_ms: since_ms,
                 last_ms: i64::try_from(LENGTH_US / 1000).expect("fits"),
             });
@@ -500,6 +501,7 @@ impl Builder {
                     sample_level: level,
                     port,
                     start_us,
+                    adopted: false,
                     first_ms,
                     last_ms: first_ms + 10_000,
                     presence: if begin_us > from_us || from_us == 0 {
