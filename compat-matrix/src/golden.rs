@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::record::{Record, Status};
 
-/// Facts that differ between two boots of one kernel, or between two of its updates.
-const VOLATILE: [&str; 2] = ["kernel", "sockops_neighbours"];
+/// Facts that differ between two boots of one kernel, or between two of its updates, or that are an
+/// operator's setting.
+const VOLATILE: [&str; 3] = ["conntrack_events", "kernel", "sockops_neighbours"];
 
 /// What a file begins with.
 const HEAD: &str = "# Written by `compat-matrix bless`. `release` is what was looked at and is not\n\
