@@ -297,15 +297,19 @@ fn tracepoint(
     trial_program: &str,
 ) -> Fact {
     let typed = has_type::<Typedef<'_>>(btf, &format!("btf_trace_{name}"), "no tracepoint", name);
-    if !typed.is_yes() && raw_tracepoint.is_yes() {
-        let attached = trial(trial_program)
-            .and_then(|object| program_of(&object, trial_program)?.attach().map(drop));
-        return match attached {
-            Ok(()) => Fact::Yes,
-            Err(error) => Fact::no(format!("nothing can be attached to {name}: {error:#}")),
-        };
+    tried(typed, raw_tracepoint, || {
+        trial(trial_program)
+            .and_then(|object| program_of(&object, trial_program)?.attach().map(drop))
+            .map_err(|error| format!("nothing can be attached to {name}: {error:#}"))
+    })
+}
+
+/// What types say, or where they do not say yes, what an attachment says.
+fn tried(typed: Fact, raw_tracepoint: &Fact, attach: impl FnOnce() -> Result<(), String>) -> Fact {
+    if typed.is_yes() || !raw_tracepoint.is_yes() {
+        return typed;
     }
-    typed
+    attach().map_or_else(Fact::no, |()| Fact::Yes)
 }
 
 /// Whether an iterator over `target` exists: the kernel has a function `bpf_iter_<target>` for
@@ -387,9 +391,23 @@ pub(super) fn neighbours(cgroup: &File) -> Option<Vec<Neighbour>> {
 
 #[cfg(test)]
 mod tests {
-    use super::attaches;
+    use super::{attaches, tried};
     use crate::host::Fact;
     use nix::errno::Errno;
+
+    #[test]
+    fn a_tracepoint_that_types_do_not_name_is_tried() {
+        let unnamed = || Fact::no("the kernel has no tracepoint x");
+        assert_eq!(tried(unnamed(), &Fact::Yes, || Ok(())), Fact::Yes);
+        let refused = tried(unnamed(), &Fact::Yes, || Err("refused".into()));
+        assert_eq!(refused, Fact::no("refused"));
+        let untyped = tried(Fact::unknown("no types"), &Fact::Yes, || Ok(()));
+        assert_eq!(untyped, Fact::Yes);
+        // What types name is there, and without such programs there is nothing to try.
+        let never = || -> Result<(), String> { unreachable!("tried all the same") };
+        assert_eq!(tried(Fact::Yes, &Fact::Yes, never), Fact::Yes);
+        assert_eq!(tried(unnamed(), &Fact::no("none"), never), unnamed());
+    }
 
     #[test]
     fn a_kernel_that_looks_for_the_cgroup_has_programs_on_cgroups() {

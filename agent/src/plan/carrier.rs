@@ -132,7 +132,9 @@ pub(super) fn variant(
         true => ConnectionVariant::ProbesAndFilters,
         false => ConnectionVariant::Probes,
     };
-    Choice::new(value, format!("{}; {because}", choice.reason))
+    // Before 4.15 a tracepoint takes one program, and probes that others made are such.
+    let own = "each probe is the agent's own, so that other tracers keep theirs";
+    Choice::new(value, format!("{}; {because}; {own}", choice.reason))
 }
 
 fn on_tracepoints(

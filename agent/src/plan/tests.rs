@@ -212,6 +212,7 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
         let rows = plan.rows();
         assert!(rows[0].1.contains("probes and packet filters"), "{rows:?}");
         assert!(rows[0].1.contains("tried and refused"), "{rows:?}");
+        assert!(rows[0].1.contains("other tracers keep theirs"), "{rows:?}");
     }
     let both = plan_without(|facts| {
         facts.raw_tracepoint = lacking();
