@@ -20,6 +20,14 @@ pub(crate) struct Objects {
     programs: BTreeSet<u32>,
     maps: BTreeSet<u32>,
     links: BTreeSet<u32>,
+    /// Files that are programs or maps do not say which: before 4.16 and 4.17 they have no ids.
+    pub(crate) nameless: bool,
+}
+
+/// Whether what the kernel says of an open file tells that it is a program or a map, and not which.
+fn is_nameless(text: &str) -> bool {
+    let has = |name: &str| text.lines().any(|line| line.starts_with(name));
+    (has("prog_type:") && !has("prog_id:")) || (has("map_type:") && !has("map_id:"))
 }
 
 impl Objects {
@@ -29,6 +37,7 @@ impl Objects {
             programs: ProgInfoIter::default().map(|program| program.id).collect(),
             maps: MapInfoIter::default().map(|map| map.id).collect(),
             links: LinkInfoIter::default().map(|link| link.id).collect(),
+            nameless: false,
         }
     }
 
@@ -44,6 +53,7 @@ impl Objects {
             .flatten()
         {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            objects.nameless |= is_nameless(&text);
             for line in text.lines() {
                 let Some((name, id)) = line.split_once(':') else {
                     continue;
@@ -66,6 +76,7 @@ impl Objects {
             programs: &self.programs - &other.programs,
             maps: &self.maps - &other.maps,
             links: &self.links - &other.links,
+            nameless: self.nameless,
         }
     }
 
@@ -75,6 +86,7 @@ impl Objects {
             programs: &self.programs & &other.programs,
             maps: &self.maps & &other.maps,
             links: &self.links & &other.links,
+            nameless: self.nameless,
         }
     }
 
@@ -284,7 +296,17 @@ fn last_words(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verified, last_words, read_numbers};
+    use super::{Verified, is_nameless, last_words, read_numbers};
+
+    #[test]
+    fn a_program_without_a_number_is_told_from_one_with_and_from_a_file() {
+        // 4.14, a newer kernel, a regular file.
+        assert!(is_nameless("pos:\t0\nprog_type:\t6\nprog_jited:\t1\n"));
+        assert!(is_nameless("map_type:\t1\nkey_size:\t4\n"));
+        assert!(!is_nameless("prog_type:\t6\nprog_id:\t3\n"));
+        assert!(!is_nameless("map_type:\t1\nmap_id:\t3\n"));
+        assert!(!is_nameless("pos:\t0\nflags:\t02\n"));
+    }
 
     #[test]
     fn the_last_words_are_those_of_the_verifier_and_not_the_numbers_behind_them() {

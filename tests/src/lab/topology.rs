@@ -34,6 +34,9 @@ pub struct Node {
     /// Service name.
     #[serde(default)]
     pub service: String,
+    /// cgroup path of the process last seen.
+    #[serde(default)]
+    pub cgroup: String,
     /// Business tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,

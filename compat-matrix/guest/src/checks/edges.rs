@@ -1,5 +1,6 @@
 //! Edges through every kind of gateway are exactly the connections that were made.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
@@ -35,8 +36,8 @@ const SHAPES: [Shape; 3] = [
     },
 ];
 
-/// The gateway through which forced modes show that they work.
-const FORCED: [Shape; 1] = [SHAPES[0]];
+/// Gateways through which forced modes show that they work: the first that the kernel has.
+const FORCED: [Shape; 2] = [SHAPES[0], SHAPES[1]];
 
 /// Records through perf buffers, as on kernels without a ring; needs agents of its own.
 const PERF: [Shape; 1] = [Shape {
@@ -95,9 +96,10 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
             report(run, &perf)?;
         }
     }
+    let shape = forced_through(run)?;
     for mode in &run.order.edge_modes.clone() {
         let forced = Group {
-            shapes: &FORCED,
+            shapes: &[shape],
             backends: 1,
             mode,
             settings: pair_settings(mode)?,
@@ -106,6 +108,27 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         report(run, &forced)?;
     }
     Ok(())
+}
+
+/// The first of the gateways for forced modes that can be set up here, or the first of all, which
+/// then says why it cannot.
+fn forced_through(run: &Run) -> Result<Shape> {
+    if run.order.edge_modes.is_empty() || run.need_connections().is_err() {
+        return Ok(FORCED[0]);
+    }
+    let Ok(lab) = run.lab() else {
+        return Ok(FORCED[0]);
+    };
+    let site = Site::wire(&lab, 1, 1, Gateway::Routes.nat())?;
+    let stands = |shape: &&Shape| {
+        Family::BOTH
+            .iter()
+            .all(|family| shape.gateway.apply(&site, *family).is_ok())
+    };
+    let shape = FORCED.iter().find(stands).copied();
+    drop(site);
+    lab.close()?;
+    Ok(shape.unwrap_or(FORCED[0]))
 }
 
 /// Settings of the client's and of the backends' agents for `mode` or `mode+mode`.
@@ -190,6 +213,7 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
     stage.start_agents(lab, &group.settings)?;
     promised(run, &stage, group.mode)?;
     let evidence = evidence(&stage)?;
+    let by_sockets = stage.is_by_sockets();
     let mut sent: Vec<Sent> = Vec::new();
     for shape in group.shapes {
         for family in Family::BOTH {
@@ -220,7 +244,13 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
         .into_iter()
         .map(|mut sent| {
             let expected = std::mem::replace(&mut sent.expected, Ok(Vec::new()));
-            let result = expected.and_then(|expected| judge(&stage, &sent, &expected, evidence));
+            let result = expected.and_then(|expected| {
+                let found = judge(&stage, &sent, &expected, evidence)?;
+                if !by_sockets {
+                    named(lab, &stage, &expected)?;
+                }
+                Ok(found)
+            });
             (sent, result)
         })
         .collect())
@@ -334,6 +364,33 @@ fn judge(stage: &Stage, sent: &Sent, expected: &[Expected], evidence: &str) -> R
         }
         .into()),
     }
+}
+
+/// Whether the processes at both ends have the names of their cgroups, which for those that have
+/// ended by then come from the numbers in the kernel's records alone.
+fn named(lab: &Lab, stage: &Stage, expected: &[Expected]) -> Result<()> {
+    let topology = stage.collector.topology().context("ask for the topology")?;
+    let site = &stage.site;
+    for host in site.clients.iter().chain(&site.backends) {
+        let ends = expected
+            .iter()
+            .flat_map(|edge| [&edge.client, &edge.server]);
+        let Some(id) = ends
+            .into_iter()
+            .find(|id| id.starts_with(&format!("{}/", host.name())))
+        else {
+            continue;
+        };
+        let cgroup = host.cgroup().strip_prefix(&lab.tree().root)?;
+        let node = topology.nodes.iter().find(|node| node.id == *id);
+        let said = node.map_or("", |node| node.cgroup.as_str());
+        ensure!(
+            Path::new(said.trim_start_matches('/')) == cgroup,
+            "{id} is in the cgroup {}, and was reported in {said:?}",
+            cgroup.display()
+        );
+    }
+    Ok(())
 }
 
 /// What the programs cost under the traffic of the first lab.

@@ -114,7 +114,7 @@ impl Gateway {
             "chain hide {{ type nat hook postrouting priority 100; policy accept;\n\
              oifname \"backend*\" masquerade\n}}\n}}"
         )?;
-        site.gateway.nft(&rules)
+        fed(site, "nft", &["-f", "-"], &rules)
     }
 
     /// To one backend: choosing among several takes a match that few kernels load.
@@ -167,9 +167,14 @@ impl Gateway {
 
 /// Runs a tool in the gateway.
 fn tool(site: &Site, name: &str, arguments: &[&str]) -> Result<()> {
+    fed(site, name, arguments, "")
+}
+
+/// The same with something to read.
+fn fed(site: &Site, name: &str, arguments: &[&str], input: &str) -> Result<()> {
     let mut run = site.gateway.command_beside(name);
     // Without the launcher's own words, which would fill the reason.
-    let output = command::finish(run.args(arguments), "").with_context(|| name.to_owned())?;
+    let output = command::finish(run.args(arguments), input).with_context(|| name.to_owned())?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     anyhow::ensure!(
         output.status.success(),
@@ -180,10 +185,9 @@ fn tool(site: &Site, name: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The causes on one line.
+/// What was tried, and the first line of what the tool itself said of it.
 fn causes(error: &Error) -> String {
-    error
-        .to_string()
+    format!("{error:#}")
         .lines()
         .next()
         .unwrap_or_default()

@@ -16,8 +16,9 @@ use super::{Found, Run, SETTLE, mode_settings};
 /// Connections before and after each kill.
 const CONNECTIONS: u64 = 30;
 
-/// Connections that overflow the smallest ring while nobody empties it.
-const FLOOD: &str = "400";
+/// Connections that overflow the smallest ring while nobody empties it. A perf buffer is one for
+/// each CPU.
+const FLOOD: usize = 400;
 
 /// Runs the checks in every mode.
 pub(super) fn run(run: &mut Run) -> Result<()> {
@@ -67,7 +68,9 @@ fn flood(stage: &mut Stage) -> Result<Found> {
     let agent = &stage.agents[0];
     agent.running()?.signal(Signal::SIGSTOP)?;
     let target = Gateway::Routes.target(&stage.site, Family::V4);
-    let seen = stage.site.clients[0].connect(target, &["--count", FLOOD]);
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = (FLOOD * cpus).to_string();
+    let seen = stage.site.clients[0].connect(target, &["--count", &count]);
     agent.running()?.signal(Signal::SIGCONT)?;
     let failed = seen?
         .into_iter()

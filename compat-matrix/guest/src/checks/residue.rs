@@ -187,6 +187,11 @@ fn ended(
     agent.start()?;
     let held = Objects::held_by(agent.pid()?)?;
     let measures = run.need_programs().is_ok();
+    if held.nameless {
+        end(agent)?;
+        let why = "the kernel does not say which programs and maps a process holds";
+        return Err(Skip(why.into()).into());
+    }
     ensure!(
         held.count() > 0 || !measures,
         "a running agent holds no BPF object"

@@ -70,17 +70,21 @@ impl Stage {
     /// Servers for one gateway whose workers accept on the listener of another process, where the
     /// agents can tell the two.
     pub(super) fn serve_by_workers(&self, gateway: Gateway) -> Result<Route<'_>> {
-        for agent in &self.agents {
+        match self.is_by_sockets() {
+            true => self.serve(gateway),
+            false => self.serve_with(gateway, &["--workers", "2"]),
+        }
+    }
+
+    /// Whether an agent follows connections without programs: then processes that end at once are
+    /// not seen.
+    pub(super) fn is_by_sockets(&self) -> bool {
+        self.agents.iter().any(|agent| {
             // One that a fault killed says nothing.
             let plan = agent.status().map(|status| status.plan).unwrap_or_default();
-            if plan
-                .iter()
+            plan.iter()
                 .any(|(_, said)| said.starts_with("packet and diagnostic"))
-            {
-                return self.serve(gateway);
-            }
-        }
-        self.serve_with(gateway, &["--workers", "2"])
+        })
     }
 
     fn serve_with(&self, gateway: Gateway, options: &[&str]) -> Result<Route<'_>> {
