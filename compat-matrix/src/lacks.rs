@@ -7,18 +7,19 @@ const FACTS: [(&str, &str, &str); 18] = [
     (
         "bpf",
         "BPF programs",
-        "nothing can be loaded, so no connection is measured",
+        "nothing can be loaded: connections are measured by packet sockets and the kernel's lists of \
+         sockets, and no option is written",
     ),
     (
         "btf",
         "type information (BTF)",
         "the agent's programs are fitted to a kernel by it; without it or a pack that stands in for \
-         it no connection is measured",
+         it none is loaded, connections are measured by sockets and no option is written",
     ),
     (
         "raw_tracepoint",
         "raw tracepoint programs",
-        "connections are followed by them; without them none is measured",
+        "connections are followed by them, or by probes at functions",
     ),
     (
         "kernel_memory",
@@ -29,17 +30,17 @@ const FACTS: [(&str, &str, &str); 18] = [
     (
         "state_tracepoint",
         "the tracepoint for changes of a socket's state",
-        "connections are followed by it; without it none is measured",
+        "connections are followed by it, or by probes at functions",
     ),
     (
         "lru_hash",
         "hash tables that evict the oldest entry",
-        "open connections are kept in one; without it none is measured",
+        "programs keep open connections in one; without it connections are measured by sockets",
     ),
     (
         "lpm_trie",
         "tables of address prefixes",
-        "allowed destinations are kept in one; without it no connection is measured",
+        "programs keep allowed destinations in one; without it connections are measured by sockets",
     ),
     (
         "cgroup2",
@@ -98,6 +99,21 @@ const FACTS: [(&str, &str, &str); 18] = [
     ),
 ];
 
+/// The fact about type information.
+pub const BTF: &str = "btf";
+
+/// Whether a BTF pack was found for this kernel.
+fn has_pack(record: &Record) -> bool {
+    pack(record).is_some_and(|pack| !pack.starts_with("none"))
+}
+
+/// What the agent says about a pack for this kernel: its name, or why there is none.
+#[must_use]
+pub fn pack(record: &Record) -> Option<&str> {
+    let doctor = record.doctor.as_ref()?;
+    doctor["facts"]["btf_pack"].as_str()
+}
+
 /// One thing that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
@@ -120,6 +136,10 @@ pub fn of(record: &Record) -> Vec<Lack> {
         .iter()
         .filter_map(|(fact, what, loss)| {
             let answer = answer(value(fact)?)?;
+            // A pack stands in for the kernel's own types.
+            if *fact == BTF && has_pack(record) {
+                return None;
+            }
             Some(Lack {
                 fact,
                 what,
@@ -154,6 +174,21 @@ mod tests {
         let lacks = of(&record);
         let told: Vec<_> = lacks.iter().map(|l| (l.fact, l.answer.as_str())).collect();
         assert_eq!(told, [("btf", "ENOENT"), ("cgroup2", "not built in")]);
+    }
+
+    #[test]
+    fn types_that_a_pack_stands_in_for_are_not_missing() {
+        let lacks = |pack: &str| {
+            let mut record = Record::default();
+            let facts = json!({"btf": "no: ENOENT", "btf_pack": pack});
+            record.line(&json!({"type": "doctor", "doctor": {"facts": facts}}).to_string());
+            of(&record).len()
+        };
+        assert_eq!(lacks("0a.4.14.btf.zst"), 0);
+        assert_eq!(
+            lacks("none: no BTF packs are installed; it would be 0a.4.14.btf.zst"),
+            1
+        );
     }
 
     #[test]

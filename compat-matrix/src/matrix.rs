@@ -94,6 +94,9 @@ pub struct Kernel {
     /// Where it differs from the common one.
     #[serde(default)]
     pub memory_mib: Option<u32>,
+    /// CPUs of the guest: one, unless it says otherwise.
+    #[serde(default)]
+    pub cpus: Option<u32>,
     /// Injection modes where they differ from the common ones.
     #[serde(default)]
     pub modes: Option<Vec<String>>,
@@ -171,6 +174,7 @@ impl Kernel {
             verdict: None,
             command_line: String::new(),
             memory_mib: None,
+            cpus: None,
             packs: false,
             modes: None,
             drop_date: None,

@@ -48,6 +48,8 @@ pub struct Guest {
     pub command_line: String,
     /// Memory.
     pub memory_mib: u32,
+    /// CPUs.
+    pub cpus: u32,
     /// Where the kernel's log goes.
     pub console: PathBuf,
     /// How its CPU is had.
@@ -74,6 +76,19 @@ impl Qemu {
                 format!("no {NAME} on this machine, and none from packages: {error:#}")
             }),
         }
+    }
+
+    /// Whether guests with so many CPUs are emulated as they must be.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_have(&self, cpus: u32) -> Result<()> {
+        ensure!(
+            cpus == 1 || (cpus > 1 && self.major >= SOUND),
+            "QEMU {} corrupts guests with {cpus} CPUs; {SOUND} and newer do not",
+            self.version
+        );
+        Ok(())
     }
 
     fn plain(program: &Path) -> Result<Self> {
@@ -146,7 +161,9 @@ impl Qemu {
 
     /// The command that runs a guest to its end; results are on its standard output.
     ///
-    /// One CPU: exact on every QEMU, and as many guests run at a time as there are cores.
+    /// One CPU unless more are asked for: exact on every QEMU, and as many guests run at a time as
+    /// there are cores. The host's randomness is the guest's, which has no other source and would
+    /// wait for it for half a minute (before 4.19).
     #[must_use]
     pub fn guest(&self, guest: &Guest) -> Command {
         let mut command = dying_with_us(self.command());
@@ -156,7 +173,9 @@ impl Qemu {
         };
         let memory = guest.memory_mib.to_string();
         command.args(["-M", "q35", "-accel", accelerator, "-cpu", cpu]);
-        command.args(["-smp", "1", "-m", &memory]);
+        command.args(["-smp", &guest.cpus.to_string(), "-m", &memory]);
+        command.args(["-object", "rng-random,id=host,filename=/dev/urandom"]);
+        command.args(["-device", "virtio-rng-pci,rng=host"]);
         command.arg("-kernel").arg(&guest.image);
         command.arg("-initrd").arg(&guest.initrd);
         command.args(["-append", &guest.command_line]);
@@ -199,7 +218,54 @@ fn version(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::{Accelerator, Guest, Qemu, version};
+
+    fn qemu(major: u32) -> Qemu {
+        Qemu {
+            program: "qemu".into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            major,
+            version: format!("{major}.0"),
+        }
+    }
+
+    #[test]
+    fn a_guest_has_the_cpus_it_asks_for_and_a_source_of_randomness() {
+        let guest = Guest {
+            image: "bzImage".into(),
+            initrd: "initrd".into(),
+            command_line: String::new(),
+            memory_mib: 640,
+            cpus: 2,
+            console: "console".into(),
+            accelerator: Accelerator::Tcg,
+        };
+        let command = qemu(10).guest(&guest);
+        let words: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        let follows = |name: &str| {
+            let at = words.iter().position(|word| word == name).unwrap();
+            words[at + 1].clone()
+        };
+        assert_eq!(follows("-smp"), "2");
+        assert!(follows("-device").starts_with("virtio-rng"));
+    }
+
+    #[test]
+    fn two_cpus_are_for_emulators_that_do_not_corrupt_memory() {
+        assert!(qemu(7).can_have(1).is_ok() && qemu(10).can_have(2).is_ok());
+        assert!(
+            qemu(7)
+                .can_have(2)
+                .unwrap_err()
+                .to_string()
+                .contains("corrupts")
+        );
+        assert!(qemu(10).can_have(0).is_err());
+    }
 
     #[test]
     fn the_version_is_read_from_what_distributions_make_of_it() {

@@ -130,6 +130,7 @@ impl Runner<'_> {
             initrd: initrd.clone(),
             command_line: self.command_line(&job.kernel),
             memory_mib: self.memory(&job.kernel),
+            cpus: job.kernel.cpus.unwrap_or(1),
             console: console.clone(),
             accelerator: self.accelerator,
         };
@@ -251,6 +252,7 @@ pub fn accelerator(
         initrd,
         command_line: "console=ttyS0 panic=-1".into(),
         memory_mib: 256,
+        cpus: 1,
         console: console.clone(),
         accelerator: Accelerator::Kvm,
     };

@@ -45,7 +45,8 @@ Which BTF pack it needs, and how to make it:
     a kernel of your own      the folder it was built in, with CONFIG_DEBUG_INFO=y
   In a source tree of Waybill, in 10 seconds, and of about 2 KB:
     cargo xtask btf --from vmlinux
-  It belongs into usr/share/waybill/btf/x86_64/ of the agent's root directory.
+  It belongs into usr/share/waybill/btf/x86_64/ of the agent's root directory, as
+    NAME
   A kernel that is built with CONFIG_DEBUG_INFO_BTF=y needs no pack.
 ";
 
@@ -109,13 +110,15 @@ fn missing(outcome: &Outcome) -> String {
     for (name, value) in plan {
         // What follows from that no connection is measured says nothing more.
         let reason = value.split_once(": ").map(|(_, reason)| reason);
-        let follows = skipped.as_deref() == reason || reason == Some("no family needs it");
-        if name == CONNECTION || skipped.is_none() || !follows {
+        let follows = skipped.is_some() && skipped.as_deref() == reason;
+        let idle = reason == Some("no family needs it");
+        if name == CONNECTION || !(follows || idle) {
             text += &format!("  {name}: {value}\n");
         }
     }
     if lacks_types(outcome) {
-        text += &format!("\n{}", PACK.replace("RELEASE", outcome.release()));
+        let pack = PACK.replace("NAME", &pack_name(outcome));
+        text += &format!("\n{}", pack.replace("RELEASE", outcome.release()));
     }
     text
 }
@@ -137,8 +140,17 @@ fn unmeasured(plan: &[(String, String)]) -> Option<&str> {
 /// Whether the kernel has no type information, and nothing that stands in for it.
 fn lacks_types(outcome: &Outcome) -> bool {
     let lacks = lacks::of(&outcome.record);
-    let lacks = lacks.iter().any(|lack| lack.fact == "btf");
-    lacks && unmeasured(&decisions(outcome)).is_some()
+    lacks.iter().any(|lack| lack.fact == lacks::BTF)
+}
+
+/// Name of the file that a pack for this kernel would have, as the agent says it.
+fn pack_name(outcome: &Outcome) -> String {
+    let said = lacks::pack(&outcome.record).unwrap_or_default();
+    let name = said.rsplit_once("it would be ").map(|(_, name)| name);
+    name.map_or_else(
+        || format!("BUILD-ID.{}.btf.zst", outcome.release()),
+        str::to_owned,
+    )
 }
 
 /// What could not be shown, the same reason once.
@@ -240,8 +252,16 @@ mod tests {
         let mut record = Record::default();
         record.line("{\"type\":\"ready\",\"release\":\"4.14.67\"}");
         let doctor = json!({"type": "doctor", "doctor": {
-            "facts": {"btf": btf, "least_for_maps": "none (tried)"},
-            "plan": [["connection", connection]],
+            "facts": {
+                "btf": btf,
+                "btf_pack": "none: no BTF packs are installed; it would be 0a1b.4.14.67.btf.zst",
+                "least_for_maps": "none (tried)",
+                "ring_buffer": "no: the kernel refuses a ring buffer",
+            },
+            "plan": [
+                ["connection", connection],
+                ["transport", "ring buffer: no family needs it"],
+            ],
         }});
         record.line(&doctor.to_string());
         let mut outcome = Outcome::never_started(&held, String::new());
@@ -271,6 +291,29 @@ mod tests {
             assert!(page.contains(words), "{words}\n{page}");
         }
         assert!(!page.contains("least_for_maps"));
+    }
+
+    #[test]
+    fn a_kernel_that_is_measured_without_types_is_told_its_pack_and_no_contradiction() {
+        let by_sockets = "packet and diagnostic sockets: the kernel does not describe its \
+                          structures (BTF), and no BTF packs are installed";
+        let mut outcome = outcome("no: not built in", by_sockets, "observe");
+        outcome.edges = (8, 8);
+        let page = page(&outcome, "runs/mine");
+        for words in [
+            "8 of 8 edges",
+            "    0a1b.4.14.67.btf.zst\n",
+            "linux-image-4.14.67-dbg",
+        ] {
+            assert!(page.contains(words), "{words}\n{page}");
+        }
+        for words in [
+            "no connection is measured",
+            "no family needs it",
+            "none is measured",
+        ] {
+            assert!(!page.contains(words), "{words}\n{page}");
+        }
     }
 
     #[test]

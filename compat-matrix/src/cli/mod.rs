@@ -160,7 +160,7 @@ impl Place {
                 ids.join(", ")
             );
         }
-        Ok(Kernel::of_files(arguments::id_of(&files), files))
+        Ok(Kernel::of_files(arguments::id_of(&files)?, files))
     }
 
     fn held(&self, kernel: &Kernel, origin: String) -> Result<Held> {
@@ -190,6 +190,7 @@ impl Place {
     }
 
     fn run(&self, args: &Run) -> Result<u8> {
+        arguments::refuse(args)?;
         let store = self.store(self.network);
         let mut kernels = self.selected(&args.selection)?;
         for kernel in &mut kernels {
@@ -197,6 +198,10 @@ impl Place {
         }
         let qemu = Qemu::find(args.qemu.as_deref(), &store, &self.payload.qemu)?;
         self.progress.say("QEMU", &qemu.version);
+        for kernel in &kernels {
+            qemu.can_have(kernel.cpus.unwrap_or(1))
+                .with_context(|| kernel.id.clone())?;
+        }
         let payload = self.shared(&store, args)?;
         let packs = self.cache.path("btf");
         let adjusted = args.packs.is_some()
@@ -206,7 +211,13 @@ impl Place {
         let whole = args.checks.is_empty() && args.faults.is_empty() && !adjusted;
         let mut jobs = Vec::new();
         for kernel in kernels {
-            let bootable = store.get(&kernel).map_err(|error| format!("{error:#}"));
+            let bootable = match store.get(&kernel) {
+                // What a user gave is no kernel: that is no result, and takes no other one's place.
+                Err(error) if self.matrix.kernel(&kernel.id).is_none() => {
+                    return Err(error.context("this cannot be booted"));
+                }
+                other => other.map_err(|error| format!("{error:#}")),
+            };
             let origin = bootable
                 .as_ref()
                 .map_or(String::new(), |b| b.origin.clone());

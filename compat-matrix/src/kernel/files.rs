@@ -18,6 +18,13 @@ pub(super) fn unpack(file: &Path, into: &Path) -> Result<()> {
         fs::copy(file, into.join("vmlinuz"))?;
         return Ok(());
     }
+    ensure!(
+        !is_elf(file)?,
+        "{}: a vmlinux (ELF) is not what boots; give the compressed image that was made of it, \
+         bzImage or vmlinuz (in a build folder: arch/x86/boot/bzImage), and keep the vmlinux for \
+         `cargo xtask btf --from`",
+        file.display()
+    );
     package::unpack(file, into, &|path| {
         let name = path
             .file_name()
@@ -117,6 +124,13 @@ fn is_image(path: &Path) -> Result<bool> {
     Ok(file.read_exact(&mut magic).is_ok() && &magic == b"HdrS")
 }
 
+/// True for an ELF file.
+fn is_elf(path: &Path) -> Result<bool> {
+    let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    let mut magic = [0; 4];
+    Ok(file.read_exact(&mut magic).is_ok() && &magic == b"\x7fELF")
+}
+
 /// The release that an x86 kernel image says it is.
 pub(super) fn release(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
@@ -143,7 +157,7 @@ pub(super) fn release(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, is_image, release};
+    use super::{Found, is_image, release, unpack};
 
     fn image(release: &str) -> Vec<u8> {
         let mut bytes = vec![0; 0x1000];
@@ -175,6 +189,17 @@ mod tests {
             let found = Found::below(directory.path()).unwrap();
             assert_eq!((found.image, found.modules), (path, None));
         }
+    }
+
+    #[test]
+    fn a_vmlinux_is_told_from_what_boots() {
+        let directory = tempfile::tempdir().unwrap();
+        let vmlinux = directory.path().join("vmlinux");
+        std::fs::write(&vmlinux, [b"\x7fELF".as_slice(), &[0; 0x300]].concat()).unwrap();
+        let error = unpack(&vmlinux, &directory.path().join("into")).unwrap_err();
+        let said = format!("{error:#}");
+        assert!(said.contains("a vmlinux (ELF) is not what boots"), "{said}");
+        assert!(said.contains("arch/x86/boot/bzImage"), "{said}");
     }
 
     #[test]

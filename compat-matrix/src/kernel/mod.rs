@@ -254,7 +254,10 @@ fn shown(file: &Path) -> String {
 }
 
 /// Changes when the file does; of a folder, when a file in it does.
-fn fingerprint(file: &Path) -> Result<String> {
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn fingerprint(file: &Path) -> Result<String> {
     if !file.is_dir() {
         return cache::hash_file(file);
     }
