@@ -108,8 +108,8 @@ static __always_inline void on_established(void *ctx, struct sock *sk, int old_s
 	if (conn && conn->flags & WB_FLAG_ESTABLISHED)
 		return;
 	if (!conn)
-		conn = connection_of((u64)sk, old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT :
-									  WB_ROLE_SERVER);
+		conn = connection_of((u64)sk,
+				     old_state == TCP_SYN_SENT ? WB_ROLE_CLIENT : WB_ROLE_SERVER);
 	if (!conn)
 		return;
 	/* Who called connect() is a client, also where both did and SYNs crossed (SYN_RECV). */
