@@ -26,7 +26,7 @@ struct FallBack {
     callers: &'static [&'static str],
 }
 
-const ALWAYS: [&str; 3] = ["runtime", "files", "event loop"];
+const ALWAYS: [&str; 4] = ["runtime", "files", "event loop", "word of that reader"];
 /// Reading names takes the first; looking for the owners of sockets takes both.
 const NAMES: &[&str] = &["CAP_SYS_PTRACE"];
 const OWNERS: &[&str] = &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
@@ -38,7 +38,7 @@ const FALL_BACKS: [FallBack; 8] = [
         fail: "",
         row: ("connection", "raw tracepoints and sockops"),
         capabilities: NAMES,
-        callers: &["tables"],
+        callers: &["scope", "tables"],
     },
     FallBack {
         settings: &[],
@@ -66,14 +66,14 @@ const FALL_BACKS: [FallBack; 8] = [
         fail: "lists",
         row: ("discovery", "off: "),
         capabilities: NAMES,
-        callers: &["tables"],
+        callers: &["scope", "tables"],
     },
     FallBack {
         settings: &[("option.mode", "'tc-clone'")],
         fail: "filters",
         row: ("mode", "observe: "),
         capabilities: NAMES,
-        callers: &["tables"],
+        callers: &["scope", "tables"],
     },
     FallBack {
         settings: &[("option.mode", "'tc-clone'")],
@@ -87,7 +87,7 @@ const FALL_BACKS: [FallBack; 8] = [
         fail: "tracking",
         row: ("nat", "off: "),
         capabilities: NAMES,
-        callers: &["tables"],
+        callers: &["scope", "tables"],
     },
 ];
 
