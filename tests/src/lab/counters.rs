@@ -112,6 +112,8 @@ pub struct SocketNumbers {
     pub segs_in: u64,
     /// Segments retransmitted over the socket's whole life.
     pub retransmits: u64,
+    /// Segments that were sent and not yet acknowledged.
+    pub unacked: u64,
 }
 
 /// Established sockets of `host` with their numbers.
@@ -151,6 +153,7 @@ fn parse_sockets(text: &str) -> Result<Vec<SocketNumbers>> {
                 "bytes_received" => socket.bytes_received = value.parse()?,
                 "segs_out" => socket.segs_out = value.parse()?,
                 "segs_in" => socket.segs_in = value.parse()?,
+                "unacked" => socket.unacked = value.parse()?,
                 // "retrans:<now>/<whole life>"
                 "retrans" => {
                     let total = value.rsplit('/').next().unwrap_or(value);
@@ -185,10 +188,11 @@ mod tests {
     fn sockets_are_read_with_the_line_that_follows() {
         let text = "0 0 10.1.1.2:4242 10.9.0.100:80\n\
                     \t cubic bytes_sent:9 bytes_acked:10 bytes_received:77 segs_out:5 segs_in:4 \
-                    retrans:0/3\n";
+                    unacked:2 retrans:0/3\n";
         let sockets = parse_sockets(text).unwrap();
         assert_eq!(sockets.len(), 1);
         assert_eq!((sockets[0].bytes_received, sockets[0].retransmits), (77, 3));
+        assert_eq!(sockets[0].unacked, 2);
         assert_eq!(sockets[0].remote, "10.9.0.100:80");
     }
 }
