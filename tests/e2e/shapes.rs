@@ -65,7 +65,7 @@ fn addresses(lab: &Lab) -> Result<()> {
         let first = servers[0].wait_served(whole, super::case::SOON)?;
         ensure!(first.len() == whole, "{nat:?}: {} connections", first.len());
         ensure!(
-            servers[1].served()?.len() == 16 - whole,
+            servers[1].wait_served(16 - whole, super::case::SOON)?.len() == 16 - whole,
             "{nat:?}: not all arrived"
         );
         for entry in first {
