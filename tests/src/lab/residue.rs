@@ -154,41 +154,47 @@ impl Residue {
     }
 }
 
-/// Waits until no program of ours exists that no living process holds.
+/// Waits until no program of ours that exists now is without a living process that holds it.
 ///
-/// Other labs' agents hold theirs, so they do not disturb.
+/// Other labs' agents hold theirs; what one of them loads or lets go while `/proc` is walked was not
+/// there at the first look, or is not at a later one.
 ///
 /// # Errors
 /// Names the orphans.
 pub fn wait_no_orphans() -> Result<()> {
+    let mut suspects: Option<BTreeSet<u64>> = None;
     wait_for(FREE_DEADLINE, "absence of orphaned programs", || {
-        let mut orphans: BTreeSet<u64> = list("prog")?
-            .iter()
-            .filter(|p| {
-                p["name"]
-                    .as_str()
-                    .is_some_and(|name| name.starts_with(PROGRAM_PREFIX))
-            })
-            .filter_map(|program| program["id"].as_u64())
-            .collect();
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let Some(process) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            if orphans.is_empty() {
-                break;
-            }
-            if let Ok(held) = Objects::held_by(process) {
-                orphans.retain(|id| !held.programs.contains(id));
-            }
+        let mut orphans = orphans()?;
+        if let Some(before) = suspects.take() {
+            orphans.retain(|id| before.contains(id));
         }
+        let orphans = suspects.insert(orphans);
         ensure!(orphans.is_empty(), "programs without a holder: {orphans:?}");
         Ok(())
     })
+}
+
+/// Programs of ours that no process held when it was looked at.
+fn orphans() -> Result<BTreeSet<u64>> {
+    let mut orphans: BTreeSet<u64> = list("prog")?
+        .iter()
+        .filter(|program| {
+            let name = program["name"].as_str();
+            name.is_some_and(|name| name.starts_with(PROGRAM_PREFIX))
+        })
+        .filter_map(|program| program["id"].as_u64())
+        .collect();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        if orphans.is_empty() {
+            break;
+        }
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.parse().ok());
+        if let Some(Ok(held)) = process.map(Objects::held_by) {
+            orphans.retain(|id| !held.programs.contains(id));
+        }
+    }
+    Ok(orphans)
 }
 
 fn bpftool(arguments: &[&str]) -> Result<Value> {
