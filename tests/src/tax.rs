@@ -42,6 +42,11 @@ enum Format {
 /// Exit code when this machine is too noisy for an answer.
 const NO_VERDICT: u8 = 3;
 
+/// The mode that sees connections by packet sockets.
+const SOCKETS: &str = "sockets";
+/// What such a socket costs by itself, whoever opens it and whatever its filter does.
+const PACKET_SOCKET: &str = "bare tap";
+
 /// One of the costs.
 type Cost = fn(&Costs) -> f64;
 
@@ -117,22 +122,38 @@ fn run(arguments: &Arguments) -> Result<Report> {
     Ok(report)
 }
 
-/// A mode with its agent, or the control without one.
+/// What calls are made beside.
+enum Beside {
+    /// Nothing: the control.
+    Nothing,
+    /// A bare packet socket.
+    PacketSocket,
+    /// An agent, which runs meanwhile.
+    Agent(Box<Agent>),
+}
+
+/// A mode with its agent, or what it is held against.
 struct Subject {
     name: &'static str,
-    agent: Option<Agent>,
+    beside: Beside,
     host: Host,
     /// Before, beside and after the agent, for each round.
     rounds: Vec<[Costs; 3]>,
 }
 
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Report> {
-    let mut subjects = vec![Subject {
-        name: "A/A",
-        agent: None,
-        host: lab.host("control")?,
-        rounds: Vec::new(),
-    }];
+    let mut subjects = Vec::new();
+    for (name, beside) in [
+        ("A/A", Beside::Nothing),
+        (PACKET_SOCKET, Beside::PacketSocket),
+    ] {
+        subjects.push(Subject {
+            name,
+            beside,
+            host: lab.host(&name.replace([' ', '/'], "-"))?,
+            rounds: Vec::new(),
+        });
+    }
     let mut not_here = Vec::new();
     for (name, mode, settings) in modes()? {
         let host = lab.host(&name.replace(' ', "-"))?;
@@ -147,23 +168,15 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Report> {
         }
         subjects.push(Subject {
             name,
-            agent: Some(agent),
+            beside: Beside::Agent(Box::new(agent)),
             host,
             rounds: Vec::new(),
         });
     }
     for _ in 0..arguments.rounds {
         for subject in &mut subjects {
-            let before = costs(&subject.host, arguments.batches)?;
-            if let Some(agent) = &mut subject.agent {
-                agent.start()?;
-            }
-            let beside = costs(&subject.host, arguments.batches)?;
-            if let Some(agent) = &mut subject.agent {
-                agent.stop()?;
-            }
-            let after = costs(&subject.host, arguments.batches)?;
-            subject.rounds.push([before, beside, after]);
+            let phases = round(subject, arguments.batches)?;
+            subject.rounds.push(phases);
         }
     }
     Ok(Report {
@@ -175,6 +188,21 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Report> {
     })
 }
 
+/// Before, beside and after.
+fn round(subject: &mut Subject, batches: usize) -> Result<[Costs; 3]> {
+    let bare = matches!(subject.beside, Beside::PacketSocket);
+    let before = costs(&subject.host, batches, false)?;
+    if let Beside::Agent(agent) = &mut subject.beside {
+        agent.start()?;
+    }
+    let beside = costs(&subject.host, batches, bare)?;
+    if let Beside::Agent(agent) = &mut subject.beside {
+        agent.stop()?;
+    }
+    let after = costs(&subject.host, batches, false)?;
+    Ok([before, beside, after])
+}
+
 /// Name, the mode that the agent must come out with, and its settings.
 fn modes() -> Result<Vec<(&'static str, &'static str, Settings)>> {
     let with = |key: &str, value: &str| Settings::default().with(key, value);
@@ -182,13 +210,16 @@ fn modes() -> Result<Vec<(&'static str, &'static str, Settings)>> {
         ("sockops", "sockops", with("option.mode", "\"sockops\"")?),
         ("tc-clone", "tc-clone", with("option.mode", "\"tc-clone\"")?),
         ("observe", "observe", with("option.mode", "\"observe\"")?),
-        ("sockets", "observe", with("agent.hooks", "\"sockets\"")?),
+        (SOCKETS, "observe", with("agent.hooks", "\"sockets\"")?),
     ])
 }
 
-fn costs(host: &Host, batches: usize) -> Result<Costs> {
+fn costs(host: &Host, batches: usize, packet_socket: bool) -> Result<Costs> {
     let mut command = host.lab_program("calls");
     command.args(["--batches", &batches.to_string()]);
+    if packet_socket {
+        command.arg("--beside-packet-socket");
+    }
     let said = host.start("calls", command)?.succeed(TOOL_DEADLINE)?;
     serde_json::from_str(&said).with_context(|| format!("figures {said:?}"))
 }
@@ -200,13 +231,19 @@ fn figures(subjects: &[Subject]) -> Vec<Figure> {
             let costs = subject.rounds.iter();
             costs.map(|phases| phases.each_ref().map(cost)).collect()
         };
-        let Some((control, modes)) = subjects.split_first() else {
+        let [control, bare, modes @ ..] = subjects else {
             continue;
         };
         let control = rounds(control);
+        let bare = Figure::of(call, bare.name, &rounds(bare), &control);
         for subject in modes {
-            figures.push(Figure::of(call, subject.name, &rounds(subject), &control));
+            let figure = Figure::of(call, subject.name, &rounds(subject), &control);
+            figures.push(match subject.name {
+                SOCKETS => figure.beside_what_must_be(&bare),
+                _ => figure,
+            });
         }
+        figures.push(bare.for_comparison());
     }
     figures
 }

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bpf::packet;
 use nix::sched::CpuSet;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,9 @@ pub struct Arguments {
     /// Batches of each call; the first percentile of them is told.
     #[arg(long, default_value_t = 400)]
     batches: usize,
+    /// Beside a packet socket of all protocols whose filter lets nothing through.
+    #[arg(long)]
+    beside_packet_socket: bool,
 }
 
 /// Short enough that most batches are not interrupted, long enough for the clock.
@@ -46,6 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     cpus.set(arguments.cpu).context("processor number")?;
     // Threads that are started later inherit it.
     nix::sched::sched_setaffinity(Pid::from_raw(0), &cpus).context("pin")?;
+    let _closed_at_the_end = arguments
+        .beside_packet_socket
+        .then(packet_socket)
+        .transpose()?;
     let costs = Costs {
         getppid: measure(arguments.batches, || {
             nix::unistd::getppid();
@@ -57,6 +66,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     writeln!(io::stdout(), "{}", serde_json::to_string(&costs)?)?;
     Ok(())
+}
+
+/// The least that anybody can have who is to see what leaves a host, and does not load programs.
+fn packet_socket() -> Result<OwnedFd> {
+    // `BPF_RET | BPF_K` of nothing, linux/bpf_common.h.
+    let nothing = packet::Instruction {
+        code: 0x06,
+        yes: 0,
+        no: 0,
+        operand: 0,
+    };
+    let socket = packet::open(&[nothing]).context("open a packet socket")?;
+    packet::receive_all(socket.as_fd()).context("begin to receive packets")?;
+    Ok(socket)
 }
 
 fn read_zero(batches: usize) -> Result<f64> {

@@ -15,6 +15,11 @@ pub(super) enum Verdict {
     Free,
     /// It costs more, and by more than two measurements of the same thing differ.
     Taxed,
+    /// It costs more, and so it does beside a packet socket that lets nothing through: the kernel
+    /// clones what leaves a host before it asks any filter (`dev_queue_xmit_nit`, net/core/dev.c).
+    PacketSocket,
+    /// What the others are held against.
+    Comparison,
     /// Two measurements of the same thing differ by too much.
     TooNoisy,
 }
@@ -24,6 +29,8 @@ impl Verdict {
         match self {
             Self::Free => "free",
             Self::Taxed => "TAXED",
+            Self::PacketSocket => "what the kernel takes for a packet socket, no more",
+            Self::Comparison => "for comparison: a packet socket that lets nothing through",
             Self::TooNoisy => "no verdict: the A/A is worse than what is looked for",
         }
     }
@@ -80,6 +87,23 @@ impl Figure {
             verdict: Verdict::of(ratio, noise),
         }
     }
+
+    /// Who must have a packet socket is held against a bare one.
+    pub(super) fn beside_what_must_be(mut self, bare: &Self) -> Self {
+        let noise = self.noise.max(bare.noise);
+        if self.verdict == Verdict::Taxed
+            && Verdict::of(self.ratio / bare.ratio, noise) == Verdict::Free
+        {
+            self.verdict = Verdict::PacketSocket;
+        }
+        self
+    }
+
+    /// Nothing is to be said of it.
+    pub(super) fn for_comparison(mut self) -> Self {
+        self.verdict = Verdict::Comparison;
+        self
+    }
 }
 
 /// The least costs without and beside the agent, and the part by which the next ones are above.
@@ -116,6 +140,22 @@ mod tests {
         assert_eq!(verdict(133.0, &QUIET), Verdict::Taxed);
         // Cheaper is never a tax.
         assert_eq!(verdict(90.0, &QUIET), Verdict::Free);
+    }
+
+    #[test]
+    fn who_must_have_a_packet_socket_pays_no_more_than_a_bare_one() {
+        let beside = |cost: f64| {
+            Figure::of(
+                "UDP",
+                "sockets",
+                &[[100.0, cost, 100.0], [100.0, cost, 100.0]],
+                &QUIET,
+            )
+        };
+        let held = |cost: f64| beside(cost).beside_what_must_be(&beside(115.0)).verdict;
+        assert_eq!(held(100.0), Verdict::Free);
+        assert_eq!(held(115.4), Verdict::PacketSocket);
+        assert_eq!(held(118.0), Verdict::Taxed);
     }
 
     #[test]
