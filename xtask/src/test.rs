@@ -77,7 +77,11 @@ pub(crate) fn run_with(args: &Args, given: &[(&str, &Path)]) -> Result<ExitCode>
     if total.is_empty() {
         total.fail("no test was run");
     }
-    for (title, names) in [("skipped", &total.skips), ("failed", &total.failures)] {
+    for (title, names) in [
+        ("skipped", &total.skips),
+        ("failed beside others, passed alone", &total.unsteady),
+        ("failed", &total.failures),
+    ] {
         if !names.is_empty() {
             say(&format!("{title}:\n  {}", names.join("\n  ")))?;
         }
@@ -104,15 +108,13 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
     let (e2e, unit): (Vec<_>, Vec<_>) = programs.into_iter().partition(Program::is_end_to_end);
     if args.wants(Part::Unit) {
         for program in &unit {
-            run_one(&program.name, &mut program.command(), args, total)?;
+            let tally = run_one(&program.name, &mut program.command(), args)?;
+            total.add(tally);
         }
     }
     if args.wants(Part::E2e) {
         for program in &e2e {
-            let mut command = program.command();
-            command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
-            command.envs(given.iter().copied());
-            run_one(&program.name, &mut command, args, total)?;
+            run_end_to_end(program, &program.name, given, args, total)?;
         }
     }
     let packages = args
@@ -126,15 +128,8 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
         };
         if let Some(made) = stage("packages", || package::trial(total))? {
             for program in &e2e {
-                let mut command = program.command();
-                command.env("WAYBILL_BIN_DIR", workspace::binaries("debug")?);
-                command.envs(made.variables());
-                run_one(
-                    &format!("{} of packages", program.name),
-                    &mut command,
-                    &trials,
-                    total,
-                )?;
+                let name = format!("{} of packages", program.name);
+                run_end_to_end(program, &name, &made.variables(), &trials, total)?;
             }
         }
     }
@@ -145,8 +140,36 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
     Ok(())
 }
 
-/// Runs one test program and adds what it counted.
-fn run_one(name: &str, command: &mut Command, args: &Args, total: &mut Tally) -> Result<()> {
+/// Runs the trials of a program, and the few that fail once more, each alone: they share a small
+/// machine with each other and with whatever else runs there. Which these were is told in any case.
+fn run_end_to_end(
+    program: &Program,
+    name: &str,
+    given: &[(&str, &Path)],
+    args: &Args,
+    total: &mut Tally,
+) -> Result<()> {
+    let binaries = workspace::binaries("debug")?;
+    let command = || {
+        let mut command = program.command();
+        command.env("WAYBILL_BIN_DIR", &binaries);
+        command.envs(given.iter().copied());
+        command
+    };
+    let mut tally = run_one(name, &mut command(), args)?;
+    for trial in tally.to_repeat() {
+        let mut alone = command();
+        alone.args(["--exact", &trial]);
+        let name = format!("{trial}, once more and alone");
+        let again = stage(&name, || Ok(tallied(&mut alone)?.0))?;
+        tally.repeated(&trial, &again);
+    }
+    total.add(tally);
+    Ok(())
+}
+
+/// Runs one test program and returns what it counted.
+fn run_one(name: &str, command: &mut Command, args: &Args) -> Result<Tally> {
     command.args(&args.filter);
     stage(name, || {
         let (mut tally, succeeded) = tallied(command)?;
@@ -154,8 +177,7 @@ fn run_one(name: &str, command: &mut Command, args: &Args, total: &mut Tally) ->
             // A test program that was killed prints no summary.
             tally.fail(&format!("{name}: ended without a result"));
         }
-        total.add(tally);
-        Ok(())
+        Ok(tally)
     })
 }
 

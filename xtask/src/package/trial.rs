@@ -22,7 +22,7 @@ pub(crate) struct Made {
 
 impl Made {
     /// As the trials want to be told.
-    pub(crate) fn variables(&self) -> [(&str, &PathBuf); 2] {
+    pub(crate) fn variables(&self) -> [(&str, &Path); 2] {
         [
             ("WAYBILL_PACKAGES", &self.packages),
             ("WAYBILL_PACKAGE_ROOTS", &self.roots),

@@ -5,6 +5,9 @@ use std::fmt;
 /// How the reason of a test begins that another command, or a later stage, runs.
 const LEFT_TO: &str = "run by ";
 
+/// More failures than this are not the machine's doing.
+const MOST_REPEATED: usize = 5;
+
 /// Results of any number of test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -18,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) skips: Vec<String>,
     /// Name of each failed test.
     pub(crate) failures: Vec<String>,
+    /// Names of the tests that passed only when they ran again, alone.
+    pub(crate) unsteady: Vec<String>,
     /// Names of the tests that ran.
     ran: Vec<String>,
     /// The test that began most recently: its output may stand between name and result.
@@ -42,6 +47,29 @@ impl Tally {
         self.skips.push(what.to_owned());
     }
 
+    /// Tests that are worth another run: the failed ones, if they are few and the run came to its end.
+    pub(crate) fn to_repeat(&self) -> Vec<String> {
+        let named = self.failures.len() as u64 == self.failed
+            && self
+                .failures
+                .iter()
+                .all(|failure| self.ran.contains(failure));
+        match named && self.failures.len() <= MOST_REPEATED {
+            true => self.failures.clone(),
+            false => Vec::new(),
+        }
+    }
+
+    /// A failed test ran again: it counts as passed only if it did so then.
+    pub(crate) fn repeated(&mut self, name: &str, again: &Self) {
+        if again.passed == 1 && again.failed == 0 && again.ran == [name] {
+            self.failures.retain(|failure| failure != name);
+            self.failed -= 1;
+            self.passed += 1;
+            self.unsteady.push(name.to_owned());
+        }
+    }
+
     /// Adds the results of a later run: what one run left to it is not skipped.
     pub(crate) fn add(&mut self, other: Self) {
         let before = self.skips.len();
@@ -58,6 +86,7 @@ impl Tally {
         self.skipped += other.skipped;
         self.skips.extend(other.skips);
         self.failures.extend(other.failures);
+        self.unsteady.extend(other.unsteady);
     }
 
     /// Takes in one line of a test program's standard output (the format of libtest, which
@@ -157,6 +186,45 @@ mod tests {
         sum.add(tally(later));
         assert_eq!(sum.to_string(), "2 passed, 0 failed, 2 skipped");
         assert_eq!(sum.skips, ["b: run by `x`", "c: no root"]);
+    }
+
+    #[test]
+    fn a_failed_test_counts_as_passed_only_when_it_passes_alone() {
+        let first = "test a ... ok\ntest b ... FAILED\ntest c ... FAILED\n\
+                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured";
+        let mut sum = tally(first);
+        assert_eq!(sum.to_repeat(), ["b", "c"]);
+        sum.repeated(
+            "b",
+            &tally("test b ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored"),
+        );
+        sum.repeated(
+            "c",
+            &tally("test c ... FAILED\ntest result: FAILED. 0 passed; 1 failed; 0 ignored"),
+        );
+        assert_eq!(sum.to_string(), "2 passed, 1 failed, 0 skipped");
+        assert_eq!(
+            (sum.failures, sum.unsteady),
+            (vec!["c".into()], vec!["b".into()])
+        );
+        // Nothing ran: the name was not found, or the program was killed.
+        let mut sum = tally(first);
+        sum.repeated(
+            "b",
+            &tally("test result: ok. 0 passed; 0 failed; 0 ignored"),
+        );
+        sum.repeated("c", &tally(""));
+        assert_eq!(sum.to_string(), "1 passed, 2 failed, 0 skipped");
+    }
+
+    #[test]
+    fn many_failures_and_a_run_that_was_cut_are_not_repeated() {
+        let many: String = (0..6).map(|n| format!("test t{n} ... FAILED\n")).collect();
+        let many = many + "test result: FAILED. 0 passed; 6 failed; 0 ignored";
+        assert!(tally(&many).to_repeat().is_empty());
+        let mut cut = tally("test a ... ok");
+        cut.fail("tests: e2e: ended without a result");
+        assert!(cut.to_repeat().is_empty());
     }
 
     #[test]
