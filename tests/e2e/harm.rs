@@ -237,7 +237,11 @@ fn negative_cache(lab: &Lab) -> Result<()> {
     }
     let paid = Counters::of(&scene.site.backends[0])?.since(&before);
     let paid = paid.value("Tcp.RetransSegs");
-    ensure!(paid == 4, "{paid} repeated SYN-ACKs until the path was off");
+    // A busy machine repeats one or two of its own accord; without an end it would be six by now.
+    ensure!(
+        (4..6).contains(&paid),
+        "{paid} repeated SYN-ACKs until the path was off"
+    );
     let dropped = scene.site.dropped()?;
     ensure!(dropped >= 1, "no option was dropped, so nothing was proven");
     let address = endpoint.ip().to_string();
