@@ -1,6 +1,7 @@
 //! What each level of the governor saves: an agent with a budget that it cannot keep goes through all
 //! of them, beside one without a budget that does the same work (A/A).
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -68,16 +69,16 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {
     let site = Site::build(lab, 2, 1, Nat::Direct, Middlebox::Plain)?;
     let backend = &site.backends[0];
     let _server = programs::serve(backend, SERVICE_PORT, &[])?;
-    // What is held stays accepted until the end, in both halves of every round.
-    let files = 2 * u64::from(arguments.rounds) * arguments.idle + 1024;
+    let files = arguments.idle + 1024;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).context("allow as many descriptors")?;
     let listener = netns::inside(backend.netns(), || {
         Ok(TcpListener::bind(("0.0.0.0", HELD_PORT))?)
     })?;
+    let most = usize::try_from(arguments.idle).unwrap_or(usize::MAX);
     // Ends with the process.
     std::thread::Builder::new()
         .name("held".into())
-        .spawn(move || listener.incoming().flatten().collect::<Vec<_>>())?;
+        .spawn(move || hold(&listener, most))?;
     let budget = Settings::default()
         .with("agent.interval", &format!("'{}ms'", INTERVAL.as_millis()))?
         .with("limits.connections", "65536")?;
@@ -98,6 +99,17 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {
         })?;
     }
     Ok(figures(&governed, &control))
+}
+
+/// Keeps the last connections that were accepted: those of the rounds before have ended.
+fn hold(listener: &TcpListener, most: usize) {
+    let mut held = VecDeque::new();
+    for connection in listener.incoming().flatten() {
+        held.push_back(connection);
+        if held.len() > most {
+            held.pop_front();
+        }
+    }
 }
 
 /// Starts the agent beside the whole load for `work`.
