@@ -187,6 +187,8 @@ counters! {
     observe_arrivals_dropped_total,
     /// Mode observe: connections in its table now.
     observe_connections,
+    /// Mode observe: connections that are not told yet because nobody knows whose they are.
+    observe_connections_waiting,
     /// Mode observe: network namespaces that are watched.
     observe_namespaces,
     /// Mode observe: network namespaces with a process in scope at the start that are not watched.

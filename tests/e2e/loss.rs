@@ -372,14 +372,22 @@ impl Run {
 /// survive a SIGKILL.
 fn all_stored(agents: &[Agent]) -> Result<()> {
     for agent in agents {
-        // The first interval that ends from now on may have begun before the last connection
-        // ended; the one after it has not.
-        for _ in 0..2 {
+        let next = || -> Result<()> {
             let before = agent.status()?.written_ms;
             wait_until(SOON, "end of an interval", || {
                 Ok((agent.status()?.written_ms > before).then_some(()))
-            })?;
-        }
+            })
+        };
+        next()?;
+        wait_status(agent, |status| {
+            let waiting = status.counter("observe_connections_waiting")?;
+            ensure!(waiting == 0, "{waiting} connections wait for their owners");
+            Ok(())
+        })?;
+        // The first interval that ends from now on may have begun before the last connection
+        // ended, or was told; the one after it has not.
+        next()?;
+        next()?;
         wait_status(agent, |status| {
             let sealed = status.counter("batch_sealed_total")?;
             let stored = status.counter("spool_stored_total")?;

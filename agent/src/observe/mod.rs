@@ -357,6 +357,9 @@ impl Observer {
             .observe_arrivals_dropped_total
             .set(self.table.arrivals_dropped());
         metrics.observe_connections.set(self.table.len() as u64);
+        metrics
+            .observe_connections_waiting
+            .set(self.waiting.len() as u64);
         metrics.observe_namespaces.set(self.spaces.len() as u64);
         metrics.observe_namespaces_missed.set(self.missed_spaces);
         metrics

@@ -15,8 +15,9 @@ const MAX_ENDED: usize = 8192;
 const MAX_LISTS: u8 = 2;
 /// An open connection is told after this long, whatever is known.
 const OPEN_NS: u64 = 60_000_000_000;
-/// ... and one that ended after this long: in the first seconds of a service its listener is found.
-const ENDED_NS: u64 = 15_000_000_000;
+/// ... and one that ended after this long: in the first seconds of a service its listener is found,
+/// and what waits is lost with an agent that is killed.
+const ENDED_NS: u64 = 5_000_000_000;
 
 /// What is told without being sure whose it is; each is a counter of the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,11 @@ impl Waiting {
     /// What was told in doubt so far.
     pub(super) const fn doubts(&self) -> Doubts {
         self.doubts
+    }
+
+    /// Connections that wait now.
+    pub(super) fn len(&self) -> usize {
+        self.open.len() + self.ended.len()
     }
 
     /// The agent ends: nothing waits any more.

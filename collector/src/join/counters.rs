@@ -10,7 +10,7 @@ pub const OPENED: usize = 0;
 /// Index of the connections that ended after that.
 pub const CLOSED: usize = 1;
 /// Index of the connections that were open before the agent's run; summed over runs each counts
-/// once ([`super::runs`]).
+/// once (module `runs`).
 pub const ADOPTED: usize = 13;
 /// Indexes that count only on established connections: closed, reset by either side, bytes.
 pub const ESTABLISHED: [usize; 5] = [1, 4, 5, 6, 7];

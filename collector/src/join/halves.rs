@@ -22,6 +22,8 @@ const SAME_TIME_US: i64 = 5_000_000;
 const CHANCE: u64 = 16;
 /// So many samples that have no counterpart speak for all, although others tell nothing.
 const ENOUGH: u64 = 4;
+/// Of so many tokens that arrive, one may be lost together with its answer.
+const LOSS: u64 = 20;
 /// Agents tell one in `2^4` fingerprints of the connections for which they wrote a token.
 const SPARE_LEVELS: u8 = 4;
 
@@ -75,8 +77,8 @@ pub(super) struct Halves {
 pub(super) struct Known {
     /// Tokens or sequence numbers join them.
     pub(super) joined: bool,
-    /// Tokens do, so they arrive.
-    pub(super) tokens: bool,
+    /// So many of them: if there are any, they arrive.
+    pub(super) tokens: u64,
     /// The client's other end, and the server's, can be nobody but hosts that tell.
     pub(super) alone: [bool; 2],
 }
@@ -252,7 +254,16 @@ impl Halves {
             return 0;
         };
         let ((all, looked_at), at) = (self.of_row(row), side(own.role));
-        let excluded = ends(looked_at).filter(|one| one.excludes(mine, at, theirs, known.tokens));
+        let excludes = |one: &Told, passes| one.excludes(mine, at, theirs, passes);
+        let (mut certain, mut lost) = (0_u64, 0_u64);
+        for one in ends(looked_at) {
+            certain += u64::from(excludes(&one, false));
+            lost += u64::from(excludes(&one, true));
+        }
+        // Few of those that arrive, networks lose.
+        let passes = lost.saturating_sub(certain).saturating_mul(LOSS) > known.tokens;
+        let passes = passes && known.tokens > 0;
+        let excluded = ends(looked_at).filter(|one| excludes(one, passes));
         let (mut told, mut weighted) = (0_u64, 0_u64);
         for one in excluded {
             told += 1;

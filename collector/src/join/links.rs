@@ -145,7 +145,7 @@ impl Link {
     pub(super) fn known(&self, alone: [bool; 2]) -> Known {
         Known {
             joined: self.number() > 0,
-            tokens: self.tokens.number > 0,
+            tokens: self.tokens.number,
             alone,
         }
     }

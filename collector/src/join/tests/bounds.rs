@@ -275,6 +275,32 @@ fn a_token_that_did_not_arrive_is_no_half_where_sequence_numbers_joined_its_ends
     assert_eq!(open_ends(&joined), [open]);
 }
 
+#[test]
+fn of_many_tokens_that_arrive_a_few_that_were_lost_are_no_strangers() {
+    for (arrived, lost, joins) in [(40, 1, true), (40, 2, true), (40, 3, false), (10, 1, false)] {
+        let mut model = Model::default();
+        for _ in 0..arrived + lost {
+            model.talk(talk(0, 0, Path::Snat, Carry::Client), 0);
+        }
+        // Neither these nor an answer got through.
+        let mut left = lost;
+        model.input.sightings.retain(|one| {
+            let is_lost = one.part == wire::Part::Read && left > 0;
+            left -= usize::from(is_lost);
+            !is_lost
+        });
+        let joined = model.join();
+        let (edge, all) = (&joined.edges[0], (arrived + lost) as u64);
+        if joins {
+            assert_eq!(edge.connections, all, "{lost} of {arrived}");
+            assert!(joined.unjoined.is_empty());
+        } else {
+            assert_eq!(edge.connections, arrived as u64, "{lost} of {arrived}");
+            assert_eq!(joined.unjoined.len(), 2);
+        }
+    }
+}
+
 /// Two gateways in a row before one server.
 fn chain(model: &mut Model, opened: u64) {
     let hops = [
