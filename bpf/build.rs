@@ -1,4 +1,4 @@
-//! Compiles the BPF programs with clang and makes the Rust side of `include/abi.h`.
+//! Compiles the BPF programs with clang and makes the Rust side of each `abi.h`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,20 +8,23 @@ use bindgen::callbacks::{DeriveInfo, ParseCallbacks, TypeKind};
 
 /// Object name, source and the defines that make it.
 const OBJECTS: &[(&str, &str, &[&str])] = &[
-    ("connection.ring.o", "src/connection.bpf.c", &[]),
+    ("connection.ring.o", "families/connection/connection.bpf.c", &[]),
     (
         "connection.perf.o",
-        "src/connection.bpf.c",
+        "families/connection/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF"],
     ),
     (
         "connection.kprobe.o",
-        "src/connection.bpf.c",
+        "families/connection/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF", "-DWB_HOOKS_KPROBE"],
     ),
-    ("neighbours.o", "src/neighbours.c", &[]),
-    ("trial.o", "src/trial.c", &[]),
+    ("neighbours.o", "families/connection/neighbours.c", &[]),
+    ("trial.o", "core/trial.c", &[]),
 ];
+
+/// What programs and agent share: the core's, and each family's.
+const ABI: [&str; 2] = ["core/abi.h", "families/connection/abi.h"];
 
 /// Breaks the programs in one way, for the matrix to show that it notices: `cargo xtask faults`.
 const FAULT: &str = "WAYBILL_BPF_FAULT";
@@ -43,7 +46,7 @@ impl ParseCallbacks for ZeroCopy {
 
 fn main() -> Result<()> {
     let out = PathBuf::from(std::env::var("OUT_DIR").context("OUT_DIR is set by cargo")?);
-    for folder in ["src", "include"] {
+    for folder in ["core", "families"] {
         println!("cargo:rerun-if-changed={folder}");
     }
     println!("cargo:rerun-if-env-changed=CLANG");
@@ -52,7 +55,8 @@ fn main() -> Result<()> {
         compile(source, defines, &out.join(object))?;
     }
     bindgen::Builder::default()
-        .header("include/abi.h")
+        .headers(ABI)
+        .clang_arg("-I.")
         .parse_callbacks(Box::new(ZeroCopy))
         .allowlist_type("wb_.*")
         .allowlist_var("WB_.*")
@@ -62,7 +66,7 @@ fn main() -> Result<()> {
         .layout_tests(false)
         .generate_comments(true)
         .generate()
-        .context("make Rust from include/abi.h (libclang is needed: run ci/deps)")?
+        .context("make Rust from the ABI headers (libclang is needed: run ci/deps)")?
         .write_to_file(out.join("abi.rs"))?;
     Ok(())
 }
@@ -77,7 +81,7 @@ fn compile(source: &str, defines: &[&str], object: &Path) -> Result<()> {
             "-g", "-O2", "-target", "bpf", "-mcpu=v2", "-Wall", "-Wextra", "-Werror",
         ])
         .arg(format!("-D__TARGET_ARCH_{}", target_arch()?))
-        .args(["-I", "include", "-I", &libbpf])
+        .args(["-I", ".", "-I", &libbpf])
         // BTF names the file of each line, and the same source is to make the same object.
         .arg(format!("-ffile-prefix-map={libbpf}=libbpf"))
         .arg(format!("-ffile-prefix-map={here}=bpf"))

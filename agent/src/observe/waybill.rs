@@ -1,4 +1,4 @@
-//! Waybills in packets: verified as the kernel programs do it (`bpf/include/option.bpf.h`). Pure.
+//! Waybills in packets: verified as the kernel programs do it (`bpf/families/connection/option.bpf.h`). Pure.
 
 use std::hash::Hasher as _;
 

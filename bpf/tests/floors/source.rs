@@ -24,7 +24,7 @@ pub(crate) fn compile(name: &str, twin: bool) -> Result<Vec<u8>> {
     let output = Command::new(&clang)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(FLAGS)
-        .args(["-I", "include", "-I", FOLDER])
+        .args(["-I", ".", "-I", FOLDER])
         .args(twin.then_some("-DTWIN"))
         .arg("-c")
         .arg(Path::new(FOLDER).join(format!("{name}.bpf.c")))

@@ -6,7 +6,7 @@
 #ifndef WB_TESTS_FLOOR_H
 #define WB_TESTS_FLOOR_H
 
-#include "kernel.h"
+#include "core/kernel.h"
 
 #define SEC(name) __attribute__((section(name), used))
 #define __always_inline inline __attribute__((always_inline))

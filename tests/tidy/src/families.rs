@@ -5,8 +5,8 @@
 
 use crate::{Finding, Tree};
 
-/// The layer that makes a name a probe family.
-const PROGRAMS: &str = "bpf/src/*.bpf.c";
+/// The layer that makes a name a probe family: a folder with an object of its own name.
+const PROGRAMS: &str = "bpf/families/*/";
 
 /// Where its records are folded.
 const AGGREGATE: &str = "agent/src/aggregate/*.rs";
@@ -27,9 +27,16 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 fn probes(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in &tree.files {
-        let Some(family) = stem(&file.path, PROGRAMS) else {
+        let Some(family) = folder(&file.path, PROGRAMS) else {
             continue;
         };
+        let object = format!("bpf/families/{family}/{family}.bpf.c");
+        if file.path != object {
+            if !tree.has(&object) {
+                findings.push(file.finding(0, format!("family {family} lacks {object}")));
+            }
+            continue;
+        }
         let aggregate = AGGREGATE.replace('*', family);
         if !tree.has(&aggregate) && !tree.has(aggregate.trim_end_matches(".rs")) {
             findings.push(file.finding(0, format!("family {family} lacks {aggregate}")));
@@ -66,11 +73,11 @@ fn rows(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// What stands for `*` in `path`, when it fits `pattern`.
-fn stem<'a>(path: &'a str, pattern: &str) -> Option<&'a str> {
+/// The folder that stands for `*` in `path`, when that is in it.
+fn folder<'a>(path: &'a str, pattern: &str) -> Option<&'a str> {
     let (before, after) = pattern.split_once('*')?;
-    let stem = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!stem.contains('/')).then_some(stem)
+    let rest = path.strip_prefix(before)?;
+    Some(&rest[..rest.find(after)?])
 }
 
 #[cfg(test)]
@@ -82,15 +89,18 @@ mod tests {
     fn a_probe_family_that_lacks_a_layer_is_found() {
         let found = check(&tree(&[
             ("agent/src/aggregate/connection.rs", ""),
-            ("bpf/src/connection.bpf.c", ""),
-            ("bpf/src/process.bpf.c", ""),
+            ("bpf/families/connection/connection.bpf.c", ""),
+            ("bpf/families/connection/path.bpf.h", ""),
+            ("bpf/families/process/process.bpf.c", ""),
+            ("bpf/families/other/other.bpf.h", ""),
             (
                 "tests/e2e/numbers.rs",
                 "//! Numbers.\n//! Family `connection`: counters.\n",
             ),
         ]));
-        assert_eq!(found.len(), 2);
-        assert!(found.iter().all(|f| f.path == "bpf/src/process.bpf.c"));
+        let paths: Vec<_> = found.iter().map(|f| f.path.as_str()).collect();
+        let process = "bpf/families/process/process.bpf.c";
+        assert_eq!(paths, [process, process, "bpf/families/other/other.bpf.h"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::{Finding, Tree};
 
 /// Programs, and the tables from which they are attached.
-const WITHIN: [&str; 4] = ["agent/src/", "bpf/families/", "bpf/include/", "bpf/src/"];
+const WITHIN: [&str; 3] = ["agent/src/", "bpf/core/", "bpf/families/"];
 
 /// Files and folders of families that an operator must switch on, and that tell him what it costs.
 const OFF_BY_DEFAULT: [&str; 0] = [];
@@ -81,8 +81,8 @@ mod tests {
         for section in sections {
             let text = format!("SEC(\"{section}\")\nint f(void *c) {{ return 0; }}\n");
             for path in [
-                "bpf/src/a.bpf.c",
-                "bpf/include/a.bpf.h",
+                "bpf/families/a/a.bpf.c",
+                "bpf/core/a.bpf.h",
                 "bpf/families/f/a.bpf.c",
             ] {
                 let found = check(&tree(&[(path, &text)]));
@@ -105,7 +105,7 @@ mod tests {
         let text = "/* not tp/syscalls/sys_exit_accept */\n * \"raw_tp/sys_enter\" costs\n\
                     // \"sys_exit\"\nSEC(\"raw_tp/tcp_rcv_space_adjust\")\n\
                     SEC(\"kprobe/security_sock_graft\")\n";
-        assert!(check(&tree(&[("bpf/src/a.bpf.c", text)])).is_empty());
+        assert!(check(&tree(&[("bpf/families/a/a.bpf.c", text)])).is_empty());
         // What old verifiers refuse is never attached.
         let refused = [("bpf/tests/refused/a.bpf.c", "SEC(\"raw_tp/sys_enter\")\n")];
         assert!(check(&tree(&refused)).is_empty());

@@ -146,17 +146,17 @@ mod tests {
         let header = format!("// {BPF_LICENCE}\nchar l[] SEC(\"license\") = \"GPL\";\n");
         let found = licences(&tree(&[
             ("bpf/LICENSE-note.md", ""),
-            ("bpf/src/good.bpf.c", &header),
-            ("bpf/src/bad.bpf.c", "int x;\n"),
-            ("bpf/include/bad.h", "int x;\n"),
+            ("bpf/families/good/good.bpf.c", &header),
+            ("bpf/families/bad/bad.bpf.c", "int x;\n"),
+            ("bpf/core/bad.h", "int x;\n"),
         ]));
         let paths: Vec<_> = found.iter().map(|f| f.path.as_str()).collect();
         assert_eq!(
             paths,
             [
-                "bpf/src/bad.bpf.c",
-                "bpf/src/bad.bpf.c",
-                "bpf/include/bad.h"
+                "bpf/families/bad/bad.bpf.c",
+                "bpf/families/bad/bad.bpf.c",
+                "bpf/core/bad.h"
             ]
         );
     }

@@ -45,7 +45,7 @@ const BANNED: [Banned; 12] = [
         parts: ["#include \"vm", "linux.h\""],
         extensions: &[".c", ".h"],
         except: &[],
-        why: "kernel types are named one by one in bpf/include/kernel.h",
+        why: "kernel types are named one by one in bpf/core/kernel.h",
     },
 ];
 

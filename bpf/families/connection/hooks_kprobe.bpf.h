@@ -9,7 +9,7 @@
 #ifndef WB_HOOKS_KPROBE_BPF_H
 #define WB_HOOKS_KPROBE_BPF_H
 
-#include "registers.h"
+#include "core/registers.h"
 
 /* void tcp_set_state(struct sock *sk, int state), net/ipv4/tcp.c: before the state is stored. */
 SEC("kprobe/tcp_set_state")

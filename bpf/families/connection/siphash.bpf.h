@@ -3,7 +3,7 @@
 #ifndef WB_SIPHASH_BPF_H
 #define WB_SIPHASH_BPF_H
 
-#include "kernel.h"
+#include "core/kernel.h"
 
 #define WB_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 #define WB_SIPROUND                                                                                \

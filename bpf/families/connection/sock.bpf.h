@@ -1,42 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What can be read from a socket and from the current task. Reads only. */
-#ifndef WB_SOCK_BPF_H
-#define WB_SOCK_BPF_H
+/* What a TCP socket has counted, and what its numbers tell. Reads only. */
+#ifndef WB_CONNECTION_SOCK_BPF_H
+#define WB_CONNECTION_SOCK_BPF_H
 
 #include "abi.h"
-#include "compat.bpf.h"
-
-static __always_inline void map_ipv4(u8 *out, u32 addr)
-{
-	__builtin_memset(out, 0, 10);
-	out[10] = 0xff;
-	out[11] = 0xff;
-	__builtin_memcpy(out + 12, &addr, 4);
-}
-
-/* Fills the tuple; an IPv4 socket gives IPv4-mapped addresses, as a dual-stack one does itself. */
-static __always_inline void sock_tuple(struct sock *sk, struct wb_tuple *tuple)
-{
-	/* The second question is for kernels without IPv6. */
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6 &&
-	    bpf_core_field_exists(sk->__sk_common.skc_v6_daddr)) {
-		BPF_CORE_READ_INTO(&tuple->local, sk, __sk_common.skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO(&tuple->remote, sk, __sk_common.skc_v6_daddr);
-	} else {
-		map_ipv4(tuple->local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-		map_ipv4(tuple->remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
-	}
-	tuple->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	/* On the way to CLOSE inet_put_port() has cleared skc_num; inet_sport still has it. */
-	if (!tuple->local_port) {
-		struct tcp_sock *tp = (struct tcp_sock *)sk;
-
-		tuple->local_port =
-			__builtin_bswap16(BPF_CORE_READ(tp, inet_conn.icsk_inet.inet_sport));
-	}
-	tuple->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	tuple->netns = sock_netns(sk);
-}
+#include "core/compat.bpf.h"
+#include "core/scope.bpf.h"
+#include "core/sock.bpf.h"
+#include "core/task.bpf.h"
 
 /*
  * The sequence numbers of both first bytes, which no NAT changes: at ESTABLISHED, and there only,
@@ -69,23 +40,6 @@ static __always_inline void sock_first_of_old(struct sock *sk, struct wb_connect
 		sent++;
 	conn->first_sent = __builtin_bswap32(sent);
 	conn->first_received = __builtin_bswap32(received);
-}
-
-static __always_inline bool sock_is_tcp(struct sock *sk)
-{
-	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-
-	return (family == AF_INET || family == AF_INET6) && sock_protocol(sk) == IPPROTO_TCP;
-}
-
-/* True when the socket belongs to a cgroup below the configured scope. */
-static __always_inline bool sock_in_scope(struct sock *sk, struct wb_config *cfg)
-{
-	if (!cfg->scope_cgroup_id)
-		return 1;
-	struct cgroup *cgrp = sock_cgroup(sk);
-
-	return cgrp && cgroup_is_below(cgrp, cfg);
 }
 
 /*
@@ -160,19 +114,4 @@ static __always_inline u64 sock_connected(struct sock *sk)
 	return BPF_CORE_READ(tp, bytes_acked) + unacked - sent;
 }
 
-/* Fills the process from a task: names of the group leader, not of one thread. */
-static __always_inline void task_process(struct task_struct *task, struct wb_process *process)
-{
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	const unsigned char *name = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
-
-	process->tgid = BPF_CORE_READ(task, tgid);
-	process->start_ns = task_start_boottime(leader);
-	if (bpf_core_field_exists(task->cgroups))
-		process->cgroup_id = cgroup_id(BPF_CORE_READ(task, cgroups, dfl_cgrp));
-	BPF_CORE_READ_STR_INTO(&process->comm, leader, comm);
-	if (name)
-		bpf_probe_read_kernel_str(&process->exe, sizeof(process->exe), name);
-}
-
-#endif /* WB_SOCK_BPF_H */
+#endif /* WB_CONNECTION_SOCK_BPF_H */

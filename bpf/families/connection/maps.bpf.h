@@ -4,7 +4,7 @@
 #define WB_MAPS_BPF_H
 
 #include "abi.h"
-#include "emit.bpf.h"
+#include "core/emit.bpf.h"
 
 /*
  * connections: every watched connection, keyed by the address of its socket, which is unique on

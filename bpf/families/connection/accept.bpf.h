@@ -8,7 +8,7 @@
 #define WB_ACCEPT_BPF_H
 
 #include "maps.bpf.h"
-#include "registers.h"
+#include "core/registers.h"
 #include "sock.bpf.h"
 
 /*

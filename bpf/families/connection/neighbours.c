@@ -4,7 +4,7 @@
  * the running agent has not. An iterator that was attached before takes nothing to be read.
  */
 #include "abi.h"
-#include "kernel.h"
+#include "core/kernel.h"
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>

@@ -7,8 +7,8 @@
  * sock_ops only writes and reads the option.
  */
 #include "abi.h"
-#include "compat.bpf.h"
-#include "emit.bpf.h"
+#include "core/compat.bpf.h"
+#include "core/emit.bpf.h"
 #include "life.bpf.h"
 #include "maps.bpf.h"
 #include "sock.bpf.h"
