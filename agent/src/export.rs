@@ -16,9 +16,9 @@ use serde::Serialize;
 use wire::export::{CONTEXT, HEAD_BYTES, Head, MAX_RECEIPT_BYTES, Receipt, TAIL_BYTES};
 
 use crate::cli::{ExportArgs, Format, ReceiptArgs};
+use crate::clock::unix_ms;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
-use crate::host::clock::unix_ms;
 use crate::jail::STATE_DIR;
 use crate::orders::unhex;
 use crate::reports::{print_json, print_lines, spool_path};

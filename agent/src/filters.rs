@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result};
 use log::{info, warn};
 use nix::errno::Errno;
 
-use crate::host::clock::monotonic_ms;
+use crate::clock::monotonic_ms;
 use crate::netlink::{
     Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, News, Route, attributes, text, u32_at,
 };

@@ -11,8 +11,8 @@ use anyhow::Result;
 use log::{error, info, warn};
 
 use crate::aggregate::connection::{Connections, Wish};
+use crate::clock::monotonic_ms;
 use crate::config::Config;
-use crate::host::clock::monotonic_ms;
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::orders::{

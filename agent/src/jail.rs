@@ -159,13 +159,13 @@ impl Entered {
 /// # Errors
 /// It still has others after two seconds.
 pub fn require_one_thread() -> Result<()> {
-    let give_up = crate::host::clock::monotonic_ms() + THREADS_GONE_MS;
+    let give_up = crate::clock::monotonic_ms() + THREADS_GONE_MS;
     loop {
         let threads = privilege::status_field("Threads")?;
         if threads == "1" {
             return Ok(());
         }
-        if crate::host::clock::monotonic_ms() > give_up {
+        if crate::clock::monotonic_ms() > give_up {
             bail!("the process has {threads} threads; it can only be confined while it has one");
         }
         std::thread::yield_now();

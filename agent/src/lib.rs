@@ -13,6 +13,7 @@
 // Control.
 pub mod abi;
 pub mod cli;
+pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod conntrack;

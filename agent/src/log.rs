@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use ::log::kv::{Error, Key, Value, VisitSource};
 use ::log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
-use crate::host::clock;
+use crate::clock;
 
 pub use output::{Background, Output};
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 
+use crate::clock;
 use crate::governor::Sample;
-use crate::host::clock;
 
 /// `CLEAR_REFS_MM_HIWATER_RSS` in `fs/proc/task_mmu.c`, since 4.0: the peak begins anew with what is
 /// resident now.

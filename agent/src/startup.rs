@@ -33,7 +33,7 @@ use crate::records::Records;
 use crate::reports::VERSION;
 use crate::status::{Helper, Kept};
 use crate::writer::{Places, Writer};
-use crate::{fault, filters, host, log, plan, spool};
+use crate::{clock, fault, filters, host, log, plan, spool};
 use machine::Machine;
 
 /// Inside the jail: the spool's database.
@@ -392,7 +392,7 @@ fn open_gateway(plan: &mut Plan, config: &Config) -> Option<Gateway> {
     if !plan.nat.value {
         return None;
     }
-    let open = |()| Gateway::open(config.limits.edges as usize, host::clock::unix_ms());
+    let open = |()| Gateway::open(config.limits.edges as usize, clock::unix_ms());
     match fault::before("tracking").and_then(open) {
         Ok(gateway) => Some(gateway),
         Err(error) => {
@@ -414,7 +414,7 @@ fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
         facts: facts.rows(),
         paths_off: Vec::new(),
         counters: Vec::new(),
-        started_ms: host::clock::unix_ms(),
+        started_ms: clock::unix_ms(),
     }
 }
 

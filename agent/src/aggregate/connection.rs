@@ -14,7 +14,8 @@ mod sight;
 
 use sight::Told;
 
-use super::{Bounds, Losses, Now, Summary};
+use super::{Bounds, Losses, Summary};
+use crate::clock::Now;
 use crate::event::{Connection, What};
 
 /// More retransmissions than this make a connection abnormal.

@@ -5,45 +5,6 @@
 pub mod connection;
 pub mod nat;
 
-use std::time::Duration;
-
-/// Where the kernel's clock stands in Unix time; taken by the caller, anew each time, as the wall
-/// clock may be set at any time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Unix milliseconds now.
-    pub unix_ms: u64,
-    /// Unix nanoseconds at CLOCK_MONOTONIC zero.
-    pub monotonic_zero_ns: u64,
-}
-
-impl Now {
-    /// Unix time and CLOCK_MONOTONIC at one moment; Unix time is the greater one
-    /// ([`crate::host::clock::booted_since_1970`]).
-    #[must_use]
-    pub fn at(unix: Duration, monotonic: Duration) -> Self {
-        let zero = unix.saturating_sub(monotonic);
-        Self {
-            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-            monotonic_zero_ns: u64::try_from(zero.as_nanos()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// CLOCK_MONOTONIC nanoseconds.
-    #[must_use]
-    pub const fn monotonic_ns(&self) -> u64 {
-        self.unix_ms
-            .saturating_mul(1_000_000)
-            .saturating_sub(self.monotonic_zero_ns)
-    }
-
-    /// Unix microseconds of a CLOCK_MONOTONIC nanosecond.
-    #[must_use]
-    pub const fn unix_us(&self, monotonic_ns: u64) -> u64 {
-        self.monotonic_zero_ns.saturating_add(monotonic_ns) / 1000
-    }
-}
-
 /// Bounds of the tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {

@@ -6,7 +6,7 @@ use log::warn;
 use wire::HostRow;
 
 use super::{EventLoop, HOST_ROW_EVERY};
-use crate::aggregate::Now;
+use crate::clock::Now;
 use crate::kernel::{self, Counters};
 use crate::loader;
 use crate::plan;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use log::warn;
 
 use super::{EventLoop, now};
-use crate::aggregate::Now;
+use crate::clock::Now;
 use crate::event::Connection;
 use crate::kernel::{self, Counters, Snapshot};
 use crate::observe::Lister;

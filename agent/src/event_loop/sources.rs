@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{EventLoop, Parts, now};
-use crate::aggregate::Now;
 use crate::aggregate::connection::Connections;
+use crate::clock::Now;
 use crate::event::Connection;
 use crate::kernel;
 use crate::observe::{self, Lister};

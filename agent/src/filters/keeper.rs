@@ -21,7 +21,7 @@ use nix::sys::socket::{
 };
 
 use super::Filters;
-use crate::host::clock::monotonic_ms;
+use crate::clock::monotonic_ms;
 use crate::jail::{self, HelperNeeds};
 
 /// A burst of news about devices is answered once.

@@ -10,7 +10,6 @@ mod bpf;
 pub mod capability;
 mod cgroup;
 mod cgroup_number;
-pub mod clock;
 mod kernel;
 pub mod mounts;
 mod namespaces;
@@ -19,6 +18,7 @@ pub mod refusal;
 mod sockets;
 mod types;
 
+use crate::clock::{self, Clocks};
 use crate::config::Config;
 
 pub use access::Least;
@@ -27,7 +27,6 @@ pub use bpf::Neighbour;
 pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
 pub use cgroup_number::Numbers;
-pub use clock::Clocks;
 pub use sockets::Sockets;
 pub use types::Pack;
 

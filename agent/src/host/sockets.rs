@@ -7,7 +7,8 @@ use std::net::TcpListener;
 use anyhow::{Result, anyhow};
 
 use super::access::{self, Least};
-use super::{Capability, Fact, clock};
+use super::{Capability, Fact};
+use crate::clock;
 use crate::config::Config;
 use crate::jail;
 use crate::netlink::{Route, SocketNews};

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
-use crate::host::clock;
+use crate::clock;
 use crate::jail;
 
 /// Inside the jail, while programs are loaded.

@@ -43,7 +43,7 @@ pub(super) fn late_below(entries: u32, cpus: usize) -> u32 {
 /// # Errors
 /// The kernel refuses.
 pub fn beat(map: &MapHandle) -> Result<()> {
-    let now = crate::host::clock::monotonic_ns();
+    let now = crate::clock::monotonic_ns();
     map.update(&0_u32.to_ne_bytes(), &now.to_ne_bytes(), MapFlags::ANY)
         .context("write the heartbeat into the kernel")
 }

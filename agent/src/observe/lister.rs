@@ -15,7 +15,7 @@ use super::open::{inside, others};
 use super::owner::{Owner, Owners, Place};
 use super::role;
 use super::tenants::{Census, Tenants};
-use crate::aggregate::Now;
+use crate::clock::Now;
 use crate::config::Config;
 use crate::event::{self, Connection, What};
 use crate::metrics::Metrics;

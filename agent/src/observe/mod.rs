@@ -33,7 +33,7 @@ use std::time::Duration;
 use log::{info, warn};
 use wire::Role;
 
-use crate::aggregate::Now;
+use crate::clock::Now;
 use crate::config::{self, Config};
 use crate::event::Connection;
 use crate::metrics::Metrics;

@@ -14,7 +14,7 @@ use wire::{Endpoint, Role};
 
 use super::known::{Known, is_same};
 use super::tasks::Attention;
-use crate::host::clock;
+use crate::clock;
 use look::Walk;
 
 /// Listeners that are remembered.

@@ -9,9 +9,8 @@ use anyhow::Result;
 
 use super::diag::Socket;
 use super::{Observer, TICK, role};
-use crate::aggregate::Now;
+use crate::clock::{self, Now};
 use crate::event::Connection;
-use crate::host::clock;
 
 /// News of one round, over all namespaces.
 const NEWS: usize = 1024;

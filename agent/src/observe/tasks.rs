@@ -230,9 +230,9 @@ mod tests {
         let theirs = Path::new("/proc").join(other.id().to_string());
         std::thread::scope(|scope| {
             scope.spawn(|| listener.accept().unwrap());
-            let give_up = crate::host::clock::monotonic_ms() + 20_000;
+            let give_up = crate::clock::monotonic_ms() + 20_000;
             while attention(own, number, &[]) != Attention::Accepts
-                && crate::host::clock::monotonic_ms() < give_up
+                && crate::clock::monotonic_ms() < give_up
             {
                 std::thread::yield_now();
             }

@@ -10,10 +10,9 @@ use super::{
     Caller, Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport,
     Types, Uses, decide,
 };
+use crate::clock::Clocks;
 use crate::config::{Config, Key, ModeWish, NatWish, Secret};
-use crate::host::{
-    Capabilities, Cgroup2, Clocks, Fact, Hierarchy, HostFacts, Least, Pack, Sockets,
-};
+use crate::host::{Capabilities, Cgroup2, Fact, Hierarchy, HostFacts, Least, Pack, Sockets};
 
 pub(super) fn capable_host() -> HostFacts {
     HostFacts {

@@ -284,11 +284,11 @@ mod tests {
             .unwrap();
         let link = |pid: u32| fs::read_link(proc.join(pid.to_string()).join("ns/user"));
         let own = link(std::process::id()).unwrap();
-        let give_up = crate::host::clock::monotonic_ms() + 10_000;
+        let give_up = crate::clock::monotonic_ms() + 10_000;
         // Where the host forbids it, there is none to be shown.
         while link(other.id()).is_ok_and(|theirs| theirs == own)
             && other.try_wait().unwrap().is_none()
-            && crate::host::clock::monotonic_ms() < give_up
+            && crate::clock::monotonic_ms() < give_up
         {
             std::thread::yield_now();
         }

@@ -9,7 +9,7 @@ use crossbeam_channel::{
     Receiver, RecvError, RecvTimeoutError, SendError, Sender, bounded, never, select, tick,
 };
 
-use crate::host::clock;
+use crate::clock;
 use crate::metrics::Metrics;
 
 use super::{BatchId, Fault, Sealed, Spool, Tally};

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::clock::monotonic_ms;
 use crate::files;
-use crate::host::clock::monotonic_ms;
 
 /// What another agent may take between its new file and the place of that.
 const PATIENCE_MS: u64 = 2_000;

@@ -12,7 +12,7 @@ use crossbeam_channel::{
     Receiver, RecvTimeoutError, Sender, TryRecvError, after, bounded, never, select,
 };
 
-use crate::host::clock;
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::spool::thread::{Client, Gone, Request};
 use crate::spool::{Fault, Sealed};

@@ -19,7 +19,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector, TcpConnector};
 
-use crate::host::clock;
+use crate::clock;
 use crate::orders::{Post, Signed};
 use crate::spool::Sealed;
 

@@ -31,7 +31,7 @@ const CLOCKS: [&str; 10] = [
     "agent/src/event_loop.rs",
     // Moves the clock of trials.
     "agent/src/fault.rs",
-    "agent/src/host/clock.rs",
+    "agent/src/clock.rs",
     // Names the call as one that is allowed.
     "agent/src/jail/calls.rs",
     "agent/src/jail/calls/beside.rs",

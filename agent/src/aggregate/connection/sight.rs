@@ -4,7 +4,7 @@
 use wire::{Kept, Life, Part, SightingRow, sample};
 
 use super::{Connections, EdgeKey, Open};
-use crate::aggregate::Now;
+use crate::clock::Now;
 use crate::event::{Connection, What};
 use bpf::abi;
 

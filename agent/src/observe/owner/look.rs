@@ -5,7 +5,7 @@ use std::fs;
 use wire::{Endpoint, Role};
 
 use super::{Holder, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Seen, Want, likeliest};
-use crate::host::clock;
+use crate::clock;
 use crate::observe::tasks::{self, Attention, Descriptor, describe, in_scope, processes};
 
 /// Looks take at most one part in this of the time.
