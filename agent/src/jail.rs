@@ -21,15 +21,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::config::Config;
 use crate::fault;
-use crate::host::Capabilities;
 use crate::plan::{JailMount, Plan, Until};
+use crate::sandbox::Capabilities;
 
 pub use crate::plan::HelperNeeds;
 pub use bounds::clean as clean_bounds;
 pub use companion::confine as confine_companion;
-pub use privilege::{close_inherited, in_network_of, in_spare_network, with_only};
-pub use root::{refresh_name_files, try_mounts, with_tracefs};
-pub use seccomp::{install as install_seccomp, try_seccomp};
+pub use privilege::close_inherited;
+pub use root::refresh_name_files;
+pub use seccomp::install as install_seccomp;
 pub use seen::{Mount, Seen};
 
 /// Inside the jail: where the spool and the host id live.

@@ -32,6 +32,7 @@ mod netlink;
 pub mod notify;
 pub mod plan;
 pub mod reports;
+pub mod sandbox;
 pub mod startup;
 pub mod verify;
 // Data.

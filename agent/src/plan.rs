@@ -20,8 +20,8 @@ use wire::Columns;
 
 use crate::config::{Config, HooksWish, NatWish, TransportWish};
 use crate::host::{HostFacts, Pack};
+use crate::sandbox::{Capabilities, Capability};
 
-pub use crate::host::capability::{Capabilities, Capability};
 pub use accept::Accept;
 pub use needs::Uses;
 pub use seccomp::{Caller, Seccomp, SeccompMode};

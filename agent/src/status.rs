@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::jail::Seen;
-use crate::plan::{Capability, HelperNeeds, JailNeeds, Seccomp, SeccompMode};
+use crate::plan::{HelperNeeds, JailNeeds, Seccomp, SeccompMode};
+use crate::sandbox::Capability;
 
 /// Name of the file below the run directory.
 pub const FILE: &str = "status.json";

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use bpf::pack::{Kernel, collected};
 
-use crate::{doctor, jail};
+use crate::{doctor, sandbox};
 
 /// Largest piece but the types.
 const MAX_SMALL: u64 = 4 << 20;
@@ -222,7 +222,7 @@ fn tracepoints() -> Vec<Gathered> {
     let formats = match events.exists() {
         true => Ok(read(Path::new(MOUNTED))),
         // A mount that nobody else sees, and that ends with its thread.
-        false => jail::with_tracefs(read),
+        false => sandbox::with_tracefs(read),
     };
     let formats = formats.unwrap_or_else(|error| {
         let why = format!("tracefs cannot be mounted: {error:#}");

@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::{MapCore as _, MapFlags};
 
-use super::capability::Capability;
 use super::{Fact, bpf, kernel};
-use crate::{filters, jail};
+use crate::filters;
+use crate::sandbox::{self, Capabilities, Capability};
 
 /// Processes on which reading is tried: several, because users and modules differ.
 const MAX_PROCESSES: usize = 32;
@@ -43,7 +43,7 @@ impl Least {
 
 impl std::fmt::Display for Least {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let set: super::Capabilities = self.capabilities.iter().copied().collect();
+        let set: Capabilities = self.capabilities.iter().copied().collect();
         write!(f, "{set} ({})", self.how)
     }
 }
@@ -88,7 +88,7 @@ pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
         if !set.iter().all(|capability| own.has(*capability)) {
             continue;
         }
-        match jail::in_spare_network(set, || filters::try_on_loopback(program.as_fd())) {
+        match sandbox::in_spare_network(set, || filters::try_on_loopback(program.as_fd())) {
             Ok(Ok(())) => return (Fact::Yes, Least::new(set, how(&refusal))),
             Ok(Err(error)) => refusal = error.to_string(),
             Err(error) => {
@@ -111,7 +111,7 @@ pub(super) fn filters(supported: &Fact) -> (Fact, Least) {
 
 /// Mounts that only one thread sees, tried on one that ends right afterwards.
 pub(super) fn private_mounts() -> Fact {
-    match jail::try_mounts() {
+    match sandbox::try_mounts() {
         Ok(()) => Fact::Yes,
         Err(error) => Fact::no(format!("{error:#}")),
     }
@@ -119,7 +119,7 @@ pub(super) fn private_mounts() -> Fact {
 
 /// Filters on system calls, tried on a thread that ends right afterwards.
 pub(super) fn seccomp() -> Fact {
-    match jail::try_seccomp() {
+    match sandbox::try_seccomp() {
         Ok(()) => Fact::Yes,
         Err(error) => Fact::no(format!("a filter is refused: {error:#}")),
     }
@@ -229,7 +229,7 @@ fn least_confirmed(
         if !set.iter().all(|capability| own.has(*capability)) {
             continue;
         }
-        let answer = jail::with_only(set, uid, &ask);
+        let answer = sandbox::with_only(set, uid, &ask);
         match answer.map(|answer| answer.and_then(|()| confirm())) {
             Ok(Ok(())) => {
                 return Least::new(set, how(&refusal));

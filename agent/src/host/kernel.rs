@@ -1,7 +1,7 @@
 //! Facts that stand in one file each.
 
-use super::capability::Capabilities;
 use super::{Fact, Hierarchy};
+use crate::sandbox::Capabilities;
 
 /// The trimmed text of a small file; `None` when it cannot be read.
 pub(super) fn text(path: &str) -> Option<String> {

@@ -7,7 +7,6 @@
 mod access;
 mod account;
 mod bpf;
-pub mod capability;
 mod cgroup;
 mod cgroup_number;
 mod kernel;
@@ -20,11 +19,11 @@ mod types;
 
 use crate::clock::{self, Clocks};
 use crate::config::Config;
+use crate::sandbox::Capabilities;
 
 pub use access::Least;
 pub use account::account;
 pub use bpf::Neighbour;
-pub use capability::{Capabilities, Capability};
 pub use cgroup::{Cgroup2, Hierarchy};
 pub use cgroup_number::Numbers;
 pub use sockets::Sockets;

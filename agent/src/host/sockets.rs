@@ -6,13 +6,13 @@ use std::net::TcpListener;
 
 use anyhow::{Result, anyhow};
 
+use super::Fact;
 use super::access::{self, Least};
-use super::{Capability, Fact};
 use crate::clock;
 use crate::config::Config;
-use crate::jail;
 use crate::netlink::{Route, SocketNews};
 use crate::observe::{diag, frame};
+use crate::sandbox::{self, Capability};
 
 /// News come through a work queue of the kernel, at once unless it is very busy.
 const NEWS_MS: u64 = 500;
@@ -35,7 +35,7 @@ pub struct Sockets {
 
 /// Tries it; `uid` is the user that the agent will be.
 pub(super) fn probe(config: &Config, uid: u32) -> Sockets {
-    let tried = jail::in_spare_network(&[Capability::NET_ADMIN, Capability::NET_RAW], || {
+    let tried = sandbox::in_spare_network(&[Capability::NET_ADMIN, Capability::NET_RAW], || {
         (packets(config), lists(), news())
     });
     let least_for_descriptors = access::descriptors(uid);

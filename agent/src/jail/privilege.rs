@@ -1,15 +1,14 @@
 //! What the agent may do: one system call per paragraph.
 
-use std::fs::File;
 use std::os::fd::RawFd;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use caps::{CapSet, CapsHashSet};
+use anyhow::{Context as _, Result, bail};
+use caps::CapSet;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use crate::host::{Capabilities, Capability};
+use crate::sandbox::{Capabilities, to_caps};
 
 /// Descriptors: programs, maps, links, one per CPU for a perf buffer, database, sockets.
 const MAX_OPEN_FILES: u64 = 4096;
@@ -118,85 +117,6 @@ fn become_user(uid: u32) -> Result<()> {
     setresuid(user, user, user).with_context(|| format!("become user {uid}"))?;
 
     prctl::set_keepcaps(false).context("keep no capabilities over a change of user")
-}
-
-/// Runs `ask` on a thread that has only these of the process's effective capabilities, and reaches
-/// files and processes as `uid` does.
-///
-/// # Errors
-/// The thread cannot be made or its capabilities cannot be set.
-pub fn with_only<T: Send>(
-    keep: &[Capability],
-    uid: u32,
-    ask: impl FnOnce() -> T + Send,
-) -> Result<T> {
-    let kept = to_caps(keep.iter().copied().collect());
-    std::thread::scope(|scope| {
-        let trial = std::thread::Builder::new()
-            .name("trial".into())
-            .spawn_scoped(scope, || {
-                // Of this thread alone, other than the user; takes effective capabilities away.
-                setfsgid(Gid::from_raw(uid));
-                setfsuid(Uid::from_raw(uid));
-                caps::set(None, CapSet::Effective, &kept)?;
-                Ok::<T, caps::errors::CapsError>(ask())
-            });
-        let outcome = trial.context("start a thread")?.join();
-        outcome
-            .map_err(|_| anyhow!("the trial panicked"))?
-            .context("set its capabilities")
-    })
-}
-
-/// Runs `ask` on a thread that has only these of the process's effective capabilities and a network
-/// namespace of its own, with nothing in it but a loopback device; both are gone afterwards.
-///
-/// # Errors
-/// The namespace or the thread cannot be made.
-pub fn in_spare_network<T: Send>(keep: &[Capability], ask: impl FnOnce() -> T + Send) -> Result<T> {
-    let kept = to_caps(keep.iter().copied().collect());
-    std::thread::scope(|scope| {
-        let trial = std::thread::Builder::new()
-            .name("trial".into())
-            .spawn_scoped(scope, || {
-                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
-                    .context("make a network namespace")?;
-                caps::set(None, CapSet::Effective, &kept).context("set its capabilities")?;
-                Ok::<T, anyhow::Error>(ask())
-            });
-        let outcome = trial.context("start a thread")?.join();
-        outcome.map_err(|_| anyhow!("the trial panicked"))?
-    })
-}
-
-/// Runs `work` on a thread in the network namespace of this file (`/proc/<pid>/ns/net`); takes
-/// `CAP_SYS_ADMIN`.
-///
-/// # Errors
-/// The namespace cannot be entered, or the thread not be made.
-pub fn in_network_of<T: Send>(file: &File, work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let enters = std::thread::Builder::new()
-            .name("namespace".into())
-            .spawn_scoped(scope, || {
-                nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)
-                    .context("enter a network namespace")?;
-                Ok::<T, anyhow::Error>(work())
-            });
-        let outcome = enters.context("start a thread")?.join();
-        outcome.map_err(|_| anyhow!("the thread panicked"))?
-    })
-}
-
-fn to_caps(capabilities: Capabilities) -> CapsHashSet {
-    caps::all()
-        .into_iter()
-        .filter(|one| {
-            capabilities
-                .iter()
-                .any(|capability| capability.index() == one.index())
-        })
-        .collect()
 }
 
 /// Old kernels drop unknown capabilities without an error, so only the kernel's word counts.

@@ -9,18 +9,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, chroot, pivot_root};
 
 use crate::files;
 use crate::plan::{JailMount, Source};
+use crate::sandbox::{mount_tmpfs, mount_tracefs, private_mounts, read_only};
 
 const NOTHING: Option<&str> = None;
 /// Enough for a resolver's configuration and a long hosts file.
 const MAX_NAME_FILE: u64 = 4 << 20;
 /// `MS_NOSYMFOLLOW` in `linux/mount.h`, since 5.10; older kernels take no notice.
 const NO_LINKS: u64 = 256;
-const TMPFS_OPTIONS: &str = "size=16m,mode=0700";
 
 /// How the root directory became the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +137,7 @@ pub(super) fn mount_all(
     rootfs: &Path,
     mounts: &[JailMount],
 ) -> Result<(Vec<JailMount>, Vec<String>)> {
-    unshare_mounts()?;
+    private_mounts()?;
 
     // What stays writable may be a file system of its own, which the bind below would hide.
     let own = mounts.iter().map(|one| {
@@ -192,65 +191,6 @@ fn place_itself(own: &fs::File, target: &Path) -> nix::Result<()> {
     mount(NOTHING, target, NOTHING, flags, NOTHING)
 }
 
-/// Makes a mount namespace for the calling thread, from which nothing shows on the host.
-fn unshare_mounts() -> Result<()> {
-    // From here on mounts are this process's own.
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| match errno {
-        Errno::EPERM => anyhow::anyhow!("the jail needs CAP_SYS_ADMIN: run the agent as root"),
-        errno => anyhow::Error::from(errno).context("make a private mount namespace"),
-    })?;
-
-    // On most hosts the copies are still shared: without this our mounts would show on the host.
-    mount(
-        NOTHING,
-        "/",
-        NOTHING,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        NOTHING,
-    )
-    .map_err(|errno| match errno {
-        Errno::EINVAL => anyhow::anyhow!(
-            "the agent was started in a chroot, where its mounts cannot be kept from the host; \
-             start it from the host's root or in a container"
-        ),
-        errno => anyhow::Error::from(errno).context("make mounts private"),
-    })
-}
-
-/// Shows the kernel's tracing directory to `read`, on a thread whose namespace ends with it.
-///
-/// # Errors
-/// The kernel has no tracefs, or refuses to mount it.
-pub fn with_tracefs<T: Send>(read: impl FnOnce(&Path) -> T + Send) -> Result<T> {
-    const PLACE: &str = "/sys/kernel/tracing";
-    apart(|| {
-        place(&Source::Tracefs { writable: false }, Path::new(PLACE)).context("mount tracefs")?;
-        Ok(read(Path::new(PLACE)))
-    })
-}
-
-/// Tries what `mount_all` begins with, on a thread whose namespace ends with it.
-///
-/// # Errors
-/// What the kernel refuses, in an operator's words.
-pub fn try_mounts() -> Result<()> {
-    apart(|| place(&Source::Tmpfs, Path::new("/proc")).context("mount a tmpfs"))
-}
-
-/// Runs `inside` on a thread with a mount namespace of its own.
-fn apart<T: Send>(inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let apart = std::thread::Builder::new()
-            .name("apart".into())
-            .spawn_scoped(scope, || {
-                unshare_mounts()?;
-                inside()
-            });
-        let outcome = apart.context("start a thread")?.join();
-        outcome.map_err(|_| anyhow::anyhow!("it panicked"))?
-    })
-}
-
 fn place(source: &Source, target: &Path) -> nix::Result<()> {
     let inert = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     match source {
@@ -280,27 +220,9 @@ fn place(source: &Source, target: &Path) -> nix::Result<()> {
         }
         // Bound by its handle.
         Source::Itself => Ok(()),
-        Source::Tmpfs => mount(
-            Some("tmpfs"),
-            target,
-            Some("tmpfs"),
-            inert,
-            Some(TMPFS_OPTIONS),
-        ),
-        Source::Tracefs { writable } => {
-            mount(Some("tracefs"), target, Some("tracefs"), inert, NOTHING)?;
-            match writable {
-                true => Ok(()),
-                false => read_only(target, inert),
-            }
-        }
+        Source::Tmpfs => mount_tmpfs(target),
+        Source::Tracefs { writable } => mount_tracefs(target, *writable),
     }
-}
-
-/// A bind mount takes its flags only when it is mounted again.
-fn read_only(target: &Path, flags: MsFlags) -> nix::Result<()> {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
-    mount(NOTHING, target, NOTHING, flags, NOTHING)
 }
 
 /// Makes `rootfs` the root and lets go of the old one.

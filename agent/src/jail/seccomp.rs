@@ -3,22 +3,17 @@
 //! A filter belongs to a thread and to the threads that it makes, so it is installed while there
 //! is one. It cannot be removed.
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use nix::libc;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule,
 };
 
 use super::calls::{self, Argument};
 use super::privilege::status_field;
 use crate::plan::{Caller, Seccomp, SeccompMode};
-
-/// Rules of one call; none of them means that any arguments will do.
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+use crate::sandbox::{Rules, apply, compile};
 
 /// Installs the filter for good, for the calling thread and those that it makes; without effect in mode `off`.
 ///
@@ -48,31 +43,12 @@ pub(super) fn read_back(plan: &Seccomp) -> Result<()> {
     Ok(())
 }
 
-/// Tries the kernel with a filter that allows everything, on a thread that ends then.
-///
-/// # Errors
-/// The kernel refuses it.
-pub fn try_seccomp() -> Result<()> {
-    std::thread::scope(|scope| {
-        let trial = std::thread::Builder::new()
-            .name("trial".into())
-            .spawn_scoped(scope, || {
-                let refused = SeccompAction::Errno(Errno::EPERM as u32);
-                // Any number that no kernel has.
-                let rules = BTreeMap::from([(i64::from(i32::MAX), Vec::new())]);
-                apply(&compile(rules, SeccompAction::Allow, refused)?)
-            });
-        let outcome = trial.context("start a thread")?.join();
-        outcome.map_err(|_| anyhow!("the trial panicked"))?
-    })
-}
-
 /// The C library makes threads by `clone3`, whose flags are in memory and out of a filter's sight;
 /// told that there is no such call, it takes `clone`. Of two refusals the later one's number counts,
 /// so this comes first and the main filter allows the call.
 fn without_clone3() -> Result<BpfProgram> {
     let missing = SeccompAction::Errno(Errno::ENOSYS as u32);
-    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let rules = Rules::from([(libc::SYS_clone3, Vec::new())]);
     compile(rules, SeccompAction::Allow, missing)
 }
 
@@ -103,23 +79,6 @@ fn rule(conditions: &[Argument]) -> Result<SeccompRule> {
         .collect::<Result<_, _>>()
         .context("state a condition")?;
     SeccompRule::new(conditions).context("state a rule")
-}
-
-/// A call of another architecture ends the process: this program makes none. One of x32 has a
-/// number that no table holds.
-fn compile(rules: Rules, others: SeccompAction, listed: SeccompAction) -> Result<BpfProgram> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).context("name the architecture")?;
-    let filter = SeccompFilter::new(rules, others, listed, arch).context("state the filter")?;
-    BpfProgram::try_from(filter).context("compile the filter")
-}
-
-fn apply(program: &BpfProgram) -> Result<()> {
-    match seccompiler::apply_filter(program) {
-        Ok(()) => Ok(()),
-        // Its own words hide the kernel's.
-        Err(seccompiler::Error::Seccomp(error)) => Err(error).context("seccomp(2)"),
-        Err(error) => Err(error).context("install the filter"),
-    }
 }
 
 #[cfg(test)]

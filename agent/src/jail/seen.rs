@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::privilege;
-use crate::host::Capabilities;
+use crate::sandbox::Capabilities;
 
 /// The confinement of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

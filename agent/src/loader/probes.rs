@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use crate::clock;
-use crate::jail;
+use crate::{jail, sandbox};
 
 /// Inside the jail, while programs are loaded.
 const TRACING: &str = "/sys/kernel/tracing";
@@ -91,7 +91,7 @@ pub fn clean() -> Result<usize> {
     match mounted {
         Some(tracing) => clean_in(tracing),
         // A kernel without tracefs has no such probes.
-        None => jail::with_tracefs(clean_in).unwrap_or(Ok(0)),
+        None => sandbox::with_tracefs(clean_in).unwrap_or(Ok(0)),
     }
 }
 

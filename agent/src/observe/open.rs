@@ -10,7 +10,7 @@ use super::frame::Beginning;
 use super::namespace::{Namespace, inode_of};
 use super::tasks;
 use crate::config::Config;
-use crate::jail;
+use crate::sandbox;
 
 /// Network namespaces watched at once: each takes four descriptors and its buffers.
 const MAX_SPACES: usize = 64;
@@ -93,5 +93,5 @@ pub(super) fn others(proc: &Path, scope: &str, own: u64) -> BTreeMap<u64, PathBu
 /// Runs `open` in the network namespace of a file.
 pub(super) fn inside<T: Send>(path: &Path, open: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let file = File::open(path)?;
-    jail::in_network_of(&file, open)?
+    sandbox::in_network_of(&file, open)?
 }

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{
-    Capability, Choice, HelperNeeds, JailMount, JailNeeds, Source, Transport, Until, seccomp,
-};
+use super::{Choice, HelperNeeds, JailMount, JailNeeds, Source, Transport, Until, seccomp};
 use crate::config::Config;
 use crate::host::{Cgroup2, HostFacts, Least, probe};
+use crate::sandbox::Capability;
 
 /// What runs, or is to run: capabilities and system calls follow from this alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use wire::Columns;
 
 use super::{
-    Caller, Capability, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport,
-    Types, Uses, decide,
+    Caller, ConnectionVariant, Family, JailMount, Look, Mode, Plan, Source, Transport, Types, Uses,
+    decide,
 };
 use crate::clock::Clocks;
 use crate::config::{Config, Key, ModeWish, NatWish, Secret};
-use crate::host::{Capabilities, Cgroup2, Fact, Hierarchy, HostFacts, Least, Pack, Sockets};
+use crate::host::{Cgroup2, Fact, Hierarchy, HostFacts, Least, Pack, Sockets};
+use crate::sandbox::{Capabilities, Capability};
 
 pub(super) fn capable_host() -> HostFacts {
     HostFacts {

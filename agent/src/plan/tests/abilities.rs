@@ -1,9 +1,10 @@
 //! What hosts may lack beside their kernel's programs.
 
-use super::super::{Accept, Capability, Family, Mode, Transport, decide};
+use super::super::{Accept, Family, Mode, Transport, decide};
 use super::{Take, capable_host, config, lacking, plan_without};
 use crate::host::probe::EVENTS;
-use crate::host::{Capabilities, Cgroup2, HostFacts};
+use crate::host::{Cgroup2, HostFacts};
+use crate::sandbox::{Capabilities, Capability};
 
 #[test]
 fn every_process_is_in_scope_without_a_cgroup_tree() {

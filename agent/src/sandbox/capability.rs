@@ -1,4 +1,4 @@
-//! Capabilities as numbers and names; changing them is the jail's business.
+//! Capabilities as numbers and names.
 
 use std::fmt;
 
