@@ -1,13 +1,12 @@
 //! Packet filters of mode `tc-clone` on the devices of this network namespace.
 //!
 //! Filters outlive their process, so they do nothing without the agent's heartbeat, are recognised
-//! by name and handle, and are removed at the end and by the next start. A process of its own keeps
-//! them (`keeper.rs`). Other filters and queueing
-//! disciplines are never changed: ours are added beside them, and a `clsact` goes only if we made
-//! it, which the handle says, and nobody else hangs on it.
+//! by name and handle, and are removed at the end and by the next start. A process of its own, the
+//! `keeper`, keeps them. Other filters and queueing disciplines are never changed: ours are added
+//! beside them, and a `clsact` goes only if we made it, which the handle says, and nobody else hangs
+//! on it.
 
 mod device;
-mod keeper;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +25,6 @@ use crate::netlink::{
     Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, News, Route, attributes, text, u32_at,
 };
 use device::{Device, Shape};
-
-pub use keeper::{Keeper, State};
 
 /// `linux/rtnetlink.h`
 const RTM_GETLINK: u16 = 18;
@@ -153,7 +150,7 @@ impl Filters {
     }
 
     /// Everything that it works with.
-    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         let programs = &self.programs;
         let raw_ip = programs
             .raw_ip
@@ -168,7 +165,7 @@ impl Filters {
     }
 
     /// Lets go of the filters without removing them: another process keeps them.
-    fn disarm(mut self) {
+    pub(crate) fn disarm(mut self) {
         self.attached.clear();
     }
 

@@ -25,6 +25,7 @@ pub mod files;
 pub mod filters;
 pub mod host;
 pub mod jail;
+pub mod keeper;
 pub mod kernel;
 pub mod loader;
 pub mod log;

@@ -22,8 +22,9 @@ use libbpf_rs::{
 };
 
 use crate::config::Config;
-use crate::filters::{Filters, Keeper, Programs};
+use crate::filters::{Filters, Programs};
 use crate::host::{probe, refusal};
+use crate::keeper::Keeper;
 use crate::orders::InForce;
 use crate::plan::{Accept, ConnectionVariant, Family, Look, Plan, Transport};
 

@@ -9,9 +9,9 @@ use zerocopy::IntoBytes;
 
 use super::map;
 use crate::config::{Config, Key};
-use crate::filters::State;
 use crate::host::Numbers;
 use crate::jail::CGROUP_DIR;
+use crate::keeper::State;
 use crate::orders::{Destinations, InForce, Mapped};
 use crate::plan::{Look, Mode, Plan};
 

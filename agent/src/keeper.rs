@@ -20,8 +20,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, send, shutdown, socketpair,
 };
 
-use super::Filters;
 use crate::clock::monotonic_ms;
+use crate::filters::Filters;
 use crate::jail::{self, HelperNeeds};
 
 /// A burst of news about devices is answered once.
