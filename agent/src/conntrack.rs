@@ -1,31 +1,18 @@
 //! What the kernel's connection tracking says of translated connections, by netlink.
 //!
-//! The source of family `nat`, on hosts that forward packets. Sockets and their group are opened
+//! The source of family `nat`, on hosts that forward packets. The socket and its group are opened
 //! before the agent is confined: afterwards only reading is left to do.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket, sockopt,
-};
-use nix::sys::time::TimeVal;
 use wire::Endpoint;
 
 use crate::aggregate::nat::Translation;
-use crate::netlink::{Drops, attributes, u16_at, u32_at};
+use crate::netlink::{Body, CONNTRACK_NEW, Notifications, Route, Taken, attributes};
 
-/// `linux/netlink.h`
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST_DUMP: u16 = 0x301;
 /// `linux/netfilter/nfnetlink.h`: subsystem 1 in the upper byte.
 const CT_NEW: u16 = 1 << 8;
 const CT_GET: u16 = 1 << 8 | 1;
-/// Group `NFNLGRP_CONNTRACK_NEW` as a bit.
-const GROUP_NEW: u32 = 1;
 /// `linux/netfilter/nfnetlink_conntrack.h`
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
@@ -38,31 +25,15 @@ const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const IPPROTO_TCP: u8 = 6;
 
-const HEADER: usize = 16;
-/// `struct nfgenmsg`
-const FAMILY_HEADER: usize = 4;
-const RECEIVE_BYTES: usize = 64 << 10;
+/// `struct nfgenmsg`: family "any", version 0, resource 0.
+const FAMILY_HEADER: [u8; 4] = [0; 4];
 /// Room for a second of about 10,000 new connections, each about 900 bytes of kernel memory.
 const BUFFER_BYTES: usize = 8 << 20;
-const ANSWER_S: i64 = 5;
-
-/// What one look brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// News that the kernel threw away because they were not read in time.
-    pub overruns: u64,
-    /// Messages that are none of the kernel's.
-    pub invalid: u64,
-    /// There may be more.
-    pub more: bool,
-}
 
 /// News of connections in the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Conntrack {
-    socket: OwnedFd,
-    buffer: Vec<u8>,
-    drops: Drops,
+    notifications: Notifications,
 }
 
 impl Conntrack {
@@ -71,133 +42,34 @@ impl Conntrack {
     ///
     /// # Errors
     /// The kernel has no connection tracking by netlink, or refuses (`CAP_NET_ADMIN`).
-    pub fn open(mut each: impl FnMut(Translation)) -> io::Result<(Self, Taken)> {
-        let listing = netlink(SockFlag::empty())?;
-        setsockopt(
-            &listing,
-            sockopt::ReceiveTimeout,
-            &TimeVal::new(ANSWER_S, 0),
-        )?;
-        bind(listing.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        let mut buffer = vec![0; RECEIVE_BYTES];
-        let mut taken = Taken::default();
-        send(listing.as_raw_fd(), &dump_request(), MsgFlags::empty())?;
-        loop {
-            let length = match recv(listing.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Err(Errno::EINTR) => continue,
-                other => other?,
-            };
-            let bytes = buffer.get(..length).unwrap_or_default();
-            if read(bytes, &mut taken, &mut each)? {
-                break;
+    pub fn open(mut each: impl FnMut(Translation)) -> io::Result<Self> {
+        let body = Body::new(&FAMILY_HEADER);
+        Route::open_netfilter()?.dump((CT_GET, CT_NEW), &body, |body| {
+            if let Some(one) = translation(body) {
+                each(one);
             }
-        }
-        let socket = Self::listen()?;
-        let news = Self {
-            socket,
-            buffer,
-            drops: Drops::default(),
-        };
-        Ok((news, taken))
-    }
-
-    /// A socket that new connections are told to.
-    ///
-    /// # Errors
-    /// As [`Conntrack::open`].
-    pub fn listen() -> io::Result<OwnedFd> {
-        let socket = netlink(SockFlag::SOCK_NONBLOCK)?;
-        // More than the host's limit needs CAP_NET_ADMIN, which is still there.
-        if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
-            setsockopt(&socket, sockopt::RcvBuf, &BUFFER_BYTES)?;
-        }
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP_NEW))?;
-        Ok(socket)
+        })?;
+        Ok(Self {
+            notifications: Notifications::open_netfilter(CONNTRACK_NEW, BUFFER_BYTES)?,
+        })
     }
 
     /// Gives connections that began since the last call to `each`, from at most `most` messages.
-    pub fn take(&mut self, most: usize, mut each: impl FnMut(Translation)) -> Taken {
-        let mut taken = Taken {
-            more: true,
-            ..Taken::default()
-        };
-        let mut overruns = 0;
-        for _ in 0..most {
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Ok(length) => {
-                    let bytes = self.buffer.get(..length).unwrap_or_default();
-                    if read(bytes, &mut taken, &mut each).is_err() {
-                        taken.invalid += 1;
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::ENOBUFS) => overruns += 1,
-                Err(_) => {
-                    taken.more = false;
-                    break;
-                }
+    pub(crate) fn take(&mut self, most: usize, mut each: impl FnMut(Translation)) -> Taken {
+        self.notifications.take(most, |kind, body| {
+            if kind == CT_NEW
+                && let Some(one) = translation(body)
+            {
+                each(one);
             }
-        }
-        taken.overruns = self.drops.since(&self.socket, overruns);
-        taken
+        })
     }
-}
-
-fn netlink(flags: SockFlag) -> io::Result<OwnedFd> {
-    Ok(socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        flags | SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkNetFilter,
-    )?)
-}
-
-fn dump_request() -> Vec<u8> {
-    let length = HEADER + FAMILY_HEADER;
-    let mut message = Vec::with_capacity(length);
-    message.extend(u32::try_from(length).unwrap_or_default().to_ne_bytes());
-    message.extend(CT_GET.to_ne_bytes());
-    message.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
-    // Sequence number and port; family "any", version 0, resource 0.
-    message.resize(length, 0);
-    message
-}
-
-/// Reads the messages of one datagram; true at the end of a list.
-fn read(
-    mut left: &[u8],
-    taken: &mut Taken,
-    each: &mut impl FnMut(Translation),
-) -> io::Result<bool> {
-    while !left.is_empty() {
-        let length = u32_at(left, 0).and_then(|length| usize::try_from(length).ok());
-        let body = length.and_then(|length| left.get(HEADER..length));
-        let (Some(length), Some(kind), Some(body)) = (length, u16_at(left, 4), body) else {
-            taken.invalid += 1;
-            return Ok(false);
-        };
-        match kind {
-            NLMSG_DONE => return Ok(true),
-            NLMSG_ERROR => {
-                let error = u32_at(body, 0).unwrap_or_default().cast_signed();
-                return Err(io::Error::from_raw_os_error(error.wrapping_neg()));
-            }
-            CT_NEW => {
-                if let Some(one) = body.get(FAMILY_HEADER..).and_then(translation) {
-                    each(one);
-                }
-            }
-            _ => {}
-        }
-        left = left.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(false)
 }
 
 /// Both tuples of a TCP connection; `None` for other protocols and for what is torn.
 fn translation(body: &[u8]) -> Option<Translation> {
     let (mut original, mut reply) = (None, None);
-    for (kind, value) in attributes(body) {
+    for (kind, value) in attributes(body.get(FAMILY_HEADER.len()..)?) {
         match kind {
             CTA_TUPLE_ORIG => original = Some(tuple(value)?),
             CTA_TUPLE_REPLY => reply = Some(tuple(value)?),
@@ -256,10 +128,11 @@ fn port(value: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::netlink::Body;
 
     fn direction(from: [u8; 4], from_port: u16, to: [u8; 4], to_port: u16, protocol: u8) -> Body {
         Body::default()
@@ -276,8 +149,8 @@ mod tests {
             )
     }
 
-    fn message(protocol: u8) -> Vec<u8> {
-        let body = Body::new(&[2, 0, 0, 0])
+    fn body(protocol: u8) -> Body {
+        Body::new(&[2, 0, 0, 0])
             .with_nested(
                 CTA_TUPLE_ORIG,
                 &direction([10, 1, 0, 1], 40_000, [10, 1, 0, 100], 80, protocol),
@@ -285,20 +158,26 @@ mod tests {
             .with_nested(
                 CTA_TUPLE_REPLY,
                 &direction([10, 2, 0, 2], 8080, [10, 2, 0, 1], 50_000, protocol),
-            );
-        body.message(CT_NEW)
+            )
     }
 
-    fn all(bytes: &[u8]) -> (Vec<Translation>, Taken) {
-        let (mut found, mut taken) = (Vec::new(), Taken::default());
-        read(bytes, &mut taken, &mut |one| found.push(one)).ok();
-        (found, taken)
+    /// The connection behind this end of a pair, as the kernel would tell of it.
+    fn conntrack() -> (UnixDatagram, Conntrack) {
+        let (kernel, socket) = UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let notifications = Notifications::on(socket.into());
+        (kernel, Conntrack { notifications })
     }
 
     #[test]
     fn both_tuples_make_a_translation() {
-        let (found, _) = all(&[message(IPPROTO_TCP), message(17)].concat());
-        assert_eq!(found.len(), 1, "only TCP counts");
+        let (kernel, mut conntrack) = conntrack();
+        let messages = [(IPPROTO_TCP, CT_NEW), (17, CT_NEW), (IPPROTO_TCP, CT_GET)];
+        let messages = messages.map(|(protocol, kind)| body(protocol).message(kind));
+        kernel.send(&messages.concat()).unwrap();
+        let mut found = Vec::new();
+        conntrack.take(1, |one| found.push(one));
+        assert_eq!(found.len(), 1, "only new TCP connections count");
         let texts = [
             found[0].client,
             found[0].dialled,
@@ -320,14 +199,8 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_read_up_to_the_budget_and_nothing_of_it_is_lost() {
-        let (kernel, socket) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let mut conntrack = Conntrack {
-            socket: socket.into(),
-            buffer: vec![0; RECEIVE_BYTES],
-            drops: Drops::default(),
-        };
-        let tell = || kernel.send(&message(IPPROTO_TCP)).unwrap();
+        let (kernel, mut conntrack) = conntrack();
+        let tell = || kernel.send(&body(IPPROTO_TCP).message(CT_NEW)).unwrap();
         for _ in 0..7 {
             tell();
         }
@@ -343,27 +216,18 @@ mod tests {
         assert_eq!((found, taken.more), (7 + 5, false));
     }
 
-    #[test]
-    fn a_torn_message_gives_nothing_and_is_counted() {
-        let whole = message(IPPROTO_TCP);
-        for cut in 1..whole.len() {
-            let (found, taken) = all(&whole[..cut]);
-            assert!(found.is_empty() && taken.invalid == 1, "{cut}");
-        }
-    }
-
     proptest! {
         #[test]
         fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            all(&bytes);
+            translation(&bytes);
         }
 
         #[test]
         fn any_change_of_a_byte_is_survived(at in 0..150_usize, byte: u8) {
-            let mut bytes = message(IPPROTO_TCP);
+            let mut bytes = body(IPPROTO_TCP).message(CT_NEW).split_off(16);
             let at = at % bytes.len();
             bytes[at] = byte;
-            all(&bytes);
+            translation(&bytes);
         }
     }
 }

@@ -22,7 +22,7 @@ use nix::errno::Errno;
 
 use crate::clock::monotonic_ms;
 use crate::netlink::{
-    Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, News, Route, attributes, text, u32_at,
+    Body, DeviceNews, NLM_F_CREATE, NLM_F_EXCL, News, RTM_NEWLINK, Route, attributes, text, u32_at,
 };
 use device::{Device, Shape};
 
@@ -370,7 +370,7 @@ pub fn forwards() -> bool {
 fn devices(route: &mut Route) -> io::Result<Vec<Device>> {
     let mut devices = Vec::new();
     let body = Body::new(&[0; 16]).with(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-    route.dump(RTM_GETLINK, &body, |entry| {
+    route.dump((RTM_GETLINK, RTM_NEWLINK), &body, |entry| {
         devices.extend(Device::parse(entry));
     })?;
     Ok(devices)
@@ -387,16 +387,20 @@ fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
 /// Kind of the queueing discipline that holds a device's filters: `clsact`, or the older `ingress`.
 fn filter_holders(route: &mut Route) -> io::Result<BTreeMap<u32, String>> {
     let mut found = BTreeMap::new();
-    route.dump(RTM_GETQDISC, &Body::new(&tcmsg(0, 0, 0, 0)), |entry| {
-        let kind = attributes(entry.get(20..).unwrap_or_default())
-            .find(|(kind, _)| *kind == TCA_KIND)
-            .map(|(_, value)| text(value));
-        if let (Some(index), Some(TC_H_CLSACT), Some(kind)) =
-            (u32_at(entry, 4), u32_at(entry, 12), kind)
-        {
-            found.insert(index, kind);
-        }
-    })?;
+    route.dump(
+        (RTM_GETQDISC, RTM_NEWQDISC),
+        &Body::new(&tcmsg(0, 0, 0, 0)),
+        |entry| {
+            let kind = attributes(entry.get(20..).unwrap_or_default())
+                .find(|(kind, _)| *kind == TCA_KIND)
+                .map(|(_, value)| text(value));
+            if let (Some(index), Some(TC_H_CLSACT), Some(kind)) =
+                (u32_at(entry, 4), u32_at(entry, 12), kind)
+            {
+                found.insert(index, kind);
+            }
+        },
+    )?;
     Ok(found)
 }
 
@@ -405,7 +409,7 @@ fn filters(route: &mut Route, index: u32) -> io::Result<Vec<Listed>> {
     let mut found = Vec::new();
     for parent in [INGRESS, EGRESS] {
         let body = Body::new(&tcmsg(index, 0, parent, 0));
-        route.dump(RTM_GETTFILTER, &body, |entry| {
+        route.dump((RTM_GETTFILTER, RTM_NEWTFILTER), &body, |entry| {
             found.extend(listed(entry, parent))
         })?;
     }

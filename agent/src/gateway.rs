@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wire::NatRow;
 
 use crate::aggregate::nat::Translations;
-use crate::conntrack::{Conntrack, Taken};
+use crate::conntrack::Conntrack;
 use crate::metrics::Metrics;
 
 /// Messages of the kernel read in one look; each tells of one connection.
@@ -18,7 +18,8 @@ const BUDGET: usize = 1024;
 pub struct Gateway {
     conntrack: Conntrack,
     table: Translations,
-    found: (u64, Taken),
+    /// Connections that were there at the start, until they are counted.
+    found: u64,
     spared: bool,
 }
 
@@ -32,14 +33,14 @@ impl Gateway {
         let netns = u32::try_from(inode).map_err(io::Error::other)?;
         let mut table = Translations::new(netns, bound);
         let mut connections = 0;
-        let (conntrack, taken) = Conntrack::open(|one| {
+        let conntrack = Conntrack::open(|one| {
             connections += 1;
             table.fold(&one, now_ms);
         })?;
         Ok(Self {
             conntrack,
             table,
-            found: (connections, taken),
+            found: connections,
             spared: false,
         })
     }
@@ -61,14 +62,10 @@ impl Gateway {
         if spared {
             metrics.governor_dropped_translations_total.add(connections);
         }
-        let (older, first) = std::mem::take(&mut self.found);
+        let older = std::mem::take(&mut self.found);
         metrics.nat_connections_total.add(older + connections);
-        metrics
-            .nat_dropped_overruns_total
-            .add(first.overruns + taken.overruns);
-        metrics
-            .nat_dropped_invalid_total
-            .add(first.invalid + taken.invalid);
+        metrics.nat_dropped_overruns_total.add(taken.dropped);
+        metrics.nat_dropped_invalid_total.add(taken.invalid);
         metrics
             .nat_dropped_overflow_total
             .set(self.table.overflowed());

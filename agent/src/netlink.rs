@@ -3,7 +3,7 @@
 //! libbpf could attach filters, too, but asks bpf(2) for each program's name, which takes a
 //! capability that the running agent need not have; and it cannot list what others attached.
 
-mod sockets;
+mod notifications;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,7 +16,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-pub(crate) use sockets::{Drops, SocketNews, Taken, enlarge};
+pub(crate) use notifications::{Notifications, Taken, enlarge};
 
 /// `linux/netlink.h`
 const NLMSG_ERROR: u16 = 2;
@@ -32,10 +32,12 @@ pub(crate) const NLM_F_EXCL: u16 = 0x200;
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 const NLA_F_NESTED: u16 = 0x8000;
+/// Group `NFNLGRP_CONNTRACK_NEW` of `linux/netfilter/nfnetlink_compat.h`, as a bit.
+pub(crate) const CONNTRACK_NEW: u32 = 1;
 /// `linux/rtnetlink.h`
 const RTMGRP_LINK: u32 = 1;
 const RTMGRP_TC: u32 = 8;
-const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_DELQDISC: u16 = 37;
 const RTM_DELTFILTER: u16 = 45;
@@ -132,6 +134,11 @@ impl Route {
         Self::of(SockProtocol::NetlinkSockDiag)
     }
 
+    /// Opens one that asks for what netfilter knows.
+    pub(crate) fn open_netfilter() -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkNetFilter)
+    }
+
     fn of(protocol: SockProtocol) -> io::Result<Self> {
         let socket = netlink(SockFlag::empty(), protocol)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_S, 0))?;
@@ -160,33 +167,17 @@ impl Route {
     }
 
     /// Asks for a list and gives each entry's body to `each`; true when what is listed changed
-    /// meanwhile, so that something may be missing.
+    /// meanwhile, so that something may be missing. `kinds`: of the request, and of an entry.
     pub(crate) fn dump(
         &mut self,
-        kind: u16,
+        (request, entry): (u16, u16),
         body: &Body,
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<bool> {
-        self.send(kind, NLM_F_DUMP, body)?;
-        // An entry's kind is that of "new", two below "get".
-        self.receive(|found, entry| {
-            if found + 2 == kind {
-                each(entry);
-            }
-        })
-    }
-
-    /// The same where an entry's kind is that of the request.
-    pub(crate) fn dump_alike(
-        &mut self,
-        kind: u16,
-        body: &Body,
-        mut each: impl FnMut(&[u8]),
-    ) -> io::Result<bool> {
-        self.send(kind, NLM_F_DUMP, body)?;
-        self.receive(|found, entry| {
-            if found == kind {
-                each(entry);
+        self.send(request, NLM_F_DUMP, body)?;
+        self.receive(|found, body| {
+            if found == entry {
+                each(body);
             }
         })
     }

@@ -19,6 +19,7 @@ mod types;
 
 use crate::clock::{self, Clocks};
 use crate::config::Config;
+use crate::netlink::{CONNTRACK_NEW, Notifications};
 use crate::sandbox::Capabilities;
 
 pub use access::Least;
@@ -346,13 +347,16 @@ pub fn probe(config: &Config) -> HostFacts {
     }
 }
 
+/// Enough for a question.
+const CONNTRACK_BYTES: usize = 64 << 10;
+
 /// Whether connection tracking is there to be listened to. Asked only where its table is in use: the
 /// question itself would load its modules.
 fn conntrack() -> Fact {
     if !std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
         return Fact::no("connection tracking is not in use");
     }
-    match crate::conntrack::Conntrack::listen() {
+    match Notifications::open_netfilter(CONNTRACK_NEW, CONNTRACK_BYTES) {
         Ok(_) => Fact::Yes,
         Err(error) => Fact::no(format!("connection tracking does not tell: {error}")),
     }

@@ -10,9 +10,10 @@ use super::Fact;
 use super::access::{self, Least};
 use crate::clock;
 use crate::config::Config;
-use crate::netlink::{Route, SocketNews};
-use crate::observe::{diag, frame};
+use crate::frame::{self, filter};
+use crate::netlink::{Notifications, Route};
 use crate::sandbox::{self, Capability};
+use crate::sock_diag;
 
 /// News come through a work queue of the kernel, at once unless it is very busy.
 const NEWS_MS: u64 = 500;
@@ -74,7 +75,7 @@ fn packets(config: &Config) -> Result<()> {
         kind: config.option.kind.get(),
         exid: config.option.exid.get(),
     };
-    bpf::packet::open(&crate::observe::filter(beginning))?;
+    bpf::packet::open(&filter(beginning))?;
     Ok(())
 }
 
@@ -82,7 +83,7 @@ fn packets(config: &Config) -> Result<()> {
 fn lists() -> Result<usize> {
     let _listener = TcpListener::bind("0.0.0.0:0")?;
     let mut length = None;
-    crate::observe::list(&mut Route::open_diag()?, diag::LISTENING, |socket| {
+    sock_diag::list(&mut Route::open_diag()?, sock_diag::LISTENING, |socket| {
         let info = socket.and_then(|socket| socket.info);
         length = info.map(|info| info.length).or(length);
     })?;
@@ -91,12 +92,12 @@ fn lists() -> Result<usize> {
 
 /// Whether a socket that is closed is told of. Old kernels let anybody join the group and are silent.
 fn news() -> Result<()> {
-    let mut news = SocketNews::open(diag::GROUPS_DESTROYED, NEWS_BYTES)?;
+    let mut news = Notifications::open_diag(sock_diag::GROUPS_DESTROYED, NEWS_BYTES)?;
     drop(TcpListener::bind("0.0.0.0:0")?);
     let give_up = clock::monotonic_ms() + NEWS_MS;
     while clock::monotonic_ms() < give_up {
         let mut told = false;
-        news.take(1, |body| told |= diag::parse(body).is_some());
+        news.take(1, |_, body| told |= sock_diag::parse(body).is_some());
         if told {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::frame::{ACK, Segment};
+use crate::frame::{ACK, Segment};
 
 /// How long a packet may be on its way through this host.
 const TURN_NS: u64 = 2_000_000_000;

@@ -3,8 +3,8 @@
 use bpf::abi;
 use wire::{Endpoint, Role, fingerprint};
 
-use super::diag::{Info, Socket};
 use crate::event::{Connection, What};
+use crate::sock_diag::{Info, Socket};
 
 /// errno values of Linux on every architecture that matters here (asm-generic/errno.h).
 const ECONNREFUSED: u32 = 111;

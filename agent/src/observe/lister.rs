@@ -9,7 +9,6 @@ use bpf::abi;
 use log::{info, warn};
 use wire::{Endpoint, Role};
 
-use super::diag::{self, Socket};
 use super::namespace;
 use super::open::{inside, others};
 use super::owner::{Owner, Owners, Place};
@@ -20,6 +19,7 @@ use crate::config::Config;
 use crate::event::{self, Connection, What};
 use crate::metrics::Metrics;
 use crate::netlink::Route;
+use crate::sock_diag::{self, Socket};
 
 /// Network namespaces listed at once; each takes a descriptor.
 const MAX_SPACES: usize = 64;
@@ -95,14 +95,14 @@ impl Lister {
     /// namespace and port. Before the agent is confined: whose a socket is, is not to be told later.
     pub fn adopt(&mut self, now: Now, mut listener: impl FnMut(u32, u16, abi::wb_process)) {
         let mut listening = Vec::new();
-        self.list(diag::LISTENING, |owners, index, netns, socket| {
+        self.list(sock_diag::LISTENING, |owners, index, netns, socket| {
             if owners.listens(index, socket.local, socket.inode) {
                 listening.push((index, netns, socket));
             }
         });
         let (mut open, limit, mut full) = (Vec::new(), self.older.limit, 0);
-        self.list(diag::CONNECTED, |owners, index, netns, socket| {
-            if !matches!(socket.state, diag::ESTABLISHED | diag::CLOSE_WAIT) {
+        self.list(sock_diag::CONNECTED, |owners, index, netns, socket| {
+            if !matches!(socket.state, sock_diag::ESTABLISHED | sock_diag::CLOSE_WAIT) {
                 return;
             }
             if open.len() < limit {
@@ -154,7 +154,7 @@ impl Lister {
         self.leave_empty();
         let older = std::mem::take(&mut self.older);
         let mut matching = Matching::new(entries, older, now.monotonic_ns());
-        self.whole = self.list(diag::CONNECTED, |_, _, netns, socket| {
+        self.whole = self.list(sock_diag::CONNECTED, |_, _, netns, socket| {
             matching.take(netns, &socket);
         });
         let (found, older) = matching.end(self.whole);
@@ -199,7 +199,7 @@ impl Lister {
         let mut whole = true;
         for (index, space) in &mut self.spaces {
             let (owners, netns) = (&mut self.owners, space.inode);
-            let listed = namespace::list(&mut space.diag, states, |socket| {
+            let listed = sock_diag::list(&mut space.diag, states, |socket| {
                 if let Some(socket) = socket {
                     each(owners, *index, netns, socket);
                 }
@@ -325,9 +325,9 @@ impl<'e> Matching<'e> {
 fn numbers(socket: &Socket, role: Role) -> abi::wb_numbers {
     let fin_received = matches!(
         socket.state,
-        diag::CLOSE_WAIT | diag::LAST_ACK | diag::CLOSING
+        sock_diag::CLOSE_WAIT | sock_diag::LAST_ACK | sock_diag::CLOSING
     );
-    let numbers = |info: diag::Info| info.numbers(role == Role::Client, fin_received);
+    let numbers = |info: sock_diag::Info| info.numbers(role == Role::Client, fin_received);
     socket.info.map(numbers).unwrap_or_default()
 }
 

@@ -17,16 +17,16 @@ fn end(host: u8, port: u16) -> Endpoint {
 
 fn socket(local: Endpoint, remote: Endpoint, received: u64) -> Socket {
     Socket {
-        state: diag::ESTABLISHED,
+        state: sock_diag::ESTABLISHED,
         local,
         remote,
         inode: 1,
         uid: 0,
         cgroup_id: 0,
         unacknowledged: 0,
-        info: Some(diag::Info {
+        info: Some(sock_diag::Info {
             received: Some(received),
-            ..diag::Info::default()
+            ..sock_diag::Info::default()
         }),
     }
 }

@@ -9,10 +9,7 @@
 //! ([`Observer`]), never packet by packet: what costs is waking up.
 
 mod arrivals;
-pub(crate) mod diag;
 mod entry;
-mod filter;
-pub(crate) mod frame;
 mod known;
 mod lister;
 mod namespace;
@@ -36,10 +33,11 @@ use wire::Role;
 use crate::clock::Now;
 use crate::config::{self, Config};
 use crate::event::Connection;
+use crate::frame::Beginning;
 use crate::metrics::Metrics;
+use crate::sock_diag;
 
 use entry::{Key, Report};
-use frame::Beginning;
 use namespace::{Buffers, Namespace};
 use owner::{Owners, Place};
 use reading::Round;
@@ -48,9 +46,7 @@ use tenants::Census;
 use waiting::{Doubts, Waiting};
 use waybill::{Fates, Reader};
 
-pub(crate) use filter::filter;
 pub use lister::Lister;
-pub(crate) use namespace::list;
 pub use open::{Opened, open};
 
 /// How often sockets are read.
@@ -231,7 +227,7 @@ impl Observer {
         self.owners.forget_listeners();
         for (index, space) in &mut self.spaces {
             let owners = &mut self.owners;
-            let listed = space.list(diag::LISTENING, |socket| {
+            let listed = space.list(sock_diag::LISTENING, |socket| {
                 if let Some(socket) = socket {
                     owners.listens(*index, socket.local, socket.inode);
                 }
@@ -257,7 +253,7 @@ impl Observer {
         self.owners.begin_list();
         for (index, space) in &mut self.spaces {
             let (table, owners) = (&mut self.table, &mut self.owners);
-            let listed = space.list(diag::CONNECTED, |socket| {
+            let listed = space.list(sock_diag::CONNECTED, |socket| {
                 let Some(socket) = socket else { return };
                 let role = role::of(owners, *index, &socket);
                 owners.want(socket.inode);

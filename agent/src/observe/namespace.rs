@@ -17,12 +17,11 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use wire::Endpoint;
 
-use super::diag::{self, Socket};
-use super::filter::filter;
-use super::frame::{self, Beginning, SNAP_BYTES, Segment};
 use super::table::{Seen, Way};
 use super::tenants::Tenants;
-use crate::netlink::{self, Body, Route, SocketNews, attributes};
+use crate::frame::{self, Beginning, SNAP_BYTES, Segment, filter};
+use crate::netlink::{self, Body, Notifications, Route, attributes};
+use crate::sock_diag::{self, Socket};
 
 /// Room for packets and for news, in parts of `limits.ring_bytes`: the kernel counts a packet with
 /// all the memory that it occupies, about 1 KiB, and a piece of news with twice that.
@@ -36,6 +35,7 @@ const ATTEMPTS: u32 = 3;
 const PACKET_OTHERHOST: u8 = 3;
 const PACKET_OUTGOING: u8 = 4;
 /// `linux/rtnetlink.h`, `linux/if_addr.h`
+const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -47,7 +47,7 @@ pub(super) struct Namespace {
     /// Inode number.
     pub(super) inode: u32,
     packets: OwnedFd,
-    news: Option<SocketNews>,
+    news: Option<Notifications>,
     diag: Route,
     route: Route,
     addresses: HashSet<[u8; 16]>,
@@ -93,7 +93,7 @@ impl Namespace {
         netlink::enlarge(&packets, PACKET_SHARE * ring_bytes).context("enlarge its buffer")?;
         setsockopt(&packets, sockopt::ReceiveTimestampns, &true).context("ask for times")?;
         let news = told
-            .then(|| SocketNews::open(diag::GROUPS_DESTROYED, NEWS_SHARE * ring_bytes))
+            .then(|| Notifications::open_diag(sock_diag::GROUPS_DESTROYED, NEWS_SHARE * ring_bytes))
             .transpose()
             .context("listen to news of sockets")?;
         packet::receive_all(packets.as_fd()).context("begin to receive packets")?;
@@ -119,9 +119,11 @@ impl Namespace {
         let mut changed = true;
         for _ in 0..ATTEMPTS {
             let mut addresses = HashSet::new();
-            changed = self.route.dump(RTM_GETADDR, &body, |entry| {
-                addresses.extend(address(entry));
-            })?;
+            changed = self
+                .route
+                .dump((RTM_GETADDR, RTM_NEWADDR), &body, |entry| {
+                    addresses.extend(address(entry));
+                })?;
             self.addresses = addresses;
             if !changed {
                 break;
@@ -206,55 +208,28 @@ impl Namespace {
         mut each: impl FnMut(Option<Socket>),
     ) -> netlink::Taken {
         match &mut self.news {
-            Some(news) => news.take(most, |body| each(diag::parse(body))),
+            Some(news) => news.take(most, |_, body| each(sock_diag::parse(body))),
             None => netlink::Taken::default(),
         }
     }
 
     /// Lists all sockets in these states.
     pub(super) fn list(&mut self, states: u32, each: impl FnMut(Option<Socket>)) -> io::Result<()> {
-        list(&mut self.diag, states, each)
+        sock_diag::list(&mut self.diag, states, each)
     }
 
     /// The socket with these ends, if it still has an owner.
     pub(super) fn ask(&mut self, local: Endpoint, remote: Endpoint) -> io::Result<Option<Socket>> {
         let mut found = None;
-        let body = Body::new(&diag::request_one(local, remote));
-        let asked = self.diag.ask(diag::BY_FAMILY, &body, |body| {
-            found = diag::parse(body);
+        let body = Body::new(&sock_diag::request_one(local, remote));
+        let asked = self.diag.ask(sock_diag::BY_FAMILY, &body, |body| {
+            found = sock_diag::parse(body);
         });
         match asked {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(found),
         }
     }
-}
-
-/// A list that changed while it was made lacks something, perhaps.
-fn whole(listed: io::Result<bool>) -> io::Result<()> {
-    match listed? {
-        true => Err(io::Error::other("it changed while it was listed")),
-        false => Ok(()),
-    }
-}
-
-/// Lists all TCP sockets of the namespace in these states, of both families.
-pub(crate) fn list(
-    diag: &mut Route,
-    states: u32,
-    mut each: impl FnMut(Option<Socket>),
-) -> io::Result<()> {
-    for family in diag::FAMILIES {
-        let body = Body::new(&diag::request_all(family, states));
-        let listed = diag.dump_alike(diag::BY_FAMILY, &body, |body| each(diag::parse(body)));
-        match listed {
-            // A kernel without IPv6 has no such sockets.
-            Err(error)
-                if family != diag::FAMILIES[0] && error.kind() == io::ErrorKind::NotFound => {}
-            other => whole(other)?,
-        }
-    }
-    Ok(())
 }
 
 /// Inode number of the calling thread's network namespace.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::frame::Beginning;
 use super::namespace::{Namespace, inode_of};
 use super::tasks;
 use crate::config::Config;
+use crate::frame::Beginning;
 use crate::sandbox;
 
 /// Network namespaces watched at once: each takes four descriptors and its buffers.

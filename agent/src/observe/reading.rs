@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 
 use anyhow::Result;
 
-use super::diag::Socket;
 use super::{Observer, TICK, role};
 use crate::clock::{self, Now};
 use crate::event::Connection;
+use crate::sock_diag::Socket;
 
 /// News of one round, over all namespaces.
 const NEWS: usize = 1024;

@@ -16,10 +16,10 @@ use wire::Role;
 use crate::config;
 
 use super::arrivals::{Arrivals, handshake};
-use super::diag::Socket;
 use super::entry::{Entry, Key, Report};
-use super::frame::{ACK, FIN, RST, SYN, Segment};
 use super::waybill::Reader;
+use crate::frame::{ACK, FIN, RST, SYN, Segment};
+use crate::sock_diag::Socket;
 
 /// How long the kernel's word may come after the last packet.
 const WORD_NS: u64 = 60_000_000_000;

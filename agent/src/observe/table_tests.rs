@@ -8,8 +8,8 @@ use wire::Endpoint;
 
 use super::*;
 use crate::event::What;
-use crate::observe::diag::{self, Info, Socket};
 use crate::observe::entry::Report;
+use crate::sock_diag::{self, Info, Socket};
 
 const SECOND: u64 = 1_000_000_000;
 const CLIENT: &str = "10.0.0.1:4000";
@@ -251,7 +251,7 @@ fn an_established_connection_that_ends_without_a_packet_timed_out() {
 fn connections_older_than_the_agent_are_adopted_and_followed() {
     let mut table = table(true);
     table.begin_list();
-    let open = socket([CLIENT, SERVER], diag::ESTABLISHED, Some(info()));
+    let open = socket([CLIENT, SERVER], sock_diag::ESTABLISHED, Some(info()));
     table.listed(0, &open, (Role::Client, true), SECOND);
     table.end_list(SECOND);
     let adopted = only(&mut table).connection;
@@ -445,7 +445,7 @@ proptest! {
                 Step::List(there) => {
                     table.begin_list();
                     if there {
-                        let open = socket([CLIENT, SERVER], diag::ESTABLISHED, Some(info()));
+                        let open = socket([CLIENT, SERVER], sock_diag::ESTABLISHED, Some(info()));
                         table.listed(0, &open, (Role::Client, turn == 1), now);
                     }
                     table.end_list(now);
@@ -530,7 +530,7 @@ fn who_connected_is_not_guessed_where_nobody_tells() {
     table.begin_list();
     table.listed(
         0,
-        &socket([SERVER, CLIENT], diag::ESTABLISHED, None),
+        &socket([SERVER, CLIENT], sock_diag::ESTABLISHED, None),
         (None::<Role>, true),
         SECOND,
     );

@@ -5,8 +5,8 @@ use std::hash::Hasher as _;
 use bpf::abi;
 use siphasher::sip::SipHasher24;
 
-use super::frame::OPTION_BYTES;
 use crate::config::Key;
+use crate::frame::OPTION_BYTES;
 
 /// What became of waybills, named like the kernel's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

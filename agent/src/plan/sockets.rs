@@ -5,7 +5,7 @@ use wire::Columns;
 use super::{Choice, ConnectionVariant, Family, Look};
 use crate::config::{Config, HooksWish};
 use crate::host::{Cgroup2, Fact, HostFacts};
-use crate::observe;
+use crate::sock_diag;
 
 /// Sockets because of `reason`, or why they cannot be had either.
 pub(super) fn choose(
@@ -53,7 +53,7 @@ pub(super) fn lists() -> Choice<Look> {
 /// What cannot be measured so on this host.
 pub(super) fn absent(facts: &HostFacts) -> Columns {
     let told = facts.sockets.news.is_yes();
-    observe::diag::absent(facts.sockets.tcp_info_bytes, told)
+    sock_diag::absent(facts.sockets.tcp_info_bytes, told)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use wire::Role;
 
 use super::{GRACE_NS, Table, WORD_NS};
 use crate::event::What;
-use crate::observe::diag::Socket;
 use crate::observe::entry::{Entry, Key};
+use crate::sock_diag::Socket;
 
 impl Table {
     /// A socket is gone: the kernel's last word on it.

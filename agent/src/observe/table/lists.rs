@@ -5,8 +5,8 @@ use wire::Role;
 
 use super::{Table, WORD_NS};
 use crate::event::What;
-use crate::observe::diag::{self, Socket};
 use crate::observe::entry::{Entry, Key};
+use crate::sock_diag::{self, Socket};
 
 /// Nobody answers a SYN-ACK after this long (tcp_synack_retries: 63 s).
 const HALF_OPEN_NS: u64 = 70_000_000_000;
@@ -47,11 +47,16 @@ impl Table {
         };
         (entry.listed, entry.missed, entry.claimed) = (list, 0, true);
         entry.know(socket);
-        if socket.state == diag::SYN_SENT {
+        if socket.state == sock_diag::SYN_SENT {
             return;
         }
         entry.establish();
-        let finished = [diag::CLOSE_WAIT, diag::LAST_ACK, diag::CLOSING].contains(&socket.state);
+        let finished = [
+            sock_diag::CLOSE_WAIT,
+            sock_diag::LAST_ACK,
+            sock_diag::CLOSING,
+        ]
+        .contains(&socket.state);
         if let Some(info) = socket.info {
             entry.numbers = info.numbers(entry.role == Role::Client, finished);
         }
@@ -86,7 +91,7 @@ impl Table {
         if !first {
             self.losses.unseen += 1;
         }
-        if first && socket.state == diag::SYN_SENT {
+        if first && socket.state == sock_diag::SYN_SENT {
             return false;
         }
         let Some(mut entry) = self.enter(role.unwrap_or(Role::Client), now_ns) else {

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use bpf::packet::Instruction;
 use proptest::prelude::*;
 
-use super::super::filter::filter;
 use super::*;
 
 const BEGINNING: Beginning = Beginning {

@@ -1,4 +1,5 @@
-//! News of sockets that are gone, and how many messages a socket had no room for.
+//! What the kernel tells unasked: sockets that are gone, connections that are tracked; and how much
+//! of it found no room.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,9 +14,9 @@ use super::{netlink, split};
 /// News come one by one, each smaller than a page.
 const NEWS_BYTES: usize = 8 << 10;
 
-/// News of sockets that are gone.
+/// What the kernel tells the members of a multicast group.
 #[derive(Debug)]
-pub(crate) struct SocketNews {
+pub(crate) struct Notifications {
     socket: OwnedFd,
     buffer: Vec<u8>,
     drops: Drops,
@@ -29,47 +30,65 @@ pub(crate) struct Taken {
     /// Messages that the kernel could not keep; where it does not count them, at least one for each
     /// time that it says so.
     pub(crate) dropped: u64,
+    /// Messages that are torn.
+    pub(crate) invalid: u64,
 }
 
-impl SocketNews {
-    /// Begins to listen to these groups in the network namespace of the calling thread, with room
-    /// for `bytes` of news.
-    pub(crate) fn open(groups: u32, bytes: usize) -> io::Result<Self> {
-        let socket = netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkSockDiag)?;
+impl Notifications {
+    /// Begins to listen for sockets that are gone, of these groups, in the network namespace of the
+    /// calling thread, with room for `bytes`.
+    pub(crate) fn open_diag(groups: u32, bytes: usize) -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkSockDiag, groups, bytes)
+    }
+
+    /// The same for what netfilter tells, connection tracking among it.
+    pub(crate) fn open_netfilter(groups: u32, bytes: usize) -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkNetFilter, groups, bytes)
+    }
+
+    fn of(protocol: SockProtocol, groups: u32, bytes: usize) -> io::Result<Self> {
+        let socket = netlink(SockFlag::SOCK_NONBLOCK, protocol)?;
         enlarge(&socket, bytes)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self {
+        Ok(Self::on(socket))
+    }
+
+    /// On a socket that is bound.
+    pub(crate) fn on(socket: OwnedFd) -> Self {
+        Self {
             socket,
             buffer: vec![0; NEWS_BYTES],
             drops: Drops::default(),
-        })
+        }
     }
 
-    /// Gives the bodies of at most `most` messages to `each`.
-    pub(crate) fn take(&mut self, most: usize, each: impl FnMut(&[u8])) -> Taken {
-        let (more, overruns) = self.receive(most, each);
-        let dropped = self.drops.since(&self.socket, overruns);
-        Taken { more, dropped }
-    }
-
-    /// Whether there may be more, and how often the kernel said that it lost some.
-    fn receive(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> (bool, u64) {
+    /// Gives kind and body of what is in at most `most` datagrams to `each`.
+    pub(crate) fn take(&mut self, most: usize, mut each: impl FnMut(u16, &[u8])) -> Taken {
+        let mut taken = Taken {
+            more: true,
+            ..Taken::default()
+        };
         let mut overruns = 0;
         for _ in 0..most {
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let mut left = self.buffer.get(..length).unwrap_or_default();
-                    while let Some((_, _, body, rest)) = split(left) {
+                    while let Some((kind, _, body, rest)) = split(left) {
                         left = rest;
-                        each(body);
+                        each(kind, body);
                     }
+                    taken.invalid += u64::from(!left.is_empty());
                 }
                 Err(Errno::ENOBUFS) => overruns += 1,
                 Err(Errno::EINTR) => {}
-                Err(_) => return (false, overruns),
+                Err(_) => {
+                    taken.more = false;
+                    break;
+                }
             }
         }
-        (true, overruns)
+        taken.dropped = self.drops.since(&self.socket, overruns);
+        taken
     }
 }
 
@@ -122,7 +141,7 @@ fn drops_in(table: &str, inode: u64) -> Option<u32> {
     })
 }
 
-impl AsFd for SocketNews {
+impl AsFd for Notifications {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -156,6 +175,23 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_message_gives_nothing_and_is_counted() {
+        let (kernel, socket) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut news = Notifications::on(socket.into());
+        let whole = Body::new(&[7; 64]).message(20);
+        for cut in 1..whole.len() {
+            kernel.send(&whole[..cut]).unwrap();
+            let taken = news.take(2, |_, _| panic!("{cut} bytes are no message"));
+            assert_eq!((taken.invalid, taken.more), (1, false), "{cut}");
+        }
+        kernel.send(&whole).unwrap();
+        let mut kinds = Vec::new();
+        let taken = news.take(2, |kind, body| kinds.push((kind, body.len())));
+        assert_eq!((kinds, taken.invalid), (vec![(20, 64)], 0));
+    }
+
+    #[test]
     fn each_message_that_a_full_socket_loses_is_counted() {
         const SENT: u64 = 1000;
         let open = || netlink(SockFlag::SOCK_NONBLOCK, SockProtocol::NetlinkUserSock).unwrap();
@@ -165,11 +201,7 @@ mod tests {
             Err(Errno::EPERM) => return eprintln!("skipped: joining a group takes CAP_NET_ADMIN"),
             other => other.unwrap(),
         }
-        let mut news = SocketNews {
-            socket,
-            buffer: vec![0; NEWS_BYTES],
-            drops: Drops::default(),
-        };
+        let mut news = Notifications::on(socket);
         let message = Body::new(&[7; 64]).message(20);
         let mut send_some = |sent: u64| {
             let everybody = NetlinkAddr::new(0, 1 << 30);
@@ -179,7 +211,7 @@ mod tests {
                 assert_eq!(sent, Err(Errno::ECONNREFUSED));
             }
             let mut read = 0;
-            let taken = news.take(usize::try_from(SENT).unwrap(), |_| read += 1);
+            let taken = news.take(usize::try_from(SENT).unwrap(), |_, _| read += 1);
             (read, taken.dropped)
         };
         let (read, dropped) = send_some(SENT);
