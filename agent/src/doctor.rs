@@ -18,10 +18,10 @@ use crate::host::{self, Fact, HostFacts};
 use crate::jail::{Seen, calls};
 use crate::loader;
 use crate::plan::{self, Caller, Family, Mode, Plan, Until};
-use crate::reports::{self, VERSION};
+use crate::reports;
 use crate::spool::{self, Stat};
-use crate::startup;
 use crate::status::{self, Helper, Status};
+use crate::{VERSION, setup, startup};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -113,7 +113,7 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn examine(file: &Path) -> Report {
-    let (config, problems) = match startup::load(file) {
+    let (config, problems) = match setup::load(file) {
         Ok(config) => (config, Vec::new()),
         Err(error) => (assumed(), error.problems),
     };

@@ -19,11 +19,11 @@ use crate::cli::{ExportArgs, Format, ReceiptArgs};
 use crate::clock::unix_ms;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
-use crate::jail::STATE_DIR;
-use crate::orders::unhex;
+use crate::hex::unhex;
+use crate::paths::STATE_DIR;
 use crate::reports::{print_json, print_lines, spool_path};
+use crate::setup;
 use crate::spool::{Exports, Sealed};
-use crate::startup;
 
 /// The key of this installation, below the state directory: 64 hex digits.
 const KEY_FILE: &str = "export.key";
@@ -52,7 +52,7 @@ struct Report {
 /// The configuration is wrong (2), the spool cannot be used (5), or a file cannot be written (1);
 /// files that were reported or are in place are whole even then.
 pub fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = startup::load(&args.report.file.config).or_exit(Exit::Usage)?;
+    let config = setup::load(&args.report.file.config).or_exit(Exit::Usage)?;
     let rootfs = &config.agent.rootfs;
     let mut spool = Exports::open(&spool_path(rootfs)).or_exit(Exit::Spool)?;
     let state = rootfs.join(STATE_DIR.trim_start_matches('/'));
@@ -268,7 +268,7 @@ fn key(file: &Path) -> Result<Ed25519KeyPair> {
 /// # Errors
 /// A receipt is none (2), or the spool cannot be used (5).
 pub fn receipt(args: &ReceiptArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = startup::load(&args.report.file.config).or_exit(Exit::Usage)?;
+    let config = setup::load(&args.report.file.config).or_exit(Exit::Usage)?;
     // All of them first: one that is damaged must not leave the others half done.
     let receipts = args.files.iter().map(|file| read_receipt(file));
     let receipts = receipts.collect::<Result<Vec<_>>>().or_exit(Exit::Usage)?;

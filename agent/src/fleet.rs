@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use log::{error, info, warn};
+use wire::orders::KEY_BYTES;
 
 use crate::aggregate::connection::{Connections, Wish};
 use crate::clock::monotonic_ms;
 use crate::config::Config;
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
-use crate::orders::{
-    self, Destinations, InForce, KEY_BYTES, Outcome, Own, Post, Refusal, Signed, Standing,
-};
+use crate::orders::{self, Destinations, InForce, Outcome, Own, Post, Refusal, Signed, Standing};
 use crate::plan::Plan;
 use crate::writer::Writer;
 

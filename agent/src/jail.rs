@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::config::Config;
 use crate::fault;
+use crate::paths::PROC_DIR;
 use crate::plan::{JailMount, Plan, Until};
 use crate::sandbox::Capabilities;
 
@@ -31,15 +32,6 @@ pub use privilege::close_inherited;
 pub use root::refresh_name_files;
 pub use seccomp::install as install_seccomp;
 pub use seen::{Mount, Seen};
-
-/// Inside the jail: where the spool and the host id live.
-pub const STATE_DIR: &str = "/var/lib/waybill";
-/// Inside the jail: lock, status and other things of this run.
-pub const RUN_DIR: &str = "/run";
-/// Inside the jail: the root of the cgroup2 tree, whatever the host's own layout is.
-pub const CGROUP_DIR: &str = "/sys/fs/cgroup";
-/// Inside the jail: the host's processes.
-pub const PROC_DIR: &str = "/proc";
 
 /// A thread that was just joined may still be seen for a moment.
 const THREADS_GONE_MS: u64 = 2_000;

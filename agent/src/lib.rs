@@ -23,6 +23,7 @@ pub mod export;
 pub mod fault;
 pub mod files;
 pub mod filters;
+mod hex;
 pub mod host;
 pub mod jail;
 pub mod keeper;
@@ -31,9 +32,11 @@ pub mod loader;
 pub mod log;
 mod netlink;
 pub mod notify;
+pub mod paths;
 pub mod plan;
 pub mod reports;
 pub mod sandbox;
+pub mod setup;
 pub mod startup;
 pub mod verify;
 // Data.
@@ -58,3 +61,6 @@ pub mod spool;
 pub mod status;
 pub mod upload;
 pub mod writer;
+
+/// This agent's version, as in its package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

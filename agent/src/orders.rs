@@ -12,16 +12,15 @@ mod post;
 mod tests;
 
 use ring::signature::{ED25519, UnparsedPublicKey};
-use wire::orders::{Directive, Invalid, Orders};
+use wire::orders::{Directive, Invalid, KEY_BYTES, Orders};
 
 use crate::config::Glob;
+use crate::hex::unhex;
 
 pub use file::{kept, load, write};
 pub use limits::{Destinations, InForce, Mapped, Own, narrow};
 pub use post::{Post, Reach};
 
-/// Bytes of a public key (RFC 8032, 5.1.5).
-pub const KEY_BYTES: usize = 32;
 /// Intervals after which orders on trial are given up, when the collector does not answer.
 pub const TRIAL_INTERVALS: u32 = 6;
 /// Requests until one goes over a connection that was opened with the orders in force: the first
@@ -299,19 +298,4 @@ fn verify(key: &[u8; KEY_BYTES], signed: &Signed) -> Result<Orders, Refusal> {
         .verify(signed.body.as_bytes(), &signature)
         .map_err(|_| Refusal::Signature)?;
     Orders::parse(signed.body.as_bytes()).map_err(Refusal::Invalid)
-}
-
-/// `N` bytes from twice as many hex digits.
-#[must_use]
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |b: u8| char::from(b).to_digit(16);
-    let text = text.as_bytes();
-    if text.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
-    }
-    Some(bytes)
 }

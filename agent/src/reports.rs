@@ -9,10 +9,7 @@ use serde::Serialize;
 use crate::cli::{Format, FormatArgs, ReportArgs, SpoolCommand};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::spool::{self, Entry, Reader, Stat};
-use crate::{abi, filters, jail, loader, startup};
-
-/// This agent's version, as in its package.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+use crate::{VERSION, abi, filters, jail, loader, paths, setup};
 
 /// Prints `value` as indented JSON with a final newline.
 pub(crate) fn print_json(out: &mut dyn Write, value: &impl Serialize) -> anyhow::Result<()> {
@@ -87,7 +84,7 @@ struct Checked<'c> {
 /// The configuration is wrong (exit code 2), with every mistake; or the output cannot be written.
 pub fn check_config(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let file = args.file.config.as_path();
-    let loaded = startup::load(file);
+    let loaded = setup::load(file);
     if args.output.format == Format::Json {
         let (problems, warnings) = match &loaded {
             Ok(config) => (Vec::new(), config.warnings.clone()),
@@ -124,7 +121,7 @@ pub(crate) fn print_lines(out: &mut dyn Write, lines: &[String]) -> anyhow::Resu
 
 /// Where the spool is for who looks from outside the jail.
 pub(crate) fn spool_path(rootfs: &Path) -> PathBuf {
-    rootfs.join(startup::SPOOL_FILE.trim_start_matches('/'))
+    rootfs.join(paths::SPOOL_FILE.trim_start_matches('/'))
 }
 
 /// `spool ls` and `spool stat`; both work while the agent runs.
@@ -133,7 +130,7 @@ pub(crate) fn spool_path(rootfs: &Path) -> PathBuf {
 /// The configuration is wrong, there is no spool, or the output cannot be written.
 pub fn spool(command: &SpoolCommand, out: &mut dyn Write) -> Result<(), Failure> {
     let (SpoolCommand::Ls { report, .. } | SpoolCommand::Stat(report)) = command;
-    let config = startup::load(&report.file.config).or_exit(Exit::Usage)?;
+    let config = setup::load(&report.file.config).or_exit(Exit::Usage)?;
     let reader = spool::read_only(&spool_path(&config.agent.rootfs)).or_exit(Exit::Spool)?;
     match command {
         SpoolCommand::Ls { limit, .. } => ls(&reader, *limit, report.output.format, out),

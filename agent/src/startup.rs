@@ -1,6 +1,5 @@
 //! The control path on one screen: each step returns the input of the next.
 
-mod collector;
 mod identity;
 mod lock;
 mod machine;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use wire::HostRow;
 
-use crate::config::{self, Config, SeccompWish};
+use crate::config::{Config, SeccompWish};
 use crate::direction::Direction;
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -20,28 +19,21 @@ use crate::followed::{self, Followed, OpenFiles, Reader, Settings};
 use crate::gateway::Gateway;
 use crate::governor::Governor;
 use crate::host::HostFacts;
-use crate::jail::{self, CGROUP_DIR, Entered, Jailed, PROC_DIR, RUN_DIR, STATE_DIR};
+use crate::jail::{self, Entered, Jailed};
 use crate::kernel;
 use crate::loader::{self, Loaded};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
+use crate::paths::{CGROUP_DIR, LOCK_FILE, LOG_FILE, PROC_DIR, RUN_DIR, SPOOL_FILE, STATE_DIR};
 use crate::plan::{Mode, Plan, Uses};
 use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
-use crate::reports::VERSION;
 use crate::status::{Helper, Kept};
 use crate::writer::{Places, Writer};
-use crate::{clock, fault, filters, host, log, plan, spool};
+use crate::{VERSION, clock, fault, filters, host, log, plan, setup, spool};
 use machine::Machine;
-
-/// Inside the jail: the spool's database.
-pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
-/// Inside the jail: the log, where the configuration asks for a file.
-const LOG_FILE: &str = "/var/lib/waybill/agent.log";
-/// Inside the jail: held by the one agent that runs here.
-const LOCK_FILE: &str = "/run/waybill-agent.lock";
 
 /// Runs the agent until it is told to end, then drains.
 ///
@@ -49,7 +41,7 @@ const LOCK_FILE: &str = "/run/waybill-agent.lock";
 /// The step that failed, with the exit code for it.
 pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
-    let mut config = load(file).or_exit(Exit::Usage)?;
+    let mut config = setup::load(file).or_exit(Exit::Usage)?;
     config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);
     let output = log::Output::stderr();
     log::init(config.log.level, Box::new(output.clone())).or_exit(Exit::Runtime)?;
@@ -106,7 +98,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         keeper: keeper(&plan, loaded.as_ref()),
         reader: reader_helper(&plan, reader.as_ref()),
         followed: follow(&config, reader),
-        reach: collector::reach,
+        reach: setup::reach,
         identities: identities(&config, &facts),
         surroundings: Box::new(surroundings()),
         ids: (host_id, run_id),
@@ -162,7 +154,7 @@ fn start_threads(
         .context("open the spool")
         .or_exit(Exit::Spool)?;
     fault::at("spool.opened");
-    let upload = config.upload.as_ref().map(collector::reach);
+    let upload = config.upload.as_ref().map(setup::reach);
     let metrics = Arc::clone(metrics);
     spool::Handle::start(jailed, queue, upload, fleet.post(), metrics).or_exit(Exit::Runtime)
 }
@@ -207,7 +199,7 @@ fn follow(config: &Config, reader: Option<Reader>) -> Followed {
     let settings = Settings::new(Path::new(PROC_DIR), config.agent.hostname.is_none());
     let open_files = OpenFiles::new(Path::new(PROC_DIR));
     Followed::new(config, reader, (settings, open_files), |config| {
-        let checked = config.upload.as_ref().map_or(Ok(()), collector::check);
+        let checked = config.upload.as_ref().map_or(Ok(()), setup::check);
         checked.map_err(|error| format!("upload: {:#}", anyhow::Error::from(error)))
     })
 }
@@ -242,23 +234,6 @@ fn confine(entered: Entered, plan: &Plan, log_elsewhere: impl FnOnce()) -> Resul
         root = how, user = user, capabilities = capabilities.as_str(), seccomp = seccomp; "confined"
     );
     Ok(jailed)
-}
-
-/// Reads the configuration; what the collector's files hold is checked by who will use them.
-///
-/// # Errors
-/// Every mistake at once.
-pub fn load(file: &Path) -> Result<Config, config::Error> {
-    let config = config::load(file)?;
-    if let Some(upload) = &config.upload {
-        collector::check(upload).map_err(|error| {
-            let error = anyhow::Error::from(error);
-            config::Error {
-                problems: vec![format!("{}: upload: {error:#}", file.display())],
-            }
-        })?;
-    }
-    Ok(config)
 }
 
 fn spool_bounds(config: &Config) -> spool::Bounds {

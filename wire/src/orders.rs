@@ -22,6 +22,8 @@ use std::str::FromStr;
 /// Name of the request header that carries the version an agent has; its absence says that the
 /// agent takes no orders. Lower case, as HTTP libraries want it.
 pub const HEADER: &str = "waybill-orders";
+/// Bytes of the public key that they are verified with (RFC 8032, 5.1.5).
+pub const KEY_BYTES: usize = 32;
 /// Bytes that orders may have.
 pub const MAX_BYTES: usize = 64 << 10;
 /// Rules in one version.

@@ -1,8 +1,8 @@
 //! `[jail]` and `[budget]`: what the running agent may do, and what it may take.
 
+use super::check::{number, size, value};
 use super::raw::{RawBudget, RawJail};
 use super::section::{At, Problems};
-use super::validate::{number, size, value};
 use super::value::Expected;
 use super::{Budget, ByteSize, CpuShare, Jail, SeccompWish};
 

@@ -6,10 +6,12 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use wire::orders::KEY_BYTES;
+
 use super::section::{At, Problems};
 use super::value::Secret;
 use crate::files;
-use crate::orders::{KEY_BYTES, unhex};
+use crate::hex::unhex;
 
 /// Far above every certificate bundle; a wrong path must not fill the memory.
 pub const MAX_FILE: u64 = 4 << 20;

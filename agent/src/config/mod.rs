@@ -5,6 +5,7 @@
 //! and reports all mistakes at once. The one who calls is `startup.rs`.
 
 mod bounds;
+mod check;
 mod files;
 mod raw;
 mod section;
@@ -53,7 +54,7 @@ pub struct Config {
     /// `[upload]`; without it batches only go to the spool.
     pub upload: Option<Upload>,
     /// `[fleet] public_key_file`: the key that signs orders; without it none are taken.
-    pub orders_key: Option<[u8; crate::orders::KEY_BYTES]>,
+    pub orders_key: Option<[u8; wire::orders::KEY_BYTES]>,
     /// `[[service]]`, in the operator's order: the first match wins.
     pub services: Vec<ServiceRule>,
     /// `[log]`

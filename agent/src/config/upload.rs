@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::check::{duration, optional, required, value};
 use super::files::Files;
 use super::raw::RawUpload;
 use super::section::{At, Problems};
-use super::validate::{duration, optional, required, value};
 use super::value::Expected;
 use super::{Credentials, Upload};
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::check::{duration, label, number, optional, required, size, value};
 use super::files::Files;
 use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpool};
 use super::section::{At, Problems};
-use super::value::{Expected, format_duration, parse_duration};
+use super::value::Expected;
 use super::{
     Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, ListsWish, Log, MAX_KEYS,
     ModeWish, NatWish, OptionKind, Prefix, Scope, ServiceRule, Sources, Spool, TransportWish,
@@ -20,7 +21,6 @@ const DEFAULT_DESTINATIONS: [&str; 4] =
 const MAX_DESTINATIONS: usize = 1024;
 const MAX_SERVICES: usize = 1024;
 const MAX_TAGS: usize = 16;
-const MAX_NAME: usize = 128;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -68,77 +68,6 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
             text: String::new(),
             files: files.take_found(),
         },
-    }
-}
-
-/// The checked value of one key, or its default.
-pub(super) fn value<T, U>(
-    field: Option<At<T>>,
-    default: U,
-    problems: &mut Problems<'_>,
-    check: impl FnOnce(T) -> Result<U, Expected>,
-) -> U {
-    optional(field, problems, check).unwrap_or(default)
-}
-
-/// The checked value of one key that has no default.
-pub(super) fn optional<T, U>(
-    field: Option<At<T>>,
-    problems: &mut Problems<'_>,
-    check: impl FnOnce(T) -> Result<U, Expected>,
-) -> Option<U> {
-    let At { value, place } = field?;
-    match check(value) {
-        Ok(value) => Some(value),
-        Err(Expected(expected)) => {
-            problems.wrong(&place, &expected);
-            None
-        }
-    }
-}
-
-/// The value of one key that must be there.
-pub(super) fn required<T>(
-    field: Option<At<T>>,
-    key: &str,
-    expected: &str,
-    problems: &mut Problems<'_>,
-) -> Option<At<T>> {
-    if field.is_none() && !problems.mentions(key) {
-        problems.missing(key, expected);
-    }
-    field
-}
-
-pub(super) fn duration(
-    min: Duration,
-    max: Duration,
-) -> impl FnOnce(String) -> Result<Duration, Expected> {
-    move |text| {
-        let duration = parse_duration(&text)?;
-        if duration < min || duration > max {
-            let (min, max) = (format_duration(min), format_duration(max));
-            return Err(Expected(format!("a duration from {min} to {max}")));
-        }
-        Ok(duration)
-    }
-}
-
-pub(super) fn size(min: u64, max: u64) -> impl FnOnce(String) -> Result<ByteSize, Expected> {
-    move |text| {
-        let size: ByteSize = text.parse()?;
-        if size.bytes() < min || size.bytes() > max {
-            let (min, max) = (ByteSize::new(min), ByteSize::new(max));
-            return Err(Expected(format!("a size from {min} to {max}")));
-        }
-        Ok(size)
-    }
-}
-
-pub(super) fn number(min: u32, max: u32) -> impl FnOnce(i64) -> Result<u32, Expected> {
-    move |value| match u32::try_from(value) {
-        Ok(value) if (min..=max).contains(&value) => Ok(value),
-        _ => Err(Expected(format!("a number from {min} to {max}"))),
     }
 }
 
@@ -434,17 +363,4 @@ fn tags(raw: Vec<(String, At<String>)>, problems: &mut Problems<'_>) -> Vec<(Str
     }
     tags.sort();
     tags
-}
-
-/// Names travel to the collector and its pages: short and printable.
-fn label(what: &'static str) -> impl FnOnce(String) -> Result<String, Expected> {
-    move |text| {
-        if text.is_empty() || text.chars().count() > MAX_NAME || text.chars().any(char::is_control)
-        {
-            return Err(Expected(format!(
-                "{what} of 1 to {MAX_NAME} printable characters"
-            )));
-        }
-        Ok(text)
-    }
 }

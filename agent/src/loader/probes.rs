@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use crate::clock;
-use crate::{jail, sandbox};
+use crate::paths::PROC_DIR;
+use crate::sandbox;
 
 /// Inside the jail, while programs are loaded.
 const TRACING: &str = "/sys/kernel/tracing";
@@ -38,7 +39,7 @@ impl Probes {
     /// The kernel has no such list, or does not let it be written.
     pub fn open() -> Result<Self> {
         let mut events = open(Path::new(TRACING))?;
-        clean_all(&mut events, Path::new(TRACING), Path::new(jail::PROC_DIR));
+        clean_all(&mut events, Path::new(TRACING), Path::new(PROC_DIR));
         Ok(Self {
             events,
             group: format!("{GROUP}{}", std::process::id()),

@@ -10,9 +10,9 @@ use zerocopy::IntoBytes;
 use super::map;
 use crate::config::{Config, Key};
 use crate::host::Numbers;
-use crate::jail::CGROUP_DIR;
 use crate::keeper::State;
 use crate::orders::{Destinations, InForce, Mapped};
+use crate::paths::CGROUP_DIR;
 use crate::plan::{Look, Mode, Plan};
 
 /// First time off for a peer whose path loses the option.

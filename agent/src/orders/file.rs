@@ -9,9 +9,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use wire::orders::KEY_BYTES;
+
 use crate::files;
 
-use super::{KEY_BYTES, Reach, Signed, Stage, Standing, Taken, verify};
+use super::{Reach, Signed, Stage, Standing, Taken, verify};
 
 const FILES: [&str; 2] = ["orders.json", "orders.json.copy"];
 /// Two orders, each of whose bytes may take six in JSON.

@@ -1,14 +1,34 @@
-//! How the collector is reached: what the configuration says, and of a proxy the environment.
+//! The configuration that is used: read, checked by who will use it, and how it says that the
+//! collector is reached.
 
-use crate::config::{self, Credentials};
+use std::path::Path;
+
+use crate::config::{self, Config, Credentials};
 use crate::upload::proxy::{Environment, Proxy, from_environment};
 use crate::upload::{self, Transport};
+
+/// Reads the configuration; what the collector's files hold is checked by who will use them.
+///
+/// # Errors
+/// Every mistake at once.
+pub fn load(file: &Path) -> Result<Config, config::Error> {
+    let config = config::load(file)?;
+    if let Some(upload) = &config.upload {
+        check(upload).map_err(|error| {
+            let error = anyhow::Error::from(error);
+            config::Error {
+                problems: vec![format!("{}: upload: {error:#}", file.display())],
+            }
+        })?;
+    }
+    Ok(config)
+}
 
 /// Whether the configuration can work, before anything is sent.
 ///
 /// # Errors
 /// What cannot be used.
-pub(super) fn check(upload: &config::Upload) -> Result<(), upload::Error> {
+pub fn check(upload: &config::Upload) -> Result<(), upload::Error> {
     let settings = upload::Settings {
         proxy: configured_proxy(upload)?,
         ..settings(upload)
@@ -17,7 +37,7 @@ pub(super) fn check(upload: &config::Upload) -> Result<(), upload::Error> {
 }
 
 /// How to send, and through which proxy; that is said in the log.
-pub(super) fn reach(upload: &config::Upload) -> upload::Settings {
+pub fn reach(upload: &config::Upload) -> upload::Settings {
     upload::Settings {
         proxy: proxy(upload),
         ..settings(upload)
