@@ -26,6 +26,7 @@ use crate::aggregate::connection::Connections;
 use crate::batch::Sealer;
 use crate::clock::{self, Now};
 use crate::config::{self, Limits};
+use crate::delivery;
 use crate::direction::Direction;
 use crate::fault;
 use crate::fleet::Fleet;
@@ -41,7 +42,6 @@ use crate::notify::Notifier;
 use crate::observe::{self, Lister, Observer};
 use crate::process::{Identities, Surroundings};
 use crate::records::{Losses, Records};
-use crate::spool;
 use crate::status::{Helper, Kept};
 use crate::upload;
 use crate::writer::Writer;
@@ -88,7 +88,7 @@ pub struct Parts {
     /// Whoever started the agent.
     pub notifier: Notifier,
     /// Spool and upload threads.
-    pub spool: spool::Handle,
+    pub spool: delivery::Handle,
     /// Orders of the collector.
     pub fleet: Fleet,
     /// Process identities.
@@ -162,7 +162,7 @@ struct EventLoop {
 ///
 /// # Errors
 /// The loop cannot wait any more; what was folded is drained all the same.
-pub fn run(parts: Parts) -> Result<spool::Drained> {
+pub fn run(parts: Parts) -> Result<delivery::Drained> {
     let start = now();
     let bounds = Bounds {
         connections: parts.limits.connections as usize,

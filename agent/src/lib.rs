@@ -42,6 +42,7 @@ pub mod verify;
 // Data.
 pub mod aggregate;
 pub mod batch;
+pub mod delivery;
 pub mod direction;
 pub mod event;
 pub mod event_loop;

@@ -32,7 +32,7 @@ use crate::process::{Identities, ProcSurroundings};
 use crate::records::Records;
 use crate::status::{Helper, Kept};
 use crate::writer::{Places, Writer};
-use crate::{VERSION, clock, fault, filters, host, log, plan, setup, spool};
+use crate::{VERSION, clock, delivery, fault, filters, host, log, plan, setup, spool};
 use machine::Machine;
 
 /// Runs the agent until it is told to end, then drains.
@@ -149,14 +149,14 @@ fn start_threads(
     config: &Config,
     fleet: &Fleet,
     metrics: &Arc<Metrics>,
-) -> Result<spool::Handle, Failure> {
+) -> Result<delivery::Handle, Failure> {
     let queue = spool::open(jailed, Path::new(SPOOL_FILE), spool_bounds(config))
         .context("open the spool")
         .or_exit(Exit::Spool)?;
     fault::at("spool.opened");
     let upload = config.upload.as_ref().map(setup::reach);
     let metrics = Arc::clone(metrics);
-    spool::Handle::start(jailed, queue, upload, fleet.post(), metrics).or_exit(Exit::Runtime)
+    delivery::Handle::start(jailed, queue, upload, fleet.post(), metrics).or_exit(Exit::Runtime)
 }
 
 /// What of the programs really runs.

@@ -5,12 +5,21 @@ use std::collections::HashMap;
 use bpf::abi;
 use wire::Endpoint;
 
-use super::owner::Owner;
-
 /// Ends of each kind that are remembered.
 const MAX_ENDS: usize = 65_536;
 /// Different owners of connections to one end, and sockets of strangers, that are remembered.
 const MAX_OWNERS: usize = 8;
+
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A process in scope.
+    Process(abi::wb_process),
+    /// A process out of scope, or this agent.
+    Foreign,
+    /// Nobody knows.
+    Unknown,
+}
 
 /// An end in one network namespace.
 type End = (u16, Endpoint);

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use bpf::abi;
 use wire::{Endpoint, Role};
 
+pub(super) use super::known::Owner;
 use super::known::{Known, is_same};
 use super::tasks::Attention;
 use crate::clock;
@@ -26,17 +27,6 @@ const MAX_MISSES: u8 = 3;
 /// A listener may be handed on: it is looked at again after this long, and ever more seldom.
 const AGAIN_NS: u64 = 10_000_000_000;
 const MAX_AGAIN_NS: u64 = 3_600_000_000_000;
-
-/// Who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// A process in scope.
-    Process(abi::wb_process),
-    /// A process out of scope, or this agent.
-    Foreign,
-    /// Nobody knows.
-    Unknown,
-}
 
 /// Where to look, and which processes count.
 #[derive(Clone, Debug)]

@@ -22,7 +22,6 @@
 //! writing connection.
 
 mod exports;
-mod handle;
 mod migrate;
 mod quarantine;
 mod queue;
@@ -40,7 +39,6 @@ use std::path::Path;
 use crate::jail::Jailed;
 
 pub use exports::{Exports, Range};
-pub use handle::{Drained, Full, Handle};
 pub use queue::Spool;
 pub use reader::Reader;
 pub use types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, State, Tally};

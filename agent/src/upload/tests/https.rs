@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::assert_sum;
 use super::server::{Authority, Reply, STORED, Server, Service, TOKEN};
+use crate::delivery::{Drained, Handle};
 use crate::metrics::Metrics;
 use crate::orders::{Post, Signed};
 use crate::spool::tests::{Place, batch, eventually, roomy};
-use crate::spool::{Drained, Handle};
 use crate::upload::{Credential, Settings, Transport, thread};
 
 const LONG: Duration = Duration::from_secs(30);

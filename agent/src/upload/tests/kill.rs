@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::{Authority, Reply, STORED, Service};
+use crate::delivery::Handle;
 use crate::metrics::Metrics;
+use crate::spool::Spool;
 use crate::spool::tests::{Place, batch, eventually, id, roomy};
-use crate::spool::{Handle, Spool};
 use crate::upload::{Settings, Transport, thread};
 
 const URL: &str = "WAYBILL_TEST_URL";

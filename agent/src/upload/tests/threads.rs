@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::assert_sum;
+use crate::delivery::{Drained, Full, Handle};
 use crate::metrics::Metrics;
 use crate::spool::tests::{Place, batch, eventually, roomy};
 use crate::spool::thread::Request;
-use crate::spool::{Bounds, Drained, Full, Handle, Sealed};
+use crate::spool::{Bounds, Sealed};
 use crate::upload::answer::Answer;
 use crate::upload::thread::start_with;
 use crate::upload::transport::Unanswered;

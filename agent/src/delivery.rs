@@ -1,4 +1,5 @@
-//! What the event loop holds of the spool and upload threads.
+//! From sealed batches to the collector: what the event loop holds of the spool's and the upload's
+//! threads.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +11,9 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
 use crate::orders::Post;
+use crate::spool::thread::{self, Client};
+use crate::spool::{Sealed, Spool};
 use crate::upload;
-
-use super::thread::{self, Client};
-use super::{Sealed, Spool};
 
 /// Sealed batches waiting for the disk. One interval seals a few; more than this means that the
 /// disk stands still, and memory is the application's.
