@@ -2,8 +2,20 @@
 
 use wire::{Batch, BatchHeader, HostRow, ProcessRow};
 
-use crate::aggregate::Summary;
 use crate::spool::{BatchId, Sealed};
+
+/// What one interval leaves behind.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Edges that changed.
+    pub edges: Vec<wire::EdgeRow>,
+    /// Sightings kept.
+    pub sightings: Vec<wire::SightingRow>,
+    /// Abnormal connections.
+    pub events: Vec<wire::EventRow>,
+    /// Translations that changed.
+    pub nats: Vec<wire::NatRow>,
+}
 
 /// Numbers the batches of one run.
 #[derive(Debug)]

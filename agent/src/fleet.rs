@@ -11,9 +11,9 @@ use anyhow::Result;
 use log::{error, info, warn};
 use wire::orders::KEY_BYTES;
 
-use crate::aggregate::connection::{Connections, Wish};
 use crate::clock::monotonic_ms;
 use crate::config::Config;
+use crate::family::connection::aggregate::{Connections, Wish};
 use crate::loader::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::orders::{self, Destinations, InForce, Outcome, Own, Post, Refusal, Signed, Standing};

@@ -6,8 +6,8 @@ use log::warn;
 use super::{EventLoop, now};
 use crate::clock::Now;
 use crate::event::Connection;
+use crate::family::connection::observe::Lister;
 use crate::kernel::{self, Counters, Snapshot};
-use crate::observe::Lister;
 
 impl EventLoop {
     /// Reads the open connections; what two snapshots do not show any more is forgotten.

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::{EventLoop, Parts, now};
-use crate::aggregate::connection::Connections;
 use crate::clock::Now;
 use crate::event::Connection;
+use crate::family::connection::aggregate::Connections;
+use crate::family::connection::observe::{self, Lister};
+use crate::family::process::Observed;
 use crate::kernel;
-use crate::observe::{self, Lister};
-use crate::process::Observed;
 
 impl EventLoop {
     /// Folds the next records of the kernel; true when there may be more.

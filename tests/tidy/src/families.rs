@@ -9,7 +9,7 @@ use crate::{Finding, Tree};
 const PROGRAMS: &str = "bpf/families/*/";
 
 /// Where its records are folded.
-const AGGREGATE: &str = "agent/src/aggregate/*.rs";
+const AGGREGATE: &str = "agent/src/family/*/aggregate.rs";
 
 /// Where its numbers are compared with what other programs counted.
 const TRIALS: &str = "tests/e2e/";
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_probe_family_that_lacks_a_layer_is_found() {
         let found = check(&tree(&[
-            ("agent/src/aggregate/connection.rs", ""),
+            ("agent/src/family/connection/aggregate.rs", ""),
             ("bpf/families/connection/connection.bpf.c", ""),
             ("bpf/families/connection/path.bpf.h", ""),
             ("bpf/families/process/process.bpf.c", ""),

@@ -7,9 +7,12 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Observed, cgroup};
+use super::cgroup;
+use super::observed::Observed;
 use crate::host::Numbers;
 
+/// How many of its processes may be gone, or hidden, before an identity stays incomplete.
+pub(super) const MAX_LOOKS: u8 = 16;
 /// Clock ticks per second in `/proc/<pid>/stat`: USER_HZ, fixed at 100 for programs.
 const TICK_NS: u64 = 10_000_000;
 /// Field 22 of `/proc/<pid>/stat`, counted after the name in parentheses.
@@ -210,8 +213,8 @@ fn start_ticks(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{MAX_TEXT, ProcSurroundings, Surroundings as _, start_ticks};
+    use crate::family::process::Observed;
     use crate::host::Numbers;
-    use crate::process::Observed;
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
     use std::path::Path;

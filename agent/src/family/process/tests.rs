@@ -1,6 +1,8 @@
 //! Identities over a host that is made up.
 
-use super::{IDLE_MS, Identities, Look, Observed, REFRESH_MS, SEARCH_EVERY_MS, Surroundings};
+use super::{
+    IDLE_MS, Identities, Look, MAX_LOOKS, Observed, REFRESH_MS, SEARCH_EVERY_MS, Surroundings,
+};
 use crate::config::{Glob, ServiceRule};
 
 /// Answers the same for every process, and counts.
@@ -134,7 +136,7 @@ fn looks_at_processes_that_are_always_gone_come_to_an_end() {
     for tgid in 1..=1000 {
         identities.resolve(&observed(tgid, b"a"), &mut gone, 0);
     }
-    assert_eq!(gone.looks, usize::from(super::MAX_LOOKS));
+    assert_eq!(gone.looks, usize::from(MAX_LOOKS));
 }
 
 #[test]

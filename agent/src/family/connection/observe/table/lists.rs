@@ -5,7 +5,7 @@ use wire::Role;
 
 use super::{Table, WORD_NS};
 use crate::event::What;
-use crate::observe::entry::{Entry, Key};
+use crate::family::connection::observe::entry::{Entry, Key};
 use crate::sock_diag::{self, Socket};
 
 /// Nobody answers a SYN-ACK after this long (tcp_synack_retries: 63 s).

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use wire::NatRow;
 
-use crate::aggregate::nat::Translations;
-use crate::conntrack::Conntrack;
+use crate::family::nat::aggregate::Translations;
+use crate::family::nat::conntrack::Conntrack;
 use crate::metrics::Metrics;
 
 /// Messages of the kernel read in one look; each tells of one connection.

@@ -1,18 +1,4 @@
-//! Identity of processes: who is behind a connection.
-//!
-//! An identity is what all processes of one program have in common: task name, program name,
-//! cgroup and network namespace. It is what an edge belongs to, so that a thousand short-lived
-//! workers are one line. Pure but for [`Surroundings`], which answers from `/proc` and the cgroup
-//! tree while the process still lives. Owned by the event loop.
-//!
-//! Names come from processes, so they are hostile: see `text.rs`.
-
-mod cgroup;
-mod places;
-mod surroundings;
-#[cfg(test)]
-mod tests;
-mod text;
+//! The table of identities, and what is learned of each.
 
 use std::collections::HashMap;
 
@@ -20,8 +6,10 @@ use wire::ProcessRow;
 
 use crate::config::ServiceRule;
 
-use places::Places;
-pub use surroundings::{Look, ProcSurroundings, Surroundings};
+use super::observed::{Key, Observed, until_nul};
+use super::places::Places;
+use super::surroundings::{Look, MAX_LOOKS, Surroundings};
+use super::{cgroup, text};
 
 /// Rows of identities in use are sent again after this long, for collectors that lost them.
 const REFRESH_MS: u64 = 600_000;
@@ -29,65 +17,9 @@ const REFRESH_MS: u64 = 600_000;
 const IDLE_MS: u64 = 1_800_000;
 /// A full table is searched for idle identities this often at most.
 const SEARCH_EVERY_MS: u64 = 10_000;
-/// How many of its processes may be gone, or hidden, before an identity stays incomplete.
-const MAX_LOOKS: u8 = 16;
 /// Everything that found no room.
 const CATCH_ALL_ID: u32 = 0;
 const CATCH_ALL_SERVICE: &str = "(other processes)";
-
-const COMM_BYTES: usize = 16;
-const EXE_BYTES: usize = 32;
-
-/// What the kernel record says about a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed<'a> {
-    /// Thread-group id.
-    pub tgid: u32,
-    /// Start of the process, nanoseconds since boot (CLOCK_BOOTTIME); 0 when unknown.
-    pub started_ns: u64,
-    /// Kernel task name, NUL padding allowed.
-    pub comm: &'a [u8],
-    /// Last component of the executable's path, NUL padding allowed.
-    pub exe_name: &'a [u8],
-    /// cgroup2 id (inode number), 0 when unknown.
-    pub cgroup_id: u64,
-    /// Network namespace inode number.
-    pub netns: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    comm: [u8; COMM_BYTES],
-    exe_name: [u8; EXE_BYTES],
-    cgroup_id: u64,
-    netns: u32,
-    /// Which path, where the cgroup2 id does not tell; 0 where it does, or nobody knows.
-    path: u64,
-}
-
-impl Key {
-    fn of(observed: &Observed<'_>) -> Self {
-        Self {
-            comm: padded(observed.comm),
-            exe_name: padded(observed.exe_name),
-            cgroup_id: observed.cgroup_id,
-            netns: observed.netns,
-            path: 0,
-        }
-    }
-}
-
-/// The text up to its first NUL, cut or filled with NULs.
-fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut padded = [0; N];
-    for (to, from) in padded
-        .iter_mut()
-        .zip(bytes.iter().take_while(|byte| **byte != 0))
-    {
-        *to = *from;
-    }
-    padded
-}
 
 #[derive(Debug)]
 struct Identity {
@@ -301,10 +233,6 @@ impl Identity {
     }
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
 /// Service name and tags: the operator's first matching rule, else what the row tells.
 fn name_service(rules: &[ServiceRule], row: &mut ProcessRow, is_vouched: bool) {
     let place = cgroup::place(&row.cgroup);
@@ -345,3 +273,7 @@ fn rule_matches(
         .into_iter()
         .all(|(glob, field, told)| glob.as_ref().is_none_or(|glob| told && glob.matches(field)))
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use wire::Endpoint;
 
 use super::*;
 use crate::event::What;
-use crate::observe::entry::Report;
+use crate::family::connection::observe::entry::Report;
 use crate::sock_diag::{self, Info, Socket};
 
 const SECOND: u64 = 1_000_000_000;

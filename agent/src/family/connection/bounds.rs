@@ -1,9 +1,4 @@
-//! Events become cumulative rows. Pure: values and `now` in, rows out.
-//!
-//! One module per family; this one holds what they share.
-
-pub mod connection;
-pub mod nat;
+//! What the tables of connections may hold, and what found no room.
 
 /// Bounds of the tables.
 #[derive(Clone, Copy, Debug)]
@@ -16,19 +11,6 @@ pub struct Bounds {
     pub sightings: usize,
     /// Events in one interval.
     pub events: usize,
-}
-
-/// What one interval leaves behind.
-#[derive(Debug, Default)]
-pub struct Summary {
-    /// Edges that changed.
-    pub edges: Vec<wire::EdgeRow>,
-    /// Sightings kept.
-    pub sightings: Vec<wire::SightingRow>,
-    /// Abnormal connections.
-    pub events: Vec<wire::EventRow>,
-    /// Translations that changed.
-    pub nats: Vec<wire::NatRow>,
 }
 
 /// What folding had to leave out; each is a counter of the agent.

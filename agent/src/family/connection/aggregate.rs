@@ -14,7 +14,8 @@ mod sight;
 
 use sight::Told;
 
-use super::{Bounds, Losses, Summary};
+use super::bounds::{Bounds, Losses};
+use crate::batch::Summary;
 use crate::clock::Now;
 use crate::event::{Connection, What};
 
@@ -539,5 +540,4 @@ fn empty_row(key: EdgeKey, since_ms: u64) -> EdgeRow {
 }
 
 #[cfg(test)]
-#[path = "connection_tests.rs"]
 mod tests;

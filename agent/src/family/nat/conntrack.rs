@@ -7,7 +7,7 @@ use std::io;
 
 use wire::Endpoint;
 
-use crate::aggregate::nat::Translation;
+use crate::family::nat::aggregate::Translation;
 use crate::netlink::{Body, CONNTRACK_NEW, Notifications, Route, Taken, attributes};
 
 /// `linux/netfilter/nfnetlink.h`: subsystem 1 in the upper byte.

@@ -6,7 +6,9 @@ use wire::{Endpoint, Role};
 
 use super::{Holder, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Seen, Want, likeliest};
 use crate::clock;
-use crate::observe::tasks::{self, Attention, Descriptor, describe, in_scope, processes};
+use crate::family::connection::observe::tasks::{
+    self, Attention, Descriptor, describe, in_scope, processes,
+};
 
 /// Looks take at most one part in this of the time.
 const SHARE: u64 = 200;
@@ -48,7 +50,7 @@ struct Process {
 impl Owners {
     /// Looks for an open connection's socket among the processes that are known at the service's
     /// end, which is quick. False when it belongs to none of them.
-    pub(in crate::observe) fn ask_known(
+    pub(in crate::family::connection::observe) fn ask_known(
         &mut self,
         (space, role): (u16, Role),
         service: Endpoint,
@@ -83,7 +85,7 @@ impl Owners {
     }
 
     /// Finds this agent's own sockets, which costs next to nothing.
-    pub(in crate::observe) fn find_own(&mut self) {
+    pub(in crate::family::connection::observe) fn find_own(&mut self) {
         if self.wanted.is_empty() {
             return;
         }
@@ -96,7 +98,7 @@ impl Owners {
     }
 
     /// Looks through `/proc` if there is something to look for and it is time, for one turn.
-    pub(in crate::observe) fn look(&mut self) {
+    pub(in crate::family::connection::observe) fn look(&mut self) {
         self.find_own();
         let begun_ns = clock::monotonic_ns();
         let since_ns = begun_ns.saturating_sub(self.credited_ns);
@@ -139,7 +141,7 @@ impl Owners {
     }
 
     /// Looks through all of it at once: for the start, when nobody waits.
-    pub(in crate::observe) fn look_now(&mut self) {
+    pub(in crate::family::connection::observe) fn look_now(&mut self) {
         self.find_own();
         self.begin_walk();
         self.walk_on(usize::MAX);

@@ -5,7 +5,7 @@ use wire::Role;
 
 use super::{GRACE_NS, Table, WORD_NS};
 use crate::event::What;
-use crate::observe::entry::{Entry, Key};
+use crate::family::connection::observe::entry::{Entry, Key};
 use crate::sock_diag::Socket;
 
 impl Table {
