@@ -2,7 +2,7 @@
 
 /// `N` bytes from twice as many hex digits.
 #[must_use]
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |b: u8| char::from(b).to_digit(16);
     let text = text.as_bytes();
     if text.len() != 2 * N {

@@ -86,7 +86,7 @@ struct Server {
 
 /// Starts the thread. It ends when `sealed` is closed and everything in it is stored, and the client
 /// is dropped or `stop`, which carries nothing, is closed; it gives the number of batches left.
-pub(super) fn start(
+pub(crate) fn start(
     mut spool: Spool,
     sealed: Receiver<Sealed>,
     stop: Receiver<()>,
@@ -118,7 +118,7 @@ pub(super) fn start(
 
 /// The running thread.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     thread: JoinHandle<u64>,
     /// Carries nothing; closed when the thread has ended.
     ended: Receiver<()>,
@@ -127,7 +127,7 @@ pub(super) struct Running {
 impl Running {
     /// Waits for the end, at most for `patience`; none when the thread panicked or its disk stands
     /// still.
-    pub(super) fn join(self, patience: Duration) -> Option<u64> {
+    pub(crate) fn join(self, patience: Duration) -> Option<u64> {
         let ended = self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
         ended.then(|| self.thread.join().ok())?
     }

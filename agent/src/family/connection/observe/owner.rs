@@ -9,7 +9,6 @@ mod look;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use bpf::abi;
 use wire::{Endpoint, Role};
 
 pub(super) use super::known::Owner;
