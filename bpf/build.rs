@@ -1,14 +1,21 @@
 //! Compiles the BPF programs with clang and makes the Rust side of each `abi.h`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use bindgen::callbacks::{DeriveInfo, ParseCallbacks, TypeKind};
 
 /// Object name, source and the defines that make it.
 const OBJECTS: &[(&str, &str, &[&str])] = &[
-    ("connection.ring.o", "families/connection/connection.bpf.c", &[]),
+    ("core.ring.o", "core/core.bpf.c", &[]),
+    ("core.perf.o", "core/core.bpf.c", &["-DWB_TRANSPORT_PERF"]),
+    (
+        "connection.ring.o",
+        "families/connection/connection.bpf.c",
+        &[],
+    ),
     (
         "connection.perf.o",
         "families/connection/connection.bpf.c",
@@ -21,10 +28,27 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ),
     ("neighbours.o", "families/connection/neighbours.c", &[]),
     ("trial.o", "core/trial.c", &[]),
+    ("flood.ring.o", "tests/shared/flood.bpf.c", &[]),
+    (
+        "flood.perf.o",
+        "tests/shared/flood.bpf.c",
+        &["-DWB_TRANSPORT_PERF"],
+    ),
 ];
 
 /// What programs and agent share: the core's, and each family's.
 const ABI: [&str; 2] = ["core/abi.h", "families/connection/abi.h"];
+
+/// Makes Rust of the registry's lists. In capitals what the preprocessor replaces.
+const LISTS: &str = r#"
+#include "families/registry.h"
+#define COUNTER(NAME, METRIC, MEANING, ADVICE) \
+    Counter { number: abi::WB_COUNT_##NAME, name: #METRIC, meaning: MEANING, advice: ADVICE },
+#define KIND(NAME, FAMILY, WORD, MEANING) RecordKind { \
+    number: abi::WB_RECORD_##NAME, family: abi::WB_FAMILY_##FAMILY, name: #WORD, meaning: MEANING, },
+pub(super) const COUNTERS: &[Counter] = &[ WB_COUNTERS(COUNTER) ];
+pub(super) const RECORD_KINDS: &[RecordKind] = &[ WB_RECORD_KINDS(KIND) ];
+"#;
 
 /// Breaks the programs in one way, for the matrix to show that it notices: `cargo xtask faults`.
 const FAULT: &str = "WAYBILL_BPF_FAULT";
@@ -46,7 +70,7 @@ impl ParseCallbacks for ZeroCopy {
 
 fn main() -> Result<()> {
     let out = PathBuf::from(std::env::var("OUT_DIR").context("OUT_DIR is set by cargo")?);
-    for folder in ["core", "families"] {
+    for folder in ["core", "families", "tests/shared"] {
         println!("cargo:rerun-if-changed={folder}");
     }
     println!("cargo:rerun-if-env-changed=CLANG");
@@ -54,6 +78,7 @@ fn main() -> Result<()> {
     for (object, source, defines) in OBJECTS {
         compile(source, defines, &out.join(object))?;
     }
+    std::fs::write(out.join("lists.rs"), lists()?).context("write the lists")?;
     bindgen::Builder::default()
         .headers(ABI)
         .clang_arg("-I.")
@@ -69,6 +94,25 @@ fn main() -> Result<()> {
         .context("make Rust from the ABI headers (libclang is needed: run ci/deps)")?
         .write_to_file(out.join("abi.rs"))?;
     Ok(())
+}
+
+/// The lists of the registry, in Rust: made by the preprocessor, as the C side of them is.
+fn lists() -> Result<String> {
+    let clang = std::env::var("CLANG").unwrap_or_else(|_| String::from("clang"));
+    let mut preprocessor = Command::new(&clang)
+        .args(["-E", "-P", "-x", "c", "-I", ".", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("run {clang} (run ci/deps, or set CLANG)"))?;
+    let mut input = preprocessor.stdin.take().context("its input is a pipe")?;
+    input.write_all(LISTS.as_bytes()).context("tell clang")?;
+    drop(input);
+    let output = preprocessor.wait_with_output().context("wait for clang")?;
+    if !output.status.success() {
+        bail!("{clang} refused families/registry.h");
+    }
+    String::from_utf8(output.stdout).context("the lists are text")
 }
 
 /// Compiles one object and strips its DWARF: only BTF is needed at run time.

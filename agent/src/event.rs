@@ -99,8 +99,9 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
     let (record, _) = abi::wb_connection_record::read_from_prefix(bytes)
         .map_err(|_| Invalid::Short(bytes.len()))?;
     let kind = record.header.kind;
-    if u32::from(kind) != abi::WB_RECORD_CONNECTION
-        || usize::from(record.header.size) != RECORD_BYTES
+    if u32::from(record.header.family) != abi::WB_FAMILY_CONNECTION
+        || u32::from(kind) != abi::WB_RECORD_CONNECTION
+        || usize::try_from(record.header.size) != Ok(RECORD_BYTES)
     {
         return Err(Invalid::Kind(kind));
     }
@@ -251,8 +252,9 @@ mod tests {
     fn record() -> abi::wb_connection_record {
         abi::wb_connection_record {
             header: abi::wb_record_header {
+                family: 1,
                 kind: 1,
-                size: u16::try_from(RECORD_BYTES).expect("a record is small"),
+                size: u32::try_from(RECORD_BYTES).expect("a record is small"),
                 ..Default::default()
             },
             what: 1,
@@ -296,6 +298,9 @@ mod tests {
         let mut wrong = record();
         wrong.header.kind = 9;
         assert_eq!(decode(wrong.as_bytes()), Err(Invalid::Kind(9)));
+        let mut foreign = record();
+        foreign.header.family = 9;
+        assert_eq!(decode(foreign.as_bytes()), Err(Invalid::Kind(1)));
         assert_eq!(decode(&record().as_bytes()[..50]), Err(Invalid::Short(50)));
         let mut role = record();
         role.role = 2;

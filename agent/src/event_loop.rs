@@ -230,7 +230,9 @@ impl EventLoop {
             register(fd, SIGNALS)?;
         }
         if let Some(records) = &self.parts.records {
-            register(records.epoll_fd(), RECORDS)?;
+            for fd in records.descriptors() {
+                register(fd, RECORDS)?;
+            }
         }
         let filters = self
             .parts

@@ -6,12 +6,13 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use bpf::abi;
+use bpf::counters::{COUNTERS, RecordKind};
 use libbpf_rs::{Iter, MapCore, MapFlags, MapHandle};
 use zerocopy::{FromBytes, IntoBytes as _};
 
 use crate::event::{self, Connection, RECORD_BYTES};
 use crate::loader::Loaded;
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::Metrics;
 
 /// A table is walked through at most this often for one snapshot.
 const WALKS: usize = 4;
@@ -63,105 +64,34 @@ impl Counters {
         self.0.get(counter as usize).copied().unwrap_or(0)
     }
 
-    /// Writes them into the agent's own, but for those of lost records: see [`crate::records::Losses`].
+    /// What became of the records of one kind.
+    #[must_use]
+    pub fn of_records(&self, kind: &RecordKind) -> OfRecords {
+        let get = |outcome| self.get(kind.counter(outcome));
+        OfRecords {
+            attempted: get(abi::WB_OUTCOME_ATTEMPTED),
+            failed: get(abi::WB_OUTCOME_DROPPED),
+            full: get(abi::WB_OUTCOME_FULL),
+        }
+    }
+
+    /// Writes them into the agent's own, but for those of records: see [`crate::records::Losses`].
     pub fn publish(&self, metrics: &Metrics) {
-        let pairs = [
-            (
-                abi::WB_COUNT_RECORDS_ATTEMPTED,
-                &metrics.kernel_records_attempted_total,
-            ),
-            (
-                abi::WB_COUNT_CONNECTIONS_INSERTED,
-                &metrics.kernel_connections_inserted_total,
-            ),
-            (
-                abi::WB_COUNT_CONNECTIONS_DELETED,
-                &metrics.kernel_connections_deleted_total,
-            ),
-            (
-                abi::WB_COUNT_CONNECTIONS_FAILED,
-                &metrics.kernel_connections_dropped_refused_total,
-            ),
-            (
-                abi::WB_COUNT_CONNECTIONS_LATE,
-                &metrics.kernel_connections_late_total,
-            ),
-            (abi::WB_COUNT_OPTION_WRITTEN, &metrics.option_written_total),
-            (abi::WB_COUNT_OPTION_READ, &metrics.option_read_total),
-            (abi::WB_COUNT_OPTION_BAD_MAC, &metrics.option_bad_mac_total),
-            (
-                abi::WB_COUNT_OPTION_MALFORMED,
-                &metrics.option_malformed_total,
-            ),
-            (
-                abi::WB_COUNT_OPTION_UNKNOWN_EPOCH,
-                &metrics.option_unknown_epoch_total,
-            ),
-            (abi::WB_COUNT_OPTION_NO_ROOM, &metrics.option_no_room_total),
-            (
-                abi::WB_COUNT_OPTION_NOT_ALLOWED,
-                &metrics.option_not_allowed_total,
-            ),
-            (
-                abi::WB_COUNT_OPTION_PATH_OFF,
-                &metrics.option_path_off_total,
-            ),
-            (
-                abi::WB_COUNT_OPTION_STORE_FAILED,
-                &metrics.option_store_failed_total,
-            ),
-            (abi::WB_COUNT_OPTION_UNSENT, &metrics.option_unsent_total),
-            (
-                abi::WB_COUNT_PATH_FAILURES,
-                &metrics.option_path_failures_total,
-            ),
-            (
-                abi::WB_COUNT_PATH_SWITCHED_OFF,
-                &metrics.option_path_switched_off_total,
-            ),
-        ];
-        for (counter, metric) in pairs.into_iter().chain(of_clones(metrics)) {
-            metric.set(self.get(counter));
+        for counter in COUNTERS {
+            metrics.kernel(counter.number).set(self.get(counter.number));
         }
     }
 }
 
-/// What packet filters count, and where it goes.
-fn of_clones(metrics: &Metrics) -> [(u32, &Counter); 11] {
-    [
-        (
-            abi::WB_COUNT_CLONE_REDIRECT_FAILED,
-            &metrics.clone_failed_redirect_total,
-        ),
-        (
-            abi::WB_COUNT_CLONE_REWRITE_FAILED,
-            &metrics.clone_failed_rewrite_total,
-        ),
-        (
-            abi::WB_COUNT_CLONE_UNSEEN,
-            &metrics.clone_failed_unseen_total,
-        ),
-        (
-            abi::WB_COUNT_CLONE_OVERWRITTEN,
-            &metrics.clone_overwritten_total,
-        ),
-        (abi::WB_COUNT_CLONE_UNSENT, &metrics.clone_unsent_total),
-        (abi::WB_COUNT_CLONE_ASLEEP, &metrics.clone_asleep_total),
-        (abi::WB_COUNT_CLONE_SIGNED, &metrics.clone_signed_total),
-        (abi::WB_COUNT_CLONE_ARRIVED, &metrics.clone_arrived_total),
-        (
-            abi::WB_COUNT_CLONE_ARRIVALS_FAILED,
-            &metrics.clone_arrivals_dropped_refused_total,
-        ),
-        (
-            abi::WB_COUNT_CLONE_TAKEN_OFF,
-            &metrics.clone_taken_off_total,
-        ),
-        (
-            abi::WB_COUNT_CLONE_NONLINEAR,
-            &metrics.clone_nonlinear_total,
-        ),
-    ]
+/// What programs counted of the records that they sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfRecords {
+    /// All of them.
+    pub attempted: u64,
+    /// Those that the kernel refused.
+    pub failed: u64,
+    /// Those beside them that found a perf buffer full, where the kernel says so to programs.
+    pub full: u64,
 }
 
 /// Every connection that is open now, some at a time: all of them together would be most of the

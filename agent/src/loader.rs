@@ -4,6 +4,7 @@
 //! outcome of each is kept for `doctor`. Everything attached hangs on a file descriptor of this
 //! process, so the kernel detaches it when the process ends, however it ends.
 
+mod core;
 mod neighbours;
 mod probes;
 mod scope;
@@ -28,11 +29,12 @@ use crate::keeper::Keeper;
 use crate::orders::InForce;
 use crate::plan::{Accept, ConnectionVariant, Family, Look, Plan, Transport};
 
+pub use core::{Core, size_ring};
 pub use neighbours::Neighbours;
 pub use probes::{Probes, clean as clean_probes};
 pub use scope::Scope;
 pub use tables::{beat, clone_flags, may_write, replace_destinations, write_keys, write_settings};
-use tables::{fill, late_below, settings};
+use tables::{core_config, fill, late_below, settings};
 
 /// Stands in the list of what was refused for all programs of the first attempt.
 const ALL_AT_ONCE: &str = "first_attempt";
@@ -112,6 +114,8 @@ const OPTIONAL: &[(&str, &str)] = &[
 /// What runs in the kernel, and the handles to it.
 #[derive(Debug)]
 pub struct Loaded {
+    /// What all objects share.
+    pub core: Core,
     /// Keeps programs and maps alive.
     pub object: Object,
     /// Keeps them attached.
@@ -131,12 +135,8 @@ pub struct Loaded {
     pub neighbours: Option<Neighbours>,
     /// Packet filters on devices, in mode `tc-clone`.
     pub filters: Option<Keeper>,
-    /// What the kernel was told, to be changed while running.
-    pub settings: abi::wb_config,
-    /// Ring or perf buffer.
-    pub transport: Transport,
-    /// Bytes of the ring, or of one CPU's buffer.
-    pub ring_bytes: u64,
+    /// What the family's programs were told, to be changed while running.
+    pub settings: abi::wb_connection_config,
     /// Program and what is lost without it, for each that the kernel refused.
     pub refused: Vec<(String, String)>,
 }
@@ -144,14 +144,10 @@ pub struct Loaded {
 /// Handles to the tables.
 #[derive(Debug)]
 pub struct Maps {
-    /// Per-CPU counters.
-    pub counters: MapHandle,
     /// Negative cache.
     pub paths: MapHandle,
     /// Settings.
     pub config: MapHandle,
-    /// Records.
-    pub records: MapHandle,
     /// Connections.
     pub connections: MapHandle,
     /// Listeners.
@@ -176,16 +172,19 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
     let cpus = libbpf_rs::num_possible_cpus().context("count the CPUs")?;
     let wanted = wanted(plan, choice.value);
     let types = types::file(&plan.types)?;
+    let mut core = Core::load(plan.transport.value, config.limits.ring_bytes.bytes())?;
     let fitting = Fitting {
         probes: choice.value.has_probes(),
         transport: plan.transport.value,
+        core: &core,
         types: types.as_deref(),
         config,
     };
     let (object, loaded, mut refused) = load(&fitting, &wanted)?;
     let mut scope = Scope::new(config);
     let cgroup = open_scope(&scope, config, choice.value).context("open the scope's cgroup")?;
-    let mut settings = settings((config, plan), in_force, cgroup.is_some())?;
+    core.tell(core_config(config, cgroup.is_some())?)?;
+    let mut settings = settings((config, plan), in_force);
     let maps = Maps::of(&object)?;
     fill(&object, config, in_force)?;
 
@@ -235,6 +234,7 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         write_settings(&maps.config, &settings)?;
     }
     Ok(Some(Loaded {
+        core,
         object,
         links,
         scope,
@@ -246,8 +246,6 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
         neighbours,
         filters,
         settings,
-        transport: plan.transport.value,
-        ring_bytes: config.limits.ring_bytes.bytes(),
         refused,
     }))
 }
@@ -282,10 +280,8 @@ impl Maps {
             MapHandle::try_from(&map(object, name)?).with_context(|| format!("keep map {name}"))
         };
         Ok(Self {
-            counters: handle("counters")?,
             paths: handle("paths")?,
-            config: handle("config")?,
-            records: handle("records")?,
+            config: handle("conn_config")?,
             connections: handle("connections")?,
             listeners: handle("listeners")?,
             heartbeat: handle("heartbeat")?,
@@ -367,6 +363,8 @@ struct Fitting<'a> {
     /// It hangs on probes.
     probes: bool,
     transport: Transport,
+    /// What it shares with others.
+    core: &'a Core,
     /// A file of the kernel's types, where it has none itself.
     types: Option<&'a Path>,
     config: &'a Config,
@@ -383,16 +381,21 @@ pub fn try_once(plan: &Plan, config: &Config) -> Result<String> {
         _ => bail!("no program is planned"),
     };
     let types = types::file(&plan.types)?;
-    let fitting = Fitting {
-        probes: choice.value.has_probes(),
-        transport: plan.transport.value,
-        types: types.as_deref(),
-        config,
-    };
     let wanted = wanted(plan, choice.value);
     let names: Vec<_> = wanted.iter().map(|(name, _)| *name).collect();
     let names = [&[REQUIRED], names.as_slice()].concat();
-    Ok(match load_one(&fitting, &names) {
+    let load = || {
+        let core = Core::load(plan.transport.value, config.limits.ring_bytes.bytes())?;
+        let fitting = Fitting {
+            probes: choice.value.has_probes(),
+            transport: plan.transport.value,
+            core: &core,
+            types: types.as_deref(),
+            config,
+        };
+        load_one(&fitting, &names)
+    };
+    Ok(match load() {
         Ok(_) => format!("all {} programs are taken\n", names.len()),
         Err(error) => format!("refused: {error:#}\n"),
     })
@@ -465,16 +468,14 @@ fn open(fitting: &Fitting<'_>, names: &[&str]) -> Result<OpenObject> {
         let keep = names.iter().any(|name| program.name() == *name);
         program.set_autoload(keep);
     }
-    for mut map in object.maps_mut() {
-        let entries = match map.name().to_str() {
-            Some("connections") => config.limits.connections,
-            Some("records") if transport == Transport::RingBuffer => {
-                u32::try_from(config.limits.ring_bytes.bytes()).context("limits.ring_bytes")?
-            }
-            _ => continue,
-        };
-        map.set_max_entries(entries).context("size a table")?;
-    }
+    let mut table = object
+        .maps_mut()
+        .find(|map| map.name() == "connections")
+        .context("the object has no table of connections")?;
+    table
+        .set_max_entries(config.limits.connections)
+        .context("size a table")?;
+    fitting.core.lend(&mut object)?;
     Ok(object)
 }
 

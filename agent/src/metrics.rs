@@ -3,7 +3,11 @@
 //! Names are `<stage>_<noun>_<unit>_total`; they are sent in each host row and shown by `doctor`.
 //! Counters are atomics so that each thread counts its own stage without a lock.
 
+use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bpf::abi;
+use bpf::counters::{COUNTERS, KINDS, RECORD_KINDS};
 
 /// One counter, or one gauge.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Metrics {
             $(#[$doc] pub $name: Counter,)*
+            /// What programs count, and what became of their records.
+            of_programs: OfPrograms,
         }
 
         impl Metrics {
@@ -40,6 +46,7 @@ macro_rules! counters {
             #[must_use]
             pub fn snapshot(&self) -> Vec<(String, u64)> {
                 let mut all = vec![$((stringify!($name).to_owned(), self.$name.get()),)*];
+                all.extend(self.of_programs.snapshot());
                 all.sort();
                 all
             }
@@ -47,7 +54,61 @@ macro_rules! counters {
     };
 }
 
+/// What programs count, each by the name that `bpf/families/registry.h` gives it.
+#[derive(Debug)]
+struct OfPrograms {
+    counted: [Counter; abi::WB_COUNT_MAX as usize],
+    records: [RecordCounters; KINDS],
+}
+
+/// What became of the records of one kind.
+#[derive(Debug, Default)]
+pub struct RecordCounters {
+    /// Those that the programs tried to send.
+    pub attempted: Counter,
+    /// Of those, the ones that found their ring full.
+    pub dropped: Counter,
+}
+
+impl Default for OfPrograms {
+    fn default() -> Self {
+        Self {
+            counted: array::from_fn(|_| Counter::default()),
+            records: array::from_fn(|_| RecordCounters::default()),
+        }
+    }
+}
+
+impl OfPrograms {
+    fn snapshot(&self) -> impl Iterator<Item = (String, u64)> {
+        let counted = COUNTERS.iter().map(|counter| {
+            let value = self.counted[counter.number as usize].get();
+            (counter.name.to_owned(), value)
+        });
+        let records = RECORD_KINDS.iter().zip(&self.records);
+        counted.chain(records.flat_map(|(kind, records)| {
+            let name = |what: &str| format!("kernel_records_{what}_{}_total", kind.name);
+            [
+                (name("attempted"), records.attempted.get()),
+                (name("dropped"), records.dropped.get()),
+            ]
+        }))
+    }
+}
+
 impl Metrics {
+    /// What programs count, by its `WB_COUNT_*`.
+    #[must_use]
+    pub fn kernel(&self, counter: u32) -> &Counter {
+        &self.of_programs.counted[counter as usize]
+    }
+
+    /// What became of the records of each kind, in the order of [`RECORD_KINDS`].
+    #[must_use]
+    pub fn records(&self) -> &[RecordCounters] {
+        &self.of_programs.records
+    }
+
     /// Batches that were sealed and will never arrive.
     #[must_use]
     pub fn batches_lost(&self) -> u64 {
@@ -67,18 +128,10 @@ impl Metrics {
 }
 
 counters! {
-    /// Records the kernel programs tried to send.
+    /// Records of all kinds that the programs tried to send.
     kernel_records_attempted_total,
-    /// Records that found the ring full.
+    /// Records of all kinds that found their ring full.
     kernel_records_dropped_total,
-    /// Connections entered into the kernel's table.
-    kernel_connections_inserted_total,
-    /// Connections taken out of the kernel's table at their end.
-    kernel_connections_deleted_total,
-    /// Connections entered when they ended, as nobody had seen how they began. Not a loss.
-    kernel_connections_late_total,
-    /// Connections the kernel's table refused.
-    kernel_connections_dropped_refused_total,
     /// Runs of programs that the kernel left out as one was running on that CPU: unseen events.
     kernel_programs_dropped_runs_total,
     /// Connections the kernel's full table evicted: inserted, not deleted and not there.
@@ -95,52 +148,6 @@ counters! {
     followed_configuration_changed,
     /// Settings of the kernel that are not what the plan was made from.
     followed_settings_changed,
-    /// Options written into a segment.
-    option_written_total,
-    /// Options read with a right MAC.
-    option_read_total,
-    /// Options with a wrong MAC, ignored.
-    option_bad_mac_total,
-    /// Options with a wrong length or version, ignored.
-    option_malformed_total,
-    /// Options of a key epoch this host does not have, ignored.
-    option_unknown_epoch_total,
-    /// Segments that had no room for the option.
-    option_no_room_total,
-    /// Connections to destinations that are not allowed to get the option.
-    option_not_allowed_total,
-    /// Connections to destinations whose path lost the option.
-    option_path_off_total,
-    /// Options the kernel would not store.
-    option_store_failed_total,
-    /// Connections that ended before the TCP stack could write the option.
-    option_unsent_total,
-    /// Signs that a path drops or strips the option.
-    option_path_failures_total,
-    /// Times a path was switched off.
-    option_path_switched_off_total,
-    /// Copies that the kernel did not send.
-    clone_failed_redirect_total,
-    /// Copies that could not be rewritten, and so were dropped.
-    clone_failed_rewrite_total,
-    /// Copies that did not come back to our filter: another one took them.
-    clone_failed_unseen_total,
-    /// Connections that lost their place to another before a segment could be copied.
-    clone_overwritten_total,
-    /// Connections that ended before a segment could be copied.
-    clone_unsent_total,
-    /// Segments left alone because the agent gave no sign of life.
-    clone_asleep_total,
-    /// Connections signed by TCP MD5 or AO, which get no copy.
-    clone_signed_total,
-    /// Options read by packet filters, whoever they were for.
-    clone_arrived_total,
-    /// Options read by packet filters for which the table had no place.
-    clone_arrivals_dropped_refused_total,
-    /// Copies that were read and taken off the wire.
-    clone_taken_off_total,
-    /// Segments whose header was out of a filter's reach.
-    clone_nonlinear_total,
     /// Devices with packet filters now.
     clone_devices,
     /// Devices that refuse packet filters now.

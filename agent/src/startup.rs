@@ -162,7 +162,7 @@ fn start_threads(
 /// What of the programs really runs.
 fn used(loaded: Option<&Loaded>) -> Uses {
     Uses {
-        programs: loaded.map(|loaded| loaded.transport),
+        programs: loaded.map(|loaded| loaded.core.ring().transport),
         filters: loaded.is_some_and(|loaded| loaded.filters.is_some()),
         ..Uses::default()
     }
@@ -300,7 +300,10 @@ fn apply(
     let allowed = fault::before("programs").context("load the programs");
     let load = |()| loader::apply(plan, config, fleet.in_force());
     let done = allowed.and_then(load).and_then(|loaded| {
-        let records = loaded.as_ref().map(Records::open).transpose()?;
+        let records = loaded
+            .as_ref()
+            .map(|loaded| Records::open([loaded.core.ring()]))
+            .transpose()?;
         Ok(loaded.zip(records))
     });
     match done {

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The contract between the BPF programs and the agent: records, map keys and values, counters.
+ * The contract between the BPF programs and the agent, as far as all families share it: what
+ * begins a record, who and what it is about, configuration, counters.
  *
  * This is the only definition. bindgen makes the Rust side of it, and the Rust build fails if a
  * struct has implicit padding, so no uninitialised kernel byte can reach user space.
- * Freestanding: no includes, fixed-width types, no pointers, bit-fields, unions or enum fields.
+ * Freestanding: no includes but the lists of families, fixed-width types, no pointers, bit-fields,
+ * unions or enum fields.
  * Object and agent are one binary, so the layout needs no version.
  */
 #ifndef WB_ABI_H
 #define WB_ABI_H
+
+#include "families/registry.h"
 
 typedef unsigned char wb_u8;
 typedef unsigned short wb_u16;
@@ -20,8 +24,17 @@ typedef unsigned long long wb_u64;
 /* Long enough for every program name in Debian 12 but ten; a longer one is cut, not lost. */
 #define WB_EXE_LEN 32
 
+/* Families from 1, and kinds of records of all families together from 1: zeros are no record. */
+#define WB_FAMILY_NUMBER(NAME) WB_FAMILY_##NAME,
+enum wb_family {
+	WB_FAMILY_NONE = 0,
+	WB_FAMILIES(WB_FAMILY_NUMBER) WB_FAMILY_MAX,
+};
+
+#define WB_RECORD_NUMBER(NAME, ...) WB_RECORD_##NAME,
 enum wb_record_kind {
-	WB_RECORD_CONNECTION = 1,
+	WB_RECORD_NONE = 0,
+	WB_RECORD_KINDS(WB_RECORD_NUMBER) WB_RECORD_MAX,
 };
 
 /* The process that owns a socket, as far as the kernel can tell without a file system. */
@@ -44,70 +57,42 @@ struct wb_tuple {
 };
 
 struct wb_record_header {
+	wb_u16 family; /* enum wb_family: whose record it is */
 	wb_u16 kind; /* enum wb_record_kind */
-	wb_u16 size; /* of the whole record */
-	wb_u32 cpu;
+	wb_u32 size; /* of the whole record */
 	wb_u64 ktime_ns; /* CLOCK_MONOTONIC */
 };
 
-/* One entry; in an array map because kernels before 5.2 have no global data. */
+/*
+ * What every program is told. One entry; in an array map because kernels before 5.2 have no global
+ * data.
+ */
 struct wb_config {
 	wb_u64 scope_cgroup_id; /* 0 = every cgroup */
 	wb_u64 scope_cgroup_mask; /* the part of a cgroup's number that user space can know */
-	wb_u64 path_backoff_ns; /* first time off */
-	wb_u64 wakeup_bytes; /* unread bytes in the ring that wake the agent */
 	wb_u32 scope_level; /* depth of the scope's cgroup */
-	wb_u32 write_epoch; /* key that writes */
-	wb_u16 option_exid;
-	wb_u8 option_kind;
-	wb_u8 option_write; /* 0 = read only */
-	wb_u8 option_on_data;
-	wb_u8 option_answer;
-	wb_u8 keep_cb_flags; /* another sock_ops program may be attached: never clear a flag */
-	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
-	wb_u8 tell_unknown; /* report ends of connections that are not in the table */
-	wb_u8 reserved[3];
-	wb_u32 late_below; /* connections may be entered late while the table has fewer; 0 = never */
+	wb_u32 reserved;
 };
 
-/* Index of the counters array (per CPU). */
+/* What becomes of a record. */
+enum wb_record_outcome {
+	WB_OUTCOME_ATTEMPTED = 0, /* whatever became of it then */
+	WB_OUTCOME_DROPPED = 1, /* the kernel refused it: a full ring, as a rule */
+	WB_OUTCOME_FULL = 2, /* not among the dropped ones: a perf buffer was full, and said so */
+	WB_OUTCOMES = 3,
+};
+
+/* Index of the counters array (per CPU): the outcomes of each kind of record, then all others. */
+#define WB_RECORD_COUNTER(kind, outcome) (((kind) - 1) * WB_OUTCOMES + (outcome))
+#define WB_COUNTER_NUMBER(NAME, ...) WB_COUNT_##NAME,
 enum wb_counter {
-	WB_COUNT_RECORDS_ATTEMPTED = 0,
-	WB_COUNT_RECORDS_DROPPED = 1,
-	WB_COUNT_CONNECTIONS_INSERTED = 2,
-	WB_COUNT_CONNECTIONS_DELETED = 3,
-	WB_COUNT_CONNECTIONS_FAILED = 4, /* insert refused */
-	WB_COUNT_OPTION_WRITTEN = 5,
-	WB_COUNT_OPTION_READ = 6,
-	WB_COUNT_OPTION_BAD_MAC = 7,
-	WB_COUNT_OPTION_MALFORMED = 8,
-	WB_COUNT_OPTION_UNKNOWN_EPOCH = 9,
-	WB_COUNT_OPTION_NO_ROOM = 10,
-	WB_COUNT_OPTION_NOT_ALLOWED = 11, /* destination not in the list */
-	WB_COUNT_OPTION_PATH_OFF = 12, /* destination in the negative cache */
-	WB_COUNT_OPTION_STORE_FAILED = 13,
-	WB_COUNT_PATH_FAILURES = 14,
-	WB_COUNT_CLONE_REDIRECT_FAILED = 15, /* the kernel did not send the copy */
-	WB_COUNT_CLONE_REWRITE_FAILED = 16, /* the copy could not be rewritten and was dropped */
-	WB_COUNT_CLONE_UNSEEN = 17, /* the copy did not come back to the filter */
-	WB_COUNT_CLONE_OVERWRITTEN = 18, /* a waiting handshake lost its slot to another */
-	WB_COUNT_CLONE_UNSENT = 19, /* the connection ended before a segment could be copied */
-	WB_COUNT_CLONE_ASLEEP = 20, /* the agent's heartbeat was too old */
-	WB_COUNT_CLONE_SIGNED = 21, /* connections with TCP MD5 or AO: a copy would be a forgery */
-	WB_COUNT_CLONE_ARRIVED = 22, /* options that a filter read */
-	WB_COUNT_CLONE_ARRIVALS_FAILED = 23, /* insert refused */
-	WB_COUNT_CLONE_TAKEN_OFF = 24, /* copies that were read and dropped */
-	WB_COUNT_CLONE_NONLINEAR = 25, /* segments whose header was out of reach */
-	WB_COUNT_OPTION_UNSENT = 26, /* the connection ended before the stack could write it */
-	WB_COUNT_CONNECTIONS_LATE = 27, /* entered after nobody had seen how they began */
-	WB_COUNT_PATH_SWITCHED_OFF = 28,
-	WB_COUNT_RECORDS_FULL =
-		29, /* not among the dropped ones: a perf buffer was full, and said so */
-	WB_COUNT_MAX = 30,
+	WB_COUNT_BEFORE = (WB_RECORD_MAX - 1) * WB_OUTCOMES - 1,
+	WB_COUNTERS(WB_COUNTER_NUMBER) WB_COUNT_MAX,
 };
 
 _Static_assert(sizeof(struct wb_process) == 72, "wb_process");
 _Static_assert(sizeof(struct wb_tuple) == 40, "wb_tuple");
-_Static_assert(sizeof(struct wb_config) == 56, "wb_config");
+_Static_assert(sizeof(struct wb_record_header) == 16, "wb_record_header");
+_Static_assert(sizeof(struct wb_config) == 24, "wb_config");
 
 #endif /* WB_ABI_H */

@@ -5,6 +5,7 @@
 
 #include "abi.h"
 #include "compat.bpf.h"
+#include "config.bpf.h"
 
 /* True when the number is the one that is looked for, as far as the mask goes. */
 static __always_inline bool is_cgroup(u64 id, struct wb_config *cfg)
@@ -48,8 +49,12 @@ static __always_inline bool cgroup_is_below(struct cgroup *cgrp, struct wb_confi
 }
 
 /* True when the socket belongs to a cgroup below the configured scope. */
-static __always_inline bool sock_in_scope(struct sock *sk, struct wb_config *cfg)
+static __always_inline bool sock_in_scope(struct sock *sk)
 {
+	struct wb_config *cfg = configuration();
+
+	if (!cfg)
+		return 0;
 	if (!cfg->scope_cgroup_id)
 		return 1;
 	struct cgroup *cgrp = sock_cgroup(sk);

@@ -3,6 +3,7 @@
 //! The only crate that may hold unsafe code: the generated types, and the few system
 //! calls (`packet`, `process`, `query`) that no library offers.
 
+pub mod counters;
 pub mod handle;
 pub mod pack;
 pub mod packet;
@@ -23,6 +24,12 @@ pub mod abi {
     include!(concat!(env!("OUT_DIR"), "/abi.rs"));
 }
 
+/// What the objects of all families share, with a ring buffer.
+pub const CORE_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.ring.o"));
+
+/// The same with a perf buffer.
+pub const CORE_PERF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.perf.o"));
+
 /// Family `connection` with a ring buffer.
 pub const CONNECTION_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/connection.ring.o"));
 
@@ -42,6 +49,12 @@ pub const OBJECTS: [(&str, &[u8]); 3] = [
 
 /// Lists the sockops programs of the host; fitted to the kernel's own types, as iterators are.
 pub const NEIGHBOURS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/neighbours.o"));
+
+/// For tests of what objects share: sends a record each time it is run, with a ring buffer.
+pub const FLOOD_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flood.ring.o"));
+
+/// The same with a perf buffer.
+pub const FLOOD_PERF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flood.perf.o"));
 
 /// Programs that do nothing, for trials; each is loaded alone.
 pub const TRIAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trial.o"));

@@ -10,7 +10,6 @@ use crate::clock::Now;
 use crate::kernel::{self, Counters};
 use crate::loader;
 use crate::plan;
-use crate::records::Records;
 use crate::status::Status;
 
 impl EventLoop {
@@ -19,15 +18,14 @@ impl EventLoop {
         let Some(loaded) = &mut self.parts.loaded else {
             return Vec::new();
         };
-        match Counters::read(&loaded.maps.counters) {
+        match Counters::read(&loaded.core.counters) {
             Ok(counters) => {
                 let metrics = &self.parts.metrics;
-                let told = self.parts.records.as_ref().map_or(0, Records::told_lost);
-                let invalid = metrics.record_dropped_invalid_total.get();
-                let arrived = metrics.record_decoded_total.get() + invalid;
-                let lost = self.losses.count(&counters, told, arrived);
-                metrics.kernel_records_dropped_total.set(lost);
                 counters.publish(metrics);
+                if let Some(records) = &self.parts.records {
+                    let (told, arrived) = (records.told_lost(), records.arrived());
+                    self.losses.publish(&counters, told, &arrived, metrics);
+                }
             }
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }

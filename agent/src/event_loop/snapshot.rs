@@ -15,7 +15,7 @@ impl EventLoop {
         let Some(loaded) = &self.parts.loaded else {
             return Ok(());
         };
-        let before = Counters::read(&loaded.maps.counters)?;
+        let before = Counters::read(&loaded.core.counters)?;
         let found = match self.look() {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(()),
@@ -27,7 +27,7 @@ impl EventLoop {
         let Some(loaded) = &self.parts.loaded else {
             return Ok(());
         };
-        let after = Counters::read(&loaded.maps.counters)?;
+        let after = Counters::read(&loaded.core.counters)?;
         self.drain_records()?;
         // What a list lacks that is not whole may still be open.
         if self.parts.lister.as_ref().is_none_or(Lister::is_whole) {

@@ -105,9 +105,11 @@ impl Loaded {
     /// Takes no capability: the kernel gives a link to whoever has the program and the cgroup.
     fn move_to(&mut self, cgroup: Option<&File>) -> Result<()> {
         self.scope.link = None;
-        let mut settings = self.settings;
+        let mut config = self.core.told();
         let directory = cgroup.map(|_| self.scope.path.as_path());
-        settings.scope_cgroup_id = scope_id(settings.scope_level, directory)?;
+        config.scope_cgroup_id = scope_id(config.scope_level, directory)?;
+        self.core.tell(config)?;
+        let mut settings = self.settings;
         // Who is attached there is not told to the confined agent.
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.forget();

@@ -17,14 +17,12 @@ use crate::plan::{Look, Mode, Plan};
 
 /// First time off for a peer whose path loses the option.
 const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
-/// The agent is woken when a quarter of the ring is unread; else it looks by itself.
-const WAKEUP_SHARE: u64 = 4;
 
 /// Writes the settings; the programs see them with the next event.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn write_settings(map: &MapHandle, settings: &abi::wb_config) -> Result<()> {
+pub fn write_settings(map: &MapHandle, settings: &abi::wb_connection_config) -> Result<()> {
     map.update(&0_u32.to_ne_bytes(), settings.as_bytes(), MapFlags::ANY)
         .context("write the settings into the kernel")
 }
@@ -78,11 +76,8 @@ pub(super) fn scope_id(level: u32, directory: Option<&Path>) -> Result<u64> {
     }
 }
 
-pub(super) fn settings(
-    (config, plan): (&Config, &Plan),
-    in_force: &InForce,
-    has_scope: bool,
-) -> Result<abi::wb_config> {
+/// What every program is told at start.
+pub(super) fn core_config(config: &Config, has_scope: bool) -> Result<abi::wb_config> {
     let level = config
         .scope
         .cgroup
@@ -91,13 +86,22 @@ pub(super) fn settings(
         .count();
     let level = u32::try_from(level).context("depth of the scope's cgroup")?;
     let directory = scope_path(config);
-    let writer = config.keys.first();
     Ok(abi::wb_config {
         scope_cgroup_id: scope_id(level, has_scope.then_some(directory.as_path()))?,
         scope_cgroup_mask: Numbers::of(Path::new(CGROUP_DIR)).mask(),
-        path_backoff_ns: PATH_BACKOFF_NS,
-        wakeup_bytes: config.limits.ring_bytes.bytes() / WAKEUP_SHARE,
         scope_level: level,
+        reserved: 0,
+    })
+}
+
+/// What the family's programs are told at start.
+pub(super) fn settings(
+    (config, plan): (&Config, &Plan),
+    in_force: &InForce,
+) -> abi::wb_connection_config {
+    let writer = config.keys.first();
+    abi::wb_connection_config {
+        path_backoff_ns: PATH_BACKOFF_NS,
         write_epoch: writer.map_or(0, |key| key.epoch),
         option_exid: config.option.exid.get(),
         option_kind: config.option.kind.get(),
@@ -107,9 +111,9 @@ pub(super) fn settings(
         keep_cb_flags: 0,
         clone: 0,
         tell_unknown: u8::from(plan.discovery.value == Look::Sockets),
-        reserved: [0; 3],
+        reserved: [0; 7],
         late_below: 0,
-    })
+    }
 }
 
 /// Whether the host's own configuration has the option written.

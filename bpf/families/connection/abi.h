@@ -225,13 +225,29 @@ struct wb_cloning {
 	wb_u8 option[WB_OPTION_LEN];
 };
 
+/* What the programs of the family are told. One entry, as of wb_config. */
+struct wb_connection_config {
+	wb_u64 path_backoff_ns; /* first time off */
+	wb_u32 write_epoch; /* key that writes */
+	wb_u32 late_below; /* connections may be entered late while the table has fewer; 0 = never */
+	wb_u16 option_exid;
+	wb_u8 option_kind;
+	wb_u8 option_write; /* 0 = read only */
+	wb_u8 option_on_data;
+	wb_u8 option_answer;
+	wb_u8 keep_cb_flags; /* another sock_ops program may be attached: never clear a flag */
+	wb_u8 clone; /* mode tc-clone: WB_CLONE_* */
+	wb_u8 tell_unknown; /* report ends of connections that are not in the table */
+	wb_u8 reserved[7];
+};
+
 /*
  * Value of the filling array. What was evicted is not known to be gone, so a table that was once
  * near its bound must not take what it does not have for new.
  */
 struct wb_filling {
 	wb_u64 entries; /* entered less deleted: never fewer than there are */
-	wb_u32 was_near; /* 1 once wb_config.late_below was reached */
+	wb_u32 was_near; /* 1 once wb_connection_config.late_below was reached */
 	wb_u32 reserved;
 };
 
@@ -241,7 +257,7 @@ struct wb_neighbour {
 	wb_u8 name[16]; /* ends with 0 where it is shorter */
 };
 
-/* wb_config.clone */
+/* wb_connection_config.clone */
 #define WB_CLONE_ON 1
 #define WB_CLONE_DROP 2 /* no copy that arrives can be for another machine: none is passed on */
 
@@ -250,6 +266,7 @@ _Static_assert(sizeof(struct wb_connection_record) == 232, "wb_connection_record
 _Static_assert(sizeof(struct wb_connection) == 184, "wb_connection");
 _Static_assert(sizeof(struct wb_path_key) == 24, "wb_path_key");
 _Static_assert(sizeof(struct wb_path) == 72, "wb_path");
+_Static_assert(sizeof(struct wb_connection_config) == 32, "wb_connection_config");
 _Static_assert(sizeof(struct wb_cloning) == 40, "wb_cloning");
 
 #endif /* WB_CONNECTION_ABI_H */

@@ -7,8 +7,9 @@
 #ifndef WB_ACCEPT_BPF_H
 #define WB_ACCEPT_BPF_H
 
-#include "maps.bpf.h"
 #include "core/registers.h"
+#include "core/task.bpf.h"
+#include "maps.bpf.h"
 #include "sock.bpf.h"
 
 /*

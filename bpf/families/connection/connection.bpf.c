@@ -9,6 +9,8 @@
 #include "abi.h"
 #include "core/compat.bpf.h"
 #include "core/emit.bpf.h"
+#include "core/scope.bpf.h"
+#include "core/task.bpf.h"
 #include "life.bpf.h"
 #include "maps.bpf.h"
 #include "sock.bpf.h"
@@ -101,7 +103,7 @@ static __always_inline void on_connect(void *ctx, struct sock *sk, bool again)
 }
 
 static __always_inline void on_established(void *ctx, struct sock *sk, int old_state,
-					   struct wb_config *cfg)
+					   struct wb_connection_config *cfg)
 {
 	struct wb_connection *conn = own_entry(ctx, sk);
 
@@ -156,7 +158,7 @@ static __always_inline bool was_established(int state)
  * where the connection may be older than this agent, or may have been evicted. Its entry, or NULL.
  */
 static __always_inline struct wb_connection *
-established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *cfg)
+established_late(struct sock *sk, struct wb_connection *conn, struct wb_connection_config *cfg)
 {
 	struct wb_listener_key at = {};
 	bool fresh = !conn;
@@ -197,7 +199,7 @@ established_late(struct sock *sk, struct wb_connection *conn, struct wb_config *
  * the entry is this connection's own is asked at CLOSE.
  */
 static __always_inline void on_leaving(struct sock *sk, int new_state, bool again,
-				       struct wb_config *cfg)
+				       struct wb_connection_config *cfg)
 {
 	u64 key = (u64)sk;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
@@ -214,7 +216,7 @@ static __always_inline void on_leaving(struct sock *sk, int new_state, bool agai
  * there before the agent, it knows them by their tuples from diagnostic sockets.
  */
 static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old_state,
-					     struct wb_config *cfg)
+					     struct wb_connection_config *cfg)
 {
 	struct wb_connection_record record = {};
 	struct wb_listener_key key = {};
@@ -238,11 +240,11 @@ static __always_inline void on_unknown_close(void *ctx, struct sock *sk, int old
 	record.what = WB_WHAT_CLOSED;
 	record.state = TCP_CLOSE;
 	record.old_state = old_state;
-	emit(ctx, &record);
+	emit_connection(ctx, &record);
 }
 
 static __always_inline void on_close(void *ctx, struct sock *sk, int old_state, bool again,
-				     bool inside, struct wb_config *cfg)
+				     bool inside, struct wb_connection_config *cfg)
 {
 	u64 key = (u64)sk;
 	struct wb_connection *conn = own_entry(ctx, sk);
@@ -279,18 +281,18 @@ static __always_inline void on_close(void *ctx, struct sock *sk, int old_state, 
 	/* Removed before it is sent: a snapshot that starts after the agent emptied the ring can
 	 * then never show a connection whose end was already read. */
 	remove_connection(key);
-	emit(ctx, &record);
+	emit_connection(ctx, &record);
 }
 
 /* A change of state of any socket, before or just after it is made. Runs under the socket's lock. */
 static __always_inline void on_state(void *ctx, struct sock *sk, int old_state, int new_state,
 				     bool again)
 {
-	struct wb_config *cfg = configuration();
+	struct wb_connection_config *cfg = connection_config();
 
 	if (!cfg || new_state == TCP_SYN_RECV || !sock_is_tcp(sk))
 		return;
-	bool inside = sock_in_scope(sk, cfg);
+	bool inside = sock_in_scope(sk);
 
 	/* What left the scope after it was entered still has its end told. */
 	if (!inside && (new_state != TCP_CLOSE || stays_in_cgroup()))

@@ -30,9 +30,8 @@ SEC("kprobe/inet_csk_listen_start")
 int wb_conn_listening(struct wb_registers *ctx)
 {
 	struct sock *sk = (struct sock *)ctx->first;
-	struct wb_config *cfg = configuration();
 
-	if (cfg && sock_is_tcp(sk) && sock_in_scope(sk, cfg))
+	if (sock_is_tcp(sk) && sock_in_scope(sk))
 		remember_listener(sk, (struct task_struct *)bpf_get_current_task(), BPF_ANY);
 	return 0;
 }

@@ -100,14 +100,12 @@ int wb_conn_listen(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
 	struct task_struct *task = ctx->task;
-	struct wb_config *cfg = configuration();
 
-	if (!file || !task || !cfg)
+	if (!file || !task)
 		return 0;
 	struct sock *sk = file_sock(file);
 
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN ||
-	    !sock_in_scope(sk, cfg))
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN || !sock_in_scope(sk))
 		return 0;
 	/* The first holder wins: it is the oldest process, the one that the others come from. */
 	remember_listener(sk, task, BPF_NOEXIST);
@@ -123,9 +121,8 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
 	struct task_struct *task = ctx->task;
-	struct wb_config *cfg = configuration();
 
-	if (!file || !task || !cfg)
+	if (!file || !task)
 		return 0;
 	struct sock *sk = file_sock(file);
 
@@ -135,7 +132,7 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 
 	/* One that has sent its FIN may receive for as long as its peer likes. */
 	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT && state != TCP_FIN_WAIT2) ||
-	    !sock_in_scope(sk, cfg))
+	    !sock_in_scope(sk))
 		return 0;
 	u64 key = (u64)sk;
 
@@ -165,10 +162,7 @@ int wb_conn_adopt(struct bpf_iter__task_file *ctx)
 	fill_record(&record, conn, sk);
 	record.what = WB_WHAT_ADOPTED;
 	record.state = state;
-	record.header.kind = WB_RECORD_CONNECTION;
-	record.header.size = sizeof(record);
-	record.header.ktime_ns = bpf_ktime_get_ns();
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	show_connection(ctx->meta, &record);
 	return 0;
 }
 
@@ -208,10 +202,7 @@ int wb_conn_live(struct bpf_iter__bpf_map_elem *ctx)
 			return 0;
 		__builtin_memset(&record.numbers, 0, sizeof(record.numbers));
 	}
-	record.header.kind = WB_RECORD_CONNECTION;
-	record.header.size = sizeof(record);
-	record.header.ktime_ns = bpf_ktime_get_ns();
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	show_connection(ctx->meta, &record);
 	return 0;
 }
 

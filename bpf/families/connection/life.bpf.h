@@ -43,6 +43,19 @@ static __always_inline bool was_state_seen(struct bpf_raw_tracepoint_args *ctx)
 	       seen->change == (ctx->args[1] << 32 | (u32)ctx->args[2]);
 }
 
+static __always_inline void emit_connection(void *ctx, struct wb_connection_record *record)
+{
+	emit(ctx, &record->header, WB_FAMILY_CONNECTION, WB_RECORD_CONNECTION, sizeof(*record));
+}
+
+/* The same through an iterator: to whoever reads it, past the ring. */
+static __always_inline void show_connection(struct bpf_iter_meta *meta,
+					    struct wb_connection_record *record)
+{
+	begin_record(&record->header, WB_FAMILY_CONNECTION, WB_RECORD_CONNECTION, sizeof(*record));
+	bpf_seq_write(meta->seq, record, sizeof(*record));
+}
+
 /* What is known without the socket. */
 static __always_inline void fill_identity(struct wb_connection_record *record,
 					  struct wb_connection *conn)
@@ -85,7 +98,7 @@ static __always_inline void give_up(void *ctx, u64 key, struct wb_connection *co
 	record.what = WB_WHAT_STALE;
 	record.state = TCP_CLOSE;
 	if (remove_connection(key))
-		emit(ctx, &record);
+		emit_connection(ctx, &record);
 }
 
 /* The entry of the connection that the socket has now, or NULL: what another one left is given up. */

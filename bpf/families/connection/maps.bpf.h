@@ -6,6 +6,14 @@
 #include "abi.h"
 #include "core/emit.bpf.h"
 
+/* conn_config: one entry, written by the agent before it attaches anything and by orders later. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct wb_connection_config);
+} conn_config SEC(".maps");
+
 /*
  * connections: every watched connection, keyed by the address of its socket, which is unique on
  * the host (socket cookies are per namespace before 5.3). Entered at SYN_SENT, at the handshake's
@@ -124,6 +132,13 @@ struct {
 	__type(value, struct wb_filling);
 } filling SEC(".maps");
 
+static __always_inline struct wb_connection_config *connection_config(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&conn_config, &zero);
+}
+
 static __always_inline u64 random_u64(void)
 {
 	return ((u64)bpf_get_prandom_u32() << 32) | bpf_get_prandom_u32();
@@ -133,7 +148,7 @@ static __always_inline void table_grew(void)
 {
 	u32 zero = 0;
 	struct wb_filling *table = bpf_map_lookup_elem(&filling, &zero);
-	struct wb_config *cfg = configuration();
+	struct wb_connection_config *cfg = connection_config();
 
 	if (!table || !cfg)
 		return;
@@ -143,7 +158,7 @@ static __always_inline void table_grew(void)
 }
 
 /* True when a connection that is not in the table cannot have been evicted from it. */
-static __always_inline bool table_had_room(struct wb_config *cfg)
+static __always_inline bool table_had_room(struct wb_connection_config *cfg)
 {
 	u32 zero = 0;
 	struct wb_filling *table = bpf_map_lookup_elem(&filling, &zero);

@@ -52,8 +52,8 @@ static __always_inline bool option_mac_matches(struct wb_option *option, u64 mac
 }
 
 /* Builds a complete option. False when there is no key to sign it with. */
-static __always_inline bool option_build(struct wb_option *option, struct wb_config *cfg, u64 token,
-					 u8 flags)
+static __always_inline bool option_build(struct wb_option *option, struct wb_connection_config *cfg,
+					 u64 token, u8 flags)
 {
 	u32 slot = cfg->write_epoch & WB_OPTION_EPOCH_MASK;
 	struct wb_key *key = bpf_map_lookup_elem(&keys, &slot);

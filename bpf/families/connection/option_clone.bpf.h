@@ -159,7 +159,7 @@ static __always_inline bool sock_is_signed(struct tcp_sock *tp)
 
 /* Whether the option may be sent to the peer; each refusal is counted. */
 static __always_inline bool clone_allowed(struct wb_connection *conn, struct tcp_sock *tp,
-					  struct wb_config *cfg)
+					  struct wb_connection_config *cfg)
 {
 	struct wb_prefix prefix = {};
 
@@ -211,7 +211,7 @@ static __always_inline void hand_over(struct wb_connection *conn)
  * server that got no option copies its first segment, whatever that acknowledges.
  */
 static __always_inline void clone_established(struct sock *sk, struct wb_connection *conn,
-					      struct wb_config *cfg)
+					      struct wb_connection_config *cfg)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 
@@ -280,7 +280,7 @@ static __always_inline void send_copy(struct __sk_buff *skb, struct wb_segment *
 {
 	u64 key = slot->sock;
 	u32 zero = 0;
-	struct wb_config *cfg = configuration();
+	struct wb_connection_config *cfg = connection_config();
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
 	struct wb_cloning *work = bpf_map_lookup_elem(&cloning, &zero);
 	u8 flags = WB_OPTION_CLONE;
@@ -382,7 +382,7 @@ static __always_inline int clone_in(struct __sk_buff *skb, u32 link, bool may_dr
 	if (!segment_of(skb, link, &segment) || segment.header < 20 + WB_OPTION_LEN ||
 	    (segment.flags & wanted) != TCP_FLAG_ACK)
 		return TC_ACT_UNSPEC;
-	struct wb_config *cfg = configuration();
+	struct wb_connection_config *cfg = connection_config();
 
 	if (!cfg)
 		return TC_ACT_UNSPEC;

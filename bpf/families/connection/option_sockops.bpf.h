@@ -37,7 +37,7 @@ static __always_inline void set_callbacks(struct bpf_sock_ops *ctx, struct wb_co
 
 /* Clears only flags that are ours: another program on the same socket keeps its own. */
 static __always_inline void clear_callbacks(struct bpf_sock_ops *ctx, struct wb_connection *conn,
-					    struct wb_config *cfg, u8 flags)
+					    struct wb_connection_config *cfg, u8 flags)
 {
 	u32 now = ctx->bpf_sock_ops_cb_flags;
 	u8 ours = conn->own_cb_flags & flags;
@@ -48,7 +48,7 @@ static __always_inline void clear_callbacks(struct bpf_sock_ops *ctx, struct wb_
 }
 
 static __always_inline void stop_writing(struct bpf_sock_ops *ctx, struct wb_connection *conn,
-					 struct wb_config *cfg)
+					 struct wb_connection_config *cfg)
 {
 	conn->write_state = WB_WRITE_OFF;
 	clear_callbacks(ctx, conn, cfg, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
@@ -56,7 +56,7 @@ static __always_inline void stop_writing(struct bpf_sock_ops *ctx, struct wb_con
 
 /* The option did not leave, and will not. */
 static __always_inline void give_up_writing(struct bpf_sock_ops *ctx, struct wb_connection *conn,
-					    struct wb_config *cfg)
+					    struct wb_connection_config *cfg)
 {
 	if (conn->write_state == WB_WRITE_WANTED)
 		count(WB_COUNT_OPTION_UNSENT);
@@ -119,8 +119,8 @@ static __always_inline u32 may_write(struct bpf_sock_ops *ctx, struct wb_path_ke
 }
 
 /* Reads the option of the segment at hand. 0 = none, or one that is refused. */
-static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_config *cfg, u8 *flags,
-				       bool *refused)
+static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_connection_config *cfg,
+				       u8 *flags, bool *refused)
 {
 	struct wb_option option = {};
 
@@ -146,7 +146,7 @@ static __always_inline u64 read_option(struct bpf_sock_ops *ctx, struct wb_confi
 }
 
 static __always_inline bool take_option(struct bpf_sock_ops *ctx, struct wb_connection *conn,
-					struct wb_config *cfg)
+					struct wb_connection_config *cfg)
 {
 	u8 flags = 0;
 	bool refused = 0;
@@ -215,7 +215,7 @@ static __always_inline void on_sockops_connect(struct bpf_sock_ops *ctx, struct 
 
 /* The handshake ACK is the next segment to leave. A repeated SYN is no reason to leave it bare. */
 static __always_inline void on_sockops_connected(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-						 struct wb_config *cfg)
+						 struct wb_connection_config *cfg)
 {
 	u64 key = (u64)tp;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
@@ -238,7 +238,7 @@ static __always_inline void on_sockops_connected(struct bpf_sock_ops *ctx, struc
 }
 
 static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-						struct wb_config *cfg)
+						struct wb_connection_config *cfg)
 {
 	u64 key = (u64)tp;
 	struct wb_connection *conn;
@@ -279,7 +279,7 @@ static __always_inline void on_sockops_accepted(struct bpf_sock_ops *ctx, struct
 }
 
 static __always_inline void on_sockops_parse(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					     struct wb_config *cfg)
+					     struct wb_connection_config *cfg)
 {
 	u64 key = (u64)tp;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
@@ -342,7 +342,8 @@ static __always_inline u32 client_outcome(struct bpf_sock_ops *ctx, struct wb_co
 
 /* What became of a client's option is told to its path. True when there is nothing more to watch. */
 static __always_inline bool watch_client(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					 struct wb_connection *conn, struct wb_config *cfg)
+					 struct wb_connection *conn,
+					 struct wb_connection_config *cfg)
 {
 	u32 outcome = client_outcome(ctx, conn);
 	struct wb_path_key path = {};
@@ -369,7 +370,8 @@ static __always_inline bool watch_client(struct bpf_sock_ops *ctx, struct tcp_so
  * ACK is lost the peer repeats the data, and tcp_dsack_set() has noted the duplicate.
  */
 static __always_inline void watch_server(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					 struct wb_connection *conn, struct wb_config *cfg)
+					 struct wb_connection *conn,
+					 struct wb_connection_config *cfg)
 {
 	struct wb_path_key path = {};
 
@@ -382,7 +384,7 @@ static __always_inline void watch_server(struct bpf_sock_ops *ctx, struct tcp_so
 
 /* True when there is nothing more to watch or write. */
 static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-				       struct wb_connection *conn, struct wb_config *cfg)
+				       struct wb_connection *conn, struct wb_connection_config *cfg)
 {
 	if (conn->role == WB_ROLE_CLIENT)
 		return watch_client(ctx, tp, conn, cfg);
@@ -396,7 +398,7 @@ static __always_inline bool watch_path(struct bpf_sock_ops *ctx, struct tcp_sock
  * (tcp_rcv_synsent_state_process, sk_write_pending).
  */
 static __always_inline bool may_ride_on_data(struct bpf_sock_ops *ctx, struct wb_connection *conn,
-					     struct wb_config *cfg)
+					     struct wb_connection_config *cfg)
 {
 	if (cfg->option_on_data)
 		return 1;
@@ -404,7 +406,7 @@ static __always_inline bool may_ride_on_data(struct bpf_sock_ops *ctx, struct wb
 }
 
 static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					      struct wb_config *cfg)
+					      struct wb_connection_config *cfg)
 {
 	u64 key = (u64)tp;
 	struct wb_connection *conn;
@@ -454,7 +456,7 @@ static __always_inline void on_sockops_length(struct bpf_sock_ops *ctx, struct t
 }
 
 static __always_inline void on_sockops_write(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
-					     struct wb_config *cfg)
+					     struct wb_connection_config *cfg)
 {
 	u64 key = (u64)tp;
 	struct wb_connection *conn = bpf_map_lookup_elem(&connections, &key);
@@ -503,7 +505,7 @@ int wb_conn_option(struct bpf_sock_ops *ctx)
 		return 1;
 	/* Loaded once into a local: a second load would be a second, unchecked pointer. */
 	struct bpf_sock *sk = ctx->sk;
-	struct wb_config *cfg = configuration();
+	struct wb_connection_config *cfg = connection_config();
 
 	if (!sk || !cfg)
 		return 1;

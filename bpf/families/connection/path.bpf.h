@@ -95,7 +95,8 @@ static __always_inline struct wb_path *path_of(struct wb_path_key *key)
 }
 
 /* Half of the evidence is kept, so that two more failures are enough when the path is on again. */
-static __always_inline void path_switch_off(struct wb_path *path, u64 now, struct wb_config *cfg)
+static __always_inline void path_switch_off(struct wb_path *path, u64 now,
+					    struct wb_connection_config *cfg)
 {
 	u32 exponent = path->times_off;
 
@@ -114,7 +115,7 @@ static __always_inline void path_switch_off(struct wb_path *path, u64 now, struc
 
 /* Segments with the option were lost, or those of a connection that ended its handshake then. */
 static __always_inline void path_failed(struct wb_path_key *key, u64 established_ns, u32 reason,
-					struct wb_config *cfg)
+					struct wb_connection_config *cfg)
 {
 	struct wb_path *path = path_of(key);
 	u64 now = bpf_ktime_get_ns();
@@ -144,7 +145,7 @@ static __always_inline void path_failed(struct wb_path_key *key, u64 established
 
 /* The peer says that the option did not arrive with the segment that carried it. */
 static __always_inline void path_stripped(struct wb_path_key *key, u64 established_ns,
-					  struct wb_config *cfg)
+					  struct wb_connection_config *cfg)
 {
 	struct wb_path *path = path_of(key);
 	u64 now = bpf_ktime_get_ns();

@@ -7,7 +7,7 @@
 #ifndef WB_SEGMENT_BPF_H
 #define WB_SEGMENT_BPF_H
 
-#include "core/emit.bpf.h"
+#include "core/count.bpf.h"
 
 #define WB_TCP_HEADER_MAX 60
 #define WB_ETHERNET_HEADER 14

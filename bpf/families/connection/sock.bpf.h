@@ -5,9 +5,7 @@
 
 #include "abi.h"
 #include "core/compat.bpf.h"
-#include "core/scope.bpf.h"
 #include "core/sock.bpf.h"
-#include "core/task.bpf.h"
 
 /*
  * The sequence numbers of both first bytes, which no NAT changes: at ESTABLISHED, and there only,

@@ -192,7 +192,7 @@ pub(crate) struct ObjectClaim {
     #[serde(default)]
     pub(crate) vendors: Vec<String>,
     pub(crate) why: String,
-    #[serde(rename = "program")]
+    #[serde(default, rename = "program")]
     pub(crate) programs: Vec<Claim>,
 }
 

@@ -21,6 +21,15 @@ pub fn records_balance(status: &Status) -> Result<()> {
         attempted == decoded + invalid + dropped,
         "{attempted} attempted, {decoded} decoded, {invalid} invalid, {dropped} dropped"
     );
+    for (what, all) in [("attempted", attempted), ("dropped", dropped)] {
+        let begin = format!("kernel_records_{what}_");
+        let kinds = status.counters.iter().filter(|(name, _)| {
+            let kind = name.strip_prefix(&begin);
+            kind.is_some_and(|kind| kind != "total")
+        });
+        let sum: u64 = kinds.map(|(_, value)| value).sum();
+        ensure!(sum == all, "{what}: {sum} of all kinds, but {all}");
+    }
     Ok(())
 }
 

@@ -11,6 +11,10 @@ const DECISIONS: &str = "docs/decisions/";
 const METRICS: &str = "agent/src/metrics.rs";
 const COLLECTOR_METRICS: &str = "collector/src/metrics.rs";
 
+/// Where those are declared that the agent's programs count, and the kinds of their records.
+const PROGRAMS_COUNT: (&str, &str) = ("bpf/families/", "/counters.h");
+const REGISTRY: &str = "bpf/families/registry.h";
+
 /// Where an operator reads what a counter means.
 const OPERATIONS: &str = "docs/OPERATIONS.md";
 
@@ -143,12 +147,23 @@ fn counters(tree: &Tree) -> Vec<Finding> {
         return Vec::new();
     };
     let declared = declared(metrics);
+    let rows = rows_of_programs(tree);
     let mut findings = Vec::new();
     for (at, name) in &declared {
         if !operations.text.contains(&format!("| `{name}` |")) {
             findings.push(metrics.finding(*at, format!("{name} has no line in {OPERATIONS}")));
         }
     }
+    for (file, row) in &rows {
+        if !operations.text.lines().any(|line| line == row) {
+            findings.push(file.finding(0, format!("{OPERATIONS} lacks the line: {row}")));
+        }
+    }
+    let rows: Vec<_> = rows.iter().map(|(_, row)| row.as_str()).collect();
+    let counted = |word: &str| {
+        rows.iter()
+            .any(|row| row.starts_with(&format!("| `{word}` |")))
+    };
     for (at, line) in operations.lines() {
         for word in line.split('`').skip(1).step_by(2) {
             // The collector's are written as Prometheus shows them.
@@ -157,7 +172,7 @@ fn counters(tree: &Tree) -> Vec<Finding> {
                     let declares = format!("    {name}: \"");
                     file.text.contains(&declares) || file.text.contains(&format!("TYPE {word} "))
                 }),
-                None => declared.iter().all(|(_, name)| *name != word),
+                None => declared.iter().all(|(_, name)| *name != word) && !counted(word),
             };
             if word.ends_with("_total") && !word.starts_with('_') && gone {
                 findings.push(operations.finding(at, format!("{word} is not a counter")));
@@ -165,6 +180,43 @@ fn counters(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The line for operators of each counter of the programs, as the lists say it.
+fn rows_of_programs(tree: &Tree) -> Vec<(&File, String)> {
+    let mut rows = Vec::new();
+    for file in &tree.files {
+        let (folder, name) = PROGRAMS_COUNT;
+        if file.path.starts_with(folder) && file.path.ends_with(name) {
+            // X(NAME, name, "meaning", "advice")
+            rows.extend(file.text.split("\tX(").skip(1).filter_map(|entry| {
+                let name = entry.split(',').nth(1)?.trim();
+                let mut texts = entry.split('"').skip(1).step_by(2);
+                let (meaning, advice) = (texts.next()?, texts.next()?);
+                Some((file, format!("| `{name}` | {meaning} | {advice} |")))
+            }));
+        } else if file.path == REGISTRY {
+            // K(NAME, FAMILY, name, "meaning")
+            for entry in file.text.split(" K(").skip(1) {
+                let kind = entry.split(',').nth(2).unwrap_or_default().trim();
+                let meaning = entry.split('"').nth(1).unwrap_or_default();
+                let name = |what: &str| format!("`kernel_records_{what}_{kind}_total`");
+                let sent = name("attempted");
+                rows.push((
+                    file,
+                    format!("| {sent} | the part of them that are {meaning} | normal |"),
+                ));
+                rows.push((
+                    file,
+                    format!(
+                        "| {} | of {sent}, as `kernel_records_dropped_total` | as there |",
+                        name("dropped")
+                    ),
+                ));
+            }
+        }
+    }
+    rows
 }
 
 /// The names inside of `counters! { ... }` with their lines.
@@ -312,6 +364,35 @@ mod tests {
                 "agent/src/metrics.rs:5: b_depth has no line in docs/OPERATIONS.md",
                 "docs/OPERATIONS.md:2: c_total is not a counter",
                 "docs/OPERATIONS.md:3: waybill_collector_c_total is not a counter"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_programs_count_has_the_line_that_their_list_says() {
+        let list = "#define C(X) \\\n\tX(A, a_total, \\\n\t  \"some a\", \\\n\t  \"normal\") \\\n\
+                    \tX(B, b_total, \\\n\t  \"some b\", \\\n\t  \"ask\")\n";
+        let kinds = "#define WB_RECORD_KINDS(K) K(A, A, a, \"ends\")\n";
+        let operations = "| `a_total` | some a | normal |\n| `b_total` | other b | ask |\n\
+                          | `kernel_records_attempted_a_total` | the part of them that are ends | normal |\n\
+                          | `kernel_records_dropped_b_total` | x | y |\n";
+        let found = check(&tree(&[
+            ("agent/src/metrics.rs", "counters! {\n}\n"),
+            ("bpf/families/a/counters.h", list),
+            ("bpf/families/registry.h", kinds),
+            ("docs/OPERATIONS.md", operations),
+        ]));
+        let messages: Vec<_> = found.iter().map(ToString::to_string).collect();
+        let dropped = "| `kernel_records_dropped_a_total` | of `kernel_records_attempted_a_total`, \
+                       as `kernel_records_dropped_total` | as there |";
+        assert_eq!(
+            messages,
+            [
+                "bpf/families/a/counters.h: docs/OPERATIONS.md lacks the line: \
+                 | `b_total` | some b | ask |"
+                    .to_owned(),
+                format!("bpf/families/registry.h: docs/OPERATIONS.md lacks the line: {dropped}"),
+                "docs/OPERATIONS.md:4: kernel_records_dropped_b_total is not a counter".to_owned(),
             ]
         );
     }

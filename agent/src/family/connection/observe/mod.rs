@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use bpf::abi;
 use log::{info, warn};
 use wire::Role;
 
@@ -361,9 +362,13 @@ impl Observer {
         metrics
             .observe_namespaces_left_total
             .set(counted.spaces_left);
-        metrics.option_read_total.set(read);
-        metrics.option_bad_mac_total.set(bad_mac);
-        metrics.option_malformed_total.set(malformed);
-        metrics.option_unknown_epoch_total.set(unknown_epoch);
+        metrics.kernel(abi::WB_COUNT_OPTION_READ).set(read);
+        metrics.kernel(abi::WB_COUNT_OPTION_BAD_MAC).set(bad_mac);
+        metrics
+            .kernel(abi::WB_COUNT_OPTION_MALFORMED)
+            .set(malformed);
+        metrics
+            .kernel(abi::WB_COUNT_OPTION_UNKNOWN_EPOCH)
+            .set(unknown_epoch);
     }
 }

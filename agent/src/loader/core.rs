@@ -1,0 +1,131 @@
+//! What the objects of all families share: counters, configuration, the common ring.
+//!
+//! The maps are those of an object without programs, which is loaded first; each family's object is
+//! lent them by their descriptors before it is loaded itself.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context, Result, anyhow};
+use bpf::abi;
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder, OpenObject};
+use zerocopy::IntoBytes as _;
+
+use super::map;
+use crate::host::refusal;
+use crate::plan::Transport;
+use crate::records::Ring;
+
+/// The maps that objects share, by their names in C.
+const COUNTERS: &str = "counters";
+const CONFIG: &str = "config";
+const RECORDS: &str = "records";
+
+/// The shared maps. The kernel keeps each for as long as somebody here or one of its programs has it.
+#[derive(Debug)]
+pub struct Core {
+    /// Per-CPU counters.
+    pub counters: MapHandle,
+    config: MapHandle,
+    records: MapHandle,
+    transport: Transport,
+    ring_bytes: u64,
+    /// What every program is told.
+    told: abi::wb_config,
+}
+
+impl Core {
+    /// Makes the maps, with a ring of so many bytes, or perf buffers of as many for each CPU.
+    ///
+    /// # Errors
+    /// The kernel refuses a map.
+    pub fn load(transport: Transport, ring_bytes: u64) -> Result<Self> {
+        let bytes = match transport {
+            Transport::PerfBuffer => bpf::CORE_PERF,
+            Transport::RingBuffer => bpf::CORE_RING,
+        };
+        let mut builder = ObjectBuilder::default();
+        let mut object = builder
+            .name("waybill_core")
+            .and_then(|builder| builder.open_memory(bytes))
+            .context("open the shared tables")?;
+        if transport == Transport::RingBuffer {
+            size_ring(&mut object, RECORDS, ring_bytes)?;
+        }
+        refusal::forget();
+        let object = object
+            .load()
+            .map_err(|error| anyhow!(refusal::explain(&error)))
+            .context("make the shared tables")?;
+        let handle = |name: &str| -> Result<MapHandle> {
+            MapHandle::try_from(&map(&object, name)?).with_context(|| format!("keep map {name}"))
+        };
+        Ok(Self {
+            counters: handle(COUNTERS)?,
+            config: handle(CONFIG)?,
+            records: handle(RECORDS)?,
+            transport,
+            ring_bytes,
+            told: abi::wb_config::default(),
+        })
+    }
+
+    /// Has an object use these maps for its own of the same names, once it is loaded.
+    ///
+    /// # Errors
+    /// The kernel does not tell of a map, or no more files can be opened.
+    pub fn lend(&self, object: &mut OpenObject) -> Result<()> {
+        for mut map in object.maps_mut() {
+            let shared = match map.name().to_str() {
+                Some(COUNTERS) => &self.counters,
+                Some(CONFIG) => &self.config,
+                Some(RECORDS) => &self.records,
+                _ => continue,
+            };
+            // Its name may be gone from now on: kernels before 4.15 keep none.
+            map.reuse_fd(shared.as_fd())
+                .context("lend a shared table")?;
+        }
+        Ok(())
+    }
+
+    /// The ring that families share.
+    #[must_use]
+    pub fn ring(&self) -> Ring<'_> {
+        Ring {
+            map: &self.records,
+            transport: self.transport,
+            bytes: self.ring_bytes,
+        }
+    }
+
+    /// What every program is told.
+    #[must_use]
+    pub fn told(&self) -> abi::wb_config {
+        self.told
+    }
+
+    /// Tells every program; they see it with the next event.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn tell(&mut self, config: abi::wb_config) -> Result<()> {
+        self.config
+            .update(&0_u32.to_ne_bytes(), config.as_bytes(), MapFlags::ANY)
+            .context("write the configuration into the kernel")?;
+        self.told = config;
+        Ok(())
+    }
+}
+
+/// Sets the size of a ring, in bytes, before its object is loaded.
+///
+/// # Errors
+/// The object has no such ring, or it is larger than libbpf takes.
+pub fn size_ring(object: &mut OpenObject, name: &str, bytes: u64) -> Result<()> {
+    let bytes = u32::try_from(bytes).context("limits.ring_bytes")?;
+    let mut ring = object
+        .maps_mut()
+        .find(|map| map.name() == name)
+        .with_context(|| format!("the object has no ring {name}"))?;
+    ring.set_max_entries(bytes).context("size a ring")
+}
