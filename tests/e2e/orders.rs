@@ -63,7 +63,7 @@ const INTERVALS: u64 = 3;
 
 /// How agents are configured.
 #[derive(Clone, Copy)]
-enum Agents {
+pub(crate) enum Agents {
     /// They take no orders.
     WithoutKey,
     /// They take orders and write the option in this way.
@@ -71,16 +71,16 @@ enum Agents {
 }
 
 /// The way that the kernel has.
-const USUAL: Agents = Agents::Mode("auto");
+pub(crate) const USUAL: Agents = Agents::Mode("auto");
 
 /// A site whose fleet takes orders.
-struct Ordered<'a> {
-    scene: Scene<'a>,
+pub(crate) struct Ordered<'a> {
+    pub(crate) scene: Scene<'a>,
     key: PathBuf,
 }
 
 impl<'a> Ordered<'a> {
-    fn new(lab: &'a Lab, clients: usize, agents: Agents) -> Result<Self> {
+    pub(crate) fn new(lab: &'a Lab, clients: usize, agents: Agents) -> Result<Self> {
         let key = lab.directory().join("orders.key");
         let mut keygen = Command::new(&lab.binaries().collector);
         command::run(keygen.args(["fleet", "keygen", "--out"]).arg(&key))?;
@@ -152,7 +152,7 @@ impl<'a> Ordered<'a> {
     }
 
     /// Signs a text with the fleet's key and puts it into the store as the newest orders.
-    fn smuggle(&self, version: u64, body: &str, forged: bool) -> Result<()> {
+    pub(crate) fn smuggle(&self, version: u64, body: &str, forged: bool) -> Result<()> {
         let text = std::fs::read_to_string(&self.key)?;
         let mut seed = Vec::new();
         for at in (0..64).step_by(2) {

@@ -1,12 +1,16 @@
-//! Floods that outpace the agent: intervals end, signs of life are given and SIGTERM ends it while
-//! they last.
+//! Floods that outpace the agent, one of each source of its event loop: intervals end, signs of life
+//! are given and SIGTERM ends it while they last.
 
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, STOP_DEADLINE, Settings};
 use tests::lab::command;
@@ -17,6 +21,7 @@ use tests::lab::wait::wait_for;
 
 use crate::case::Case;
 use crate::faults::prepare_to_suffer;
+use crate::orders::{Ordered, USUAL};
 
 /// Names one trial.
 macro_rules! pressure {
@@ -49,11 +54,14 @@ pub(crate) const CASES: &[Case] = &[
     }),
     pressure!("a_flood_of_devices_and_signals_holds_up_nothing", devices),
     pressure!("a_flood_of_translations_holds_up_nothing", translations),
+    pressure!("a_flood_of_orders_and_reports_holds_up_nothing", orders),
     pressure!("a_disk_that_stands_still_holds_up_nothing", stuck_disk),
 ];
 
 /// For an agent that gets a small part of a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Without a sign of life for so long packet filters sleep, and a service manager has lost patience.
+const DEAD_MAN: Duration = Duration::from_secs(10);
 /// More connections than any trial lasts for.
 const ENDLESS: &[&str] = &["--count", "100000000", "--parallel", "4", "--end", "reset"];
 
@@ -72,6 +80,63 @@ fn slow_down(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
+/// A service manager that listens for signs of life, from the agent's start to its orderly end.
+struct Manager(JoinHandle<Result<u64>>);
+
+impl Manager {
+    /// Prepares the next start of an agent; to be asked for a sign of life every second.
+    fn of(agent: &mut Agent) -> Result<Self> {
+        let place = agent.host.directory().join("manager");
+        let socket = UnixDatagram::bind(&place).context("listen to the agent")?;
+        socket.set_read_timeout(Some(DEAD_MAN))?;
+        agent.set_environment("NOTIFY_SOCKET", &place.to_string_lossy());
+        agent.set_environment("WATCHDOG_USEC", "2000000");
+        let listen = Builder::new().name("manager".into());
+        Ok(Self(listen.spawn(move || signs_of_life(&socket))?))
+    }
+
+    /// The agent said that it ends, and before that was never silent for longer than it may.
+    fn ends(self) -> Result<()> {
+        let heard = self.0.join();
+        let signs = heard.map_err(|_| anyhow!("the manager panicked"))??;
+        ensure!(signs > 1, "{signs} signs of life");
+        Ok(())
+    }
+}
+
+/// Counts the signs of life until the agent says that it ends.
+fn signs_of_life(socket: &UnixDatagram) -> Result<u64> {
+    let mut signs = 0;
+    loop {
+        let mut text = [0; 256];
+        match socket.recv(&mut text) {
+            Ok(length) if text[..length].starts_with(b"STOPPING=1") => return Ok(signs),
+            Ok(_) => signs += 1,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => bail!("after {signs} signs of life none for {DEAD_MAN:?}: {error}"),
+        }
+    }
+}
+
+/// Starts an agent on a host that lets everything else go first, and listens to it.
+fn start(lab: &Lab, host: &Host, settings: &Settings) -> Result<(Agent, Manager)> {
+    let mut agent = Agent::prepare(lab, host, None, settings)?;
+    let manager = Manager::of(&mut agent)?;
+    agent.start()?;
+    slow_down(&agent)?;
+    Ok((agent, manager))
+}
+
+/// Sends signals again before the last ones were answered, for as long as `flooding`.
+fn signal_without_end(process: Pid, signals: &[Signal], flooding: &AtomicBool) {
+    // It may be gone already.
+    while flooding.load(Ordering::Relaxed)
+        && signals.iter().all(|signal| kill(process, *signal).is_ok())
+    {
+        std::hint::spin_loop();
+    }
+}
+
 /// Waits for so many ends of intervals from now on.
 fn intervals(agent: &Agent, count: u64) -> Result<()> {
     let before = agent.status()?.counter("batch_sealed_total")?;
@@ -86,8 +151,7 @@ fn flood(lab: &Lab, more: &[(&str, &str)], lost: &str) -> Result<()> {
     let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
     let client = &site.clients[0];
-    let mut agent = Agent::start_on(lab, client, None, &settings(more)?)?;
-    slow_down(&agent)?;
+    let (mut agent, manager) = start(lab, client, &settings(more)?)?;
     let mut flood = client.start_connect(site.target(Family::V4), ENDLESS)?;
     // The source is never empty: it loses what comes while the agent reads.
     wait_for(PATIENCE, "a flood that outpaces the agent", || {
@@ -97,6 +161,7 @@ fn flood(lab: &Lab, more: &[(&str, &str)], lost: &str) -> Result<()> {
     })?;
     intervals(&agent, 5)?;
     agent.stop().context("end while the flood lasts")?;
+    manager.ends()?;
     ensure!(flood.ended()?.is_none(), "the flood ended first");
     flood.kill()
 }
@@ -119,18 +184,14 @@ fn devices(lab: &Lab) -> Result<()> {
     let client = &site.clients[0];
     client.ip("link add spare0 type veth peer name spare1\n")?;
     let copies = settings(&[("option.mode", "'tc-clone'")])?;
-    let mut agent = Agent::start_on(lab, client, None, &copies)?;
-    slow_down(&agent)?;
-    let process = nix::unistd::Pid::from_raw(agent.pid()?);
+    let (mut agent, manager) = start(lab, client, &copies)?;
+    let process = Pid::from_raw(agent.pid()?);
     let mut flood = client.start_connect(site.target(Family::V4), ENDLESS)?;
     let flooding = AtomicBool::new(true);
     std::thread::scope(|scope| {
         let news = scope.spawn(|| change_devices(client, &flooding));
         let signals = scope.spawn(|| {
-            // Sent again before the last one was answered; it may be gone already.
-            while flooding.load(Ordering::Relaxed) && kill(process, Signal::SIGUSR1).is_ok() {
-                std::hint::spin_loop();
-            }
+            signal_without_end(process, &[Signal::SIGUSR1, Signal::SIGHUP], &flooding);
         });
         let outcome = intervals(&agent, 20).and_then(|()| {
             let status = agent.status()?;
@@ -148,8 +209,9 @@ fn devices(lab: &Lab) -> Result<()> {
         signals.join().ok();
         let news = news.join();
         outcome?;
-        news.map_err(|_| anyhow::anyhow!("the flood of news panicked"))?
+        news.map_err(|_| anyhow!("the flood of news panicked"))?
     })?;
+    manager.ends()?;
     ensure!(flood.ended()?.is_none(), "the flood ended first");
     flood.kill()
 }
@@ -157,8 +219,7 @@ fn devices(lab: &Lab) -> Result<()> {
 fn translations(lab: &Lab) -> Result<()> {
     let site = Site::build(lab, 1, 1, Nat::Snat, Middlebox::Plain)?;
     let _server = programs::serve(&site.backends[0], SERVICE_PORT, &[])?;
-    let mut agent = Agent::start_on(lab, &site.gateway, None, &settings(&[])?)?;
-    slow_down(&agent)?;
+    let (mut agent, manager) = start(lab, &site.gateway, &settings(&[])?)?;
     let mut flood = site.clients[0].start_connect(site.target(Family::V4), ENDLESS)?;
     wait_for(PATIENCE, "translations", || {
         let told = agent.status()?.counter("nat_connections_total")?;
@@ -167,8 +228,55 @@ fn translations(lab: &Lab) -> Result<()> {
     })?;
     intervals(&agent, 5)?;
     agent.stop().context("end while the flood lasts")?;
+    manager.ends()?;
     ensure!(flood.ended()?.is_none(), "the flood ended first");
     flood.kill()
+}
+
+/// New orders come with every answer of the collector, and reports are asked for without end.
+fn orders(lab: &Lab) -> Result<()> {
+    let mut ordered = Ordered::new(lab, 1, USUAL)?;
+    let client = &mut ordered.scene.agents[0];
+    client.stop()?;
+    let manager = Manager::of(client)?;
+    client.start()?;
+    slow_down(client)?;
+    let process = Pid::from_raw(client.pid()?);
+    let flooding = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let (ordered, flooding) = (&ordered, &flooding);
+        let signals = scope.spawn(|| signal_without_end(process, &[Signal::SIGUSR1], flooding));
+        let newer = scope.spawn(|| -> Result<()> {
+            let mut version = 0;
+            while flooding.load(Ordering::Relaxed) {
+                version += 1;
+                let option = if version % 2 == 0 { "on" } else { "off" };
+                let text =
+                    format!("waybill-orders 1\nversion {version}\nhosts *\noption {option}\n");
+                ordered.smuggle(version, &text, false)?;
+            }
+            Ok(())
+        });
+        let agent = &ordered.scene.agents[0];
+        let outcome = wait_for(PATIENCE, "orders taken", || {
+            let taken = agent.status()?.counter("orders_taken_total")?;
+            ensure!(taken >= 10, "{taken}");
+            Ok(())
+        });
+        let outcome = outcome.and_then(|()| agent.running()?.signal(Signal::SIGTERM));
+        let outcome = outcome.and_then(|()| manager.ends());
+        let alive = !newer.is_finished();
+        flooding.store(false, Ordering::Relaxed);
+        signals.join().ok();
+        let newer = newer.join();
+        outcome?;
+        newer.map_err(|_| anyhow!("the flood of orders panicked"))??;
+        ensure!(alive, "the flood of orders ended first");
+        Ok(())
+    })?;
+    let ended = ordered.scene.agents[0].running_mut()?.wait(STOP_DEADLINE)?;
+    ensure!(ended.success(), "ended with {ended}");
+    Ok(())
 }
 
 /// The thread that writes its small files never comes back from the disk.
