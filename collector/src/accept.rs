@@ -10,6 +10,7 @@ use wire::{
 };
 
 use crate::auth::CredentialId;
+use crate::digest::{hex, sha256, unhex};
 
 /// Most pairs a row may hold per list.
 const MAX_PAIRS: usize = 4096;
@@ -252,32 +253,6 @@ impl std::fmt::Display for BatchKey {
     }
 }
 
-/// Lower-case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from_digit(u32::from(n), 16).expect("four bits are one digit");
-    bytes
-        .iter()
-        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
-        .collect()
-}
-
-/// The inverse of [`hex`] for 16 bytes.
-#[must_use]
-pub fn unhex(text: &str) -> Option<[u8; 16]> {
-    let text: &[u8; 32] = text.as_bytes().try_into().ok()?;
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|n| u8::try_from(n).ok())
-    };
-    let mut bytes = [0; 16];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
 /// A batch the store may have.
 #[derive(Clone, Debug)]
 pub struct Opened {
@@ -324,17 +299,10 @@ fn open_if(
     check(&batch)?;
     Ok(Opened {
         batch,
-        digest: digest(bytes),
+        digest: sha256(bytes),
         bytes: bytes.len(),
         credential: None,
     })
-}
-
-/// SHA-256.
-#[must_use]
-pub fn digest(bytes: &[u8]) -> [u8; 32] {
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn refusal(error: &DecodeError) -> Refusal {
@@ -405,7 +373,7 @@ fn check_texts(batch: &Batch) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BatchKey, Reason, check, hex, open, unhex};
+    use super::{BatchKey, Reason, check, open};
     use proptest::prelude::{any, proptest};
     use wire::{
         Batch, BatchHeader, HostRow, Limits, MAX_HOST_BYTES, MAX_PROCESS_BYTES, ProcessRow,
@@ -425,7 +393,6 @@ mod tests {
     fn a_key_survives_writing_and_reading() {
         let key = BatchKey::from(&header());
         assert_eq!(BatchKey::parse(&key.to_string()), Ok(key));
-        assert_eq!(unhex(&hex(&[0xa5; 16])), Some([0xa5; 16]));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-use crate::accept::{digest, hex};
 use crate::config::Auth;
+use crate::digest::{hex, sha256};
 
 /// Shortest token that is taken: 16 characters of base64 hold 96 bits.
 const MIN_TOKEN: usize = 16;
@@ -132,7 +132,7 @@ impl Certificate {
             |parsed| parsed.valid_dns_names().map(str::to_owned).collect(),
         );
         Self {
-            id: CredentialId(digest(der)),
+            id: CredentialId(sha256(der)),
             names,
         }
     }
@@ -233,7 +233,7 @@ impl Credentials {
                 _ => return Err(wrong("nothing behind the token")),
             }
             count += 1;
-            let id = CredentialId(digest(token.as_bytes()));
+            let id = CredentialId(sha256(token.as_bytes()));
             if self.tokens.insert(id, grant).is_some() {
                 let line = line_number;
                 return Err(Error::Twice { file, line });
@@ -248,7 +248,7 @@ impl Credentials {
     /// The credential that a token is, if it is one.
     #[must_use]
     pub fn token(&self, token: &str) -> Option<Credential> {
-        let id = CredentialId(digest(token.as_bytes()));
+        let id = CredentialId(sha256(token.as_bytes()));
         let Grant { role, shared } = *self.tokens.get(&id)?;
         Some(Credential { id, role, shared })
     }

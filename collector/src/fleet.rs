@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accept::hex;
+use crate::digest::hex;
 use crate::escape;
 use crate::store::{Binding, Evicted, HostRecord};
 

@@ -14,7 +14,8 @@ use serde::Serialize;
 use wire::Limits;
 use wire::export::{CONTEXT, Export, Receipt};
 
-use crate::accept::{self, BatchKey, Opened, digest, hex};
+use crate::accept::{self, BatchKey, Opened};
+use crate::digest::{hex, sha256};
 use crate::files;
 use crate::store::{self, Outcome, Store};
 
@@ -66,7 +67,7 @@ pub fn read(file: &Path) -> Result<Vec<u8>> {
 /// A byte of it is not as it was signed.
 pub fn verify(bytes: &[u8]) -> Result<Export<'_>> {
     let export = Export::parse(bytes)?;
-    let message = [CONTEXT, &digest(export.signed)[..]].concat();
+    let message = [CONTEXT, &sha256(export.signed)[..]].concat();
     let key = UnparsedPublicKey::new(&ED25519, export.head.key);
     if key.verify(&message, export.signature).is_err() {
         bail!("the signature is wrong: the file was changed");

@@ -37,5 +37,6 @@ pub mod tls;
 pub mod topology;
 pub mod unpack;
 // Everywhere.
+pub mod digest;
 pub mod escape;
 pub mod time;

@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use wire::orders::{Directive, MAX_BYTES, Orders, Rule, check_pattern};
 
-use crate::accept::hex;
+use crate::digest::{hex, unhex};
 use crate::files;
 use crate::store::SignedOrders;
 
@@ -100,7 +100,7 @@ impl SigningKey {
     pub fn load(file: &Path) -> Result<Self> {
         let text = files::text(file)
             .with_context(|| format!("read the signing key {}", file.display()))?;
-        let seed = unhex(text.trim());
+        let seed: Option<[u8; SEED_BYTES]> = unhex(text.trim());
         let pair = seed.and_then(|seed| Ed25519KeyPair::from_seed_unchecked(&seed).ok());
         pair.map(Self).with_context(|| {
             format!(
@@ -151,12 +151,6 @@ fn write_new(file: &Path, mode: u32, text: &str) -> Result<()> {
     files::make(OpenOptions::new().create_new(true), file, mode)
         .and_then(|mut opened| writeln!(opened, "{text}"))
         .with_context(|| format!("make {}", file.display()))
-}
-
-fn unhex(text: &str) -> Option<[u8; SEED_BYTES]> {
-    let (high, low) = text.split_at_checked(SEED_BYTES)?;
-    let halves = [crate::accept::unhex(high)?, crate::accept::unhex(low)?];
-    halves.concat().try_into().ok()
 }
 
 #[cfg(test)]
@@ -250,7 +244,7 @@ mod tests {
         assert!(SigningKey::load(&place.path().join("none")).is_err());
         let signed = key.sign(&follow(&[("*", change("option", "off"))]), 7);
         let public = std::fs::read_to_string(public).expect("text");
-        let public = unhex(public.trim()).expect("a key");
+        let public: [u8; 32] = unhex(public.trim()).expect("a key");
         UnparsedPublicKey::new(&ED25519, public)
             .verify(signed.body.as_bytes(), &signed.signature)
             .expect("a signature");

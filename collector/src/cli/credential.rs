@@ -8,8 +8,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Format, load, show};
-use crate::accept::hex;
 use crate::config::DEFAULT_PATH;
+use crate::digest::hex;
 use crate::exit::Failure;
 use crate::store::{self, Binding, MIN_DIGITS, Store};
 use crate::time::rfc3339;

@@ -13,7 +13,7 @@ use super::halves::Halves;
 use super::links::{Link, Links, via};
 use super::rows::{MAX_CANDIDATES, Rows};
 use super::{HostId, cost};
-use crate::accept::hex;
+use crate::digest::hex;
 use crate::topology::{Seer, Via, ViaKind};
 
 /// A client's row and a server's row.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::edges::Side;
 use super::rows::NodeKey;
 use super::{HostId, Input, Process};
-use crate::accept::hex;
+use crate::digest::hex;
 use crate::topology::{Node, NodeKind, ProcessNode};
 
 /// All nodes that edges name.

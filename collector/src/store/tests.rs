@@ -101,7 +101,7 @@ fn batch(sequence: u64, edges: Vec<EdgeRow>) -> Opened {
 fn opened(batch: Batch) -> Opened {
     let content = format!("{batch:?}");
     Opened {
-        digest: crate::accept::digest(content.as_bytes()),
+        digest: crate::digest::sha256(content.as_bytes()),
         credential: None,
         bytes: content.len(),
         batch,

@@ -11,7 +11,7 @@ use arrow_array::{
 use wire::{Batch, Columns, EdgeRow, Endpoint, EventKind, Histogram, Kept, Life, Part, Role};
 
 use super::Column;
-use crate::accept::hex;
+use crate::digest::hex;
 
 /// All instants are Unix time.
 const ZONE: &str = "UTC";
