@@ -1,7 +1,28 @@
 //! How large rows may be, and what a batch takes once it is unpacked.
 
+use crate::DecodeError;
 use crate::rows::{HostRow, ProcessRow};
-use crate::{DecodeError, Limits};
+
+/// Bounds a reader puts on one batch before it allocates for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Compressed bytes.
+    pub max_bytes: usize,
+    /// Decompressed bytes.
+    pub max_raw_bytes: usize,
+    /// Rows of all families.
+    pub max_rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 8 << 20,
+            max_raw_bytes: 64 << 20,
+            max_rows: 200_000,
+        }
+    }
+}
 
 /// Most bytes of a host row, as [`HostRow::bytes`] counts them.
 pub const MAX_HOST_BYTES: usize = 256 << 10;

@@ -7,7 +7,7 @@ use crate::event::EventColumns;
 use crate::header::FAMILIES;
 use crate::host::HostColumns;
 use crate::keys::Keys;
-use crate::nat::{ADDRESSES, NatColumns};
+use crate::nat::{ADDRESSES, NatColumns, addresses};
 use crate::process::ProcessColumns;
 use crate::rows::{Batch, BatchHeader};
 use crate::sighting::SightingColumns;
@@ -26,7 +26,7 @@ pub(crate) struct Content {
 
 impl Content {
     pub(crate) fn of(batch: &Batch) -> Self {
-        let keys = Keys::of(batch);
+        let keys = Keys::of(batch, batch.nats.iter().flat_map(addresses));
         let end_ms = batch.header.end_ms;
         Self {
             edges: EdgeColumns::of(&batch.edges, &keys),

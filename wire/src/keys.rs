@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::DecodeError;
 use crate::codec::{Codec, column, first, narrow, previous, second};
-use crate::nat;
 use crate::number::Expected;
 use crate::rate::Groups;
 use crate::rows::{Batch, EdgeRow, Endpoint, EventRow, Role, SightingRow};
@@ -110,7 +109,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn of(batch: &Batch) -> Self {
+    /// Of all ends in a batch, and of further addresses that its rows have.
+    pub(crate) fn of(batch: &Batch, addresses: impl Iterator<Item = [u8; 16]>) -> Self {
         let ends = batch.edges.iter().map(Ends::from);
         let ends = ends.chain(batch.sightings.iter().map(Ends::from));
         let mut networks = BTreeSet::new();
@@ -119,9 +119,7 @@ impl Keys {
             networks.extend([split(ends.local.addr).0, split(ends.remote.addr).0]);
             subjects.insert(ends.subject());
         }
-        for nat in &batch.nats {
-            networks.extend(nat::addresses(nat).map(|address| split(address).0));
-        }
+        networks.extend(addresses.map(|address| split(address).0));
         Self {
             networks: networks.into_iter().collect(),
             subjects: subjects.into_iter().collect(),

@@ -12,6 +12,7 @@ mod codec;
 mod compress;
 mod content;
 mod edge;
+mod error;
 mod event;
 pub mod export;
 mod fingerprint;
@@ -30,10 +31,11 @@ pub mod sample;
 mod sighting;
 mod stream;
 
-pub use bounds::{MAX_HOST_BYTES, MAX_HOST_NAME, MAX_PROCESS_BYTES};
+pub use bounds::{Limits, MAX_HOST_BYTES, MAX_HOST_NAME, MAX_PROCESS_BYTES};
 use codec::{Reader, Writer};
 use compress::{Dictionary, Kind};
 use content::Content;
+pub use error::DecodeError;
 pub use fingerprint::fingerprint;
 use header::Head;
 pub use header::{FORMAT_VERSION, MAGIC, SCHEMA_MAJOR, SCHEMA_MINOR};
@@ -44,47 +46,6 @@ pub use rows::{
 
 /// HTTP media type of a batch.
 pub const CONTENT_TYPE: &str = "application/vnd.waybill.batch";
-
-/// Bounds a reader puts on one batch before it allocates for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Compressed bytes.
-    pub max_bytes: usize,
-    /// Decompressed bytes.
-    pub max_raw_bytes: usize,
-    /// Rows of all families.
-    pub max_rows: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_bytes: 8 << 20,
-            max_raw_bytes: 64 << 20,
-            max_rows: 200_000,
-        }
-    }
-}
-
-/// Why bytes are not a batch that this reader takes.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// Bytes are missing, changed or not a batch.
-    #[error("not a valid batch: {0}")]
-    Malformed(String),
-    /// A bound of [`Limits`] was reached.
-    #[error("batch exceeds the limit of {limit} {what}")]
-    TooLarge {
-        /// What was bounded.
-        what: &'static str,
-        /// The bound.
-        limit: usize,
-    },
-    /// The format version, schema version or dictionary is not known to this reader.
-    #[error("batch needs {0}, which this reader does not have")]
-    Unsupported(String),
-}
 
 /// Seals rows into bytes that [`decode`] reads without any other state.
 ///

@@ -8,7 +8,7 @@ use arrow_ipc::{
 };
 use flatbuffers::VerifierOptions;
 
-use super::{CONTINUATION, END, KEY};
+use super::framing::{CONTINUATION, END, KEY};
 use crate::DecodeError;
 
 /// More than any version of this format will have.

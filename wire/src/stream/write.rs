@@ -9,7 +9,7 @@ use arrow_ipc::{
 use arrow_schema::{DataType, Field, Schema};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
-use super::{CONTINUATION, END, KEY};
+use super::framing::{CONTINUATION, END, KEY};
 use crate::compress::Kind;
 
 /// The values of one Arrow column.
