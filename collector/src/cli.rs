@@ -3,12 +3,12 @@
 mod carried;
 mod credential;
 mod fleet;
+mod output;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, DEFAULT_PATH};
 use crate::exit::Failure;
@@ -18,7 +18,8 @@ use crate::query::{self, Asked, Hosts};
 use crate::remote::Remote;
 use crate::server::{self, Secrets};
 use crate::topology::Topology;
-use crate::{escape, log as logging, store, table, time};
+use crate::{log as logging, store, table, time};
+use output::{Format, load, print, show, unwritten};
 
 /// Rows a topology may be made from when a store is asked without a configuration.
 const STORE_QUERY_ROWS: usize = 2_000_000;
@@ -91,17 +92,6 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-}
-
-/// Text for people, or JSON for programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table for people
-    #[default]
-    #[value(alias = "human")]
-    Table,
-    /// JSON
-    Json,
 }
 
 /// Where an answer comes from.
@@ -183,10 +173,6 @@ fn serve(config: &Path) -> Result<(), Failure> {
     let config = load(config)?;
     logging::init(config.log_level);
     Ok(server::start(&config)?.until_signal()?)
-}
-
-fn load(file: &Path) -> Result<Config, Failure> {
-    config::load(file).map_err(Failure::usage)
 }
 
 fn point(option: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, Failure> {
@@ -297,36 +283,4 @@ impl Source {
             }
         })
     }
-}
-
-/// Prints a document.
-fn show<T: Serialize>(
-    out: &mut dyn Write,
-    format: Format,
-    document: &T,
-    human: impl FnOnce(&mut dyn Write, &T) -> io::Result<()>,
-) -> Result<(), Failure> {
-    // Neither the table nor the text is held as a whole.
-    let mut buffered = io::BufWriter::with_capacity(64 << 10, out);
-    let made = match format {
-        Format::Table => human(&mut buffered, document),
-        Format::Json => escape::json(&mut buffered, document).and_then(|()| writeln!(buffered)),
-    };
-    written(made.and_then(|()| buffered.flush()))
-}
-
-fn print(out: &mut dyn Write, text: &[u8]) -> Result<(), Failure> {
-    written(out.write_all(text).and_then(|()| out.flush()))
-}
-
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        // `| head` has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(unwritten),
-    }
-}
-
-fn unwritten(error: io::Error) -> Failure {
-    Failure::from(anyhow::Error::new(error).context("write the answer"))
 }

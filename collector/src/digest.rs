@@ -38,7 +38,9 @@ mod tests {
 
     #[test]
     fn what_has_another_length_or_is_no_digit_is_refused() {
-        for bad in ["", "0", "00a5f", "00a5ff0", "00a5fg", "+0a5ff", "00 a5f", "é0a5f"] {
+        for bad in [
+            "", "0", "00a5f", "00a5ff0", "00a5fg", "+0a5ff", "00 a5f", "é0a5f",
+        ] {
             assert_eq!(unhex::<3>(bad), None, "{bad}");
         }
     }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wire::{Columns, Histogram};
 
-use crate::join::Counters;
-use crate::join::counters::percentile;
+use crate::counters::{Counters, percentile};
 
 /// Who talks to whom in a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

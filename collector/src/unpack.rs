@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{Field, Schema, SchemaRef};
 use serde::Serialize;
@@ -21,6 +21,7 @@ use wire::{Batch, Limits};
 
 use crate::accept;
 use crate::files;
+use columns::Column;
 
 /// One table that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,9 +31,6 @@ pub struct Table {
     /// Rows in it.
     pub rows: u64,
 }
-
-/// Name and values of a column.
-type Column = (&'static str, ArrayRef);
 
 /// Makes the columns of one family.
 type Make = fn(&Batch) -> Vec<Column>;

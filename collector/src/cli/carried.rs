@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 
-use super::{Format, load, show};
+use super::output::{Format, load, show};
 use crate::config::DEFAULT_PATH;
 use crate::escape::Shown;
 use crate::exit::Failure;
 use crate::import::{self, Imported, Trust};
-use crate::store::Store;
+use crate::store::{Bounds, Store};
 use crate::{time, unpack};
 
 /// What to import.
@@ -76,7 +76,7 @@ impl ImportArgs {
 pub(super) fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let config = load(&args.config)?;
     let path = &config.store.path;
-    let mut store = Store::open(path, config.bounds()).map_err(|error| {
+    let mut store = Store::open(path, Bounds::from(&config)).map_err(|error| {
         Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
     })?;
     let trust = match (args.trust, args.replace_key) {

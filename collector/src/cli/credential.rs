@@ -7,11 +7,11 @@ use anyhow::anyhow;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Format, load, show};
+use super::output::{Format, load, show};
 use crate::config::DEFAULT_PATH;
 use crate::digest::hex;
 use crate::exit::Failure;
-use crate::store::{self, Binding, MIN_DIGITS, Store};
+use crate::store::{self, Binding, Bounds, MIN_DIGITS, Store};
 use crate::time::rfc3339;
 
 #[derive(Debug, Subcommand)]
@@ -83,7 +83,7 @@ pub(super) fn run(command: CredentialCommand, out: &mut dyn Write) -> Result<(),
             }
             let config = load(&config)?;
             let path = &config.store.path;
-            let released = Store::open(path, config.bounds())
+            let released = Store::open(path, Bounds::from(&config))
                 .and_then(|mut store| store.release_credentials(&id))
                 .map_err(|e| Failure::store(anyhow::Error::new(e).context(shown(path))))?;
             if released.is_empty() {

@@ -8,14 +8,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use wire::orders::Orders;
 
-use super::{Format, load, show};
+use super::output::{Format, load, show};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::escape::Shown;
 use crate::exit::Failure;
 use crate::fleet::Host;
 use crate::orders::{Change, EVERYBODY, SigningKey, next};
 use crate::query::Hosts;
-use crate::store::{self, SignedOrders, Store};
+use crate::store::{self, Bounds, SignedOrders, Store};
 use crate::time;
 
 #[derive(Debug, Subcommand)]
@@ -207,7 +207,7 @@ fn apply(target: &Target, change: &Change, out: &mut dyn Write) -> Result<(), Fa
         let error = anyhow::Error::new(error).context(path.display().to_string());
         Failure::store(error)
     };
-    let mut store = Store::open(path, config.bounds()).map_err(named)?;
+    let mut store = Store::open(path, Bounds::from(&config)).map_err(named)?;
     let now_ms = time::now_ms();
     let made = store.change_orders(|before: Option<SignedOrders>| {
         let before = before

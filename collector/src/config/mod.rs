@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::store;
 use raw::{Count, Size, Text};
 
 /// Where the configuration is looked for when none is named.
@@ -153,17 +152,6 @@ pub struct Limits {
     pub query_memory: usize,
     /// Hosts known at once.
     pub hosts: usize,
-}
-
-impl Config {
-    /// The part that bounds the store.
-    #[must_use]
-    pub fn bounds(&self) -> store::Bounds {
-        store::Bounds {
-            max_bytes: self.store.max_bytes,
-            hosts: self.limits.hosts as u64,
-        }
-    }
 }
 
 impl Limits {

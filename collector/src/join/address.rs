@@ -11,10 +11,11 @@ use std::net::IpAddr;
 use wire::{Endpoint, Role};
 
 use super::candidates::{Candidates, pairs, share};
+use super::cost;
 use super::halves::Halves;
+use super::input::HostId;
 use super::links::{Link, Links};
 use super::rows::{Row, Rows};
-use super::{HostId, cost};
 
 /// The two addresses both sides must name; for loopback also the namespace.
 type Agreement = (Option<(HostId, u32)>, IpAddr, Endpoint);

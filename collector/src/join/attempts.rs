@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use wire::{Endpoint, Role};
 
-use super::edges::{EdgeKey, Side};
 use super::rows::{NodeId, Row, Rows};
+use super::side::{EdgeKey, Side};
 use crate::topology::Attempts;
 
 /// Addresses, and endpoints of each, that have an edge of their own for what was tried in vain.

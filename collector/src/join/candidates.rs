@@ -9,10 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cost;
 use super::halves::Halves;
+use super::input::HostId;
 use super::links::{Link, Links, via};
 use super::rows::{MAX_CANDIDATES, Rows};
-use super::{HostId, cost};
 use crate::digest::hex;
 use crate::topology::{Seer, Via, ViaKind};
 

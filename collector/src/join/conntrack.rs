@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::{Endpoint, Role};
 
 use super::candidates::{Candidates, pairs, share};
+use super::cost;
 use super::halves::Halves;
+use super::input::{HostId, Input, Nat};
 use super::links::{Link, Links};
 use super::rows::{Row, Rows};
-use super::{HostId, Input, Nat, cost};
 
 /// Gateways one behind the other that are followed: more than any path has that is not a loop.
 const MAX_HOPS: usize = 4;

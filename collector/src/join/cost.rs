@@ -6,7 +6,8 @@
 
 use std::mem::size_of;
 
-use super::{Counters, Flow, Nat, Process, Sighting};
+use super::input::{Flow, Nat, Process, Sighting};
+use crate::counters::Counters;
 
 /// What an allocator adds to a block, and to its size for alignment.
 const BLOCK: usize = 24;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use wire::{Columns, Endpoint, Role};
 
-use super::{Flow, HostId, Input};
+use super::input::{Flow, HostId, Input};
 
 /// What is known of endpoints by everything that was reported.
 #[derive(Default)]
@@ -91,8 +91,9 @@ mod tests {
 
     use wire::{Columns, Endpoint, Role};
 
-    use super::super::{Counters, Flow, HostId, Input, Nat, Run, topology};
+    use super::super::{Flow, HostId, Input, Nat, Run, topology};
     use super::settle;
+    use crate::counters::Counters;
     use crate::topology::Reason;
 
     fn endpoint(text: &str) -> Endpoint {
@@ -101,7 +102,7 @@ mod tests {
 
     fn flow(host: u8, role: Option<Role>, local: &str, remote: &str) -> Flow {
         let mut counters = Counters::default();
-        counters.plain[super::super::counters::ADOPTED] = 1;
+        counters.plain[crate::counters::ADOPTED] = 1;
         if role.is_none() {
             counters.absent = Columns::ROLE;
         }

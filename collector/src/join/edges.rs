@@ -6,47 +6,20 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use wire::{Endpoint, Role};
+use wire::Role;
 
 use super::attempts::{self, Groups};
 use super::confidence::{self, ONE_SIDED};
-use super::counters::{Counters, shares as divided};
 use super::links::{Link, Links, MAX_VIA};
 use super::present::SIDES;
 use super::reason;
 use super::rows::{MAX_CANDIDATES, NodeId, Row, Rows};
+use super::side::{EdgeKey, Side};
+use crate::counters::{Counters, shares as divided};
 use crate::topology::{
     Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Via,
 };
-
-/// One side of an edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Side {
-    Process(NodeId),
-    Address(IpAddr),
-    /// Several addresses, by what they have in common.
-    Network(IpAddr, u8),
-}
-
-/// What makes an edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EdgeKey {
-    pub(super) client: Side,
-    pub(super) server: Side,
-    pub(super) endpoint: Endpoint,
-}
-
-impl EdgeKey {
-    /// Whether both ends are known.
-    pub(super) fn is_joined(&self) -> bool {
-        matches!(
-            (&self.client, &self.server),
-            (Side::Process(_), Side::Process(_))
-        )
-    }
-}
 
 /// All edges, sorted by their keys.
 pub(super) struct Edges {

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use wire::{Part, Role, sample};
 
+use super::input::{HostId, Input};
 use super::rows::Rows;
 use super::token::{Connection, End, Half, Pairing, same_start};
-use super::{HostId, Input};
 
 /// Most reports of one row that are looked at; those of one with more stand for the others.
 const MOST_REPORTS: usize = 4096;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::Endpoint;
 
+use super::cost;
 use super::halves::Known;
+use super::input::{Input, Presence};
 use super::present::SIDES;
 use super::rows::Rows;
 use super::token::Connection;
-use super::{Input, Presence, cost};
 use crate::meter::{Exceeded, Meter};
 use crate::topology::{Seer, Via, ViaKind};
 

@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::edges::Side;
+use super::input::{HostId, Input, Process};
 use super::rows::NodeKey;
-use super::{HostId, Input, Process};
+use super::side::Side;
 use crate::digest::hex;
 use crate::topology::{Node, NodeKind, ProcessNode};
 

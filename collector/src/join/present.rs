@@ -7,8 +7,8 @@
 
 use std::cmp::Reverse;
 
+use super::input::{Input, Presence};
 use super::token::{Connection, Half, Pairing};
-use super::{Input, Presence};
 
 /// The two sides of a connection: its client's and its server's.
 pub(super) const SIDES: [usize; 2] = [0, 1];

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use wire::{Columns, Endpoint, Role};
 
-use super::counters::{ADOPTED, CLOSED, Counters, ESTABLISHED, OPENED};
+use super::input::{Flow, HostId, Input, Process};
 use super::runs::{self, Seen};
-use super::{Flow, HostId, Input, Process};
+use crate::counters::{ADOPTED, CLOSED, Counters, ESTABLISHED, OPENED};
 
 /// Name of a process whose identity has not arrived.
 const UNKNOWN_SERVICE: &str = "(unknown)";

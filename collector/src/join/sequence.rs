@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use wire::{Part, Role};
 
-use super::Input;
+use super::input::Input;
 use super::token::{
     Connection, End, Ends, EndsSeen, Half, Pairing, Places, Seen, is_new, report, same_start,
     single,

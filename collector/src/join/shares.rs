@@ -4,10 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::counters::divide;
 use super::halves::Halves;
 use super::links::{Link, Links};
 use super::rows::{Row, Rows};
+use crate::counters::divide;
 
 /// Most links that are looked at to find room for what is left of one row.
 const MOST_STEPS: usize = 4096;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Endpoint, Part, Role};
 
-use super::{Flow, Input, Presence, Sighting};
+use super::input::{Flow, Input, Presence, Sighting};
 
 /// One end of a connection: flows with the same addresses, and the port that they do not hold.
 ///

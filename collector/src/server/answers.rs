@@ -20,8 +20,9 @@ use http_body::Frame;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::fair::{Denied, Party, Share, Shares};
-use super::routes::{App, error};
+use super::app::{App, UNSENT};
+use super::fair::{Denied, Party, Share};
+use super::refusal::error;
 use crate::config::Limits;
 use crate::fleet::FleetText;
 use crate::join::Picture;
@@ -43,31 +44,12 @@ const SEND: Duration = Duration::from_secs(300);
 const PIECE: usize = 64 << 10;
 /// Longest text of an answer, as long as `waybill-collector topology --url` reads.
 const MAX_TEXT: usize = 512 << 20;
-/// Bytes of answers that are made and not yet taken, all together.
-const UNSENT: usize = 32 << 20;
 /// Bytes that each takes beside its packed text: to unpack it, and pieces on their way.
 const SENDING: usize = 512 << 10;
 /// Bytes of a list of hosts on its way: a page of reports, and its text.
 const HOSTS: usize = 4 << 20;
 /// Logarithm of the bytes in which repetitions are found: what packing and unpacking hold.
 const PACK_WINDOW: u32 = 17;
-
-/// What questions share beside their places.
-pub(super) struct Answers {
-    /// The turn of large questions.
-    turn: Arc<Shares>,
-    /// Bytes of what is made and not taken.
-    unsent: Arc<Shares>,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        Self {
-            turn: Shares::new(1),
-            unsent: Shares::new(UNSENT),
-        }
-    }
-}
 
 /// The memory of a small question, and of the large one: never more than all of it.
 fn shares(limits: &Limits) -> (usize, usize) {

@@ -14,9 +14,10 @@ use wire::answer::{Answer, KEY_HEADER, Status};
 use wire::orders::HEADER;
 
 use super::acceptor::Peer;
+use super::app::{App, Shared};
 use super::body::{self, Unread};
 use super::fair::{Denied, Party, Share};
-use super::routes::{App, Form, Shared, refuse};
+use super::refusal::{Form, refuse};
 use crate::accept::{self, BatchKey, Reason, Refusal};
 use crate::auth::{Credential, CredentialId};
 use crate::digest::hex;

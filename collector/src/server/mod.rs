@@ -6,12 +6,14 @@
 
 mod acceptor;
 mod answers;
+mod app;
 mod batches;
 mod body;
 mod connections;
 mod descriptors;
 mod fair;
 mod questions;
+mod refusal;
 mod routes;
 mod secrets;
 mod signals;
@@ -33,13 +35,12 @@ use tokio::time::MissedTickBehavior;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
-use crate::store::Store;
 use crate::store::writer::{self, Writer};
+use crate::store::{Bounds, Store};
 use acceptor::Acceptor;
-use answers::Answers;
+use app::{Answers, App};
 use connections::Connections;
 use fair::Shares;
-use routes::App;
 pub use routes::{Scope, routes};
 use secrets::Follower;
 pub use secrets::Secrets;
@@ -75,7 +76,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let store = Store::open(&config.store.path, config.bounds()).map_err(|error| {
+    let store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
         let path = config.store.path.display().to_string();
         Failure::store(anyhow::Error::new(error).context(path))
     })?;

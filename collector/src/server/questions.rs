@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
 use super::answers;
+use super::app::Shared;
 use super::fair::Party;
-use super::routes::{Shared, error};
+use super::refusal::error;
 use crate::query::Asked;
 use crate::time;
 

@@ -13,60 +13,28 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
-use axum::{Json, Router};
-use wire::answer::{Answer, Status};
 
 use super::acceptor::Peer;
-use super::answers::Answers;
+use super::app::App;
 use super::body::Held;
-use super::fair::{Party, Shares};
-use super::secrets::Current;
-use super::{batches, body, questions};
-use crate::accept::{BatchKey, Reason, Refusal};
+use super::fair::Party;
+use super::refusal::{Form, refuse};
+use super::{batches, questions};
+use crate::accept::{Reason, Refusal};
 use crate::auth::{Credential, Role, bearer};
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::store::writer::{Job, Newest};
-use crate::time;
 
 /// How long any answer may take to be sent.
 const SENT: Duration = Duration::from_secs(300);
-/// How many times the limit of a batch is read and thrown away before a refusal.
-const DISCARD_FACTOR: usize = 4;
-
-/// What handlers share.
-pub(super) struct App {
-    pub(super) config: Config,
-    pub(super) secrets: Arc<Current>,
-    pub(super) metrics: Arc<Metrics>,
-    /// Bytes of bodies that have arrived.
-    pub(super) bodies: Arc<Shares>,
-    /// Batches being decoded or stored.
-    pub(super) batches: Arc<Shares>,
-    /// Bytes of memory for batches being decoded or stored.
-    pub(super) batch_memory: Arc<Shares>,
-    /// Questions being answered, until the answer was sent.
-    pub(super) queries: Arc<Shares>,
-    pub(super) answers: Answers,
-    pub(super) jobs: SyncSender<Job>,
-    /// What agents are told in answers.
-    pub(super) orders: Newest,
-    /// False while the store cannot be written.
-    pub(super) healthy: Arc<AtomicBool>,
-}
-
-pub(super) type Shared = State<Arc<App>>;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,72 +183,4 @@ fn credential(app: &App, peer: &Option<Peer>, request: &Request) -> Option<Crede
     token
         .and_then(|token| known.token(token))
         .or_else(certificate)
-}
-
-/// What a refusal is written as.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
-    /// About a batch, with the key that the request named.
-    Batch(Option<BatchKey>),
-    /// About anything else.
-    Plain,
-}
-
-/// Counts, logs and answers a refusal; reads what is left of the body first.
-pub(super) async fn refuse(
-    app: &App,
-    peer: &Option<Peer>,
-    form: Form,
-    refusal: Refusal,
-    body: Option<Body>,
-) -> Response {
-    let Refusal { reason, detail } = refusal;
-    if let Some(suppressed) = app.metrics.refused(reason, time::now_ms()) {
-        let peer = peer
-            .as_ref()
-            .map_or(String::from("unknown"), |peer| peer.address.to_string());
-        log::warn!(peer, reason = reason.name(), detail:% = detail, suppressed; "request refused");
-    }
-    if let Some(mut body) = body {
-        // A stranger is read no further than an agent with a wrong token would send.
-        let factor = if reason == Reason::Unauthorized {
-            1
-        } else {
-            DISCARD_FACTOR
-        };
-        let limit = app.config.limits.batch_bytes.saturating_mul(factor);
-        let wait = app.config.limits.body_timeout.min(Duration::from_secs(10));
-        // Whether all of it came does not change the answer.
-        drop(tokio::time::timeout(wait, body::discard(&mut body, limit)).await);
-    }
-    let mut response = match form {
-        Form::Plain => error(reason.status(), reason.name(), &detail),
-        Form::Batch(key) => {
-            let answer = Answer {
-                status: if reason.is_final() {
-                    Status::Refused
-                } else {
-                    Status::Kept
-                },
-                batch: key.map(|key| key.to_string()),
-                error: Some(reason.name().into()),
-                message: Some(detail),
-                orders: None,
-            };
-            (reason.status(), Json(answer)).into_response()
-        }
-    };
-    let headers = response.headers_mut();
-    if let Some(seconds) = reason.retry_after_s() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if reason == Reason::Unauthorized {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
-}
-
-pub(super) fn error(status: StatusCode, name: &str, message: &str) -> Response {
-    let answer = serde_json::json!({ "error": name, "message": message });
-    (status, Json(answer)).into_response()
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, Result, params};
 
-use super::read::Window;
+use super::window::Window;
 use crate::join::HostId;
 
 /// Runs may overlap by what a clock is corrected by at the end of one.

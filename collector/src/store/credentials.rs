@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Error, Reader, Store};
+use super::error::Error;
+use super::read::Reader;
 use crate::auth::CredentialId;
 
 /// Fewest digits that name a credential: so many that nobody else's begins so.
@@ -61,29 +62,19 @@ pub(super) fn bind(
     .map(drop)
 }
 
-impl Store {
-    /// Releases the credentials whose name begins so (at least [`MIN_DIGITS`] hexadecimal digits),
-    /// or that speak for the host of this id: each speaks for the next host that uses it.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn release_credentials(&mut self, name: &str) -> Result<Vec<Binding>, Error> {
-        if name.len() < MIN_DIGITS {
-            return Ok(Vec::new());
-        }
-        self.connection
-            .prepare(
-                "DELETE FROM credential
-                 WHERE substr(lower(hex(id)), 1, length(?1)) = ?1 OR lower(hex(host)) = ?1
-                 RETURNING id, host, bound_ms, refused, refused_host, refused_ms",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_map([name.to_ascii_lowercase()], binding)?
-                    .collect()
-            })
-            .map_err(|e| Error::sqlite("write to", e))
+/// Releases the credentials whose name begins so (at least [`MIN_DIGITS`] hexadecimal digits), or
+/// that speak for the host of this id.
+pub(super) fn release(db: &Connection, name: &str) -> rusqlite::Result<Vec<Binding>> {
+    if name.len() < MIN_DIGITS {
+        return Ok(Vec::new());
     }
+    db.prepare(
+        "DELETE FROM credential
+         WHERE substr(lower(hex(id)), 1, length(?1)) = ?1 OR lower(hex(host)) = ?1
+         RETURNING id, host, bound_ms, refused, refused_host, refused_ms",
+    )?
+    .query_map([name.to_ascii_lowercase()], binding)?
+    .collect()
 }
 
 impl Reader {

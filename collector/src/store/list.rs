@@ -2,8 +2,8 @@
 
 use rusqlite::{Row, params};
 
-use super::Error;
 use super::copies;
+use super::error::Error;
 use super::read::{Reader, failed};
 use crate::join::HostId;
 

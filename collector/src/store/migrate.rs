@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::Error;
+use super::error::Error;
 use crate::files;
 
 /// Marks the file as ours, in the bytes `WBYC`; another program's database is left alone.

@@ -6,8 +6,8 @@
 use rusqlite::{Connection, Row, params};
 use wire::{Endpoint, NatRow};
 
-use super::Window;
-use super::put::{Context, signed};
+use super::context::{Context, signed};
+use super::window::Window;
 use crate::join::{HostId, Nat};
 
 /// Stores one row.

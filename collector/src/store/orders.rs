@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{Error, Reader, Store};
+use super::database::Store;
+use super::error::Error;
+use super::read::Reader;
 
 /// Versions that are kept, for whoever wants to know what was ordered when.
 const KEPT: i64 = 1000;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use wire::{EdgeRow, Endpoint, EventRow, HostRow, Life, ProcessRow, Role, SightingRow};
 
+use super::context::{Context, signed};
 use super::{copies, histogram, nat};
 use crate::accept::Opened;
 
@@ -30,15 +31,6 @@ pub enum Outcome {
     Foreign,
     /// A host that is not known, and there are as many as there may be.
     TooManyHosts,
-}
-
-/// Where and when rows of a batch belong.
-#[derive(Clone, Copy)]
-pub(super) struct Context {
-    pub(super) boot: i64,
-    pub(super) sequence: i64,
-    start_ms: i64,
-    pub(super) end_ms: i64,
 }
 
 /// The key of a flow: endpoints without the ephemeral port, and that port.
@@ -403,11 +395,6 @@ fn split(
         remote,
     };
     (key, port)
-}
-
-/// SQLite's integers are signed; a counter that reaches 2^63 stays there.
-pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn count(value: usize) -> i64 {

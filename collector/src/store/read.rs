@@ -7,23 +7,16 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
 
 use super::copies::{self, Copy};
-use super::{Error, histogram, migrate, nat, run};
-use crate::join::counters::{ADOPTED, COUNTERS};
-use crate::join::{Counters, Flow, HostId, Input, Presence, Process, Run, Sighting, cost};
+use super::error::Error;
+use super::window::Window;
+use super::{histogram, migrate, nat, run};
+use crate::counters::{ADOPTED, COUNTERS, Counters};
+use crate::join::{Flow, HostId, Input, Presence, Process, Run, Sighting, cost};
 use crate::meter::Meter;
 
 /// Most tokens of an agent that does not tell ends that may stand for the connections of one flow
 /// that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
-
-/// A window of time, Unix milliseconds: after `from_ms`, up to and including `to_ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Exclusive.
-    pub from_ms: i64,
-    /// Inclusive.
-    pub to_ms: i64,
-}
 
 /// What was deleted because the store was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, Result, Transaction, params};
 
-use super::Error;
+use super::error::Error;
 use super::retention::{Deleted, Pass};
 
 /// Bytes of a page: rows are small, and 4 KiB is what file systems write anyway.

@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Deleted, Error, Outcome, Retention, SignedOrders, Store};
+use super::database::Store;
+use super::error::Error;
+use super::orders::SignedOrders;
+use super::put::Outcome;
+use super::retention::{Deleted, Retention};
 use crate::accept::Opened;
 use crate::log::Limiter;
 use crate::metrics::Metrics;

@@ -10,8 +10,10 @@ use arrow_array::{
 };
 use wire::{Batch, Columns, EdgeRow, Endpoint, EventKind, Histogram, Kept, Life, Part, Role};
 
-use super::Column;
 use crate::digest::hex;
+
+/// Name and values of a column.
+pub(super) type Column = (&'static str, ArrayRef);
 
 /// All instants are Unix time.
 const ZONE: &str = "UTC";

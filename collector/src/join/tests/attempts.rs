@@ -2,8 +2,9 @@
 
 use wire::Role;
 
-use super::super::{Counters, Flow, HostId, Input, Run, topology};
+use super::super::{Flow, HostId, Input, Run, topology};
 use super::model::endpoint;
+use crate::counters::Counters;
 use crate::topology::{Attempts, NodeKind, Topology};
 
 const OTHER: u64 = 2;

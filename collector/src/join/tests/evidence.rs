@@ -360,7 +360,7 @@ fn why_a_side_is_not_known_is_told_by_what_was_reported() {
     let direct = said(Path::Direct, Carry::Nothing);
     let failed = |model: &mut Model| {
         let counters = model.input.flows[0].counters.as_mut().unwrap();
-        counters.plain = [0; super::super::counters::COUNTERS];
+        counters.plain = [0; crate::counters::COUNTERS];
         counters.plain[2] = 3;
     };
     let unnamed = |model: &mut Model| model.input.flows[0].remote = endpoint("[::]:0");

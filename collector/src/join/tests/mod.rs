@@ -9,7 +9,8 @@ mod window;
 
 use wire::Role;
 
-use super::{Counters, Flow, HostId, Input, Run, topology};
+use super::{Flow, HostId, Input, Run, topology};
+use crate::counters::Counters;
 use crate::topology::EvidenceKind;
 use model::{Carry, GATEWAY, Model, Path, Talk, VIP, endpoint};
 
@@ -128,7 +129,7 @@ fn sampled_tokens_stand_for_those_not_kept() {
     // Only one in eight was kept.
     for flow in &mut model.input.flows {
         let counters = flow.counters.as_mut().unwrap();
-        counters.plain[super::counters::OPENED] *= 8;
+        counters.plain[crate::counters::OPENED] *= 8;
     }
     let joined = model.join();
     assert!(joined.unjoined.is_empty());

@@ -109,7 +109,7 @@ impl Model {
         self.input.hosts.sort();
         self.input.hosts.dedup();
         let counters = self.input.flows[at].counters.as_mut().expect("set");
-        counters.plain[super::super::counters::OPENED] += 1;
+        counters.plain[crate::counters::OPENED] += 1;
         counters.plain[6] += 1000 + self.next;
         at
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use wire::{Part, Role};
 
-use super::super::{Counters, Flow, HostId, Input, Nat, Presence, Run, Sighting, topology};
+use super::super::{Flow, HostId, Input, Nat, Presence, Run, Sighting, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
+use crate::counters::Counters;
 use crate::topology::{Edge, EvidenceKind, Topology};
 
 /// Edge counts by client, server and endpoint.
@@ -228,7 +229,7 @@ proptest! {
         let mut input = Input::default();
         for (host, server, netns, a, b, n) in rows {
             let mut counters = Counters::default();
-            counters.plain = [n; super::super::counters::COUNTERS];
+            counters.plain = [n; crate::counters::COUNTERS];
             counters.rtt.buckets[3] = n;
             input.flows.push(Flow {
                 host: HostId([host; 16]),

@@ -1,8 +1,9 @@
 //! What belongs to a window, each side by the intervals of its own agent.
 
-use super::super::counters::OPENED;
-use super::super::{Counters, Flow, Presence};
+use super::super::{Flow, Presence};
 use super::model::{Carry, Model, Path, Talk};
+use crate::counters::Counters;
+use crate::counters::OPENED;
 use crate::topology::Topology;
 
 const TALK: Talk = Talk {

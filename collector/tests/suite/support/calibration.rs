@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use collector::join::counters::OPENED;
+use collector::counters::OPENED;
 use collector::join::topology;
 use collector::topology::{Edge, Interval, Topology};
 use wire::Role;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use collector::join::counters::OPENED;
+use collector::counters::OPENED;
 use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Run, Sighting};
 use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 

@@ -10,7 +10,7 @@ pub const OPENED: usize = 0;
 /// Index of the connections that ended after that.
 pub const CLOSED: usize = 1;
 /// Index of the connections that were open before the agent's run; summed over runs each counts
-/// once (module `runs`).
+/// once (see [`crate::join::Run`]).
 pub const ADOPTED: usize = 13;
 /// Indexes that count only on established connections: closed, reset by either side, bytes.
 pub const ESTABLISHED: [usize; 5] = [1, 4, 5, 6, 7];
@@ -150,7 +150,7 @@ pub fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
 }
 
 /// Divides `total` in proportion to `weights`, as [`Counters::split`].
-pub(super) fn divide(total: u64, weights: &[u64], mut put: impl FnMut(usize, u64)) {
+pub(crate) fn divide(total: u64, weights: &[u64], mut put: impl FnMut(usize, u64)) {
     let sum: u128 = weights.iter().map(|w| u128::from(*w)).sum();
     // Shifted so that their sum, and with it the product below, stays in range.
     let shift = (128 - sum.leading_zeros()).saturating_sub(64);

@@ -1,0 +1,66 @@
+//! Why the store did not do what it was asked.
+
+use crate::meter::Exceeded;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite failed: disk full, damaged file, no permission.
+    #[error("cannot {action} the store")]
+    Sqlite {
+        /// What was tried.
+        action: &'static str,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file, or one beside it, cannot be opened or is no regular file.
+    #[error("cannot open the store")]
+    Open(#[source] std::io::Error),
+    /// The file is a database of another program.
+    #[error("the file is not a store of waybill-collector")]
+    Foreign,
+    /// The file was written by a newer version.
+    #[error("the store has version {version}, which is newer than this program")]
+    Newer {
+        /// Its version.
+        version: i64,
+    },
+    /// The file was written by an older version and only `serve` upgrades it.
+    #[error("the store is of an older version; start `serve` once to upgrade it")]
+    Older,
+    /// The bound by size is reached, and what was evicted in this turn is not enough. Eviction goes
+    /// on; the batch should be sent again.
+    #[error("the store has reached its {max_bytes} bytes")]
+    Full {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// One batch would take more than half of the store.
+    #[error("a batch that takes more than half of the store's {max_bytes} bytes")]
+    TooLarge {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// Somebody reads for so long that the write-ahead log has reached its bound.
+    #[error("the log of the store has reached {bytes} bytes, because somebody reads for long")]
+    Log {
+        /// Its size.
+        bytes: u64,
+    },
+    /// A row cannot be what this program wrote.
+    #[error("the store is damaged: {what}")]
+    Damaged {
+        /// What was found.
+        what: &'static str,
+    },
+    /// The answer would take more than it may.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+}
+
+impl Error {
+    pub(super) fn sqlite(action: &'static str, source: rusqlite::Error) -> Self {
+        Self::Sqlite { action, source }
+    }
+}
