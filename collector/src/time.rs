@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
+use jiff::Timestamp;
 
 /// Unix times from 1973 to 5138 have twelve to fourteen digits in milliseconds; what is smaller or
 /// larger is one of these in another unit.
@@ -29,15 +28,15 @@ pub fn whole_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// `2026-01-02T03:04:05.678Z`; years outside 0..=9999 are clamped.
+/// `2026-01-02T03:04:05.678Z`; beyond the years -9999 to 9999 it is the first or last moment of them.
 #[must_use]
 pub fn rfc3339(ms: i64) -> String {
-    let ms = ms.clamp(-62_167_219_200_000, 253_402_300_799_999);
-    let (days, rest) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
-    let (year, month, day) = civil(days);
-    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
-    let (second, milli) = (rest / 1000 % 60, rest % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    let end = if ms < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or(end))
 }
 
 /// Reads `2026-01-02T03:04:05Z`, a Unix time between 1973 and 5138, whose unit its digits tell, `0`,
@@ -57,7 +56,7 @@ pub fn parse_point(text: &str, now_ms: i64) -> Result<i64, String> {
     if let Some(ago) = parse_duration(text) {
         return Ok(now_ms.saturating_sub(whole_ms(ago)));
     }
-    parse_rfc3339(text).ok_or_else(|| {
+    text.parse().map(Timestamp::as_millisecond).map_err(|_| {
         String::from(
             "expected a UTC time such as 2026-01-02T03:04:05Z, a duration before now such as \
              \"90m\", or a Unix time in seconds or milliseconds",
@@ -108,62 +107,6 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     count.checked_mul(unit_ms).map(Duration::from_millis)
 }
 
-fn parse_rfc3339(text: &str) -> Option<i64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(number);
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut clock = clock.splitn(3, ':').map(number);
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let in_range = year <= 9999
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    let fraction = format!("{fraction:0<3}");
-    let milli = number(fraction.get(..3)?)?;
-    let days = days_from_civil(year, month, day);
-    // A day that the month does not have comes back as another one.
-    if !in_range || civil(days) != (year, month, day) {
-        return None;
-    }
-    Some(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milli)
-}
-
-fn number(text: &str) -> Option<i64> {
-    let plain = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| text.parse().ok())?
-}
-
-/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
-///
-/// Counts from 1 March, so that the leap day is the last of its year.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// The inverse of [`days_from_civil`].
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day = days.rem_euclid(146_097);
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{check_ms, parse_duration, parse_point, rfc3339};
@@ -175,6 +118,15 @@ mod tests {
             assert_eq!(parse_point(&rfc3339(ms), 0), Ok(ms), "{}", rfc3339(ms));
         }
         assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(rfc3339(i64::MAX), "9999-12-30T22:00:00.999Z");
+        assert!(rfc3339(i64::MIN).starts_with("-009999-01-02T"));
+    }
+
+    #[test]
+    fn a_time_may_name_another_zone_but_must_name_one() {
+        let utc = parse_point("2026-01-02T03:04:05Z", 0);
+        assert_eq!(parse_point("2026-01-02T05:04:05+02:00", 0), utc);
+        assert!(parse_point("2026-01-02T03:04:05", 0).is_err());
     }
 
     #[test]

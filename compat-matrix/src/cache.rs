@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use data_encoding::HEXLOWER;
 use ring::digest::{Context as Hash, SHA256};
 
 /// A folder that can be deleted at any time, at the price of the next run's duration.
@@ -87,7 +88,7 @@ pub fn hash_file(path: &Path) -> Result<String> {
             .read(&mut chunk)
             .with_context(|| format!("read {}", path.display()))?;
         if read == 0 {
-            return Ok(hex(hash.finish().as_ref()));
+            return Ok(HEXLOWER.encode(hash.finish().as_ref()));
         }
         hash.update(&chunk[..read]);
     }
@@ -101,7 +102,7 @@ pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         hash.update(part.as_bytes());
         hash.update(&[0]);
     }
-    let mut text = hex(hash.finish().as_ref());
+    let mut text = HEXLOWER.encode(hash.finish().as_ref());
     text.truncate(24);
     text
 }
@@ -116,10 +117,6 @@ pub fn verify(path: &Path, sha256: &str) -> Result<()> {
         bail!("{}: has hash {found}, not {sha256}", path.display());
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
@@ -35,24 +36,21 @@ impl Key {
     /// # Errors
     /// When there are not 64 of them.
     pub(super) fn parse(digits: &str) -> Result<Self> {
-        let valid = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        ensure!(valid, "is 64 hexadecimal digits (openssl rand -hex 32)");
-        let mut seed = Vec::with_capacity(32);
-        for at in (0..digits.len()).step_by(2) {
-            seed.push(u8::from_str_radix(&digits[at..at + 2], 16)?);
-        }
+        let seed = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok();
+        let seed = seed.filter(|seed| seed.len() == 32);
+        let seed = seed.context("is 64 hexadecimal digits (openssl rand -hex 32)")?;
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
         pair.map(Self).map_err(|_| anyhow!("was not taken"))
     }
 
     /// The public key, as operators get it.
     pub(super) fn public(&self) -> String {
-        hex(self.0.public_key().as_ref()) + "\n"
+        HEXLOWER.encode(self.0.public_key().as_ref()) + "\n"
     }
 
     /// Signs a text. The same text has the same signature each time (RFC 8032).
     pub(super) fn sign(&self, text: &str) -> String {
-        hex(self.0.sign(text.as_bytes()).as_ref()) + "\n"
+        HEXLOWER.encode(self.0.sign(text.as_bytes()).as_ref()) + "\n"
     }
 }
 
@@ -76,7 +74,7 @@ pub(super) fn sums(folder: &Path, paths: &[String]) -> Result<String> {
 /// When it cannot be read.
 pub(super) fn sum(file: &Path) -> Result<String> {
     let content = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    Ok(hex(digest(&SHA256, &content).as_ref()))
+    Ok(HEXLOWER.encode(digest(&SHA256, &content).as_ref()))
 }
 
 /// Writes `SHA256SUMS`, its signature and the public key into `folder`.
@@ -89,10 +87,6 @@ pub(super) fn write(folder: &Path, paths: &[String], key: Option<&Key>) -> Resul
         fs::write(folder.join("SHA256SUMS.sig"), key.sign(&sums)).context("write the signature")?;
     }
     fs::write(folder.join("SHA256SUMS"), sums).context("write the sums")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
