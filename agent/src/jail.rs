@@ -28,7 +28,7 @@ use crate::sandbox::Capabilities;
 pub use crate::plan::HelperNeeds;
 pub use bounds::clean as clean_bounds;
 pub use companion::confine as confine_companion;
-pub use privilege::close_inherited;
+pub use privilege::{close_inherited, see_cgroups_of};
 pub use root::refresh_name_files;
 pub use seccomp::install as install_seccomp;
 pub use seen::{Mount, Seen};

@@ -3,16 +3,21 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use agent::cli::{Cli, Command};
 use agent::exit::{Exit, is_broken_pipe};
-use agent::{collect, doctor, export, reports, startup, verify};
+use agent::{collect, doctor, export, host, jail, reports, startup, verify};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Before there are threads and anything looks for cgroups. Where it cannot be done, the plan says
+    // that only a branch is seen.
+    host::first_cgroups(Path::new("/proc")).and_then(|whole| jail::see_cgroups_of(&whole).ok());
+    let done = match command {
         Command::Run(args) => {
             // Held by the reports below, not by an agent that runs for months.
             drop(out);

@@ -35,12 +35,6 @@ pub(crate) const CASES: &[Case] = &[
         run: scope,
     },
     Case {
-        name: "followed::a_branch_of_the_tree_is_not_taken_for_all_of_it",
-        needs: &[Need::Program("unshare")],
-        alone: false,
-        run: namespaces,
-    },
-    Case {
         name: "followed::no_signal_of_habit_ends_agent_or_collector",
         needs: &[],
         alone: false,
@@ -92,44 +86,6 @@ fn scope(lab: &Lab) -> Result<()> {
     }
     missing(true)?;
     fs::create_dir(&cgroup)?;
-    Ok(())
-}
-
-/// The agent sees a branch of the tree, and other numbers of processes than the kernel.
-fn namespaces(lab: &Lab) -> Result<()> {
-    let settings = Settings::default()
-        .with("scope.cgroup", "\"/\"")?
-        // Nothing of it is for others on this machine.
-        .with("agent.hooks", "\"sockets\"")?
-        .with(
-            "service",
-            "{ name = 'web', match = { unit = 'web.service' } }",
-        )?;
-    let host = lab.host("host")?;
-    let mut agent = Agent::prepare(lab, &host, None, &settings)?;
-    let own_tree = "mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
-    let hidden = ["unshare", "--cgroup", "--mount", "--propagation", "private"];
-    agent.wrap(&[&hidden[..], &["sh", "-c", own_tree, "sh"]].concat());
-    agent.start()?;
-    ensure!(says(&agent, "warnings", "branch")?, "the plan is silent");
-    agent.stop()?;
-    let apart = [&hidden[..], &["--pid", "--fork", "--mount-proc"]].concat();
-    let mut doctor = host.command_beside(apart[0]);
-    doctor.args(&apart[1..]).args(["sh", "-c", own_tree, "sh"]);
-    doctor
-        .arg(agent.binary())
-        .args(["doctor", "--format", "json", "--config"]);
-    doctor.arg(agent.config_file());
-    let output = command::finish(&mut doctor, "")?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let warnings = report["warnings"].to_string();
-    for said in [
-        "is a branch of the host's tree",
-        "web choose",
-        "PID namespace",
-    ] {
-        ensure!(warnings.contains(said), "{said} is not in {warnings}");
-    }
     Ok(())
 }
 

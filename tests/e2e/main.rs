@@ -10,6 +10,7 @@ mod accept;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
+mod branches;
 mod case;
 mod clone;
 mod connection;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         loss::CASES,
         upload::CASES,
         followed::CASES,
+        branches::CASES,
         export::CASES,
         orders::CASES,
         owners::CASES,

@@ -37,7 +37,7 @@ impl Hierarchy {
 pub enum Cgroup2 {
     /// Mounted, and reachable at this path.
     Mounted {
-        /// Its root, perhaps through `/proc/1/root`.
+        /// Its root.
         at: PathBuf,
     },
     /// Out of reach, but the kernel has it.
@@ -63,28 +63,24 @@ impl std::fmt::Display for Cgroup2 {
     }
 }
 
-/// Mounts of the whole tree in this namespace, else in that of the first process: the agent may
-/// have been started in a mount namespace without it (`ip netns exec` replaces `/sys`).
+/// Mounts of the whole tree in this mount namespace. Those of another one can be looked at, and not be
+/// bound; the agent may have been started without any (`ip netns exec` replaces `/sys`), or with one
+/// that a cgroup namespace made.
 pub(super) fn cgroup2(mounts: &Visible) -> Cgroup2 {
     let shows_root = |mount: &&Mount| mount.kind == "cgroup2" && mount.root == Path::new("/");
-    let find = |mounts: &[Mount], prefix: &str| -> Vec<PathBuf> {
-        let points = mounts.iter().filter(shows_root).map(|mount| &mount.point);
-        let reachable = points.map(|point| under(prefix, point));
-        // A mount may be hidden below a later one: what counts is that the tree shows.
-        let reachable = reachable.filter(|point| point.join("cgroup.procs").exists());
-        reachable.collect()
-    };
-    let mut found = find(&mounts.own, "/");
-    if found.is_empty() {
-        found = find(&mounts.of_first_process, "/proc/1/root");
-    }
+    let points = mounts.own.iter().filter(shows_root);
+    // A mount may be hidden below a later one: what counts is that the tree shows.
+    let mut found: Vec<&PathBuf> = points
+        .map(|mount| &mount.point)
+        .filter(|point| point.join("cgroup.procs").exists())
+        .collect();
     // A cgroup namespace shows its own branch as if it were all.
     let whole = found
         .iter()
         .position(|at| namespaces::is_whole(at).is_yes());
     let best = (!found.is_empty()).then(|| found.swap_remove(whole.unwrap_or(0)));
     match best {
-        Some(at) => Cgroup2::Mounted { at },
+        Some(at) => Cgroup2::Mounted { at: at.clone() },
         None if kernel::has_file_system("cgroup2") => Cgroup2::Mountable {
             options: options(mounts),
         },
@@ -102,10 +98,6 @@ fn options(mounts: &Visible) -> String {
     all.filter(|option| !matches!(*option, "" | "rw" | "ro"))
         .collect::<Vec<_>>()
         .join(",")
-}
-
-fn under(prefix: &str, point: &Path) -> PathBuf {
-    Path::new(prefix).join(point.strip_prefix("/").unwrap_or(point))
 }
 
 pub(super) fn hierarchy(mounts: &Visible) -> Hierarchy {

@@ -27,6 +27,7 @@ pub use account::account;
 pub use bpf::Neighbour;
 pub use cgroup::{Cgroup2, Hierarchy};
 pub use cgroup_number::Numbers;
+pub use namespaces::first_cgroups;
 pub use sockets::Sockets;
 pub use types::Pack;
 

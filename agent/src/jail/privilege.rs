@@ -1,5 +1,6 @@
 //! What the agent may do: one system call per paragraph.
 
+use std::fs::File;
 use std::os::fd::RawFd;
 
 use anyhow::{Context as _, Result, bail};
@@ -117,6 +118,15 @@ fn become_user(uid: u32) -> Result<()> {
     setresuid(user, user, user).with_context(|| format!("become user {uid}"))?;
 
     prctl::set_keepcaps(false).context("keep no capabilities over a change of user")
+}
+
+/// Enters a cgroup namespace, with the threads that are started later; no process changes its cgroup.
+///
+/// # Errors
+/// `CAP_SYS_ADMIN` is missing in the user namespace of the old or of the new one.
+pub fn see_cgroups_of(file: &File) -> Result<()> {
+    let cgroups = nix::sched::CloneFlags::CLONE_NEWCGROUP;
+    nix::sched::setns(file, cgroups).context("enter a cgroup namespace")
 }
 
 /// Old kernels drop unknown capabilities without an error, so only the kernel's word counts.
