@@ -23,6 +23,7 @@ mod faults;
 mod filters;
 mod followed;
 mod governor;
+mod handed;
 mod harm;
 mod jail;
 mod joins;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         namespaces::CASES,
         connection::CASES,
         joins::CASES,
+        handed::CASES,
         lists::CASES,
         harm::CASES,
         neighbours::CASES,

@@ -46,7 +46,7 @@ impl EventLoop {
         let (events, more) = observer.tick(now)?;
         let decoded = &self.parts.metrics.record_decoded_total;
         decoded.add(events.len() as u64);
-        self.fold_all(&events, now);
+        self.fold_observed(&events, now);
         Ok(more)
     }
 
@@ -77,7 +77,15 @@ impl EventLoop {
         let read = &self.parts.metrics.record_snapshot_total;
         read.add(events.len() as u64);
         // No sweep: what is gone without a word the observer itself finds out and says.
-        self.fold_all(&events, now);
+        self.fold_observed(&events, now);
+    }
+
+    /// Folds what the observer tells; its processes may have ended since it saw them.
+    fn fold_observed(&mut self, events: &[Connection], now: Now) {
+        if let Some(observer) = &mut self.parts.observer {
+            self.parts.surroundings.keep_past(observer.take_past());
+        }
+        self.fold_all(events, now);
     }
 
     pub(super) fn fold_all(&mut self, events: &[Connection], now: Now) {
@@ -93,7 +101,7 @@ impl EventLoop {
             let events = observer.adopt(now);
             let adopted = &self.parts.metrics.record_adopted_total;
             adopted.add(events.len() as u64);
-            self.fold_all(&events, now);
+            self.fold_observed(&events, now);
             return;
         }
         let Some(loaded) = &mut self.parts.loaded else {

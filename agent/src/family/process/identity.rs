@@ -6,9 +6,10 @@ use wire::ProcessRow;
 
 use crate::config::ServiceRule;
 
+use super::look::Look;
 use super::observed::{Key, Observed, until_nul};
 use super::places::Places;
-use super::surroundings::{Look, MAX_LOOKS, Surroundings};
+use super::surroundings::{MAX_LOOKS, Surroundings};
 use super::{cgroup, text};
 
 /// Rows of identities in use are sent again after this long, for collectors that lost them.

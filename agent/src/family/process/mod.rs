@@ -9,11 +9,13 @@
 
 mod cgroup;
 mod identity;
+mod look;
 mod observed;
 mod places;
 mod surroundings;
 mod text;
 
 pub use identity::Identities;
+pub use look::{Look, Looker, Past};
 pub use observed::Observed;
-pub use surroundings::{Look, ProcSurroundings, Surroundings};
+pub use surroundings::{ProcSurroundings, Surroundings};

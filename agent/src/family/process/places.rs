@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher as _};
 
 use super::cgroup;
+use super::look::Look;
 use super::observed::{Key, Observed};
-use super::surroundings::{Look, MAX_LOOKS, Surroundings};
+use super::surroundings::{MAX_LOOKS, Surroundings};
 
 /// Processes and cgroups that are remembered; then all are asked for again.
 const MAX_KNOWN: usize = 16_384;

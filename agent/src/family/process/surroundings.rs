@@ -2,23 +2,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cgroup;
+use super::look::{Look, Looker, Past};
 use super::observed::Observed;
 use crate::host::Numbers;
 
 /// How many of its processes may be gone, or hidden, before an identity stays incomplete.
 pub(super) const MAX_LOOKS: u8 = 16;
-/// Clock ticks per second in `/proc/<pid>/stat`: USER_HZ, fixed at 100 for programs.
-const TICK_NS: u64 = 10_000_000;
-/// Field 22 of `/proc/<pid>/stat`, counted after the name in parentheses.
-const START_FIELD: usize = 19;
-/// `/proc/<pid>/cgroup` and `stat` are far smaller.
-const MAX_TEXT: u64 = 64 << 10;
 /// Cgroups remembered; a host with more gets the rest looked up again and again.
 const MAX_CGROUPS: usize = 16_384;
 /// Levels below the root that are searched.
@@ -26,36 +19,21 @@ const MAX_DEPTH: usize = 32;
 /// The tree is walked this often at most, because gone cgroups cannot be found at all.
 const WALK_EVERY_MS: u64 = 5_000;
 
-/// Below a process's directory.
-const USER_NAMESPACE: &str = "ns/user";
-
-/// What could be learned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
-    /// Target of `/proc/<tgid>/exe`; `None` when it is gone or may not be read.
-    pub exe: Option<Vec<u8>>,
-    /// Whether only root can have chosen that path: whoever has a user namespace of his own mounts
-    /// what he likes over every path.
-    pub is_vouched: bool,
-    /// Text of `/proc/<tgid>/cgroup`; `None` when it is gone.
-    pub cgroups: Option<String>,
-    /// Path of the record's cgroup in the cgroup2 tree; `None` when it is gone or 0.
-    pub cgroup_path: Option<String>,
-}
-
 /// Where identities look; tests have their own.
 pub trait Surroundings {
     /// Looks at a process that may have ended by now; `now_ms` is Unix time.
     fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look;
+
+    /// Takes what others have seen of processes that may end before they are looked at.
+    fn keep_past(&mut self, _past: Past) {}
 }
 
 /// The real ones.
 #[derive(Debug)]
 pub struct ProcSurroundings {
-    proc: PathBuf,
+    looker: Looker,
+    past: Past,
     cgroup_root: PathBuf,
-    /// The agent's own user namespace, as `/proc` names it; none where the kernel has no others.
-    user_namespace: Option<PathBuf>,
     numbers: Numbers,
     /// By number, as far as it can be compared.
     paths: HashMap<u64, String>,
@@ -67,12 +45,9 @@ impl ProcSurroundings {
     #[must_use]
     pub fn new(proc: &Path, cgroup_root: &Path) -> Self {
         Self {
-            proc: proc.to_owned(),
+            looker: Looker::new(proc),
+            past: Past::default(),
             cgroup_root: cgroup_root.to_owned(),
-            // Links of `/proc` can be read, and not followed any more.
-            user_namespace: fs::read_link(proc.join("self"))
-                .and_then(|own| fs::read_link(proc.join(own).join(USER_NAMESPACE)))
-                .ok(),
             numbers: Numbers::of(cgroup_root),
             paths: HashMap::new(),
             walked_ms: None,
@@ -157,62 +132,26 @@ impl ProcSurroundings {
 
 impl Surroundings for ProcSurroundings {
     fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look {
-        let directory = self.proc.join(observed.tgid.to_string());
-        let exe = fs::read_link(directory.join("exe")).ok().map(without_mark);
-        // Behind the path: nobody comes back from another one.
-        let is_vouched = self.user_namespace.is_none()
-            || self.user_namespace == fs::read_link(directory.join(USER_NAMESPACE)).ok();
-        let cgroups = read(&directory.join("cgroup"));
-        // Last: had the number been given to another process before, it would show here.
-        let same = is_same(&directory, observed.started_ns);
-        let cgroups = cgroups.filter(|_| same);
-        let cgroup_path = self.cgroup_path(observed.cgroup_id, cgroups.as_deref(), now_ms);
-        Look {
-            exe: exe.filter(|_| same),
-            is_vouched,
-            cgroups,
-            cgroup_path,
+        let process = (observed.tgid, observed.started_ns);
+        let mut look = self.looker.look(process);
+        if look.exe.is_none()
+            && let Some(past) = self.past.get(process)
+        {
+            look = past.clone();
         }
+        let cgroups = look.cgroups.as_deref();
+        look.cgroup_path = self.cgroup_path(observed.cgroup_id, cgroups, now_ms);
+        look
     }
-}
 
-/// A program that was replaced since, as by an upgrade, is still that program.
-fn without_mark(target: PathBuf) -> Vec<u8> {
-    let target = target.into_os_string().into_vec();
-    target
-        .strip_suffix(b" (deleted)")
-        .map(<[u8]>::to_vec)
-        .unwrap_or(target)
-}
-
-fn read(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .ok()?
-        .take(MAX_TEXT)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Whether the process in this directory started when the observed one did.
-fn is_same(directory: &Path, started_ns: u64) -> bool {
-    if started_ns == 0 {
-        return directory.exists();
+    fn keep_past(&mut self, past: Past) {
+        self.past.extend(past);
     }
-    let ticks = read(&directory.join("stat")).and_then(|stat| start_ticks(&stat));
-    ticks.is_some_and(|ticks| ticks.abs_diff(started_ns / TICK_NS) <= 1)
-}
-
-/// The name may hold blanks and parentheses: fields are counted from the last closing one.
-fn start_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(START_FIELD)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_TEXT, ProcSurroundings, Surroundings as _, start_ticks};
+    use super::{Looker, Past, ProcSurroundings, Surroundings as _};
     use crate::family::process::Observed;
     use crate::host::Numbers;
     use std::fs;
@@ -257,59 +196,30 @@ mod tests {
     }
 
     #[test]
-    fn a_path_counts_only_in_the_agents_own_user_namespace() {
-        let vouched = |own: Option<&str>, theirs: Option<&str>| {
-            let host = host();
-            let proc = host.path().join("proc");
-            fs::create_dir_all(proc.join("5/ns")).unwrap();
-            fs::create_dir_all(proc.join("7/ns")).unwrap();
-            let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, proc.join(at)).unwrap();
-            link("5", "self");
-            own.into_iter().for_each(|to| link(to, "5/ns/user"));
-            theirs.into_iter().for_each(|to| link(to, "7/ns/user"));
-            let mut surroundings = surroundings(host.path());
-            surroundings
-                .look(&observed(7, 5_000_000_000, 0), 0)
-                .is_vouched
-        };
-        assert!(vouched(Some("user:[1]"), Some("user:[1]")));
-        assert!(!vouched(Some("user:[1]"), Some("user:[2]")));
-        assert!(!vouched(Some("user:[1]"), None), "it may not be read");
-        assert!(vouched(None, None), "the kernel has none");
-    }
-
-    #[test]
-    fn the_kernel_shows_who_made_a_user_namespace_of_his_own() {
-        let proc = Path::new("/proc");
-        let mut other = std::process::Command::new("unshare")
-            .args(["--user", "sleep", "100"])
-            .spawn()
-            .unwrap();
-        let link = |pid: u32| fs::read_link(proc.join(pid.to_string()).join("ns/user"));
-        let own = link(std::process::id()).unwrap();
-        let give_up = crate::clock::monotonic_ms() + 10_000;
-        // Where the host forbids it, there is none to be shown.
-        while link(other.id()).is_ok_and(|theirs| theirs == own)
-            && other.try_wait().unwrap().is_none()
-            && crate::clock::monotonic_ms() < give_up
-        {
-            std::thread::yield_now();
-        }
-        let made = link(other.id()).is_ok_and(|theirs| theirs != own);
-        let mut surroundings = ProcSurroundings::new(proc, Path::new("/sys/fs/cgroup"));
-        let mut vouched = |pid| surroundings.look(&observed(pid, 0, 0), 0).is_vouched;
-        let (ours, theirs) = (vouched(std::process::id()), vouched(other.id()));
-        other.kill().ok();
-        other.wait().unwrap();
-        assert!(ours);
-        assert!(!made || !theirs);
-    }
-
-    #[test]
     fn a_number_that_was_given_again_shows_nothing_of_the_new_process() {
         let host = host();
         let look = surroundings(host.path()).look(&observed(7, 4_000_000_000, 0), 0);
         assert_eq!((look.exe, look.cgroups), (None, None));
+    }
+
+    /// As on a host without a cgroup2 tree: only the process itself ever said where it was.
+    #[test]
+    fn what_was_seen_of_a_process_while_it_lived_is_known_when_it_has_ended() {
+        let host = host();
+        let mut surroundings = surroundings(host.path());
+        let mut past = Past::default();
+        let process = (7, 5_000_000_000);
+        past.insert(
+            process,
+            Looker::new(&host.path().join("proc")).look(process),
+        );
+        surroundings.keep_past(past);
+        fs::remove_dir_all(host.path().join("proc/7")).unwrap();
+        let look = surroundings.look(&observed(7, 5_000_000_000, 0), 0);
+        assert_eq!(look.exe.unwrap(), b"/opt/x");
+        assert_eq!(look.cgroups.unwrap(), "0::/a/b\n");
+        let later = surroundings.look(&observed(7, 6_000_000_000, 0), 0);
+        assert_eq!((later.exe, later.cgroups), (None, None), "another one");
     }
 
     #[test]
@@ -358,16 +268,9 @@ mod tests {
         let host = host();
         fs::write(host.path().join("proc/7/cgroup"), vec![b'x'; 200_000]).unwrap();
         let look = surroundings(host.path()).look(&observed(7, 5_000_000_000, 0), 0);
-        assert_eq!(look.cgroups.unwrap().len() as u64, MAX_TEXT);
-    }
-
-    #[test]
-    fn the_start_stands_behind_the_last_parenthesis() {
-        assert_eq!(start_ticks("1 (a) b) S"), None);
-        let fields: Vec<String> = (3..=30).map(|field| field.to_string()).collect();
         assert_eq!(
-            start_ticks(&format!("1 ((x)) {}", fields.join(" "))),
-            Some(22)
+            look.cgroups.unwrap().len() as u64,
+            super::super::look::MAX_TEXT
         );
     }
 }

@@ -142,6 +142,8 @@ impl Lister {
             Some(connection)
         });
         self.first = found.collect();
+        // Whom the programs name from now on is looked at when he is named.
+        drop(self.owners.take_past());
     }
 
     /// What [`Lister::adopt`] found, once.

@@ -34,13 +34,14 @@ use wire::Role;
 use crate::clock::Now;
 use crate::config::{self, Config};
 use crate::event::Connection;
+use crate::family::process::Past;
 use crate::frame::Beginning;
 use crate::metrics::Metrics;
 use crate::sock_diag;
 
 use entry::{Key, Report};
 use namespace::{Buffers, Namespace};
-use owner::{Owners, Place};
+use owner::{Found, Owner, Owners, Place};
 use reading::Round;
 use table::{Losses, Table};
 use tenants::Census;
@@ -277,6 +278,11 @@ impl Observer {
         self.owners.find_own();
     }
 
+    /// What was seen since the last call of the owners of connections, which may have ended by now.
+    pub fn take_past(&mut self) -> Past {
+        self.owners.take_past()
+    }
+
     /// The agent ends: from now on nothing waits until it is known whose it is.
     pub const fn end(&mut self) {
         self.waiting.end();
@@ -298,15 +304,28 @@ impl Observer {
         finished
     }
 
-    fn name(&mut self, (since_ns, report): (u64, Report), now_ns: u64, out: &mut Vec<Connection>) {
+    fn name(
+        &mut self,
+        (since_ns, mut report): (u64, Report),
+        now_ns: u64,
+        out: &mut Vec<Connection>,
+    ) {
         let connection = &report.connection;
         let ends = (connection.local, connection.remote);
         let side = (report.space, connection.role);
+        let mut found = self.owners.of(side, ends, (report.inode, report.cgroup_id));
         if connection.role == Role::Server && self.owners.listener(report.space, ends.0).is_none() {
             self.call_for_listeners = true;
+            // Who accepts comes before who has it, and its listener may be younger than their list.
+            if connection.start_ns > self.listeners_ns && matches!(found.owner, Owner::Process(_)) {
+                found = Found::NOBODY;
+            }
         }
-        let found = self.owners.of(side, ends, (report.inode, report.cgroup_id));
         let hopeless = self.owners.is_hopeless(report.inode);
+        if found.owner == Owner::Unknown {
+            let birthplace = self.owners.birthplace(side.1, report.cgroup_id);
+            report.connection.process.cgroup_id = birthplace;
+        }
         self.waiting
             .take((since_ns, report), found, (hopeless, now_ns), out);
     }

@@ -15,6 +15,7 @@ pub(super) use super::known::Owner;
 use super::known::{Known, is_same};
 use super::tasks::Attention;
 use crate::clock;
+use crate::family::process::{Looker, Past};
 use look::Walk;
 
 /// Listeners that are remembered.
@@ -52,6 +53,14 @@ pub(super) struct Found {
     /// Its own socket was found with that process; else it is told by the other connections of the
     /// service's end.
     pub(super) direct: bool,
+}
+
+impl Found {
+    /// It is not known so far.
+    pub(super) const NOBODY: Self = Self {
+        owner: Owner::Unknown,
+        direct: false,
+    };
 }
 
 /// A socket that is looked for.
@@ -99,6 +108,9 @@ struct Again {
 #[derive(Debug)]
 pub(super) struct Owners {
     place: Place,
+    looker: Looker,
+    /// What was seen of the processes that were named since it was taken.
+    past: Past,
     own: u32,
     /// Sockets that are remembered, and as many that are looked for.
     limit: usize,
@@ -124,6 +136,8 @@ impl Owners {
     /// `limit` bounds the sockets whose owners are remembered.
     pub(super) fn new(place: Place, limit: usize) -> Self {
         Self {
+            looker: Looker::new(&place.proc),
+            past: Past::default(),
             place,
             own: std::process::id(),
             limit,
@@ -351,6 +365,10 @@ impl Owners {
         }
         let looks = self.looks;
         if held.looks <= *held.doubted.get_or_insert(looks) {
+            // Who accepted is gone, and its listener with it.
+            if self.is_hopeless(listener) {
+                return holder;
+            }
             self.seek(listener, true);
             return Owner::Unknown;
         }

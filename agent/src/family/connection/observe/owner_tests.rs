@@ -360,6 +360,27 @@ fn what_was_handed_on_belongs_to_who_accepts_on_its_listener() {
     assert_eq!((tgid(found.owner), found.direct), (Some(9), true));
 }
 
+/// Who accepted it has ended, and its listener with it, though no list says so yet.
+#[test]
+fn what_was_handed_on_belongs_to_who_has_it_once_nobody_has_the_listener() {
+    let (host, _) = host();
+    busy(&host, 9, 1000..1001);
+    waits_in(&host, 9, nix::libc::SYS_accept4, 1000);
+    busy(&host, 10, 2000..2001);
+    fs::write(host.path().join("proc/10/comm"), "helper\n").unwrap();
+    let mut owners = Owners::new(place(&host), 10);
+    owners.listens(0, end("0.0.0.0:80"), 1000);
+    owners.want(2000);
+    owners.look_now();
+    fs::remove_dir_all(host.path().join("proc/9")).unwrap();
+    for _ in 0..MAX_MISSES {
+        assert_eq!(owners.of(SERVER, ends(), (2000, 0)).owner, Owner::Unknown);
+        owners.look_now();
+    }
+    let found = owners.of(SERVER, ends(), (2000, 0));
+    assert_eq!((tgid(found.owner), found.direct), (Some(10), true));
+}
+
 /// The other way round: the manager waited on the listener, and started who accepts by need.
 #[test]
 fn who_was_started_to_accept_is_not_taken_for_one_to_whom_it_was_handed_on() {
@@ -380,4 +401,46 @@ fn who_was_started_to_accept_is_not_taken_for_one_to_whom_it_was_handed_on() {
     assert_eq!(tgid(owners.of(SERVER, ends(), (1001, 0)).owner), Some(10));
     let short = owners.of(SERVER, ends(), (0, 0));
     assert_eq!((tgid(short.owner), short.direct), (Some(10), false));
+}
+
+#[test]
+fn a_client_that_nobody_met_is_in_the_cgroup_in_which_its_socket_was_made() {
+    let (host, _) = host();
+    let of = |scope: &str| {
+        Owners::new(
+            Place {
+                scope: scope.into(),
+                ..place(&host)
+            },
+            10,
+        )
+    };
+    let everywhere = of("/");
+    assert_eq!(everywhere.birthplace(Role::Client, 4711), 4711);
+    assert_eq!(
+        everywhere.birthplace(Role::Client, 3 << 32 | 1),
+        0,
+        "the root"
+    );
+    assert_eq!(
+        everywhere.birthplace(Role::Server, 4711),
+        0,
+        "its listener's"
+    );
+    assert_eq!(
+        of("/a").birthplace(Role::Client, 4711),
+        0,
+        "perhaps outside"
+    );
+}
+
+#[test]
+fn what_an_owner_looks_like_is_kept_for_when_it_has_ended() {
+    let (_host, mut owners) = host();
+    for inode in [70, 80] {
+        owners.want(inode);
+    }
+    owners.look_now();
+    assert!(!owners.take_past().is_empty());
+    assert!(owners.take_past().is_empty(), "once");
 }

@@ -207,3 +207,26 @@ fn a_flood_waits_within_its_bound() {
     }
     assert_eq!((told, waiting.doubts().full), (3, 3));
 }
+
+#[test]
+fn what_is_known_of_nobody_goes_with_it_and_gives_way_to_an_owner() {
+    let somewhere = |what| {
+        let mut report = report(what, 1);
+        report.connection.process.cgroup_id = 4711;
+        report
+    };
+    let mut out = Vec::new();
+    let mut waiting = Waiting::default();
+    waiting.take(
+        (0, somewhere(What::Closed)),
+        UNKNOWN,
+        (true, ENDED_NS),
+        &mut out,
+    );
+    waiting.take((0, somewhere(What::Closed)), found(9), (false, 0), &mut out);
+    let told: Vec<_> = out
+        .iter()
+        .map(|one| (one.process.tgid, one.process.cgroup_id))
+        .collect();
+    assert_eq!(told, [(0, 4711), (9, 0)]);
+}

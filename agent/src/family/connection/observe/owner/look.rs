@@ -9,6 +9,7 @@ use crate::clock;
 use crate::family::connection::observe::tasks::{
     self, Attention, Descriptor, describe, in_scope, processes,
 };
+use crate::family::process::Past;
 
 /// Looks take at most one part in this of the time.
 const SHARE: u64 = 200;
@@ -217,7 +218,7 @@ impl Owners {
                     walk.open = walk.open.saturating_sub(seen.of.is_fresh().into());
                     self.wanted.remove(&inode);
                     let number = process.number;
-                    let owner = *process.owner.get_or_insert_with(|| self.identify(number));
+                    let owner = *process.owner.get_or_insert_with(|| self.meet(number));
                     self.found(inode, owner);
                 }
                 None => {}
@@ -233,7 +234,7 @@ impl Owners {
             return;
         }
         let number = process.number;
-        let owner = process.owner.unwrap_or_else(|| self.identify(number));
+        let owner = process.owner.unwrap_or_else(|| self.meet(number));
         let directory = self.place.proc.join(number.to_string());
         for (inode, descriptor) in process.listeners {
             let Some(want) = self.wanted.get_mut(&inode) else {
@@ -273,6 +274,37 @@ impl Owners {
             (held.looks, held.all) = (looks, all);
             self.found(inode, owner);
         }
+    }
+
+    /// What was seen since the last call of processes that may have ended when they are asked for.
+    pub(in crate::family::connection::observe) fn take_past(&mut self) -> Past {
+        std::mem::take(&mut self.past)
+    }
+
+    /// The cgroup of a client of whom nothing else is known, by that in which the kernel says that its
+    /// socket was made; 0 where that says nothing. What is accepted has its listener's, which a manager
+    /// may have made for others; a scope may not be told of what is outside.
+    pub(in crate::family::connection::observe) fn birthplace(
+        &self,
+        role: Role,
+        cgroup_id: u64,
+    ) -> u64 {
+        // The root, whose inode number is 1, is where all are that are nowhere else.
+        let is_below_root = cgroup_id & 0xffff_ffff > 1;
+        match role == Role::Client && self.place.scope == "/" && is_below_root {
+            true => cgroup_id,
+            false => 0,
+        }
+    }
+
+    /// Who a process is; what it looks like is remembered, as it may have ended when that is asked for.
+    fn meet(&mut self, number: u32) -> Owner {
+        let owner = self.identify(number);
+        if let Owner::Process(process) = owner {
+            let of = (process.tgid, process.start_ns);
+            self.past.insert(of, self.looker.look(of));
+        }
+        owner
     }
 
     fn identify(&self, number: u32) -> Owner {
