@@ -35,6 +35,7 @@ mod nat;
 mod neighbours;
 mod observe;
 mod orders;
+mod own_vip;
 mod owners;
 mod packages;
 mod pressure;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         namespaces::CASES,
         connection::CASES,
         joins::CASES,
+        own_vip::CASES,
         handed::CASES,
         lists::CASES,
         harm::CASES,

@@ -7,6 +7,7 @@
 
 mod ends;
 mod lists;
+mod translated;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -20,6 +21,7 @@ use super::entry::{Entry, Key, Report};
 use super::waybill::Reader;
 use crate::frame::{ACK, FIN, RST, SYN, Segment};
 use crate::sock_diag::Socket;
+use translated::Unclaimed;
 
 /// How long the kernel's word may come after the last packet.
 const WORD_NS: u64 = 60_000_000_000;
@@ -106,6 +108,7 @@ pub(crate) struct Table {
     /// Connections that ended, by how long the kernel's word on them is waited for.
     ending: [VecDeque<(u64, Key)>; 2],
     arrivals: Arrivals,
+    unclaimed: Unclaimed,
     strangers: [HashSet<Key>; 2],
     fresh: VecDeque<(Key, Role)>,
     reports: Vec<Report>,
@@ -129,6 +132,7 @@ impl Table {
             replaced: Replaced::default(),
             ending: [VecDeque::new(), VecDeque::new()],
             arrivals: Arrivals::default(),
+            unclaimed: Unclaimed::default(),
             strangers: [HashSet::new(), HashSet::new()],
             fresh: VecDeque::new(),
             reports: Vec::new(),
@@ -240,6 +244,7 @@ impl Table {
             local: segment.source,
             remote: segment.destination,
         };
+        let key = self.socket_of(key, segment);
         let now_ns = seen.time_ns;
         if segment.has(SYN) {
             self.opens(key, segment, now_ns);
@@ -300,6 +305,7 @@ impl Table {
         entry.syn(now_ns);
         learn(&mut entry, role, segment);
         self.entries.insert(key, entry);
+        self.note_caller(key, role);
         self.ask_for(key, role);
     }
 
@@ -309,6 +315,7 @@ impl Table {
             local: segment.destination,
             remote: segment.source,
         };
+        let key = self.socket_of(key, segment);
         let now_ns = seen.time_ns;
         let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.reported) else {
             return;

@@ -11,19 +11,19 @@ use crate::event::What;
 use crate::family::connection::observe::entry::Report;
 use crate::sock_diag::{self, Info, Socket};
 
-const SECOND: u64 = 1_000_000_000;
-const CLIENT: &str = "10.0.0.1:4000";
-const SERVER: &str = "10.0.0.2:80";
+pub(super) const SECOND: u64 = 1_000_000_000;
+pub(super) const CLIENT: &str = "10.0.0.1:4000";
+pub(super) const SERVER: &str = "10.0.0.2:80";
 
-fn end(text: &str) -> Endpoint {
+pub(super) fn end(text: &str) -> Endpoint {
     text.parse::<SocketAddr>().unwrap().into()
 }
 
-fn table(told: bool) -> Table {
+pub(super) fn table(told: bool) -> Table {
     Table::new(100, told, vec![7], Reader::new(&[]))
 }
 
-fn segment(ends: [&str; 2], flags: u8, numbers: [u32; 2], payload: u32) -> Segment {
+pub(super) fn segment(ends: [&str; 2], flags: u8, numbers: [u32; 2], payload: u32) -> Segment {
     Segment {
         source: end(ends[0]),
         destination: end(ends[1]),
@@ -35,7 +35,7 @@ fn segment(ends: [&str; 2], flags: u8, numbers: [u32; 2], payload: u32) -> Segme
     }
 }
 
-fn seen(way: Way, time_ns: u64) -> Seen {
+pub(super) fn seen(way: Way, time_ns: u64) -> Seen {
     let ours = match way {
         Way::Out => [true, false],
         Way::In | Way::Past => [false, true],
@@ -49,7 +49,7 @@ fn seen(way: Way, time_ns: u64) -> Seen {
 }
 
 /// What the client's host sees of a handshake.
-fn open(table: &mut Table, now: u64) {
+pub(super) fn open(table: &mut Table, now: u64) {
     let syn = segment([CLIENT, SERVER], SYN, [1000, 0], 0);
     table.segment(&seen(Way::Out, now), &syn);
     let answer = segment([SERVER, CLIENT], SYN | ACK, [5000, 1001], 0);
@@ -57,20 +57,20 @@ fn open(table: &mut Table, now: u64) {
 }
 
 /// ... and that it is done.
-fn acknowledge(table: &mut Table, now: u64) {
+pub(super) fn acknowledge(table: &mut Table, now: u64) {
     let ack = segment([CLIENT, SERVER], ACK, [1001, 5001], 0);
     table.segment(&seen(Way::Out, now), &ack);
 }
 
 /// 40 bytes there, 60 back.
-fn close(table: &mut Table, now: u64) {
+pub(super) fn close(table: &mut Table, now: u64) {
     let fin = segment([CLIENT, SERVER], FIN | ACK, [1031, 5001], 10);
     table.segment(&seen(Way::Out, now), &fin);
     let fin = segment([SERVER, CLIENT], FIN | ACK, [5061, 1042], 0);
     table.segment(&seen(Way::In, now), &fin);
 }
 
-fn socket(ends: [&str; 2], state: u8, info: Option<Info>) -> Socket {
+pub(super) fn socket(ends: [&str; 2], state: u8, info: Option<Info>) -> Socket {
     Socket {
         state,
         local: end(ends[0]),
@@ -83,7 +83,7 @@ fn socket(ends: [&str; 2], state: u8, info: Option<Info>) -> Socket {
     }
 }
 
-fn info() -> Info {
+pub(super) fn info() -> Info {
     Info {
         length: 232,
         rtt_us: 90,
@@ -95,7 +95,7 @@ fn info() -> Info {
     }
 }
 
-fn only(table: &mut Table) -> Report {
+pub(super) fn only(table: &mut Table) -> Report {
     let mut reports = table.take_reports();
     assert_eq!(reports.len(), 1, "{reports:?}");
     reports.remove(0)

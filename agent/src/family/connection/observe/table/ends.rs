@@ -28,6 +28,10 @@ impl Table {
         };
         let replaced = self.replaced.take(&key);
         let known = replaced.or_else(|| self.entries.remove(&key));
+        let known = known.or_else(|| {
+            let named = self.translated(&key, socket, role, 0)?;
+            self.entries.remove(&named)
+        });
         if known.is_some_and(|entry| entry.reported) {
             return;
         }

@@ -37,6 +37,11 @@ impl Table {
             local: socket.local,
             remote: socket.remote,
         };
+        if !self.entries.contains_key(&key)
+            && let Some(named) = self.translated(&key, socket, role, 1)
+        {
+            self.rename(named, key);
+        }
         let known = self.entries.get(&key).is_some_and(|entry| !entry.reported);
         if !known && !self.adopts(&key, socket, (role, first), now_ns) {
             return;
@@ -123,6 +128,7 @@ impl Table {
         for (key, entry) in gone {
             self.lose(&key, entry, now_ns);
         }
+        self.forget_claimed();
     }
 
     /// A connection is gone, and its end was not told.
