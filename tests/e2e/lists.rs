@@ -40,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// As a kernel of 5.4 would have it: no iterators, no ring buffer, packet filters for the option.
-fn settings() -> Result<Settings> {
+pub(crate) fn settings() -> Result<Settings> {
     Settings::default()
         .with("agent.lists", "\"sockets\"")?
         .with("agent.transport", "\"perf\"")?

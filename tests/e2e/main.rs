@@ -17,6 +17,7 @@ mod connection;
 mod containers;
 mod copies;
 mod demo;
+mod direction;
 mod export;
 mod fall_backs;
 mod faults;
@@ -40,6 +41,7 @@ mod owners;
 mod packages;
 mod pressure;
 mod residue;
+mod restarts;
 mod rough;
 mod scene;
 mod service;
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
         connection::CASES,
         joins::CASES,
         own_vip::CASES,
+        direction::CASES,
+        restarts::CASES,
         handed::CASES,
         lists::CASES,
         harm::CASES,

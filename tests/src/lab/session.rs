@@ -31,6 +31,16 @@ pub struct Connection {
     pub local: SocketAddr,
 }
 
+impl Connection {
+    fn of(answer: &Value) -> Result<Self> {
+        let local = answer["local"].as_str().context("no local address")?;
+        Ok(Self {
+            id: answer["id"].as_u64().context("no id")?,
+            local: local.parse()?,
+        })
+    }
+}
+
 impl Session {
     /// Starts a session in `host`; each of its steps fails after `timeout`.
     ///
@@ -70,7 +80,15 @@ impl Session {
     /// # Errors
     /// When the step failed, or the program is gone or hangs.
     pub fn step(&mut self, command: &str) -> Result<Value> {
-        writeln!(self.commands, "{command}").context("session ended")?;
+        self.begin(command)?;
+        self.answer(command)
+    }
+
+    fn begin(&mut self, command: &str) -> Result<()> {
+        writeln!(self.commands, "{command}").context("session ended")
+    }
+
+    fn answer(&mut self, command: &str) -> Result<Value> {
         let line = self
             .answers
             .recv_timeout(STEP_DEADLINE)
@@ -87,15 +105,31 @@ impl Session {
     /// # Errors
     /// When it is refused or times out.
     pub fn open(&mut self, to: SocketAddr) -> Result<Connection> {
-        let answer = self.step(&format!("open {to}"))?;
-        let local = answer["local"]
-            .as_str()
-            .context("no local address")?
-            .parse()?;
-        Ok(Connection {
-            id: answer["id"].as_u64().context("no id")?,
-            local,
-        })
+        Connection::of(&self.step(&format!("open {to}"))?)
+    }
+
+    /// Begins to connect from `own`, where `other` may be calling just now.
+    ///
+    /// # Errors
+    /// When the program is gone.
+    pub fn call(&mut self, own: SocketAddr, other: SocketAddr) -> Result<()> {
+        self.begin(&format!("meet {own} {other}"))
+    }
+
+    /// The connection that [`Session::call`] began.
+    ///
+    /// # Errors
+    /// When it is refused or times out.
+    pub fn met(&mut self) -> Result<Connection> {
+        Connection::of(&self.answer("meet")?)
+    }
+
+    /// Sends pattern bytes, and nothing before them.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub fn send(&mut self, on: &Connection, bytes: u64) -> Result<()> {
+        self.step(&format!("send {} {bytes}", on.id)).map(drop)
     }
 
     /// Sends `up` pattern bytes after a header and reads `down` back.

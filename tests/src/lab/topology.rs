@@ -97,6 +97,9 @@ pub struct Counters {
     pub adopted: u64,
     /// Connections ended.
     pub closed: u64,
+    /// Connections open at the end of the window.
+    #[serde(default)]
+    pub open: u64,
     /// Attempts that never established.
     pub failed: u64,
     /// The refused part of those.

@@ -2,12 +2,18 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect, setsockopt,
+    socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{self, Header, ServerEnd};
@@ -204,6 +210,27 @@ pub fn open(to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&to, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
+    Ok(stream)
+}
+
+/// The same from an address of its own choice, where somebody may be calling it just now.
+///
+/// # Errors
+/// Those of `bind` and `connect`.
+pub fn meet(local: SocketAddr, other: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let family = match other.is_ipv4() {
+        true => AddressFamily::Inet,
+        false => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let own = socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
+    bind(own.as_raw_fd(), &SockaddrStorage::from(local))?;
+    // It bounds connect(2) as well.
+    let bound = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+    setsockopt(&own, sockopt::SendTimeout, &TimeVal::milliseconds(bound))?;
+    connect(own.as_raw_fd(), &SockaddrStorage::from(other))?;
+    let stream = TcpStream::from(own);
+    stream.set_read_timeout(Some(timeout))?;
     Ok(stream)
 }
 

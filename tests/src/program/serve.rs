@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Greet and close, without reading.
     #[arg(long)]
     deaf: bool,
+    /// Stop to listen after so many connections, and go on with those.
+    #[arg(long)]
+    only: Option<usize>,
     /// File to which one JSON line per ended connection is appended.
     #[arg(long)]
     log: PathBuf,
@@ -99,17 +102,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut accepting = Vec::new();
     for listener in listeners {
         let (log, greet, deaf) = (Arc::clone(&log), arguments.greet, arguments.deaf);
+        let only = arguments.only.unwrap_or(usize::MAX);
         accepting.push(
             std::thread::Builder::new()
                 .name("accept".into())
-                .spawn(move || accept(&listener, &log, greet, deaf))?,
+                .spawn(move || accept(&listener, &log, (greet, deaf), only))?,
         );
     }
     writeln!(io::stdout(), "listening")?;
     for thread in accepting {
         thread.join().ok();
     }
-    Ok(())
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Listens for others: servers that fork before they accept, and managers of services, do.
@@ -141,8 +147,8 @@ fn manage(listeners: Vec<TcpListener>, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn accept(listener: &TcpListener, log: &Arc<File>, greet: u64, deaf: bool) {
-    for mut stream in listener.incoming().flatten() {
+fn accept(listener: &TcpListener, log: &Arc<File>, (greet, deaf): (u64, bool), only: usize) {
+    for mut stream in listener.incoming().flatten().take(only) {
         if deaf {
             // The client reports what it misses.
             pattern::write_bytes(&mut stream, greet).ok();

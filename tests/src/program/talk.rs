@@ -1,8 +1,8 @@
 //! Connections that a test opens, uses and ends step by step.
 //!
 //! One command per line of standard input, one JSON object per line of standard output:
-//! `open ADDRESS` (answers `id`), `exchange ID UP DOWN`, `greeting ID BYTES`, `half ID`, `close ID`,
-//! `reset ID`, `end ID` (waits for the server's close).
+//! `open ADDRESS` and `meet OWN ADDRESS` (answer `id`), `exchange ID UP DOWN`, `send ID BYTES`,
+//! `greeting ID BYTES`, `half ID`, `close ID`, `reset ID`, `end ID` (waits for the other's close).
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::connect::{ask, open, read_end};
+use super::connect::{ask, meet, open, read_end};
 use super::pattern::{self, Header, ServerEnd};
 use super::serve::reset_on_close;
 
@@ -52,9 +52,13 @@ type Connections = BTreeMap<u64, TcpStream>;
 
 fn step(words: &[&str], timeout: Duration, connections: &mut Connections) -> Result<Value> {
     let (&verb, rest) = words.split_first().context("empty command")?;
-    if verb == "open" {
-        let to: SocketAddr = rest.first().context("no address")?.parse()?;
-        let stream = open(to, timeout)?;
+    if matches!(verb, "open" | "meet") {
+        let ends = rest.iter().map(|word| word.parse());
+        let stream = match *ends.collect::<Result<Vec<SocketAddr>, _>>()? {
+            [to] => open(to, timeout)?,
+            [own, other] => meet(own, other, timeout)?,
+            _ => bail!("no address"),
+        };
         let local = stream.local_addr()?;
         let id = connections.keys().next_back().map_or(0, |last| last + 1);
         connections.insert(id, stream);
@@ -78,6 +82,7 @@ fn step(words: &[&str], timeout: Duration, connections: &mut Connections) -> Res
             pattern::read_bytes(stream, down, &mut received)?;
             return Ok(json!({ "sent": sent, "received": received }));
         }
+        ("send", &[bytes]) => pattern::write_bytes(stream, bytes)?,
         ("greeting", &[bytes]) => pattern::read_bytes(stream, bytes, &mut received)?,
         ("half", []) => stream.shutdown(Shutdown::Write)?,
         ("end", []) => {
