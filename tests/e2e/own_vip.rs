@@ -41,6 +41,12 @@ pub(crate) const CASES: &[Case] = &[
         alone: false,
         run: |lab| translated(lab, &Settings::default(), true),
     },
+    Case {
+        name: "own_vip::that_leads_back_to_its_host_is_seen_through_by_sockets",
+        needs: &[],
+        alone: false,
+        run: |lab| translated(lab, &sockets()?, true),
+    },
 ];
 
 const COUNT: u64 = 25;

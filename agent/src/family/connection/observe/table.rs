@@ -224,7 +224,7 @@ impl Table {
     /// A packet.
     pub(crate) fn segment(&mut self, seen: &Seen, segment: &Segment) {
         if seen.way == Way::Out {
-            if seen.ours[0] {
+            if seen.ours[0] || (seen.ours[1] && self.is_own_answer(seen, segment)) {
                 self.sent(seen, segment);
             }
             return;
@@ -316,6 +316,7 @@ impl Table {
             remote: segment.source,
         };
         let key = self.socket_of(key, segment);
+        self.take_answer(key, segment);
         let now_ns = seen.time_ns;
         let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.reported) else {
             return;

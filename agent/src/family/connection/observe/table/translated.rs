@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use wire::{Endpoint, Role};
 
-use super::Table;
+use super::{Seen, Table};
 use crate::family::connection::observe::entry::{Entry, Key};
 use crate::frame::{ACK, SYN, Segment};
 use crate::sock_diag::Socket;
@@ -87,6 +87,59 @@ impl Table {
         if self.unclaimed.names.len() < self.limit {
             self.unclaimed.names.insert(named, key);
         }
+    }
+
+    /// Who called one of this host's addresses and is answered from another one knows that one: rules
+    /// for what this host sends to itself turn the answer back before it gets to the device.
+    pub(super) fn take_answer(&mut self, key: Key, segment: &Segment) {
+        if let Some(named) = self.answered(&key, segment) {
+            self.rename(named, key);
+        }
+    }
+
+    /// Whether a segment to this host that leaves it from an address of nobody is of such an answer;
+    /// its server is entered with the first.
+    pub(super) fn is_own_answer(&mut self, seen: &Seen, segment: &Segment) -> bool {
+        let (local, remote) = (segment.source, segment.destination);
+        let space = seen.space;
+        let named = Key {
+            space,
+            local,
+            remote,
+        };
+        if self.unclaimed.names.contains_key(&named) {
+            return true;
+        }
+        let seen_by_client = Key {
+            space,
+            local: remote,
+            remote: local,
+        };
+        let Some(called) = self.answered(&seen_by_client, segment) else {
+            return false;
+        };
+        let key = Key {
+            space,
+            local: called.remote,
+            remote: called.local,
+        };
+        self.opens(key, segment, seen.time_ns);
+        if self.unclaimed.names.len() < self.limit {
+            self.unclaimed.names.insert(named, key);
+        }
+        false
+    }
+
+    /// The ends as its SYN named them of the connection that a segment with SYN answers from elsewhere.
+    fn answered(&self, key: &Key, segment: &Segment) -> Option<Key> {
+        if !segment.has(SYN | ACK) || self.entries.contains_key(key) {
+            return None;
+        }
+        let named = (*self.unclaimed.by_caller.get(&key.caller(Role::Client))?)?;
+        let entry = self.entries.get(&named)?;
+        let waits = entry.role == Role::Client && entry.server_first.is_none();
+        let is_it = waits && entry.client_first == Some(segment.acknowledged);
+        (is_it && is_unclaimed(entry)).then_some(named)
     }
 
     /// The ends as the socket names them of a segment with these ends.

@@ -8,6 +8,7 @@ use super::super::tests::{
 use super::super::{Losses, Way};
 use super::*;
 use crate::event::What;
+use crate::frame::FIN;
 use crate::sock_diag::Info;
 
 const VIRTUAL: &str = "10.9.0.100:8000";
@@ -69,6 +70,52 @@ fn an_open_connection_that_its_own_host_translates_is_followed_by_both_names() {
     let syn = segment([CLIENT, SERVER], SYN, [7000, 0], 0);
     table.segment(&seen(Way::Out, 5 * SECOND), &syn);
     assert!(table.knows(0, &socket([CLIENT, SERVER], 2, None)));
+}
+
+/// The address that was called leads back to this host, which answers as that address.
+#[test]
+fn both_ends_of_what_a_host_translates_to_itself_are_known_as_their_sockets_name_them() {
+    let mut table = table(true);
+    let both = |table: &mut Table, ends: [&str; 2], flags, numbers, payload| {
+        let segment = segment(ends, flags, numbers, payload);
+        let ours = ends.map(|one| one != VIRTUAL);
+        for way in [Way::Out, Way::In] {
+            let seen = Seen {
+                ours,
+                ..seen(way, SECOND)
+            };
+            table.segment(&seen, &segment);
+        }
+    };
+    both(&mut table, [CLIENT, SERVER], SYN, [1000, 0], 0);
+    both(&mut table, [VIRTUAL, CLIENT], SYN | ACK, [5000, 1001], 0);
+    both(&mut table, [CLIENT, SERVER], FIN | ACK, [1031, 5001], 10);
+    both(&mut table, [VIRTUAL, CLIENT], FIN | ACK, [5061, 1042], 0);
+    let name = Some(wire::fingerprint(1001, 5001));
+    for (ends, role) in [
+        ([CLIENT, VIRTUAL], Role::Client),
+        ([SERVER, CLIENT], Role::Server),
+    ] {
+        let told = match role {
+            Role::Client => info(),
+            Role::Server => Info {
+                sent: Some([60, 0]),
+                received: Some(41),
+                ..info()
+            },
+        };
+        table.closed(0, &socket(ends, 7, Some(told)), role, 2 * SECOND);
+        let report = only(&mut table).connection;
+        assert_eq!((report.role, report.fingerprint), (role, name));
+        assert_eq!((report.local, report.remote), (end(ends[0]), end(ends[1])));
+        let bytes = [report.numbers.bytes_sent, report.numbers.bytes_received];
+        let right = match role {
+            Role::Client => [40, 60],
+            Role::Server => [60, 40],
+        };
+        assert_eq!(bytes, right);
+    }
+    assert_eq!(table.losses(), Losses::default());
 }
 
 #[test]
