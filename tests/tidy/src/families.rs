@@ -8,6 +8,10 @@ use crate::{Finding, Tree};
 /// The layer that makes a name a probe family: a folder with an object of its own name.
 const PROGRAMS: &str = "bpf/families/*/";
 
+/// What the programs of all families share, and where families are listed.
+const CORE: &str = "bpf/core/";
+const REGISTRY: &str = "bpf/families/registry.h";
+
 /// Where its records are folded.
 const AGGREGATE: &str = "agent/src/family/*/aggregate.rs";
 
@@ -21,6 +25,7 @@ const SEALED: &str = "wire/src/*.rs";
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = probes(tree);
     findings.extend(rows(tree));
+    findings.extend(includes(tree));
     findings
 }
 
@@ -37,6 +42,13 @@ fn probes(tree: &Tree) -> Vec<Finding> {
             }
             continue;
         }
+        let listed = format!("F({})", family.to_ascii_uppercase());
+        if !tree
+            .file(REGISTRY)
+            .is_some_and(|file| file.text.contains(&listed))
+        {
+            findings.push(file.finding(0, format!("{REGISTRY} does not list family {family}")));
+        }
         let aggregate = AGGREGATE.replace('*', family);
         if !tree.has(&aggregate) && !tree.has(aggregate.trim_end_matches(".rs")) {
             findings.push(file.finding(0, format!("family {family} lacks {aggregate}")));
@@ -50,6 +62,27 @@ fn probes(tree: &Tree) -> Vec<Finding> {
             let message =
                 format!("no file in {TRIALS} says {header:?}: family {family} is untried");
             findings.push(file.finding(0, message));
+        }
+    }
+    findings
+}
+
+/// What all share knows no family, and no family knows another one; only the list knows all.
+fn includes(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in &tree.files {
+        let own = folder(&file.path, PROGRAMS);
+        if own.is_none() && !file.path.starts_with(CORE) {
+            continue;
+        }
+        for (at, line) in file.lines() {
+            let included = line.strip_prefix("#include \"families/");
+            let Some((other, _)) = included.and_then(|path| path.split_once('/')) else {
+                continue;
+            };
+            if own != Some(other) {
+                findings.push(file.finding(at, format!("family {other} is of no concern to it")));
+            }
         }
     }
     findings
@@ -94,13 +127,45 @@ mod tests {
             ("bpf/families/process/process.bpf.c", ""),
             ("bpf/families/other/other.bpf.h", ""),
             (
+                "bpf/families/registry.h",
+                "#include \"families/connection/counters.h\"\n\
+                 #define WB_FAMILIES(F) F(CONNECTION)\n",
+            ),
+            (
                 "tests/e2e/numbers.rs",
                 "//! Numbers.\n//! Family `connection`: counters.\n",
             ),
         ]));
         let paths: Vec<_> = found.iter().map(|f| f.path.as_str()).collect();
         let process = "bpf/families/process/process.bpf.c";
-        assert_eq!(paths, [process, process, "bpf/families/other/other.bpf.h"]);
+        assert_eq!(
+            paths,
+            [process, process, process, "bpf/families/other/other.bpf.h"]
+        );
+    }
+
+    #[test]
+    fn what_all_share_that_knows_a_family_is_found_and_a_family_that_knows_another() {
+        let found = check(&tree(&[
+            (
+                "bpf/core/emit.bpf.h",
+                "#include \"abi.h\"\n#include \"families/a/abi.h\"\n",
+            ),
+            ("bpf/core/abi.h", "#include \"families/registry.h\"\n"),
+            (
+                "bpf/families/a/a.bpf.c",
+                "#include \"families/a/abi.h\"\n#include \"families/b/abi.h\"\n",
+            ),
+        ]));
+        let places: Vec<_> = found
+            .iter()
+            .filter(|finding| finding.message.contains("of no concern"))
+            .map(|finding| (finding.path.as_str(), finding.line))
+            .collect();
+        assert_eq!(
+            places,
+            [("bpf/core/emit.bpf.h", 2), ("bpf/families/a/a.bpf.c", 2)]
+        );
     }
 
     #[test]
