@@ -34,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest message: numbers, and one reason.
 const MESSAGE_BYTES: usize = 512;
+/// Messages taken in one turn of the event loop; it says one in a pause, so these are many.
+const BUDGET: usize = 64;
 
 /// What the keeper says of the filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,14 +147,15 @@ impl Keeper {
         &self.state
     }
 
-    /// Takes what it said meanwhile; whether that was anything.
+    /// Takes what it said meanwhile, some of it in each turn; whether that was anything. Only the newest
+    /// counts, so what is left is taken in the turn of the next tick.
     ///
     /// # Errors
     /// It ended: nobody keeps the filters.
     pub fn hear(&mut self) -> io::Result<bool> {
         let mut buffer = [0; MESSAGE_BYTES];
         let mut heard = false;
-        loop {
+        for _ in 0..BUDGET {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => {
@@ -165,6 +168,7 @@ impl Keeper {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(heard)
     }
 }
 
@@ -260,7 +264,11 @@ fn keep(mut filters: Filters, agent: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::State;
+    use std::os::fd::AsRawFd as _;
+
+    use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+
+    use super::{BUDGET, Keeper, State};
 
     #[test]
     fn what_the_keeper_says_is_understood_and_nothing_else() {
@@ -272,5 +280,35 @@ mod tests {
         assert_eq!(State::decode(&state.encode()), Some(state));
         assert_eq!(State::decode(b""), None);
         assert_eq!(State::decode(&[0; 10]), None);
+    }
+
+    #[test]
+    fn a_keeper_that_never_stops_talking_is_heard_up_to_the_budget() {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
+        let (own, other) = pair.unwrap();
+        let mut keeper = Keeper {
+            process: 0,
+            socket: own,
+            state: State::default(),
+        };
+        let say = |attached| {
+            let state = State {
+                attached,
+                ..State::default()
+            };
+            send(other.as_raw_fd(), &state.encode(), MsgFlags::empty()).is_ok()
+        };
+        let said = (1..=200).take_while(|number| say(*number)).count();
+        let budget = u32::try_from(BUDGET).unwrap();
+        assert!(said > BUDGET, "{said} fit");
+        assert!(keeper.hear().unwrap());
+        assert_eq!(keeper.state().attached, budget, "the rest is left");
+        assert!(keeper.hear().unwrap());
+        assert!(
+            keeper.state().attached > budget,
+            "and taken in the next turn"
+        );
+        drop(other);
     }
 }
