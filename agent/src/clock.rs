@@ -96,6 +96,12 @@ pub fn is_before_1970() -> bool {
     wall() < UNIX_EPOCH
 }
 
+/// Unix time and where CLOCK_MONOTONIC stands in it.
+#[must_use]
+pub fn now() -> Now {
+    Now::at(unix(), Duration::from_nanos(monotonic_ns()))
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC, as programs in the kernel read it.
 #[must_use]
 pub fn monotonic_ns() -> u64 {

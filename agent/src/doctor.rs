@@ -17,11 +17,11 @@ use crate::files;
 use crate::host::{self, Fact, HostFacts};
 use crate::jail::{Seen, calls};
 use crate::loader;
-use crate::plan::{self, Caller, Family, Mode, Plan, Until};
+use crate::plan::{Caller, Mode, Outcome, Plan, Until};
 use crate::reports;
 use crate::spool::{self, Stat};
 use crate::status::{self, Helper, Status};
-use crate::{VERSION, setup, startup};
+use crate::{VERSION, family, setup, startup};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -118,7 +118,7 @@ fn examine(file: &Path) -> Report {
         Err(error) => (assumed(), error.problems),
     };
     let facts = host::probe(&config);
-    let plan = plan::decide(&facts, &config);
+    let plan = family::decide(&facts, &config);
     let (running, unreadable) = match running(&config.agent.rootfs) {
         Ok(running) => (running, None),
         Err(error) => (None, Some(format!("{error:#}"))),
@@ -171,7 +171,7 @@ fn outside(helper: Option<&Helper>) -> Option<Seen> {
 pub(crate) fn facts_and_plan() -> impl Serialize {
     let config = assumed();
     let facts = host::probe(&config);
-    let plan = plan::decide(&facts, &config);
+    let plan = family::decide(&facts, &config);
     FactsAndPlan {
         version: VERSION,
         arch: facts.arch.clone(),
@@ -186,8 +186,8 @@ pub(crate) fn facts_and_plan() -> impl Serialize {
 /// They cannot even be tried.
 pub(crate) fn try_programs() -> anyhow::Result<String> {
     let config = assumed();
-    let plan = plan::decide(&host::probe(&config), &config);
-    loader::try_once(&plan, &config)
+    let plan = family::decide(&host::probe(&config), &config);
+    loader::try_once(&plan.connection, &config)
 }
 
 #[derive(Debug, Serialize)]
@@ -246,11 +246,14 @@ fn warnings(
             "an agent started like this would end with 4: {why}"
         ));
     }
-    if let Family::Skip { reason } = &plan.connection {
+    if let Outcome::Skip { reason } = &plan.connection.variant {
         warnings.push(format!("connections are not measured: {reason}"));
     }
-    if config.option.enabled && plan.mode.value == Mode::Observe {
-        warnings.push(format!("the option is not written: {}", plan.mode.reason));
+    if config.option.enabled && plan.connection.mode.value == Mode::Observe {
+        warnings.push(format!(
+            "the option is not written: {}",
+            plan.connection.mode.reason
+        ));
     }
     warnings.extend(plan.warnings.iter().cloned());
     let changed = running.iter().flat_map(|status| &status.plan);

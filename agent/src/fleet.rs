@@ -13,11 +13,10 @@ use wire::orders::KEY_BYTES;
 
 use crate::clock::monotonic_ms;
 use crate::config::Config;
-use crate::family::connection::aggregate::{Connections, Wish};
-use crate::loader::{self, Loaded};
+use crate::loader;
 use crate::metrics::Metrics;
-use crate::orders::{self, Destinations, InForce, Outcome, Own, Post, Refusal, Signed, Standing};
-use crate::plan::Plan;
+use crate::orders::{self, InForce, Outcome, Own, Post, Refusal, Signed, Standing};
+use crate::plan::Connection;
 use crate::writer::Writer;
 
 /// The name under which the state of orders stands in the plan of a host row.
@@ -32,12 +31,10 @@ pub struct Fleet {
     interval_ms: u64,
     own: Own,
     in_force: InForce,
-    /// What kernel and aggregates were told; none before the first time and after a failure.
+    /// What the families were told; none before the first time and after a failure.
     applied: Option<InForce>,
     /// After a failure: not before this monotonic millisecond again.
     retry_ms: u64,
-    /// Every rule that the kernel may have.
-    there: Destinations,
     /// What is in force is not handed over for the next start yet.
     unkept: bool,
     /// What was refused last, so that it is said once; it comes with each answer.
@@ -49,7 +46,7 @@ impl Fleet {
     /// Reads the orders of the last run from `directory`. `names`: host name and host id.
     #[must_use]
     pub fn open(
-        (config, plan): (&Config, &Plan),
+        (config, plan): (&Config, &Connection),
         names: &[String; 2],
         directory: &Path,
         metrics: &Arc<Metrics>,
@@ -87,7 +84,6 @@ impl Fleet {
             metrics: Arc::clone(metrics),
             applied: None,
             retry_ms: 0,
-            there: Destinations::new(),
             unkept: unkept.unwrap_or(false),
             refused: None,
             standing,
@@ -125,19 +121,9 @@ impl Fleet {
         &self.in_force
     }
 
-    /// Says that the kernel was loaded with what is in force.
-    pub fn loaded(&mut self) {
-        self.there.clone_from(&self.in_force.destinations);
-    }
-
-    /// Takes what came, judges what is on trial, and applies what changed. True: the collector
+    /// Takes what came, judges what is on trial, and has what changed applied. True: the collector
     /// should hear of it with the end of this interval.
-    pub fn tend(
-        &mut self,
-        loaded: Option<&mut Loaded>,
-        connections: &mut Connections,
-        writer: &Writer,
-    ) -> bool {
+    pub fn tend(&mut self, writer: &Writer, apply: impl FnOnce(&InForce) -> Result<()>) -> bool {
         let mut news = false;
         // One in a turn: the upload thread leaves no more.
         if let Some(signed) = self.post.take() {
@@ -153,7 +139,7 @@ impl Fleet {
         self.keep(writer);
         let due = news || monotonic_ms() >= self.retry_ms;
         if due && self.applied.as_ref() != Some(&self.in_force) {
-            self.apply(loaded, connections);
+            self.apply(apply);
         }
         // A trial takes two requests, whether there is traffic to tell of or not.
         news || self.standing.as_ref().is_some_and(Standing::on_trial)
@@ -241,48 +227,17 @@ impl Fleet {
         self.metrics.orders_version.set(standing.version());
     }
 
-    fn apply(&mut self, loaded: Option<&mut Loaded>, connections: &mut Connections) {
-        let to = &self.in_force;
-        let wish = Wish {
-            sightings: to.send_sightings,
-            events: to.send_events,
-            least_level: to.sample_level,
-        };
-        connections.set_wish(wish, to.sightings);
-        let told = loaded.map_or(Ok(()), |loaded| tell_kernel(loaded, &self.there, to));
-        match told {
-            Ok(()) => {
-                self.there.clone_from(&to.destinations);
-                self.applied = Some(to.clone());
-            }
+    fn apply(&mut self, apply: impl FnOnce(&InForce) -> Result<()>) {
+        self.applied = match apply(&self.in_force) {
+            Ok(()) => Some(self.in_force.clone()),
             Err(error) => {
-                self.there.extend(&to.destinations);
-                self.applied = None;
                 self.retry_ms = monotonic_ms().saturating_add(self.interval_ms);
                 self.metrics.orders_apply_failures_total.add(1);
                 warn!(error = format!("{error:#}").as_str(); "orders not applied");
+                None
             }
-        }
+        };
     }
-}
-
-/// Switch first where it goes off, last where it goes on.
-fn tell_kernel(loaded: &mut Loaded, there: &Destinations, to: &InForce) -> Result<()> {
-    let write = |loaded: &mut Loaded, on: bool| -> Result<()> {
-        let mut settings = loaded.settings;
-        settings.option_write = u8::from(on);
-        loader::write_settings(&loaded.maps.config, &settings)?;
-        loaded.settings = settings;
-        Ok(())
-    };
-    if !to.option {
-        write(loaded, false)?;
-    }
-    loader::replace_destinations(&loaded.maps.destinations, there, &to.destinations)?;
-    if to.option {
-        write(loaded, true)?;
-    }
-    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,8 +1,8 @@
 //! The agent's budget: what it leaves out when it takes more than it may, and when it takes it up
 //! again.
 //!
-//! Pure: samples in, steps out; `meter` reads what the agent takes, and the event loop does what
-//! [`Governor::spared`] says.
+//! Pure: samples in, steps out; `meter` reads what the agent takes, and each family knows what it
+//! leaves out at a level.
 //!
 //! Down fast, up slowly: a step down follows one window over the budget, a step up several windows
 //! clearly below it. Each way takes time to show what it brought, and who went up too early waits
@@ -41,19 +41,6 @@ pub struct Sample {
     pub peak_bytes: u64,
 }
 
-/// What is left out at a level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spared {
-    /// At most one token in two to the power of this is kept.
-    pub least_level: u8,
-    /// Abnormal connections are not told one by one.
-    pub events: bool,
-    /// Translations are not followed.
-    pub translations: bool,
-    /// Open connections are looked at in one interval of this many.
-    pub looks: u32,
-}
-
 /// One step, for who tells operators of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -80,12 +67,14 @@ pub struct Governor {
     went_up: bool,
     patience: u64,
     said: Option<String>,
+    /// What is left out at a level, in an operator's words.
+    shed: fn(u8) -> String,
 }
 
 impl Governor {
-    /// Nothing is left out; `interval` is the agent's own.
+    /// Nothing is left out; `interval` is the agent's own, and `shed` says what is left out at a level.
     #[must_use]
-    pub fn new(budget: Budget, interval: Duration) -> Self {
+    pub fn new(budget: Budget, interval: Duration, shed: fn(u8) -> String) -> Self {
         let window = u64::try_from((interval * WINDOW).as_millis()).unwrap_or(u64::MAX);
         Self {
             budget,
@@ -98,6 +87,7 @@ impl Governor {
             went_up: false,
             patience: 1,
             said: None,
+            shed,
         }
     }
 
@@ -105,12 +95,6 @@ impl Governor {
     #[must_use]
     pub const fn level(&self) -> u8 {
         self.level
-    }
-
-    /// What is left out now.
-    #[must_use]
-    pub const fn spared(&self) -> Spared {
-        spared(self.level)
     }
 
     /// For the plan of the host row, once there was a step.
@@ -174,39 +158,8 @@ impl Governor {
         let from = std::mem::replace(&mut self.level, to);
         self.changed_ms = Some(at_ms);
         let why = taken.words(&self.budget);
-        self.said = Some(format!("{to} of {MOST}: {}; {why}", words(to)));
+        self.said = Some(format!("{to} of {MOST}: {}; {why}", (self.shed)(to)));
         Change { from, to, why }
-    }
-}
-
-/// What is left out at `level`; each includes those before.
-///
-/// Which of them costs most depends on the host: open connections where there are many, tokens where
-/// many begin, single events where many end badly. So each level takes its part of all of them: half
-/// of the looks and three quarters of the tokens of the level before.
-const fn spared(level: u8) -> Spared {
-    Spared {
-        least_level: 2 * level,
-        events: level >= 2,
-        translations: level >= 4,
-        looks: 1 << level,
-    }
-}
-
-/// The level in an operator's words.
-#[must_use]
-pub const fn words(level: u8) -> &'static str {
-    match level {
-        0 => "nothing is left out",
-        1 => "one token in 4, open connections every 2nd interval",
-        2 => "one token in 16, open connections every 4th interval, no single events",
-        3 => "one token in 64, open connections every 8th interval, no single events",
-        4 => {
-            "one token in 256, open connections every 16th interval, no single events or translations"
-        }
-        _ => {
-            "one token in 1024, open connections every 32nd interval, no single events or translations"
-        }
     }
 }
 
@@ -260,7 +213,7 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::{Governor, MOST, Sample, spared};
+    use super::{Governor, MOST, Sample};
     use crate::config::{Budget, ByteSize};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -269,12 +222,16 @@ mod tests {
     /// The window of an interval of one second.
     const WINDOW_MS: u64 = 5_000;
 
+    fn shed(level: u8) -> String {
+        format!("level {level}")
+    }
+
     fn governor() -> Governor {
         let budget = Budget {
             cpu: "10%".parse().ok(),
             memory: Some(ByteSize::new(100 * MIB)),
         };
-        Governor::new(budget, Duration::from_secs(1))
+        Governor::new(budget, Duration::from_secs(1), shed)
     }
 
     /// An agent that takes `load(level)` (per mille of a CPU, MiB) for so many seconds: each change
@@ -309,25 +266,9 @@ mod tests {
                 .map(|(_, level)| level)
                 .collect();
             assert_eq!(levels, [1, 2, 3, 4, 5]);
-            let spared = governor.spared();
-            assert!(spared.events && spared.translations && spared.looks > 1);
             let (name, said) = governor.row().unwrap();
             assert_eq!(name, "governor");
-            assert!(said.starts_with("5 of 5: "), "{said}");
-        }
-        let mut first = governor();
-        run(&mut first, 8, |_, _| (200, 20));
-        let spared = first.spared();
-        assert!(spared.least_level > 0 && spared.looks > 1);
-        assert!(!spared.events && !spared.translations);
-    }
-
-    #[test]
-    fn each_level_takes_its_part_of_everything() {
-        for (less, more) in (0..MOST).zip(1..=MOST).map(|(a, b)| (spared(a), spared(b))) {
-            assert_eq!(more.looks, 2 * less.looks);
-            assert_eq!(more.least_level, less.least_level + 2);
-            assert!(more.events >= less.events && more.translations >= less.translations);
+            assert!(said.starts_with("5 of 5: level 5; "), "{said}");
         }
     }
 
@@ -371,7 +312,7 @@ mod tests {
         assert_eq!(levels, [1, 2, 3, 4, 5, 4, 3, 2, 1, 0]);
         let up: Vec<u64> = changes[5..].iter().map(|(second, _)| *second).collect();
         assert!(up.is_sorted_by(|a, b| a + 15 < *b), "too fast up: {up:?}");
-        assert!(governor.row().unwrap().1.contains("nothing is left out"));
+        assert!(governor.row().unwrap().1.starts_with("0 of 5: level 0; "));
     }
 
     #[test]
@@ -387,7 +328,7 @@ mod tests {
 
     #[test]
     fn without_a_budget_nothing_is_ever_left_out() {
-        let mut governor = Governor::new(Budget::default(), Duration::from_secs(1));
+        let mut governor = Governor::new(Budget::default(), Duration::from_secs(1), shed);
         assert!(run(&mut governor, 100, |_, _| (9_000, 9_000)).is_empty());
         assert!(governor.row().is_none());
     }

@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::config::Config;
 use crate::fault;
 use crate::paths::PROC_DIR;
-use crate::plan::{JailMount, Plan, Until};
+use crate::plan::{JailMount, JailNeeds, Until};
 use crate::sandbox::Capabilities;
 
 pub use crate::plan::HelperNeeds;
@@ -72,17 +72,13 @@ impl Jailed {
 /// # Errors
 /// Names the step that failed.
 pub fn enter<T>(
-    plan: &Plan,
+    needs: &JailNeeds,
     config: &Config,
     outside: impl FnOnce(&Path) -> T,
 ) -> Result<(Entered, T)> {
     require_one_thread()?;
-    let rootfs = root::check(
-        &config.agent.rootfs,
-        &plan.jail.mounts,
-        plan.jail.user.value,
-    )
-    .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
+    let rootfs = root::check(&config.agent.rootfs, &needs.mounts, needs.user.value)
+        .with_context(|| format!("root directory {}", config.agent.rootfs.display()))?;
     let mut left_out = Vec::new();
     // On a read-only file system they stay as they are.
     if let Err(error) = refresh_name_files(&rootfs) {
@@ -93,7 +89,7 @@ pub fn enter<T>(
     }
     left_out.extend(bounds::enter(&config.jail, &rootfs));
     let outside = outside(&rootfs);
-    let (mounted, not_mounted) = root::mount_all(&rootfs, &plan.jail.mounts)?;
+    let (mounted, not_mounted) = root::mount_all(&rootfs, &needs.mounts)?;
     left_out.extend(not_mounted);
     fault::at("jail.mounted");
     let how = root::make_root(&rootfs)?;
@@ -124,7 +120,7 @@ impl Entered {
     ///
     /// # Errors
     /// Names the step that failed.
-    pub fn confine(self, plan: &Plan) -> Result<Jailed> {
+    pub fn confine(self, needs: &JailNeeds) -> Result<Jailed> {
         require_one_thread()?;
         // By what was mounted: after a fall-back the plan may not know of it any more.
         for mount in &self.mounted {
@@ -133,13 +129,13 @@ impl Entered {
             }
         }
         root::forbid_links(Path::new(PROC_DIR))?;
-        let uid = plan.jail.user.value;
+        let uid = needs.user.value;
         root::give(&self.mounted, uid)?;
         privilege::limit_resources()?;
-        let capabilities = privilege::drop_all_but(plan.jail.capability_set(), uid)?;
+        let capabilities = privilege::drop_all_but(needs.capability_set(), uid)?;
         // Last, because it refuses what the steps above do.
-        seccomp::install(&plan.jail.seccomp)
-            .and_then(|()| seccomp::read_back(&plan.jail.seccomp))
+        seccomp::install(&needs.seccomp)
+            .and_then(|()| seccomp::read_back(&needs.seccomp))
             .context("filter system calls")?;
         let seen = Seen::own().context("read back what confines the agent")?;
         Ok(Jailed { capabilities, seen })

@@ -27,7 +27,7 @@ use crate::filters::{Filters, Programs};
 use crate::host::{probe, refusal};
 use crate::keeper::Keeper;
 use crate::orders::InForce;
-use crate::plan::{Accept, ConnectionVariant, Family, Look, Plan, Transport};
+use crate::plan::{Accept, Connection, ConnectionVariant, HelperNeeds, Look, Outcome, Transport};
 
 pub use core::{Core, size_ring};
 pub use neighbours::Neighbours;
@@ -160,12 +160,17 @@ pub struct Maps {
     pub keys: MapHandle,
 }
 
-/// Loads and attaches what the plan says; `None` when the plan runs no family.
+/// Loads and attaches what the plan says; `None` when the plan runs no family. `keeper` is what is left
+/// to the process that keeps packet filters.
 ///
 /// # Errors
 /// The kernel refuses what the family cannot do without.
-pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<Loaded>> {
-    let Family::Run(choice) = &plan.connection else {
+pub fn apply(
+    (plan, keeper): (&Connection, Option<&HelperNeeds>),
+    config: &Config,
+    in_force: &InForce,
+) -> Result<Option<Loaded>> {
+    let Outcome::Run(choice) = &plan.variant else {
         return Ok(None);
     };
     // libbpf reads the CPU list once and keeps it; later the path may be out of sight.
@@ -195,7 +200,7 @@ pub fn apply(plan: &Plan, config: &Config, in_force: &InForce) -> Result<Option<
     settings.keep_cb_flags = u8::from(neighbours.as_ref().is_some_and(Neighbours::may_share));
     write_settings(&maps.config, &settings)?;
     let filters = match choice.value.has_filters() {
-        true => attach_filters((plan, &object, &loaded), &maps, &mut refused),
+        true => attach_filters((keeper, &object, &loaded), &maps, &mut refused),
         false => None,
     };
     if let Some(filters) = &filters {
@@ -339,7 +344,7 @@ fn sockops_id(object: &Object) -> Option<u32> {
     libbpf_rs::Program::id_from_fd(program.as_fd()).ok()
 }
 
-fn wanted(plan: &Plan, variant: ConnectionVariant) -> Vec<(&'static str, &'static str)> {
+fn wanted(plan: &Connection, variant: ConnectionVariant) -> Vec<(&'static str, &'static str)> {
     OPTIONAL
         .iter()
         .filter(|(name, _)| match *name {
@@ -375,9 +380,9 @@ struct Fitting<'a> {
 ///
 /// # Errors
 /// No program is planned, or they cannot be opened.
-pub fn try_once(plan: &Plan, config: &Config) -> Result<String> {
-    let choice = match &plan.connection {
-        Family::Run(choice) if !plan.is_by_sockets() => choice,
+pub fn try_once(plan: &Connection, config: &Config) -> Result<String> {
+    let choice = match &plan.variant {
+        Outcome::Run(choice) if !plan.is_by_sockets() => choice,
         _ => bail!("no program is planned"),
     };
     let types = types::file(&plan.types)?;
@@ -490,7 +495,7 @@ fn is_attached_alone(name: &str) -> bool {
 /// Attaches the packet filters that were loaded to every device, and hands them to a process that
 /// keeps them; without them nothing is written.
 fn attach_filters(
-    (plan, object, loaded): (&Plan, &Object, &[String]),
+    (needs, object, loaded): (Option<&HelperNeeds>, &Object, &[String]),
     maps: &Maps,
     refused: &mut Vec<(String, String)>,
 ) -> Option<Keeper> {
@@ -517,7 +522,6 @@ fn attach_filters(
             "every device refuses packet filters, as {reason}"
         );
         crate::fault::before("filters").context("make the keeper")?;
-        let needs = plan.jail.keeper.as_ref();
         Keeper::start(filters, needs.context("no keeper was planned")?)
     };
     match open() {

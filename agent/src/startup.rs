@@ -13,26 +13,22 @@ use wire::HostRow;
 use crate::config::{Config, SeccompWish};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::family::connection::direction::Direction;
-use crate::family::connection::observe::{self, Lister, Observer};
-use crate::family::nat::Gateway;
-use crate::family::process::{Identities, ProcSurroundings};
+use crate::family::host::Host;
+use crate::family::process::{Identities, ProcSurroundings, Processes};
+use crate::family::{Opening, Shared};
 use crate::fleet::Fleet;
 use crate::followed::{self, Followed, OpenFiles, Reader, Settings};
 use crate::governor::Governor;
 use crate::host::HostFacts;
 use crate::jail::{self, Entered, Jailed};
-use crate::kernel;
-use crate::loader::{self, Loaded};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::paths::{CGROUP_DIR, LOCK_FILE, LOG_FILE, PROC_DIR, RUN_DIR, SPOOL_FILE, STATE_DIR};
-use crate::plan::{Mode, Plan, Uses};
-use crate::records::Records;
+use crate::plan::Plan;
 use crate::status::{Helper, Kept};
 use crate::writer::{Places, Writer};
-use crate::{VERSION, clock, delivery, fault, filters, host, log, plan, setup, spool};
+use crate::{VERSION, clock, delivery, family, fault, host, loader, log, setup, spool};
 use machine::Machine;
 
 /// Runs the agent until it is told to end, then drains.
@@ -52,7 +48,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let facts = host::probe(&config);
     let machine = Machine::read(Path::new("/"));
     fault::at("host.probed");
-    let mut plan = plan::decide(&facts, &config);
+    let mut plan = family::decide(&facts, &config);
     announce(&config, &plan);
 
     // What a killed agent left; one that makes probes itself does this on the way.
@@ -67,21 +63,14 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     fault::at("identity.known");
     let metrics = Arc::new(Metrics::default());
     // Before the programs run, so that a restart does not write what is forbidden.
-    let mut fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
-    let (loaded, records) = apply(&mut plan, &facts, &config, &fleet).unzip();
-    fleet.loaded();
-    fault::at("programs.loaded");
-    let observer = observe(&mut plan, &facts, &config);
-    let lister = list(&mut plan, &config, loaded.as_ref());
-    let gateway = open_gateway(&mut plan, &config);
-    fault::at("sockets.opened");
-    let opened = Uses {
-        sockets: observer.is_some(),
-        lists: lister.is_some(),
-        tracking: gateway.is_some(),
-        ..used(loaded.as_ref())
+    let fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
+    let opening = Opening {
+        facts: &facts,
+        config: &config,
+        in_force: fleet.in_force(),
     };
-    plan.settle(&facts, &config, &opened);
+    let opened = family::open(&mut plan, &opening);
+    fault::at("sockets.opened");
     let jailed = confine(entered, &plan, || use_log_file(&config, &output))?;
     fault::at("agent.confined");
     let run_id = identity::random_id().or_exit(Exit::Runtime)?;
@@ -89,34 +78,28 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let (_log, writer) = in_background(&jailed, &output, &metrics).or_exit(Exit::Runtime)?;
     fault::at("threads.started");
     let drained = event_loop::run(Parts {
-        host: host_row(&config, &facts, &plan),
+        keeper: keeper(&plan, opened.keeper),
+        families: opened.families,
+        shared: Shared {
+            processes: processes(&config, &facts),
+            metrics,
+        },
+        host: Host::new(host_row(&config, &facts, &plan)),
         meter,
-        direction: Direction::new(Path::new(PROC_DIR)),
-        governor: Governor::new(config.budget, config.agent.interval),
+        governor: Governor::new(config.budget, config.agent.interval, family::shed),
         seen: jailed.seen().clone(),
         kept: Kept::of(&plan.jail),
-        keeper: keeper(&plan, loaded.as_ref()),
         reader: reader_helper(&plan, reader.as_ref()),
         followed: follow(&config, reader),
         reach: setup::reach,
-        identities: identities(&config, &facts),
-        surroundings: Box::new(surroundings()),
         ids: (host_id, run_id),
-        absent: plan.absent,
         interval: config.agent.interval,
-        limits: config.limits.clone(),
         writer,
         log: output,
         spool: threads,
         fleet,
-        loaded,
-        observer,
-        records,
-        gateway,
-        lister,
         signals,
         notifier,
-        metrics,
     })
     .or_exit(Exit::Runtime)?;
     if drained.stored {
@@ -159,19 +142,8 @@ fn start_threads(
     delivery::Handle::start(jailed, queue, upload, fleet.post(), metrics).or_exit(Exit::Runtime)
 }
 
-/// What of the programs really runs.
-fn used(loaded: Option<&Loaded>) -> Uses {
-    Uses {
-        programs: loaded.map(|loaded| loaded.core.ring().transport),
-        filters: loaded.is_some_and(|loaded| loaded.filters.is_some()),
-        ..Uses::default()
-    }
-}
-
-fn keeper(plan: &Plan, loaded: Option<&Loaded>) -> Option<Helper> {
-    let filters = loaded.and_then(|loaded| loaded.filters.as_ref())?;
-    let needs = plan.jail.keeper.as_ref()?;
-    Some(Helper::of(needs, filters.process()))
+fn keeper(plan: &Plan, process: Option<i32>) -> Option<Helper> {
+    Some(Helper::of(plan.jail.keeper.as_ref()?, process?))
 }
 
 fn reader_helper(plan: &Plan, reader: Option<&Reader>) -> Option<Helper> {
@@ -181,7 +153,7 @@ fn reader_helper(plan: &Plan, reader: Option<&Reader>) -> Option<Helper> {
 /// Enters the jail, and leaves who reads the operator's files again outside of it.
 fn enter(plan: &Plan, config: &Config) -> Result<(Entered, Option<Reader>)> {
     let outside = |rootfs: &Path| start_reader(rootfs, config, plan);
-    jail::enter(plan, config, outside).context("enter the jail")
+    jail::enter(&plan.jail, config, outside).context("enter the jail")
 }
 
 /// Leaves a process outside of the jail that reads the operator's files again.
@@ -204,16 +176,14 @@ fn follow(config: &Config, reader: Option<Reader>) -> Followed {
     })
 }
 
-fn identities(config: &Config, facts: &HostFacts) -> Identities {
-    Identities::new(
+fn processes(config: &Config, facts: &HostFacts) -> Processes {
+    let identities = Identities::new(
         config.limits.processes as usize,
         config.services.clone(),
         facts.clocks.boottime_zero_ns,
-    )
-}
-
-fn surroundings() -> ProcSurroundings {
-    ProcSurroundings::new(Path::new(PROC_DIR), Path::new(CGROUP_DIR))
+    );
+    let surroundings = ProcSurroundings::new(Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    Processes::new(identities, Box::new(surroundings))
 }
 
 /// Gives up what the running agent must not have, and says what is left.
@@ -223,7 +193,7 @@ fn confine(entered: Entered, plan: &Plan, log_elsewhere: impl FnOnce()) -> Resul
     }
     let how = entered.how();
     let jailed = entered
-        .confine(plan)
+        .confine(&plan.jail)
         .context("confine the agent")
         .or_exit(Exit::Jail)?;
     let capabilities = jailed.capabilities().to_string();
@@ -279,115 +249,12 @@ fn use_log_file(config: &Config, output: &log::Output) {
     }
 }
 
-/// Loads what the plan says. A family that the kernel refuses is skipped: the agent still reports
-/// the host, and why.
-fn apply(
-    plan: &mut Plan,
-    facts: &HostFacts,
-    config: &Config,
-    fleet: &Fleet,
-) -> Option<(Loaded, Records)> {
-    // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
-    if plan.mode.value != Mode::TcClone
-        && let Err(error) = filters::clean()
-    {
-        ::log::debug!(error = format!("{error:#}").as_str(); "filters not looked for");
-    }
-    if plan.is_by_sockets() {
-        return None;
-    }
-    // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
-    let allowed = fault::before("programs").context("load the programs");
-    let load = |()| loader::apply(plan, config, fleet.in_force());
-    let done = allowed.and_then(load).and_then(|loaded| {
-        let records = loaded
-            .as_ref()
-            .map(|loaded| Records::open([loaded.core.ring()]))
-            .transpose()?;
-        Ok(loaded.zip(records))
-    });
-    match done {
-        Ok(done) => {
-            let refused = done.iter().flat_map(|(loaded, _)| &loaded.refused);
-            for (program, loss) in refused {
-                ::log::warn!(program = program.as_str(), loss = loss.as_str(); "program refused");
-            }
-            plan.degrade(done.as_ref().map_or(&[], |(loaded, _)| &loaded.refused));
-            done
-        }
-        Err(error) => {
-            let reason = format!("{error:#}");
-            ::log::error!(error = reason.as_str(); "programs not loaded");
-            plan.fall_back(facts, config, &reason);
-            None
-        }
-    }
-}
-
-/// Opens what connections are followed by without programs, if the plan says so.
-fn observe(plan: &mut Plan, facts: &HostFacts, config: &Config) -> Option<Observer> {
-    if !plan.is_by_sockets() {
-        return None;
-    }
-    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
-    let allowed = fault::before("sockets").context("open sockets");
-    match allowed.and_then(|()| observe::open(config, facts.sockets.news.is_yes(), places.0)) {
-        Ok(opened) => Some(Observer::new(opened, config, places)),
-        Err(error) => {
-            let reason = format!("{error:#}");
-            ::log::error!(error = reason.as_str(); "connections are not measured");
-            plan.skip_connection(&reason);
-            None
-        }
-    }
-}
-
-/// Opens the lists of sockets that stand in for iterators, where the plan says so.
-fn list(plan: &mut Plan, config: &Config, loaded: Option<&Loaded>) -> Option<Lister> {
-    let loaded = loaded.filter(|_| plan.lists_sockets())?;
-    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
-    let allowed = fault::before("lists").context("open sockets");
-    let opened = allowed.and_then(|()| Lister::open(config, places));
-    let adopted = opened.map(|mut lister| {
-        lister.adopt(event_loop::now(), |netns, port, process| {
-            kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
-        });
-        lister
-    });
-    match adopted {
-        Ok(lister) => Some(lister),
-        Err(error) => {
-            let reason = format!("{error:#}");
-            ::log::warn!(reason = reason.as_str(); "open connections are not looked at");
-            plan.skip_lists(&reason);
-            None
-        }
-    }
-}
-
-/// Begins to listen to connection tracking, where the plan says so.
-fn open_gateway(plan: &mut Plan, config: &Config) -> Option<Gateway> {
-    if !plan.nat.value {
-        return None;
-    }
-    let open = |()| Gateway::open(config.limits.edges as usize, clock::unix_ms());
-    match fault::before("tracking").and_then(open) {
-        Ok(gateway) => Some(gateway),
-        Err(error) => {
-            let reason = format!("connection tracking cannot be read: {error}");
-            ::log::warn!(reason = reason.as_str(); "translations are not told");
-            plan.skip_nat(&reason);
-            None
-        }
-    }
-}
-
 fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
     HostRow {
         hostname: hostname(config, facts),
         kernel: facts.kernel.clone(),
         agent: VERSION.to_owned(),
-        mode: plan.mode.value.name().to_owned(),
+        mode: plan.connection.mode.value.name().to_owned(),
         plan: plan.rows(),
         facts: facts.rows(),
         paths_off: Vec::new(),
@@ -411,7 +278,12 @@ fn open_fleet(
 ) -> Fleet {
     let id = format!("{:032x}", u128::from_be_bytes(host_id));
     let names = [hostname(config, facts), id];
-    Fleet::open((config, plan), &names, Path::new(STATE_DIR), metrics)
+    Fleet::open(
+        (config, &plan.connection),
+        &names,
+        Path::new(STATE_DIR),
+        metrics,
+    )
 }
 
 fn not_stored() -> Result<()> {

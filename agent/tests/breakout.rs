@@ -22,7 +22,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::SystemTime;
 
 use agent::config::{Config, Key, ModeWish, SeccompWish, Secret};
-use agent::{host, jail, plan};
+use agent::{family, host, jail};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -591,10 +591,10 @@ fn enter(bounds: Bounds, rootfs: PathBuf) {
         config.option.mode = ModeWish::TcClone;
     }
     let facts = host::probe(&config);
-    let plan = plan::decide(&facts, &config);
+    let plan = family::decide(&facts, &config);
     let clones = bounds.is_of_clones() && facts.clsact.is_yes();
     assert_eq!(plan.jail.keeper.is_some(), clones, "{:?}", plan.rows());
-    let (entered, ()) = jail::enter(&plan, &config, |_| ()).unwrap();
-    let jailed = entered.confine(&plan).unwrap();
+    let (entered, ()) = jail::enter(&plan.jail, &config, |_| ()).unwrap();
+    let jailed = entered.confine(&plan.jail).unwrap();
     assert!(!jailed.seen().mounts.is_empty());
 }

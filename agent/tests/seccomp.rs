@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use agent::config::Config;
 use agent::jail::install_seccomp;
 use agent::plan::{Caller, Seccomp, SeccompMode};
-use agent::{host, plan};
+use agent::{family, host, plan};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -134,7 +134,7 @@ const ATTEMPTS: &[Attempt] = &[
 /// Runs `ask` on a thread of its own, with the filter of a plan that needs everything.
 fn filtered<T: Send>(mode: SeccompMode, ask: impl FnOnce() -> T + Send) -> T {
     let facts = host::probe(&Config::defaults());
-    let reason = plan::decide(&facts, &Config::defaults())
+    let reason = family::decide(&facts, &Config::defaults())
         .jail
         .seccomp
         .mode

@@ -3,13 +3,11 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use follow::PERIOD;
 use log::{info, warn};
 
 use super::EventLoop;
 use crate::config::Config;
 use crate::followed::Change;
-use crate::loader::{self, Loaded};
 use crate::upload::Transport;
 
 impl EventLoop {
@@ -19,14 +17,8 @@ impl EventLoop {
             info!("files are read again");
             self.parts.followed.ask();
         }
-        if now.saturating_duration_since(self.scope_at) >= PERIOD {
-            self.scope_at = now;
-            let loaded = self.parts.loaded.as_mut();
-            if loaded.is_some_and(Loaded::follow_scope) {
-                self.host_row_at = None;
-            }
-        }
-        for change in self.parts.followed.tend(now, &self.parts.metrics) {
+        let metrics = &self.parts.shared.metrics;
+        for change in self.parts.followed.tend(now, metrics) {
             match change {
                 Change::Secrets(config) => self.change_secrets(&config),
                 // The resolver reads its files anew with the next lookup.
@@ -34,8 +26,7 @@ impl EventLoop {
                 Change::Hostname(name) => {
                     info!(name = name.as_str(); "this host has a new name");
                     self.parts.fleet.rename(&name);
-                    self.parts.host.hostname = name;
-                    self.host_row_at = None;
+                    self.parts.host.rename(name);
                 }
             }
         }
@@ -54,13 +45,8 @@ impl EventLoop {
                 Err(error) => warn!(error:% = error; "the upload goes on as before"),
             }
         }
-        if let Some(loaded) = &self.parts.loaded
-            && let Err(error) = loader::write_keys(&loaded.maps.keys, &config.keys)
-        {
-            warn!(error = format!("{error:#}").as_str(); "fleet keys not changed");
-        }
-        if let Some(observer) = &mut self.parts.observer {
-            observer.change_keys(&config.keys);
+        for family in &mut self.parts.families {
+            family.change_keys(config);
         }
         self.parts.fleet.change_key(config.orders_key);
     }

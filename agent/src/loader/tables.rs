@@ -13,7 +13,7 @@ use crate::host::Numbers;
 use crate::keeper::State;
 use crate::orders::{Destinations, InForce, Mapped};
 use crate::paths::CGROUP_DIR;
-use crate::plan::{Look, Mode, Plan};
+use crate::plan::{Connection, Look, Mode};
 
 /// First time off for a peer whose path loses the option.
 const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
@@ -96,7 +96,7 @@ pub(super) fn core_config(config: &Config, has_scope: bool) -> Result<abi::wb_co
 
 /// What the family's programs are told at start.
 pub(super) fn settings(
-    (config, plan): (&Config, &Plan),
+    (config, plan): (&Config, &Connection),
     in_force: &InForce,
 ) -> abi::wb_connection_config {
     let writer = config.keys.first();
@@ -118,7 +118,7 @@ pub(super) fn settings(
 
 /// Whether the host's own configuration has the option written.
 #[must_use]
-pub fn may_write(config: &Config, plan: &Plan) -> bool {
+pub fn may_write(config: &Config, plan: &Connection) -> bool {
     plan.mode.value != Mode::Observe && !config.keys.is_empty()
 }
 

@@ -1,6 +1,6 @@
 //! What orders leave of what the host's own configuration allows. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use wire::orders::{Directive, Network};
@@ -61,16 +61,31 @@ pub struct InForce {
     pub option: bool,
     /// Where to.
     pub destinations: Destinations,
-    /// Sightings are sent.
-    pub send_sightings: bool,
-    /// Abnormal connections are sent one by one.
-    pub send_events: bool,
-    /// Translations are sent.
-    pub send_nats: bool,
+    /// Rows that are not sent, by the names that orders have for them.
+    pub withheld: BTreeSet<&'static str>,
     /// Sightings in one interval.
     pub sightings: usize,
     /// Least sampling level.
     pub sample_level: u8,
+}
+
+impl InForce {
+    /// Whether these rows are sent.
+    #[must_use]
+    pub fn sends(&self, rows: &str) -> bool {
+        !self.withheld.contains(rows)
+    }
+}
+
+/// What is switched off, by its key in the text of orders.
+fn withheld(ordered: &Directive) -> BTreeSet<&'static str> {
+    let switches = [
+        ("sightings", ordered.sightings),
+        ("events", ordered.events),
+        ("nat", ordered.nat),
+    ];
+    let off = switches.into_iter().filter(|(_, on)| *on == Some(false));
+    off.map(|(rows, _)| rows).collect()
 }
 
 /// Narrows `own` by what is ordered. Nothing is allowed by the result that `own` does not allow.
@@ -85,9 +100,7 @@ pub fn narrow(own: &Own, ordered: &Directive) -> InForce {
             None => own.destinations.clone(),
             Some(networks) => common(&own.destinations, networks),
         },
-        send_sightings: ordered.sightings.unwrap_or(true),
-        send_events: ordered.events.unwrap_or(true),
-        send_nats: ordered.nat.unwrap_or(true),
+        withheld: withheld(ordered),
         sightings: own.sightings.min(budget.unwrap_or(usize::MAX)),
         sample_level: ordered.sample_level.unwrap_or(0),
     }

@@ -1,6 +1,6 @@
 //! Which system calls the running agent keeps, and what happens with the rest.
 
-use super::{Choice, Transport, Uses};
+use super::Choice;
 use crate::config::{Config, SeccompWish};
 use crate::host::HostFacts;
 
@@ -107,10 +107,14 @@ pub struct Seccomp {
 }
 
 /// The filter for what runs on this host.
-pub(super) fn decide(facts: &HostFacts, config: &Config, uses: &Uses) -> Seccomp {
+pub(super) fn decide<'c>(
+    facts: &HostFacts,
+    config: &Config,
+    families: impl IntoIterator<Item = &'c Caller>,
+) -> Seccomp {
     Seccomp {
         mode: mode(facts, config.jail.seccomp),
-        callers: callers(config, uses),
+        callers: callers(config, families),
     }
 }
 
@@ -156,119 +160,19 @@ fn mode(facts: &HostFacts, wish: SeccompWish) -> Choice<SeccompMode> {
     }
 }
 
-/// Whose calls are needed.
-fn callers(config: &Config, uses: &Uses) -> Vec<Caller> {
+/// Whose calls are needed: the agent's own, then those of its families, each once.
+fn callers<'c>(config: &Config, families: impl IntoIterator<Item = &'c Caller>) -> Vec<Caller> {
     let mut callers = vec![
         Caller::Runtime,
         Caller::Files,
         Caller::Loop,
         Caller::Followed,
     ];
-    let optional = [
-        (config.upload.is_some(), Caller::Upload),
-        (uses.programs.is_some(), Caller::Tables),
-        (
-            uses.programs == Some(Transport::PerfBuffer),
-            Caller::PerfBuffer,
-        ),
-        (
-            uses.programs.is_some() && config.scope.cgroup != "/",
-            Caller::Scope,
-        ),
-        (uses.filters, Caller::Filters),
-        (uses.sockets || uses.lists, Caller::Sockets),
-        (uses.tracking, Caller::Tracking),
-    ];
-    callers.extend(
-        optional
-            .into_iter()
-            .filter_map(|(used, caller)| used.then_some(caller)),
-    );
-    callers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::{capable_host, config, lacking};
-    use super::super::{Plan, Uses, decide};
-    use super::{Caller, SeccompMode, SeccompWish};
-    use crate::config::{Config, ModeWish, TransportWish};
-    use crate::host::{Fact, HostFacts};
-
-    fn plan(change: impl FnOnce(&mut HostFacts, &mut Config)) -> Plan {
-        let (mut facts, mut config) = (capable_host(), config());
-        change(&mut facts, &mut config);
-        decide(&facts, &config)
-    }
-
-    #[test]
-    fn no_caller_is_forgotten() {
-        // A new one does not compile here until it is counted.
-        let place = |caller| match caller {
-            Caller::Runtime => 0,
-            Caller::Files => 1,
-            Caller::Loop => 2,
-            Caller::Upload => 3,
-            Caller::Tables => 4,
-            Caller::PerfBuffer => 5,
-            Caller::Filters => 6,
-            Caller::Keeper => 7,
-            Caller::Reader => 8,
-            Caller::Followed => 9,
-            Caller::Scope => 10,
-            Caller::Sockets => 11,
-            Caller::Tracking => 12,
-        };
-        assert!(Caller::ALL.into_iter().map(place).eq(0..13));
-    }
-
-    #[test]
-    fn other_calls_are_refused_unless_the_operator_or_the_kernel_says_otherwise() {
-        let mode = |wish, change: fn(&mut HostFacts)| {
-            let plan = plan(|facts, config| {
-                config.jail.seccomp = wish;
-                change(facts);
-            });
-            let mode = plan.jail.seccomp.mode;
-            (mode.value, mode.reason)
-        };
-        let wishes = [SeccompWish::Enforce, SeccompWish::Log, SeccompWish::Off];
-        let modes = [SeccompMode::Enforce, SeccompMode::Log, SeccompMode::Off];
-        for (wish, expected) in wishes.into_iter().zip(modes) {
-            assert_eq!(mode(wish, |_| {}).0, expected);
+    callers.extend(config.upload.as_ref().map(|_| Caller::Upload));
+    for caller in families {
+        if !callers.contains(caller) {
+            callers.push(*caller);
         }
-        let (value, reason) = mode(SeccompWish::Log, |facts| facts.seccomp_log = lacking());
-        assert_eq!(value, SeccompMode::Off, "a log must not refuse");
-        assert!(reason.contains("tried and refused"), "{reason}");
-        let (value, reason) = mode(SeccompWish::Enforce, |facts| facts.seccomp = lacking());
-        assert_eq!(value, SeccompMode::Off);
-        assert!(reason.contains("cannot filter system calls"), "{reason}");
     }
-
-    #[test]
-    fn only_what_the_plan_needs_is_allowed() {
-        let callers = |change: fn(&mut HostFacts, &mut Config)| plan(change).jail.seccomp.callers;
-        let always = [
-            Caller::Runtime,
-            Caller::Files,
-            Caller::Loop,
-            Caller::Followed,
-        ];
-        let with = |more: &[Caller]| [always.as_slice(), more].concat();
-        assert_eq!(callers(|_, _| {}), with(&[Caller::Tables]));
-        let sockets = callers(|facts, _| facts.bpf = lacking());
-        assert_eq!(sockets, with(&[Caller::Sockets]));
-        let gateway = callers(|facts, _| facts.forwards = Fact::Yes);
-        assert_eq!(gateway, with(&[Caller::Tables, Caller::Tracking]));
-        let copies = callers(|_, config| config.option.mode = ModeWish::TcClone);
-        assert_eq!(copies, with(&[Caller::Tables, Caller::Filters]));
-        let perf = callers(|_, config| config.agent.transport = TransportWish::Perf);
-        assert_eq!(perf, with(&[Caller::Tables, Caller::PerfBuffer]));
-        let (facts, mut config) = (capable_host(), config());
-        config.option.mode = ModeWish::TcClone;
-        let mut plan = decide(&facts, &config);
-        plan.settle(&facts, &config, &Uses::default());
-        assert_eq!(plan.jail.seccomp.callers, always);
-        assert_eq!(plan.jail.keeper, None);
-    }
+    callers
 }

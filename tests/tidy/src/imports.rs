@@ -16,12 +16,15 @@ struct Boundary {
 }
 
 /// Modules that take values and `now` and return values.
-const PURE: [&str; 9] = [
+const PURE: [&str; 12] = [
     "agent/src/batch.rs",
     "agent/src/event.rs",
     "agent/src/family/connection/aggregate.rs",
     "agent/src/family/connection/aggregate/",
+    "agent/src/family/connection/decide/",
+    "agent/src/family/host/",
     "agent/src/family/nat/aggregate.rs",
+    "agent/src/family/nat/decide.rs",
     "agent/src/plan.rs",
     "agent/src/plan/",
     "collector/src/join/",

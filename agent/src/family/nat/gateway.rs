@@ -1,26 +1,60 @@
-//! Family `nat` at work: from the kernel's connection tracking into its table.
+//! The family at work: connection tracking into its table.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
+use std::time::Duration;
 
-use wire::NatRow;
+use anyhow::{Context as _, Result};
 
-use crate::family::nat::aggregate::Translations;
-use crate::family::nat::conntrack::Conntrack;
+use super::aggregate::Translations;
+use super::conntrack::Conntrack;
+use super::decide::NAME;
+use crate::batch::Summary;
+use crate::clock::{self, Now};
+use crate::family::contract::{Family, Opening, Shared};
+use crate::fault;
 use crate::metrics::Metrics;
+use crate::netlink::Taken;
+use crate::orders::InForce;
 
-/// Messages of the kernel read in one look; each tells of one connection.
+/// Messages of the kernel read in one turn; each tells of one connection.
 const BUDGET: usize = 1024;
+/// Connection tracking is listened to this often.
+const PAUSE: Duration = Duration::from_millis(200);
+/// From this level of the governor on translations are not followed.
+const SHED_FROM: u8 = 4;
+
+/// What is left out at a level of the governor, in an operator's words.
+pub(crate) fn shed(level: u8) -> Vec<String> {
+    let shed = (level >= SHED_FROM).then(|| "no translations".to_owned());
+    shed.into_iter().collect()
+}
+
+/// Begins to listen to connection tracking.
+///
+/// # Errors
+/// What the kernel answers.
+pub(crate) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>> {
+    let bound = opening.config.limits.edges as usize;
+    let opened = fault::before("tracking").and_then(|()| Gateway::open(bound, clock::unix_ms()));
+    let gateway = opened.context("connection tracking cannot be read")?;
+    Ok(Box::new(gateway))
+}
 
 /// Reads what the network namespace of the agent translates.
 #[derive(Debug)]
 pub struct Gateway {
     conntrack: Conntrack,
     table: Translations,
-    /// Connections that were there at the start, until they are counted.
-    found: u64,
-    spared: bool,
+    /// What was read since it was published.
+    read: Taken,
+    /// Connections since they were published, those that were there at the start among them.
+    connections: u64,
+    /// Connections that were not followed, to take less.
+    spared: u64,
+    sheds: bool,
+    /// Rows are sent.
+    sends: bool,
 }
 
 impl Gateway {
@@ -40,41 +74,69 @@ impl Gateway {
         Ok(Self {
             conntrack,
             table,
-            found: connections,
-            spared: false,
+            read: Taken::default(),
+            connections,
+            spared: 0,
+            sheds: false,
+            sends: true,
         })
     }
+}
 
-    /// Reads and does not follow translations from now on, or follows them again.
-    pub fn spare(&mut self, spared: bool) {
-        self.spared = spared;
+impl Family for Gateway {
+    fn name(&self) -> &'static str {
+        NAME
     }
 
-    /// Takes connections that began since the last call; true when there may be more.
-    pub fn take(&mut self, metrics: &Arc<Metrics>, now_ms: u64) -> bool {
-        let (mut connections, table, spared) = (0, &mut self.table, self.spared);
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    fn take(&mut self, _shared: &mut Shared) -> Result<bool> {
+        let now_ms = clock::now().unix_ms;
+        let (mut connections, table, sheds) = (0, &mut self.table, self.sheds);
         let taken = self.conntrack.take(BUDGET, |one| {
             connections += 1;
-            if !spared {
+            if !sheds {
                 table.fold(&one, now_ms);
             }
         });
-        if spared {
-            metrics.governor_dropped_translations_total.add(connections);
-        }
-        let older = std::mem::take(&mut self.found);
-        metrics.nat_connections_total.add(older + connections);
-        metrics.nat_dropped_overruns_total.add(taken.dropped);
-        metrics.nat_dropped_invalid_total.add(taken.invalid);
+        self.connections += connections;
+        self.spared += if sheds { connections } else { 0 };
+        self.read.dropped += taken.dropped;
+        self.read.invalid += taken.invalid;
+        Ok(taken.more)
+    }
+
+    fn publish(&mut self, metrics: &Metrics, _now: Now) {
+        let Taken {
+            dropped, invalid, ..
+        } = std::mem::take(&mut self.read);
+        let connections = std::mem::take(&mut self.connections);
+        metrics.nat_connections_total.add(connections);
+        metrics.nat_dropped_overruns_total.add(dropped);
+        metrics.nat_dropped_invalid_total.add(invalid);
         metrics
             .nat_dropped_overflow_total
             .set(self.table.overflowed());
         metrics.nat_translations.set(self.table.size() as u64);
-        taken.more
+        let spared = std::mem::take(&mut self.spared);
+        metrics.governor_dropped_translations_total.add(spared);
     }
 
-    /// Ends the interval: what changed in it.
-    pub fn close(&mut self) -> Vec<NatRow> {
-        self.table.close()
+    fn close(&mut self, rows: &mut Summary, _now: Now) {
+        let nats = self.table.close();
+        if self.sends {
+            rows.nats = nats;
+        }
+    }
+
+    fn shed(&mut self, level: u8) {
+        self.sheds = level >= SHED_FROM;
+    }
+
+    fn obey(&mut self, in_force: &InForce) -> Result<()> {
+        self.sends = in_force.sends(NAME);
+        Ok(())
     }
 }

@@ -4,6 +4,9 @@
 
 pub mod aggregate;
 pub mod conntrack;
+mod decide;
 mod gateway;
 
+pub use decide::decide;
 pub use gateway::Gateway;
+pub(crate) use gateway::{open, shed};

@@ -12,10 +12,12 @@ mod identity;
 mod look;
 mod observed;
 mod places;
+mod processes;
 mod surroundings;
 mod text;
 
 pub use identity::Identities;
 pub use look::{Look, Looker, Past};
 pub use observed::Observed;
+pub use processes::Processes;
 pub use surroundings::{ProcSurroundings, Surroundings};

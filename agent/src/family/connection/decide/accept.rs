@@ -1,18 +1,8 @@
 //! How it is learned who accepts a connection: by nothing that others pay for.
 
-use super::{Choice, hooks::Hooks};
+use super::hooks::Hooks;
 use crate::host::HostFacts;
-
-/// What tells who accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accept {
-    /// Nothing: the listener's process is the owner, until one closes the connection.
-    Listener,
-    /// A probe in accept(2).
-    Probe,
-    /// The first read of the connection.
-    Reader,
-}
+use crate::plan::{Accept, Choice};
 
 /// The surest that this host has. The listener's process is known in any case.
 pub(super) fn choose(

@@ -1,9 +1,10 @@
 //! What hosts may lack beside their kernel's programs.
 
-use super::super::{Accept, Family, Mode, Transport, decide};
-use super::{Take, capable_host, config, lacking, plan_without};
+use super::super::decide;
+use super::host::{Take, capable_host, config, lacking, plan_without};
 use crate::host::probe::EVENTS;
 use crate::host::{Cgroup2, HostFacts};
+use crate::plan::{Accept, Mode, Outcome, Transport};
 use crate::sandbox::{Capabilities, Capability};
 
 #[test]
@@ -16,14 +17,19 @@ fn every_process_is_in_scope_without_a_cgroup_tree() {
     };
     // The default scope is everything.
     let plan = plan_without(take);
-    assert_eq!(plan.mode.value, Mode::TcClone, "{}", plan.mode.reason);
-    assert!(plan.mode.reason.contains("hang on a cgroup"));
+    assert_eq!(
+        plan.connection.mode.value,
+        Mode::TcClone,
+        "{}",
+        plan.connection.mode.reason
+    );
+    assert!(plan.connection.mode.reason.contains("hang on a cgroup"));
     let mut facts = capable_host();
     take(&mut facts);
     let mut below = config();
     below.scope.cgroup = "/system.slice".into();
     facts.sockets.packets = lacking();
-    let Family::Skip { reason } = decide(&facts, &below).connection else {
+    let Outcome::Skip { reason } = decide(&facts, &below).connection.variant else {
         panic!("a scope that is not there cannot be measured");
     };
     assert!(reason.contains("scope's cgroup"), "{reason}");
@@ -34,7 +40,11 @@ fn who_accepts_is_told_by_the_surest_that_others_do_not_pay_for() {
     let told = |takes: &[Take]| {
         let plan = plan_without(|facts| takes.iter().for_each(|take| take(facts)));
         let events = plan.jail.mounts.iter().any(|mount| mount.target == EVENTS);
-        (plan.accept.value, plan.accept.reason, events)
+        (
+            plan.connection.accept.value,
+            plan.connection.accept.reason,
+            events,
+        )
     };
     let (accept, _, events) = told(&[]);
     assert_eq!((accept, events), (Accept::Probe, true));
@@ -60,7 +70,7 @@ fn perf_buffers_are_not_asked_for_where_perf_events_are_refused() {
     let mut facts = capable_host();
     facts.perf_events = lacking();
     let plan = decide(&facts, &perf);
-    assert_eq!(plan.transport.value, Transport::RingBuffer);
+    assert_eq!(plan.connection.transport.value, Transport::RingBuffer);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! How programs learn what is open already.
 
-use super::{Choice, Look};
 use crate::config::ListsWish;
 use crate::host::{Fact, HostFacts};
+use crate::plan::{Choice, Look};
 
 /// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
 pub(super) fn choose(

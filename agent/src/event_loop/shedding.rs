@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::EventLoop;
-use crate::governor;
+use crate::family;
 
 /// A flood wakes the loop far more often than this.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -24,14 +24,15 @@ impl EventLoop {
                 return;
             }
         };
-        let metrics = &self.parts.metrics;
+        let metrics = &self.parts.shared.metrics;
         metrics.agent_cpu_ms_total.set(sample.cpu_us / 1_000);
         metrics.agent_rss_bytes.set(resident);
         self.peak_bytes = self.peak_bytes.max(sample.peak_bytes);
         let Some(change) = self.parts.governor.observe(sample) else {
             return;
         };
-        let (why, now) = (change.why.as_str(), governor::words(change.to));
+        let (why, now) = (change.why.as_str(), family::shed(change.to));
+        let now = now.as_str();
         if change.to > change.from {
             metrics.governor_steps_down_total.add(1);
             warn!(level = change.to, taken = why, now = now; "over the budget: less is measured");
@@ -40,18 +41,9 @@ impl EventLoop {
             info!(level = change.to, taken = why, now = now; "below the budget: more is measured");
         }
         metrics.governor_level.set(u64::from(change.to));
-        let spared = self.parts.governor.spared();
-        self.connections.spare(spared.least_level, spared.events);
-        if let Some(gateway) = &mut self.parts.gateway {
-            gateway.spare(spared.translations);
+        for family in &mut self.parts.families {
+            family.shed(change.to);
         }
-        self.host_row_at = None;
-    }
-
-    /// Whether open connections are looked at in this interval.
-    pub(super) fn looks(&mut self) -> bool {
-        self.intervals = self.intervals.wrapping_add(1);
-        self.intervals
-            .is_multiple_of(self.parts.governor.spared().looks)
+        self.parts.host.hurry();
     }
 }

@@ -1,6 +1,5 @@
 //! What programs hang on to follow connections, and what they cannot do without.
 
-use super::has_perf_buffers;
 use crate::config::{Config, HooksWish};
 use crate::host::{Fact, HostFacts, Pack};
 
@@ -87,4 +86,9 @@ pub(super) fn missing(
         }
         Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
     }
+}
+
+/// Whether records can come through perf buffers.
+pub(super) fn has_perf_buffers(facts: &HostFacts) -> bool {
+    facts.perf_event_array.is_yes() && facts.perf_events.is_yes()
 }

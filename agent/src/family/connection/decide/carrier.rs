@@ -1,9 +1,9 @@
 //! What writes and reads the option on this host, and why not something better.
 
 use super::hooks::Hooks;
-use super::{Choice, ConnectionVariant, Mode};
 use crate::config::{Config, ModeWish};
 use crate::host::{Fact, HostFacts};
+use crate::plan::{Choice, ConnectionVariant, Mode};
 
 /// What can touch the option.
 #[derive(Clone, Debug, PartialEq, Eq)]

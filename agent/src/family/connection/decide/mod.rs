@@ -1,0 +1,14 @@
+//! How connections are followed on this host, and how they get their waybill. Pure.
+
+mod accept;
+mod carrier;
+mod choose;
+mod hooks;
+mod looks;
+mod needs;
+mod sockets;
+mod warnings;
+
+pub(crate) use choose::{choose, fall_back};
+pub use needs::{Uses, needs};
+pub(crate) use warnings::all as warnings;

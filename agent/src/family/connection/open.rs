@@ -1,0 +1,127 @@
+//! Opens what the plan says, or what can be had in its place; before the agent is confined.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use log::{debug, error, warn};
+
+use super::decide;
+use super::direction::Direction;
+use super::observe::{self, Lister, Observer};
+use super::programs::Programs;
+use super::running::{Running, Source};
+use crate::clock;
+use crate::family::contract::Opening;
+use crate::loader::{self, Loaded};
+use crate::paths::{CGROUP_DIR, PROC_DIR};
+use crate::plan::{Connection, HelperNeeds, Mode};
+use crate::records::Records;
+use crate::{fault, filters, kernel};
+
+/// Begins to follow connections; none when that cannot be done, which `plan` then says. `keeper` is
+/// what is left to the process that keeps packet filters.
+pub fn open(
+    plan: &mut Connection,
+    keeper: Option<&HelperNeeds>,
+    opening: &Opening<'_>,
+) -> Option<Running> {
+    let programs = load(plan, keeper, opening);
+    fault::at("programs.loaded");
+    let source = match programs {
+        Some(mut programs) => {
+            programs.lister = list(plan, &programs.loaded, opening);
+            Source::Programs(Box::new(programs))
+        }
+        None => Source::Sockets(Box::new(observe(plan, opening)?)),
+    };
+    let direction = Direction::new(Path::new(PROC_DIR));
+    let limits = &opening.config.limits;
+    Some(Running::new(source, limits, plan.absent, direction))
+}
+
+/// Loads what the plan says. A family that the kernel refuses is followed otherwise or skipped: the
+/// agent still reports the host, and why.
+fn load(
+    plan: &mut Connection,
+    keeper: Option<&HelperNeeds>,
+    opening: &Opening<'_>,
+) -> Option<Programs> {
+    // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
+    if plan.mode.value != Mode::TcClone
+        && let Err(error) = filters::clean()
+    {
+        debug!(error = format!("{error:#}").as_str(); "filters not looked for");
+    }
+    if plan.is_by_sockets() {
+        return None;
+    }
+    // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
+    let allowed = fault::before("programs").context("load the programs");
+    let load = |()| loader::apply((plan, keeper), opening.config, opening.in_force);
+    let done = allowed.and_then(load).and_then(|loaded| {
+        let records = loaded.as_ref().map(|one| Records::open([one.core.ring()]));
+        let records = records.transpose()?;
+        Ok(loaded.zip(records))
+    });
+    match done {
+        Ok(done) => {
+            let (loaded, records) = done?;
+            for (program, loss) in &loaded.refused {
+                warn!(program = program.as_str(), loss = loss.as_str(); "program refused");
+            }
+            plan.degrade(&loaded.refused);
+            let there = opening.in_force.destinations.clone();
+            Some(Programs::new(loaded, records, there))
+        }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            error!(error = reason.as_str(); "programs not loaded");
+            decide::fall_back(plan, opening.facts, opening.config, &reason);
+            None
+        }
+    }
+}
+
+/// Opens what connections are followed by without programs, if the plan says so.
+fn observe(plan: &mut Connection, opening: &Opening<'_>) -> Option<Observer> {
+    if !plan.is_by_sockets() {
+        return None;
+    }
+    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    let told = opening.facts.sockets.news.is_yes();
+    let allowed = fault::before("sockets").context("open sockets");
+    match allowed.and_then(|()| observe::open(opening.config, told, places.0)) {
+        Ok(opened) => Some(Observer::new(opened, opening.config, places)),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            error!(error = reason.as_str(); "connections are not measured");
+            plan.skip(&reason);
+            None
+        }
+    }
+}
+
+/// Opens the lists of sockets that stand in for iterators, where the plan says so.
+fn list(plan: &mut Connection, loaded: &Loaded, opening: &Opening<'_>) -> Option<Lister> {
+    if !plan.lists_sockets() {
+        return None;
+    }
+    let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    let open = || -> Result<Lister> {
+        fault::before("lists").context("open sockets")?;
+        let mut lister = Lister::open(opening.config, places)?;
+        lister.adopt(clock::now(), |netns, port, process| {
+            kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
+        });
+        Ok(lister)
+    };
+    match open() {
+        Ok(lister) => Some(lister),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            warn!(reason = reason.as_str(); "open connections are not looked at");
+            plan.skip_lists(&reason);
+            None
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a family is to the rest of the agent while it runs.
+
+use std::fmt::Debug;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::batch::Summary;
+use crate::clock::Now;
+use crate::config::Config;
+use crate::family::process::Processes;
+use crate::host::HostFacts;
+use crate::metrics::Metrics;
+use crate::orders::InForce;
+
+/// A family is looked at this often although nothing wakes the event loop.
+pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a family is opened with, before the agent is confined.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// What the host can do.
+    pub facts: &'a HostFacts,
+    /// What the operator wants.
+    pub config: &'a Config,
+    /// What orders leave of that.
+    pub in_force: &'a InForce,
+}
+
+/// What all families use and none owns.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who is behind what is measured.
+    pub processes: Processes,
+    /// Counters of all threads.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What families say of themselves in the host row and the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Name and decision with its reason, where that is not as planned.
+    pub plan: Vec<(String, String)>,
+    /// Peers towards which the option is off, and why.
+    pub paths_off: Vec<(String, String)>,
+}
+
+/// One family at work. The event loop owns it and calls it in each turn, at the end of each interval,
+/// and when something is to be done otherwise.
+pub trait Family: Debug {
+    /// Its name, the same in every layer.
+    fn name(&self) -> &'static str;
+
+    /// What wakes the event loop for it.
+    fn descriptors(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
+
+    /// How long it can wait to be looked at, if nothing wakes the loop.
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    /// Takes over what was there before it, once, before the first turn.
+    fn adopt(&mut self, _shared: &mut Shared) {}
+
+    /// Takes what its sources have, each up to its budget for one turn; true when there may be more.
+    ///
+    /// # Errors
+    /// A source that cannot be read any more: the agent ends, and the next start finds out.
+    fn take(&mut self, shared: &mut Shared) -> Result<bool>;
+
+    /// Takes all that its sources have now, and of what comes meanwhile at most as much: the interval
+    /// ends.
+    ///
+    /// # Errors
+    /// As [`Family::take`].
+    fn drain(&mut self, shared: &mut Shared) -> Result<()> {
+        self.take(shared).map(drop)
+    }
+
+    /// Meets its own deadlines, in every turn; true when the host row must not wait.
+    ///
+    /// # Errors
+    /// What it keeps in the kernel is not kept any more.
+    fn tick(&mut self, _shared: &mut Shared, _now: Instant) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Looks at what is open, at the end of an interval.
+    ///
+    /// # Errors
+    /// As [`Family::take`].
+    fn snapshot(&mut self, _shared: &mut Shared) -> Result<()> {
+        Ok(())
+    }
+
+    /// Publishes what it counted, at the end of an interval.
+    fn publish(&mut self, metrics: &Metrics, now: Now);
+
+    /// Ends the interval: what changed in it.
+    fn close(&mut self, rows: &mut Summary, now: Now);
+
+    /// What is not as planned.
+    fn report(&self, _report: &mut Report) {}
+
+    /// Does less from now on, or more again: levels of the governor, of which 0 leaves nothing out.
+    fn shed(&mut self, _level: u8) {}
+
+    /// Does what orders leave.
+    ///
+    /// # Errors
+    /// The kernel was not told all of it; tried again later.
+    fn obey(&mut self, _in_force: &InForce) -> Result<()> {
+        Ok(())
+    }
+
+    /// Uses the keys of another configuration from now on.
+    fn change_keys(&mut self, _config: &Config) {}
+
+    /// The next interval is the last one, and leaves nothing out.
+    fn end(&mut self) {}
+
+    /// Takes back what would outlive the agent.
+    fn release(&mut self) {}
+}

@@ -1,0 +1,47 @@
+//! Whether this host's translations are followed. Pure.
+
+use crate::config::{Config, NatWish};
+use crate::host::HostFacts;
+use crate::plan::{Caller, Choice, Decision, Needs, Outcome};
+
+/// The family's name.
+pub(super) const NAME: &str = "nat";
+
+/// Only gateways translate for others, and listening costs something for each connection.
+#[must_use]
+pub fn decide(facts: &HostFacts, config: &Config) -> Decision {
+    let skipped = match (config.nat, &facts.forwards, &facts.conntrack) {
+        (NatWish::Off, ..) => Some("nat.conntrack asks for it".into()),
+        (NatWish::Auto, forwards, _) if !forwards.is_yes() => {
+            Some(format!("this host is no gateway: {}", forwards.why()))
+        }
+        (_, _, conntrack) if !conntrack.is_yes() => Some(conntrack.why().to_owned()),
+        _ => None,
+    };
+    let mut decision = Decision {
+        family: NAME,
+        outcome: Outcome::Run(Choice::new(
+            "on",
+            "addresses before and behind this gateway are told",
+        )),
+        needs: Needs {
+            callers: vec![Caller::Tracking],
+            ..Needs::default()
+        },
+        warnings: silence(facts).into_iter().collect(),
+    };
+    if let Some(reason) = skipped {
+        decision.skip(reason);
+    }
+    decision
+}
+
+/// Connection tracking that is told to keep quiet.
+fn silence(facts: &HostFacts) -> Option<String> {
+    let silent = facts.conntrack_events.as_deref() == Some("0");
+    silent.then(|| {
+        "net.netfilter.nf_conntrack_events is 0: the kernel tells of no connection that begins or ends \
+         from now on, so that translations of this gateway are not known; set it to 1"
+            .to_owned()
+    })
+}

@@ -1,0 +1,250 @@
+//! What is decided for family `connection`, which programs, filters and the loader follow.
+
+use wire::Columns;
+
+use super::{Choice, Outcome};
+
+/// The programs that write the option, one per mode.
+const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
+/// Name of the row that says which columns mean nothing.
+pub const ABSENT_ROW: &str = "absent";
+/// The program that counts zero windows.
+const WINDOW_PROGRAM: &str = "wb_conn_window";
+
+/// How this host's connections get their waybill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No option is written.
+    Observe,
+    /// The kernel's TCP stack writes the option on the handshake ACK.
+    Sockops,
+    /// A packet filter copies the handshake ACK, and the copy carries the option.
+    TcClone,
+}
+
+impl Mode {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Sockops => "sockops",
+            Self::TcClone => "tc-clone",
+        }
+    }
+}
+
+/// How records come from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// One buffer per CPU, read through perf events.
+    PerfBuffer,
+    /// One ring shared by all CPUs.
+    RingBuffer,
+}
+
+impl Transport {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PerfBuffer => "perf buffer",
+            Self::RingBuffer => "ring buffer",
+        }
+    }
+}
+
+/// How connections are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionVariant {
+    /// Raw tracepoints for the life of a connection.
+    RawTracepoint,
+    /// The same, and a sockops program on the scope's cgroup that writes and reads the option.
+    RawTracepointAndSockops,
+    /// The same, and packet filters on devices that write and read the option.
+    RawTracepointAndFilters,
+    /// Probes at kernel functions, for kernels before 4.17.
+    Probes,
+    /// The same, and packet filters.
+    ProbesAndFilters,
+    /// No program at all: packets, and the kernel's lists of sockets. The option is read.
+    Sockets,
+}
+
+impl ConnectionVariant {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RawTracepoint => "raw tracepoints",
+            Self::RawTracepointAndSockops => "raw tracepoints and sockops",
+            Self::RawTracepointAndFilters => "raw tracepoints and packet filters",
+            Self::Probes => "probes",
+            Self::ProbesAndFilters => "probes and packet filters",
+            Self::Sockets => "packet and diagnostic sockets",
+        }
+    }
+
+    /// Whether programs hang on probes at kernel functions.
+    #[must_use]
+    pub const fn has_probes(self) -> bool {
+        matches!(self, Self::Probes | Self::ProbesAndFilters)
+    }
+
+    /// Whether packet filters write and read the option.
+    #[must_use]
+    pub const fn has_filters(self) -> bool {
+        matches!(self, Self::RawTracepointAndFilters | Self::ProbesAndFilters)
+    }
+}
+
+/// How open connections are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Not at all.
+    No,
+    /// By programs over the kernel's own lists.
+    Iterator,
+    /// By diagnostic sockets.
+    Sockets,
+}
+
+/// What the programs are fitted to the kernel by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Types {
+    /// The kernel's own type information.
+    Kernel,
+    /// A pack, by the name of its file.
+    Pack(String),
+}
+
+/// What tells who accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Nothing: the listener's process is the owner, until one closes the connection.
+    Listener,
+    /// A probe in accept(2).
+    Probe,
+    /// The first read of the connection.
+    Reader,
+}
+
+/// How connections are followed on this host, and how they get their waybill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// What follows them.
+    pub variant: Outcome<ConnectionVariant>,
+    /// Type information.
+    pub types: Types,
+    /// Injection mode.
+    pub mode: Choice<Mode>,
+    /// Record transport.
+    pub transport: Choice<Transport>,
+    /// What tells who accepts a connection from who listens for it.
+    pub accept: Choice<Accept>,
+    /// Find connections and listeners older than the agent.
+    pub discovery: Choice<Look>,
+    /// Read the counters of living connections at each interval.
+    pub snapshot: Choice<Look>,
+    /// Columns of edges that this host cannot measure.
+    pub absent: Columns,
+    /// Programs that the kernel refused at loading, with what is lost.
+    pub refused: Vec<(String, String)>,
+}
+
+impl Connection {
+    /// Takes note of programs that the kernel refused in spite of the facts: name and loss.
+    ///
+    /// Without the program of its mode no option is written.
+    pub fn degrade(&mut self, refused: &[(String, String)]) {
+        for (program, loss) in refused {
+            if program == WINDOW_PROGRAM {
+                self.absent = self.absent.with(Columns::ZERO_WINDOWS);
+            }
+            if OPTION_PROGRAMS.contains(&program.as_str()) {
+                self.mode = Choice::new(Mode::Observe, loss);
+            }
+            self.refused
+                .push((program.clone(), format!("refused: {loss}")));
+        }
+    }
+
+    /// Whether what is open is looked at by diagnostic sockets beside the programs.
+    #[must_use]
+    pub fn lists_sockets(&self) -> bool {
+        let looks = [self.discovery.value, self.snapshot.value];
+        !self.is_by_sockets() && looks.contains(&Look::Sockets)
+    }
+
+    /// Whether connections are followed by sockets.
+    #[must_use]
+    pub fn is_by_sockets(&self) -> bool {
+        matches!(&self.variant, Outcome::Run(choice) if choice.value == ConnectionVariant::Sockets)
+    }
+
+    /// Follows no connections, and gives up all that only that needs.
+    pub fn skip(&mut self, reason: &str) {
+        let off = || Choice::new(Look::No, "no family needs it");
+        self.mode = Choice::new(Mode::Observe, reason);
+        self.variant = Outcome::Skip {
+            reason: reason.to_owned(),
+        };
+        self.accept = Choice::new(Accept::Listener, "no family needs it");
+        self.discovery = off();
+        self.snapshot = off();
+    }
+
+    /// Gives up looking at what is open by diagnostic sockets.
+    pub fn skip_lists(&mut self, reason: &str) {
+        for look in [&mut self.discovery, &mut self.snapshot] {
+            if look.value == Look::Sockets {
+                *look = Choice::new(Look::No, reason);
+            }
+        }
+    }
+
+    /// Name and decision with its reason.
+    pub(super) fn rows(&self) -> [(&'static str, String); 6] {
+        let named = |name: &str, reason: &str| format!("{name}: {reason}");
+        let on = |is_on: bool, reason: &str| named(if is_on { "on" } else { "off" }, reason);
+        let look = |choice: &Choice<Look>| on(choice.value != Look::No, &choice.reason);
+        let variant = match &self.variant {
+            Outcome::Run(choice) => named(choice.value.name(), &choice.reason),
+            Outcome::Skip { reason } => named("skipped", reason),
+        };
+        let (mode, transport) = (&self.mode, &self.transport);
+        [
+            ("connection", variant),
+            ("mode", named(mode.value.name(), &mode.reason)),
+            (
+                "transport",
+                named(transport.value.name(), &transport.reason),
+            ),
+            (
+                "accept",
+                on(self.accept.value != Accept::Listener, &self.accept.reason),
+            ),
+            ("discovery", look(&self.discovery)),
+            ("snapshot", look(&self.snapshot)),
+        ]
+    }
+
+    /// What stands in for the kernel's types, where something does.
+    pub(super) fn types_row(&self) -> Option<(String, String)> {
+        match &self.types {
+            Types::Kernel => None,
+            Types::Pack(name) => Some(("types".into(), format!("{name}: the kernel has none"))),
+        }
+    }
+}
+
+/// For reports and host rows: which columns of edges mean nothing on this host.
+#[must_use]
+pub fn absent_row(absent: Columns) -> Option<(String, String)> {
+    let names: Vec<&str> = Columns::NAMES
+        .into_iter()
+        .filter_map(|(column, name)| absent.has(column).then_some(name))
+        .collect();
+    let said = || format!("{}: this host cannot measure them", names.join(", "));
+    (!names.is_empty()).then(|| (ABSENT_ROW.to_owned(), said()))
+}

@@ -1,0 +1,70 @@
+//! What is decided for one family.
+
+use super::{Caller, JailMount, Outcome};
+use crate::host::Least;
+use crate::sandbox::Capability;
+
+/// How a family runs, or why it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Its name, the same in every layer.
+    pub family: &'static str,
+    /// The name of the variant in which it runs, or why it does not.
+    pub outcome: Outcome<&'static str>,
+    /// What must be left to the agent for it, if it runs.
+    pub needs: Needs,
+    /// What works less than it seems to, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Decision {
+    /// Whether it is to run.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        matches!(self.outcome, Outcome::Run(_))
+    }
+
+    /// Gives the family up.
+    pub fn skip(&mut self, reason: String) {
+        self.outcome = Outcome::Skip { reason };
+        self.needs = Needs::default();
+        self.warnings.clear();
+    }
+
+    /// Name and decision with its reason.
+    pub(super) fn row(&self) -> (&'static str, String) {
+        let said = match &self.outcome {
+            Outcome::Run(choice) => format!("{}: {}", choice.value, choice.reason),
+            Outcome::Skip { reason } => format!("off: {reason}"),
+        };
+        (self.family, said)
+    }
+}
+
+/// What must be left to the agent for one family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Capabilities kept after loading, with what each is for; one may be there twice.
+    pub capabilities: Vec<(Capability, String)>,
+    /// Mounts beside those that every agent has, in the order in which they are made.
+    pub mounts: Vec<JailMount>,
+    /// Whose system calls are kept.
+    pub callers: Vec<Caller>,
+    /// Capabilities of the process that keeps packet filters, if there is to be one.
+    pub keeper: Option<Vec<(Capability, String)>>,
+}
+
+impl Needs {
+    /// Adds the least capabilities with which something works.
+    #[must_use]
+    pub fn with(mut self, least: &Least, why: &str) -> Self {
+        self.capabilities.extend(named(least, why));
+        self
+    }
+}
+
+/// Each of these capabilities with what it is for.
+pub(crate) fn named(least: &Least, why: &str) -> impl Iterator<Item = (Capability, String)> {
+    let capabilities = least.capabilities().iter();
+    capabilities.map(move |one| (*one, why.to_owned()))
+}
