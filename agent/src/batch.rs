@@ -61,6 +61,7 @@ impl Sealer {
             hosts,
             events: summary.events,
             nats: summary.nats,
+            others: Vec::new(),
         };
         self.start_ms = now_ms;
         if batch.is_empty() {

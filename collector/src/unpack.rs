@@ -1,6 +1,6 @@
 //! An export as plain tables: one Apache Arrow IPC file per family, which any Arrow reader opens.
 //!
-//! The columns are those of [`wire::rows`], each row with its host, run of the agent, number and
+//! The columns are those of [`wire::family`], each row with its host, run of the agent, number and
 //! interval in front. Addresses, names of enumerations and ids are text, lists of pairs are JSON, a
 //! counter that its host cannot measure is null.
 

@@ -1,8 +1,8 @@
 //! zstd with the format's dictionaries, and a bound on what comes out.
 //!
-//! A batch is several zstd frames one after the other, which any zstd tool unpacks as one. Each kind
-//! of bytes gets its own: zstd guesses the cost of symbols from the block before, and that guess is
-//! poor where the kind changes.
+//! A batch of format 1 is several zstd frames one after the other, which any zstd tool unpacks as
+//! one. Each kind of bytes gets its own: zstd guesses the cost of symbols from the block before, and
+//! that guess is poor where the kind changes. A batch of format 2 is one frame.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::EncoderDictionary;
 use zstd::zstd_safe::{CParameter, Strategy};
 
-use crate::DecodeError;
+use crate::error::DecodeError;
 
 /// A dictionary that both ends hold.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Dictionary {
 }
 
 /// All dictionaries that were ever used, the one for new batches last. None is ever removed.
-static DICTIONARIES: [Dictionary; 2] = [
+static DICTIONARIES: [Dictionary; 3] = [
     Dictionary {
         id: 1,
         bytes: include_bytes!("../dictionaries/1.dictionary"),
@@ -32,11 +32,18 @@ static DICTIONARIES: [Dictionary; 2] = [
         id: 2,
         bytes: include_bytes!("../dictionaries/2.dictionary"),
     },
+    // Of format 2.
+    Dictionary {
+        id: 3,
+        bytes: include_bytes!("../dictionaries/3.dictionary"),
+    },
 ];
 
-/// The newest dictionary, digested once: that takes longer than compressing a batch.
-static DIGESTED: LazyLock<EncoderDictionary<'static>> =
-    LazyLock::new(|| EncoderDictionary::copy(Dictionary::newest().bytes, TEXT_LEVEL));
+/// Those of format 1, digested once: that takes longer than compressing a batch.
+static DIGESTED: [LazyLock<EncoderDictionary<'static>>; 2] = [
+    LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[0].bytes, TEXT_LEVEL)),
+    LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[1].bytes, TEXT_LEVEL)),
+];
 
 /// What bytes are like from some place on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +69,6 @@ const TOKEN_MATCH: u32 = 7;
 const NOISE_LEVEL: i32 = 1;
 
 impl Dictionary {
-    /// The one for new batches.
-    pub(crate) fn newest() -> &'static Self {
-        DICTIONARIES.last().expect("the list is not empty")
-    }
-
     /// The one with that number.
     pub(crate) fn find(id: u16) -> Result<&'static Self, DecodeError> {
         let found = DICTIONARIES.iter().find(|dictionary| dictionary.id == id);
@@ -90,13 +92,44 @@ impl Dictionary {
     }
 }
 
-/// Compresses with the newest dictionary; `kinds` says from where on the bytes are of which kind.
-pub(crate) fn compress(raw: &[u8], kinds: &[(usize, Kind)]) -> Vec<u8> {
-    try_compress(raw, kinds).expect("zstd compresses into memory unless that is exhausted")
+/// Bytes up to which the higher level takes some milliseconds at most.
+const SMALL: usize = 96 << 10;
+
+const SMALL_LEVEL: i32 = 15;
+const LARGE_LEVEL: i32 = 9;
+
+/// The dictionary of format 2, digested for both levels.
+static WHOLE: [LazyLock<EncoderDictionary<'static>>; 2] = [
+    LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[2].bytes, SMALL_LEVEL)),
+    LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[2].bytes, LARGE_LEVEL)),
+];
+
+/// Compresses in one frame with the dictionary of format 2.
+pub(crate) fn compress_whole(raw: &[u8]) -> Vec<u8> {
+    let compress = || {
+        let digested = &WHOLE[usize::from(raw.len() > SMALL)];
+        let mut compressor = Compressor::with_prepared_dictionary(digested)?;
+        // The head of the batch says both.
+        compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
+        compressor.set_parameter(CParameter::DictIdFlag(false))?;
+        compressor.compress(raw)
+    };
+    compress().expect("zstd compresses into memory unless that is exhausted")
 }
 
-fn try_compress(raw: &[u8], kinds: &[(usize, Kind)]) -> std::io::Result<Vec<u8>> {
-    let mut text = Compressor::with_prepared_dictionary(&DIGESTED)?;
+/// Compresses in several frames; `kinds` says from where on the bytes are of which kind.
+pub(crate) fn compress(dictionary: &Dictionary, raw: &[u8], kinds: &[(usize, Kind)]) -> Vec<u8> {
+    try_compress(dictionary, raw, kinds)
+        .expect("zstd compresses into memory unless that is exhausted")
+}
+
+fn try_compress(
+    dictionary: &Dictionary,
+    raw: &[u8],
+    kinds: &[(usize, Kind)],
+) -> std::io::Result<Vec<u8>> {
+    let digested = &DIGESTED[usize::from(dictionary.id - 1)];
+    let mut text = Compressor::with_prepared_dictionary(digested)?;
     let mut tokens = Compressor::new(TOKEN_LEVEL)?;
     tokens.set_parameter(CParameter::Strategy(Strategy::ZSTD_btopt))?;
     tokens.set_parameter(CParameter::MinMatch(TOKEN_MATCH))?;

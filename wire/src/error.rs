@@ -1,4 +1,4 @@
-//! Why bytes are not a batch.
+//! Why bytes are refused.
 
 /// Why bytes are not a batch that this reader takes.
 #[derive(Debug, thiserror::Error)]

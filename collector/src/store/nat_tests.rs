@@ -13,6 +13,7 @@ use crate::store::{Error, Reader};
 
 pub(super) fn nat(opened: u64) -> NatRow {
     NatRow {
+        total: true,
         netns: 7,
         client: endpoint("10.1.0.2:0").addr,
         dialled: endpoint("10.1.0.100:80"),

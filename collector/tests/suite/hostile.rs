@@ -96,6 +96,7 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
     let ends = (endpoint(), endpoint(), 0_u32..2);
     (0_u32..3, role(), ends, time(), numbers).prop_map(
         |(process_id, role, (local, remote, netns), since_ms, n)| EdgeRow {
+            total: true,
             process_id,
             role,
             local,
@@ -196,6 +197,7 @@ fn nat() -> impl Strategy<Value = NatRow> {
     let ends = (endpoint(), endpoint(), endpoint(), endpoint());
     (0_u32..2, ends, time(), number()).prop_map(
         |(netns, (client, dialled, source, server), since_ms, opened)| NatRow {
+            total: true,
             netns,
             client: client.addr,
             dialled,
@@ -231,6 +233,7 @@ fn batch() -> impl Strategy<Value = Batch> {
             hosts,
             events: Vec::new(),
             nats,
+            others: Vec::new(),
         },
     )
 }

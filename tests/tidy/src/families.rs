@@ -1,7 +1,6 @@
 //! A family has one name in every layer, so that one search shows all of it.
 //!
-//! Probe families are made by a BPF program and end in trials; row families are made by the agent
-//! and travel in a batch.
+//! Probe families are made by a BPF program and end in trials.
 
 use crate::{Finding, Tree};
 
@@ -18,13 +17,8 @@ const AGGREGATE: &str = "agent/src/family/*/aggregate.rs";
 /// Where its numbers are compared with what other programs counted.
 const TRIALS: &str = "tests/e2e/";
 
-/// Where rows are declared, as `pub struct EdgeRow`, and where each is sealed.
-const ROWS: &str = "wire/src/rows.rs";
-const SEALED: &str = "wire/src/*.rs";
-
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = probes(tree);
-    findings.extend(rows(tree));
     findings.extend(includes(tree));
     findings
 }
@@ -83,24 +77,6 @@ fn includes(tree: &Tree) -> Vec<Finding> {
             if own != Some(other) {
                 findings.push(file.finding(at, format!("family {other} is of no concern to it")));
             }
-        }
-    }
-    findings
-}
-
-fn rows(tree: &Tree) -> Vec<Finding> {
-    let Some(file) = tree.file(ROWS) else {
-        return Vec::new();
-    };
-    let mut findings = Vec::new();
-    for (at, line) in file.lines() {
-        let row = line
-            .strip_prefix("pub struct ")
-            .and_then(|rest| rest.split_once("Row "));
-        let Some((family, _)) = row else { continue };
-        let sealed = SEALED.replace('*', &family.to_ascii_lowercase());
-        if !tree.has(&sealed) {
-            findings.push(file.finding(at, format!("row family {family} lacks {sealed}")));
         }
     }
     findings
@@ -166,18 +142,5 @@ mod tests {
             places,
             [("bpf/core/emit.bpf.h", 2), ("bpf/families/a/a.bpf.c", 2)]
         );
-    }
-
-    #[test]
-    fn a_row_family_without_its_own_file_is_found() {
-        let found = check(&tree(&[
-            (
-                "wire/src/rows.rs",
-                "pub struct EdgeRow {\n}\npub struct HostRow {\n}\n",
-            ),
-            ("wire/src/edge.rs", ""),
-        ]));
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].line, 3);
     }
 }

@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use libfuzzer_sys::fuzz_target;
-use wire::{Limits, decode, encode};
+use wire::format2::encode;
+use wire::{Limits, decode};
 
 /// Small bounds, so that a reader which allocates before it checks is found quickly.
 const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_raw_bytes: 4 << 20, max_rows: 20_000 };

@@ -1,4 +1,4 @@
-//! Changed Arrow streams are other rows or an error, behind an envelope and compression that are right.
+//! Changed Arrow streams are other rows or an error, behind a head and compression that are right.
 //!
 //! The input is a list of changes to the streams of a golden batch, because random bytes would hardly
 //! ever be an Arrow stream. Each change is four bytes: where (three bytes) and what.
@@ -8,15 +8,16 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use wire::{Limits, arrow_streams, decode, encode};
+use wire::format2::{arrow_streams, encode};
+use wire::{Limits, decode};
 
 /// Small bounds, so that a reader which allocates before it checks is found quickly.
 const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_raw_bytes: 4 << 20, max_rows: 20_000 };
 
-const GOLDEN: &[u8] = include_bytes!("../../golden/interval.bin");
+const GOLDEN: &[u8] = include_bytes!("../../golden/2/interval.bin");
 
-/// Bytes of the envelope before its row counts, and of each of these.
-const FIXED: usize = 76;
+/// Bytes of the head before its row counts, and of each of these.
+const FIXED: usize = 72;
 const COUNT: usize = 5;
 
 static STREAMS: LazyLock<Vec<u8>> =
@@ -30,8 +31,8 @@ fuzz_target!(|changes: &[u8]| {
         raw[position] = value;
     }
     let compressed = zstd::bulk::compress(&raw, 1).expect("compresses");
-    let mut bytes = GOLDEN[..FIXED + COUNT * usize::from(GOLDEN[7])].to_vec();
-    bytes[16..20].copy_from_slice(&u32::try_from(compressed.len()).expect("small").to_le_bytes());
+    let mut bytes = GOLDEN[..FIXED + COUNT * usize::from(GOLDEN[6])].to_vec();
+    bytes[12..16].copy_from_slice(&u32::try_from(compressed.len()).expect("small").to_le_bytes());
     bytes.extend_from_slice(&compressed);
     // The checksum is not looked at under `cfg(fuzzing)`.
     bytes.extend_from_slice(&[0; 4]);

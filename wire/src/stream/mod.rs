@@ -1,6 +1,6 @@
 //! Arrow IPC streams: one schema message, one record batch, end of stream.
 //!
-//! Only three column types exist here, all without nulls: UInt8, Utf8 and Binary.
+//! Columns are without nulls, of type UInt8 to UInt64, Utf8 and Binary.
 
 mod framing;
 mod read;

@@ -9,7 +9,7 @@ use arrow_ipc::{
 use flatbuffers::VerifierOptions;
 
 use super::framing::{CONTINUATION, END, KEY};
-use crate::DecodeError;
+use crate::error::DecodeError;
 
 /// More than any version of this format will have.
 const MAX_COLUMNS: usize = 256;
@@ -32,7 +32,8 @@ pub(crate) struct ReadTable<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Cut<'a> {
-    Bytes(&'a [u8]),
+    /// Little-endian numbers of so many bytes each.
+    Numbers(usize, &'a [u8]),
     Text(Spans<'a>),
     Blob(Spans<'a>),
 }
@@ -45,7 +46,7 @@ struct Spans<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Bytes,
+    Numbers(usize),
     Text,
     Blob,
 }
@@ -80,7 +81,7 @@ impl<'a> ReadTable<'a> {
     /// Bytes that its columns take as numbers and texts; a text is in its column and in its row.
     pub(crate) fn unpacked_bytes(&self) -> usize {
         let cell = |cut: &Cut<'_>| match cut {
-            Cut::Bytes(_) => size_of::<u64>(),
+            Cut::Numbers(..) => size_of::<u64>(),
             Cut::Text(_) => 2 * size_of::<String>(),
             Cut::Blob(_) => size_of::<&[u8]>(),
         };
@@ -94,7 +95,7 @@ impl<'a> ReadTable<'a> {
     pub(crate) fn text_bytes(&self) -> usize {
         let text = |cut: &Cut<'_>| match cut {
             Cut::Text(spans) => spans.data.len(),
-            Cut::Bytes(_) | Cut::Blob(_) => 0,
+            Cut::Numbers(..) | Cut::Blob(_) => 0,
         };
         self.columns.values().map(text).sum()
     }
@@ -102,9 +103,26 @@ impl<'a> ReadTable<'a> {
     /// The UInt8 column of that name.
     pub(crate) fn bytes(&self, name: &str) -> Result<&'a [u8], DecodeError> {
         match self.columns.get(name) {
-            Some(Cut::Bytes(bytes)) => Ok(bytes),
+            Some(Cut::Numbers(1, bytes)) => Ok(bytes),
             _ => Err(malformed(format!("{} has no number {name}", self.name))),
         }
+    }
+
+    /// The column of numbers of that name, `None` where there is none.
+    pub(crate) fn numbers(&self, name: &str) -> Option<impl Iterator<Item = u64> + use<'a>> {
+        let Some(Cut::Numbers(size, bytes)) = self.columns.get(name) else {
+            return None;
+        };
+        Some(bytes.chunks_exact(*size).map(|bytes| {
+            let mut number = [0; 8];
+            number[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(number)
+        }))
+    }
+
+    /// Whether there is a column of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.columns.contains_key(name)
     }
 
     /// The Utf8 column of that name.
@@ -194,7 +212,10 @@ fn read_schema<'a>(input: &mut &'a [u8]) -> Result<(&'a str, Kinds<'a>), DecodeE
             .name()
             .ok_or_else(|| malformed("column without a name"))?;
         let kind = match (field.type_type(), field.type_as_int()) {
-            (Type::Int, Some(int)) if int.bitWidth() == 8 && !int.is_signed() => Kind::Bytes,
+            (Type::Int, Some(int)) if !int.is_signed() => match int.bitWidth() {
+                bits @ (8 | 16 | 32 | 64) => Kind::Numbers(bits.unsigned_abs() as usize / 8),
+                _ => return Err(malformed(format!("column {name} has a foreign type"))),
+            },
             (Type::Utf8, _) => Kind::Text,
             (Type::Binary, _) => Kind::Blob,
             _ => return Err(malformed(format!("column {name} has a foreign type"))),
@@ -248,7 +269,8 @@ fn read_columns<'a>(
     for (name, kind) in kinds {
         let _validity = next(None)?;
         let cut = match kind {
-            Kind::Bytes => Cut::Bytes(next(Some(rows))?),
+            // No more than eight times the body's length.
+            Kind::Numbers(size) => Cut::Numbers(*size, next(Some(rows.saturating_mul(*size)))?),
             Kind::Text => Cut::Text(Spans {
                 offsets: next(offsets)?,
                 data: next(None)?,

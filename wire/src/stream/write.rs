@@ -1,5 +1,6 @@
 //! Writes tables with the flatbuffer types of `arrow-ipc`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use arrow_ipc::convert::IpcSchemaEncoder;
@@ -17,6 +18,12 @@ use crate::compress::Kind;
 pub(crate) enum Values {
     /// UInt8.
     Bytes(Vec<u8>),
+    /// UInt16.
+    Shorts(Vec<u16>),
+    /// UInt32.
+    Words(Vec<u32>),
+    /// UInt64.
+    Longs(Vec<u64>),
     /// Utf8.
     Text { offsets: Vec<i32>, data: Vec<u8> },
     /// Binary.
@@ -26,22 +33,48 @@ pub(crate) enum Values {
 /// One Arrow column.
 #[derive(Debug)]
 pub(crate) struct ArrowColumn {
-    pub(crate) name: &'static str,
-    pub(crate) note: &'static str,
-    /// Rows from which on its tokens differ from those before.
-    pub(crate) turns: Vec<usize>,
+    pub(crate) name: Cow<'static, str>,
+    /// Metadata of the field.
+    pub(crate) note: Option<&'static str>,
+    /// Rows from which on its bytes are of another kind than those before.
+    pub(crate) turns: Vec<(usize, Kind)>,
     pub(crate) values: Values,
 }
 
 /// One table to write.
 #[derive(Debug)]
 pub(crate) struct ArrowTable {
-    pub(crate) name: &'static str,
+    /// What [`KEY`] in the schema's metadata says.
+    pub(crate) name: Cow<'static, str>,
     pub(crate) rows: usize,
     pub(crate) columns: Vec<ArrowColumn>,
+    /// Columns of zeros refer to the same bytes.
+    pub(crate) shares_zeros: bool,
 }
 
 impl Values {
+    /// Whether it is a column of numbers that are all zero.
+    fn is_zero(&self) -> bool {
+        match self {
+            Self::Bytes(numbers) => numbers.iter().all(|number| *number == 0),
+            Self::Shorts(numbers) => numbers.iter().all(|number| *number == 0),
+            Self::Words(numbers) => numbers.iter().all(|number| *number == 0),
+            Self::Longs(numbers) => numbers.iter().all(|number| *number == 0),
+            Self::Text { .. } | Self::Blob { .. } => false,
+        }
+    }
+
+    /// Bytes of the numbers.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Bytes(numbers) => numbers.len(),
+            Self::Shorts(numbers) => size_of_val(numbers.as_slice()),
+            Self::Words(numbers) => size_of_val(numbers.as_slice()),
+            Self::Longs(numbers) => size_of_val(numbers.as_slice()),
+            Self::Text { data, .. } | Self::Blob { data, .. } => data.len(),
+        }
+    }
+
     /// Utf8.
     pub(crate) fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Self {
         let (offsets, data) = join(values.map(str::as_bytes));
@@ -67,6 +100,12 @@ fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> (Vec<i32>, Vec<u8>) {
 /// Appends a table as a complete Arrow IPC stream, and to `kinds` where its bytes change in kind.
 pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, kinds: &mut Vec<(usize, Kind)>) {
     let mut body = Body::default();
+    let zeros = table
+        .columns
+        .iter()
+        .filter(|column| column.values.is_zero());
+    let zeros = zeros.map(|column| column.values.bytes()).max();
+    body.zeros_wanted = zeros.filter(|_| table.shares_zeros);
     for column in &table.columns {
         body.push(column);
     }
@@ -88,40 +127,51 @@ struct Body {
     bytes: Vec<u8>,
     buffers: Vec<Buffer>,
     kinds: Vec<(usize, Kind)>,
+    /// Bytes of the longest column of zeros, where such columns share them.
+    zeros_wanted: Option<usize>,
+    /// Where these are.
+    zeros: Option<usize>,
 }
 
 impl Body {
     fn push(&mut self, column: &ArrowColumn) {
         // No validity bitmap: there are no nulls.
         self.buffers.push(Buffer::new(0, 0));
+        if let Some(wanted) = self.zeros_wanted
+            && column.values.is_zero()
+        {
+            let at = *self.zeros.get_or_insert(self.bytes.len());
+            let end = (at + wanted).next_multiple_of(8);
+            self.bytes.resize(self.bytes.len().max(end), 0);
+            let buffer = Buffer::new(length(at), length(column.values.bytes()));
+            self.buffers.push(buffer);
+            return;
+        }
         let start = self.bytes.len();
+        let turns = column.turns.iter();
+        self.kinds
+            .extend(turns.map(|(row, kind)| (start + row, *kind)));
         match &column.values {
-            Values::Bytes(bytes) => {
-                let turns = column.turns.iter();
-                self.kinds
-                    .extend(turns.map(|row| (start + row, Kind::Tokens)));
-                self.append(bytes);
-            }
+            Values::Bytes(bytes) => self.append(bytes),
+            Values::Shorts(numbers) => self.append_all(numbers.iter().map(|n| n.to_le_bytes())),
+            Values::Words(numbers) => self.append_all(numbers.iter().map(|n| n.to_le_bytes())),
+            Values::Longs(numbers) => self.append_all(numbers.iter().map(|n| n.to_le_bytes())),
             Values::Text { offsets, data } => {
                 self.kinds.push((start, Kind::Text));
-                self.append_offsets(offsets);
+                self.append_all(offsets.iter().map(|offset| offset.to_le_bytes()));
                 self.append(data);
             }
             Values::Blob { offsets, data } => {
                 self.kinds.push((start, Kind::Text));
-                self.append_offsets(offsets);
+                self.append_all(offsets.iter().map(|offset| offset.to_le_bytes()));
                 self.kinds.push((self.bytes.len(), Kind::Noise));
                 self.append(data);
             }
         }
     }
 
-    fn append_offsets(&mut self, offsets: &[i32]) {
-        let bytes: Vec<u8> = offsets
-            .iter()
-            .flat_map(|offset| offset.to_le_bytes())
-            .collect();
-        self.append(&bytes);
+    fn append_all<const N: usize>(&mut self, numbers: impl Iterator<Item = [u8; N]>) {
+        self.append(&numbers.flatten().collect::<Vec<u8>>());
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -143,13 +193,20 @@ fn schema_message(table: &ArrowTable) -> Vec<u8> {
         .map(|column| {
             let kind = match column.values {
                 Values::Bytes(_) => DataType::UInt8,
+                Values::Shorts(_) => DataType::UInt16,
+                Values::Words(_) => DataType::UInt32,
+                Values::Longs(_) => DataType::UInt64,
                 Values::Text { .. } => DataType::Utf8,
                 Values::Blob { .. } => DataType::Binary,
             };
-            Field::new(column.name, kind, false).with_metadata(note(column.note))
+            let field = Field::new(column.name.as_ref(), kind, false);
+            match column.note {
+                Some(text) => field.with_metadata(note(text)),
+                None => field,
+            }
         })
         .collect();
-    let schema = Schema::new_with_metadata(fields, note(table.name));
+    let schema = Schema::new_with_metadata(fields, note(&table.name));
     let mut fbb = FlatBufferBuilder::new();
     let header = IpcSchemaEncoder::new().schema_to_fb_offset(&mut fbb, &schema);
     finish(fbb, MessageHeader::Schema, header.as_union_value(), 0)

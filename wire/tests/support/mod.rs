@@ -2,9 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wire::schema::{Column, Kind, Shape, Table, Type};
 use wire::{
-    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HISTOGRAM_BUCKETS,
-    Histogram, HostRow, Kept, Life, NatRow, Part, ProcessRow, Role, SightingRow,
+    Batch, BatchHeader, Columns, DynamicTable, EdgeRow, Endpoint, EventKind, EventRow,
+    HISTOGRAM_BUCKETS, Histogram, HostRow, Kept, Life, NatRow, Part, ProcessRow, Role, SightingRow,
+    Values,
 };
 
 /// Small, large and extreme counters.
@@ -62,6 +64,7 @@ fn edge() -> impl Strategy<Value = EdgeRow> {
     let counters = proptest::array::uniform15(counter());
     (key, extreme, counters, histogram(), histogram()).prop_map(
         |((process, role, local, remote, netns), extreme, n, connect_latency, rtt)| EdgeRow {
+            total: n[0] % 2 == 0,
             process_id: process.max(extreme),
             role,
             local,
@@ -205,6 +208,7 @@ fn nat() -> impl Strategy<Value = NatRow> {
     let ends = (endpoint(), endpoint(), endpoint(), endpoint());
     (any::<u32>(), ends, counter(), counter()).prop_map(
         |(netns, (client, dialled, source, server), since_ms, opened)| NatRow {
+            total: opened % 2 == 0,
             netns,
             client: client.addr,
             dialled,
@@ -239,9 +243,10 @@ pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
         vec(host(), 0..3),
         vec(event(), 0..6),
         vec(nat(), 0..6),
+        vec(other(), 0..2),
     );
     (header, rows).prop_map(
-        |(header, (edges, sightings, processes, hosts, events, nats))| Batch {
+        |(header, (edges, sightings, processes, hosts, events, nats, others))| Batch {
             header,
             edges,
             sightings,
@@ -249,6 +254,76 @@ pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
             hosts,
             events,
             nats,
+            others,
+        },
+    )
+}
+
+/// A table that no reader has a struct for.
+pub(crate) fn other() -> impl Strategy<Value = DynamicTable> {
+    let rows = (1..5usize).prop_flat_map(|rows| {
+        let numbers = vec(counter(), rows).prop_map(Values::Numbers);
+        let small = vec(0..3u64, rows).prop_map(Values::Numbers);
+        let texts = vec(text(), rows).prop_map(Values::Texts);
+        let addresses = vec(endpoint().prop_map(|end| end.addr), rows).prop_map(Values::Addresses);
+        let histograms = vec(histogram(), rows).prop_map(Values::Histograms);
+        let labels = vec(pairs(), rows).prop_map(Values::Labels);
+        let counts = vec(vec((text(), counter()), 0..3), rows).prop_map(Values::Counts);
+        let times = vec(counter(), rows).prop_map(Values::Numbers);
+        (
+            Just(rows),
+            (
+                numbers, small, texts, addresses, histograms, labels, counts, times,
+            ),
+        )
+    });
+    rows.prop_map(
+        |(rows, (numbers, small, texts, addresses, histograms, labels, counts, times))| {
+            let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+            let columns = [
+                ("numbers", Kind::Counter, Type::U64, "", numbers),
+                ("small", Kind::Dimension, Type::Enum(names), "", small),
+                ("texts", Kind::Text, Type::Text, "", texts),
+                ("addresses", Kind::Address, Type::Address, "", addresses),
+                (
+                    "histograms",
+                    Kind::Histogram,
+                    Type::Histogram,
+                    "us",
+                    histograms,
+                ),
+                ("labels", Kind::Text, Type::Labels, "", labels),
+                ("counts", Kind::Counter, Type::Counts, "", counts),
+                ("times", Kind::Time, Type::U64, "us", times),
+            ];
+            let (columns, values) = columns
+                .into_iter()
+                .map(|(name, kind, values, unit, content)| {
+                    let column = Column {
+                        name: name.to_owned(),
+                        kind,
+                        values,
+                        unit: unit.to_owned(),
+                        help: format!("About {name}."),
+                        since: 1,
+                        absent: None,
+                    };
+                    (column, content)
+                })
+                .unzip();
+            let table = Table {
+                name: String::from("other"),
+                family: String::from("others"),
+                version: 2,
+                shape: Shape::Series,
+                help: String::from("Of a program that an operator loaded."),
+                columns,
+            };
+            DynamicTable {
+                table: std::borrow::Cow::Owned(table),
+                rows,
+                columns: values,
+            }
         },
     )
 }

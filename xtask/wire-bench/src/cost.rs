@@ -18,6 +18,8 @@ pub(crate) struct Cost {
     pub(crate) rows: usize,
     /// Rows to a sealed batch.
     pub(crate) seal: f64,
+    /// The same rows as totals to a batch of format 1.
+    pub(crate) seal_format1: f64,
     /// A sealed batch to rows.
     pub(crate) open: f64,
     /// Rows to OTLP protobuf.
@@ -29,8 +31,9 @@ pub(crate) struct Cost {
 impl Cost {
     /// Measures on a mix of that many rows. Single-threaded, so time is CPU time.
     pub(crate) fn measure(rows: usize) -> Result<Self> {
-        let batch = fleet::batch(1, &BENCH, Mix::interval(rows));
-        let sealed = wire::encode(&batch);
+        let interval = fleet::interval(1, &BENCH, Mix::interval(rows));
+        let batch = interval.added;
+        let sealed = wire::format2::encode(&batch);
         let plain = otlp::requests(&batch, otlp::Style::Plain);
         let limits = Limits::default();
         wire::decode(&sealed, &limits).context("open an own batch")?;
@@ -38,7 +41,8 @@ impl Cost {
         let per_row = |step: &dyn Fn()| fastest(step).as_secs_f64() * 1e6 / divisor(rows);
         Ok(Self {
             rows,
-            seal: per_row(&|| drop(black_box(wire::encode(&batch)))),
+            seal: per_row(&|| drop(black_box(wire::format2::encode(&batch)))),
+            seal_format1: per_row(&|| drop(black_box(wire::format1::encode(&interval.totals)))),
             open: per_row(&|| drop(black_box(wire::decode(&sealed, &limits)))),
             otlp: per_row(&|| drop(black_box(otlp::requests(&batch, otlp::Style::Plain)))),
             otlp_zstd: per_row(&|| drop(black_box(compare::zstd_len(&plain)))),

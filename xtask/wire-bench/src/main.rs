@@ -93,9 +93,9 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
         Some(Command::Train { id }) => train::train(*id, &wire_folder()?, out)?,
         Some(Command::Bless) => bless::bless(&wire_folder()?, out)?,
         Some(Command::Rows { seed, rows, sealed }) => {
-            let batch = fleet::batch(*seed, &fleet::BENCH, fleet::Mix::interval(*rows));
+            let batch = fleet::interval(*seed, &fleet::BENCH, fleet::Mix::interval(*rows)).added;
             let bytes = if *sealed {
-                wire::encode(&batch)
+                wire::format2::encode(&batch)
             } else {
                 compare::json::lines(&batch)
             };

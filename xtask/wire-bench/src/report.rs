@@ -4,19 +4,21 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use crate::fleet::TOTALS_EVERY;
 use crate::measure::{Line, Report, ratio};
 
 /// Bytes per row of each format, and how many times smaller the batch is.
 pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "Bytes per row, means of {} simulated hosts; the dictionary has seen none of them.\n\
-         OTLP lean: zero counters left out, exponential histograms.\n",
+        "Bytes per row of an interval, means of {} simulated hosts; the dictionary has seen none.\n\
+         OTLP in delta temporality; lean: zero counters left out, exponential histograms.\n\
+         Format 1 carries totals of the same rows.\n",
         report.hosts
     )?;
     writeln!(
         out,
-        "{:<9} {:>5} {:>8} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>14}",
+        "{:<9} {:>5} {:>8} {:>8} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>14}",
         "rows",
         "batch",
         "OTLP",
@@ -25,6 +27,7 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         "+zstd-3",
         "JSON+z3",
         "Parquet+z",
+        "format 1",
         "waybill",
         "OTLP/",
         "OTLP+z/",
@@ -35,7 +38,7 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let sizes = &line.bytes;
         writeln!(
             out,
-            "{:<9} {:>5} {:>8.0} {:>8.1} {:>9.0} {:>8.1} {:>8.1} {:>9.1} {:>8.2} {:>8.1} {:>8.2} \
+            "{:<9} {:>5} {:>8.0} {:>8.1} {:>9.0} {:>8.1} {:>8.1} {:>9.1} {:>8.2} {:>8.2} {:>8.1} {:>8.2} \
              {:>8.1} {:>5.2}",
             line.name,
             line.rows,
@@ -45,6 +48,7 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             per_row(sizes.lean_otlp_zstd),
             per_row(sizes.json_zstd),
             per_row(sizes.parquet_zstd),
+            per_row(sizes.format1),
             per_row(sizes.waybill),
             ratio(sizes.otlp, sizes.waybill),
             ratio(sizes.otlp_zstd, sizes.waybill),
@@ -52,22 +56,35 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             line.worst[1],
         )?;
     }
-    let cost = &report.cost;
+    let (cost, hour) = (&report.cost, &report.hour);
     writeln!(
         out,
-        "\nCPU per row of a mix of {} rows: seal {:.1} us, open {:.1} us; \
-         OTLP {:.1} us and its zstd-3 {:.1} us.\n",
-        cost.rows, cost.seal, cost.open, cost.otlp, cost.otlp_zstd
+        "\nCPU per row of a mix of {} rows: seal {:.1} us (format 1: {:.1}), open {:.1} us; \
+         OTLP {:.1} us and its zstd-3 {:.1} us.\n\
+         An hour of {} hosts, {} rows: {} bytes in format 1, {} in format 2 with totals every {} \
+         intervals.\n",
+        cost.rows,
+        cost.seal,
+        cost.seal_format1,
+        cost.open,
+        cost.otlp,
+        cost.otlp_zstd,
+        hour.hosts,
+        hour.rows,
+        hour.format1,
+        hour.format2,
+        TOTALS_EVERY,
     )?;
     for goal in report.goals() {
+        let verdict = if goal.is_met() {
+            String::from("met")
+        } else {
+            format!("MISSED by {:.0} %", (goal.over() - 1.0) * 100.0)
+        };
         writeln!(
             out,
-            "goal {:<4} 1/{:<3} of {:<14} found 1/{:<6.2} {}",
-            goal.rows,
-            goal.wanted,
-            goal.against,
-            goal.found,
-            if goal.is_met() { "met" } else { "MISSED" },
+            "goal {:<24} at most {:<7.4} found {:<7.4} {verdict}",
+            goal.what, goal.most, goal.found,
         )?;
     }
     Ok(())
@@ -88,6 +105,7 @@ pub(crate) fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
                 "otlp_lean_zstd3": per_row(sizes.lean_otlp_zstd),
                 "json_zstd3": per_row(sizes.json_zstd),
                 "parquet_zstd3": per_row(sizes.parquet_zstd),
+                "format1": per_row(sizes.format1),
                 "waybill": per_row(sizes.waybill),
             },
             "otlp_ratio": ratio(sizes.otlp, sizes.waybill),
@@ -99,21 +117,27 @@ pub(crate) fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let goals = report.goals();
     let goals = goals.iter().map(|goal| {
         json!({
-            "rows": goal.rows,
-            "against": goal.against,
-            "wanted": goal.wanted,
+            "what": goal.what,
+            "most": goal.most,
             "found": goal.found,
             "met": goal.is_met(),
         })
     });
-    let cost = &report.cost;
+    let (cost, hour) = (&report.cost, &report.hour);
     let value = json!({
         "hosts": report.hosts,
         "lines": report.lines.iter().map(line).collect::<Vec<_>>(),
         "goals": goals.collect::<Vec<_>>(),
+        "hour": {
+            "hosts": hour.hosts,
+            "rows": hour.rows,
+            "bytes_format1": hour.format1,
+            "bytes": hour.format2,
+        },
         "us_per_row": {
             "rows": cost.rows,
             "seal": cost.seal,
+            "seal_format1": cost.seal_format1,
             "open": cost.open,
             "otlp": cost.otlp,
             "otlp_zstd3": cost.otlp_zstd,

@@ -104,6 +104,7 @@ impl Translations {
             .collect();
         changed.sort_by_key(|(key, _)| **key);
         let rows = changed.into_iter().map(|(key, row)| NatRow {
+            total: true,
             netns: self.netns,
             client: key.client,
             dialled: key.dialled,

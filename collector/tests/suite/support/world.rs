@@ -345,6 +345,7 @@ impl Host {
 
     fn translations(&self) -> Vec<NatRow> {
         let row = |(key, opened): (&Translated, &u64)| NatRow {
+            total: true,
             netns: 4_026_531_840,
             client: key.0,
             dialled: key.1,
@@ -400,6 +401,7 @@ impl Host {
             }],
             events: std::mem::take(&mut self.events),
             nats: self.translations(),
+            others: Vec::new(),
         };
         self.closed_ms = now_ms;
         batch

@@ -38,9 +38,9 @@ fn histogram(histogram: &Histogram) -> Value {
 
 fn edge(row: &EdgeRow) -> Value {
     json!({
-        "process_id": row.process_id, "role": format!("{:?}", row.role),
+        "total": row.total, "process_id": row.process_id, "role": format!("{:?}", row.role),
         "local": row.local.to_string(), "remote": row.remote.to_string(), "netns": row.netns,
-        "since_ms": row.since_ms, "opened": row.opened, "closed": row.closed,
+        "since_ms": row.since_ms, "opened": row.opened, "adopted": row.adopted, "closed": row.closed,
         "failed": row.failed, "refused": row.refused, "reset_local": row.reset_local,
         "reset_remote": row.reset_remote, "bytes_sent": row.bytes_sent,
         "bytes_received": row.bytes_received, "segments_sent": row.segments_sent,

@@ -1,8 +1,9 @@
 //! OTLP protobuf as an OpenTelemetry exporter would send these rows.
 //!
-//! Edges are metrics: one cumulative monotonic sum per counter and one histogram per distribution,
-//! with a data point per edge that carries the edge's key as attributes. The other families are
-//! log records with an event name. The host is the resource, once per request.
+//! Edges are metrics: one monotonic sum per counter and one histogram per distribution, of the
+//! temporality that the rows have, with a data point per edge that carries the edge's key as
+//! attributes. The other families are log records with an event name. The host is the resource,
+//! once per request.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -29,7 +30,14 @@ pub(crate) enum Style {
     Lean,
 }
 
-const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+/// What the points of a request count.
+fn temporality(batch: &Batch) -> i32 {
+    if batch.edges.iter().all(|row| row.total) {
+        AggregationTemporality::Cumulative as i32
+    } else {
+        AggregationTemporality::Delta as i32
+    }
+}
 
 type Counter = (&'static str, &'static str, fn(&EdgeRow) -> u64);
 type Distribution = (&'static str, fn(&EdgeRow) -> &wire::Histogram);
@@ -186,7 +194,7 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
             .collect();
         let sum = Sum {
             data_points,
-            aggregation_temporality: CUMULATIVE,
+            aggregation_temporality: temporality(batch),
             is_monotonic: true,
         };
         metrics.push(metric(name, unit, Data::Sum(sum)));
@@ -197,13 +205,13 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
         let data = match style {
             Style::Plain => Data::Histogram(Histogram {
                 data_points: rows.map(|row| explicit(row, histogram(row), end)).collect(),
-                aggregation_temporality: CUMULATIVE,
+                aggregation_temporality: temporality(batch),
             }),
             Style::Lean => Data::ExponentialHistogram(ExponentialHistogram {
                 data_points: rows
                     .map(|row| exponential(row, histogram(row), end))
                     .collect(),
-                aggregation_temporality: CUMULATIVE,
+                aggregation_temporality: temporality(batch),
             }),
         };
         metrics.push(metric(name, "s", data));

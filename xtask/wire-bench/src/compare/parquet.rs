@@ -95,6 +95,7 @@ fn lists<T>(rows: &[T], get: impl Fn(&T) -> Vec<String>) -> ArrayRef {
 fn edges(batch: &Batch) -> Result<Columns> {
     let rows = &batch.edges;
     Ok(vec![
+        ("total", u8s(rows, |row| u8::from(row.total))),
         ("process_id", u32s(rows, |row| row.process_id)),
         ("role", u8s(rows, |row| row.role as u8)),
         ("local_addr", addresses(rows, |row| row.local.addr)?),

@@ -6,8 +6,31 @@ use super::random::{Random, count, float};
 use super::topology::{Host, Process, Site};
 use super::traffic::{durations, total};
 
+/// Milliseconds of an interval.
+pub(crate) const INTERVAL_MS: u64 = 10_000;
+
+/// An edge of a process, with all that it counted since it began.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    /// A total.
+    pub(crate) row: EdgeRow,
+    site: Site,
+    /// Connections per second.
+    rate: f64,
+}
+
+/// What connections do in a while.
+struct While {
+    /// Connections as if each lived all of its life in it.
+    lives: f64,
+    /// Values of the round trip.
+    round_trips: u64,
+    /// Handshakes that were seen.
+    handshakes: u64,
+}
+
 /// One more edge of a process.
-pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeRow {
+pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> Edge {
     let (role, local, remote, site) = process.pair(random);
     let style = &process.style;
     let whole_ms = host.now_ms - host.agent_started_ms;
@@ -31,26 +54,106 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> EdgeR
     } else {
         0
     };
+    let ends = (process.row.process_id, role, local, remote);
     let mut row = EdgeRow {
         opened,
         closed: opened - live,
-        ..EdgeRow::new(
-            (process.row.process_id, role, local, remote),
-            process.netns,
-            host.now_ms - age_ms,
-        )
+        ..EdgeRow::new(ends, process.netns, host.now_ms - age_ms)
     };
-    ends(random, &mut row, process);
-    volume(random, &mut row, process, &site);
-    times(
-        random,
-        &mut row,
-        &site,
-        seconds.min(style.lifetime_s),
-        opened - unseen,
-    );
+    // One value per connection, and one more per report that it lives through.
+    let reports = random.around(seconds.min(style.lifetime_s) / 10.0, 0.3);
+    let what = While {
+        lives: float(opened),
+        round_trips: opened + random.poisson(float(opened) * reports),
+        handshakes: opened - unseen,
+    };
+    fill(random, &mut row, process, &site, &what);
     (row.opened, row.adopted) = (opened - unseen, unseen);
-    row
+    Edge { row, site, rate }
+}
+
+impl Edge {
+    /// What an interval added, which is added to the total as well; `None` where
+    /// nothing happened, unless it is `busy`.
+    pub(crate) fn interval(
+        &mut self,
+        random: &mut Random,
+        process: &Process,
+        busy: bool,
+    ) -> Option<EdgeRow> {
+        let style = &process.style;
+        let seconds = float(INTERVAL_MS) / 1000.0;
+        let open = (self.row.opened + self.row.adopted).saturating_sub(self.row.closed);
+        let mut opened = random.poisson(self.rate * seconds);
+        let ends = (self.rate * seconds.min(style.lifetime_s))
+            + float(open) * seconds / style.lifetime_s.max(seconds);
+        let mut closed = random.poisson(ends).min(open + opened);
+        // Connections that stay open call now and then.
+        let calls =
+            random.poisson(float(open) * style.requests * seconds / style.lifetime_s.max(seconds));
+        if opened + closed + calls == 0 {
+            if !busy {
+                return None;
+            }
+            opened = 1;
+            closed = u64::from(style.lifetime_s < seconds);
+        }
+        let row = &self.row;
+        let key = (row.process_id, row.role, row.local, row.remote);
+        let mut added = EdgeRow {
+            total: false,
+            opened,
+            closed,
+            ..EdgeRow::new(key, row.netns, row.since_ms)
+        };
+        let what = While {
+            lives: float(opened) * (seconds / style.lifetime_s.max(seconds))
+                + float(calls) / style.requests,
+            // Each connection is reported on once.
+            round_trips: opened + (open + opened - closed),
+            handshakes: opened,
+        };
+        fill(random, &mut added, process, &self.site, &what);
+        self.add(&added);
+        Some(added)
+    }
+
+    fn add(&mut self, added: &EdgeRow) {
+        let row = &mut self.row;
+        for (sum, more) in [
+            (&mut row.opened, added.opened),
+            (&mut row.closed, added.closed),
+            (&mut row.failed, added.failed),
+            (&mut row.refused, added.refused),
+            (&mut row.reset_local, added.reset_local),
+            (&mut row.reset_remote, added.reset_remote),
+            (&mut row.bytes_sent, added.bytes_sent),
+            (&mut row.bytes_received, added.bytes_received),
+            (&mut row.segments_sent, added.segments_sent),
+            (&mut row.segments_received, added.segments_received),
+            (&mut row.retransmits, added.retransmits),
+            (&mut row.out_of_order, added.out_of_order),
+            (&mut row.zero_windows, added.zero_windows),
+        ] {
+            *sum += more;
+        }
+        for (sum, more) in [
+            (&mut row.rtt, &added.rtt),
+            (&mut row.connect_latency, &added.connect_latency),
+        ] {
+            for (bucket, more) in sum.buckets.iter_mut().zip(more.buckets) {
+                *bucket += more;
+            }
+            sum.sum_us += more.sum_us;
+        }
+    }
+}
+
+/// Counts what connections did, beside `opened` and `closed`.
+fn fill(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site, what: &While) {
+    ends(random, row, process);
+    volume(random, row, process, site, what.lives);
+    times(random, row, site, what);
 }
 
 fn ends(random: &mut Random, row: &mut EdgeRow, process: &Process) {
@@ -63,9 +166,9 @@ fn ends(random: &mut Random, row: &mut EdgeRow, process: &Process) {
     row.reset_remote = resets - row.reset_local;
 }
 
-fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site) {
+fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site, lives: f64) {
     let style = &process.style;
-    let calls = float(row.opened) * random.around(style.requests, 0.3);
+    let calls = lives * random.around(style.requests, 0.3);
     let (request, response) = (
         random.around(style.request_bytes, 0.25),
         random.around(style.response_bytes, 0.25),
@@ -99,15 +202,13 @@ fn volume(random: &mut Random, row: &mut EdgeRow, process: &Process, site: &Site
     }
 }
 
-fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, lives_s: f64, handshakes: u64) {
+fn times(random: &mut Random, row: &mut EdgeRow, site: &Site, what: &While) {
     let rtt = random.around(site.rtt_us, 0.2);
     let sigma = random.around(0.35, 0.3);
-    // One value per connection, and one more per report that it lives through.
-    let reports = random.around(lives_s / 10.0, 0.3);
-    let samples = row.opened + random.poisson(float(row.opened) * reports);
-    row.rtt = durations(random, samples, rtt, sigma);
+    row.rtt = durations(random, what.round_trips, rtt, sigma);
     if row.role == Role::Client {
         // A lost SYN is sent again after one second.
+        let handshakes = what.handshakes;
         let late = random
             .poisson(float(handshakes) * site.loss)
             .min(handshakes);

@@ -5,11 +5,13 @@
 //! have one mode where the path's round trip is. Nothing is constant that would not be on a host.
 
 mod edges;
+mod hour;
 mod names;
 mod random;
 mod rows;
 mod topology;
 mod traffic;
 
+pub(crate) use hour::{Hour, TOTALS_EVERY};
 pub(crate) use names::{BENCH, TRAINING};
-pub(crate) use rows::{Mix, batch};
+pub(crate) use rows::{Interval, Mix, interval};

@@ -7,7 +7,7 @@ use wire::{
     ProcessRow, Role, SightingRow, sample,
 };
 
-use super::edges::edge;
+use super::edges::{Edge, INTERVAL_MS, edge};
 use super::names::Names;
 use super::random::{Random, count, float};
 use super::topology::{Host, endpoint};
@@ -42,48 +42,115 @@ impl Mix {
     }
 }
 
-/// The batch of one host; the same seed gives the same rows.
-pub(crate) fn batch(seed: u64, names: &Names, mix: Mix) -> Batch {
-    let random = &mut Random::new(seed);
-    let host = Host::any(
-        random,
+/// The same interval of one host in both semantics of a row.
+#[derive(Debug)]
+pub(crate) struct Interval {
+    /// Rows of series say what the interval added.
+    pub(crate) added: Batch,
+    /// Rows of series are totals.
+    pub(crate) totals: Batch,
+}
+
+/// The interval of one host; the same seed gives the same rows.
+pub(crate) fn interval(seed: u64, names: &Names, mix: Mix) -> Interval {
+    let rows = [
+        mix.edges,
+        mix.processes,
+        mix.sightings,
+        mix.events,
+        mix.nats,
+    ];
+    let rows = rows.into_iter().max().unwrap_or(0);
+    let mut busy = Busy::new(
+        seed,
         names,
-        mix.edges
-            .max(mix.processes)
-            .max(mix.sightings)
-            .max(mix.events)
-            .max(mix.nats),
+        rows,
+        mix.edges.max(mix.sightings).max(mix.events),
     );
-    let mut batch = Batch {
-        header: BatchHeader {
-            host: random.id(),
-            boot: random.id(),
-            sequence: (host.now_ms - host.agent_started_ms) / 10_000 + 1,
-            start_ms: host.now_ms - 10_000 - random.below(40),
-            end_ms: host.now_ms,
-        },
-        ..Batch::default()
-    };
-    let edges = edges(random, &host, mix.edges.max(mix.sightings).max(mix.events));
-    let level = sample::level_for(4 * mix.sightings as u64, mix.sightings as u64 + 1);
-    batch.sightings = (0..mix.sightings)
-        .map(|_| sighting(random, &host, &edges, level))
-        .collect();
-    batch.events = (0..mix.events)
-        .map(|_| event(random, &host, &edges))
-        .collect();
-    batch.processes = processes(random, &host, mix.processes);
-    batch.hosts = (0..mix.hosts)
-        .map(|_| host_row(random, &host, &edges))
-        .collect();
-    batch.nats = nats(random, &host, mix.nats);
-    batch.edges = edges;
-    batch.edges.truncate(mix.edges);
-    batch
+    let mut added = Vec::new();
+    for (process, edge) in &mut busy.edges {
+        let process = &busy.host.processes[*process];
+        added.extend(edge.interval(&mut busy.random, process, true));
+    }
+    added.truncate(mix.edges);
+    busy.close(mix, added)
+}
+
+/// A host in the middle of its work.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    pub(crate) random: Random,
+    pub(crate) host: Host,
+    id: ([u8; 16], [u8; 16]),
+    /// Each with its process.
+    pub(crate) edges: Vec<(usize, Edge)>,
+}
+
+impl Busy {
+    /// A host with that many edges and peers for as many other rows.
+    pub(crate) fn new(seed: u64, names: &Names, rows: usize, wanted: usize) -> Self {
+        let mut random = Random::new(seed);
+        let host = Host::any(&mut random, names, rows);
+        let id = (random.id(), random.id());
+        let edges = edges(&mut random, &host, wanted);
+        Self {
+            random,
+            host,
+            id,
+            edges,
+        }
+    }
+
+    /// The interval that ends now, with these rows of edges.
+    pub(crate) fn close(&mut self, mix: Mix, added: Vec<EdgeRow>) -> Interval {
+        let (random, host) = (&mut self.random, &self.host);
+        let totals: Vec<_> = self
+            .edges
+            .iter()
+            .map(|(_, edge)| edge.row.clone())
+            .collect();
+        let start_ms = host.now_ms - INTERVAL_MS;
+        let mut batch = Batch {
+            header: BatchHeader {
+                host: self.id.0,
+                boot: self.id.1,
+                sequence: (host.now_ms - host.agent_started_ms) / INTERVAL_MS + 1,
+                start_ms,
+                end_ms: host.now_ms,
+            },
+            ..Batch::default()
+        };
+        let level = sample::level_for(4 * mix.sightings as u64, mix.sightings as u64 + 1);
+        batch.sightings = (0..mix.sightings)
+            .map(|_| sighting(random, host, &totals, level))
+            .collect();
+        batch.events = (0..mix.events)
+            .map(|_| event(random, host, &totals))
+            .collect();
+        batch.processes = processes(random, host, mix.processes);
+        batch.hosts = (0..mix.hosts)
+            .map(|_| host_row(random, host, &totals))
+            .collect();
+        batch.nats = nats(random, host, mix.nats);
+        let mut of_interval = batch.clone();
+        for row in &mut of_interval.nats {
+            row.total = false;
+            row.opened = 1 + random.poisson(1.5);
+        }
+        let key = |row: &EdgeRow| (row.process_id, row.role, row.local, row.remote);
+        let changed: BTreeSet<_> = added.iter().map(key).collect();
+        let totals = totals.into_iter().filter(|row| changed.contains(&key(row)));
+        batch.edges = totals.collect();
+        of_interval.edges = added;
+        Interval {
+            added: of_interval,
+            totals: batch,
+        }
+    }
 }
 
 /// That many edges, each pair of ends once.
-fn edges(random: &mut Random, host: &Host, wanted: usize) -> Vec<EdgeRow> {
+fn edges(random: &mut Random, host: &Host, wanted: usize) -> Vec<(usize, Edge)> {
     let mut keys = BTreeSet::new();
     let mut edges = Vec::new();
     let mut tries = 0;
@@ -95,10 +162,11 @@ fn edges(random: &mut Random, host: &Host, wanted: usize) -> Vec<EdgeRow> {
         );
         // A few processes have most of the edges.
         let skewed = random.unit().powi(2) * float(host.processes.len() as u64);
-        let process = &host.processes[usize::try_from(count(skewed.floor())).expect("an index")];
-        let row = edge(random, host, process);
+        let process = usize::try_from(count(skewed.floor())).expect("an index");
+        let edge = edge(random, host, &host.processes[process]);
+        let row = &edge.row;
         if keys.insert((row.process_id, row.role, row.local, row.remote)) {
-            edges.push(row);
+            edges.push((process, edge));
         }
     }
     edges
@@ -265,6 +333,7 @@ fn nats(random: &mut Random, host: &Host, wanted: usize) -> Vec<NatRow> {
             site.host(random)
         };
         rows.push(NatRow {
+            total: true,
             netns: 4_026_531_840,
             client,
             dialled: *dialled,

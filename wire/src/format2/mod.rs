@@ -1,0 +1,181 @@
+//! Format 2: plain columns, each table with its description.
+
+mod head;
+mod read;
+mod write;
+
+use std::sync::LazyLock;
+
+pub use self::head::SCHEMA;
+use self::head::{Head, MAX_TABLES, OTHER};
+use self::read::Reader;
+use crate::batch::{Batch, BatchHeader, tables};
+use crate::bounds::{self, Limits};
+use crate::compress::{self, Dictionary};
+use crate::error::DecodeError;
+use crate::schema::{self, Column, Table, Type};
+use crate::stream;
+use crate::table::DynamicTable;
+
+/// Layout of the head.
+pub(crate) const VERSION: u8 = 2;
+
+/// The dictionary that new batches are compressed with.
+const DICTIONARY: u16 = 3;
+
+/// Tables and lists of a batch.
+const MAX_STREAMS: usize = 4 * MAX_TABLES;
+
+/// What is added to the name of a column of lists for their lengths.
+const LENGTH: &str = ".length";
+/// What is added to the name of a histogram for the sum of its values.
+const SUM: &str = ".sum";
+/// The shift of the part that holds what is left of a number of 64 bits.
+const LAST_PART: u32 = 24;
+
+/// The descriptions of all tables that have a struct, as they travel.
+fn descriptions() -> &'static [String] {
+    static TEXTS: LazyLock<Vec<String>> =
+        LazyLock::new(|| tables().into_iter().map(describe).collect());
+    &TEXTS
+}
+
+fn describe(table: &Table) -> String {
+    serde_json::to_string(table).expect("a description is words and numbers")
+}
+
+/// Whether a time is written as its distance to the end of the interval.
+fn is_before_end(column: &Column) -> bool {
+    column.kind == schema::Kind::Time
+        && column.values == Type::U64
+        && matches!(column.unit.as_str(), "ms" | "us")
+}
+
+/// The end of the interval in the unit of a column.
+fn unit_end(column: &Column, header: &BatchHeader) -> u64 {
+    let per_ms = if column.unit == "us" { 1000 } else { 1 };
+    header.end_ms.wrapping_mul(per_ms)
+}
+
+/// Seals rows into bytes of format 2.
+///
+/// The order of rows within a table is not kept: they are sorted by what they belong to.
+///
+/// # Panics
+/// Where the rows of one batch take more than 2 GiB, or there are more than 64 tables.
+#[must_use]
+pub fn encode(batch: &Batch) -> Vec<u8> {
+    let (raw, rows) = arrow(batch);
+    let dictionary = Dictionary::find(DICTIONARY).expect("the dictionary is part of the program");
+    let head = Head {
+        batch: batch.header.clone(),
+        dictionary: u8::try_from(dictionary.id).expect("a small number"),
+        raw: u32::try_from(raw.len()).expect("a batch is far below 4 GiB"),
+        rows,
+    };
+    head.seal(&compress::compress_whole(&raw))
+}
+
+/// The Arrow IPC streams of a batch before compression.
+///
+/// For tools that look inside, such as the trainer of dictionaries.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn arrow_streams(batch: &Batch) -> Vec<u8> {
+    arrow(batch).0
+}
+
+/// The streams, and the rows of each table.
+fn arrow(batch: &Batch) -> (Vec<u8>, Vec<(u8, u32)>) {
+    let (mut raw, mut rows) = (Vec::new(), Vec::new());
+    let mut add = |number: u8, description: &str, table: &DynamicTable| {
+        let arranged = write::arrange(table, description, &batch.header);
+        rows.push((number, u32::try_from(arranged[0].rows).expect("few rows")));
+        for table in arranged {
+            stream::write(&table, &mut raw, &mut Vec::new());
+        }
+    };
+    for (number, table) in batch.as_tables() {
+        add(
+            u8::try_from(number).expect("few"),
+            &descriptions()[number],
+            &table,
+        );
+    }
+    for table in batch.others.iter().filter(|table| table.rows > 0) {
+        add(OTHER, &describe(&table.table), table);
+    }
+    (raw, rows)
+}
+
+/// Opens a batch; nothing is allocated beyond what [`memory`] says.
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
+    let (head, compressed) = Head::open(bytes, limits)?;
+    let dictionary = Dictionary::find(u16::from(head.dictionary))?;
+    let raw = dictionary.decompress(compressed, head.raw())?;
+    let reader = Reader::open(&raw, limits)?;
+    bounds::check(reader.bytes().saturating_add(row_bytes(&head)), limits)?;
+    let hosts = tables().iter().position(|table| table.name == "host");
+    let hosts = head
+        .rows
+        .iter()
+        .find(|(number, _)| Some(usize::from(*number)) == hosts);
+    bounds::check_hosts(
+        reader.text_bytes("host"),
+        hosts.map_or(0, |(_, rows)| *rows),
+    )?;
+    let mut batch = Batch {
+        header: head.batch.clone(),
+        ..Batch::default()
+    };
+    let mut left = head.rows.iter();
+    for table in reader.tables(&head.batch) {
+        let table = table?;
+        let known = tables()
+            .iter()
+            .position(|known| known.name == table.table.name);
+        let number = known.map_or(OTHER, |number| u8::try_from(number).unwrap_or(OTHER));
+        let expected = left.next().map(|(number, rows)| (*number, *rows as usize));
+        if expected != Some((number, table.rows)) {
+            let what = format!(
+                "{} rows of {}, which its head does not say",
+                table.rows, table.table.name
+            );
+            return Err(DecodeError::Malformed(what));
+        }
+        batch.put(table)?;
+    }
+    match left.next() {
+        Some(_) => Err(DecodeError::Malformed(String::from(
+            "a table of the head is missing",
+        ))),
+        None => Ok(batch),
+    }
+}
+
+/// The most bytes of memory that [`decode`] takes.
+pub(crate) fn memory(bytes: &[u8], limits: &Limits) -> usize {
+    let Ok((head, _)) = Head::open(bytes, limits) else {
+        return 0;
+    };
+    let unpacked = head.raw().saturating_mul(bounds::RAW_FACTOR);
+    let unpacked = unpacked.saturating_add(row_bytes(&head));
+    head.raw()
+        .saturating_add(unpacked.min(bounds::unpacked(limits)))
+}
+
+/// Bytes of the rows once they are unpacked, as structs and as columns, without their texts.
+fn row_bytes(head: &Head) -> usize {
+    let sizes = Batch::row_bytes();
+    let bytes = head.rows.iter().map(|(number, rows)| {
+        let table = tables().get(usize::from(*number)).copied();
+        let columns = table.map_or(bounds::MAX_OTHER_ROW, read::row_bytes);
+        let size = sizes.get(usize::from(*number)).map_or(0, |size| *size);
+        usize::try_from(*rows)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(size + columns)
+    });
+    bytes.fold(0, usize::saturating_add)
+}

@@ -1,0 +1,79 @@
+//! An hour of a host: the batches that an agent of either format sends.
+
+use wire::Batch;
+
+use super::edges::INTERVAL_MS;
+use super::names::Names;
+use super::rows::{Busy, Mix};
+
+/// Intervals of an hour.
+const INTERVALS: u64 = 3_600_000 / INTERVAL_MS;
+
+/// Intervals from one total of a series to the next.
+pub(crate) const TOTALS_EVERY: u64 = 600_000 / INTERVAL_MS;
+
+/// Intervals in which a host tells of each process once more.
+const REFRESH: usize = 60;
+
+/// Intervals from one row of the host itself to the next.
+const HOST_ROW_EVERY: u64 = 6;
+
+/// A host that goes on.
+#[derive(Debug)]
+pub(crate) struct Hour {
+    busy: Busy,
+    left: u64,
+    /// Whether each edge changed since its last total.
+    changed: Vec<bool>,
+}
+
+impl Hour {
+    pub(crate) fn new(seed: u64, names: &Names) -> Self {
+        let mut busy = Busy::new(seed, names, 60, 0);
+        let edges = 40 + busy.random.index(260);
+        busy = Busy::new(seed, names, edges, edges);
+        Self {
+            changed: vec![false; busy.edges.len()],
+            busy,
+            left: INTERVALS,
+        }
+    }
+}
+
+impl Iterator for Hour {
+    /// The batch as an agent of format 1 sends it, with the totals of all edges that changed; and as
+    /// one of format 2 does.
+    type Item = (Batch, Batch);
+
+    fn next(&mut self) -> Option<(Batch, Batch)> {
+        self.left = self.left.checked_sub(1)?;
+        let busy = &mut self.busy;
+        busy.host.now_ms += INTERVAL_MS;
+        let mut added = Vec::new();
+        for ((process, edge), changed) in busy.edges.iter_mut().zip(&mut self.changed) {
+            let process = &busy.host.processes[*process];
+            let row = edge.interval(&mut busy.random, process, false);
+            *changed |= row.is_some();
+            added.extend(row);
+        }
+        let rows = added.len();
+        let mix = Mix {
+            edges: rows,
+            sightings: rows * 43 / 47,
+            processes: busy.host.processes.len().div_ceil(REFRESH),
+            hosts: usize::from(self.left.is_multiple_of(HOST_ROW_EVERY)),
+            events: rows * 4 / 47,
+            nats: rows / 47,
+        };
+        let interval = busy.close(mix, added);
+        let mut second = interval.added;
+        if self.left.is_multiple_of(TOTALS_EVERY) {
+            let edges = busy.edges.iter().zip(&mut self.changed);
+            let changed = edges.filter_map(|((_, edge), changed)| {
+                std::mem::take(changed).then(|| edge.row.clone())
+            });
+            second.edges = changed.collect();
+        }
+        Some((interval.totals, second))
+    }
+}
