@@ -64,6 +64,13 @@ impl Counters {
         self.plain[OPENED]
     }
 
+    /// Connections that are open, where these are totals.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        let known = self.plain[OPENED].saturating_add(self.plain[ADOPTED]);
+        known.saturating_sub(self.plain[CLOSED])
+    }
+
     /// True when nothing was counted.
     #[must_use]
     pub fn is_zero(&self) -> bool {

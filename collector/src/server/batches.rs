@@ -178,6 +178,7 @@ async fn accept(
         Ok(Ok(Outcome::Stored {
             clock_ahead,
             copied,
+            ..
         })) => {
             log::debug!(key:%, clock_ahead, copied; "batch stored");
             Ok(Status::Stored)

@@ -7,6 +7,21 @@ pub(super) struct Context {
     pub(super) sequence: i64,
     pub(super) start_ms: i64,
     pub(super) end_ms: i64,
+    /// Begin of the interval by the host's own clock.
+    pub(super) own_start_ms: i64,
+    /// Up to when data was evicted.
+    pub(super) evicted_ms: Option<i64>,
+}
+
+impl Context {
+    /// Whether a series that is not known may have been, and was evicted: it began before this
+    /// interval, and before then or by a clock that says nothing.
+    pub(super) fn is_cut(&self, since_ms: i64) -> bool {
+        since_ms < self.own_start_ms
+            && self
+                .evicted_ms
+                .is_some_and(|before| since_ms <= before || since_ms > self.end_ms)
+    }
 }
 
 /// SQLite's integers are signed; a counter that reaches 2^63 stays there.

@@ -141,6 +141,7 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     let db = Connection::open(path(&dir)).unwrap();
     db.execute_batch(
         "ALTER TABLE sample DROP COLUMN absent; ALTER TABLE sample DROP COLUMN adopted;
+         ALTER TABLE sample DROP COLUMN total; ALTER TABLE subject DROP COLUMN cut;
          DROP TABLE nat; DROP TABLE nat_sample;
          DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
          DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name; DROP INDEX host_known;

@@ -4,8 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 use wire::{EdgeRow, Endpoint, EventRow, HostRow, Life, ProcessRow, Role, SightingRow};
 
 use super::context::{Context, signed};
-use super::{copies, histogram, nat};
+use super::sample::Flows;
+use super::series::{self, Late, Series};
+use super::{copies, nat};
 use crate::accept::Opened;
+use crate::counters::Counters;
 
 /// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
 pub const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
@@ -22,6 +25,8 @@ pub enum Outcome {
         clock_ahead: bool,
         /// It went on beside a later run of the same host id: several machines use it.
         copied: bool,
+        /// Rows that came late, and of which a part shows with the next totals of their series only.
+        unplaced: u64,
     },
     /// Stored before, with the same content.
     Duplicate,
@@ -68,8 +73,9 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     for row in &opened.batch.processes {
         put_process(db, context, row)?;
     }
+    let mut late = Late::default();
     for row in &opened.batch.edges {
-        put_edge(db, context, row)?;
+        put_edge(db, context, row, &mut late)?;
     }
     for row in &opened.batch.sightings {
         put_sighting(db, context, row)?;
@@ -78,7 +84,7 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
         put_event(db, context, row)?;
     }
     for row in &opened.batch.nats {
-        nat::put(db, context, row)?;
+        nat::put(db, context, row, &mut late)?;
     }
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
@@ -86,6 +92,7 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     Ok(Outcome::Stored {
         clock_ahead,
         copied,
+        unplaced: late.unplaced,
     })
 }
 
@@ -125,11 +132,17 @@ fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Cont
     } else {
         known_ahead
     };
+    let end_ms = in_order(db, (boot, sequence), newest, reported_end - ahead)?;
     let context = Context {
         boot,
         sequence,
-        start_ms: signed(header.start_ms) - ahead,
-        end_ms: reported_end - ahead,
+        start_ms: (signed(header.start_ms) - ahead).min(end_ms),
+        end_ms,
+        own_start_ms: signed(header.start_ms),
+        evicted_ms: db
+            .prepare_cached("SELECT before_ms FROM evicted")?
+            .query_row((), |row| row.get(0))
+            .optional()?,
     };
     db.prepare_cached(
         "UPDATE boot SET first_ms = min(first_ms, ?2), last_ms = max(last_ms, ?3), ahead_ms = ?4
@@ -150,6 +163,33 @@ fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Cont
         count(opened.batch.row_count()),
     ])?;
     Ok((host, context, ahead > 0))
+}
+
+/// When the interval of a batch ended, between those of its neighbours: what one says of a series
+/// counts on from what the one before said, also where a clock was set in between.
+fn in_order(
+    db: &Connection,
+    (boot, sequence): (i64, i64),
+    newest: i64,
+    end_ms: i64,
+) -> Result<i64> {
+    if newest == sequence {
+        return Ok(end_ms);
+    }
+    let neighbour = |sql: &str| -> Result<Option<i64>> {
+        db.prepare_cached(sql)?
+            .query_row([boot, sequence], |row| row.get(0))
+            .optional()
+    };
+    let before = neighbour(
+        "SELECT end_ms FROM batch WHERE boot_id = ?1 AND sequence < ?2
+         ORDER BY sequence DESC LIMIT 1",
+    )?;
+    let after = neighbour(
+        "SELECT end_ms FROM batch WHERE boot_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT 1",
+    )?;
+    let end_ms = before.map_or(end_ms, |before| end_ms.max(before.saturating_add(1)));
+    Ok(after.map_or(end_ms, |after| end_ms.min(after.saturating_sub(1))))
 }
 
 fn put_process(db: &Connection, context: Context, row: &ProcessRow) -> Result<()> {
@@ -182,7 +222,7 @@ fn put_process(db: &Connection, context: Context, row: &ProcessRow) -> Result<()
     Ok(())
 }
 
-fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
+fn put_edge(db: &Connection, context: Context, row: &EdgeRow, late: &mut Late) -> Result<()> {
     let flow = put_flow(
         db,
         context,
@@ -194,60 +234,34 @@ fn put_edge(db: &Connection, context: Context, row: &EdgeRow) -> Result<()> {
             remote: row.remote,
         },
     )?;
-    let open = row.opened.saturating_add(row.adopted);
-    let open = signed(open.saturating_sub(row.closed));
-    let subject: i64 = db
+    let since_ms = signed(row.since_ms);
+    let known: Option<Series> = db
         .prepare_cached(
-            "INSERT INTO subject (flow_id, since_ms, last_ms, open) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (flow_id, since_ms) DO UPDATE SET
-                 open = CASE WHEN excluded.last_ms >= last_ms THEN excluded.open ELSE open END,
-                 last_ms = max(last_ms, excluded.last_ms)
-             RETURNING id",
+            "SELECT id, last_ms, cut FROM subject WHERE flow_id = ?1 AND since_ms = ?2",
         )?
-        .query_row(
-            params![flow, signed(row.since_ms), context.end_ms, open],
-            |row| row.get(0),
-        )?;
+        .query_row([flow, since_ms], Series::of)
+        .optional()?;
+    let subject = match known {
+        Some(subject) => subject,
+        None => Series::new(
+            db.prepare_cached(
+                "INSERT INTO subject (flow_id, since_ms, last_ms, open) VALUES (?1, ?2, 0, 0)",
+            )?
+            .insert([flow, since_ms])?,
+            context.is_cut(since_ms),
+        ),
+    };
+    let counted = (row.total, Counters::from(row));
+    let newest = series::put::<Flows>(db, context, subject, counted, late)?;
     db.prepare_cached(
-        "INSERT INTO sample (subject_id, end_ms, sequence, opened, closed, failed, refused,
-             reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-             segments_received, retransmits, out_of_order, zero_windows, connect_latency, rtt,
-             absent, adopted)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20)
-         ON CONFLICT (subject_id, end_ms) DO UPDATE SET sequence = excluded.sequence,
-             opened = excluded.opened, closed = excluded.closed, failed = excluded.failed,
-             refused = excluded.refused, reset_local = excluded.reset_local,
-             reset_remote = excluded.reset_remote, bytes_sent = excluded.bytes_sent,
-             bytes_received = excluded.bytes_received, segments_sent = excluded.segments_sent,
-             segments_received = excluded.segments_received,
-             retransmits = excluded.retransmits, out_of_order = excluded.out_of_order,
-             zero_windows = excluded.zero_windows,
-             connect_latency = excluded.connect_latency, rtt = excluded.rtt,
-             absent = excluded.absent, adopted = excluded.adopted
-         WHERE excluded.sequence >= sequence",
+        "UPDATE subject SET last_ms = max(last_ms, ?2), open = coalesce(?3, open), cut = ?4
+         WHERE id = ?1",
     )?
     .execute(params![
-        subject,
+        subject.id,
         context.end_ms,
-        context.sequence,
-        signed(row.opened),
-        signed(row.closed),
-        signed(row.failed),
-        signed(row.refused),
-        signed(row.reset_local),
-        signed(row.reset_remote),
-        signed(row.bytes_sent),
-        signed(row.bytes_received),
-        signed(row.segments_sent),
-        signed(row.segments_received),
-        signed(row.retransmits),
-        signed(row.out_of_order),
-        signed(row.zero_windows),
-        histogram::encode(&row.connect_latency),
-        histogram::encode(&row.rtt),
-        row.absent.bits(),
-        signed(row.adopted),
+        newest.map(|counters| signed(counters.open())),
+        subject.cut && !row.total,
     ])?;
     Ok(())
 }

@@ -8,9 +8,11 @@ use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
 
 use super::copies::{self, Copy};
 use super::error::Error;
+use super::sample::{self, Flows};
+use super::series::{Sample, Table as _};
 use super::window::Window;
-use super::{histogram, migrate, nat, run};
-use crate::counters::{ADOPTED, COUNTERS, Counters};
+use super::{migrate, nat, run};
+use crate::counters::Counters;
 use crate::join::{Flow, HostId, Input, Presence, Process, Run, Sighting, cost};
 use crate::meter::Meter;
 
@@ -98,12 +100,6 @@ pub(super) fn failed(source: rusqlite::Error) -> Error {
     Error::sqlite("read", source)
 }
 
-/// A cumulative sample.
-struct Sample {
-    end_ms: i64,
-    counters: Counters,
-}
-
 /// An [`Input`] while it is read.
 struct Loading<'a> {
     db: &'a Connection,
@@ -169,20 +165,20 @@ impl Loading<'_> {
         let (counters, open_before) = if last.end_ms > from_ms {
             match self.last_sample(subject, from_ms)? {
                 Some(baseline) => {
-                    let open = open(&baseline.counters);
-                    (last.counters.since(&baseline.counters), open)
+                    let open = baseline.value.open();
+                    (last.value.since(&baseline.value), open)
                 }
                 None if self.is_cut(since_ms, last.end_ms) => {
                     // What was counted before the first sample that is left belongs to no time.
                     let first = self.first_sample(subject)?;
-                    let first = first.map_or_else(Counters::default, |first| first.counters);
-                    (last.counters.since(&first), open(&first))
+                    let first = first.map_or_else(Counters::default, |first| first.value);
+                    (last.value.since(&first), first.open())
                 }
-                None => (last.counters, 0),
+                None => (last.value, 0),
             }
-        } else if open(&last.counters) > 0 && self.reported_in_window(flow)? {
+        } else if last.value.open() > 0 && self.reported_in_window(flow)? {
             // Nothing new, but the agent was there and still had the connection.
-            (Counters::default(), open(&last.counters))
+            (Counters::default(), last.value.open())
         } else {
             return Ok(());
         };
@@ -206,37 +202,12 @@ impl Loading<'_> {
         evicted.is_some_and(|before| since_ms <= before || since_ms > end_ms)
     }
 
-    fn last_sample(&self, subject: i64, upto_ms: i64) -> Result<Option<Sample>, Error> {
-        self.sample(subject, upto_ms, "DESC")
+    fn last_sample(&self, subject: i64, upto_ms: i64) -> Result<Option<Sample<Counters>>, Error> {
+        Flows::before(self.db, subject, upto_ms).map_err(failed)
     }
 
-    fn first_sample(&self, subject: i64) -> Result<Option<Sample>, Error> {
-        self.sample(subject, i64::MAX, "ASC")
-    }
-
-    fn sample(
-        &self,
-        subject: i64,
-        upto_ms: i64,
-        order: &'static str,
-    ) -> Result<Option<Sample>, Error> {
-        let sql = format!(
-            "SELECT end_ms, connect_latency, rtt, opened, closed, failed, refused,
-                 reset_local, reset_remote, bytes_sent, bytes_received, segments_sent,
-                 segments_received, retransmits, out_of_order, zero_windows, adopted, absent
-             FROM sample WHERE subject_id = ?1 AND end_ms <= ?2
-             ORDER BY end_ms {order} LIMIT 1"
-        );
-        let sample = self
-            .db
-            .prepare_cached(&sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_row([subject, upto_ms], |row| Ok(sample(row)))
-                    .optional()
-            })
-            .map_err(failed)?;
-        sample.transpose()
+    fn first_sample(&self, subject: i64) -> Result<Option<Sample<Counters>>, Error> {
+        Flows::after(self.db, subject, i64::MIN).map_err(failed)
     }
 
     fn reported_in_window(&self, flow: i64) -> Result<bool, Error> {
@@ -385,18 +356,21 @@ impl Loading<'_> {
             .filter(|(_, at)| self.input.flows[*at].counters.is_none())
             .collect();
         for (id, at) in unknown {
-            let absent: Option<u16> = self
+            let absent: Option<Columns> = self
                 .db
                 .prepare_cached(
                     "SELECT absent FROM subject JOIN sample ON subject_id = subject.id
                      WHERE flow_id = ?1 LIMIT 1",
                 )
-                .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+                .and_then(|mut statement| {
+                    statement
+                        .query_row([id], |row| sample::columns(row, 0))
+                        .optional()
+                })
                 .map_err(failed)?;
             let Some(absent) = absent else { continue };
             if self.host_reported_in_window(id)? {
                 self.meter.bytes(cost::COUNTERS)?;
-                let absent = columns(absent)?;
                 let nothing = Counters {
                     absent,
                     ..Counters::default()
@@ -474,41 +448,6 @@ fn texts(row: &ProcessRow) -> usize {
     let all = own.into_iter().chain(tags);
     all.map(|text| size_of::<String>() + cost::text(text.len()))
         .sum()
-}
-
-fn open(counters: &Counters) -> u64 {
-    let [opened, closed, ..] = counters.plain;
-    let known = opened.saturating_add(counters.plain[ADOPTED]);
-    known.saturating_sub(closed)
-}
-
-fn sample(row: &Row<'_>) -> Result<Sample, Error> {
-    const FIRST: usize = 3;
-    let mut counters = Counters::default();
-    for at in 0..COUNTERS {
-        let value: i64 = row.get(FIRST + at).map_err(failed)?;
-        counters.plain[at] = u64::try_from(value).unwrap_or(0);
-    }
-    counters.absent = columns(row.get(FIRST + COUNTERS).map_err(failed)?)?;
-    for (histogram, column) in [(&mut counters.connect_latency, 1), (&mut counters.rtt, 2)] {
-        let bytes = row
-            .get_ref(column)
-            .and_then(|v| Ok(v.as_blob()?))
-            .map_err(failed)?;
-        *histogram = histogram::decode(bytes).ok_or(Error::Damaged {
-            what: "a histogram that cannot be read",
-        })?;
-    }
-    Ok(Sample {
-        end_ms: row.get(0).map_err(failed)?,
-        counters,
-    })
-}
-
-fn columns(bits: u16) -> Result<Columns, Error> {
-    Columns::from_bits(bits).ok_or(Error::Damaged {
-        what: "a set of columns that cannot be read",
-    })
 }
 
 /// Agent run, process id and flow.

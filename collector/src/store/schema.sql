@@ -1,7 +1,7 @@
 -- Version 1. Times are Unix milliseconds unless the name says otherwise; ids are 16 random bytes.
 --
--- Counters are cumulative per subject (a flow and the moment its counters began at zero), so what
--- happened in a window is a difference of two samples, and the order of arrival does not matter.
+-- Samples are cumulative per subject (a flow and the moment its counters began at zero), so what
+-- happened in a window is a difference of two samples.
 
 CREATE TABLE host (
     id              INTEGER PRIMARY KEY,

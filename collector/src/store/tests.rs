@@ -13,6 +13,8 @@ mod copies_tests;
 mod nat_tests;
 #[path = "room_tests.rs"]
 mod room_tests;
+#[path = "series_tests.rs"]
+mod series_tests;
 #[path = "window_tests.rs"]
 mod window_tests;
 
@@ -24,6 +26,7 @@ use crate::meter::{Exceeded, Meter};
 const STORED: Outcome = Outcome::Stored {
     clock_ahead: false,
     copied: false,
+    unplaced: 0,
 };
 const ALL: Window = Window {
     from_ms: i64::MIN,
@@ -276,6 +279,7 @@ fn a_host_whose_clock_is_ahead_is_stored_under_the_time_of_arrival() {
             Outcome::Stored {
                 clock_ahead: true,
                 copied: false,
+                unplaced: 0,
             }
         );
     }
@@ -313,7 +317,8 @@ fn a_clock_that_is_set_back_takes_nothing_out_of_its_order() {
         outcome,
         Outcome::Stored {
             clock_ahead: true,
-            copied: false
+            copied: false,
+            unplaced: 0,
         }
     );
     let mut right = batch(8, vec![edge(90_000, 33)]).batch;

@@ -42,6 +42,8 @@ struct Agent {
     restarts: Vec<u64>,
     /// It says which connections ended.
     tells_ends: bool,
+    /// Its rows say what their interval added.
+    adds: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -158,6 +160,7 @@ impl History {
         counted: &mut Counted,
     ) -> (Vec<EdgeRow>, Vec<SightingRow>) {
         let (mut changed, mut sightings) = (BTreeSet::new(), Vec::new());
+        let mut added = Counted::new();
         for (at, talk) in self.talks.iter().enumerate() {
             for (role, number) in [(Role::Client, talk.client), (Role::Server, talk.server)] {
                 let (host, process_id) = place(role, number);
@@ -167,20 +170,29 @@ impl History {
                 if host != span.host || talk.begin < span.started || !(new || over) {
                     continue;
                 }
-                let row = counted.entry((role, number)).or_insert_with(|| {
-                    let (local, remote) = ports(role, number, 0);
-                    EdgeRow::new((process_id, role, local, remote), 1, span.begin)
-                });
-                row.opened += u64::from(new);
-                row.closed += u64::from(over);
-                row.bytes_sent += 100 * (u64::from(new) + u64::from(over));
+                for counted in [&mut *counted, &mut added] {
+                    let row = counted.entry((role, number)).or_insert_with(|| {
+                        let (local, remote) = ports(role, number, 0);
+                        EdgeRow::new((process_id, role, local, remote), 1, span.begin)
+                    });
+                    row.opened += u64::from(new);
+                    row.closed += u64::from(over);
+                    row.bytes_sent += 100 * (u64::from(new) + u64::from(over));
+                }
                 changed.insert((role, number));
                 if new || agent.tells_ends {
                     sightings.push(sighted(at, talk, role, (agent.tells_ends, over)));
                 }
             }
         }
-        let edges = changed.iter().map(|key| counted[key].clone());
+        let edges = changed.iter().map(|key| match agent.adds {
+            false => counted[key].clone(),
+            true => EdgeRow {
+                since_ms: counted[key].since_ms,
+                total: false,
+                ..added[key].clone()
+            },
+        });
         (edges.collect(), sightings)
     }
 
@@ -271,11 +283,12 @@ fn add(sums: &mut Sums, edge: &Edge) {
 
 fn agent(tells_ends: bool) -> impl Strategy<Value = Agent> {
     let interval = prop::sample::select(vec![1_000, 7_000, 10_000, 60_000]);
-    (interval, 1_u64..60_000).prop_map(move |(interval, phase)| Agent {
+    (interval, 1_u64..60_000, any::<bool>()).prop_map(move |(interval, phase, adds)| Agent {
         interval,
         phase: phase % interval + 1,
         restarts: Vec::new(),
         tells_ends,
+        adds,
     })
 }
 
@@ -410,6 +423,7 @@ fn a_quiet_window_shows_the_pool_alone() {
             phase: 10_000,
             restarts: Vec::new(),
             tells_ends,
+            adds: false,
         };
         let history = History {
             talks,
@@ -455,6 +469,7 @@ fn pools_that_cross_are_told_apart_by_ends() {
         phase: 10_000,
         restarts: Vec::new(),
         tells_ends: true,
+        adds: false,
     };
     let history = History {
         talks,

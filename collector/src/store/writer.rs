@@ -182,7 +182,9 @@ impl Work {
             Outcome::Stored {
                 clock_ahead,
                 copied,
+                unplaced,
             } => {
+                metrics.ingest_rows_unplaced_total.add(unplaced);
                 metrics.ingest_batches_copied_host_total.add(copied.into());
                 metrics.ingest_batches_stored_total.add(1);
                 metrics

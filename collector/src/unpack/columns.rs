@@ -38,6 +38,10 @@ fn u64s(values: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(values.map(Some).collect::<UInt64Array>())
 }
 
+fn flags(values: impl Iterator<Item = bool>) -> ArrayRef {
+    Arc::new(values.map(Some).collect::<BooleanArray>())
+}
+
 fn ms(values: impl Iterator<Item = u64>) -> ArrayRef {
     let values = values.map(|ms| Some(ms.cast_signed()));
     let array: TimestampMillisecondArray = values.collect();
@@ -178,6 +182,7 @@ pub(super) fn edges(batch: &Batch) -> Vec<Column> {
     ));
     columns.extend([
         ("since", ms(rows.iter().map(|row| row.since_ms))),
+        ("total", flags(rows.iter().map(|row| row.total))),
         ("opened", all(|row| row.opened)),
         ("adopted", all(|row| row.adopted)),
         ("closed", all(|row| row.closed)),
@@ -237,13 +242,12 @@ pub(super) fn sightings(batch: &Batch) -> Vec<Column> {
         |row| (row.process_id, row.role),
         |row| (row.local, row.remote, row.netns),
     ));
-    let answer: BooleanArray = rows.iter().map(|row| Some(row.answer)).collect();
     let life: StringArray = rows.iter().map(|row| life(row.life)).collect();
     let level: UInt8Array = rows.iter().map(|row| Some(row.sample_level)).collect();
     columns.extend([
         ("token", u64s(rows.iter().map(|row| row.token))),
         ("part", names(rows.iter().map(|row| part(row.part)))),
-        ("answer", Arc::new(answer) as ArrayRef),
+        ("answer", flags(rows.iter().map(|row| row.answer))),
         ("kept", names(rows.iter().map(|row| kept(row.kept)))),
         ("life", Arc::new(life)),
         ("sample_level", Arc::new(level)),
@@ -347,6 +351,7 @@ pub(super) fn nats(batch: &Batch) -> Vec<Column> {
         ),
         ("server_port", u16s(rows.iter().map(|row| row.server.port))),
         ("since", ms(rows.iter().map(|row| row.since_ms))),
+        ("total", flags(rows.iter().map(|row| row.total))),
         ("opened", u64s(rows.iter().map(|row| row.opened))),
     ]);
     columns
