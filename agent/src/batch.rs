@@ -7,14 +7,16 @@ use crate::spool::{BatchId, Sealed};
 /// What one interval leaves behind.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Edges that changed.
+    /// What edges added, and totals.
     pub edges: Vec<wire::EdgeRow>,
     /// Sightings kept.
     pub sightings: Vec<wire::SightingRow>,
     /// Abnormal connections.
     pub events: Vec<wire::EventRow>,
-    /// Translations that changed.
+    /// What translations added, and totals.
     pub nats: Vec<wire::NatRow>,
+    /// There are totals that found no place, and follow in the next batch.
+    pub owes: bool,
 }
 
 /// Numbers the batches of one run.
@@ -36,6 +38,12 @@ impl Sealer {
             sequence: 0,
             start_ms,
         }
+    }
+
+    /// The number of the next batch.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.sequence + 1
     }
 
     /// Seals what there is; `None`, and no number used, when there is nothing.
@@ -77,7 +85,7 @@ impl Sealer {
             host: self.host,
             sealed_ms: now_ms,
             rows: batch.row_count() as u64,
-            bytes: wire::encode(&batch),
+            bytes: wire::format2::encode(&batch),
         })
     }
 }

@@ -11,8 +11,8 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
 use crate::orders::Post;
-use crate::spool::thread::{self, Client};
-use crate::spool::{Sealed, Spool};
+use crate::spool::thread::{self, Client, LostBatches};
+use crate::spool::{Lost, Sealed, Spool};
 use crate::upload;
 
 /// Sealed batches waiting for the disk. One interval seals a few; more than this means that the
@@ -44,6 +44,7 @@ pub struct Drained {
 #[derive(Debug)]
 pub struct Handle {
     metrics: Arc<Metrics>,
+    lost: LostBatches,
     /// None once drained, like the rest.
     sealed: Option<Sender<Sealed>>,
     stop: Option<Sender<()>>,
@@ -88,10 +89,18 @@ impl Handle {
     fn start_spool(spool: Spool, metrics: Arc<Metrics>) -> anyhow::Result<(Self, Client)> {
         let (sealed, sealed_receiver) = bounded(QUEUED_MAX);
         let (stop, stop_receiver) = bounded(0);
-        let started = thread::start(spool, sealed_receiver, stop_receiver, Arc::clone(&metrics));
+        let lost = LostBatches::default();
+        let started = thread::start(
+            spool,
+            sealed_receiver,
+            stop_receiver,
+            Arc::clone(&metrics),
+            lost.clone(),
+        );
         let (spool, client) = started.context("start the spool thread")?;
         let handle = Self {
             metrics,
+            lost,
             sealed: Some(sealed),
             stop: Some(stop),
             spool: Some(spool),
@@ -110,12 +119,22 @@ impl Handle {
             None => Err(TrySendError::Disconnected(sealed)),
         };
         sent.map_err(|error| {
-            match error {
-                TrySendError::Full(_) => self.metrics.batch_dropped_full_total.add(1),
-                TrySendError::Disconnected(_) => self.metrics.spool_dropped_error_total.add(1),
-            }
+            let (batch, counter) = match error {
+                TrySendError::Full(batch) => (batch, &self.metrics.batch_dropped_full_total),
+                TrySendError::Disconnected(batch) => {
+                    (batch, &self.metrics.spool_dropped_error_total)
+                }
+            };
+            counter.add(1);
+            self.lost.add(Lost::from(batch.id.sequence));
             Full
         })
+    }
+
+    /// Batches of this run that will never arrive, as far as it became known since the last call.
+    #[must_use]
+    pub fn take_lost(&self) -> Option<Lost> {
+        self.lost.take()
     }
 
     /// Uploads by another transport from now on, and at once where the wait was the agent's own.

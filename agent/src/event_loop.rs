@@ -17,13 +17,14 @@ use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use wire::{HostRow, ProcessRow};
 
 use crate::batch::{Sealer, Summary};
-use crate::clock;
+use crate::clock::{self, Now};
 use crate::config;
 use crate::delivery;
 use crate::family::host::Host;
-use crate::family::{Family, Shared};
+use crate::family::{Close, Family, Shared};
 use crate::fault;
 use crate::fleet::Fleet;
 use crate::followed::Followed;
@@ -131,7 +132,7 @@ pub fn run(parts: Parts) -> Result<delivery::Drained> {
         family.adopt(shared);
     }
     // The first report goes out at once: an operator sees the host before its first interval.
-    event_loop.close()?;
+    event_loop.close(false)?;
     event_loop.parts.spool.kick();
     let mode = &event_loop.parts.host.row().mode;
     event_loop.parts.notifier.ready(mode);
@@ -142,7 +143,7 @@ pub fn run(parts: Parts) -> Result<delivery::Drained> {
     for family in &mut event_loop.parts.families {
         family.end();
     }
-    event_loop.close()?;
+    event_loop.close(true)?;
     // Before the drain, which may take its time: filters would outlive a drain that is killed.
     for family in &mut event_loop.parts.families {
         family.release();
@@ -215,7 +216,7 @@ impl EventLoop {
             self.parts.host.hurry();
         }
         if flush || Instant::now() >= self.next_close {
-            self.close()?;
+            self.close(false)?;
         }
         if flush {
             self.parts.spool.kick();
@@ -258,8 +259,8 @@ impl EventLoop {
         }
     }
 
-    /// Ends the interval: snapshot, counters, rows, batch, status.
-    fn close(&mut self) -> Result<()> {
+    /// Ends the interval, and with the last one the run: snapshot, counters, rows, batch, status.
+    fn close(&mut self, is_last: bool) -> Result<()> {
         self.next_close = Instant::now() + self.parts.interval;
         let Parts {
             families, shared, ..
@@ -271,11 +272,11 @@ impl EventLoop {
             family.snapshot(shared)?;
         }
         let now = clock::now();
-        let mut rows = Summary::default();
-        for family in &mut *families {
+        for family in families {
             family.publish(&shared.metrics, now);
-            family.close(&mut rows, now);
         }
+        let rows = self.rows(now, is_last);
+        let shared = &mut self.parts.shared;
         let lost = shared.metrics.batches_lost();
         let processes = shared.processes.close(lost, now.unix_ms);
         self.publish();
@@ -284,15 +285,43 @@ impl EventLoop {
         let (hosts, cut) = self.parts.host.close(&counters, &report, Instant::now());
         let metrics = &self.parts.shared.metrics;
         metrics.host_row_cut_texts_total.add(cut);
-        if let Some(sealed) = self.sealer.seal(rows, processes, hosts, now.unix_ms) {
-            metrics.batch_sealed_total.add(1);
-            if self.parts.spool.try_put(sealed).is_err() {
-                // What it said of the host goes out with the next one.
-                self.parts.host.hurry();
-                warn!("batch dropped: the queue to the spool is full");
-            }
+        let mut owes = rows.owes;
+        self.seal(rows, processes, hosts, now);
+        // No batch after the last one would have them.
+        while is_last && owes {
+            let rows = self.rows(now, is_last);
+            owes = rows.owes;
+            self.seal(rows, Vec::new(), Vec::new(), now);
         }
         self.write_status(now, report);
         Ok(())
+    }
+
+    /// What the interval added, and the totals whose turn it is.
+    fn rows(&mut self, now: Now, is_last: bool) -> Summary {
+        let close = Close {
+            now,
+            batch: self.sealer.next(),
+            length: self.parts.interval,
+            is_last,
+            lost: self.parts.spool.take_lost(),
+        };
+        let mut rows = Summary::default();
+        for family in &mut self.parts.families {
+            family.close(&mut rows, &close);
+        }
+        rows
+    }
+
+    fn seal(&mut self, rows: Summary, processes: Vec<ProcessRow>, hosts: Vec<HostRow>, now: Now) {
+        let Some(sealed) = self.sealer.seal(rows, processes, hosts, now.unix_ms) else {
+            return;
+        };
+        self.parts.shared.metrics.batch_sealed_total.add(1);
+        if self.parts.spool.try_put(sealed).is_err() {
+            // What it said of the host goes out with the next one.
+            self.parts.host.hurry();
+            warn!("batch dropped: the queue to the spool is full");
+        }
     }
 }

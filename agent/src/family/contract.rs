@@ -11,6 +11,7 @@ use crate::batch::Summary;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::family::process::Processes;
+use crate::family::totals::Close;
 use crate::host::HostFacts;
 use crate::metrics::Metrics;
 use crate::orders::InForce;
@@ -100,8 +101,8 @@ pub trait Family: Debug {
     /// Publishes what it counted, at the end of an interval.
     fn publish(&mut self, metrics: &Metrics, now: Now);
 
-    /// Ends the interval: what changed in it.
-    fn close(&mut self, rows: &mut Summary, now: Now);
+    /// Ends the interval: what it added, and the totals whose turn it is.
+    fn close(&mut self, rows: &mut Summary, close: &Close);
 
     /// What is not as planned.
     fn report(&self, _report: &mut Report) {}

@@ -17,6 +17,8 @@ pub mod process;
 mod registry;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 
 pub use contract::{Family, Opening, Report, Shared};
 pub use registry::{Opened, decide, open, shed};
+pub use totals::Close;

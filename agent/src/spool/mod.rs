@@ -41,7 +41,7 @@ use crate::jail::Jailed;
 pub use exports::{Exports, Range};
 pub use queue::Spool;
 pub use reader::Reader;
-pub use types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, State, Tally};
+pub use types::{BatchId, Bounds, Entry, Error, Fault, Lost, Sealed, Stat, State, Tally};
 
 /// Opens the spool, or makes a new one; `path` is inside the jail, because SQLite makes and removes
 /// files beside it as long as it is open.

@@ -9,7 +9,7 @@ use super::quarantine;
 use super::reader;
 use super::reserve;
 use super::store::{self, Held, Store};
-use super::types::{BatchId, Bounds, Entry, Error, Fault, Sealed, Stat, Tally};
+use super::types::{BatchId, Bounds, Entry, Error, Fault, Lost, Sealed, Stat, Tally};
 
 /// Leases and unwritten endings of leases together; more is not handed out.
 const LEASED_MAX: usize = 8;
@@ -34,6 +34,10 @@ pub struct Spool {
     /// Endings of leases that could not be written yet, on a full disk for instance.
     unwritten: VecDeque<(BatchId, End)>,
     tally: Tally,
+    /// The run whose batches are put, and its newest one.
+    run: Option<BatchId>,
+    /// What was lost of that run since the last look.
+    lost: Option<Lost>,
 }
 
 /// How a lease ends.
@@ -57,6 +61,8 @@ impl Spool {
             leased: 0,
             unwritten: VecDeque::new(),
             tally: Tally::default(),
+            run: None,
+            lost: None,
         };
         match spool.reopen() {
             // It may have room again in a minute; until then each loss is counted.
@@ -67,7 +73,11 @@ impl Spool {
 
     /// Stores a batch, whatever has to go for it. False: it was dropped, and counted.
     pub fn put(&mut self, sealed: &Sealed) -> bool {
+        self.run = Some(sealed.id);
         let stored = self.make_room_and_insert(sealed);
+        if !matches!(stored, Ok(true)) {
+            self.lose(sealed.id);
+        }
         match &stored {
             Ok(true) => {
                 self.tally.stored += 1;
@@ -155,8 +165,11 @@ impl Spool {
         let evicted = self
             .attempt_twice(|store| store.delete_older(before_ms))
             .and_then(|gone| {
-                self.forget(gone);
-                self.tally.evicted_age += gone.batches;
+                for (id, bytes) in gone {
+                    self.forget(bytes);
+                    self.lose(id);
+                    self.tally.evicted_age += 1;
+                }
                 self.make_room(0)?;
                 self.grow_again()
             });
@@ -180,6 +193,11 @@ impl Spool {
     /// What became of batches since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
+    }
+
+    /// Batches of this run that were lost since the last call.
+    pub fn take_lost(&mut self) -> Option<Lost> {
+        self.lost.take()
     }
 
     /// Numbers for `spool stat`.
@@ -241,13 +259,11 @@ impl Spool {
             self.recount()?;
         }
         while self.held.bytes.saturating_add(bytes) > self.bounds.max_bytes {
-            let Some(gone) = self.attempt_twice(|store| store.delete_oldest())? else {
+            let Some((id, bytes)) = self.attempt_twice(|store| store.delete_oldest())? else {
                 break;
             };
-            self.forget(Held {
-                batches: 1,
-                bytes: gone,
-            });
+            self.forget(bytes);
+            self.lose(id);
             self.tally.evicted_size += 1;
         }
         Ok(())
@@ -274,13 +290,11 @@ impl Spool {
     fn make_disk_room(&mut self, bytes: u64) -> Result<(), Error> {
         self.relieve()?;
         while !self.attempt(|store| store.has_room(bytes))? {
-            let Some(gone) = self.attempt(|store| store.delete_oldest())? else {
+            let Some((id, bytes)) = self.attempt(|store| store.delete_oldest())? else {
                 break;
             };
-            self.forget(Held {
-                batches: 1,
-                bytes: gone,
-            });
+            self.forget(bytes);
+            self.lose(id);
             self.tally.evicted_disk += 1;
         }
         Ok(())
@@ -339,20 +353,37 @@ impl Spool {
             };
             // A batch unknown by now went with a database set aside and is counted there.
             if let Some(bytes) = gone {
-                self.forget(Held { batches: 1, bytes });
+                self.forget(bytes);
                 if matches!(end, End::Acked) {
                     self.tally.acked += 1;
                     self.tally.acked_bytes += bytes;
                 } else {
                     self.tally.refused += 1;
+                    self.lose(id);
                 }
             }
         }
     }
 
-    fn forget(&mut self, gone: Held) {
-        self.held.batches = self.held.batches.saturating_sub(gone.batches);
-        self.held.bytes = self.held.bytes.saturating_sub(gone.bytes);
+    /// A batch of so many payload bytes is not held any more.
+    fn forget(&mut self, bytes: u64) {
+        self.held.batches = self.held.batches.saturating_sub(1);
+        self.held.bytes = self.held.bytes.saturating_sub(bytes);
+    }
+
+    /// A batch will never arrive. What earlier runs sealed, nobody can tell again.
+    fn lose(&mut self, id: BatchId) {
+        if self.run.is_some_and(|run| run.boot == id.boot) {
+            Lost::add(&mut self.lost, Lost::from(id.sequence));
+        }
+    }
+
+    /// Any batch of this run may be among those that are lost.
+    fn lose_any(&mut self) {
+        if let Some(BatchId { sequence, .. }) = self.run {
+            let (first, last) = (1, sequence);
+            Lost::add(&mut self.lost, Lost { first, last });
+        }
     }
 
     /// On a full disk, tries again with the reserve.
@@ -404,7 +435,11 @@ impl Spool {
         }
         self.tally.found += held.batches.saturating_sub(self.held.batches);
         // Somebody else replaced the file while it could not be used.
-        self.tally.quarantined += self.held.batches.saturating_sub(held.batches);
+        let replaced = self.held.batches.saturating_sub(held.batches);
+        if replaced > 0 {
+            self.tally.quarantined += replaced;
+            self.lose_any();
+        }
         self.held = held;
         self.foreign = opened.foreign_changes()?;
         self.leased = 0;
@@ -447,6 +482,7 @@ impl Spool {
             Some(batches) => self.tally.quarantined += batches,
             None => self.tally.quarantined_uncounted += 1,
         }
+        self.lose_any();
         self.held = Held::default();
         self.leased = 0;
         self.unwritten.clear();

@@ -169,36 +169,38 @@ impl Store {
         Ok(Some(bytes))
     }
 
-    /// Deletes the stored batch that arrived first; gives its payload bytes.
-    pub(super) fn delete_oldest(&mut self) -> Result<Option<u64>, Error> {
+    /// Deletes the stored batch that arrived first; gives its name and payload bytes.
+    pub(super) fn delete_oldest(&mut self) -> Result<Option<(BatchId, u64)>, Error> {
         let tx = self.begin()?;
+        let sql =
+            "SELECT id, bytes, boot, sequence FROM batch WHERE state = ?1 ORDER BY id LIMIT 1";
         let found = tx
-            .prepare_cached("SELECT id, bytes FROM batch WHERE state = ?1 ORDER BY id LIMIT 1")?
-            .query_row([STORED], row_and_bytes)
+            .prepare_cached(sql)?
+            .query_row([STORED], |row| Ok((row_and_bytes(row)?, id(row)?)))
             .optional()?;
-        let Some((row, bytes)) = found else {
+        let Some(((row, bytes), id)) = found else {
             return Ok(None);
         };
         delete_row(&tx, row)?;
         tx.commit()?;
-        Ok(Some(bytes))
+        Ok(Some((id, bytes)))
     }
 
-    /// Deletes stored batches sealed before `before_ms`.
-    pub(super) fn delete_older(&mut self, before_ms: u64) -> Result<Held, Error> {
+    /// Deletes stored batches sealed before `before_ms`; gives their names and payload bytes.
+    pub(super) fn delete_older(&mut self, before_ms: u64) -> Result<Vec<(BatchId, u64)>, Error> {
         let tx = self.begin()?;
+        let sql = "SELECT id, bytes, boot, sequence FROM batch WHERE state = ?1 AND sealed_ms < ?2";
         let old = tx
-            .prepare_cached("SELECT id, bytes FROM batch WHERE state = ?1 AND sealed_ms < ?2")?
+            .prepare_cached(sql)?
             .query_map(
                 [STORED, i64::try_from(before_ms).unwrap_or(i64::MAX)],
-                row_and_bytes,
+                |row| Ok((row_and_bytes(row)?, id(row)?)),
             )?
             .collect::<Result<Vec<_>, _>>()?;
-        let mut gone = Held::default();
-        for (row, bytes) in old {
+        let mut gone = Vec::with_capacity(old.len());
+        for ((row, bytes), id) in old {
             delete_row(&tx, row)?;
-            gone.batches += 1;
-            gone.bytes += bytes;
+            gone.push((id, bytes));
         }
         tx.commit()?;
         Ok(gone)
@@ -455,6 +457,14 @@ pub(super) fn delete_row(tx: &Transaction<'_>, row: i64) -> Result<(), Error> {
 
 fn row_and_bytes(row: &Row<'_>) -> rusqlite::Result<(i64, u64)> {
     Ok((row.get(0)?, unsigned(row, 1)?))
+}
+
+/// Reads columns 2 and 3.
+fn id(row: &Row<'_>) -> rusqlite::Result<BatchId> {
+    Ok(BatchId {
+        boot: row.get(2)?,
+        sequence: unsigned(row, 3)?,
+    })
 }
 
 fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {

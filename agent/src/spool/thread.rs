@@ -1,7 +1,7 @@
 //! The spool thread: owns the only writing connection, the clock and nothing else.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crossbeam_channel::{
 use crate::clock;
 use crate::metrics::Metrics;
 
-use super::{BatchId, Fault, Sealed, Spool, Tally};
+use super::{BatchId, Fault, Lost, Sealed, Spool, Tally};
 
 /// Between two evictions by age.
 const EVICTION_PERIOD: Duration = Duration::from_secs(60);
@@ -91,6 +91,7 @@ pub(crate) fn start(
     sealed: Receiver<Sealed>,
     stop: Receiver<()>,
     metrics: Arc<Metrics>,
+    lost: LostBatches,
 ) -> io::Result<(Running, Client)> {
     let (requests, requests_receiver) = bounded(REQUESTS_MAX);
     // One is enough: it says that there is work, not how much.
@@ -106,7 +107,11 @@ pub(crate) fn start(
         work: work_receiver,
         alive: alive_receiver,
     };
-    let intake = Intake { sealed, metrics };
+    let intake = Intake {
+        sealed,
+        metrics,
+        lost,
+    };
     let (end, ended) = bounded(0);
     let thread = Builder::new().name("spool".to_owned()).spawn(move || {
         let _end: Sender<()> = end;
@@ -133,18 +138,37 @@ impl Running {
     }
 }
 
+/// What was lost since the event loop last looked, from wherever it was lost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LostBatches(Arc<Mutex<Option<Lost>>>);
+
+impl LostBatches {
+    pub(crate) fn add(&self, lost: Lost) {
+        Lost::add(
+            &mut self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            lost,
+        );
+    }
+
+    pub(crate) fn take(&self) -> Option<Lost> {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.take()
+    }
+}
+
 /// What the event loop queued; if the thread dies, the rest is counted as lost.
 struct Intake {
     sealed: Receiver<Sealed>,
     metrics: Arc<Metrics>,
+    lost: LostBatches,
 }
 
 impl Drop for Intake {
     fn drop(&mut self) {
-        let lost = self.sealed.try_iter().count();
-        self.metrics
-            .spool_dropped_error_total
-            .add(u64::try_from(lost).unwrap_or(u64::MAX));
+        for batch in self.sealed.try_iter() {
+            self.metrics.spool_dropped_error_total.add(1);
+            self.lost.add(Lost::from(batch.id.sequence));
+        }
     }
 }
 
@@ -170,7 +194,7 @@ fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>)
     spool.evict(clock::unix_ms());
     let mut more = spool.give_back();
     while open.sealed || open.requests {
-        account(spool, &intake.metrics);
+        account(spool, intake);
         select! {
             recv(if open.sealed { &intake.sealed } else { &no_sealed }) -> batch => match batch {
                 Ok(batch) => store(spool, &batch, work),
@@ -197,7 +221,7 @@ fn run(spool: &mut Spool, intake: &Intake, server: &Server, stop: &Receiver<()>)
             recv(if more { &pauses } else { &no_pause }) -> _ => more = spool.give_back(),
         }
     }
-    account(spool, &intake.metrics);
+    account(spool, intake);
 }
 
 fn store(spool: &mut Spool, batch: &Sealed, work: &Sender<()>) {
@@ -223,8 +247,12 @@ fn answer(spool: &mut Spool, request: Request) {
     }
 }
 
-/// Moves the tally into the counters and sets the gauges.
-pub(super) fn account(spool: &mut Spool, metrics: &Metrics) {
+/// Moves the tally into the counters, says what was lost and sets the gauges.
+fn account(spool: &mut Spool, intake: &Intake) {
+    let metrics = &intake.metrics;
+    if let Some(lost) = spool.take_lost() {
+        intake.lost.add(lost);
+    }
     let tally = spool.take_tally();
     if tally != Tally::default() {
         metrics.spool_found_total.add(tally.found);

@@ -44,7 +44,7 @@ pub struct Sealed {
     pub sealed_ms: u64,
     /// Rows in the batch, for people who list the spool.
     pub rows: u64,
-    /// The batch as `wire::encode` made it.
+    /// The batch as `wire::format2::encode` made it.
     pub bytes: Vec<u8>,
 }
 
@@ -130,6 +130,35 @@ pub struct Tally {
     /// The part of `quarantined_files` whose batches could not be counted; they are neither in
     /// `found` nor in `quarantined`.
     pub quarantined_uncounted: u64,
+}
+
+/// Numbers of batches of one run that were lost: the first, the last, and perhaps some in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+impl Lost {
+    /// Takes in others.
+    pub fn add(lost: &mut Option<Self>, other: Self) {
+        let both = lost.unwrap_or(other);
+        *lost = Some(Self {
+            first: both.first.min(other.first),
+            last: both.last.max(other.last),
+        });
+    }
+}
+
+impl From<u64> for Lost {
+    fn from(sequence: u64) -> Self {
+        Self {
+            first: sequence,
+            last: sequence,
+        }
+    }
 }
 
 /// One line of `spool ls`.

@@ -1,9 +1,9 @@
 //! Family `connection`: edges, sightings and events from connection records.
 //!
-//! Counters of an edge only grow while it is in the table. Open connections are remembered with
-//! what was already counted of them, so that a snapshot adds only the difference and the close
-//! adds the rest. An edge that was quiet for long is forgotten; if it comes back, its `since_ms`
-//! is new and its counters start at zero.
+//! Counters of an edge only grow while it is in the table; its rows say what an interval added, and
+//! now and then the totals (`totals`). Open connections are remembered with what was already counted
+//! of them, so that a snapshot adds only the difference and the close adds the rest. An edge that was
+//! quiet for long is forgotten; if it comes back, its `since_ms` is new and its counters start at zero.
 
 use std::collections::HashMap;
 
@@ -18,6 +18,7 @@ use super::bounds::{Bounds, Losses};
 use crate::batch::Summary;
 use crate::clock::Now;
 use crate::event::{Connection, What};
+use crate::family::totals::{Close, Owed, Totals};
 
 /// More retransmissions than this make a connection abnormal.
 const USUAL_RETRANSMITS: u32 = 3;
@@ -84,7 +85,11 @@ impl EdgeKey {
 
 #[derive(Debug)]
 struct Edge {
+    /// Its totals.
     row: EdgeRow,
+    /// What this interval added.
+    added: Option<Box<EdgeRow>>,
+    owed: Owed,
     changed: u64,
     open: u32,
     first_kept: u32,
@@ -144,6 +149,7 @@ pub struct Connections {
     bounds: Bounds,
     absent: Columns,
     edges: HashMap<EdgeKey, Edge>,
+    totals: Totals,
     open: HashMap<u64, Open>,
     sightings: Vec<SightingRow>,
     /// Connections told in this interval, and ends of those told before.
@@ -168,6 +174,7 @@ impl Connections {
             bounds,
             absent,
             edges: HashMap::new(),
+            totals: Totals::new(bounds.edges),
             open: HashMap::new(),
             sightings: Vec::new(),
             told: (0, 0),
@@ -244,33 +251,45 @@ impl Connections {
         }
     }
 
-    /// Ends the interval: what changed since the last call.
-    pub fn close(&mut self, now: Now) -> Summary {
-        let interval = self.interval;
-        let mut edges: Vec<EdgeRow> = self
-            .edges
-            .values()
-            .filter(|edge| edge.changed == interval)
-            .map(|edge| edge.row.clone())
-            .collect();
-        edges.sort_by_key(|row| (row.process_id, row.role, row.remote, row.local, row.netns));
-        self.edges.retain(|_, edge| {
-            edge.first_kept = 0;
-            edge.spare_kept = false;
-            edge.open > 0 || interval - edge.changed < QUIET_INTERVALS
-        });
+    /// Ends the interval: what it added, and the totals whose turn it is.
+    pub fn close(&mut self, close: &Close) -> Summary {
+        let edges = self.close_edges(close);
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
         let least = self.wish.least_level.max(self.spared.0);
         self.level = sample::level_for(self.tokens, budget).max(least);
         (self.tokens, self.told) = (0, (0, 0));
         self.interval += 1;
-        self.started_ns = now.monotonic_ns();
+        self.started_ns = close.now.monotonic_ns();
         Summary {
             edges,
             sightings: std::mem::take(&mut self.sightings),
             events: std::mem::take(&mut self.events),
             nats: Vec::new(),
+            owes: self.totals.is_short(),
         }
+    }
+
+    fn close_edges(&mut self, close: &Close) -> Vec<EdgeRow> {
+        let (interval, totals) = (self.interval, &mut self.totals);
+        let mut rows = Vec::new();
+        totals.begin(close);
+        self.edges.retain(|_, edge| {
+            edge.first_kept = 0;
+            edge.spare_kept = false;
+            let added = edge.added.take();
+            let ends = edge.open == 0 && interval - edge.changed >= QUIET_INTERVALS;
+            if totals.tells(&mut edge.owed, close, (added.is_some(), ends)) {
+                rows.push(edge.row.clone());
+            }
+            rows.extend(added.map(|row| *row));
+            !ends || edge.owed.owes()
+        });
+        totals.end();
+        rows.sort_by_key(|row| {
+            let ends = (row.process_id, row.role, row.remote, row.local, row.netns);
+            (ends, row.total)
+        });
+        rows
     }
 
     /// It was open before this run of the agent: an earlier run may have counted it as opened, and
@@ -487,11 +506,14 @@ impl Connections {
             true => self.absent.with(Columns::ROLE),
             false => self.absent,
         };
+        let totals = &mut self.totals;
         self.edges.entry(key).or_insert_with(|| Edge {
             row: EdgeRow {
                 absent,
                 ..empty_row(key, now.unix_ms)
             },
+            added: None,
+            owed: totals.series(),
             changed: interval,
             open: 0,
             first_kept: 0,
@@ -506,14 +528,24 @@ impl Connections {
         if !self.absent.has(columns) {
             self.absent = self.absent.with(columns);
             for edge in self.edges.values_mut() {
-                edge.row.absent = edge.row.absent.with(columns);
+                for row in std::iter::once(&mut edge.row).chain(edge.added.as_deref_mut()) {
+                    row.absent = row.absent.with(columns);
+                }
             }
         }
     }
 
-    fn change(&mut self, key: EdgeKey, change: impl FnOnce(&mut EdgeRow)) {
+    fn change(&mut self, key: EdgeKey, change: impl Fn(&mut EdgeRow)) {
         if let Some(edge) = self.edges.get_mut(&key) {
             change(&mut edge.row);
+            let added = edge.added.get_or_insert_with(|| {
+                Box::new(EdgeRow {
+                    absent: edge.row.absent,
+                    total: false,
+                    ..empty_row(key, edge.row.since_ms)
+                })
+            });
+            change(added);
             edge.changed = self.interval;
         }
     }

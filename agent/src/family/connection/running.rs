@@ -18,6 +18,7 @@ use crate::batch::Summary;
 use crate::clock::{self, Now};
 use crate::config::{Config, Limits};
 use crate::family::contract::{Family, PAUSE, Report, Shared};
+use crate::family::totals::Close;
 use crate::host::HostFacts;
 use crate::metrics::Metrics;
 use crate::orders::InForce;
@@ -230,16 +231,18 @@ impl Family for Running {
         publish(&self.fold.connections, metrics);
     }
 
-    fn close(&mut self, rows: &mut Summary, now: Now) {
+    fn close(&mut self, rows: &mut Summary, close: &Close) {
         let Summary {
             edges,
             sightings,
             events,
             nats: _,
-        } = self.fold.connections.close(now);
+            owes,
+        } = self.fold.connections.close(close);
         rows.edges = edges;
         rows.sightings = sightings;
         rows.events = events;
+        rows.owes |= owes;
     }
 
     fn report(&self, report: &mut Report) {

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 
 use wire::{Endpoint, NatRow};
 
+use crate::family::totals::{Close, Owed, Totals};
+use crate::spool::Lost;
+
 /// Intervals without a change after which a row is forgotten: an hour at 10 s.
 const QUIET_INTERVALS: u64 = 360;
 
@@ -43,6 +46,9 @@ struct Key {
 struct Counted {
     since_ms: u64,
     opened: u64,
+    /// The part of `opened` that this interval added.
+    added: u64,
+    owed: Owed,
     changed: u64,
 }
 
@@ -52,6 +58,7 @@ pub struct Translations {
     netns: u32,
     bound: usize,
     rows: HashMap<Key, Counted>,
+    totals: Totals,
     interval: u64,
     overflowed: u64,
 }
@@ -64,6 +71,7 @@ impl Translations {
             netns,
             bound,
             rows: HashMap::new(),
+            totals: Totals::new(bound),
             interval: 1,
             overflowed: 0,
         }
@@ -84,40 +92,59 @@ impl Translations {
             self.overflowed += 1;
             return;
         }
-        let interval = self.interval;
-        let row = self.rows.entry(key).or_insert(Counted {
+        let (interval, totals) = (self.interval, &mut self.totals);
+        let row = self.rows.entry(key).or_insert_with(|| Counted {
             since_ms: now_ms,
             opened: 0,
+            added: 0,
+            owed: totals.series(),
             changed: interval,
         });
         row.opened += 1;
+        row.added += 1;
         row.changed = interval;
     }
 
-    /// Ends the interval: the rows that changed in it, sorted.
-    pub fn close(&mut self) -> Vec<NatRow> {
-        let interval = self.interval;
-        let mut changed: Vec<(&Key, &Counted)> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row.changed == interval)
-            .collect();
-        changed.sort_by_key(|(key, _)| **key);
-        let rows = changed.into_iter().map(|(key, row)| NatRow {
-            total: true,
-            netns: self.netns,
+    /// Rows of these batches will never arrive: what they said is told again as totals.
+    pub fn lost(&mut self, batches: Lost) {
+        self.totals.lost(batches);
+    }
+
+    /// Whether totals are owed that found no place at the last close.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.totals.is_short()
+    }
+
+    /// Ends the interval: what it added, and the totals whose turn it is, sorted.
+    pub fn close(&mut self, close: &Close) -> Vec<NatRow> {
+        let (interval, netns, totals) = (self.interval, self.netns, &mut self.totals);
+        let mut rows = Vec::new();
+        totals.begin(close);
+        self.rows.retain(|key, counted| {
+            let added = std::mem::take(&mut counted.added);
+            let ends = interval - counted.changed >= QUIET_INTERVALS;
+            let tells = totals.tells(&mut counted.owed, close, (added > 0, ends));
+            let kinds = [(added > 0, false, added), (tells, true, counted.opened)];
+            for (_, total, opened) in kinds.into_iter().filter(|(there, ..)| *there) {
+                rows.push((*key, total, counted.since_ms, opened));
+            }
+            !ends || counted.owed.owes()
+        });
+        totals.end();
+        self.interval += 1;
+        rows.sort_unstable();
+        let row = |(key, total, since_ms, opened): (Key, bool, u64, u64)| NatRow {
+            netns,
             client: key.client,
             dialled: key.dialled,
             source: key.source,
             server: key.server,
-            since_ms: row.since_ms,
-            opened: row.opened,
-        });
-        let rows = rows.collect();
-        self.rows
-            .retain(|_, row| interval - row.changed < QUIET_INTERVALS);
-        self.interval += 1;
-        rows
+            since_ms,
+            total,
+            opened,
+        };
+        rows.into_iter().map(row).collect()
     }
 
     /// Rows in the table.
@@ -136,8 +163,10 @@ impl Translations {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::time::Duration;
 
     use super::*;
+    use crate::clock::Now;
 
     fn endpoint(text: &str) -> Endpoint {
         text.parse::<SocketAddr>().unwrap().into()
@@ -152,6 +181,17 @@ mod tests {
         }
     }
 
+    /// The end of an interval.
+    fn end(batch: u64) -> Close {
+        Close {
+            now: Now::default(),
+            batch,
+            length: Duration::from_secs(10),
+            is_last: false,
+            lost: None,
+        }
+    }
+
     #[test]
     fn connections_add_up_without_their_ephemeral_ports() {
         let mut table = Translations::new(7, 10);
@@ -159,13 +199,34 @@ mod tests {
             table.fold(&through(port, "10.2.0.2:8080"), 1_000);
         }
         table.fold(&through(6, "10.2.0.3:8080"), 2_000);
-        let rows = table.close();
+        let rows = table.close(&end(1));
         assert_eq!(rows.len(), 2);
         assert_eq!((rows[0].opened, rows[0].since_ms), (5, 1_000));
         assert_eq!((rows[1].opened, rows[1].netns), (1, 7));
-        assert_eq!(table.close(), [], "nothing changed");
+        assert_eq!(table.close(&end(2)), [], "nothing changed");
         table.fold(&through(9, "10.2.0.2:8080"), 3_000);
-        assert_eq!(table.close()[0].opened, 6, "counters are cumulative");
+        table.lost(Lost::from(1));
+        let rows = table.close(&end(3));
+        let rows: Vec<_> = rows.iter().map(|row| (row.total, row.opened)).collect();
+        assert_eq!(rows, [(false, 1), (true, 6), (true, 1)]);
+        let last = Close {
+            is_last: true,
+            ..end(4)
+        };
+        table.fold(&through(10, "10.2.0.3:8080"), 4_000);
+        let rows = table.close(&last);
+        let rows: Vec<_> = rows.iter().map(|row| (row.total, row.opened)).collect();
+        assert_eq!(rows, [(false, 1), (true, 2)]);
+    }
+
+    #[test]
+    fn what_was_quiet_for_long_is_forgotten_with_its_total_told() {
+        let mut table = Translations::new(7, 10);
+        table.fold(&through(1, "10.2.0.2:80"), 1_000);
+        let rows = (1..=QUIET_INTERVALS + 1).flat_map(|batch| table.close(&end(batch)));
+        let rows: Vec<_> = rows.map(|row| (row.total, row.opened)).collect();
+        assert_eq!(rows, [(false, 1), (true, 1)]);
+        assert_eq!(table.size(), 0);
     }
 
     #[test]
@@ -174,7 +235,7 @@ mod tests {
         let mut one = through(1, "10.1.0.100:80");
         one.source = endpoint("10.1.0.1:40000");
         table.fold(&one, 0);
-        assert_eq!(table.close(), []);
+        assert_eq!(table.close(&end(1)), []);
     }
 
     #[test]
@@ -184,6 +245,6 @@ mod tests {
         table.fold(&through(2, "10.2.0.3:80"), 0);
         table.fold(&through(3, "10.2.0.2:80"), 0);
         assert_eq!((table.size(), table.overflowed()), (1, 1));
-        assert_eq!(table.close()[0].opened, 2);
+        assert_eq!(table.close(&end(1))[0].opened, 2);
     }
 }

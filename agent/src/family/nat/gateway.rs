@@ -12,10 +12,12 @@ use super::decide::NAME;
 use crate::batch::Summary;
 use crate::clock::{self, Now};
 use crate::family::contract::{Family, Opening, Shared};
+use crate::family::totals::Close;
 use crate::fault;
 use crate::metrics::Metrics;
 use crate::netlink::Taken;
 use crate::orders::InForce;
+use crate::spool::Lost;
 
 /// Messages of the kernel read in one turn; each tells of one connection.
 const BUDGET: usize = 1024;
@@ -124,10 +126,14 @@ impl Family for Gateway {
         metrics.governor_dropped_translations_total.add(spared);
     }
 
-    fn close(&mut self, rows: &mut Summary, _now: Now) {
-        let nats = self.table.close();
+    fn close(&mut self, rows: &mut Summary, close: &Close) {
+        let nats = self.table.close(close);
         if self.sends {
             rows.nats = nats;
+            rows.owes |= self.table.is_short();
+        } else {
+            // Told as totals once they may be.
+            self.table.lost(Lost::from(close.batch));
         }
     }
 

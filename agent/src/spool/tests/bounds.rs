@@ -1,7 +1,7 @@
 //! Size, age and what the file may grow to.
 
 use super::*;
-use crate::spool::read_only;
+use crate::spool::{Lost, read_only};
 
 fn small(max_bytes: u64) -> Bounds {
     Bounds {
@@ -20,6 +20,9 @@ fn the_oldest_go_when_the_size_bound_is_reached() {
     assert_eq!(held(&spool), [3, 4, 5]);
     let tally = spool.take_tally();
     assert_eq!((tally.stored, tally.evicted_size), (5, 2));
+    let lost = Lost { first: 1, last: 2 };
+    assert_eq!(spool.take_lost(), Some(lost), "told again by the agent");
+    assert_eq!(spool.take_lost(), None);
     assert_sum(&tally, &spool);
 }
 

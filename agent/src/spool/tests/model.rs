@@ -147,6 +147,30 @@ impl History {
     }
 
     fn step(&mut self, op: &Op) {
+        let mut before: Vec<u64> = self.held.iter().map(|held| held.sequence).collect();
+        match op {
+            Op::Put(_) => before.push(self.sequence + 1),
+            Op::Ack(nth) => before.retain(|sequence| Some(*sequence) != self.leased(*nth)),
+            _ => {}
+        }
+        self.apply(op);
+        before.retain(|sequence| self.held.iter().all(|held| held.sequence != *sequence));
+        self.check_lost(&before);
+    }
+
+    /// What this run put and the spool has lost is among what it says; without a loss it says none.
+    fn check_lost(&mut self, lost: &[u64]) {
+        let said = self.spool().take_lost();
+        if self.sealed == 0 || lost.is_empty() {
+            assert_eq!(said, None);
+            return;
+        }
+        let said = said.expect("the loss is said");
+        let known = |sequence: &u64| (said.first..=said.last).contains(sequence);
+        assert!(lost.iter().all(known), "{lost:?} lost, {said:?} said");
+    }
+
+    fn apply(&mut self, op: &Op) {
         match op {
             Op::Put(bytes) => self.put(*bytes),
             Op::Lease(max) => self.lease(*max),

@@ -1,12 +1,15 @@
 //! Whatever the order of snapshots and closes, an edge ends with what the kernel counted.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use wire::Life;
 
 use super::sight::FIRST_PER_EDGE;
 use super::*;
+
+mod totals;
 
 const BOUNDS: Bounds = Bounds {
     connections: 100,
@@ -64,16 +67,30 @@ fn connections() -> Connections {
     Connections::new(BOUNDS, Columns::NONE, NOW)
 }
 
+/// The end of an interval.
+fn end(now: Now) -> Close {
+    Close {
+        now,
+        batch: 1,
+        length: Duration::from_secs(10),
+        is_last: false,
+        lost: None,
+    }
+}
+
+/// What the interval added to the one edge that changed.
 fn only_edge(summary: &Summary) -> &EdgeRow {
-    assert_eq!(summary.edges.len(), 1, "{:?}", summary.edges);
-    &summary.edges[0]
+    let mut added = summary.edges.iter().filter(|row| !row.total);
+    let edge = added.next().expect("an edge changed");
+    assert_eq!(added.next(), None, "{:?}", summary.edges);
+    edge
 }
 
 #[test]
 fn a_short_connection_is_counted_whole_at_its_close() {
     let mut all = connections();
     all.fold(&event(What::Closed, 1, 700), 3, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 700));
     assert_eq!((edge.local.port, edge.remote.port), (0, 80));
@@ -86,23 +103,23 @@ fn a_short_connection_is_counted_whole_at_its_close() {
 fn a_long_connection_adds_only_what_is_new() {
     let mut all = connections();
     all.fold(&event(What::Live, 1, 100), 3, NOW);
-    assert_eq!(only_edge(&all.close(NOW)).bytes_sent, 100);
+    assert_eq!(only_edge(&all.close(&end(NOW))).bytes_sent, 100);
     all.fold(&event(What::Live, 1, 250), 3, NOW);
-    let summary = all.close(NOW);
-    assert_eq!(only_edge(&summary).bytes_sent, 250);
+    let summary = all.close(&end(NOW));
+    assert_eq!(only_edge(&summary).bytes_sent, 150);
     assert!(summary.sightings.is_empty(), "a token is reported once");
     all.fold(&event(What::Closed, 1, 300), 3, NOW);
-    let edge = only_edge(&all.close(NOW)).clone();
-    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 300));
+    let edge = only_edge(&all.close(&end(NOW))).clone();
+    assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (0, 1, 50));
 }
 
 #[test]
 fn an_unchanged_edge_is_not_sent_again() {
     let mut all = connections();
     all.fold(&event(What::Live, 1, 100), 3, NOW);
-    all.close(NOW);
+    all.close(&end(NOW));
     all.fold(&event(What::Live, 1, 100), 3, NOW);
-    assert!(all.close(NOW).edges.is_empty());
+    assert!(all.close(&end(NOW)).edges.is_empty());
 }
 
 #[test]
@@ -112,7 +129,7 @@ fn an_adopted_connection_counts_from_its_baseline() {
     all.fold(&older(What::Adopted, 1, 5000), 3, NOW);
     all.fold(&older(What::Live, 1, 5100), 3, NOW);
     all.fold(&older(What::Closed, 1, 5200), 3, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 1, 1));
     assert_eq!((edge.bytes_sent, edge.segments_sent), (200, 200));
@@ -128,7 +145,7 @@ fn an_older_connection_that_was_not_taken_over_is_not_new_either() {
         if first == What::Live {
             all.fold(&older(What::Closed, 1, 5300), 3, NOW);
         }
-        let summary = all.close(NOW);
+        let summary = all.close(&end(NOW));
         let edge = only_edge(&summary);
         assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 1, 1));
         let sent = if first == What::Live { 300 } else { 0 };
@@ -143,7 +160,7 @@ fn an_older_connection_that_was_not_taken_over_is_not_new_either() {
     all.fold(&older(What::Closed, 0, 10), 3, NOW);
     all.fold(&older(What::Live, 100, 50), 3, NOW);
     all.fold(&older(What::Closed, 100, 60), 3, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 101, 2));
     assert_eq!(edge.bytes_sent, 10);
@@ -158,7 +175,7 @@ fn a_segment_counter_that_wraps_still_counts_forward() {
     let mut last = event(What::Closed, 1, 10);
     last.numbers.segments_sent = 3;
     all.fold(&last, 3, NOW);
-    let sent = only_edge(&all.close(NOW)).segments_sent;
+    let sent = only_edge(&all.close(&end(NOW))).segments_sent;
     assert_eq!(sent, u64::from(u32::MAX - 1) + 5);
 }
 
@@ -173,7 +190,7 @@ fn refused_and_failed_attempts_are_told_apart() {
     failed.flags = 0;
     failed.numbers.error = ETIMEDOUT;
     all.fold(&failed, 3, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.failed, edge.refused), (0, 2, 1));
     let kinds: Vec<_> = summary.events.iter().map(|event| event.kind).collect();
@@ -187,7 +204,7 @@ fn a_process_that_changes_its_name_keeps_its_edge_and_its_sightings() {
     opened.token_sent = None;
     all.fold(&opened, 3, NOW);
     all.fold(&event(What::Closed, 1, 20), 4, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     assert_eq!(only_edge(&summary).process_id, 3);
     assert_eq!(summary.sightings[0].process_id, 3);
 }
@@ -203,7 +220,7 @@ fn resets_are_counted_by_side() {
         reset.flags |= flag;
         all.fold(&reset, 3, NOW);
     }
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!(
         (edge.reset_local, edge.reset_remote, edge.closed),
@@ -217,7 +234,7 @@ fn a_connection_whose_close_was_lost_is_closed_by_the_sweep_and_counted() {
     let mut all = connections();
     all.fold(&event(What::Live, 1, 10), 3, NOW);
     all.sweep();
-    all.close(NOW);
+    all.close(&end(NOW));
     all.sweep();
     assert_eq!(
         all.losses().connections_lost,
@@ -226,7 +243,7 @@ fn a_connection_whose_close_was_lost_is_closed_by_the_sweep_and_counted() {
     );
     all.sweep();
     assert_eq!(all.losses().connections_lost, 1);
-    assert_eq!(only_edge(&all.close(NOW)).closed, 1);
+    assert_eq!(only_edge(&all.close(&end(NOW))).closed, 1);
     assert_eq!(all.sizes().0, 0);
 }
 
@@ -239,7 +256,7 @@ fn a_connection_whose_end_was_missed_is_there_once_without_its_numbers() {
         missed.flags |= abi::WB_FLAG_ESTABLISHED;
         all.fold(&missed, 3, NOW);
     }
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.closed), (2, 2));
     assert_eq!(all.losses().connections_lost, 2);
@@ -254,7 +271,7 @@ fn a_full_table_of_edges_counts_in_the_catch_all() {
         one.remote.port = u16::try_from(id).expect("small");
         all.fold(&one, 3, NOW);
     }
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     assert!(summary.edges.len() <= BOUNDS.edges);
     let opened: u64 = summary.edges.iter().map(|edge| edge.opened).sum();
     assert_eq!(opened, 60, "nothing is lost");
@@ -275,13 +292,13 @@ fn a_connection_beyond_the_bound_is_counted_at_its_close() {
         all.fold(&event(What::Live, id, 10), 3, NOW);
         all.fold(&event(What::Live, id, 20), 3, NOW);
     }
-    assert_eq!(only_edge(&all.close(NOW)).opened, 1);
+    assert_eq!(only_edge(&all.close(&end(NOW))).opened, 1);
     assert_eq!(all.losses().connections_full, 2);
     all.fold(&event(What::Closed, 2, 30), 3, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     assert_eq!(
         (only_edge(&summary).opened, only_edge(&summary).bytes_sent),
-        (2, 50)
+        (1, 30)
     );
 }
 
@@ -298,7 +315,7 @@ fn sightings_and_events_beyond_their_bounds_are_counted() {
         reset.flags |= abi::WB_FLAG_RESET_SENT;
         all.fold(&reset, 3, NOW);
     }
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     assert_eq!((summary.sightings.len(), summary.events.len()), (3, 2));
     let losses = all.losses();
     assert_eq!((losses.sightings_dropped, losses.events_dropped), (2, 3));
@@ -308,7 +325,7 @@ fn sightings_and_events_beyond_their_bounds_are_counted() {
 fn what_was_told_while_it_was_open_is_told_again_when_it_ends() {
     let mut all = connections();
     let told = |all: &mut Connections| -> Vec<(u64, Life)> {
-        let rows = all.close(NOW).sightings;
+        let rows = all.close(&end(NOW)).sightings;
         rows.iter().map(|row| (row.token, row.life)).collect()
     };
     all.fold(&event(What::Closed, 1, 1), 3, NOW);
@@ -339,12 +356,12 @@ fn an_end_is_told_as_the_begin_was_and_takes_no_room_of_begins() {
     for id in [2, 4] {
         all.fold(&event(What::Live, id, 1), 3, NOW);
     }
-    all.close(NOW);
+    all.close(&end(NOW));
     all.spare(3, false);
     for id in [2, 4, 8, 16] {
         all.fold(&event(What::Closed, id, 2), 3, NOW);
     }
-    let rows = all.close(NOW).sightings;
+    let rows = all.close(&end(NOW)).sightings;
     let told: Vec<_> = rows
         .iter()
         .map(|row| (row.token, row.kept, row.sample_level))
@@ -367,7 +384,7 @@ fn above_the_budget_tokens_are_sampled_but_abnormal_ones_kept() {
     for id in 1..=1000_u64 {
         all.fold(&event(What::Closed, id, 1), 3, NOW);
     }
-    all.close(NOW);
+    all.close(&end(NOW));
     assert!(all.sample_level() >= 6, "1000 tokens for 10 places");
     // The highest bit set: left out at every level but 0.
     let mut plain = event(What::Closed, u64::MAX, 1);
@@ -380,7 +397,7 @@ fn above_the_budget_tokens_are_sampled_but_abnormal_ones_kept() {
     all.fold(&plain, 3, NOW);
     all.fold(&odd, 3, NOW);
     let kept: Vec<_> = all
-        .close(NOW)
+        .close(&end(NOW))
         .sightings
         .iter()
         .map(|row| row.kept)
@@ -395,24 +412,6 @@ fn above_the_budget_tokens_are_sampled_but_abnormal_ones_kept() {
             Kept::Abnormal
         ]
     );
-}
-
-#[test]
-fn an_edge_that_was_quiet_for_long_is_forgotten_and_starts_again() {
-    let mut all = connections();
-    all.fold(&event(What::Closed, 1, 10), 3, NOW);
-    for _ in 0..=QUIET_INTERVALS {
-        all.close(NOW);
-    }
-    assert_eq!(all.sizes().1, 0);
-    let later = Now {
-        unix_ms: NOW.unix_ms + 4_000_000,
-        ..NOW
-    };
-    all.fold(&event(What::Closed, 2, 10), 3, later);
-    let summary = all.close(later);
-    let edge = only_edge(&summary);
-    assert_eq!((edge.opened, edge.since_ms), (1, later.unix_ms));
 }
 
 proptest! {
@@ -442,10 +441,10 @@ proptest! {
                 all.fold(&event(What::Live, id, sum), 3, NOW);
             }
             if step == 3 {
-                total.take(&all.close(NOW));
+                total.take(&all.close(&end(NOW)));
             }
         }
-        total.take(&all.close(NOW));
+        total.take(&all.close(&end(NOW)));
         prop_assert_eq!((total.opened, total.closed, total.bytes), truth);
     }
 }
@@ -462,7 +461,7 @@ proptest! {
         let mut sums = (0, 0, 0, 0);
         let mut found = 0;
         let mut end = |all: &mut Connections| {
-            for edge in &all.close(NOW).edges {
+            for edge in all.close(&end(NOW)).edges.iter().filter(|row| !row.total) {
                 sums.0 += edge.opened;
                 sums.1 += edge.closed;
                 sums.2 += edge.bytes_sent;
@@ -509,7 +508,7 @@ fn where_nobody_knows_who_connected_both_ports_stay_and_it_is_said() {
     let mut unknown = older(What::Adopted, 1, 10);
     unknown.flags |= abi::WB_FLAG_ROLE_UNKNOWN;
     all.fold(&unknown, 3, NOW);
-    let summary = all.close(NOW);
+    let summary = all.close(&end(NOW));
     assert_eq!(all.losses().connections_unowned, 1, "and nobody has it");
     let edge = only_edge(&summary);
     assert_eq!((edge.local.port, edge.remote.port), (40_000, 80));
@@ -524,14 +523,18 @@ struct EdgeRowTotals {
 }
 
 impl EdgeRowTotals {
-    /// Rows are cumulative, so the newest replaces.
+    /// What an interval added is added up; a total is the sum of it.
     fn take(&mut self, summary: &Summary) {
-        if let Some(edge) = summary.edges.first() {
-            *self = Self {
-                opened: edge.opened,
-                closed: edge.closed,
-                bytes: edge.bytes_sent,
-            };
+        for edge in &summary.edges {
+            if !edge.total {
+                self.opened += edge.opened;
+                self.closed += edge.closed;
+                self.bytes += edge.bytes_sent;
+            }
+            if edge.total {
+                let total = (edge.opened, edge.closed, edge.bytes_sent);
+                assert_eq!(total, (self.opened, self.closed, self.bytes));
+            }
         }
     }
 }
@@ -541,7 +544,7 @@ fn what_the_host_cannot_measure_is_said_of_every_edge() {
     let absent = Columns::ZERO_WINDOWS.with(Columns::RTT);
     let mut all = Connections::new(BOUNDS, absent, NOW);
     all.fold(&event(What::Closed, 1, 10), 3, NOW);
-    assert_eq!(only_edge(&all.close(NOW)).absent, absent);
+    assert_eq!(only_edge(&all.close(&end(NOW))).absent, absent);
 }
 
 /// Kernels before 5.4 have no counter of segments out of order, which their programs say with each
@@ -555,7 +558,7 @@ fn what_the_kernel_turns_out_not_to_count_is_absent_and_not_zero() {
     old.flags |= abi::WB_FLAG_NO_OUT_OF_ORDER;
     all.fold(&old, 4, NOW);
     all.fold(&event(What::Closed, 3, 10), 5, NOW);
-    let edges = all.close(NOW).edges;
+    let edges = all.close(&end(NOW)).edges;
     assert_eq!(edges.len(), 3);
     let absent = edges.iter().all(|row| row.absent == Columns::OUT_OF_ORDER);
     assert!(absent, "{edges:?}");
@@ -575,18 +578,21 @@ fn an_open_connection_is_counted_where_its_owner_is_and_not_where_it_was_awaited
     };
     let (listener, worker) = (3, 4);
     all.fold(&event, listener, at(10_000));
-    assert!(all.close(at(10_000)).edges.is_empty(), "told too early");
+    assert!(
+        all.close(&end(at(10_000))).edges.is_empty(),
+        "told too early"
+    );
     event.flags = awaits | abi::WB_FLAG_ACCEPTED;
     all.fold(&event, worker, at(20_000));
-    assert_eq!(only_edge(&all.close(at(20_000))).process_id, worker);
+    assert_eq!(only_edge(&all.close(&end(at(20_000)))).process_id, worker);
     // What nobody takes over belongs to who listens, after two intervals or at its end.
     event.flags = awaits;
     event.id = 2;
     event.time_ns = 25_000_000_000;
     all.fold(&event, listener, at(30_000));
-    assert_eq!(only_edge(&all.close(at(30_000))).process_id, listener);
+    assert_eq!(only_edge(&all.close(&end(at(30_000)))).process_id, listener);
     event.id = 3;
     (event.what, event.time_ns) = (What::Closed, 9_000_000);
     all.fold(&event, listener, at(40_000));
-    assert_eq!(only_edge(&all.close(at(40_000))).opened, 2);
+    assert_eq!(only_edge(&all.close(&end(at(40_000)))).opened, 1);
 }

@@ -1,0 +1,110 @@
+//! What arrives is never too much, and exact after the next totals.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::spool::Lost;
+
+/// What a receiver knows of one edge, from the batches that arrived.
+type Known = (u64, u64, wire::Histogram);
+
+/// Takes one row as a receiver does, in the order of the batches.
+fn receive(known: &mut BTreeMap<u16, Known>, row: &EdgeRow) {
+    let (opened, bytes, rtt) = known.entry(row.remote.port).or_default();
+    if row.total {
+        (*opened, *bytes, *rtt) = (0, 0, wire::Histogram::default());
+    }
+    *opened += row.opened;
+    *bytes += row.bytes_sent;
+    rtt.sum_us += row.rtt.sum_us;
+    for (sum, count) in rtt.buckets.iter_mut().zip(row.rtt.buckets) {
+        *sum += count;
+    }
+}
+
+proptest! {
+    /// Whichever batches are lost, and however late that is known: what arrived is never too much,
+    /// and exact after the totals that follow.
+    #[test]
+    fn after_any_loss_the_next_totals_are_exact(
+        intervals in proptest::collection::vec(
+            (proptest::collection::vec((0..5_u16, 1..100_u64), 0..6), 0..10_u8, 0..4_u64), 1..80),
+    ) {
+        let mut all = connections();
+        let (mut truth, mut known) = (BTreeMap::new(), BTreeMap::new());
+        let mut losses: Vec<(u64, u64)> = Vec::new();
+        let mut id = 0;
+        let count = intervals.len() as u64;
+        for (batch, (changes, fate, delay)) in (1..).zip(intervals) {
+            for (port, bytes) in changes {
+                id += 1;
+                let mut one = event(What::Closed, id, bytes);
+                one.remote.port = port;
+                all.fold(&one, 3, NOW);
+                let row = EdgeRow {
+                    total: false,
+                    opened: 1,
+                    bytes_sent: bytes,
+                    rtt: { let mut rtt = wire::Histogram::default(); rtt.record(100); rtt },
+                    ..EdgeRow::new((3, Role::Client, one.local, one.remote), 1, 0)
+                };
+                receive(&mut truth, &row);
+            }
+            let is_last = batch == count;
+            let is_known = |loss: &(u64, u64)| loss.1 <= batch || is_last;
+            let mut lost = None;
+            for (number, _) in losses.iter().filter(|loss| is_known(loss)) {
+                Lost::add(&mut lost, Lost::from(*number));
+            }
+            losses.retain(|loss| !is_known(loss));
+            let close = Close { batch, is_last, lost, ..end(NOW) };
+            let rows = all.close(&close).edges;
+            if fate < 3 && !is_last {
+                losses.push((batch, batch + 1 + delay));
+                continue;
+            }
+            rows.iter().for_each(|row| receive(&mut known, row));
+            for (port, (opened, bytes, rtt)) in &known {
+                let truth = &truth[port];
+                prop_assert!(*opened <= truth.0 && *bytes <= truth.1 && rtt.sum_us <= truth.2.sum_us);
+            }
+        }
+        prop_assert_eq!(known, truth);
+    }
+}
+
+#[test]
+fn the_end_of_a_run_tells_all_totals_that_are_owed() {
+    let mut all = connections();
+    for (id, port) in (1..=20).zip(100..) {
+        let mut one = event(What::Closed, id, 10);
+        one.remote.port = port;
+        all.fold(&one, 3, NOW);
+    }
+    let last = Close {
+        is_last: true,
+        ..end(NOW)
+    };
+    let summary = all.close(&last);
+    let totals = summary.edges.iter().filter(|row| row.total);
+    assert_eq!((totals.count(), summary.owes), (20, false));
+    assert!(all.close(&last).edges.is_empty(), "once");
+}
+
+#[test]
+fn an_edge_that_was_quiet_for_long_is_forgotten_and_starts_again() {
+    let mut all = connections();
+    all.fold(&event(What::Closed, 1, 10), 3, NOW);
+    let rows = (0..=QUIET_INTERVALS).flat_map(|_| all.close(&end(NOW)).edges);
+    let rows: Vec<_> = rows.map(|row| (row.total, row.opened)).collect();
+    assert_eq!(rows, [(false, 1), (true, 1)]);
+    assert_eq!(all.sizes().1, 0);
+    let later = Now {
+        unix_ms: NOW.unix_ms + 4_000_000,
+        ..NOW
+    };
+    all.fold(&event(What::Closed, 2, 10), 3, later);
+    let summary = all.close(&end(later));
+    let edge = only_edge(&summary);
+    assert_eq!((edge.opened, edge.since_ms), (1, later.unix_ms));
+}
