@@ -104,20 +104,20 @@ fn bomb(batch: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// One request: what is sent, and the status that must come back.
-struct Post<'a> {
-    name: &'a str,
-    body: Vec<u8>,
-    key: String,
-    media: &'a str,
-    token: &'a str,
-    status: &'a str,
+pub(crate) struct Post<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) body: Vec<u8>,
+    pub(crate) key: String,
+    pub(crate) media: &'a str,
+    pub(crate) token: &'a str,
+    pub(crate) status: &'a str,
 }
 
 fn key(sequence: u64) -> String {
     format!("{}-{}-{sequence}", "07".repeat(16), "08".repeat(16))
 }
 
-fn post(collector: &Collector, post: &Post<'_>) -> Result<(String, String)> {
+pub(crate) fn post(collector: &Collector, post: &Post<'_>) -> Result<(String, String)> {
     let file = collector.host.directory().join("body");
     std::fs::write(&file, &post.body)?;
     let answer = collector.curl(&[

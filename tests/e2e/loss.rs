@@ -237,7 +237,7 @@ fn beyond(lab: &Lab) -> Result<()> {
 }
 
 /// Makes one batch of many rows: each reset connection is an event and a sighting of its own.
-fn fill(scene: &Scene<'_>, agent: &Agent) -> Result<u64> {
+pub(crate) fn fill(scene: &Scene<'_>, agent: &Agent) -> Result<u64> {
     const RESETS: u64 = 4000;
     let count = RESETS.to_string();
     let options = ["--count", &count, "--parallel", "2", "--end", "reset"];

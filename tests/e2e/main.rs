@@ -48,6 +48,7 @@ mod service;
 mod shapes;
 mod soak;
 mod static_binary;
+mod totals;
 mod types;
 mod upload;
 mod userland;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         harm::CASES,
         neighbours::CASES,
         loss::CASES,
+        totals::CASES,
         upload::CASES,
         followed::CASES,
         branches::CASES,
