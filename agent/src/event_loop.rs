@@ -272,6 +272,7 @@ impl EventLoop {
             family.snapshot(shared)?;
         }
         let now = clock::now();
+        shared.publish_programs();
         for family in families {
             family.publish(&shared.metrics, now);
         }

@@ -7,11 +7,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result};
 use bpf::abi;
 use bpf::counters::{COUNTERS, RecordKind};
-use libbpf_rs::{Iter, MapCore, MapFlags, MapHandle};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle};
 use zerocopy::{FromBytes, IntoBytes as _};
 
 use crate::event::{self, Connection, RECORD_BYTES};
-use crate::loader::Loaded;
 use crate::metrics::Metrics;
 
 /// A table is walked through at most this often for one snapshot.
@@ -103,14 +102,13 @@ pub struct Snapshot<R = Iter> {
 }
 
 impl Snapshot {
-    /// Begins one; `None` where there is no iterator.
+    /// Begins one with the iterator over the table of connections.
     ///
     /// # Errors
     /// The kernel refuses to run the iterator.
-    pub fn begin(loaded: &Loaded) -> Result<Option<Self>> {
-        let begin = |link| Iter::new(link).context("begin a snapshot of the connections");
-        let records = loaded.live.as_ref().map(begin).transpose()?;
-        Ok(records.map(Self::of))
+    pub fn begin(live: &Link) -> Result<Self> {
+        let records = Iter::new(live).context("begin a snapshot of the connections")?;
+        Ok(Self::of(records))
     }
 }
 

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bpf::abi;
@@ -29,7 +30,7 @@ use crate::keeper::Keeper;
 use crate::orders::InForce;
 use crate::plan::{Accept, Connection, ConnectionVariant, HelperNeeds, Look, Outcome, Transport};
 
-pub use core::{Core, size_ring};
+pub use core::{Core, CoreOnDemand, size_ring};
 pub use neighbours::Neighbours;
 pub use probes::{Probes, clean as clean_probes};
 pub use scope::Scope;
@@ -115,7 +116,7 @@ const OPTIONAL: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub struct Loaded {
     /// What all objects share.
-    pub core: Core,
+    pub core: Rc<Core>,
     /// Keeps programs and maps alive.
     pub object: Object,
     /// Keeps them attached.
@@ -166,6 +167,7 @@ pub struct Maps {
 /// # Errors
 /// The kernel refuses what the family cannot do without.
 pub fn apply(
+    core: Rc<Core>,
     (plan, keeper): (&Connection, Option<&HelperNeeds>),
     config: &Config,
     in_force: &InForce,
@@ -177,7 +179,6 @@ pub fn apply(
     let cpus = libbpf_rs::num_possible_cpus().context("count the CPUs")?;
     let wanted = wanted(plan, choice.value);
     let types = types::file(&plan.types)?;
-    let mut core = Core::load(plan.transport.value, config.limits.ring_bytes.bytes())?;
     let fitting = Fitting {
         probes: choice.value.has_probes(),
         transport: plan.transport.value,

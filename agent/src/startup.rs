@@ -21,6 +21,7 @@ use crate::followed::{self, Followed, OpenFiles, Reader, Settings};
 use crate::governor::Governor;
 use crate::host::HostFacts;
 use crate::jail::{self, Entered, Jailed};
+use crate::loader::CoreOnDemand;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -64,10 +65,12 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     // Before the programs run, so that a restart does not write what is forbidden.
     let fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
+    let core = CoreOnDemand::default();
     let opening = Opening {
         facts: &facts,
         config: &config,
         in_force: fleet.in_force(),
+        core: &core,
     };
     let opened = family::open(&mut plan, &opening);
     fault::at("sockets.opened");
@@ -83,6 +86,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
         shared: Shared {
             processes: processes(&config, &facts),
             metrics,
+            core: core.in_use(),
         },
         host: Host::new(host_row(&config, &facts, &plan)),
         meter,

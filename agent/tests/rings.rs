@@ -54,7 +54,7 @@ struct Objects {
 
 impl Objects {
     fn load(transport: Transport) -> Result<Self> {
-        let mut core = Core::load(transport, BYTES)?;
+        let core = Core::load(transport, BYTES)?;
         let mut told = core.told();
         told.scope_cgroup_id = TOLD;
         core.tell(told)?;

@@ -2,10 +2,12 @@
 
 use std::fmt::Debug;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use log::warn;
 
 use crate::batch::Summary;
 use crate::clock::Now;
@@ -13,6 +15,8 @@ use crate::config::Config;
 use crate::family::process::Processes;
 use crate::family::totals::Close;
 use crate::host::HostFacts;
+use crate::kernel::Counters;
+use crate::loader::{Core, CoreOnDemand};
 use crate::metrics::Metrics;
 use crate::orders::InForce;
 
@@ -28,6 +32,8 @@ pub struct Opening<'a> {
     pub config: &'a Config,
     /// What orders leave of that.
     pub in_force: &'a InForce,
+    /// What the programs of all families share.
+    pub core: &'a CoreOnDemand,
 }
 
 /// What all families use and none owns.
@@ -37,6 +43,22 @@ pub struct Shared {
     pub processes: Processes,
     /// Counters of all threads.
     pub metrics: Arc<Metrics>,
+    /// What the programs of all families share, where there are any.
+    pub core: Option<Rc<Core>>,
+}
+
+impl Shared {
+    /// Publishes what the programs of all families counted; before families publish what they count
+    /// themselves under the same names.
+    pub fn publish_programs(&self) {
+        let Some(core) = &self.core else {
+            return;
+        };
+        match Counters::read(&core.counters) {
+            Ok(counters) => counters.publish(&self.metrics),
+            Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
+        }
+    }
 }
 
 /// What families say of themselves in the host row and the status.

@@ -3,7 +3,9 @@
 //! The maps are those of an object without programs, which is loaded first; each family's object is
 //! lent them by their descriptors before it is loaded itself.
 
+use std::cell::{Cell, OnceCell};
 use std::os::fd::AsFd as _;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
 use bpf::abi;
@@ -30,7 +32,32 @@ pub struct Core {
     transport: Transport,
     ring_bytes: u64,
     /// What every program is told.
-    told: abi::wb_config,
+    told: Cell<abi::wb_config>,
+}
+
+/// The shared maps, made for the first family that asks for them.
+#[derive(Debug, Default)]
+pub struct CoreOnDemand(OnceCell<Rc<Core>>);
+
+impl CoreOnDemand {
+    /// The maps, as [`Core::load`] makes them the first time.
+    ///
+    /// # Errors
+    /// As [`Core::load`].
+    pub fn core(&self, transport: Transport, ring_bytes: u64) -> Result<Rc<Core>> {
+        if let Some(core) = self.0.get() {
+            return Ok(Rc::clone(core));
+        }
+        let core = Rc::new(Core::load(transport, ring_bytes)?);
+        Ok(Rc::clone(self.0.get_or_init(|| core)))
+    }
+
+    /// What families still use.
+    #[must_use]
+    pub fn in_use(self) -> Option<Rc<Core>> {
+        let core = self.0.into_inner()?;
+        (Rc::strong_count(&core) > 1).then_some(core)
+    }
 }
 
 impl Core {
@@ -65,7 +92,7 @@ impl Core {
             records: handle(RECORDS)?,
             transport,
             ring_bytes,
-            told: abi::wb_config::default(),
+            told: Cell::default(),
         })
     }
 
@@ -101,18 +128,18 @@ impl Core {
     /// What every program is told.
     #[must_use]
     pub fn told(&self) -> abi::wb_config {
-        self.told
+        self.told.get()
     }
 
     /// Tells every program; they see it with the next event.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn tell(&mut self, config: abi::wb_config) -> Result<()> {
+    pub fn tell(&self, config: abi::wb_config) -> Result<()> {
         self.config
             .update(&0_u32.to_ne_bytes(), config.as_bytes(), MapFlags::ANY)
             .context("write the configuration into the kernel")?;
-        self.told = config;
+        self.told.set(config);
         Ok(())
     }
 }

@@ -57,7 +57,11 @@ fn load(
     }
     // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
     let allowed = fault::before("programs").context("load the programs");
-    let load = |()| loader::apply((plan, keeper), opening.config, opening.in_force);
+    let load = |()| {
+        let ring_bytes = opening.config.limits.ring_bytes.bytes();
+        let core = opening.core.core(plan.transport.value, ring_bytes)?;
+        loader::apply(core, (plan, keeper), opening.config, opening.in_force)
+    };
     let done = allowed.and_then(load).and_then(|loaded| {
         let records = loaded.as_ref().map(|one| Records::open([one.core.ring()]));
         let records = records.transpose()?;

@@ -162,9 +162,10 @@ impl Programs {
             fold.all(&events, shared, now);
             return Ok(Some(entries.len() as u64));
         }
-        let Some(mut snapshot) = Snapshot::begin(&self.loaded)? else {
+        let Some(live) = &self.loaded.live else {
             return Ok(None);
         };
+        let mut snapshot = Snapshot::begin(live)?;
         let mut found = 0;
         while let Some((events, invalid)) = snapshot.take()? {
             found += events.len() as u64;
@@ -180,7 +181,6 @@ impl Programs {
         let loaded = &mut self.loaded;
         match Counters::read(&loaded.core.counters) {
             Ok(counters) => {
-                counters.publish(metrics);
                 let (told, arrived) = (self.records.told_lost(), self.records.arrived());
                 self.losses.publish(&counters, told, &arrived, metrics);
             }
