@@ -6,9 +6,9 @@
 //! once.
 
 mod follow;
-mod report;
 mod shedding;
 mod signals;
+mod status;
 
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};

@@ -5,23 +5,23 @@
 //! process, so the kernel detaches it when the process ends, however it ends.
 
 mod core;
+mod moved;
 mod neighbours;
+mod object;
 mod probes;
 mod scope;
 mod tables;
 mod types;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bpf::abi;
-use libbpf_rs::{
-    Iter, Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, TracepointCategory,
-};
+use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, TracepointCategory};
 
 use crate::config::Config;
 use crate::filters::{Filters, Programs};
@@ -30,8 +30,10 @@ use crate::keeper::Keeper;
 use crate::orders::InForce;
 use crate::plan::{Accept, Connection, ConnectionVariant, HelperNeeds, Look, Outcome, Transport};
 
-pub use core::{Core, CoreOnDemand, size_ring};
+pub use core::{Core, CoreOnDemand, Ring, size_ring};
 pub use neighbours::Neighbours;
+pub use object::read_iterator;
+use object::{map, program};
 pub use probes::{Probes, clean as clean_probes};
 pub use scope::Scope;
 pub use tables::{beat, clone_flags, may_write, replace_destinations, write_keys, write_settings};
@@ -297,18 +299,6 @@ impl Maps {
     }
 }
 
-/// Reads one iterator to its end.
-///
-/// # Errors
-/// The kernel refuses to make or read it.
-pub fn read_iterator(link: &Link, into: &mut Vec<u8>) -> Result<()> {
-    Iter::new(link)
-        .context("start the iterator")?
-        .read_to_end(into)
-        .context("read the iterator")?;
-    Ok(())
-}
-
 /// Runs of our programs that the kernel left out, as far as nothing made up for them.
 ///
 /// # Errors
@@ -532,20 +522,6 @@ fn attach_filters(
             None
         }
     }
-}
-
-fn program<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::ProgramMut<'object>> {
-    object
-        .progs_mut()
-        .find(|program| program.name() == name)
-        .ok_or_else(|| anyhow!("the object has no program {name}"))
-}
-
-fn map<'object>(object: &'object Object, name: &str) -> Result<libbpf_rs::Map<'object>> {
-    object
-        .maps()
-        .find(|map| map.name() == name)
-        .ok_or_else(|| anyhow!("the object has no map {name}"))
 }
 
 fn attach(

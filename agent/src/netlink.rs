@@ -3,6 +3,7 @@
 //! libbpf could attach filters, too, but asks bpf(2) for each program's name, which takes a
 //! capability that the running agent need not have; and it cannot list what others attached.
 
+mod message;
 mod notifications;
 
 use std::collections::BTreeSet;
@@ -11,11 +12,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket, sockopt,
+    MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, send, setsockopt, sockopt,
 };
 use nix::sys::time::TimeVal;
 
+use message::{HEADER, netlink, split};
+
+pub(crate) use message::{Body, attributes, text, u16_at, u32_at};
 pub(crate) use notifications::{Notifications, Taken, enlarge};
 
 /// `linux/netlink.h`
@@ -30,8 +33,6 @@ const NLM_F_DUMP: u16 = 0x300;
 pub(crate) const NLM_F_EXCL: u16 = 0x200;
 /// Make it.
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
-const NLA_TYPE_MASK: u16 = 0x3fff;
-const NLA_F_NESTED: u16 = 0x8000;
 /// Group `NFNLGRP_CONNTRACK_NEW` of `linux/netfilter/nfnetlink_compat.h`, as a bit.
 pub(crate) const CONNTRACK_NEW: u32 = 1;
 /// `linux/rtnetlink.h`
@@ -42,78 +43,10 @@ const RTM_DELLINK: u16 = 17;
 const RTM_DELQDISC: u16 = 37;
 const RTM_DELTFILTER: u16 = 45;
 
-const HEADER: usize = 16;
 /// The kernel makes dump messages of at most 32 KiB, and one message never larger than that.
 const RECEIVE_BYTES: usize = 64 << 10;
 /// The kernel answers while it is asked; waiting for longer means that it never will.
 const ANSWER_S: i64 = 5;
-
-/// The body of a request: a fixed struct, then attributes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Body(Vec<u8>);
-
-impl Body {
-    /// Begins with a fixed struct.
-    pub(crate) fn new(fixed: &[u8]) -> Self {
-        Self(fixed.to_vec())
-    }
-
-    /// Adds an attribute.
-    pub(crate) fn with(mut self, kind: u16, value: &[u8]) -> Self {
-        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-        self.0.extend(length.to_ne_bytes());
-        self.0.extend(kind.to_ne_bytes());
-        self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
-    }
-
-    /// Adds an attribute made of attributes.
-    pub(crate) fn with_nested(self, kind: u16, inner: &Self) -> Self {
-        self.with(kind | NLA_F_NESTED, &inner.0)
-    }
-}
-
-#[cfg(test)]
-impl Body {
-    /// A whole message, as the kernel would send it.
-    pub(crate) fn message(&self, kind: u16) -> Vec<u8> {
-        let length = u32::try_from(HEADER + self.0.len()).unwrap();
-        let mut message = length.to_ne_bytes().to_vec();
-        message.extend(kind.to_ne_bytes());
-        message.resize(HEADER, 0);
-        message.extend(&self.0);
-        message
-    }
-}
-
-/// Kind and value of each attribute; what is torn ends the list.
-pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
-        let value = bytes.get(4..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-/// The text of an attribute, without the zero at its end.
-pub(crate) fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0);
-    String::from_utf8_lossy(value.get(..end.unwrap_or(value.len())).unwrap_or_default())
-        .into_owned()
-}
-
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at + 2)?;
-    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?;
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-}
 
 /// A socket for requests.
 #[derive(Debug)]
@@ -248,14 +181,6 @@ impl AsFd for Route {
     }
 }
 
-/// The first message: kind, sequence number, body, and what follows.
-fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
-    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    let body = bytes.get(HEADER..length)?;
-    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((u16_at(bytes, 4)?, u32_at(bytes, 8)?, body, rest))
-}
-
 /// The error of an answer, 0 for none.
 fn result(body: &[u8]) -> io::Result<()> {
     match u32_at(body, 0) {
@@ -265,15 +190,6 @@ fn result(body: &[u8]) -> io::Result<()> {
         )),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
-}
-
-fn netlink(flags: SockFlag, protocol: SockProtocol) -> io::Result<OwnedFd> {
-    Ok(socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        flags | SockFlag::SOCK_CLOEXEC,
-        protocol,
-    )?)
 }
 
 /// What happened to devices.

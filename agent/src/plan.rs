@@ -11,6 +11,7 @@ mod decided;
 mod decision;
 mod jail;
 mod seccomp;
+mod union;
 
 pub use choice::{Choice, Outcome};
 pub use connection::{

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use bpf::abi;
 use bpf::counters::{KINDS, RECORD_KINDS};
-use libbpf_rs::{MapHandle, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
 use zerocopy::FromBytes as _;
 
 use crate::event::{self, Connection, RECORD_BYTES};
 use crate::kernel::{Counters, OfRecords};
+use crate::loader::Ring;
 use crate::metrics::Metrics;
 use crate::plan::Transport;
 
@@ -23,17 +24,6 @@ use crate::plan::Transport;
 const CHUNK: usize = 4096;
 /// What a record takes in a buffer beside itself (`BPF_RINGBUF_HDR_SZ`).
 const RECORD_HEADER: u64 = 8;
-
-/// A ring that programs write records to.
-#[derive(Clone, Copy, Debug)]
-pub struct Ring<'a> {
-    /// The map that is the ring, or holds a perf buffer for each CPU.
-    pub map: &'a MapHandle,
-    /// Which of both.
-    pub transport: Transport,
-    /// Bytes of the ring, or of one CPU's buffer.
-    pub bytes: u64,
-}
 
 /// What one look brought.
 #[derive(Debug)]

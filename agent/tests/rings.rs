@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use agent::event::Connection;
 use agent::kernel::Counters;
-use agent::loader::{Core, size_ring};
+use agent::loader::{Core, Ring, size_ring};
 use agent::plan::Transport;
-use agent::records::{Records, Ring};
+use agent::records::Records;
 use anyhow::{Context as _, Result, ensure};
 use bpf::counters::RECORD_KINDS;
 use libbpf_rs::{MapCore as _, MapHandle, Object, ObjectBuilder, ProgramInput};

@@ -2,7 +2,7 @@
 
 use bpf::packet::Instruction;
 
-use super::{Beginning, FIN, RST, SNAP_BYTES, SYN, TCP};
+use super::segment::{Beginning, FIN, RST, SNAP_BYTES, SYN, TCP};
 
 // Codes of classic BPF, linux/bpf_common.h.
 const LOAD_WORD: u16 = 0x20;

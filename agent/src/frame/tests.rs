@@ -6,6 +6,7 @@ use bpf::packet::Instruction;
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::filter;
 
 const BEGINNING: Beginning = Beginning {
     kind: 253,

@@ -4,64 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::mounts::{Mount, Visible};
+use super::tree::{Cgroup2, Hierarchy};
 use super::{Fact, kernel, namespaces};
-
-/// How the host arranges its cgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hierarchy {
-    /// Controllers in v1 trees, and a cgroup2 tree beside them.
-    Hybrid,
-    /// No cgroups are mounted.
-    None,
-    /// v1 trees only.
-    V1,
-    /// One cgroup2 tree.
-    V2,
-}
-
-impl Hierarchy {
-    /// The name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hybrid => "hybrid",
-            Self::None => "none",
-            Self::V1 => "v1",
-            Self::V2 => "v2",
-        }
-    }
-}
-
-/// Where the cgroup2 tree is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cgroup2 {
-    /// Mounted, and reachable at this path.
-    Mounted {
-        /// Its root.
-        at: PathBuf,
-    },
-    /// Out of reach, but the kernel has it.
-    Mountable {
-        /// Options with which it is mounted elsewhere, if it is: a mount with others would change
-        /// them for the whole host.
-        options: String,
-    },
-    /// The kernel does not have it.
-    Missing {
-        /// What was asked and answered.
-        why: String,
-    },
-}
-
-impl std::fmt::Display for Cgroup2 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Mounted { at } => write!(f, "mounted at {}", at.display()),
-            Self::Mountable { .. } => f.write_str("out of reach, can be mounted"),
-            Self::Missing { why } => write!(f, "missing: {why}"),
-        }
-    }
-}
 
 /// Mounts of the whole tree in this mount namespace. Those of another one can be looked at, and not be
 /// bound; the agent may have been started without any (`ip netns exec` replaces `/sys`), or with one
@@ -105,7 +49,7 @@ pub(super) fn hierarchy(mounts: &Visible) -> Hierarchy {
         let all = mounts.own.iter().chain(&mounts.of_first_process);
         all.into_iter().any(|mount| mount.kind == kind)
     };
-    kernel::hierarchy(has("cgroup"), has("cgroup2"))
+    arranged(has("cgroup"), has("cgroup2"))
 }
 
 /// What is said of a scope that may come later.
@@ -125,6 +69,16 @@ pub(super) fn scope(cgroup2: &Cgroup2, scope: &str) -> Result<File, Fact> {
             "the cgroup2 tree is only mounted in the jail",
         )),
         Cgroup2::Missing { why } => Err(Fact::no(why.clone())),
+    }
+}
+
+/// How the host arranges its cgroups.
+fn arranged(has_v1: bool, has_v2: bool) -> Hierarchy {
+    match (has_v1, has_v2) {
+        (false, true) => Hierarchy::V2,
+        (true, true) => Hierarchy::Hybrid,
+        (true, false) => Hierarchy::V1,
+        (false, false) => Hierarchy::None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Facts that stand in one file each.
 
-use super::{Fact, Hierarchy};
+use super::Fact;
 use crate::sandbox::Capabilities;
 
 /// The trimmed text of a small file; `None` when it cannot be read.
@@ -90,15 +90,5 @@ pub(super) fn probes(kind: Fact) -> Fact {
             Fact::unknown("the tracing directory is not mounted, so it could not be looked at")
         }
         None => Fact::no("the kernel was built without tracefs"),
-    }
-}
-
-/// How the host arranges its cgroups.
-pub(super) fn hierarchy(has_v1: bool, has_v2: bool) -> Hierarchy {
-    match (has_v1, has_v2) {
-        (false, true) => Hierarchy::V2,
-        (true, true) => Hierarchy::Hybrid,
-        (true, false) => Hierarchy::V1,
-        (false, false) => Hierarchy::None,
     }
 }

@@ -6,117 +6,24 @@
 //! lists of their own.
 
 mod beside;
+mod call;
 #[cfg(test)]
 mod tests;
 
 use nix::libc;
 
 use crate::plan::Caller;
+pub(super) use call::Argument;
+pub use call::Call;
+
 use beside::{KEEPER, KEEPER_X86_64, READER, READER_X86_64};
-
-/// A system call, or some forms of one.
-#[derive(Clone, Copy, Debug)]
-pub struct Call {
-    /// Its name in the kernel.
-    pub name: &'static str,
-    /// What for.
-    pub why: &'static str,
-    /// Its number on this architecture.
-    pub(super) number: libc::c_long,
-    /// Alternatives, each a list of conditions that all hold; empty means any arguments.
-    pub(super) only: &'static [&'static [Argument]],
-}
-
-/// A condition on one argument.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Argument {
-    /// Which, from 0.
-    pub(super) index: u8,
-    /// Bits that are looked at.
-    pub(super) mask: u64,
-    /// What they must be.
-    pub(super) value: u64,
-}
-
-const ALL_BITS: u64 = 0xffff_ffff;
-
-/// The argument is this value; the kernel takes the lower 32 bits of all that are tested here.
-const fn is(index: u8, value: u64) -> Argument {
-    bits(index, ALL_BITS, value)
-}
-
-const fn bits(index: u8, mask: u64, value: u64) -> Argument {
-    Argument { index, mask, value }
-}
-
-const fn any(number: libc::c_long, name: &'static str, why: &'static str) -> Call {
-    only(number, name, &[], why)
-}
-
-const fn only(
-    number: libc::c_long,
-    name: &'static str,
-    only: &'static [&'static [Argument]],
-    why: &'static str,
-) -> Call {
-    Call {
-        name,
-        why,
-        number,
-        only,
-    }
-}
-
-/// `linux/mman.h`
-const PROT_EXEC: u64 = 4;
-/// `linux/sched.h`: a new thread, and every flag that asks for a new namespace.
-const CLONE_THREAD: u64 = 0x0001_0000;
-const CLONE_NEW: u64 = 0x7e02_0000;
-/// `linux/prctl.h`
-const PR_SET_NAME: u64 = 15;
-/// `asm-generic/ioctls.h`
-const FIONBIO: u64 = 0x5421;
-const FIONREAD: u64 = 0x541b;
-/// `linux/perf_event.h`
-const PERF_EVENT_IOC_DISABLE: u64 = 0x2401;
-/// `linux/socket.h`, `linux/netlink.h`
-const AF_INET: u64 = 2;
-const AF_INET6: u64 = 10;
-const AF_NETLINK: u64 = 16;
-const NETLINK_ROUTE: u64 = 0;
-/// Levels of options of sockets: `asm-generic/socket.h`, `linux/in.h`
-const SOL_SOCKET: u64 = libc::SOL_SOCKET as u64;
-const IPPROTO_IP: u64 = libc::IPPROTO_IP as u64;
-const IPPROTO_IPV6: u64 = libc::IPPROTO_IPV6 as u64;
-const IPPROTO_TCP: u64 = libc::IPPROTO_TCP as u64;
-/// `enum bpf_cmd` in `linux/bpf.h`
-const BPF_MAP_LOOKUP_ELEM: u64 = 1;
-const BPF_MAP_UPDATE_ELEM: u64 = 2;
-const BPF_MAP_DELETE_ELEM: u64 = 3;
-const BPF_MAP_GET_NEXT_KEY: u64 = 4;
-const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
-const BPF_MAP_LOOKUP_BATCH: u64 = 24;
-const BPF_LINK_CREATE: u64 = 28;
-const BPF_ITER_CREATE: u64 = 33;
-/// `asm-generic/fcntl.h`, `linux/fcntl.h`
-const FCNTL: &[&[Argument]] = &[
-    &[is(1, libc::F_GETFD as u64)],
-    &[is(1, libc::F_SETFD as u64)],
-    &[is(1, libc::F_GETFL as u64)],
-    &[is(1, libc::F_SETFL as u64)],
-    &[is(1, libc::F_GETLK as u64)],
-    &[is(1, libc::F_SETLK as u64)],
-    &[is(1, libc::F_SETLKW as u64)],
-    &[is(1, libc::F_DUPFD_CLOEXEC as u64)],
-];
-/// `asm-generic/fcntl.h`: for writing, made, or cut.
-const OPEN_WRITES: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
-/// Set-user-id, set-group-id and sticky: a file that makes others the agent's user must not be made.
-const SPECIAL_BITS: u64 = 0o7000;
-/// `asm-generic/fcntl.h`: the flags with which a mode counts (`__O_TMPFILE` among them).
-const OPEN_MAKES: u64 = libc::O_CREAT as u64 | 0o20_000_000;
-/// Memory that is never code: what is injected cannot be run.
-const NO_CODE: &[&[Argument]] = &[&[bits(2, PROT_EXEC, 0)]];
+use call::{
+    AF_INET, AF_INET6, AF_NETLINK, BPF_ITER_CREATE, BPF_LINK_CREATE, BPF_MAP_DELETE_ELEM,
+    BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,
+    BPF_OBJ_GET_INFO_BY_FD, CLONE_NEW, CLONE_THREAD, FCNTL, FIONBIO, FIONREAD, IPPROTO_IP,
+    IPPROTO_IPV6, IPPROTO_TCP, NETLINK_ROUTE, NO_CODE, OPEN_MAKES, PERF_EVENT_IOC_DISABLE,
+    PR_SET_NAME, SOL_SOCKET, SPECIAL_BITS, any, bits, is, only,
+};
 
 const RUNTIME: &[Call] = &[
     any(libc::SYS_brk, "brk", "memory"),

@@ -12,10 +12,20 @@ use bpf::abi;
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder, OpenObject};
 use zerocopy::IntoBytes as _;
 
-use super::map;
+use super::object::map;
 use crate::host::refusal;
 use crate::plan::Transport;
-use crate::records::Ring;
+
+/// A ring that programs write records to.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    /// The map that is the ring, or holds a perf buffer for each CPU.
+    pub map: &'a MapHandle,
+    /// Which of both.
+    pub transport: Transport,
+    /// Bytes of the ring, or of one CPU's buffer.
+    pub bytes: u64,
+}
 
 /// The maps that objects share, by their names in C.
 const COUNTERS: &str = "counters";

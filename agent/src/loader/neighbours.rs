@@ -13,7 +13,7 @@ use bpf::abi::wb_neighbour;
 use libbpf_rs::{Link, Object, ObjectBuilder};
 use zerocopy::FromBytes as _;
 
-use super::read_iterator;
+use super::object::read_iterator;
 use crate::host::Neighbour;
 
 /// The sockops programs of the host; to be opened before the agent is confined.

@@ -7,7 +7,7 @@ use bpf::abi;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 use zerocopy::IntoBytes;
 
-use super::map;
+use super::object::map;
 use crate::config::{Config, Key};
 use crate::host::Numbers;
 use crate::keeper::State;

@@ -9,7 +9,7 @@ use nix::sys::socket::{
     MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, setsockopt, sockopt,
 };
 
-use super::{netlink, split};
+use super::message::{netlink, split};
 
 /// News come one by one, each smaller than a page.
 const NEWS_BYTES: usize = 8 << 10;

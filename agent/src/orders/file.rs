@@ -13,7 +13,9 @@ use wire::orders::KEY_BYTES;
 
 use crate::files;
 
-use super::{Reach, Signed, Stage, Standing, Taken, verify};
+use super::post::Reach;
+use super::signed::Signed;
+use super::standing::{Stage, Standing, Taken, verify};
 
 const FILES: [&str; 2] = ["orders.json", "orders.json.copy"];
 /// Two orders, each of whose bytes may take six in JSON.

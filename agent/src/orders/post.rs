@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 
-use super::Signed;
+use super::signed::Signed;
 
 /// How far the collector was reached; requests are numbered from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{BY_FAMILY, FAMILIES, Socket, parse, request_all};
+use super::message::{BY_FAMILY, FAMILIES, Socket, parse, request_all};
 use crate::netlink::{Body, Route};
 
 /// Lists all TCP sockets of the namespace in these states, of both families.

@@ -12,94 +12,12 @@ mod answer;
 mod backoff;
 mod bounded;
 pub mod proxy;
+mod settings;
 pub(crate) mod thread;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::time::Duration;
-
+pub use settings::{Credential, Error, Settings};
 pub use transport::Transport;
-
-/// Where to send batches, and as whom.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `https://host[:port][/prefix]`; nothing else is accepted.
-    pub url: String,
-    /// Name to expect in the server's certificate and to ask for, instead of the URL's host.
-    pub server_name: Option<String>,
-    /// Certificates, PEM, one of which must have signed the server's.
-    pub ca_pem: Vec<u8>,
-    /// How the agent proves who it is.
-    pub credential: Credential,
-    /// What the way to the collector goes through.
-    pub proxy: Option<proxy::Proxy>,
-    /// Bound on one request, from connecting to the end of the answer.
-    pub timeout: Duration,
-}
-
-/// How the agent proves who it is.
-#[derive(Clone)]
-pub enum Credential {
-    /// Sent as `Authorization: Bearer`; printable ASCII without spaces.
-    Token(String),
-    /// A TLS client certificate.
-    Certificate {
-        /// The certificate and those above it, PEM.
-        chain_pem: Vec<u8>,
-        /// Its private key, PEM.
-        key_pem: Vec<u8>,
-    },
-}
-
-impl fmt::Debug for Credential {
-    /// The kind only: secrets stay out of logs.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Token(_) => "Token(hidden)",
-            Self::Certificate { .. } => "Certificate(hidden)",
-        })
-    }
-}
-
-/// A setting cannot be used. None of these repeats a secret.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The collector's address.
-    #[error("url {url:?}: expected {expected}")]
-    Url {
-        /// As configured.
-        url: String,
-        /// What would have been right.
-        expected: &'static str,
-    },
-    /// The expected name of the server.
-    #[error("server name {name:?}: expected a host name or an address")]
-    ServerName {
-        /// As configured.
-        name: String,
-    },
-    /// The proxy.
-    #[error("proxy: expected {expected}")]
-    Proxy {
-        /// What would have been right.
-        expected: &'static str,
-    },
-    /// The certificates to verify the server by.
-    #[error("certificate authority: expected one or more certificates in PEM")]
-    Authority,
-    /// The client certificate.
-    #[error("client certificate: expected one or more certificates in PEM")]
-    Certificate,
-    /// The client's key.
-    #[error("client key: expected a private key in PEM")]
-    Key,
-    /// The token.
-    #[error("token: expected printable ASCII characters without spaces")]
-    Token,
-    /// Certificate and key do not fit together, or are of an unknown kind.
-    #[error("client certificate and key")]
-    Tls(#[source] rustls::Error),
-}

@@ -8,7 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{SPECIAL, SPECIAL_FOLDER, copied, entries, folder, open, refused_mode, signed_as};
+use super::release::{
+    SPECIAL, SPECIAL_FOLDER, copied, entries, folder, open, refused_mode, signed_as,
+};
 
 /// Bytes of a bundle, packed or not; some hundred times of what one has.
 const MAX_BYTES: u64 = 4 << 30;
@@ -158,8 +160,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
 
-    use super::super::sum_of;
-    use super::super::tests::{key, sign, signed};
+    use super::super::release::sum_of;
+    use super::super::release::tests::{key, sign, signed};
     use super::{split, verified};
 
     /// A signed archive of a signed folder; `change` may add to it.

@@ -12,7 +12,8 @@ use graph::Graph;
 use source::Sources;
 
 /// Crates without circles.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
+    "agent/src/",
     "agent/follow/src/",
     "bpf/src/",
     "collector/src/",

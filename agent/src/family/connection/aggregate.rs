@@ -12,8 +12,6 @@ use wire::{Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Role, Sighting
 
 mod sight;
 
-use sight::Told;
-
 use super::bounds::{Bounds, Losses};
 use crate::batch::Summary;
 use crate::clock::Now;
@@ -95,6 +93,20 @@ struct Edge {
     first_kept: u32,
     /// A fingerprint beside a token was kept in this interval.
     spare_kept: bool,
+}
+
+/// How far a token has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    /// Nobody looked at it.
+    #[default]
+    No,
+    /// It was not in the sample, nor kept for another reason so far.
+    Unsampled,
+    /// Its sighting is on the way, and the connection goes on: its end will be told as well.
+    Open { kept: Kept, level: u8 },
+    /// Its sighting is on the way and says that it ended, or was dropped and counted.
+    Over,
 }
 
 /// An open connection: what of it is in its edge already.

@@ -15,6 +15,3 @@ mod running;
 
 pub use open::open;
 pub use running::{Running, shed};
-
-/// The family's name.
-pub const NAME: &str = "connection";

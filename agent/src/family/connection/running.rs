@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use wire::Columns;
 
-use super::NAME;
 use super::aggregate::{Connections, Wish};
 use super::bounds::{Bounds, Losses};
 use super::decide::{self, Uses};
@@ -24,6 +23,8 @@ use crate::metrics::Metrics;
 use crate::orders::InForce;
 use crate::plan::{Needs, absent_row};
 
+/// The family's name.
+const NAME: &str = "connection";
 /// From this level of the governor on abnormal connections are not told one by one.
 const NO_EVENTS_FROM: u8 = 2;
 

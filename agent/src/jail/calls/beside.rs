@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::{Call, FCNTL, NO_CODE, OPEN_MAKES, OPEN_WRITES, SPECIAL_BITS, any, bits, only};
+use super::call::{Call, FCNTL, NO_CODE, OPEN_MAKES, OPEN_WRITES, SPECIAL_BITS, any, bits, only};
 
 /// The process that keeps the packet filters; its sockets were opened before.
 pub(super) const KEEPER: &[Call] = &[

@@ -3,7 +3,7 @@
 
 use wire::{Kept, Life, Part, SightingRow, sample};
 
-use super::{Connections, EdgeKey, Open};
+use super::{Connections, EdgeKey, Open, Told};
 use crate::clock::Now;
 use crate::event::{Connection, What};
 use bpf::abi;
@@ -14,20 +14,6 @@ pub(super) const FIRST_PER_EDGE: u32 = 4;
 /// connections as well: one in two to the power of this, the same ones that a server keeps which saw
 /// no token, and the first of each edge in each interval.
 const SPARE_LEVELS: u8 = 4;
-/// How far a token has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Told {
-    /// Nobody looked at it.
-    #[default]
-    No,
-    /// It was not in the sample, nor kept for another reason so far.
-    Unsampled,
-    /// Its sighting is on the way, and the connection goes on: its end will be told as well.
-    Open { kept: Kept, level: u8 },
-    /// Its sighting is on the way and says that it ended, or was dropped and counted.
-    Over,
-}
-
 /// A token on its way to become a sighting.
 #[derive(Clone, Copy)]
 struct Token {

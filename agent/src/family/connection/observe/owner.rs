@@ -5,6 +5,7 @@
 //! connection was gone before that was looked at, other connections of the service tell.
 
 mod look;
+mod walk;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use super::known::{Known, is_same};
 use super::tasks::Attention;
 use crate::clock;
 use crate::family::process::{Looker, Past};
-use look::Walk;
+use walk::Walk;
 
 /// Listeners that are remembered.
 const MAX_LISTENERS: usize = 65_536;

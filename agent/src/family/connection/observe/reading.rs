@@ -3,10 +3,9 @@
 //! News of closed sockets are younger than the packets that explain them. So a round takes news,
 //! reads the packets that were there by then, and only then folds the news.
 
-use std::collections::VecDeque;
-
 use anyhow::Result;
 
+use super::round::Round;
 use super::{Observer, TICK, role};
 use crate::clock::{self, Now};
 use crate::event::Connection;
@@ -20,20 +19,6 @@ const LEAST_NEWS: usize = 16;
 const TURN: usize = 2048;
 
 const TICK_NS: u64 = TICK.as_secs() * 1_000_000_000 + TICK.subsec_nanos() as u64;
-
-/// News that wait for the packets that are older than they are.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    news: Vec<(u16, Socket)>,
-    /// CLOCK_MONOTONIC nanoseconds at which the news were taken: later packets can wait.
-    until_ns: u64,
-    /// Namespaces whose packets are not read up to then.
-    unread: VecDeque<u16>,
-    /// There are more news.
-    more: bool,
-    /// There are packets that came after the news.
-    late: bool,
-}
 
 impl Observer {
     /// Reads what happened since the last call, as much as one turn may take; true when there may be

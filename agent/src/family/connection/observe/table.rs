@@ -8,6 +8,7 @@
 mod ends;
 mod lists;
 mod translated;
+mod unclaimed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -21,7 +22,7 @@ use super::entry::{Entry, Key, Report};
 use super::waybill::Reader;
 use crate::frame::{ACK, FIN, RST, SYN, Segment};
 use crate::sock_diag::Socket;
-use translated::Unclaimed;
+use unclaimed::Unclaimed;
 
 /// How long the kernel's word may come after the last packet.
 const WORD_NS: u64 = 60_000_000_000;

@@ -4,6 +4,7 @@ use std::fs;
 
 use wire::{Endpoint, Role};
 
+use super::walk::{Process, Walk};
 use super::{Holder, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Seen, Want, likeliest};
 use crate::clock;
 use crate::family::connection::observe::tasks::{
@@ -22,31 +23,6 @@ const RETRY_NS: u64 = 30_000_000_000;
 /// Processes that are compared for one listener, and descriptors of one that is asked out of turn.
 const MAX_HOLDERS: usize = 16;
 const MAX_DESCRIPTORS: usize = 1024;
-
-/// A look through `/proc`, over as many turns as it takes.
-#[derive(Debug)]
-pub(super) struct Walk {
-    /// Processes that are still to be looked at, the last one next.
-    left: Vec<u32>,
-    process: Option<Process>,
-    /// Connections' sockets that it is to find.
-    pub(super) open: usize,
-    /// A listener is wanted, and all who have it, or what was looked for in vain before.
-    whole: bool,
-    took_ns: u64,
-}
-
-/// The process that is being looked at.
-#[derive(Debug)]
-struct Process {
-    number: u32,
-    entries: fs::ReadDir,
-    /// Who it is, once that was asked.
-    owner: Option<Owner>,
-    epolls: Vec<u32>,
-    /// Inode and descriptor.
-    listeners: Vec<(u32, u32)>,
-}
 
 impl Owners {
     /// Looks for an open connection's socket among the processes that are known at the service's

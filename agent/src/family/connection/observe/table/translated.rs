@@ -1,10 +1,9 @@
 //! Connections that this host itself translates: packets name another end than the socket does. What
 //! both have in common is the end of who called, in which no two sockets differ for long.
 
-use std::collections::HashMap;
+use wire::Role;
 
-use wire::{Endpoint, Role};
-
+use super::unclaimed::Caller;
 use super::{Seen, Table};
 use crate::family::connection::observe::entry::{Entry, Key};
 use crate::frame::{ACK, SYN, Segment};
@@ -12,18 +11,6 @@ use crate::sock_diag::Socket;
 
 /// Sequence numbers wrap.
 const SEQUENCES: u64 = 1 << 32;
-
-/// Who called, as this side of it sees him: network namespace, side, the caller's end.
-type Caller = (u16, Role, Endpoint);
-
-/// What packets showed and no socket was seen of.
-#[derive(Debug, Default)]
-pub(super) struct Unclaimed {
-    /// `None` where a caller has several.
-    by_caller: HashMap<Caller, Option<Key>>,
-    /// Ends as packets name them, of connections whose sockets name others.
-    names: HashMap<Key, Key>,
-}
 
 impl Key {
     const fn caller(&self, role: Role) -> Caller {

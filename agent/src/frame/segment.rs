@@ -1,12 +1,6 @@
-//! TCP segments of packets that a packet socket sees, and the filter in front of it. Pure.
-
-mod filter;
-#[cfg(test)]
-mod tests;
+//! Packets become segments. Pure.
 
 use wire::Endpoint;
-
-pub(crate) use filter::filter;
 
 /// Flags of a TCP header, RFC 9293 section 3.1.
 pub(crate) const FIN: u8 = 0x01;
@@ -139,3 +133,7 @@ fn parse_v6(bytes: &[u8]) -> Option<Network> {
     let length = (length != 0).then_some(length);
     Some(([address(8)?, address(24)?], V6_HEADER, length))
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,17 +1,13 @@
 //! Messages of `NETLINK_SOCK_DIAG`: requests, sockets in answers, and what the kernel counted of
-//! each. Pure but for [`list`].
+//! each. Pure.
 //!
 //! Layouts: `linux/inet_diag.h` and `struct tcp_info` of `linux/tcp.h`, which grows at its end: what
 //! a kernel's struct is too short for is not known.
-
-mod list;
 
 use bpf::abi;
 use wire::{Columns, Endpoint};
 
 use crate::netlink::{attributes, u32_at};
-
-pub(crate) use list::list;
 
 /// `linux/sock_diag.h`: type of requests and of their answers.
 pub(crate) const BY_FAMILY: u16 = 20;

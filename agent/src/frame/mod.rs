@@ -1,0 +1,7 @@
+//! TCP segments of packets that a packet socket sees, and the filter in front of it. Pure.
+
+mod filter;
+mod segment;
+
+pub(crate) use filter::filter;
+pub(crate) use segment::{ACK, Beginning, FIN, OPTION_BYTES, RST, SNAP_BYTES, SYN, Segment, parse};
