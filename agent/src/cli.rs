@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{ByteSize, DEFAULT_FILE, SeccompWish};
+use crate::config::{ByteSize, DEFAULT_FILE, SeccompSetting};
 
 /// Waybill agent: joins both ends of each TCP connection, however its addresses are rewritten
 ///
@@ -149,7 +149,7 @@ pub struct RunArgs {
     /// System calls that are not needed: refuse, write to the kernel's audit log, or let be
     /// [default: what the configuration says]
     #[arg(long, value_enum, value_name = "MODE")]
-    pub seccomp: Option<SeccompWish>,
+    pub seccomp: Option<SeccompSetting>,
 }
 
 /// How output looks.

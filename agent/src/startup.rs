@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use wire::HostRow;
 
-use crate::config::{Config, SeccompWish};
+use crate::config::{Config, SeccompSetting};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::family::host::Host;
@@ -36,7 +36,7 @@ use machine::Machine;
 ///
 /// # Errors
 /// The step that failed, with the exit code for it.
-pub fn run(file: &Path, seccomp: Option<SeccompWish>) -> Result<(), Failure> {
+pub fn run(file: &Path, seccomp: Option<SeccompSetting>) -> Result<(), Failure> {
     jail::close_inherited().or_exit(Exit::Jail)?;
     let mut config = setup::load(file).or_exit(Exit::Usage)?;
     config.jail.seccomp = seccomp.unwrap_or(config.jail.seccomp);

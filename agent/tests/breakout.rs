@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::SystemTime;
 
-use agent::config::{Config, Key, ModeWish, SeccompWish, Secret};
+use agent::config::{Config, Key, ModeSetting, SeccompSetting, Secret};
 use agent::{family, host, jail};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
@@ -579,8 +579,8 @@ fn enter(bounds: Bounds, rootfs: PathBuf) {
     let mut config = Config::defaults();
     config.agent.rootfs = rootfs;
     config.jail.seccomp = match bounds.has_filter() {
-        false => SeccompWish::Off,
-        true => SeccompWish::Enforce,
+        false => SeccompSetting::Off,
+        true => SeccompSetting::Enforce,
     };
     // Without a key nothing is written, and then the option is read by what else there is.
     config.keys = vec![Key {
@@ -588,7 +588,7 @@ fn enter(bounds: Bounds, rootfs: PathBuf) {
         secret: Secret::new([7; 16]),
     }];
     if bounds.is_of_clones() {
-        config.option.mode = ModeWish::TcClone;
+        config.option.mode = ModeSetting::TcClone;
     }
     let facts = host::probe(&config);
     let plan = family::decide(&facts, &config);

@@ -4,7 +4,7 @@ use super::check::{number, size, value};
 use super::raw::{RawBudget, RawJail};
 use super::section::{At, Problems};
 use super::value::Expected;
-use super::{Budget, ByteSize, CpuShare, Jail, SeccompWish};
+use super::{Budget, ByteSize, CpuShare, Jail, SeccompSetting};
 
 /// Between what distributions give to accounts and what systemd takes for its own
 /// (<https://systemd.io/UIDS-GIDS>): no account has to be made, and none is left.
@@ -22,7 +22,7 @@ const MOST_MEMORY: u64 = 1 << 40;
 
 pub(super) fn jail(raw: RawJail, problems: &mut Problems<'_>) -> Jail {
     Jail {
-        seccomp: value(raw.seccomp, SeccompWish::Enforce, problems, seccomp),
+        seccomp: value(raw.seccomp, SeccompSetting::Enforce, problems, seccomp),
         uid: value(raw.uid, DEFAULT_UID, problems, number(0, MOST_UID)),
         oom_score_adj: value(
             raw.oom_score_adj,
@@ -64,11 +64,11 @@ fn bounded<T>(
     })
 }
 
-fn seccomp(text: String) -> Result<SeccompWish, Expected> {
+fn seccomp(text: String) -> Result<SeccompSetting, Expected> {
     match text.as_str() {
-        "enforce" => Ok(SeccompWish::Enforce),
-        "log" => Ok(SeccompWish::Log),
-        "off" => Ok(SeccompWish::Off),
+        "enforce" => Ok(SeccompSetting::Enforce),
+        "log" => Ok(SeccompSetting::Log),
+        "off" => Ok(SeccompSetting::Off),
         _ => Err(Expected("\"enforce\", \"log\" or \"off\"".into())),
     }
 }

@@ -20,9 +20,9 @@ use std::path::Path;
 
 pub use files::{Content, MAX_FILE, read};
 pub use types::{
-    Agent, Budget, Config, Credentials, Error, HooksWish, Jail, Key, Limits, ListsWish, Log,
-    MAX_KEYS, ModeWish, NatWish, Scope, SeccompWish, ServiceRule, Sources, Spool, TransportWish,
-    Upload, WaybillOption,
+    Agent, Budget, Config, Credentials, Error, HooksSetting, Jail, Key, Limits, ListsSetting, Log,
+    MAX_KEYS, ModeSetting, NatSetting, Scope, SeccompSetting, ServiceRule, Sources, Spool,
+    TransportSetting, Upload, WaybillOption,
 };
 pub use value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Prefix, Secret};
 

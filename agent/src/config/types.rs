@@ -28,7 +28,7 @@ pub struct Config {
     /// `[[key]]`, the one that writes (the highest epoch) first.
     pub keys: Vec<Key>,
     /// `[nat] conntrack`
-    pub nat: NatWish,
+    pub nat: NatSetting,
     /// `[limits]`
     pub limits: Limits,
     /// `[spool]`
@@ -66,16 +66,16 @@ pub struct Agent {
     /// Name to report; `None` takes the host's own.
     pub hostname: Option<String>,
     /// How records come from the kernel.
-    pub transport: TransportWish,
+    pub transport: TransportSetting,
     /// What connections are measured by.
-    pub hooks: HooksWish,
+    pub hooks: HooksSetting,
     /// How open connections are looked at.
-    pub lists: ListsWish,
+    pub lists: ListsSetting,
 }
 
 /// How the operator wants open connections to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListsWish {
+pub enum ListsSetting {
     /// The best that the kernel has.
     Auto,
     /// By diagnostic sockets, although there may be iterators.
@@ -84,7 +84,7 @@ pub enum ListsWish {
 
 /// What the operator wants connections to be measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HooksWish {
+pub enum HooksSetting {
     /// The best that the host allows.
     Auto,
     /// Programs in the kernel, or nothing.
@@ -97,7 +97,7 @@ pub enum HooksWish {
 
 /// What the operator wants records to come through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransportWish {
+pub enum TransportSetting {
     /// The best that the kernel has.
     Auto,
     /// Perf buffers, although there may be a ring buffer.
@@ -106,7 +106,7 @@ pub enum TransportWish {
 
 /// Whether the operator wants translations to be read from the kernel's connection tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NatWish {
+pub enum NatSetting {
     /// Where the host forwards packets.
     Auto,
     /// Never.
@@ -126,7 +126,7 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 pub struct Jail {
     /// System calls that the plan does not need.
-    pub seccomp: SeccompWish,
+    pub seccomp: SeccompSetting,
     /// User and group it becomes after the start; 0 stays root.
     pub uid: u32,
     /// How readily the kernel kills it when memory runs out, -999 to 1000.
@@ -148,7 +148,7 @@ pub struct Budget {
 
 /// What the operator wants done with system calls that the plan does not need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum SeccompWish {
+pub enum SeccompSetting {
     /// They are refused.
     Enforce,
     /// They are written to the kernel's audit log.
@@ -163,7 +163,7 @@ pub struct WaybillOption {
     /// Off: nothing is written.
     pub enabled: bool,
     /// How it is written.
-    pub mode: ModeWish,
+    pub mode: ModeSetting,
     /// TCP option kind.
     pub kind: OptionKind,
     /// Experiment identifier.
@@ -180,7 +180,7 @@ pub struct WaybillOption {
 
 /// How the operator wants the option to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModeWish {
+pub enum ModeSetting {
     /// The best that the kernel has.
     Auto,
     /// Not at all.

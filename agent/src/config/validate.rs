@@ -8,9 +8,9 @@ use super::raw::{Raw, RawAgent, RawKey, RawLimits, RawOption, RawService, RawSpo
 use super::section::{At, Problems};
 use super::value::Expected;
 use super::{
-    Agent, ByteSize, Config, ExId, Glob, HooksWish, Key, Limits, ListsWish, Log, MAX_KEYS,
-    ModeWish, NatWish, OptionKind, Prefix, Scope, ServiceRule, Sources, Spool, TransportWish,
-    WaybillOption, bounds, upload,
+    Agent, ByteSize, Config, ExId, Glob, HooksSetting, Key, Limits, ListsSetting, Log, MAX_KEYS,
+    ModeSetting, NatSetting, OptionKind, Prefix, Scope, ServiceRule, Sources, Spool,
+    TransportSetting, WaybillOption, bounds, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -47,7 +47,7 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         budget: bounds::budget(raw.budget, problems),
         option,
         keys,
-        nat: value(raw.nat_conntrack, NatWish::Auto, problems, nat),
+        nat: value(raw.nat_conntrack, NatSetting::Auto, problems, nat),
         limits: limits(raw.limits, problems),
         spool: spool(raw.spool, problems),
         upload: raw
@@ -94,27 +94,27 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
         hostname: optional(raw.hostname, problems, hostname).filter(|name| !name.is_empty()),
         transport: value(
             raw.transport,
-            TransportWish::Auto,
+            TransportSetting::Auto,
             problems,
             |text| match text.as_str() {
-                "auto" => Ok(TransportWish::Auto),
-                "perf" => Ok(TransportWish::Perf),
+                "auto" => Ok(TransportSetting::Auto),
+                "perf" => Ok(TransportSetting::Perf),
                 _ => Err(Expected("\"auto\" or \"perf\"".into())),
             },
         ),
-        lists: value(raw.lists, ListsWish::Auto, problems, |text| {
+        lists: value(raw.lists, ListsSetting::Auto, problems, |text| {
             match text.as_str() {
-                "auto" => Ok(ListsWish::Auto),
-                "sockets" => Ok(ListsWish::Sockets),
+                "auto" => Ok(ListsSetting::Auto),
+                "sockets" => Ok(ListsSetting::Sockets),
                 _ => Err(Expected("\"auto\" or \"sockets\"".into())),
             }
         }),
-        hooks: value(raw.hooks, HooksWish::Auto, problems, |text| {
+        hooks: value(raw.hooks, HooksSetting::Auto, problems, |text| {
             match text.as_str() {
-                "auto" => Ok(HooksWish::Auto),
-                "kernel" => Ok(HooksWish::Kernel),
-                "kprobes" => Ok(HooksWish::Kprobes),
-                "sockets" => Ok(HooksWish::Sockets),
+                "auto" => Ok(HooksSetting::Auto),
+                "kernel" => Ok(HooksSetting::Kernel),
+                "kprobes" => Ok(HooksSetting::Kprobes),
+                "sockets" => Ok(HooksSetting::Sockets),
                 _ => Err(Expected(
                     "one of \"auto\", \"kernel\", \"kprobes\", \"sockets\"".into(),
                 )),
@@ -123,11 +123,11 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
     }
 }
 
-fn nat(text: String) -> Result<NatWish, Expected> {
+fn nat(text: String) -> Result<NatSetting, Expected> {
     match text.as_str() {
-        "auto" => Ok(NatWish::Auto),
-        "off" => Ok(NatWish::Off),
-        "on" => Ok(NatWish::On),
+        "auto" => Ok(NatSetting::Auto),
+        "off" => Ok(NatSetting::Off),
+        "on" => Ok(NatSetting::On),
         _ => Err(Expected("\"auto\", \"off\" or \"on\"".into())),
     }
 }
@@ -183,12 +183,12 @@ fn option(raw: RawOption, problems: &mut Problems<'_>) -> WaybillOption {
     };
     WaybillOption {
         enabled: raw.enabled.is_none_or(|enabled| enabled.value),
-        mode: value(raw.mode, ModeWish::Auto, problems, |text| {
+        mode: value(raw.mode, ModeSetting::Auto, problems, |text| {
             match text.as_str() {
-                "auto" => Ok(ModeWish::Auto),
-                "observe" => Ok(ModeWish::Observe),
-                "sockops" => Ok(ModeWish::Sockops),
-                "tc-clone" => Ok(ModeWish::TcClone),
+                "auto" => Ok(ModeSetting::Auto),
+                "observe" => Ok(ModeSetting::Observe),
+                "sockops" => Ok(ModeSetting::Sockops),
+                "tc-clone" => Ok(ModeSetting::TcClone),
                 _ => Err(Expected(
                     "\"auto\", \"sockops\", \"tc-clone\" or \"observe\"".into(),
                 )),

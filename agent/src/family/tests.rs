@@ -10,7 +10,7 @@ mod warnings;
 use wire::Columns;
 
 use super::decide;
-use crate::config::{Config, ModeWish, NatWish};
+use crate::config::{Config, ModeSetting, NatSetting};
 use crate::host::{Cgroup2, Fact, HostFacts, Pack};
 use crate::plan::{ConnectionVariant, JailMount, Look, Mode, Outcome, Source, Transport, Types};
 use crate::sandbox::Capability;
@@ -185,14 +185,14 @@ fn filters_that_could_not_be_tried_are_left_to_the_loader() {
 
 #[test]
 fn the_operators_wish_is_taken_or_refused_and_never_replaced() {
-    let wished = |wish, change: Take| {
+    let wished = |setting, change: Take| {
         let mut facts = capable_host();
         change(&mut facts);
         let mut config = config();
-        config.option.mode = wish;
+        config.option.mode = setting;
         decide(&facts, &config)
     };
-    let plan = wished(ModeWish::TcClone, |_| {});
+    let plan = wished(ModeSetting::TcClone, |_| {});
     assert_eq!(plan.connection.mode.value, Mode::TcClone);
     assert!(
         plan.connection
@@ -200,9 +200,11 @@ fn the_operators_wish_is_taken_or_refused_and_never_replaced() {
             .reason
             .contains("option.mode asks for it")
     );
-    let plan = wished(ModeWish::TcClone, |facts| facts.clsact = lacking());
+    let plan = wished(ModeSetting::TcClone, |facts| facts.clsact = lacking());
     assert_eq!(plan.connection.mode.value, Mode::Observe);
-    let plan = wished(ModeWish::Sockops, |facts| facts.header_options = lacking());
+    let plan = wished(ModeSetting::Sockops, |facts| {
+        facts.header_options = lacking()
+    });
     assert_eq!(plan.connection.mode.value, Mode::Observe);
     assert!(
         plan.connection
@@ -210,7 +212,7 @@ fn the_operators_wish_is_taken_or_refused_and_never_replaced() {
             .reason
             .contains("asks for nothing else")
     );
-    let plan = wished(ModeWish::Observe, |_| {});
+    let plan = wished(ModeSetting::Observe, |_| {});
     assert_eq!(plan.connection.mode.value, Mode::Observe);
     assert_eq!(
         variant(&plan),
@@ -379,9 +381,9 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
     let reason = "connection tracking is not in use".to_owned();
     assert_eq!(nat(&facts, &config), Outcome::Skip { reason });
     facts.conntrack = Fact::Yes;
-    config.nat = NatWish::Off;
+    config.nat = NatSetting::Off;
     assert!(!runs(&facts, &config));
     facts.forwards = Fact::no("no device forwards packets");
-    config.nat = NatWish::On;
+    config.nat = NatSetting::On;
     assert!(runs(&facts, &config));
 }

@@ -22,14 +22,17 @@ const PERIOD_US: u64 = 100_000;
 const LONG_PERIOD_US: u64 = 1_000_000;
 
 /// Enters groups with the bounds that are asked for; returns what could not be done.
-pub(super) fn enter(wish: &Jail, rootfs: &Path) -> Vec<String> {
+pub(super) fn enter(setting: &Jail, rootfs: &Path) -> Vec<String> {
     let mut left_out = Vec::new();
     // An earlier run may have had bounds that this one has not.
     if let Err(error) = clean() {
         left_out.push(format!("groups of earlier runs: {error:#}"));
     }
     let trees = mounts::visible().own;
-    let bounds = [wish.cpu.map(Bound::Cpu), wish.memory.map(Bound::Memory)];
+    let bounds = [
+        setting.cpu.map(Bound::Cpu),
+        setting.memory.map(Bound::Memory),
+    ];
     for bound in bounds.into_iter().flatten() {
         let done = name(rootfs).and_then(|name| bound.enforce(&trees, &name));
         if let Err(error) = done {

@@ -1,7 +1,7 @@
 //! Which system calls the running agent keeps, and what happens with the rest.
 
 use super::Choice;
-use crate::config::{Config, SeccompWish};
+use crate::config::{Config, SeccompSetting};
 use crate::host::HostFacts;
 
 /// What happens to a call that the plan does not need.
@@ -134,26 +134,26 @@ pub(super) fn for_reader(facts: &HostFacts, config: &Config) -> Seccomp {
     }
 }
 
-fn mode(facts: &HostFacts, wish: SeccompWish) -> Choice<SeccompMode> {
+fn mode(facts: &HostFacts, setting: SeccompSetting) -> Choice<SeccompMode> {
     let off = |reason: String| Choice::new(SeccompMode::Off, reason);
-    if wish == SeccompWish::Off {
+    if setting == SeccompSetting::Off {
         return off("jail.seccomp asks for it".into());
     }
     if !facts.seccomp.is_yes() {
         let why = facts.seccomp.why();
         return off(format!("the kernel cannot filter system calls: {why}"));
     }
-    match (wish, facts.seccomp_log.is_yes()) {
-        (SeccompWish::Log, true) => Choice::new(
+    match (setting, facts.seccomp_log.is_yes()) {
+        (SeccompSetting::Log, true) => Choice::new(
             SeccompMode::Log,
             "jail.seccomp asks for it: other calls are written to the kernel's audit log",
         ),
         // Who asks for a log wants nothing refused yet.
-        (SeccompWish::Log, false) => off(format!(
+        (SeccompSetting::Log, false) => off(format!(
             "jail.seccomp asks for a log, and nothing is refused: {}",
             facts.seccomp_log.why()
         )),
-        (SeccompWish::Enforce | SeccompWish::Off, _) => Choice::new(
+        (SeccompSetting::Enforce | SeccompSetting::Off, _) => Choice::new(
             SeccompMode::Enforce,
             "every system call that the plan does not need is refused",
         ),

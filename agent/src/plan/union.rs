@@ -52,8 +52,8 @@ fn reader(facts: &HostFacts, config: &Config) -> HelperNeeds {
 }
 
 /// Root could write the files of root that it reaches, whatever capabilities it lacks.
-fn user(facts: &HostFacts, wish: u32) -> Choice<u32> {
-    match (wish, facts.capabilities.can_change_user()) {
+fn user(facts: &HostFacts, setting: u32) -> Choice<u32> {
+    match (setting, facts.capabilities.can_change_user()) {
         (0, _) => Choice::new(0, "jail.uid asks for it"),
         (uid, true) => Choice::new(uid, "not even files of root can be written"),
         (_, false) => Choice::new(

@@ -136,7 +136,7 @@ impl Open {
 
 /// What is told beside the edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Sending {
     /// Tokens.
     pub sightings: bool,
     /// Abnormal connections, one by one.
@@ -145,7 +145,7 @@ pub struct Wish {
     pub least_level: u8,
 }
 
-impl Default for Wish {
+impl Default for Sending {
     fn default() -> Self {
         Self {
             sightings: true,
@@ -172,7 +172,7 @@ pub struct Connections {
     started_ns: u64,
     tokens: u64,
     level: u8,
-    wish: Wish,
+    sending: Sending,
     /// At least this level, and no events: the agent takes more than its budget.
     spared: (u8, bool),
     losses: Losses,
@@ -195,7 +195,7 @@ impl Connections {
             started_ns: now.monotonic_ns(),
             tokens: 0,
             level: 0,
-            wish: Wish::default(),
+            sending: Sending::default(),
             spared: (0, false),
             losses: Losses::default(),
         }
@@ -227,10 +227,10 @@ impl Connections {
     }
 
     /// Changes what is told from now on; `sightings` is the bound of one interval.
-    pub fn set_wish(&mut self, wish: Wish, sightings: usize) {
-        self.wish = wish;
+    pub fn set_sending(&mut self, sending: Sending, sightings: usize) {
+        self.sending = sending;
         self.bounds.sightings = sightings;
-        self.level = self.level.max(wish.least_level);
+        self.level = self.level.max(sending.least_level);
     }
 
     /// What this host cannot measure, as far as it is known by now.
@@ -267,7 +267,7 @@ impl Connections {
     pub fn close(&mut self, close: &Close) -> Summary {
         let edges = self.close_edges(close);
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
-        let least = self.wish.least_level.max(self.spared.0);
+        let least = self.sending.least_level.max(self.spared.0);
         self.level = sample::level_for(self.tokens, budget).max(least);
         (self.tokens, self.told) = (0, (0, 0));
         self.interval += 1;
@@ -475,7 +475,7 @@ impl Connections {
     }
 
     fn report(&mut self, event: &Connection, kind: EventKind, process_id: u32, now: Now) {
-        if !self.wish.events {
+        if !self.sending.events {
             return;
         }
         if self.spared.1 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use wire::Columns;
 
-use super::aggregate::{Connections, Wish};
+use super::aggregate::{Connections, Sending};
 use super::bounds::{Bounds, Losses};
 use super::decide::{self, Uses};
 use super::direction::Direction;
@@ -263,12 +263,14 @@ impl Family for Running {
     }
 
     fn obey(&mut self, in_force: &InForce) -> Result<()> {
-        let wish = Wish {
+        let sending = Sending {
             sightings: in_force.sends("sightings"),
             events: in_force.sends("events"),
             least_level: in_force.sample_level,
         };
-        self.fold.connections.set_wish(wish, in_force.sightings);
+        self.fold
+            .connections
+            .set_sending(sending, in_force.sightings);
         match &mut self.source {
             Source::Programs(programs) => programs.obey(in_force),
             Source::Sockets(_) => Ok(()),

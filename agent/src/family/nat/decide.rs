@@ -1,6 +1,6 @@
 //! Whether this host's translations are followed. Pure.
 
-use crate::config::{Config, NatWish};
+use crate::config::{Config, NatSetting};
 use crate::host::HostFacts;
 use crate::plan::{Caller, Choice, Decision, Needs, Outcome};
 
@@ -11,8 +11,8 @@ pub(super) const NAME: &str = "nat";
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Decision {
     let skipped = match (config.nat, &facts.forwards, &facts.conntrack) {
-        (NatWish::Off, ..) => Some("nat.conntrack asks for it".into()),
-        (NatWish::Auto, forwards, _) if !forwards.is_yes() => {
+        (NatSetting::Off, ..) => Some("nat.conntrack asks for it".into()),
+        (NatSetting::Auto, forwards, _) if !forwards.is_yes() => {
             Some(format!("this host is no gateway: {}", forwards.why()))
         }
         (_, _, conntrack) if !conntrack.is_yes() => Some(conntrack.why().to_owned()),

@@ -66,7 +66,7 @@ fn who_accepts_is_told_by_the_surest_that_others_do_not_pay_for() {
 #[test]
 fn perf_buffers_are_not_asked_for_where_perf_events_are_refused() {
     let mut perf = config();
-    perf.agent.transport = crate::config::TransportWish::Perf;
+    perf.agent.transport = crate::config::TransportSetting::Perf;
     let mut facts = capable_host();
     facts.perf_events = lacking();
     let plan = decide(&facts, &perf);

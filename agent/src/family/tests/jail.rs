@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::decide;
 use super::host::{capable_host, config, lacking, plan_without, variant};
-use crate::config::ModeWish;
+use crate::config::ModeSetting;
 use crate::host::{Cgroup2, Least};
 use crate::plan::{Caller, Mode, Plan, Source};
 use crate::sandbox::Capability;
@@ -12,7 +12,7 @@ use crate::sandbox::Capability;
 #[test]
 fn only_the_keeper_of_packet_filters_may_change_the_network() {
     let mut config = config();
-    config.option.mode = ModeWish::TcClone;
+    config.option.mode = ModeSetting::TcClone;
     let plan = decide(&capable_host(), &config);
     assert_eq!(plan.connection.mode.value, Mode::TcClone);
     assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");

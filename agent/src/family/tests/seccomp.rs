@@ -2,7 +2,7 @@
 
 use super::super::decide;
 use super::host::{capable_host, config, lacking};
-use crate::config::{Config, ModeWish, SeccompWish, TransportWish};
+use crate::config::{Config, ModeSetting, SeccompSetting, TransportSetting};
 use crate::host::{Fact, HostFacts};
 use crate::plan::{Caller, Plan, SeccompMode};
 
@@ -35,23 +35,27 @@ fn no_caller_is_forgotten() {
 
 #[test]
 fn other_calls_are_refused_unless_the_operator_or_the_kernel_says_otherwise() {
-    let mode = |wish, change: fn(&mut HostFacts)| {
+    let mode = |setting, change: fn(&mut HostFacts)| {
         let plan = plan(|facts, config| {
-            config.jail.seccomp = wish;
+            config.jail.seccomp = setting;
             change(facts);
         });
         let mode = plan.jail.seccomp.mode;
         (mode.value, mode.reason)
     };
-    let wishes = [SeccompWish::Enforce, SeccompWish::Log, SeccompWish::Off];
+    let settings = [
+        SeccompSetting::Enforce,
+        SeccompSetting::Log,
+        SeccompSetting::Off,
+    ];
     let modes = [SeccompMode::Enforce, SeccompMode::Log, SeccompMode::Off];
-    for (wish, expected) in wishes.into_iter().zip(modes) {
-        assert_eq!(mode(wish, |_| {}).0, expected);
+    for (setting, expected) in settings.into_iter().zip(modes) {
+        assert_eq!(mode(setting, |_| {}).0, expected);
     }
-    let (value, reason) = mode(SeccompWish::Log, |facts| facts.seccomp_log = lacking());
+    let (value, reason) = mode(SeccompSetting::Log, |facts| facts.seccomp_log = lacking());
     assert_eq!(value, SeccompMode::Off, "a log must not refuse");
     assert!(reason.contains("tried and refused"), "{reason}");
-    let (value, reason) = mode(SeccompWish::Enforce, |facts| facts.seccomp = lacking());
+    let (value, reason) = mode(SeccompSetting::Enforce, |facts| facts.seccomp = lacking());
     assert_eq!(value, SeccompMode::Off);
     assert!(reason.contains("cannot filter system calls"), "{reason}");
 }
@@ -71,12 +75,12 @@ fn only_what_the_plan_needs_is_allowed() {
     assert_eq!(sockets, with(&[Caller::Sockets]));
     let gateway = callers(|facts, _| facts.forwards = Fact::Yes);
     assert_eq!(gateway, with(&[Caller::Tables, Caller::Tracking]));
-    let copies = callers(|_, config| config.option.mode = ModeWish::TcClone);
+    let copies = callers(|_, config| config.option.mode = ModeSetting::TcClone);
     assert_eq!(copies, with(&[Caller::Tables, Caller::Filters]));
-    let perf = callers(|_, config| config.agent.transport = TransportWish::Perf);
+    let perf = callers(|_, config| config.agent.transport = TransportSetting::Perf);
     assert_eq!(perf, with(&[Caller::Tables, Caller::PerfBuffer]));
     let (facts, mut config) = (capable_host(), config());
-    config.option.mode = ModeWish::TcClone;
+    config.option.mode = ModeSetting::TcClone;
     let mut plan = decide(&facts, &config);
     plan.settle(&facts, &config, &[]);
     assert_eq!(plan.jail.seccomp.callers, always);

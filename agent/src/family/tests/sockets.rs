@@ -4,7 +4,7 @@ use wire::Columns;
 
 use super::super::decide;
 use super::host::{Take, capable_host, config, lacking, plan_without, variant};
-use crate::config::HooksWish;
+use crate::config::HooksSetting;
 use crate::host::Cgroup2;
 use crate::plan::{ConnectionVariant, Outcome};
 
@@ -17,12 +17,12 @@ fn the_operator_chooses_between_programs_and_sockets() {
         change(&mut facts);
         decide(&facts, &config)
     };
-    let forced = with(HooksWish::Sockets, |_| {});
+    let forced = with(HooksSetting::Sockets, |_| {});
     assert_eq!(variant(&forced), Some(ConnectionVariant::Sockets));
     assert!(forced.connection.mode.reason.contains("agent.hooks"));
     let kept = forced.jail.capability_set().to_string();
     assert_eq!(kept, "CAP_SYS_PTRACE");
-    let refused = with(HooksWish::Kernel, |facts| facts.bpf = lacking());
+    let refused = with(HooksSetting::Kernel, |facts| facts.bpf = lacking());
     let Outcome::Skip { reason } = &refused.connection.variant else {
         panic!("programs or nothing");
     };

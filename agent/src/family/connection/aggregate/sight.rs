@@ -48,7 +48,7 @@ impl Connections {
         always: Option<Kept>,
         now: Now,
     ) -> Open {
-        if !self.wish.sightings {
+        if !self.sending.sightings {
             return open;
         }
         if let Some(token) = event.token_sent {

@@ -1,7 +1,7 @@
 //! What writes and reads the option on this host, and why not something better.
 
 use super::hooks::Hooks;
-use crate::config::{Config, ModeWish};
+use crate::config::{Config, ModeSetting};
 use crate::host::{Fact, HostFacts};
 use crate::plan::{Choice, ConnectionVariant, Mode};
 
@@ -26,24 +26,24 @@ pub(super) enum Carrier {
 ///
 /// With probes only packet filters are left: kernels that need them have no header options.
 pub(super) fn choose(facts: &HostFacts, config: &Config, probes: bool) -> Carrier {
-    let wish = config.option.mode;
+    let setting = config.option.mode;
     let sockops = match probes {
         true => Err("programs on probes do not reach the TCP stack's options".to_owned()),
         false => sockops(facts),
     };
-    let because = match (wish, sockops) {
-        (ModeWish::Auto | ModeWish::Observe | ModeWish::Sockops, Ok(())) => {
+    let because = match (setting, sockops) {
+        (ModeSetting::Auto | ModeSetting::Observe | ModeSetting::Sockops, Ok(())) => {
             return Carrier::Sockops;
         }
-        (ModeWish::TcClone, _) => "option.mode asks for it".to_owned(),
+        (ModeSetting::TcClone, _) => "option.mode asks for it".to_owned(),
         (_, Err(why)) => why,
     };
-    match (wish, filters(facts)) {
-        (ModeWish::Sockops, _) => Carrier::None {
+    match (setting, filters(facts)) {
+        (ModeSetting::Sockops, _) => Carrier::None {
             because: format!("{because}, and option.mode asks for nothing else"),
         },
         (_, Ok(())) => Carrier::Filters { because },
-        (ModeWish::TcClone, Err(why)) => Carrier::None {
+        (ModeSetting::TcClone, Err(why)) => Carrier::None {
             because: format!("option.mode asks for tc-clone, but {why}"),
         },
         (_, Err(why)) => Carrier::None {
@@ -100,7 +100,7 @@ pub(super) fn mode(config: &Config, missing: Option<&str>, carrier: &Carrier) ->
     if config.keys.is_empty() {
         return observe("there is no fleet key to sign the option with".into());
     }
-    if config.option.mode == ModeWish::Observe {
+    if config.option.mode == ModeSetting::Observe {
         return observe("option.mode asks for it".into());
     }
     match (missing, carrier) {

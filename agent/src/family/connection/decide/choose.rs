@@ -3,7 +3,7 @@
 use wire::Columns;
 
 use super::{accept, carrier, hooks, looks, sockets};
-use crate::config::{Config, HooksWish, TransportWish};
+use crate::config::{Config, HooksSetting, TransportSetting};
 use crate::host::{HostFacts, Pack};
 use crate::plan::{Choice, Connection, Outcome, Transport, Types};
 
@@ -11,7 +11,7 @@ use crate::plan::{Choice, Connection, Outcome, Transport, Types};
 pub(crate) fn choose(facts: &HostFacts, config: &Config) -> Connection {
     let hooks = hooks::choose(facts, config.agent.hooks);
     let missing = match config.agent.hooks {
-        HooksWish::Sockets => Some("agent.hooks asks for it".to_owned()),
+        HooksSetting::Sockets => Some("agent.hooks asks for it".to_owned()),
         _ => hooks::missing(facts, config, &hooks),
     };
     let probes = missing.is_none() && matches!(hooks, Ok(hooks::Hooks::Probes { .. }));
@@ -55,8 +55,8 @@ pub(crate) fn choose(facts: &HostFacts, config: &Config) -> Connection {
 pub(crate) fn fall_back(plan: &mut Connection, facts: &HostFacts, config: &Config, reason: &str) {
     plan.skip(reason);
     plan.variant = match config.agent.hooks {
-        HooksWish::Kernel => return,
-        HooksWish::Auto | HooksWish::Kprobes | HooksWish::Sockets => {
+        HooksSetting::Kernel => return,
+        HooksSetting::Auto | HooksSetting::Kprobes | HooksSetting::Sockets => {
             sockets::choose(facts, config, reason)
         }
     };
@@ -67,11 +67,11 @@ pub(crate) fn fall_back(plan: &mut Connection, facts: &HostFacts, config: &Confi
     }
 }
 
-fn transport(facts: &HostFacts, wish: TransportWish, runs: bool) -> Choice<Transport> {
+fn transport(facts: &HostFacts, setting: TransportSetting, runs: bool) -> Choice<Transport> {
     if !runs {
         return Choice::new(Transport::RingBuffer, "no family needs it");
     }
-    if wish == TransportWish::Perf && hooks::has_perf_buffers(facts) {
+    if setting == TransportSetting::Perf && hooks::has_perf_buffers(facts) {
         return Choice::new(Transport::PerfBuffer, "agent.transport asks for it");
     }
     match facts.ring_buffer.is_yes() {

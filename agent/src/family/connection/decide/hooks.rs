@@ -1,6 +1,6 @@
 //! What programs hang on to follow connections, and what they cannot do without.
 
-use crate::config::{Config, HooksWish};
+use crate::config::{Config, HooksSetting};
 use crate::host::{Fact, HostFacts, Pack};
 
 /// What tells the life of a connection.
@@ -14,7 +14,7 @@ pub(super) enum Hooks {
 }
 
 /// The best hooks there are, or why there are none.
-pub(super) fn choose(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String> {
+pub(super) fn choose(facts: &HostFacts, setting: HooksSetting) -> Result<Hooks, String> {
     let tracepoints: [(&Fact, &str); 2] = [
         (
             &facts.raw_tracepoint,
@@ -26,8 +26,8 @@ pub(super) fn choose(facts: &HostFacts, wish: HooksWish) -> Result<Hooks, String
         ),
     ];
     let lacking = tracepoints.into_iter().find(|(fact, _)| !fact.is_yes());
-    let because = match (wish, lacking) {
-        (HooksWish::Kprobes, _) => "agent.hooks asks for it".to_owned(),
+    let because = match (setting, lacking) {
+        (HooksSetting::Kprobes, _) => "agent.hooks asks for it".to_owned(),
         (_, None) => return Ok(Hooks::RawTracepoints),
         (_, Some((fact, what))) => format!("{what}: {}", fact.why()),
     };

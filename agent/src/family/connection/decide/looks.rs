@@ -1,20 +1,20 @@
 //! How programs learn what is open already.
 
-use crate::config::ListsWish;
+use crate::config::ListsSetting;
 use crate::host::{Fact, HostFacts};
 use crate::plan::{Choice, Look};
 
 /// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
 pub(super) fn choose(
     facts: &HostFacts,
-    wish: ListsWish,
+    setting: ListsSetting,
     (runs, probes): (bool, bool),
 ) -> (Choice<Look>, Choice<Look>) {
     let look = |fact: &Fact, reason: &str, loss: &str| {
         // Kernels that need probes have no iterators, and the object for them has none.
         let lacking = match fact.is_yes() {
             true if probes => "programs on probes have no iterators",
-            true if wish == ListsWish::Sockets => "agent.lists asks for it",
+            true if setting == ListsSetting::Sockets => "agent.lists asks for it",
             true => "",
             false => fact.why(),
         };

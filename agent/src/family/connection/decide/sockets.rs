@@ -2,7 +2,7 @@
 
 use wire::Columns;
 
-use crate::config::{Config, HooksWish};
+use crate::config::{Config, HooksSetting};
 use crate::host::{Cgroup2, Fact, HostFacts};
 use crate::plan::{Choice, ConnectionVariant, Look, Outcome};
 use crate::sock_diag;
@@ -19,7 +19,10 @@ pub(super) fn choose(
             false => format!("{reason}; and {why}"),
         },
     };
-    if matches!(config.agent.hooks, HooksWish::Kernel | HooksWish::Kprobes) {
+    if matches!(
+        config.agent.hooks,
+        HooksSetting::Kernel | HooksSetting::Kprobes
+    ) {
         return skip("agent.hooks asks for programs only");
     }
     // Without a cgroup2 tree the scope is looked for in the older ones, through /proc.
