@@ -2,7 +2,7 @@
 
 use bpf::packet::Instruction;
 
-use super::segment::{Beginning, FIN, RST, SNAP_BYTES, SYN, TCP};
+use super::segment::{FIN, OptionPrefix, RST, SNAP_BYTES, SYN, TCP};
 
 // Codes of classic BPF, linux/bpf_common.h.
 const LOAD_WORD: u16 = 0x20;
@@ -41,8 +41,8 @@ type Line = (u16, u32, Option<To>, Option<To>);
 /// headers. IPv4 without later fragments, IPv6 without extension headers.
 ///
 /// Shapes proven on 4.14 and newer: no negative offset, the option is found by arithmetic on X.
-pub(crate) fn filter(beginning: Beginning) -> Vec<Instruction> {
-    let lines = lines(beginning);
+pub(crate) fn filter(prefix: OptionPrefix) -> Vec<Instruction> {
+    let lines = lines(prefix);
     let drop = lines.len() - 1;
     let distance = |from: usize, to: To| {
         let to = match to {
@@ -77,8 +77,8 @@ pub(crate) fn filter(beginning: Beginning) -> Vec<Instruction> {
     lines.into_iter().enumerate().map(instruction).collect()
 }
 
-fn lines(beginning: Beginning) -> Vec<Line> {
-    let [kind, length, high, low] = beginning.bytes();
+fn lines(prefix: OptionPrefix) -> Vec<Line> {
+    let [kind, length, high, low] = prefix.bytes();
     let snap = u32::try_from(SNAP_BYTES).unwrap_or(u32::MAX);
     let step = |code, operand: u32| (code, operand, None, None);
     let test = |code, operand: u32, yes, no| (code, operand, Some(yes), Some(no));

@@ -4,4 +4,6 @@ mod filter;
 mod segment;
 
 pub(crate) use filter::filter;
-pub(crate) use segment::{ACK, Beginning, FIN, OPTION_BYTES, RST, SNAP_BYTES, SYN, Segment, parse};
+pub(crate) use segment::{
+    ACK, FIN, OPTION_BYTES, OptionPrefix, RST, SNAP_BYTES, SYN, Segment, parse,
+};

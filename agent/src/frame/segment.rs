@@ -19,14 +19,14 @@ const TCP_HEADER: usize = 20;
 
 /// How a waybill begins, by configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Beginning {
+pub(crate) struct OptionPrefix {
     /// TCP option kind.
     pub(crate) kind: u8,
     /// Experiment id.
     pub(crate) exid: u16,
 }
 
-impl Beginning {
+impl OptionPrefix {
     /// Its first bytes.
     pub(crate) fn bytes(self) -> [u8; 4] {
         let [high, low] = self.exid.to_be_bytes();
@@ -69,7 +69,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Reads a packet that begins with its network header; `None` for what is no whole TCP header.
-pub(crate) fn parse(bytes: &[u8], beginning: Beginning) -> Option<Segment> {
+pub(crate) fn parse(bytes: &[u8], prefix: OptionPrefix) -> Option<Segment> {
     let (addresses, header, length) = match bytes.first()? >> 4 {
         4 => parse_v4(bytes)?,
         6 => parse_v6(bytes)?,
@@ -84,7 +84,7 @@ pub(crate) fn parse(bytes: &[u8], beginning: Beginning) -> Option<Segment> {
     let option = (tcp_bytes >= TCP_HEADER + OPTION_BYTES)
         .then(|| tcp.last_chunk::<OPTION_BYTES>())
         .flatten()
-        .filter(|option| option.starts_with(&beginning.bytes()));
+        .filter(|option| option.starts_with(&prefix.bytes()));
     let payload = length.and_then(|length| length.checked_sub(tcp_bytes));
     let [source, destination] = addresses;
     Some(Segment {

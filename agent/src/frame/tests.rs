@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::frame::filter;
 
-const BEGINNING: Beginning = Beginning {
+const PREFIX: OptionPrefix = OptionPrefix {
     kind: 253,
     exid: 0x5742,
 };
@@ -82,13 +82,13 @@ fn v6(flags: u8, options: &[u8], payload: u16) -> Vec<u8> {
 #[test]
 fn ends_numbers_payload_and_waybill_come_out_as_they_went_in() {
     for bytes in [v4(ACK, &option(), 7), v6(ACK, &option(), 7)] {
-        let segment = parse(&bytes, BEGINNING).unwrap();
+        let segment = parse(&bytes, PREFIX).unwrap();
         assert_eq!((segment.source.port, segment.destination.port), (4000, 80));
         assert_eq!((segment.sequence, segment.acknowledged), (1000, 2000));
         assert_eq!(segment.payload, Some(7));
         assert_eq!(segment.option.unwrap()[4..], [9; 12]);
     }
-    let segment = parse(&v4(SYN, &[], 0), BEGINNING).unwrap();
+    let segment = parse(&v4(SYN, &[], 0), PREFIX).unwrap();
     assert_eq!(segment.source.ip().to_string(), "10.0.0.1");
     assert_eq!(segment.option, None);
 }
@@ -97,22 +97,22 @@ fn ends_numbers_payload_and_waybill_come_out_as_they_went_in() {
 fn a_length_of_zero_leaves_the_payload_unknown() {
     let mut jumbo = v6(FIN, &[], 0);
     jumbo[4..6].fill(0);
-    assert_eq!(parse(&jumbo, BEGINNING).unwrap().payload, None);
+    assert_eq!(parse(&jumbo, PREFIX).unwrap().payload, None);
 }
 
 #[test]
 fn torn_headers_other_protocols_and_later_fragments_are_nothing() {
     for whole in [v4(SYN, &[], 0), v6(SYN, &[], 0)] {
         for cut in 0..whole.len() {
-            assert_eq!(parse(&whole[..cut], BEGINNING), None, "{cut}");
+            assert_eq!(parse(&whole[..cut], PREFIX), None, "{cut}");
         }
     }
     let mut datagram = v4(SYN, &[], 0);
     datagram[9] = 17;
-    assert_eq!(parse(&datagram, BEGINNING), None);
+    assert_eq!(parse(&datagram, PREFIX), None);
     let mut fragment = v4(SYN, &[], 0);
     fragment[7] = 1;
-    assert_eq!(parse(&fragment, BEGINNING), None);
+    assert_eq!(parse(&fragment, PREFIX), None);
 }
 
 /// Runs the filter as the kernel does: what it returns, 0 for a load beyond the packet.
@@ -167,7 +167,7 @@ fn run(program: &[Instruction], protocol: u32, packet: &[u8]) -> u32 {
 
 #[test]
 fn the_filter_takes_what_opens_ends_or_carries_and_nothing_else() {
-    let program = filter(BEGINNING);
+    let program = filter(PREFIX);
     let other_option = [&[253, 16, 0x57, 0x43][..], &[9; 12]].concat();
     for (packet, protocol) in [(v4 as fn(u8, &[u8], u16) -> Vec<u8>, 0x0800), (v6, 0x86dd)] {
         for (flags, options, taken) in [
@@ -199,7 +199,7 @@ fn the_filter_takes_what_opens_ends_or_carries_and_nothing_else() {
 proptest! {
     #[test]
     fn any_bytes_are_a_segment_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..140)) {
-        let _ignored = parse(&bytes, BEGINNING);
-        run(&filter(BEGINNING), 0x0800, &bytes);
+        let _ignored = parse(&bytes, PREFIX);
+        run(&filter(PREFIX), 0x0800, &bytes);
     }
 }

@@ -71,11 +71,11 @@ fn fact(answer: Result<()>) -> Fact {
 }
 
 fn packets(config: &Config) -> Result<()> {
-    let beginning = frame::Beginning {
+    let prefix = frame::OptionPrefix {
         kind: config.option.kind.get(),
         exid: config.option.exid.get(),
     };
-    bpf::packet::open(&filter(beginning))?;
+    bpf::packet::open(&filter(prefix))?;
     Ok(())
 }
 

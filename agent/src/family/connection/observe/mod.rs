@@ -36,7 +36,7 @@ use crate::clock::Now;
 use crate::config::{self, Config};
 use crate::event::Connection;
 use crate::family::process::Past;
-use crate::frame::Beginning;
+use crate::frame::OptionPrefix;
 use crate::metrics::Metrics;
 use crate::sock_diag;
 
@@ -80,7 +80,7 @@ pub struct Observer {
     /// Packets or news wait to be read.
     behind: bool,
     asked_ns: u64,
-    beginning: Beginning,
+    prefix: OptionPrefix,
     table: Table,
     owners: Owners,
     buffers: Buffers,
@@ -126,7 +126,7 @@ impl Observer {
             round: None,
             behind: false,
             asked_ns: 0,
-            beginning: opened.beginning,
+            prefix: opened.prefix,
             owners: Owners::new(
                 Place {
                     proc: proc.to_owned(),

@@ -19,7 +19,7 @@ use wire::Endpoint;
 
 use super::table::{Seen, Way};
 use super::tenants::Tenants;
-use crate::frame::{self, Beginning, SNAP_BYTES, Segment, filter};
+use crate::frame::{self, OptionPrefix, SNAP_BYTES, Segment, filter};
 use crate::netlink::{self, Body, Notifications, Route, attributes};
 use crate::sock_diag::{self, Socket};
 
@@ -87,9 +87,9 @@ impl Namespace {
     /// # Errors
     /// Names what the kernel refuses; `told` says whether news of closed sockets are to be had,
     /// `ring_bytes` how much may wait to be read.
-    pub(super) fn open(beginning: Beginning, told: bool, ring_bytes: usize) -> Result<Self> {
+    pub(super) fn open(prefix: OptionPrefix, told: bool, ring_bytes: usize) -> Result<Self> {
         let inode = own_inode().context("look at the network namespace")?;
-        let packets = packet::open(&filter(beginning)).context("open a packet socket")?;
+        let packets = packet::open(&filter(prefix)).context("open a packet socket")?;
         netlink::enlarge(&packets, PACKET_SHARE * ring_bytes).context("enlarge its buffer")?;
         setsockopt(&packets, sockopt::ReceiveTimestampns, &true).context("ask for times")?;
         let news = told
@@ -141,7 +141,7 @@ impl Namespace {
     pub(super) fn read(
         &self,
         buffers: &mut Buffers,
-        (space, beginning, zero_ns): (u16, Beginning, u64),
+        (space, prefix, zero_ns): (u16, OptionPrefix, u64),
         mut each: impl FnMut(&Seen, &Segment),
     ) -> io::Result<Looked> {
         let mut looked = Looked::default();
@@ -169,7 +169,7 @@ impl Namespace {
         for message in received {
             looked.packets += 1;
             let bytes = message.iovs().next().unwrap_or_default();
-            let (Some(address), Some(segment)) = (message.address, frame::parse(bytes, beginning))
+            let (Some(address), Some(segment)) = (message.address, frame::parse(bytes, prefix))
             else {
                 looked.invalid += 1;
                 continue;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::namespace::{Namespace, inode_of};
 use super::tasks;
 use crate::config::Config;
-use crate::frame::Beginning;
+use crate::frame::OptionPrefix;
 use crate::sandbox;
 
 /// Network namespaces watched at once: each takes four descriptors and its buffers.
@@ -26,7 +26,7 @@ pub struct Opened {
     pub(super) missed: u64,
     /// The kernel tells of closed sockets.
     pub(super) told: bool,
-    pub(super) beginning: Beginning,
+    pub(super) prefix: OptionPrefix,
 }
 
 /// Opens the own network namespace and every other one that has a process in scope.
@@ -37,13 +37,13 @@ pub struct Opened {
 /// # Errors
 /// The own namespace cannot be watched; another one is counted and left out.
 pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
-    let beginning = Beginning {
+    let prefix = OptionPrefix {
         kind: config.option.kind.get(),
         exid: config.option.exid.get(),
     };
     let ring_bytes = usize::try_from(config.limits.ring_bytes.bytes().min(MAX_RING_BYTES));
     let ring_bytes = ring_bytes.context("limits.ring_bytes")?;
-    let open = || Namespace::open(beginning, told, ring_bytes);
+    let open = || Namespace::open(prefix, told, ring_bytes);
     let own = open().context("watch the own network namespace")?;
     let others = others(proc, &config.scope.cgroup, u64::from(own.inode));
     let mut spaces = vec![own];
@@ -66,7 +66,7 @@ pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
         spaces,
         missed,
         told,
-        beginning,
+        prefix,
     })
 }
 

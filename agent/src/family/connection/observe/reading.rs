@@ -105,7 +105,7 @@ impl Observer {
             let table = &mut self.table;
             let looked = space.read(
                 &mut self.buffers,
-                (index, self.beginning, zero_ns),
+                (index, self.prefix, zero_ns),
                 |seen, segment| {
                     last_ns = last_ns.max(seen.time_ns);
                     table.segment(seen, segment);
