@@ -15,7 +15,7 @@ use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
 use crate::host::{self, Fact, HostFacts};
-use crate::jail::{Seen, calls};
+use crate::jail::{SandboxState, calls};
 use crate::loader;
 use crate::plan::{Caller, Mode, Outcome, Plan, Until};
 use crate::reports;
@@ -35,10 +35,10 @@ struct Report {
     /// What a running agent last said of itself.
     running: Option<Status>,
     /// What confines it, as the kernel shows it now.
-    confined: Option<Seen>,
+    confined: Option<SandboxState>,
     /// The same of the process that keeps its packet filters.
-    keeper: Option<Seen>,
-    reader: Option<Seen>,
+    keeper: Option<SandboxState>,
+    reader: Option<SandboxState>,
     spool: Option<Stat>,
     warnings: Vec<String>,
 }
@@ -123,7 +123,7 @@ fn examine(file: &Path) -> Report {
         Ok(running) => (running, None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
-    let confined = running.as_ref().map(|status| Seen::of(status.pid));
+    let confined = running.as_ref().map(|status| SandboxState::of(status.pid));
     let mut warnings = warnings(&config, &problems, &facts, &plan, running.as_ref());
     warnings.extend(unconfined(running.as_ref(), confined.as_ref()));
     warnings.extend(unreadable);
@@ -155,13 +155,13 @@ fn examine(file: &Path) -> Report {
 }
 
 /// What the kernel shows of a process beside the agent.
-fn seen(helper: Option<&Helper>) -> Option<Seen> {
-    Seen::of(helper?.pid.try_into().ok()?).ok()
+fn seen(helper: Option<&Helper>) -> Option<SandboxState> {
+    SandboxState::of(helper?.pid.try_into().ok()?).ok()
 }
 
 /// The same of one that is not in the jail: what it sees is what the host has.
-fn outside(helper: Option<&Helper>) -> Option<Seen> {
-    Some(Seen {
+fn outside(helper: Option<&Helper>) -> Option<SandboxState> {
+    Some(SandboxState {
         mounts: Vec::new(),
         ..seen(helper)?
     })
@@ -288,7 +288,10 @@ fn warnings(
 }
 
 /// What a running agent said of its jail, against what the kernel says now.
-fn unconfined(running: Option<&Status>, confined: Option<&anyhow::Result<Seen>>) -> Vec<String> {
+fn unconfined(
+    running: Option<&Status>,
+    confined: Option<&anyhow::Result<SandboxState>>,
+) -> Vec<String> {
     match (running.and_then(|status| status.jail.as_ref()), confined) {
         (Some(said), Some(Ok(seen))) => {
             let differences = seen.differences(said).into_iter();
@@ -492,7 +495,7 @@ impl Report {
 }
 
 /// What the kernel shows of one process.
-fn push_confined(lines: &mut Vec<String>, heading: &str, seen: &Seen) {
+fn push_confined(lines: &mut Vec<String>, heading: &str, seen: &SandboxState) {
     let groups = match seen.groups.as_str() {
         "" => "none",
         groups => groups,

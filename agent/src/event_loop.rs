@@ -29,7 +29,7 @@ use crate::fault;
 use crate::fleet::Fleet;
 use crate::followed::Followed;
 use crate::governor::Governor;
-use crate::jail::Seen;
+use crate::jail::SandboxState;
 use crate::log::Output;
 use crate::meter::Meter;
 use crate::notify::Notifier;
@@ -66,7 +66,7 @@ pub struct Parts {
     /// Orders of the collector.
     pub fleet: Fleet,
     /// What confines the agent.
-    pub seen: Seen,
+    pub seen: SandboxState,
     /// What is left to it.
     pub kept: Kept,
     /// The process that keeps the packet filters.

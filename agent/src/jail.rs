@@ -13,7 +13,7 @@ mod companion;
 mod privilege;
 mod root;
 mod seccomp;
-mod seen;
+mod state;
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub use companion::confine as confine_companion;
 pub use privilege::{close_inherited, see_cgroups_of};
 pub use root::refresh_name_files;
 pub use seccomp::install as install_seccomp;
-pub use seen::{Mount, Seen};
+pub use state::{Mount, SandboxState};
 
 /// A thread that was just joined may still be seen for a moment.
 const THREADS_GONE_MS: u64 = 2_000;
@@ -49,7 +49,7 @@ pub struct Entered {
 #[derive(Debug)]
 pub struct Jailed {
     capabilities: Capabilities,
-    seen: Seen,
+    seen: SandboxState,
 }
 
 impl Jailed {
@@ -61,7 +61,7 @@ impl Jailed {
 
     /// Everything that confines the process, as read back from the kernel.
     #[must_use]
-    pub const fn seen(&self) -> &Seen {
+    pub const fn seen(&self) -> &SandboxState {
         &self.seen
     }
 }
@@ -137,7 +137,7 @@ impl Entered {
         seccomp::install(&needs.seccomp)
             .and_then(|()| seccomp::read_back(&needs.seccomp))
             .context("filter system calls")?;
-        let seen = Seen::own().context("read back what confines the agent")?;
+        let seen = SandboxState::own().context("read back what confines the agent")?;
         Ok(Jailed { capabilities, seen })
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
-use crate::jail::Seen;
+use crate::jail::SandboxState;
 use crate::plan::{HelperNeeds, JailNeeds, Seccomp, SeccompMode};
 use crate::sandbox::Capability;
 
@@ -30,7 +30,7 @@ pub struct Status {
     pub paths_off: Vec<(String, String)>,
     /// What confined the agent when it began to measure, as it read it back from the kernel.
     #[serde(default)]
-    pub jail: Option<Seen>,
+    pub jail: Option<SandboxState>,
     /// What it may still do and what for: of what it opened, whatever was planned.
     #[serde(default)]
     pub kept: Option<Kept>,

@@ -13,7 +13,7 @@ use crate::sandbox::Capabilities;
 
 /// The confinement of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct SandboxState {
     /// User: real, effective, saved, and that of files.
     pub uid: String,
     /// The same for the group.
@@ -43,7 +43,7 @@ pub struct Mount {
     pub options: String,
 }
 
-impl Seen {
+impl SandboxState {
     /// That of the calling thread.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ fn mount(line: &str) -> Option<Mount> {
 
 #[cfg(test)]
 mod tests {
-    use super::Seen;
+    use super::SandboxState;
 
     const STATUS: &str = "Name:\tx\nUid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t \n\
         CapInh:\t0000000000000000\nCapPrm:\t0000000000001000\nCapEff:\t0000000000001000\n\
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_shows_is_read() {
-        let seen = Seen::parse(STATUS, MOUNTS).unwrap();
+        let seen = SandboxState::parse(STATUS, MOUNTS).unwrap();
         assert_eq!(
             (seen.uid.as_str(), seen.gid.as_str()),
             ("7 7 7 7", "8 8 8 8")
@@ -157,17 +157,19 @@ mod tests {
         assert_eq!(seen.mounts[1].at, "/proc");
         assert_eq!(seen.mounts[1].kind, "proc");
         assert!(seen.mounts[1].options.ends_with("nosymfollow"));
-        assert!(Seen::parse("Name:\tx\n", "").is_err());
+        assert!(SandboxState::parse("Name:\tx\n", "").is_err());
     }
 
     #[test]
     fn every_difference_is_told() {
-        let said = Seen::parse(STATUS, MOUNTS).unwrap();
+        let said = SandboxState::parse(STATUS, MOUNTS).unwrap();
         assert!(said.differences(&said).is_empty());
         let status = STATUS.replace("0000000000001000", "0000000000081000");
         let status = status.replace("Seccomp:\t2", "Seccomp:\t0");
         let mounts = format!("{MOUNTS}9 1 0:5 / /host rw - ext4 /dev/sda1 rw\n");
-        let found = Seen::parse(&status, &mounts).unwrap().differences(&said);
+        let found = SandboxState::parse(&status, &mounts)
+            .unwrap()
+            .differences(&said);
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].contains("CAP_SYS_PTRACE"), "{found:?}");
         assert!(found[3].contains("sees /host"), "{found:?}");
