@@ -10,7 +10,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::jail::Jailed;
 use crate::metrics::Metrics;
-use crate::orders::Post;
+use crate::orders::Mailbox;
 use crate::spool::thread::{self, Client, LostBatches};
 use crate::spool::{Lost, Sealed, Spool};
 use crate::upload;
@@ -61,14 +61,14 @@ impl Handle {
         _jailed: &Jailed,
         spool: Spool,
         upload: Option<upload::Settings>,
-        post: Arc<Post>,
+        mailbox: Arc<Mailbox>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let Some(settings) = upload else {
             return Self::start_spool(spool, metrics).map(|(handle, ..)| handle);
         };
         let transport = upload::Transport::new(&settings).context("prepare the upload")?;
-        let transport = transport.with_post(post);
+        let transport = transport.with_mailbox(mailbox);
         Self::start_with(spool, metrics, |client, metrics| {
             upload::thread::start(transport, client, metrics)
         })

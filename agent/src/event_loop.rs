@@ -161,7 +161,7 @@ impl EventLoop {
     fn wait(&mut self) -> Result<()> {
         let mut poll = Poll::new().context("make the poll")?;
         let waker = Waker::new(poll.registry(), ORDERS).context("make a waker")?;
-        self.parts.fleet.post().wake_by(waker);
+        self.parts.fleet.mailbox().wake_by(waker);
         let register = |fd: RawFd, token| {
             poll.registry()
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)

@@ -15,7 +15,7 @@ use crate::clock::monotonic_ms;
 use crate::config::Config;
 use crate::loader;
 use crate::metrics::Metrics;
-use crate::orders::{self, InForce, Outcome, Own, Post, Refusal, Signed, Standing};
+use crate::orders::{self, InForce, Mailbox, Outcome, Own, Refusal, Signed, Standing};
 use crate::plan::Connection;
 use crate::writer::Writer;
 
@@ -27,7 +27,7 @@ const ROW: &str = "orders";
 pub struct Fleet {
     /// None without a key.
     standing: Option<Standing>,
-    post: Arc<Post>,
+    mailbox: Arc<Mailbox>,
     interval_ms: u64,
     own: Own,
     in_force: InForce,
@@ -79,7 +79,7 @@ impl Fleet {
         let directive = standing.as_ref().map(Standing::directive);
         let fleet = Self {
             in_force: orders::narrow(&own, &directive.unwrap_or_default()),
-            post: Arc::new(Post::new(standing.is_some())),
+            mailbox: Arc::new(Mailbox::new(standing.is_some())),
             interval_ms: millis(config.agent.interval),
             metrics: Arc::clone(metrics),
             applied: None,
@@ -111,8 +111,8 @@ impl Fleet {
 
     /// Where the upload thread leaves orders.
     #[must_use]
-    pub fn post(&self) -> Arc<Post> {
-        Arc::clone(&self.post)
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
     }
 
     /// What is to be done.
@@ -126,7 +126,7 @@ impl Fleet {
     pub fn tend(&mut self, writer: &Writer, apply: impl FnOnce(&InForce) -> Result<()>) -> bool {
         let mut news = false;
         // One in a turn: the upload thread leaves no more.
-        if let Some(signed) = self.post.take() {
+        if let Some(signed) = self.mailbox.take() {
             news |= self.take(signed);
         }
         news |= self.judge();
@@ -163,7 +163,7 @@ impl Fleet {
             metrics.orders_ignored_total.add(1);
             return false;
         };
-        match standing.take(signed.clone(), monotonic_ms(), self.post.reach()) {
+        match standing.take(signed.clone(), monotonic_ms(), self.mailbox.progress()) {
             Ok(true) => {
                 metrics.orders_taken_total.add(1);
                 info!(orders = standing.said().as_str(); "orders taken");
@@ -197,7 +197,7 @@ impl Fleet {
             warn!("the collector has no orders: the option is as configured");
             return true;
         }
-        match standing.judge(monotonic_ms(), self.interval_ms, self.post.reach()) {
+        match standing.judge(monotonic_ms(), self.interval_ms, self.mailbox.progress()) {
             None => false,
             Some(Outcome::Proven) => {
                 info!(orders = standing.said().as_str(); "orders proven");
@@ -223,7 +223,7 @@ impl Fleet {
         let Some(standing) = &self.standing else {
             return;
         };
-        self.post.tell(standing.newest(), standing.on_trial());
+        self.mailbox.tell(standing.newest(), standing.on_trial());
         self.metrics.orders_version.set(standing.version());
     }
 

@@ -7,7 +7,7 @@
 
 mod file;
 mod limits;
-mod post;
+mod mailbox;
 mod signed;
 mod standing;
 #[cfg(test)]
@@ -15,6 +15,6 @@ mod tests;
 
 pub use file::{kept, load, write};
 pub use limits::{Destinations, InForce, Mapped, Own, narrow};
-pub use post::{Post, Reach};
+pub use mailbox::{Mailbox, UploadProgress};
 pub use signed::Signed;
 pub use standing::{Outcome, Refusal, Standing, TRIAL_INTERVALS};

@@ -143,7 +143,7 @@ fn start_threads(
     fault::at("spool.opened");
     let upload = config.upload.as_ref().map(setup::reach);
     let metrics = Arc::clone(metrics);
-    delivery::Handle::start(jailed, queue, upload, fleet.post(), metrics).or_exit(Exit::Runtime)
+    delivery::Handle::start(jailed, queue, upload, fleet.mailbox(), metrics).or_exit(Exit::Runtime)
 }
 
 fn keeper(plan: &Plan, process: Option<i32>) -> Option<Helper> {

@@ -39,8 +39,8 @@ impl EventLoop {
             let settings = (self.parts.reach)(upload);
             match Transport::new(&settings) {
                 Ok(transport) => {
-                    let post = self.parts.fleet.post();
-                    self.parts.spool.change(transport.with_post(post));
+                    let mailbox = self.parts.fleet.mailbox();
+                    self.parts.spool.change(transport.with_mailbox(mailbox));
                 }
                 Err(error) => warn!(error:% = error; "the upload goes on as before"),
             }

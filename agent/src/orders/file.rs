@@ -13,7 +13,7 @@ use wire::orders::KEY_BYTES;
 
 use crate::files;
 
-use super::post::Reach;
+use super::mailbox::UploadProgress;
 use super::signed::Signed;
 use super::standing::{Stage, Standing, Taken, verify};
 
@@ -92,7 +92,7 @@ fn read(
     let stage = match kept.stage {
         Written::Trial => Stage::Trial {
             since_ms: now_ms,
-            begun: Reach::default().begun,
+            begun: UploadProgress::default().begun,
         },
         Written::Proven => Stage::Proven,
         Written::RolledBack => Stage::RolledBack,

@@ -6,7 +6,7 @@ use wire::orders::{Directive, Invalid, KEY_BYTES, Orders};
 use crate::config::Glob;
 use crate::hex::unhex;
 
-use super::post::Reach;
+use super::mailbox::UploadProgress;
 use super::signed::Signed;
 
 /// Intervals after which orders on trial are given up, when the collector does not answer.
@@ -118,7 +118,12 @@ impl Standing {
     ///
     /// # Errors
     /// See [`Refusal`]; what was in force stays so.
-    pub fn take(&mut self, signed: Signed, now_ms: u64, reach: Reach) -> Result<bool, Refusal> {
+    pub fn take(
+        &mut self,
+        signed: Signed,
+        now_ms: u64,
+        progress: UploadProgress,
+    ) -> Result<bool, Refusal> {
         let orders = verify(&self.key, &signed)?;
         if let Some((newest, _)) = &self.newest {
             if newest.signed.body == signed.body {
@@ -138,7 +143,7 @@ impl Standing {
         }
         let stage = Stage::Trial {
             since_ms: now_ms,
-            begun: reach.begun,
+            begun: progress.begun,
         };
         self.newest = Some((Taken { signed, orders }, stage));
         self.lost = false;
@@ -149,18 +154,23 @@ impl Standing {
     ///
     /// Time alone proves nothing, for an agent may have nothing to send: a request must have failed
     /// since, and none have been answered after it.
-    pub fn judge(&mut self, now_ms: u64, interval_ms: u64, reach: Reach) -> Option<Outcome> {
+    pub fn judge(
+        &mut self,
+        now_ms: u64,
+        interval_ms: u64,
+        progress: UploadProgress,
+    ) -> Option<Outcome> {
         let (_, stage) = self.newest.as_mut()?;
         let Stage::Trial { since_ms, begun } = *stage else {
             return None;
         };
-        if reach.answered >= begun + TRIAL_REQUESTS {
+        if progress.answered >= begun + TRIAL_REQUESTS {
             *stage = Stage::Proven;
             self.before = None;
             return Some(Outcome::Proven);
         }
         let trial_ms = interval_ms.saturating_mul(TRIAL_INTERVALS.into());
-        let cut_off = reach.unanswered > begun && reach.unanswered > reach.answered;
+        let cut_off = progress.unanswered > begun && progress.unanswered > progress.answered;
         if cut_off && now_ms.saturating_sub(since_ms) >= trial_ms {
             *stage = Stage::RolledBack;
             return Some(Outcome::RolledBack);

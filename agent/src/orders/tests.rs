@@ -45,8 +45,8 @@ fn standing() -> Standing {
     Standing::new(key(1), names())
 }
 
-fn reach(begun: u64, answered: u64, unanswered: u64) -> Reach {
-    Reach {
+fn progress(begun: u64, answered: u64, unanswered: u64) -> UploadProgress {
+    UploadProgress {
         begun,
         answered,
         unanswered,
@@ -55,8 +55,11 @@ fn reach(begun: u64, answered: u64, unanswered: u64) -> Reach {
 
 /// Takes orders at time 0 and reaches the collector with them.
 fn proven(standing: &mut Standing, orders: Signed) {
-    assert_eq!(standing.take(orders, 0, Reach::default()), Ok(true));
-    let judged = standing.judge(1, INTERVAL, reach(2, 2, 0));
+    assert_eq!(
+        standing.take(orders, 0, UploadProgress::default()),
+        Ok(true)
+    );
+    let judged = standing.judge(1, INTERVAL, progress(2, 2, 0));
     assert_eq!(judged, Some(Outcome::Proven));
 }
 
@@ -64,11 +67,14 @@ fn proven(standing: &mut Standing, orders: Signed) {
 fn signed_newer_orders_are_in_force_at_once() {
     let mut standing = standing();
     let off = orders(7, "hosts *\noption off\n");
-    assert_eq!(standing.take(off.clone(), 0, Reach::default()), Ok(true));
+    assert_eq!(
+        standing.take(off.clone(), 0, UploadProgress::default()),
+        Ok(true)
+    );
     assert_eq!((standing.version(), standing.newest()), (7, 7));
     assert_eq!(standing.directive().option, Some(false));
     assert_eq!(standing.said(), "version 7: option off (on trial)");
-    assert_eq!(standing.take(off, 0, Reach::default()), Ok(false));
+    assert_eq!(standing.take(off, 0, UploadProgress::default()), Ok(false));
 }
 
 #[test]
@@ -80,7 +86,7 @@ fn what_is_not_signed_by_the_fleet_is_refused() {
     let mut changed = signed(1, &text);
     changed.body = changed.body.replace("off", "on");
     for wrong in [signed(2, &text), cut, changed, Signed::default()] {
-        let refused = standing.take(wrong, 0, Reach::default());
+        let refused = standing.take(wrong, 0, UploadProgress::default());
         assert_eq!(refused, Err(Refusal::Signature));
     }
     assert_eq!((standing.version(), standing.directive().option), (0, None));
@@ -94,7 +100,7 @@ fn an_older_version_and_a_second_one_of_the_same_number_are_refused() {
         orders(6, "hosts *\noption on\n"),
         orders(7, "hosts *\noption on\n"),
     ] {
-        let refused = standing.take(older, 0, Reach::default());
+        let refused = standing.take(older, 0, UploadProgress::default());
         assert!(matches!(refused, Err(Refusal::Older { newest: 7, .. })));
     }
     assert_eq!(standing.directive().option, Some(false));
@@ -104,7 +110,7 @@ fn an_older_version_and_a_second_one_of_the_same_number_are_refused() {
 fn an_unknown_key_refuses_the_version_as_a_whole() {
     let mut standing = standing();
     let strange = orders(7, "hosts *\noption off\nexec reboot\n");
-    let refused = standing.take(strange, 0, Reach::default());
+    let refused = standing.take(strange, 0, UploadProgress::default());
     assert!(matches!(refused, Err(Refusal::Invalid(_))));
     assert_eq!(standing.newest(), 0);
 }
@@ -131,13 +137,13 @@ fn the_last_rule_that_names_a_host_decides_key_by_key() {
 fn orders_that_cut_the_agent_off_are_rolled_back_but_not_before_their_time() {
     let mut standing = standing();
     proven(&mut standing, orders(1, "hosts *\nsample_level 1\n"));
-    let at = reach(10, 10, 0);
+    let at = progress(10, 10, 0);
     assert_eq!(
         standing.take(orders(2, "hosts *\nsample_level 2\n"), 100, at),
         Ok(true)
     );
     let trial = INTERVAL * u64::from(TRIAL_INTERVALS);
-    let lost = reach(12, 11, 12);
+    let lost = progress(12, 11, 12);
     assert_eq!(standing.judge(99 + trial, INTERVAL, lost), None);
     let judged = standing.judge(100 + trial, INTERVAL, lost);
     assert_eq!(judged, Some(Outcome::RolledBack));
@@ -163,20 +169,20 @@ fn orders_that_cut_the_agent_off_are_rolled_back_but_not_before_their_time() {
 #[test]
 fn an_agent_that_has_nothing_to_send_is_not_cut_off() {
     let mut standing = standing();
-    let at = reach(5, 5, 4);
+    let at = progress(5, 5, 4);
     assert_eq!(
         standing.take(orders(1, "hosts *\nnat off\n"), 0, at),
         Ok(true)
     );
-    for quiet in [at, reach(6, 6, 4), reach(7, 6, 4)] {
+    for quiet in [at, progress(6, 6, 4), progress(7, 6, 4)] {
         assert_eq!(standing.judge(u64::MAX, INTERVAL, quiet), None);
     }
     assert!(standing.on_trial());
     assert_eq!(
-        standing.judge(u64::MAX, INTERVAL, reach(7, 7, 4)),
+        standing.judge(u64::MAX, INTERVAL, progress(7, 7, 4)),
         Some(Outcome::Proven)
     );
-    assert_eq!(standing.judge(u64::MAX, INTERVAL, reach(9, 7, 9)), None);
+    assert_eq!(standing.judge(u64::MAX, INTERVAL, progress(9, 7, 9)), None);
 }
 
 #[test]
@@ -184,9 +190,9 @@ fn an_outage_does_not_undo_an_emergency() {
     let mut standing = standing();
     proven(&mut standing, orders(1, "hosts *\noption on\nevents off\n"));
     let off = orders(2, "hosts *\noption off\nevents on\n");
-    assert_eq!(standing.take(off, 0, Reach::default()), Ok(true));
+    assert_eq!(standing.take(off, 0, UploadProgress::default()), Ok(true));
     assert_eq!(
-        standing.judge(u64::MAX, INTERVAL, reach(1, 0, 1)),
+        standing.judge(u64::MAX, INTERVAL, progress(1, 0, 1)),
         Some(Outcome::RolledBack)
     );
     let directive = standing.directive();
@@ -217,14 +223,18 @@ fn a_restart_begins_with_the_newest_orders_and_with_their_trial() {
     assert!(kept(&standing).is_none());
     proven(&mut standing, orders(1, "hosts *\nevents off\n"));
     assert_eq!(
-        standing.take(orders(2, "hosts *\noption on\n"), 0, Reach::default()),
+        standing.take(
+            orders(2, "hosts *\noption on\n"),
+            0,
+            UploadProgress::default()
+        ),
         Ok(true)
     );
     save(place.path(), &standing);
     let (mut again, _) = read(place.path(), 1);
     assert_eq!((again.version(), again.on_trial()), (2, true));
     assert_eq!(
-        again.judge(u64::MAX, INTERVAL, reach(1, 0, 1)),
+        again.judge(u64::MAX, INTERVAL, progress(1, 0, 1)),
         Some(Outcome::RolledBack)
     );
     save(place.path(), &again);
@@ -411,14 +421,14 @@ proptest! {
     #[test]
     fn whatever_comes_is_refused_unless_the_fleet_signed_it(body: String, signature: String) {
         let mut standing = standing();
-        let refused = standing.take(Signed { body, signature }, 0, Reach::default());
+        let refused = standing.take(Signed { body, signature }, 0, UploadProgress::default());
         prop_assert_eq!(refused, Err(Refusal::Signature));
     }
 
     #[test]
     fn signed_garbage_is_refused_and_never_panics(body in "\\PC*|waybill-orders 1\nversion 9\n\\PC*") {
         let mut standing = standing();
-        let taken = standing.take(signed(1, &body), 0, Reach::default());
+        let taken = standing.take(signed(1, &body), 0, UploadProgress::default());
         prop_assert!(taken.is_err() == (standing.newest() == 0));
     }
 

@@ -132,7 +132,7 @@ pub(crate) fn start_with<S: Way>(
     let (kick, kick_receiver) = bounded(1);
     let (drain, drain_receiver) = bounded(1);
     let (ended_sender, ended) = bounded(0);
-    let courier = Courier {
+    let uploader = Uploader {
         send,
         spool,
         kick: kick_receiver,
@@ -145,7 +145,7 @@ pub(crate) fn start_with<S: Way>(
     let thread = Builder::new().name("upload".to_owned()).spawn(move || {
         // Dropped at the end, also by a panic.
         let _ended: Sender<()> = ended_sender;
-        courier.run();
+        uploader.run();
     })?;
     Ok(Running {
         kick,
@@ -165,7 +165,7 @@ struct Wait {
     asked: bool,
 }
 
-struct Courier<S> {
+struct Uploader<S> {
     send: S,
     spool: Client,
     kick: Receiver<()>,
@@ -187,7 +187,7 @@ enum Woken {
     End,
 }
 
-impl<S: Way> Courier<S> {
+impl<S: Way> Uploader<S> {
     fn run(mut self) {
         let last = loop {
             match self.pause() {

@@ -20,7 +20,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector, TcpConnector};
 
 use crate::clock;
-use crate::orders::{Post, Signed};
+use crate::orders::{Mailbox, Signed};
 use crate::spool::Sealed;
 
 use super::answer::{Answer, words};
@@ -44,7 +44,7 @@ pub struct Transport {
     uri: Uri,
     authorization: Option<HeaderValue>,
     timeout: Duration,
-    post: Arc<Post>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// Cuts off what a transport is doing, from another thread.
@@ -124,26 +124,26 @@ impl Transport {
             uri: address.uri,
             authorization,
             timeout: settings.timeout,
-            post: Arc::new(Post::new(false)),
+            mailbox: Arc::new(Mailbox::new(false)),
         })
     }
 
-    /// Asks for orders, and hands them and the fate of each request to `post`.
+    /// Asks for orders, and hands them and the fate of each request to `mailbox`.
     #[must_use]
-    pub fn with_post(mut self, post: Arc<Post>) -> Self {
-        self.post = post;
+    pub fn with_mailbox(mut self, mailbox: Arc<Mailbox>) -> Self {
+        self.mailbox = mailbox;
         self
     }
 
     /// Sends one batch and waits for the answer, `at_most` or the configured time, whichever is
     /// shorter. Name resolution is not part of that time; the system's resolver bounds it.
     pub(super) fn send(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
-        self.post.begin();
+        self.mailbox.begin();
         let answer = self.ask(batch, at_most);
-        self.post.end(answer.is_ok());
+        self.mailbox.end(answer.is_ok());
         let orders = answer.as_ref().ok().and_then(Answer::orders);
         if let Some((body, signature)) = orders {
-            self.post.deliver(Signed { body, signature });
+            self.mailbox.deliver(Signed { body, signature });
         }
         answer
     }
@@ -165,10 +165,10 @@ impl Transport {
             .build()
             .header(CONTENT_TYPE, MEDIA_TYPE)
             .header("Idempotency-Key", batch.idempotency_key());
-        if let Some(version) = self.post.version() {
+        if let Some(version) = self.mailbox.version() {
             request = request.header(wire::orders::HEADER, version.to_string());
         }
-        if self.post.on_trial() {
+        if self.mailbox.on_trial() {
             // What is on trial shows on new connections only.
             request = request.header(CONNECTION, "close");
         }

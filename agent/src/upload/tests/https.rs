@@ -8,7 +8,7 @@ use super::assert_sum;
 use super::server::{Authority, Reply, STORED, Server, Service, TOKEN};
 use crate::delivery::{Drained, Handle};
 use crate::metrics::Metrics;
-use crate::orders::{Post, Signed};
+use crate::orders::{Mailbox, Signed};
 use crate::spool::tests::{Place, batch, eventually, roomy};
 use crate::upload::{Credential, Settings, Transport, thread};
 
@@ -80,16 +80,16 @@ fn orders_are_asked_for_by_version_and_handed_over() {
     const ORDERS: &str =
         r#"{"status":"stored","batch":"KEY","orders":{"body":"b","signature":"s"}}"#;
     let (server, settings) = serve(first(Reply::Answer(200, "", ORDERS)));
-    let post = Arc::new(Post::new(true));
-    let given = Arc::clone(&post);
-    let agent = Agent::start_with(&settings, |transport| transport.with_post(given));
+    let mailbox = Arc::new(Mailbox::new(true));
+    let given = Arc::clone(&mailbox);
+    let agent = Agent::start_with(&settings, |transport| transport.with_mailbox(given));
     agent.put(1);
     assert_eq!(server.next().header("waybill-orders"), Some("0"));
     agent.eventually_acked(1);
     let (body, signature) = ("b".into(), "s".into());
-    assert_eq!(post.take(), Some(Signed { body, signature }));
+    assert_eq!(mailbox.take(), Some(Signed { body, signature }));
     // Told what became of them, it names the version, and ends the connection.
-    post.tell(7, true);
+    mailbox.tell(7, true);
     agent.put(2);
     let seen = server.next();
     assert_eq!(seen.header("waybill-orders"), Some("7"));
@@ -100,9 +100,12 @@ fn orders_are_asked_for_by_version_and_handed_over() {
     agent.put(3);
     assert_eq!(server.next().connection, 1);
     agent.eventually_acked(3);
-    let reach = post.reach();
-    assert_eq!((reach.begun, reach.answered, reach.unanswered), (3, 3, 0));
-    assert_eq!(post.take(), None);
+    let progress = mailbox.progress();
+    assert_eq!(
+        (progress.begun, progress.answered, progress.unanswered),
+        (3, 3, 0)
+    );
+    assert_eq!(mailbox.take(), None);
 }
 
 #[test]

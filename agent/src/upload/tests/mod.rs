@@ -1,4 +1,4 @@
-//! Tests of the upload thread: with a courier made of a closure, and over real HTTPS.
+//! Tests of the upload thread: with a uploader made of a closure, and over real HTTPS.
 
 mod https;
 mod kill;

@@ -60,8 +60,8 @@ fn words(answer: Answer, sealed: &Sealed) -> Answer {
     Answer { body, ..answer }
 }
 
-/// A courier whose answers the test gives one by one, and who tells what it is sent.
-fn courier() -> (
+/// A uploader whose answers the test gives one by one, and who tells what it is sent.
+fn uploader() -> (
     impl FnMut(&Sealed) -> Sent + Send + 'static,
     Receiver<u64>,
     Sender<Sent>,
@@ -86,7 +86,7 @@ fn next(seen: &Receiver<u64>) -> u64 {
 #[test]
 fn batches_are_sent_one_by_one_and_leave_at_the_answer() {
     let (place, metrics) = (Place::new(), Arc::default());
-    let (send, seen, answers) = courier();
+    let (send, seen, answers) = uploader();
     let (handle, _way) = start(&place, roomy(), &metrics, send);
     for sequence in 1..=3 {
         handle.try_put(batch(sequence, 100)).expect("room");
@@ -146,7 +146,7 @@ fn a_drain_gives_up_at_the_first_failure_and_keeps_the_batches() {
 #[test]
 fn a_drain_cuts_a_back_off_short_for_one_attempt() {
     let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-    let (send, seen, answers) = courier();
+    let (send, seen, answers) = uploader();
     let (handle, _way) = start(&place, roomy(), &metrics, send);
     handle.try_put(batch(1, 100)).expect("room");
     assert_eq!(next(&seen), 1);
@@ -166,7 +166,7 @@ fn a_drain_cuts_a_back_off_short_for_one_attempt() {
 #[test]
 fn a_drain_respects_what_the_collector_asked_for() {
     let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-    let (send, seen, answers) = courier();
+    let (send, seen, answers) = uploader();
     let (handle, _way) = start(&place, roomy(), &metrics, send);
     handle.try_put(batch(1, 100)).expect("room");
     next(&seen);
@@ -192,7 +192,7 @@ fn a_drain_respects_what_the_collector_asked_for() {
 #[test]
 fn a_kick_ends_a_back_off() {
     let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-    let (send, seen, answers) = courier();
+    let (send, seen, answers) = uploader();
     let (handle, _way) = start(&place, roomy(), &metrics, send);
     handle.try_put(batch(1, 100)).expect("room");
     next(&seen);
@@ -208,7 +208,7 @@ fn a_kick_ends_a_back_off() {
 #[test]
 fn without_a_kick_a_failed_batch_is_sent_again_by_itself() {
     let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-    let (send, seen, answers) = courier();
+    let (send, seen, answers) = uploader();
     let (_handle, _way) = start(&place, roomy(), &metrics, send);
     _handle.try_put(batch(1, 100)).expect("room");
     next(&seen);
@@ -227,7 +227,7 @@ fn without_a_kick_a_failed_batch_is_sent_again_by_itself() {
 #[test]
 fn a_drain_is_over_in_time_although_the_upload_hangs() {
     let (place, metrics) = (Place::new(), Arc::default());
-    let (send, seen, answers) = courier();
+    let (send, seen, answers) = uploader();
     let (handle, _way) = start(&place, roomy(), &metrics, send);
     handle.try_put(batch(1, 100)).expect("room");
     next(&seen);

@@ -10,7 +10,7 @@ use super::signed::Signed;
 
 /// How far the collector was reached; requests are numbered from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct UploadProgress {
     /// The last request that was begun.
     pub begun: u64,
     /// The last that was answered, whatever the answer.
@@ -21,7 +21,7 @@ pub struct Reach {
 
 /// Orders on their way in, and versions and trials on their way out.
 #[derive(Debug)]
-pub struct Post {
+pub struct Mailbox {
     /// What was asked for has a key to be verified by.
     wanted: bool,
     newest: AtomicU64,
@@ -33,7 +33,7 @@ pub struct Post {
     waker: OnceLock<Waker>,
 }
 
-impl Post {
+impl Mailbox {
     /// `wanted`: orders are asked for; else what comes is only counted.
     #[must_use]
     pub fn new(wanted: bool) -> Self {
@@ -98,8 +98,8 @@ impl Post {
 
     /// How far the collector was reached.
     #[must_use]
-    pub fn reach(&self) -> Reach {
-        Reach {
+    pub fn progress(&self) -> UploadProgress {
+        UploadProgress {
             begun: self.begun.load(Ordering::Relaxed),
             answered: self.answered.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
