@@ -198,8 +198,11 @@ fn rows_of_programs(tree: &Tree) -> Vec<(&File, String)> {
         } else if file.path == REGISTRY {
             // K(NAME, FAMILY, name, "meaning")
             for entry in file.text.split(" K(").skip(1) {
+                // What explains the list has no texts.
+                let Some(meaning) = entry.split('"').nth(1) else {
+                    continue;
+                };
                 let kind = entry.split(',').nth(2).unwrap_or_default().trim();
-                let meaning = entry.split('"').nth(1).unwrap_or_default();
                 let name = |what: &str| format!("`kernel_records_{what}_{kind}_total`");
                 let sent = name("attempted");
                 rows.push((
@@ -372,7 +375,7 @@ mod tests {
     fn what_programs_count_has_the_line_that_their_list_says() {
         let list = "#define C(X) \\\n\tX(A, a_total, \\\n\t  \"some a\", \\\n\t  \"normal\") \\\n\
                     \tX(B, b_total, \\\n\t  \"some b\", \\\n\t  \"ask\")\n";
-        let kinds = "#define WB_RECORD_KINDS(K) K(A, A, a, \"ends\")\n";
+        let kinds = "/* Kinds: K(NAME, FAMILY, name, what). */\n#define WB_RECORD_KINDS(K) K(A, A, a, \"ends\")\n";
         let operations = "| `a_total` | some a | normal |\n| `b_total` | other b | ask |\n\
                           | `kernel_records_attempted_a_total` | the part of them that are ends | normal |\n\
                           | `kernel_records_dropped_b_total` | x | y |\n";
