@@ -2,7 +2,7 @@
 //! dialled, as others have reported it. Where nobody has, or they contradict each other, the
 //! direction stays unknown and its row joins with nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Columns, Endpoint, Role};
 
@@ -20,24 +20,87 @@ struct Known {
 }
 
 /// Settles the direction of flows as far as others tell it.
+///
+/// What an end of such a connection told goes with it, whatever side its agent took it for, and is
+/// no evidence where the direction stays unknown.
 pub(super) fn settle(input: &mut Input) {
-    if !input.flows.iter().any(is_unknown) {
+    let unknown = Unknown::of(input);
+    if unknown.ports.is_empty() {
         return;
     }
-    let known = Known::of(input);
-    for flow in &mut input.flows {
-        if !is_unknown(flow) {
+    let guessed = unknown.take_sightings(input);
+    let known = Known::of(input, &guessed);
+    for at in unknown.ports.keys() {
+        let flow = &mut input.flows[*at];
+        let Some(role) = known.role(flow) else {
             continue;
+        };
+        match role {
+            Role::Client => flow.local.port = 0,
+            Role::Server => flow.remote.port = 0,
         }
-        match known.role(flow) {
-            Some(Role::Client) => flow.local.port = 0,
-            Some(Role::Server) => flow.remote.port = 0,
-            None => continue,
-        }
-        flow.role = known.role(flow).unwrap_or(flow.role);
+        flow.role = role;
         if let Some(counters) = &mut flow.counters {
             counters.absent = counters.absent.without(Columns::ROLE);
         }
+    }
+    let flows = &input.flows;
+    input.sightings.retain_mut(|sighting| {
+        let Some((local, remote)) = unknown.ports.get(&sighting.flow) else {
+            return true;
+        };
+        let flow = &flows[sighting.flow];
+        sighting.port = match flow.role {
+            Role::Client => *local,
+            Role::Server => *remote,
+        };
+        !is_unknown(flow)
+    });
+}
+
+/// Connections of which nobody knows the direction.
+struct Unknown {
+    /// The ports of each, local and remote, by flow.
+    ports: BTreeMap<usize, (u16, u16)>,
+    /// The same by where they are.
+    flows: BTreeMap<(HostId, u32, Endpoint, Endpoint), Vec<usize>>,
+}
+
+impl Unknown {
+    fn of(input: &Input) -> Self {
+        let mut unknown = Self {
+            ports: BTreeMap::new(),
+            flows: BTreeMap::new(),
+        };
+        let flows = input.flows.iter().enumerate();
+        for (at, flow) in flows.filter(|(_, flow)| is_unknown(flow)) {
+            let ends = (flow.host, flow.netns, flow.local, flow.remote);
+            unknown.flows.entry(ends).or_default().push(at);
+            let ports = (flow.local.port, flow.remote.port);
+            unknown.ports.insert(at, ports);
+        }
+        unknown
+    }
+
+    /// Gives them what was told of their ends; the flows that had it by a guess.
+    fn take_sightings(&self, input: &mut Input) -> BTreeSet<usize> {
+        let mut guessed = BTreeSet::new();
+        for sighting in &mut input.sightings {
+            let flow = &input.flows[sighting.flow];
+            let (mut local, mut remote) = (flow.local, flow.remote);
+            match flow.role {
+                Role::Client => local.port = sighting.port,
+                Role::Server => remote.port = sighting.port,
+            }
+            let found = self.flows.get(&(flow.host, flow.netns, local, remote));
+            let Some(found) = found else { continue };
+            let same = |at: &&usize| input.flows[**at].process == flow.process;
+            if let Some(at) = found.iter().find(same).or(found.first()) {
+                guessed.insert(sighting.flow);
+                sighting.flow = *at;
+            }
+        }
+        guessed
     }
 }
 
@@ -48,9 +111,14 @@ fn is_unknown(flow: &Flow) -> bool {
 }
 
 impl Known {
-    fn of(input: &Input) -> Self {
+    /// `guessed` are flows that are there only because an agent took a side.
+    fn of(input: &Input, guessed: &BTreeSet<usize>) -> Self {
         let mut known = Self::default();
-        for flow in input.flows.iter().filter(|flow| !is_unknown(flow)) {
+        let counted = |(at, flow): &(usize, &Flow)| {
+            let guess = flow.counters.is_none() && guessed.contains(at);
+            !guess && !is_unknown(flow)
+        };
+        for (_, flow) in input.flows.iter().enumerate().filter(counted) {
             match flow.role {
                 Role::Client => {
                     known.dialled.insert(flow.remote);
@@ -89,12 +157,12 @@ impl Known {
 mod tests {
     use std::net::SocketAddr;
 
-    use wire::{Columns, Endpoint, Role};
+    use wire::{Columns, Endpoint, Part, Role};
 
-    use super::super::{Flow, HostId, Input, Nat, Run, topology};
+    use super::super::{Flow, HostId, Input, Nat, Presence, Run, Sighting, topology};
     use super::settle;
     use crate::counters::Counters;
-    use crate::topology::Reason;
+    use crate::topology::{EvidenceKind, Reason};
 
     fn endpoint(text: &str) -> Endpoint {
         text.parse::<SocketAddr>().unwrap().into()
@@ -208,6 +276,49 @@ mod tests {
         assert_eq!((document.edges.len(), document.unjoined.len()), (1, 0));
         assert_eq!(document.edges[0].server_endpoint, B);
         assert_eq!(document.edges[0].connections, 1);
+    }
+
+    /// What an end told of a token, under the side that its agent took it for.
+    fn told(input: &mut Input, flow: Flow, part: Part, port: u16) {
+        input.flows.push(Flow {
+            counters: None,
+            ..flow
+        });
+        input.sightings.push(Sighting {
+            flow: input.flows.len() - 1,
+            token: 77,
+            part,
+            sample_level: 0,
+            port,
+            start_us: 5,
+            adopted: true,
+            first_ms: 0,
+            last_ms: 1,
+            presence: Presence::Within,
+        });
+    }
+
+    #[test]
+    fn what_an_end_told_goes_with_its_connection_and_joins_nothing_while_that_is_unknown() {
+        // Agents took the client for the server and the server for the client.
+        let mut both = input(vec![flow(1, None, A, B), flow(2, None, B, A)]);
+        let wrong = flow(1, Some(Role::Server), A, "10.0.0.2:0");
+        told(&mut both, wrong, Part::Wrote, 50_000);
+        let wrong = flow(2, Some(Role::Client), "10.0.0.2:0", A);
+        told(&mut both, wrong, Part::Read, 50_000);
+        let document = topology(&both, 0, 1);
+        assert!(document.edges.is_empty(), "{:?}", document.edges);
+        let counts = document.unjoined.iter().map(|edge| edge.connections);
+        assert_eq!(counts.collect::<Vec<_>>(), [1, 1], "each end once");
+        // Somebody dialled one of them.
+        both.flows
+            .push(flow(3, Some(Role::Client), "10.0.0.9:0", B));
+        let document = topology(&both, 0, 1);
+        assert_eq!(document.edges.len(), 1);
+        let edge = &document.edges[0];
+        assert_eq!((edge.server_endpoint.as_str(), edge.connections), (B, 1));
+        assert_eq!(edge.evidence[0].kind, EvidenceKind::Token);
+        assert_eq!(edge.evidence[0].connections, 1);
     }
 
     #[test]
