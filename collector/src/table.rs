@@ -7,7 +7,8 @@ use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::store::Evicted;
 use crate::time::rfc3339;
 use crate::topology::{
-    Attempts, Edge, EdgeCounters, EvidenceKind, Node, Percentiles, ReasonCount, Topology, ViaKind,
+    Attempts, Count, Edge, EdgeCounters, EvidenceKind, Node, Percentiles, ReasonCount, Seer,
+    Topology, ViaKind,
 };
 
 /// Width of every line.
@@ -44,6 +45,13 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
     )?;
     for ReasonCount { reason, edges, .. } in &topology.unjoined_reasons {
         writeln!(out, "    {edges}: {}", reason.words())?;
+    }
+    let Count { edges, connections } = topology.unknown_owners;
+    if edges > 0 {
+        writeln!(
+            out,
+            "    {edges} edges with {connections} connections: process of a side not known"
+        )?;
     }
     writeln!(
         out,
@@ -112,11 +120,21 @@ fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
     }));
     let interval = edge.interval.as_ref();
     items.extend(interval.map(|known| format!("{} to {} connections", known.low, known.high)));
+    items.extend(edge.unknown_owners.iter().map(|side| unknown_owner(*side)));
     items.extend(edge.reason.map(|reason| reason.words().to_owned()));
     let candidates = edge.candidates.iter();
     items.extend(candidates.map(|node| format!("perhaps {}", Shown(node))));
     items.extend(troubles(edge));
     write_items(out, "    ", &items)
+}
+
+fn unknown_owner(side: Seer) -> String {
+    let side = match side {
+        Seer::Client => "the client",
+        Seer::Server => "the server",
+        Seer::Gateway => "the gateway",
+    };
+    format!("process of {side} not known")
 }
 
 /// What was tried in vain, in words.

@@ -29,10 +29,22 @@ pub struct Topology {
     /// Why edges are known by one side only, by reason.
     #[serde(default)]
     pub unjoined_reasons: Vec<ReasonCount>,
+    /// Edges of which a side is on a known host, but of a process that is not known.
+    #[serde(default)]
+    pub unknown_owners: Count,
     /// Data up to then may be missing, for the store was full; Unix milliseconds; not there
     /// while nothing was ever evicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted_before_ms: Option<i64>,
+}
+
+/// Edges, and the connections on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Edges, joined or not.
+    pub edges: u64,
+    /// Their connections.
+    pub connections: u64,
 }
 
 /// What a node stands for.
@@ -103,6 +115,10 @@ pub struct Edge {
     pub evidence: Vec<Evidence>,
     /// 0 to 1; the formula is in [`crate::join::confidence`].
     pub confidence: f64,
+    /// Sides whose process is not known: their node stands for whatever else the host runs, which
+    /// may be several services, and the confidence is lower for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_owners: Vec<Seer>,
     /// Connections that lived in the window, as the client counted them, else the server. Those of
     /// all edges and rests of what a side counted at one address add up to what it counted; without
     /// those of `open_before`, the sums over windows that follow one another are those of the whole.

@@ -19,6 +19,9 @@
 //! reused and rewritten unseen, but then the counts differ. With several kinds the strongest
 //! counts.
 //!
+//! A side whose process is not known leaves [`UNKNOWN_OWNER`] of the confidence: its node is all of
+//! its host that nobody knows, and of such edges 0.77 were those of one service.
+//!
 //! The precision is that of `cargo xtask bench join`, the least of its three tables: 1,000 fleets
 //! each, with gateways of every kind, boxes that strip options and rewrite sequence numbers, the
 //! same private addresses at all sites of 40 % of them, 15 % of the hosts without an agent and 15 %
@@ -26,6 +29,8 @@
 //! same command prints claims against the truth by tenths of confidence, in histories made to
 //! mislead: no edge at or above 0.9 is wrong there.
 
+/// By so much an edge is less sure for each side whose process is not known.
+pub const UNKNOWN_OWNER: f64 = 0.65;
 /// One side only: it knows its own process and an address.
 pub const ONE_SIDED: f64 = 0.30;
 
@@ -60,6 +65,12 @@ pub fn address(one: u64, other: u64, same_namespace: bool) -> f64 {
     })
 }
 
+/// The same edge where the processes of so many of its sides are not known.
+#[must_use]
+pub fn with_unknown_owners(confidence: f64, sides: usize) -> f64 {
+    (0..sides).fold(confidence, |known, _| round(known * UNKNOWN_OWNER))
+}
+
 /// `part / whole`, at most 1; 1 for nothing of nothing.
 fn part(part: u64, whole: u64) -> f64 {
     if whole == 0 {
@@ -83,7 +94,7 @@ fn round(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{ONE_SIDED, address, conntrack, sequence, token};
+    use super::{ONE_SIDED, address, conntrack, sequence, token, with_unknown_owners};
     use proptest::prelude::{any, proptest};
 
     #[test]
@@ -97,6 +108,8 @@ mod tests {
         assert_eq!(conntrack(5, 10), 0.7);
         assert_eq!(address(10, 10, false), 0.7);
         assert_eq!(address(5, 10, true), 0.85);
+        assert_eq!(with_unknown_owners(0.9, 0), 0.9);
+        assert_eq!(with_unknown_owners(1.0, 1), 0.65);
     }
 
     proptest! {

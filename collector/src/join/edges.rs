@@ -18,7 +18,7 @@ use super::rows::{MAX_CANDIDATES, NodeId, Row, Rows};
 use super::side::{EdgeKey, Side};
 use crate::counters::{Counters, shares as divided};
 use crate::topology::{
-    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Via,
+    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via,
 };
 
 /// All edges, sorted by their keys.
@@ -358,7 +358,12 @@ impl Parts {
         self.candidates.iter().map(|node| Side::Process(*node))
     }
 
-    fn confidence(&self) -> f64 {
+    fn confidence(&self, unknown_owners: usize) -> f64 {
+        let known = self.evidence_confidence();
+        confidence::with_unknown_owners(known, unknown_owners)
+    }
+
+    fn evidence_confidence(&self) -> f64 {
         let Found {
             tokens,
             sequences,
@@ -397,6 +402,7 @@ impl Parts {
         key: &EdgeKey,
         (client, server): (&str, &str),
         candidates: Vec<String>,
+        unknown_owners: Vec<Seer>,
     ) -> Edge {
         let (first_seen_ms, last_seen_ms) =
             self.seen.0.or(self.shared_rows_seen.0).unwrap_or_default();
@@ -406,7 +412,8 @@ impl Parts {
             server_endpoint: key.endpoint.to_string(),
             via: self.via.clone(),
             evidence: self.evidence(),
-            confidence: self.confidence(),
+            confidence: self.confidence(unknown_owners.len()),
+            unknown_owners,
             connections: self.connections(),
             open_before: self.open_before(),
             interval: self.interval(),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::{HostId, Input, Process};
-use super::rows::NodeKey;
+use super::rows::{NodeKey, UNKNOWN_SERVICE};
 use super::side::Side;
 use crate::digest::hex;
 use crate::topology::{Node, NodeKind, ProcessNode};
@@ -48,6 +48,14 @@ impl Nodes {
     /// The id of a side that an edge names.
     pub(super) fn id(&self, side: &Side) -> &str {
         &self.ids[self.place(side)]
+    }
+
+    /// Whether a side is a host's, but of a process that is not known.
+    pub(super) fn is_unknown(&self, side: &Side) -> bool {
+        match side {
+            Side::Process(node) => self.keys[*node as usize].service == UNKNOWN_SERVICE,
+            Side::Address(_) | Side::Network(..) => false,
+        }
     }
 
     /// The place of each side in the order of the ids.

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use super::edges::Edges;
 use super::nodes::Nodes;
 use super::reason;
-use crate::topology::{Edge, ReasonCount, Topology};
+use crate::topology::{Count, Edge, ReasonCount, Seer, Topology};
 
 /// A topology whose nodes and edges are made one after the other, as they are written.
 pub struct Picture {
@@ -68,7 +68,30 @@ impl Picture {
         let candidates = parts
             .candidates()
             .map(|side| self.nodes.id(&side).to_owned());
-        parts.edge(key, ids, candidates.collect())
+        parts.edge(key, ids, candidates.collect(), self.unknown_owners(at))
+    }
+
+    /// The sides of an edge whose process is not known.
+    fn unknown_owners(&self, at: u32) -> Vec<Seer> {
+        let key = &self.edges.keys[at as usize];
+        let sides = [(Seer::Client, &key.client), (Seer::Server, &key.server)];
+        let unknown = sides
+            .into_iter()
+            .filter(|(_, side)| self.nodes.is_unknown(side));
+        unknown.map(|(seer, _)| seer).collect()
+    }
+
+    /// Edges of which the process of a side is not known.
+    fn all_unknown_owners(&self) -> Count {
+        let mut count = Count::default();
+        for at in self.joined.iter().chain(&self.unjoined) {
+            if !self.unknown_owners(*at).is_empty() {
+                let connections = self.edges.parts[*at as usize].connections();
+                count.edges += 1;
+                count.connections = count.connections.saturating_add(connections);
+            }
+        }
+        count
     }
 
     fn list<'a>(&'a self, list: &'a [u32]) -> impl Iterator<Item = Edge> {
@@ -93,6 +116,7 @@ impl Picture {
             ambiguous_tokens: self.ambiguous.0,
             ambiguous_sequences: self.ambiguous.1,
             unjoined_reasons: self.unjoined_reasons(),
+            unknown_owners: self.all_unknown_owners(),
             evicted_before_ms: self.evicted_before_ms,
         }
     }
@@ -110,7 +134,7 @@ impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {
 /// As the document, of which it never holds more than one node or edge.
 impl Serialize for Picture {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_struct("Topology", 9)?;
+        let mut document = serializer.serialize_struct("Topology", 10)?;
         document.serialize_field("from_ms", &self.from_ms)?;
         document.serialize_field("to_ms", &self.to_ms)?;
         document.serialize_field("nodes", &Each(|| self.nodes.documents()))?;
@@ -119,6 +143,7 @@ impl Serialize for Picture {
         document.serialize_field("ambiguous_tokens", &self.ambiguous.0)?;
         document.serialize_field("ambiguous_sequences", &self.ambiguous.1)?;
         document.serialize_field("unjoined_reasons", &self.unjoined_reasons())?;
+        document.serialize_field("unknown_owners", &self.all_unknown_owners())?;
         if let Some(before) = &self.evicted_before_ms {
             document.serialize_field("evicted_before_ms", before)?;
         }

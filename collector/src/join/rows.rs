@@ -9,7 +9,7 @@ use super::runs::{self, Seen};
 use crate::counters::{ADOPTED, CLOSED, Counters, ESTABLISHED, OPENED};
 
 /// Name of a process whose identity has not arrived.
-const UNKNOWN_SERVICE: &str = "(unknown)";
+pub(super) const UNKNOWN_SERVICE: &str = "(unknown)";
 /// Most services that are named as the possible other end of a row.
 pub(super) const MAX_CANDIDATES: usize = 16;
 

@@ -3,7 +3,7 @@ use proptest::prelude::{any, prop, proptest};
 use super::{WIDTH, duration, hosts, path, size, topology};
 use crate::fleet::{Fleet, Host, Report};
 use crate::topology::{
-    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Percentiles, Reason,
+    Attempts, Count, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Percentiles, Reason,
     ReasonCount, Seer, Topology, Via, ViaKind,
 };
 
@@ -48,6 +48,7 @@ fn edge(client: &str, server: &str) -> Edge {
             connections: 100,
         }],
         confidence: 0.9999,
+        unknown_owners: Vec::new(),
         connections: 100,
         open_before: 0,
         interval: None,
@@ -77,6 +78,10 @@ fn shown(edges: Vec<Edge>) -> String {
             edges: 3,
             connections: 5,
         }],
+        unknown_owners: Count {
+            edges: 2,
+            connections: 40,
+        },
     };
     let mut out = Vec::new();
     topology(&mut out, &document).unwrap();
@@ -93,6 +98,7 @@ web-1/curl -> db-1/postgres                             100    9.1G/12K    ~14  
 
 joined: 1, known by one side only: 0, ambiguous tokens: 0, sequence numbers: 0
     3: no agent reported the other side
+    2 edges with 40 connections: process of a side not known
 from 1970-01-01T00:00:00.000Z to 2023-11-14T22:13:20.000Z
 the store was full: data up to 2023-11-14T22:13:20.000Z may be missing
 ~ divided in proportion, or estimated
@@ -101,6 +107,14 @@ the store was full: data up to 2023-11-14T22:13:20.000Z may be missing
     let text = shown(vec![edge("web-1/curl", "db-1/postgres")]);
     assert_eq!(squeeze(&text), squeeze(expected));
     assert_eq!(text.lines().nth(2), expected.lines().nth(2));
+}
+
+#[test]
+fn an_edge_whose_process_is_not_known_says_so() {
+    let mut unknown = edge("web-1/(unknown)", "db-1/postgres");
+    unknown.unknown_owners = vec![Seer::Client];
+    let text = shown(vec![unknown]);
+    assert!(text.contains("process of the client not known"), "{text}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use wire::Role;
 
 use super::{Flow, HostId, Input, Run, topology};
 use crate::counters::Counters;
-use crate::topology::EvidenceKind;
+use crate::topology::{EvidenceKind, Seer};
 use model::{Carry, GATEWAY, Model, Path, Talk, VIP, endpoint};
 
 #[test]
@@ -218,7 +218,8 @@ fn a_loopback_edge_is_joined_within_its_namespace_only() {
     let edge = &joined.edges[0];
     assert_eq!(edge.connections, 7);
     assert_eq!(edge.evidence[0].kind, EvidenceKind::Address);
-    assert!((edge.confidence - 0.9).abs() < 1e-9, "{}", edge.confidence);
+    let expected = super::confidence::with_unknown_owners(0.9, 2);
+    assert!((edge.confidence - expected).abs() < 1e-9);
     assert_eq!(joined.unjoined.len(), 2);
 }
 
@@ -374,11 +375,21 @@ fn a_process_whose_identity_is_late_is_a_node_all_the_same() {
         carry: Carry::Client,
     };
     let mut model = Model::of(&[talk]);
+    let known = model.join().edges[0].confidence;
     model.input.flows[0].process = None;
     model.input.hosts.clear();
     let joined = model.join();
-    assert_eq!(
-        joined.edges[0].client,
-        format!("{}/(unknown)", "0".repeat(32))
-    );
+    let edge = &joined.edges[0];
+    assert_eq!(edge.client, format!("{}/(unknown)", "0".repeat(32)));
+    // It says so, is counted, and is the less sure for it.
+    assert_eq!(edge.unknown_owners, [Seer::Client]);
+    let expected = super::confidence::with_unknown_owners(known, 1);
+    assert!((edge.confidence - expected).abs() < 1e-9 && expected < 0.9);
+    let counted = joined.unknown_owners;
+    assert_eq!((counted.edges, counted.connections), (1, edge.connections));
+    model.input.flows[1].process = None;
+    let neither = model.join();
+    let sides = &neither.edges[0].unknown_owners;
+    assert_eq!(*sides, [Seer::Client, Seer::Server]);
+    assert!(neither.edges[0].confidence < edge.confidence);
 }
