@@ -9,19 +9,21 @@ mod support {
     pub(crate) mod fleet;
     pub(crate) mod histories;
     pub(crate) mod measure;
+    pub(crate) mod shapes;
 }
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use support::calibration::{Calibration, calibrate};
 use support::fleet::Rewriting;
-use support::histories::SHAPES;
 use support::measure::{KINDS, measure, ratio};
+use support::shapes::SHAPES;
 
 /// Fleets of each kind, and histories of each shape, where no other number is an argument.
 const EACH: u64 = 1000;
 
-fn main() -> io::Result<()> {
+fn main() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let each = std::env::args()
         .find_map(|arg| arg.parse().ok())
@@ -65,7 +67,7 @@ fn main() -> io::Result<()> {
 }
 
 /// What edges claim, and what is true, by the shape of what happened.
-fn histories(out: &mut impl Write, each: u64) -> io::Result<()> {
+fn histories(out: &mut impl Write, each: u64) -> io::Result<ExitCode> {
     writeln!(out, "{each} histories of each shape; right of all")?;
     writeln!(
         out,
@@ -83,7 +85,7 @@ fn histories(out: &mut impl Write, each: u64) -> io::Result<()> {
     for shape in SHAPES {
         let found = calibrate(shape, 0..each);
         line(out, &format!("{shape:?}").to_lowercase(), &found)?;
-        all.merge(&found);
+        all.merge(&found.named(shape));
     }
     line(out, "all", &all)?;
     writeln!(
@@ -102,12 +104,28 @@ fn histories(out: &mut impl Write, each: u64) -> io::Result<()> {
             ratio(bin.right, bin.edges),
         )?;
     }
+    let (owners, one_service) = all.owners;
+    writeln!(
+        out,
+        "\nedges of a process that is not known: {owners}, of one service: {one_service} ({:.3})",
+        ratio(one_service, owners)
+    )?;
     if std::env::args().any(|arg| arg == "--wrong") {
-        for (seed, edge) in &all.wrong {
-            writeln!(out, "{seed} {edge}")?;
+        for (what, list) in [("wrong", &all.wrong), ("off", &all.off)] {
+            for (seed, edge) in list {
+                writeln!(out, "{what} {seed} {edge}")?;
+            }
         }
     }
-    Ok(())
+    let faults = all.faults();
+    for fault in &faults {
+        writeln!(out, "MISSED: {fault}")?;
+    }
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn line(out: &mut impl Write, name: &str, found: &Calibration) -> io::Result<()> {

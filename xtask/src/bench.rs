@@ -19,7 +19,8 @@ pub(crate) struct Args {
 enum Figure {
     /// Bytes of the same rows in our format and in the common ones; fails while the goal is missed
     Wire,
-    /// Precision and recall of each kind of evidence for an edge, in simulated fleets
+    /// Precision and recall of each kind of evidence for an edge, in simulated fleets; fails where an
+    /// edge claims more than is true, or a number that claims to be exact is not
     Join,
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use wire::{Endpoint, Role};
 
-use super::candidates::{Candidates, pairs, share};
+use super::candidates::{Candidates, Most, pairs, share};
 use super::cost;
 use super::halves::Halves;
 use super::input::HostId;
@@ -28,9 +28,10 @@ struct Claims {
 
 /// Links rows with connections left over by their addresses.
 pub(super) fn link(rows: &mut Rows, links: &mut Links, halves: &Halves) {
+    let open = links.open(rows);
     let mut claims: BTreeMap<Agreement, Claims> = BTreeMap::new();
     for (at, row) in rows.all.iter().enumerate() {
-        if row.rest > 0 && row.named() {
+        if open[at] && row.named() {
             let claim = claims.entry(agreement(row)).or_default();
             match row.key.role {
                 Role::Client => claim.clients.push(at),
@@ -48,7 +49,11 @@ pub(super) fn link(rows: &mut Rows, links: &mut Links, halves: &Halves) {
             if !links.take(cost::CANDIDATE) {
                 return;
             }
-            candidates.add(pair, u64::MAX, [].into_iter());
+            let any = Most {
+                likely: u64::MAX,
+                certain: u64::MAX,
+            };
+            candidates.add(pair, any, [].into_iter());
         }
     }
     let put = |link: &mut Link, both| link.addresses = link.addresses.saturating_add(both);

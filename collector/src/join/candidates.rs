@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cost;
-use super::halves::Halves;
+use super::halves::{Halves, Room};
 use super::input::HostId;
 use super::links::{Link, Links, via};
 use super::rows::{MAX_CANDIDATES, Rows};
@@ -23,10 +23,19 @@ type Pair = (usize, usize);
 /// What is known of a pair.
 #[derive(Debug, Default)]
 struct Candidate {
-    /// No more connections than that came from one to the other.
-    most: u64,
+    /// No more connections than that came from one to the other, beside those of its link.
+    most: Most,
     /// Gateways between them.
     gateways: Vec<HostId>,
+}
+
+/// The most of something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Most {
+    /// As far as samples and boxes that may rewrite let one judge.
+    pub(super) likely: u64,
+    /// Whatever they hide.
+    pub(super) certain: u64,
 }
 
 /// Pairs, and what may have gone elsewhere.
@@ -40,15 +49,25 @@ pub(super) struct Candidates {
 /// Bounds of what a pair has in common.
 struct Bounds {
     pair: Pair,
+    /// As far as samples and boxes that may rewrite let one judge.
+    likely: Range,
+    /// Whatever they hide.
+    certain: Range,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
     least: u64,
     most: u64,
 }
 
 impl Candidates {
     /// These may have connections in common, no more than `most`.
-    pub(super) fn add(&mut self, pair: Pair, most: u64, gateways: impl Iterator<Item = HostId>) {
+    pub(super) fn add(&mut self, pair: Pair, most: Most, gateways: impl Iterator<Item = HostId>) {
         let known = self.pairs.entry(pair).or_default();
-        known.most = known.most.saturating_add(most);
+        let Most { likely, certain } = most;
+        known.most.likely = known.most.likely.saturating_add(likely);
+        known.most.certain = known.most.certain.saturating_add(certain);
         for gateway in gateways {
             if !known.gateways.contains(&gateway) {
                 known.gateways.push(gateway);
@@ -72,7 +91,7 @@ impl Candidates {
         for bounds in self.bounds(rows, links, halves) {
             let (client, server) = bounds.pair;
             let left = rows.all[client].rest.min(rows.all[server].rest);
-            let both = bounds.least.min(left);
+            let both = bounds.likely.least.min(left);
             if both > 0 {
                 let [near, far] = [client, server].map(|row| {
                     rows.take(row, both);
@@ -83,14 +102,12 @@ impl Candidates {
                 let ways = via(near, far).chain(gateways.map(|host| gateway(*host, names)));
                 if let Some(link) = links.entry(bounds.pair, ways) {
                     put(link, both);
+                    let least = bounds.certain.least.min(both);
+                    link.least = link.least.saturating_add(least);
                 }
             }
-            let maybe = bounds.most.saturating_sub(both);
-            if maybe > 0 && links.take(cost::CANDIDATE) {
+            if bounds.likely.most > both && links.take(cost::CANDIDATE) {
                 rows.add_candidate(client, server);
-                if let Some(link) = links.all.get_mut(&bounds.pair) {
-                    link.maybe = link.maybe.saturating_add(maybe);
-                }
             }
         }
     }
@@ -110,61 +127,102 @@ impl Candidates {
                 }
             }
         }
-        let mut all: Vec<(Bounds, u64)> = Vec::new();
-        let mut sums: BTreeMap<usize, u64> = BTreeMap::new();
+        let unsure = links.unsure(rows);
+        let free: Vec<u64> = unsure.iter().map(|one| one.free()).collect();
+        let mut rooms: Vec<(Pair, Room)> = Vec::new();
         for (pair, candidate) in &self.pairs {
             let alone = [pair.0, pair.1].map(|row| !quiet.contains(&row));
-            let room = halves.room(rows, *pair, links.known(*pair, alone));
-            let most = room.most.min(candidate.most);
-            if most > 0 {
-                for row in [pair.0, pair.1] {
-                    let sum = sums.entry(row).or_default();
-                    *sum = sum.saturating_add(self.could(rows, row, *pair, most));
-                }
-                let bounds = Bounds {
-                    pair: *pair,
-                    least: 0,
-                    most,
-                };
-                all.push((bounds, room.same.min(most)));
+            let own = links.least(*pair);
+            let left = [pair.0, pair.1].map(|row| unsure[row].without(own));
+            let room = halves.room(rows, *pair, links.known(*pair, alone), left);
+            let room = Room {
+                most: room.most.min(candidate.most.likely),
+                at_most: (room.at_most.saturating_sub(own)).min(candidate.most.certain),
+                same: room.same.min(candidate.most.likely),
+            };
+            let late = [pair.0, pair.1].iter().any(|row| rows.all[*row].late);
+            if room.at_most > 0 || late {
+                rooms.push((*pair, room));
+            }
+        }
+        let rest: Vec<u64> = rows.all.iter().map(|row| row.rest).collect();
+        let mut likely = self.ranges((rows, &rest, false), &rooms, |room, most| {
+            (room.most, most.likely)
+        });
+        for (range, (_, room)) in likely.iter_mut().zip(&rooms) {
+            range.least = range.least.max(room.same);
+        }
+        let certain = self.ranges((rows, &free, true), &rooms, |room, most| {
+            (room.at_most, most.certain)
+        });
+        let both = likely.into_iter().zip(certain);
+        let bounds = both
+            .zip(&rooms)
+            .map(|((likely, certain), (pair, _))| Bounds {
+                pair: *pair,
+                likely,
+                certain,
+            });
+        bounds.collect()
+    }
+
+    /// What each pair has in common, where its rows have so many left; `most` is the most of it, and
+    /// of what a gateway let through. `strict` is for what both have counted whatever came late.
+    fn ranges(
+        &self,
+        (rows, left, strict): (&Rows, &[u64], bool),
+        rooms: &[(Pair, Room)],
+        most: fn(&Room, Most) -> (u64, u64),
+    ) -> Vec<Range> {
+        let most = |(pair, room): &(Pair, Room)| most(room, self.pairs[pair].most);
+        // The most of a row that its counterpart in a pair may have had. One whose agent came late
+        // may have had more than it counted.
+        let could = |row: usize, other: usize, (most, passed): (u64, u64)| {
+            if rows.all[other].late {
+                most.max(passed.min(left[row]))
+            } else {
+                most
+            }
+        };
+        let mut sums: BTreeMap<usize, u64> = BTreeMap::new();
+        for one in rooms {
+            let (client, server) = one.0;
+            for (row, other) in [(client, server), (server, client)] {
+                let sum = sums.entry(row).or_default();
+                *sum = sum.saturating_add(could(row, other, most(one)));
             }
         }
         // What is left of a row must be with somebody: if all others had as much of it as they can.
         let must = |row: usize, most: u64| {
-            let others = (sums[&row] - most).saturating_add(self.elsewhere(row));
-            rows.all[row].rest.saturating_sub(others).min(most)
+            let all = sums.get(&row).copied().unwrap_or(0);
+            let others = all.saturating_sub(most).saturating_add(self.elsewhere(row));
+            left[row].saturating_sub(others).min(most)
         };
-        let both =
-            |bounds: &Bounds| [bounds.pair.0, bounds.pair.1].map(|row| must(row, bounds.most));
+        let both = |one: &(Pair, Room)| [one.0.0, one.0.1].map(|row| must(row, most(one).0));
         let mut least: BTreeMap<usize, u64> = BTreeMap::new();
-        for (bounds, _) in &all {
-            let [client, server] = both(bounds);
-            for row in [bounds.pair.0, bounds.pair.1] {
+        for one in rooms {
+            let [client, server] = both(one);
+            for row in [one.0.0, one.0.1] {
                 let sum = least.entry(row).or_default();
                 *sum = sum.saturating_add(client.max(server));
             }
         }
-        for (bounds, same) in &mut all {
-            let [client, server] = both(bounds);
+        let range = |one: &(Pair, Room)| {
+            let [client, server] = both(one);
+            let (pair, _) = one;
             // Where the counterparts of a row claim more than it has, their claims are worth
             // nothing: somebody counts what others did not.
-            let holds = |row: usize| least[&row] <= rows.all[row].rest;
-            let by_server = if holds(bounds.pair.0) { server } else { 0 };
-            let by_client = if holds(bounds.pair.1) { client } else { 0 };
-            bounds.least = by_client.max(by_server).max(*same);
-        }
-        all.into_iter().map(|(bounds, _)| bounds).collect()
-    }
-
-    /// The most of a row that its counterpart in a pair may have had. One whose agent came late may
-    /// have had more than it counted.
-    fn could(&self, rows: &Rows, row: usize, pair: Pair, most: u64) -> u64 {
-        let other = if row == pair.0 { pair.1 } else { pair.0 };
-        if rows.all[other].late {
-            most.max(self.pairs[&pair].most.min(rows.all[row].rest))
-        } else {
-            most
-        }
+            let holds = |row: usize| least[&row] <= left[row];
+            // One that came late may have missed what is left of its counterpart.
+            let counts = |row: usize| holds(row) && !(strict && rows.all[row].late);
+            let by_server = if counts(pair.0) { server } else { 0 };
+            let by_client = if counts(pair.1) { client } else { 0 };
+            Range {
+                least: by_client.max(by_server),
+                most: most(one).0,
+            }
+        };
+        rooms.iter().map(range).collect()
     }
 
     fn elsewhere(&self, row: usize) -> u64 {

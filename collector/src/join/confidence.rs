@@ -20,7 +20,7 @@
 //! counts.
 //!
 //! A side whose process is not known leaves [`UNKNOWN_OWNER`] of the confidence: its node is all of
-//! its host that nobody knows, and of such edges 0.77 were those of one service.
+//! its host that nobody knows, and of such edges 0.76 were those of one service.
 //!
 //! The precision is that of `cargo xtask bench join`, the least of its three tables: 1,000 fleets
 //! each, with gateways of every kind, boxes that strip options and rewrite sequence numbers, the

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{Endpoint, Role};
 
-use super::candidates::{Candidates, pairs, share};
+use super::candidates::{Candidates, Most, pairs, share};
 use super::cost;
 use super::halves::Halves;
 use super::input::{HostId, Input, Nat};
@@ -77,6 +77,7 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links, halves: &H
     }
     let translations = Translations::of(&input.nats);
     let left = Left::of(rows);
+    let open = links.open(rows);
     let mut candidates = Candidates::default();
     for (from, clients) in &left.clients {
         let groups = translations.groups(*from, clients, rows);
@@ -94,7 +95,7 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links, halves: &H
                     servers: left.servers.get(&end.to).map_or(&[], Vec::as_slice),
                     last: !translations.by_from.contains_key(&end.to),
                 };
-                meeting.name(rows, links, &mut candidates);
+                meeting.name((rows, &open), links, &mut candidates);
             }
             let reported = ends.iter().any(|end| left.servers.contains_key(&end.to));
             for row in clients {
@@ -292,7 +293,12 @@ struct Meeting<'a> {
 
 impl Meeting<'_> {
     /// Names those that may have connections in common.
-    fn name(&self, rows: &mut Rows, links: &mut Links, candidates: &mut Candidates) {
+    fn name(
+        &self,
+        (rows, open): (&mut Rows, &[bool]),
+        links: &mut Links,
+        candidates: &mut Candidates,
+    ) {
         let end = self.end;
         let near = |side: &[usize], pair: &Pair, gateway: Option<&(HostId, u32)>| {
             let all = side.iter().copied();
@@ -306,10 +312,13 @@ impl Meeting<'_> {
         let mut clients = near(self.clients, &self.from, end.gateways.first());
         let mut servers = near(self.servers, &end.to, end.gateways.last());
         let one_each = [&clients, &servers].map(|side| rows.of_one_namespace(side)) == [true; 2];
-        let told = pairs(&clients, &servers).filter_map(|pair| links.all.get(&pair));
-        let told = told.fold(0, |sum: u64, link| sum.saturating_add(link.weight()));
+        let told = |number: fn(&Link) -> u64| {
+            let linked = pairs(&clients, &servers).filter_map(|pair| links.all.get(&pair));
+            linked.fold(0, |sum: u64, link| sum.saturating_add(number(link)))
+        };
+        let told = [told(Link::weight), told(Link::certain)];
         for side in [&mut clients, &mut servers] {
-            side.retain(|at| rows.all[*at].rest > 0);
+            side.retain(|at| open[*at]);
         }
         if !one_each {
             for client in clients.iter().filter(|_| self.last) {
@@ -324,7 +333,8 @@ impl Meeting<'_> {
                 .iter()
                 .any(|row| rows.all[*row].open_before > 0);
             let most = end.opened.saturating_add(if old { end.before } else { 0 });
-            let most = most.saturating_sub(told);
+            let [likely, certain] = told.map(|told| most.saturating_sub(told));
+            let most = Most { likely, certain };
             let hosts = end.gateways.iter().map(|(host, _)| *host);
             if links.take(cost::CANDIDATE) {
                 candidates.add((client, server), most, hosts);

@@ -79,15 +79,52 @@ pub(super) struct Known {
     pub(super) joined: bool,
     /// So many of them: if there are any, they arrive.
     pub(super) tokens: u64,
+    /// Sequence numbers do: no box between them writes others.
+    pub(super) sequences: bool,
     /// The client's other end, and the server's, can be nobody but hosts that tell.
     pub(super) alone: [bool; 2],
 }
 
+/// Connections of a row without evidence of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unsure {
+    /// All of them.
+    pub(super) connections: u64,
+    /// Those that cannot have been with anybody but who they are linked with.
+    pub(super) least: u64,
+}
+
+impl Unsure {
+    /// Those that nobody has.
+    pub(super) fn free(self) -> u64 {
+        self.connections.saturating_sub(self.least)
+    }
+
+    /// The same, as a counterpart sees it that has `own` of the least.
+    pub(super) fn without(self, own: u64) -> Self {
+        Self {
+            least: self.least.saturating_sub(own),
+            ..self
+        }
+    }
+}
+
+/// How many connections of a row are not with another one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Against {
+    /// As samples stand for it.
+    likely: u64,
+    /// Each known.
+    certain: u64,
+}
+
 /// How many connections two rows may have in common that no evidence joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Room {
-    /// At most so many.
+    /// At most so many, as far as samples and boxes that may rewrite let one judge.
     pub(super) most: u64,
+    /// At most so many whatever they hide, with the least that they are known to have.
+    pub(super) at_most: u64,
     /// At least so many: both ends told them with the same port and about the same time.
     pub(super) same: u64,
 }
@@ -122,6 +159,10 @@ impl Tellers {
                 one.since_ms = one.since_ms.min(flow.first_ms);
             }
         }
+        // By the clock of its other end, what began before it may seem to have begun after.
+        for one in all.values_mut() {
+            one.since_ms = one.since_ms.saturating_add(SAME_TIME_US / 1000);
+        }
         Self(all)
     }
 }
@@ -146,25 +187,29 @@ impl Told {
         }
     }
 
+    /// The same by tokens alone, of one that began while both hosts counted.
+    fn excludes_by_token(&self, at: usize, other: &Teller, passes: bool) -> bool {
+        let tokens = other.token.unwrap_or(0);
+        if self.read.is_some_and(|token| sample::keep(token, tokens)) {
+            return true;
+        }
+        let arrives = self.wrote.is_some_and(|token| sample::keep(token, tokens));
+        // Clients write on every connection; servers answer to some.
+        let client = at == side(Role::Server) && other.writes[side(Role::Client)];
+        let came_without = client && self.wrote.is_none() && self.read.is_none();
+        passes && (arrives || came_without)
+    }
+
     /// Whether a host would have told it, had it been the other end. `passes` where tokens are known
     /// to arrive between the two.
     fn excludes(&self, own: &Teller, at: usize, other: &Teller, passes: bool) -> bool {
         if self.start_us.div_euclid(1000) < other.since_ms {
             return false;
         }
-        let tokens = other.token.unwrap_or(0);
-        if self.read.is_some_and(|token| sample::keep(token, tokens)) {
+        if self.excludes_by_token(at, other, passes) {
             return true;
         }
-        if passes {
-            let arrives = self.wrote.is_some_and(|token| sample::keep(token, tokens));
-            // Clients write on every connection; servers answer to some.
-            let client = at == side(Role::Server) && other.writes[side(Role::Client)];
-            let came_without = client && self.wrote.is_none() && self.read.is_none();
-            if arrives || came_without {
-                return true;
-            }
-        }
+        let tokens = other.token.unwrap_or(0);
         // A host that read the token tells that instead of the fingerprint; where not all tokens
         // are told, neither may be.
         let unread = match self.wrote {
@@ -221,21 +266,32 @@ impl Halves {
         (all, &all[..all.len().min(MOST_REPORTS)])
     }
 
-    /// What a client's and a server's row may have in common beyond what evidence joined.
-    pub(super) fn room(&self, rows: &Rows, (client, server): (usize, usize), known: Known) -> Room {
-        let rest = [client, server].map(|row| rows.all[row].rest);
-        let most = rest[0].min(rest[1]);
-        if most == 0 {
-            return Room { most, same: 0 };
+    /// What a client's and a server's row may have in common beyond what evidence joined; what is
+    /// `unsure` of each is without the least of this pair.
+    pub(super) fn room(
+        &self,
+        rows: &Rows,
+        (client, server): (usize, usize),
+        known: Known,
+        unsure: [Unsure; 2],
+    ) -> Room {
+        if unsure[0].free().min(unsure[1].free()) == 0 {
+            return Room::default();
         }
         let same = self.same_ports(client, server);
-        let left = |row: usize, other: usize| {
-            let taken = self.against(rows, row, other, (known, same));
-            rows.all[row].rest.saturating_sub(taken)
-        };
-        let most = left(client, server).min(left(server, client));
+        let against = [(client, server), (server, client)].map(|(row, other)| {
+            let Against { likely, certain } = self.against(rows, row, other, (known, same));
+            let Unsure { connections, least } = unsure[usize::from(row == server)];
+            let rest = rows.all[row].rest;
+            [
+                rest.saturating_sub(likely), // These may be among what others have for certain.
+                connections.saturating_sub(certain.max(least)),
+            ]
+        });
+        let [most, at_most] = [0, 1].map(|at| against[0][at].min(against[1][at]));
         Room {
             most,
+            at_most: at_most.max(most),
             same: same.min(most),
         }
     }
@@ -247,11 +303,17 @@ impl Halves {
 
     /// Connections of a row that cannot be with the host of another row, which told so many with the
     /// same ports.
-    fn against(&self, rows: &Rows, row: usize, other: usize, (known, same): (Known, u64)) -> u64 {
+    fn against(
+        &self,
+        rows: &Rows,
+        row: usize,
+        other: usize,
+        (known, same): (Known, u64),
+    ) -> Against {
         let [own, far] = [row, other].map(|row| &rows.all[row].key);
         let tellers = &self.tellers.0;
         let (Some(mine), Some(theirs)) = (tellers.get(&own.host), tellers.get(&far.host)) else {
-            return 0;
+            return Against::default();
         };
         let ((all, looked_at), at) = (self.of_row(row), side(own.role));
         let excludes = |one: &Told, passes| one.excludes(mine, at, theirs, passes);
@@ -264,27 +326,34 @@ impl Halves {
         let passes = lost.saturating_sub(certain).saturating_mul(LOSS) > known.tokens;
         let passes = passes && known.tokens > 0;
         let excluded = ends(looked_at).filter(|one| excludes(one, passes));
-        let (mut told, mut weighted) = (0_u64, 0_u64);
+        let (mut told, mut weighted, mut by_token) = (0_u64, 0_u64, 0_u64);
         for one in excluded {
             told += 1;
+            by_token += u64::from(one.excludes_by_token(at, theirs, passes));
             if let Some((name, level)) = one.sequence
                 && sample::keep(name, level)
             {
                 weighted = weighted.saturating_add(1 << level.min(40));
             }
         }
+        // A box may have written other sequence numbers, where none of these rows agree.
+        let certain = if known.sequences { told } else { by_token };
+        let certain = certain.saturating_sub(same);
         if same > 0 {
-            return told.saturating_sub(same);
+            let likely = told.saturating_sub(same);
+            return Against { likely, certain };
         }
         let part = mine.sequence_level(at).max(theirs.sequence_level(1 - at));
         let enough = if known.alone[at] { 1 } else { ENOUGH };
         if told >= enough && !known.joined && part > 0 {
             // Of a sample none was with that host, so the others are not either.
-            return u64::MAX;
+            let likely = u64::MAX;
+            return Against { likely, certain };
         }
         let estimate = u128::from(told.max(weighted));
         let scaled = estimate * all.len() as u128 / looked_at.len().max(1) as u128;
-        u64::try_from(scaled).unwrap_or(u64::MAX)
+        let likely = u64::try_from(scaled).unwrap_or(u64::MAX);
+        Against { likely, certain }
     }
 
     /// Connections that both rows told with the same port and about the same time: no address was

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::Endpoint;
 
 use super::cost;
-use super::halves::Known;
+use super::halves::{Known, Unsure};
 use super::input::{Input, Presence};
 use super::present::SIDES;
 use super::rows::Rows;
@@ -104,8 +104,8 @@ pub(super) struct Link {
     pub(super) conntrack: u64,
     /// Connections joined because both sides name the same addresses.
     pub(super) addresses: u64,
-    /// So many more are possible, but may have been with others.
-    pub(super) maybe: u64,
+    /// The part of these two that cannot have been with anybody else.
+    pub(super) least: u64,
     /// Least and most connections, where their number is an estimate.
     pub(super) range: Option<(u64, u64)>,
     pub(super) via: BTreeSet<Via>,
@@ -147,6 +147,7 @@ impl Link {
         Known {
             joined: self.number() > 0,
             tokens: self.tokens.number,
+            sequences: self.sequences.number > 0,
             alone,
         }
     }
@@ -174,8 +175,7 @@ impl Link {
 
     /// Connections that are certain.
     pub(super) fn certain(&self) -> u64 {
-        let more = self.conntrack.saturating_add(self.addresses);
-        self.sure.saturating_add(more)
+        self.sure.saturating_add(self.least)
     }
 
     /// Share of the row of a side.
@@ -253,6 +253,40 @@ impl Links {
             ..Known::default()
         };
         self.all.get(&pair).map_or(none, |link| link.known(alone))
+    }
+
+    /// What is not sure of each row.
+    pub(super) fn unsure(&self, rows: &Rows) -> Vec<Unsure> {
+        let mut all: Vec<Unsure> = rows
+            .all
+            .iter()
+            .map(|row| Unsure {
+                connections: row.counted().unwrap_or(0),
+                least: 0,
+            })
+            .collect();
+        for (pair, link) in &self.all {
+            for row in [pair.0, pair.1] {
+                let one = &mut all[row];
+                one.connections = one.connections.saturating_sub(link.sure);
+                one.least = one.least.saturating_add(link.least);
+            }
+        }
+        all
+    }
+
+    /// Of each row, whether it may have had connections beyond those that are sure: some are left, or
+    /// its agent came late and has not counted all.
+    pub(super) fn open(&self, rows: &Rows) -> Vec<bool> {
+        let unsure = self.unsure(rows);
+        let each = rows.all.iter().zip(unsure);
+        each.map(|(row, unsure)| row.rest > 0 || row.late || unsure.free() > 0)
+            .collect()
+    }
+
+    /// The least of a pair that has no evidence of its own.
+    pub(super) fn least(&self, pair: (usize, usize)) -> u64 {
+        self.all.get(&pair).map_or(0, |link| link.least)
     }
 
     /// What is left of the memory.

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::halves::Halves;
+use super::halves::{Halves, Unsure};
 use super::links::{Link, Links};
 use super::rows::{Row, Rows};
 use crate::counters::divide;
@@ -121,7 +121,11 @@ impl Shares {
             let room = match counted {
                 [Some(_), Some(_)] => {
                     let known = links.known(share.pair, [false; 2]);
-                    halves.room(rows, share.pair, known).most
+                    let rest = [client, server].map(|row| Unsure {
+                        connections: rows.all[row].rest,
+                        least: 0,
+                    });
+                    halves.room(rows, share.pair, known, rest).most
                 }
                 // Only the other side can say how many samples stand for.
                 [Some(_), None] if share.sampled => rows.all[client].rest,
@@ -265,6 +269,12 @@ fn fit(all: &mut [Share], of_row: &[u32], counted: u64) {
     });
 }
 
+/// Whether each of two rows has the other one's own addresses: no gateway is between them.
+fn name_each_other(rows: &Rows, (client, server): (usize, usize)) -> bool {
+    let [client, server] = [client, server].map(|row| &rows.all[row].key);
+    client.remote == server.local && server.remote.ip() == client.local.ip()
+}
+
 /// Sets the interval of each link whose number is an estimate.
 pub(super) fn ranges(rows: &Rows, links: &mut Links, halves: &Halves) {
     let mut sums: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
@@ -275,20 +285,18 @@ pub(super) fn ranges(rows: &Rows, links: &mut Links, halves: &Halves) {
             *sure = sure.saturating_add(link.certain());
         }
     }
+    let unsure = links.unsure(rows);
     for (pair, link) in &mut links.all {
         // What both have left may be with each other all the same.
-        let room = if link.conntrack > 0 || link.addresses > 0 {
-            rows.all[pair.0].rest.min(rows.all[pair.1].rest)
-        } else {
-            halves.room(rows, *pair, link.known([false; 2])).most
-        };
-        link.maybe = link.maybe.max(room);
+        let left = [pair.0, pair.1].map(|row| unsure[row].without(link.least));
+        let room = halves.room(rows, *pair, link.known([false; 2]), left);
         let sides = [pair.0, pair.1].map(|row| (&rows.all[row], sums[&row]));
         let whole = |(row, (number, _)): &(&Row, (u64, u64))| {
             row.counted().is_some() && *number == 1 && row.rest == 0
         };
-        // Both sides counted as many, and neither has another counterpart.
-        if sides.iter().all(whole) {
+        // Both sides counted as many, neither has another counterpart, and nobody else has their
+        // addresses.
+        if sides.iter().all(whole) && name_each_other(rows, *pair) {
             continue;
         }
         let open = sides.iter().filter_map(|(row, (_, sure))| {
@@ -297,17 +305,30 @@ pub(super) fn ranges(rows: &Rows, links: &mut Links, halves: &Halves) {
         });
         let open = open.min().unwrap_or(u64::MAX);
         let now = link.weight();
+        let without = link.conntrack.saturating_add(link.addresses);
         let (low, high) = if link.sampled() {
             let (low, high) = link.sampled_range();
-            let more = link.conntrack.saturating_add(link.addresses);
-            (low.saturating_add(more), high.saturating_add(more))
+            let rest = sides.map(|(row, _)| row.rest);
+            let more = if without > 0 {
+                rest[0].min(rest[1])
+            } else {
+                room.most
+            };
+            let high = high.saturating_add(without).saturating_add(more);
+            (low.saturating_add(link.least), high)
         } else if link.extra > 0 {
             (link.certain(), open)
         } else {
-            (now, now)
+            (link.certain(), link.sure.saturating_add(room.at_most))
         };
         let low = low.max(link.certain()).min(now);
-        let high = high.saturating_add(link.maybe).min(open).max(now);
+        let high = high.min(open).max(now);
+        // Samples that claim more than there can be, or just that, say nothing.
+        let low = if low < high {
+            low
+        } else {
+            link.certain().min(now)
+        };
         link.range = (low < high).then_some((low, high));
     }
 }

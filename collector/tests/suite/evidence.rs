@@ -4,8 +4,8 @@ use collector::topology::EvidenceKind;
 
 use crate::support::calibration::{Calibration, calibrate};
 use crate::support::fleet::Rewriting;
-use crate::support::histories::{SHAPES, Shape};
 use crate::support::measure::{KINDS, Measured, measure, ratio};
+use crate::support::shapes::{SHAPES, Shape};
 
 /// Fleets of each kind: each has up to 39 services of up to 60 connections.
 const FLEETS: u64 = 40;
@@ -66,38 +66,15 @@ fn no_kind_of_evidence_claims_more_than_it_holds() {
 const HISTORIES: u64 = 12;
 
 #[test]
-fn whatever_happened_what_both_ends_told_is_found_and_sums_are_what_each_side_counted() {
+fn whatever_happened_no_edge_number_or_sum_is_wrong_and_confidence_is_what_it_says() {
+    let mut all = Calibration::default();
     for shape in SHAPES {
-        let found = calibrate(shape, 0..HISTORIES);
-        assert_eq!(found.wrong_from(9), 0, "{shape:?}: {:?}", found.wrong);
-        assert_eq!(found.told.0, found.told.1, "{shape:?}");
-        assert_eq!(found.sides.0, found.sides.1, "{shape:?}");
-        assert_eq!(found.whole.0, found.whole.1, "{shape:?}");
+        let found = calibrate(shape, 0..HISTORIES).named(shape);
         assert!(found.sides.0 > 30, "{shape:?}: {}", found.sides.0);
         // Of twins no connection has agents at both ends.
         assert!(shape == Shape::Twins || found.counted.1 > 20, "{shape:?}");
+        all.merge(&found);
     }
-}
-
-#[test]
-fn no_tenth_of_confidence_and_no_interval_claims_more_than_it_holds() {
-    let mut all = Calibration::default();
-    for shape in SHAPES {
-        all.merge(&calibrate(shape, 0..HISTORIES));
-    }
-    for (tenth, bin) in all.bins.iter().enumerate().filter(|(_, bin)| bin.edges > 0) {
-        let (right, claimed) = (
-            ratio(bin.right, bin.edges),
-            bin.claimed / ratio(bin.edges, 1),
-        );
-        // Where none is wrong, nobody can claim less than is true.
-        assert!(
-            right >= claimed || right >= 1.0,
-            "{tenth}: {right} {claimed}"
-        );
-    }
-    let held = ratio(all.intervals.1, all.intervals.0);
-    assert!(all.intervals.0 > 50 && held >= 0.95, "{:?}", all.intervals);
-    let exact = ratio(all.exact.1, all.exact.0);
-    assert!(all.exact.0 > 200 && exact >= 0.95, "{:?}", all.exact);
+    assert!(all.intervals.0 > 50 && all.exact.0 > 200, "{all:?}");
+    assert_eq!(all.faults(), [""; 0], "{:?} {:?}", all.wrong, all.off);
 }

@@ -101,7 +101,7 @@ impl Model {
                 counters: Some(Box::default()),
                 open_before: 0,
                 run: Run::default(),
-                first_ms: 0,
+                first_ms: -10_000,
                 last_ms: 10,
             });
             self.input.flows.len() - 1
@@ -138,7 +138,7 @@ impl Model {
                 adopted: false,
                 port,
                 start_us: i64::try_from(self.next).expect("small"),
-                first_ms: 0,
+                first_ms: -10_000,
                 last_ms: 10,
                 presence: Presence::Within,
             });

@@ -1,14 +1,16 @@
 //! What edges claim against what is true, over many histories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use collector::counters::OPENED;
-use collector::join::topology;
+use collector::counters::{ADOPTED, OPENED};
+use collector::join::{Flow, topology};
 use collector::topology::{Edge, Interval, Topology};
-use wire::Role;
+use wire::{Columns, Role};
 
-use super::histories::{History, Shape, history};
-use super::measure::key;
+use super::fleet::Key;
+use super::histories::{History, history};
+use super::measure::{key, ratio};
+use super::shapes::Shape;
 
 /// Edges of one tenth of confidence.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,8 +41,12 @@ pub(crate) struct Calibration {
     pub(crate) intervals: (u64, u64),
     /// Sides, and those whose edges and rests add up to what they counted.
     pub(crate) sides: (u64, u64),
+    /// Edges of a process that is not known, and those that are one service's.
+    pub(crate) owners: (u64, u64),
     /// Wrong edges, for whoever looks into them.
     pub(crate) wrong: Vec<(u64, String)>,
+    /// Wrong numbers, the same.
+    pub(crate) off: Vec<(u64, String)>,
 }
 
 fn add(tally: &mut (u64, u64), right: bool) {
@@ -67,6 +73,14 @@ impl Calibration {
         bins.map(|bin| bin.edges - bin.right).sum()
     }
 
+    /// With the shape in the lines for whoever looks into them.
+    pub(crate) fn named(mut self, shape: Shape) -> Self {
+        for (_, text) in self.wrong.iter_mut().chain(&mut self.off) {
+            *text = format!("{shape:?} {text}");
+        }
+        self
+    }
+
     /// Adds what another one found.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.bins.iter_mut().zip(&other.bins) {
@@ -81,11 +95,13 @@ impl Calibration {
             (&mut self.whole, other.whole),
             (&mut self.intervals, other.intervals),
             (&mut self.sides, other.sides),
+            (&mut self.owners, other.owners),
         ] {
             mine.0 += theirs.0;
             mine.1 += theirs.1;
         }
         self.wrong.extend_from_slice(&other.wrong);
+        self.off.extend_from_slice(&other.off);
     }
 
     fn add(&mut self, seed: u64, history: &History, joined: &Topology) {
@@ -97,55 +113,134 @@ impl Calibration {
             }
         }
         for (key, edge) in &found {
-            let right = history.all.contains_key(key);
-            let counted = history.counted.get(key).copied().unwrap_or(0);
-            // A side may have missed some that did happen.
-            let all = history.all.get(key).copied().unwrap_or(0);
-            let possible = |n: u64| (counted..=all).contains(&n);
-            let bin = &mut self.bins[tenth(edge.confidence)];
-            bin.edges += 1;
-            bin.right += u64::from(right);
-            bin.claimed += edge.confidence;
-            let holds = |interval: Interval| interval.low <= all && counted <= interval.high;
-            if !right {
-                let line = format!("{:.3} {} -> {}", edge.confidence, edge.client, edge.server);
-                self.wrong.push((seed, line));
-            } else if let Some(interval) = edge.interval {
-                add(&mut self.intervals, holds(interval));
-            } else {
-                add(&mut self.exact, possible(edge.connections));
-            }
-            if history.told.get(key) == Some(&counted) && !edge.sampled {
-                let right = possible(edge.connections) || edge.interval.is_some_and(holds);
-                add(&mut self.whole, right);
-            }
+            self.add_edge(seed, history, key, edge);
         }
         self.add_sides(history, joined);
     }
 
+    fn add_edge(&mut self, seed: u64, history: &History, key: &Key, edge: &Edge) {
+        let exists = history.all.contains_key(key);
+        let mut right = exists;
+        if exists && !edge.unknown_owners.is_empty() {
+            // It claims to be one service's, whichever that is.
+            right = history.services[key].len() == 1;
+            add(&mut self.owners, right);
+        }
+        let bin = &mut self.bins[tenth(edge.confidence)];
+        bin.edges += 1;
+        bin.right += u64::from(right);
+        bin.claimed += edge.confidence;
+        let counted = history.counted.get(key).copied().unwrap_or(0);
+        // A side may have missed some that did happen.
+        let all = history.all.get(key).copied().unwrap_or(0);
+        let possible = (counted..=all).contains(&edge.connections);
+        let holds = |interval: Interval| interval.low <= all && counted <= interval.high;
+        let told = history.told.get(key) == Some(&counted) && !edge.sampled;
+        let shown = || {
+            let evidence = edge.evidence.iter();
+            let evidence: Vec<String> = evidence
+                .map(|one| format!("{:?} {}", one.kind, one.connections))
+                .collect();
+            format!(
+                "{:.3} {} -> {} at {}: {} ({:?}) by {}, both counted {counted} of {all}",
+                edge.confidence,
+                edge.client,
+                edge.server,
+                edge.server_endpoint,
+                edge.connections,
+                edge.interval,
+                evidence.join(", "),
+            )
+        };
+        if !exists {
+            self.wrong.push((seed, shown()));
+        } else if let Some(interval) = edge.interval {
+            add(&mut self.intervals, holds(interval));
+        } else {
+            add(&mut self.exact, possible);
+            if !possible {
+                self.off.push((seed, shown()));
+            }
+        }
+        if told {
+            let right = possible || edge.interval.is_some_and(holds);
+            add(&mut self.whole, right);
+            if !right && edge.interval.is_some() {
+                self.off.push((seed, shown()));
+            }
+        }
+    }
+
     fn add_sides(&mut self, history: &History, joined: &Topology) {
         let names: BTreeMap<_, _> = history.input.hosts.iter().cloned().collect();
-        let mut counted: BTreeMap<(String, bool), u64> = BTreeMap::new();
-        for flow in &history.input.flows {
+        let flows = history.input.flows.iter().map(|flow| {
             let process = flow
                 .process
                 .map(|at| &history.input.processes[at].row.service);
             let service = process.map_or("(unknown)", String::as_str);
-            let node = format!("{}/{service}", names[&flow.host]);
-            let opened = flow.counters.as_ref().map_or(0, |c| c.plain[OPENED]);
-            *counted
-                .entry((node, flow.role == Role::Client))
-                .or_default() += opened + flow.open_before;
+            (format!("{}/{service}", names[&flow.host]), flow)
+        });
+        let flows: Vec<(String, &Flow)> = flows.collect();
+        // Which side they are shown as is not known of all connections of some nodes.
+        let unknown = flows.iter().filter(|(_, flow)| {
+            let counters = flow.counters.as_ref();
+            counters.is_some_and(|counters| counters.absent.has(Columns::ROLE))
+        });
+        let unknown: BTreeSet<&str> = unknown.map(|(node, _)| node.as_str()).collect();
+        let side = |node: &str, client: bool| {
+            let client = client || unknown.contains(node);
+            (node.to_owned(), client)
+        };
+        let mut counted: BTreeMap<(String, bool), u64> = BTreeMap::new();
+        for (node, flow) in &flows {
+            let begun = flow.counters.as_ref();
+            let begun = begun.map_or(0, |c| c.plain[OPENED] + c.plain[ADOPTED]);
+            let side = side(node, flow.role == Role::Client);
+            *counted.entry(side).or_default() += begun + flow.open_before;
         }
         let mut shown: BTreeMap<(String, bool), u64> = BTreeMap::new();
         for edge in joined.edges.iter().chain(&joined.unjoined) {
             for (node, client) in [(&edge.client, true), (&edge.server, false)] {
-                *shown.entry((node.clone(), client)).or_default() += edge.connections;
+                *shown.entry(side(node, client)).or_default() += edge.connections;
             }
         }
         for (side, counted) in counted {
             add(&mut self.sides, shown.get(&side) == Some(&counted));
         }
+    }
+
+    /// What was found that must never be: each in a sentence.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let wrong = self.wrong_from(9);
+        if wrong > 0 {
+            faults.push(format!("{wrong} wrong edges of 0.9 or more"));
+        }
+        for (what, (all, right)) in [
+            ("edges that both ends told, found", self.told),
+            ("right numbers of edges that both ends told", self.whole),
+            ("right numbers that claim to be exact", self.exact),
+            ("sides that add up", self.sides),
+        ] {
+            if right < all {
+                faults.push(format!("{what}: {right} of {all}"));
+            }
+        }
+        if ratio(self.intervals.1, self.intervals.0) < 0.95 && self.intervals.0 > 0 {
+            let (all, right) = self.intervals;
+            faults.push(format!(
+                "intervals that hold the true number: {right} of {all}"
+            ));
+        }
+        for (tenth, bin) in self.bins.iter().enumerate() {
+            let right = ratio(bin.right, bin.edges);
+            let claimed = bin.claimed / ratio(bin.edges, 1);
+            // Where none is wrong, nobody can claim less than is true.
+            if bin.right < bin.edges && right < claimed {
+                faults.push(format!("0.{tenth}: claims {claimed:.3}, true {right:.3}"));
+            }
+        }
+        faults
     }
 }
 

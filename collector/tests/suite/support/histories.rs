@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use collector::counters::OPENED;
+use collector::counters::{ADOPTED, OPENED};
 use collector::join::{Flow, HostId, Input, Nat, Presence, Process, Run, Sighting};
-use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
+use wire::{Columns, Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 use super::fleet::{Key, Random};
+use super::shapes::{Knobs, Shape, knobs};
 
 /// Length of a history and of the intervals of agents, Unix microseconds.
 const LENGTH_US: u64 = 120_000_000;
@@ -18,41 +19,6 @@ const INTERVAL_US: u64 = 10_000_000;
 /// fingerprints beside tokens are.
 const FIRST_PER_EDGE: u32 = 4;
 const SPARE_LEVELS: u8 = 4;
-
-/// What a history is mostly about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Shape {
-    /// Nothing is in the way.
-    Plain,
-    /// Two sites with the same addresses, each with agents on one side only.
-    Twins,
-    /// Two to four gateways in a row.
-    Chain,
-    /// Connections that stay, beside short ones of other services of the same host.
-    Pool,
-    /// Agents that come when connections are open.
-    Late,
-    /// One in so many tokens is kept.
-    Sampled,
-    /// Hosts without agents behind the same gateway.
-    Strangers,
-    /// Processes that nobody knows.
-    Owner,
-    /// All of it.
-    Mixed,
-}
-
-pub(crate) const SHAPES: [Shape; 9] = [
-    Shape::Plain,
-    Shape::Twins,
-    Shape::Chain,
-    Shape::Pool,
-    Shape::Late,
-    Shape::Sampled,
-    Shape::Strangers,
-    Shape::Owner,
-    Shape::Mixed,
-];
 
 /// What agents report of a window, and what happened in it.
 pub(crate) struct History {
@@ -65,6 +31,8 @@ pub(crate) struct History {
     pub(crate) counted: BTreeMap<Key, u64>,
     /// Those that both ends told by a token or a fingerprint, the same one.
     pub(crate) told: BTreeMap<Key, u64>,
+    /// The services whose connections an edge has, also where their owner was not known.
+    pub(crate) services: BTreeMap<Key, BTreeSet<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,54 +64,13 @@ struct Hop {
 
 type Pair = (IpAddr, SocketAddr);
 
-/// How the numbers of a shape are drawn.
-struct Knobs {
-    twins: bool,
-    hops: u64,
-    held: u64,
-    late: u64,
-    level: u8,
-    most: u64,
-    absent: u64,
-    unknown: u64,
-    strips: bool,
-    rewrites: bool,
-    keeps_ports: bool,
-    observes: u64,
-    part: bool,
-}
-
-fn knobs(shape: Shape, random: &mut Random) -> Knobs {
-    let mixed = shape == Shape::Mixed;
-    let is = |one: Shape| shape == one || mixed;
-    let one_in = |random: &mut Random, n| random.below(n) == 0;
-    Knobs {
-        twins: shape == Shape::Twins || mixed && one_in(random, 3),
-        hops: match shape {
-            Shape::Chain => 2 + random.below(3),
-            Shape::Strangers | Shape::Pool => 1,
-            _ => random.below(3),
-        },
-        held: if is(Shape::Pool) || is(Shape::Late) {
-            30
-        } else {
-            5
-        },
-        late: if is(Shape::Late) { 50 } else { 0 },
-        level: if is(Shape::Sampled) {
-            u8::try_from(random.below(7)).expect("few")
-        } else {
-            0
-        },
-        most: if is(Shape::Sampled) { 800 } else { 40 },
-        absent: if is(Shape::Strangers) { 40 } else { 0 },
-        unknown: if is(Shape::Owner) { 30 } else { 0 },
-        strips: shape != Shape::Plain && random.per_cent(25),
-        rewrites: shape != Shape::Plain && random.per_cent(20),
-        keeps_ports: random.per_cent(50),
-        observes: if shape == Shape::Plain { 0 } else { 50 },
-        part: is(Shape::Pool) || is(Shape::Late) || random.per_cent(30),
-    }
+/// An end of a connection, as its host sees it.
+struct End<'a> {
+    host: &'a Host,
+    service: &'a str,
+    role: Role,
+    local: SocketAddr,
+    remote: SocketAddr,
 }
 
 struct Builder {
@@ -154,6 +81,7 @@ struct Builder {
     nats: BTreeMap<(HostId, Pair, Pair), (u64, u64)>,
     kept: BTreeMap<(usize, u64, bool), u32>,
     hosts: u8,
+    ports: u64,
 }
 
 /// Makes the history of a seed.
@@ -175,11 +103,13 @@ pub(crate) fn history(seed: u64, shape: Shape) -> History {
             all: BTreeMap::new(),
             counted: BTreeMap::new(),
             told: BTreeMap::new(),
+            services: BTreeMap::new(),
         },
         flows: BTreeMap::new(),
         nats: BTreeMap::new(),
         kept: BTreeMap::new(),
         hosts: 0,
+        ports: 0,
     };
     let sites = if builder.knobs.twins {
         2
@@ -295,7 +225,6 @@ impl Builder {
 
     fn talk(&mut self, client: (&Host, &str), servers: &[Host], port: u16, hops: &[Hop]) {
         let unknown = self.random.per_cent(self.knobs.unknown);
-        let client = (client.0, if unknown { "(unknown)" } else { client.1 });
         let count = 1 + self.random.below(self.knobs.most);
         for _ in 0..count {
             let server = &servers[self.random.index(servers.len())];
@@ -306,13 +235,30 @@ impl Builder {
             } else {
                 self.random.below(3_000_000) + 1
             };
-            self.connect(client, server, port, hops, (begin_us, begin_us + for_us));
+            let life = (begin_us, begin_us + for_us);
+            let missed = self.random.per_cent(self.knobs.unowned);
+            let owner = if unknown || missed {
+                "(unknown)"
+            } else {
+                client.1
+            };
+            if hops.is_empty() && self.random.per_cent(self.knobs.crossed) {
+                self.cross((client.0, owner), server, life);
+            } else {
+                self.connect((client, owner), server, port, hops, life);
+            }
         }
+    }
+
+    /// No host gives the same port twice within a second.
+    fn port(&mut self) -> u16 {
+        self.ports += 1;
+        u16::try_from(32_768 + self.ports * 7919 % 28_000).expect("a port")
     }
 
     fn connect(
         &mut self,
-        (client, service): (&Host, &str),
+        ((client, service), owner): ((&Host, &str), &str),
         server: &Host,
         port: u16,
         hops: &[Hop],
@@ -320,16 +266,15 @@ impl Builder {
     ) {
         let real = SocketAddr::new(server.ip, port);
         // The first gateway is dialled by an address that all servers share.
-        let first = client.ip;
-        let vip = match (first, hops.is_empty()) {
+        let vip = match (client.ip, hops.is_empty()) {
             (IpAddr::V4(ip), false) => {
                 SocketAddr::from((Ipv4Addr::new(10, ip.octets()[1], 20, 100), port + 100))
             }
             _ => real,
         };
         let mut pair = (client.ip, vip);
-        let mut number = u16::try_from(32_768 + self.random.below(28_000)).expect("a port");
-        let near_port = number;
+        let near_port = self.port();
+        let mut far_port = near_port;
         for (at, hop) in hops.iter().enumerate() {
             let last = at + 1 == hops.len();
             let to = (
@@ -342,29 +287,71 @@ impl Builder {
             );
             self.translate(&hop.host, pair, to, life);
             if hop.source.is_some() && !self.knobs.keeps_ports {
-                number = u16::try_from(32_768 + self.random.below(28_000)).expect("a port");
+                far_port = self.port();
             }
             pair = to;
         }
-        let (from_us, upto_us) = self.window_us();
-        if life.1 <= from_us || life.0 > upto_us {
+        if self.is_outside(life) {
             return;
         }
         let key: Key = (
-            format!("{}/{service}", client.name),
+            format!("{}/{owner}", client.name),
             format!("{}/server", server.name),
             pair.1.to_string(),
         );
         *self.history.all.entry(key.clone()).or_default() += 1;
-        let near = self.count((client, service), Role::Client, (client.ip, vip), life);
-        let far = self.count((server, "server"), Role::Server, (pair.0, pair.1), life);
-        if near.is_some() && far.is_some() {
+        let services = self.history.services.entry(key.clone()).or_default();
+        services.insert(service.to_owned());
+        let near = End {
+            host: client,
+            service: owner,
+            role: Role::Client,
+            local: SocketAddr::new(client.ip, near_port),
+            remote: vip,
+        };
+        let far = End {
+            host: server,
+            service: "server",
+            role: Role::Server,
+            local: pair.1,
+            remote: SocketAddr::new(pair.0, far_port),
+        };
+        let flows = [&near, &far].map(|end| self.count(end, life));
+        if flows.iter().all(Option::is_some) {
             *self.history.counted.entry(key.clone()).or_default() += 1;
         }
-        let ends = [(client, near, near_port), (server, far, number)];
-        if self.sight(ends, life.0) {
+        let ends = [(client, flows[0], near_port), (server, flows[1], far_port)];
+        if self.sight(ends, life.0, false) {
             *self.history.told.entry(key).or_default() += 1;
         }
+    }
+
+    /// Both ends call `connect()`, and neither listens. It is no edge, for neither end is a server.
+    fn cross(&mut self, (client, owner): (&Host, &str), server: &Host, life: (u64, u64)) {
+        if self.is_outside(life) {
+            return;
+        }
+        let ports = [self.port(), self.port()];
+        let [near, far] = [(client, ports[0]), (server, ports[1])]
+            .map(|(host, port)| SocketAddr::new(host.ip, port));
+        let ends = [(client, owner, near, far), (server, "server", far, near)];
+        let flows = ends.map(|(host, service, local, remote)| {
+            let end = End {
+                host,
+                service,
+                role: Role::Client,
+                local,
+                remote,
+            };
+            self.count(&end, life)
+        });
+        let ends = [(client, flows[0], ports[0]), (server, flows[1], ports[1])];
+        self.sight(ends, life.0, true);
+    }
+
+    fn is_outside(&self, life: (u64, u64)) -> bool {
+        let (from_us, upto_us) = self.window_us();
+        life.1 <= from_us || life.0 > upto_us
     }
 
     fn window_us(&self) -> (u64, u64) {
@@ -385,28 +372,52 @@ impl Builder {
         }
     }
 
-    /// The flow of an end that counts the connection.
-    fn count(
-        &mut self,
-        (host, service): (&Host, &str),
-        role: Role,
-        (other, endpoint): Pair,
-        life: (u64, u64),
-    ) -> Option<usize> {
+    /// The flow of an end that counts the connection, if its agent knows the direction.
+    fn count(&mut self, end: &End<'_>, life: (u64, u64)) -> Option<usize> {
         let (from_us, upto_us) = self.window_us();
+        let host = end.host;
         let seen_us = life.0.max(host.since_us);
         if host.mode == Mode::Absent || seen_us >= life.1 || seen_us > upto_us {
             return None;
         }
-        let plain = Endpoint::from(SocketAddr::new(other, 0));
-        let (local, remote) = match role {
-            Role::Client => (plain, endpoint.into()),
-            _ => (endpoint.into(), plain),
-        };
+        let adopted = host.since_us > life.0;
+        let unknown = adopted && self.random.per_cent(self.knobs.directionless);
+        let (mut local, mut remote) = (Endpoint::from(end.local), Endpoint::from(end.remote));
+        let mut role = end.role;
+        if unknown {
+            // Its agent writes one of them, which says nothing.
+            role = [Role::Client, Role::Server][self.random.index(2)];
+        } else {
+            match role {
+                Role::Client => local.port = 0,
+                Role::Server => remote.port = 0,
+            }
+        }
+        let at = self.flow(end, (role, local, remote));
+        let flow = &mut self.history.input.flows[at];
+        let counters = flow.counters.as_mut().expect("set");
+        if unknown {
+            counters.absent = Columns::ROLE;
+        }
+        match (seen_us > from_us || from_us == 0, adopted) {
+            (true, false) => counters.plain[OPENED] += 1,
+            (true, true) => counters.plain[ADOPTED] += 1,
+            (false, _) => flow.open_before += 1,
+        }
+        Some(at).filter(|_| !unknown)
+    }
+
+    fn flow(&mut self, end: &End<'_>, key: (Role, Endpoint, Endpoint)) -> usize {
+        let (host, service) = (end.host, end.service);
+        let (role, local, remote) = key;
         let input = &mut self.history.input;
+        // Who is not late was there for long.
+        let since_ms = match i64::try_from(host.since_us / 1000).expect("fits") {
+            0 => -60_000,
+            since_ms => since_ms,
+        };
         let key = (host.id, service.to_owned(), role, local, remote);
-        let since_ms = i64::try_from(host.since_us / 1000).expect("fits");
-        let at = *self.flows.entry(key).or_insert_with(|| {
+        *self.flows.entry(key).or_insert_with(|| {
             let process = (service != "(unknown)").then(|| {
                 input.processes.push(Process {
                     row: ProcessRow {
@@ -431,28 +442,30 @@ impl Builder {
                 last_ms: i64::try_from(LENGTH_US / 1000).expect("fits"),
             });
             input.flows.len() - 1
-        });
-        let flow = &mut input.flows[at];
-        if seen_us > from_us || from_us == 0 {
-            flow.counters.as_mut().expect("set").plain[OPENED] += 1;
-        } else {
-            flow.open_before += 1;
-        }
-        Some(at)
+        })
     }
 
     /// What both ends tell of a connection; true where they tell the same.
-    fn sight(&mut self, ends: [(&Host, Option<usize>, u16); 2], begin_us: u64) -> bool {
+    fn sight(
+        &mut self,
+        ends: [(&Host, Option<usize>, u16); 2],
+        begin_us: u64,
+        crossed: bool,
+    ) -> bool {
         let (from_us, _) = self.window_us();
         let random = &mut self.random;
         let (token, answer) = (random.next(), random.next());
         let answers = ends[1].0.mode == Mode::Writes && random.per_cent(20);
         let low = |n: u64| u32::try_from(n >> 32).expect("fits");
         let (own, other) = (low(random.next()), low(random.next()));
-        let prints = [
-            fingerprint(own, other),
-            fingerprint(own, other.wrapping_add(u32::from(self.knobs.rewrites))),
-        ];
+        let rewritten = other.wrapping_add(u32::from(self.knobs.rewrites));
+        // The client's number comes first, and of two clients each has its own there.
+        let far = if crossed {
+            fingerprint(rewritten, own)
+        } else {
+            fingerprint(own, rewritten)
+        };
+        let prints = [fingerprint(own, other), far];
         let knows: Vec<bool> = ends
             .iter()
             .map(|(host, flow, _)| {

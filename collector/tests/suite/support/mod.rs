@@ -6,6 +6,7 @@ pub(crate) mod histories;
 pub(crate) mod measure;
 pub(crate) mod pki;
 pub(crate) mod raw;
+pub(crate) mod shapes;
 pub(crate) mod site;
 pub(crate) mod world;
 
