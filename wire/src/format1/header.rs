@@ -1,6 +1,5 @@
 //! The uncompressed head of a batch: what a collector needs before it unpacks anything.
 
-use super::VERSION;
 use crate::batch::{BatchHeader, MAGIC};
 use crate::bounds::Limits;
 use crate::checksum::crc32;
@@ -10,6 +9,8 @@ use crate::family::host::HostRow;
 use crate::family::nat::NatRow;
 use crate::family::process::ProcessRow;
 
+/// Layout of the head.
+const VERSION: u8 = 1;
 /// Tables and columns; another major number is another language.
 pub const SCHEMA_MAJOR: u8 = 1;
 /// Grows with each added table or column; readers skip what they do not know.

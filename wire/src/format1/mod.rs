@@ -28,9 +28,6 @@ use crate::compress::{self, Dictionary, Kind};
 use crate::error::DecodeError;
 use crate::stream;
 
-/// Layout of the head.
-pub(crate) const VERSION: u8 = 1;
-
 /// The dictionary that it is written with.
 const DICTIONARY: u16 = 2;
 

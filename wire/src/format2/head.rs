@@ -1,11 +1,12 @@
 //! The uncompressed head of a batch: what a collector needs before it unpacks anything.
 
-use super::VERSION;
 use crate::batch::{BatchHeader, MAGIC, tables};
 use crate::bounds::Limits;
 use crate::checksum::crc32;
 use crate::error::DecodeError;
 
+/// Layout of the head.
+pub(crate) const VERSION: u8 = 2;
 /// Rises with each change of a table that has a struct; for people, because each table travels with
 /// its own version.
 pub const SCHEMA: u8 = 1;

@@ -1,61 +1,24 @@
 //! Format 2: plain columns, each table with its description.
 
 mod head;
+mod layout;
 mod read;
 mod write;
 
-use std::sync::LazyLock;
-
 pub use self::head::SCHEMA;
-use self::head::{Head, MAX_TABLES, OTHER};
+pub(crate) use self::head::VERSION;
+use self::head::{Head, OTHER};
+use self::layout::{describe, descriptions};
 use self::read::Reader;
-use crate::batch::{Batch, BatchHeader, tables};
+use crate::batch::{Batch, tables};
 use crate::bounds::{self, Limits};
 use crate::compress::{self, Dictionary};
 use crate::error::DecodeError;
-use crate::schema::{self, Column, Table, Type};
 use crate::stream;
 use crate::table::DynamicTable;
 
-/// Layout of the head.
-pub(crate) const VERSION: u8 = 2;
-
 /// The dictionary that new batches are compressed with.
 const DICTIONARY: u16 = 3;
-
-/// Tables and lists of a batch.
-const MAX_STREAMS: usize = 4 * MAX_TABLES;
-
-/// What is added to the name of a column of lists for their lengths.
-const LENGTH: &str = ".length";
-/// What is added to the name of a histogram for the sum of its values.
-const SUM: &str = ".sum";
-/// The shift of the part that holds what is left of a number of 64 bits.
-const LAST_PART: u32 = 24;
-
-/// The descriptions of all tables that have a struct, as they travel.
-fn descriptions() -> &'static [String] {
-    static TEXTS: LazyLock<Vec<String>> =
-        LazyLock::new(|| tables().into_iter().map(describe).collect());
-    &TEXTS
-}
-
-fn describe(table: &Table) -> String {
-    serde_json::to_string(table).expect("a description is words and numbers")
-}
-
-/// Whether a time is written as its distance to the end of the interval.
-fn is_before_end(column: &Column) -> bool {
-    column.kind == schema::Kind::Time
-        && column.values == Type::U64
-        && matches!(column.unit.as_str(), "ms" | "us")
-}
-
-/// The end of the interval in the unit of a column.
-fn unit_end(column: &Column, header: &BatchHeader) -> u64 {
-    let per_ms = if column.unit == "us" { 1000 } else { 1 };
-    header.end_ms.wrapping_mul(per_ms)
-}
 
 /// Seals rows into bytes of format 2.
 ///

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{LENGTH, SUM, is_before_end, unit_end};
+use super::layout::{LENGTH, MAX_STREAMS, SUM, descriptions, is_before_end, unit_end};
 use crate::batch::{BatchHeader, tables};
 use crate::bounds::{self, Limits, ROWS_PER_ROW};
 use crate::error::DecodeError;
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         };
         while !raw.is_empty() {
             let read = ReadTable::read(&mut raw)?;
-            if reader.mains.len() + reader.lists.len() >= super::MAX_STREAMS {
+            if reader.mains.len() + reader.lists.len() >= MAX_STREAMS {
                 return Err(malformed("too many tables"));
             }
             if read.rows > limits.max_rows.saturating_mul(ROWS_PER_ROW) {
@@ -128,7 +128,7 @@ pub(crate) fn row_bytes(table: &Table) -> usize {
 /// The reader's own description where it has one, else the one that came; and the version that the
 /// sender has of it.
 fn describe(text: &str) -> Result<(Cow<'static, Table>, u16), DecodeError> {
-    let own = super::descriptions().iter().zip(tables());
+    let own = descriptions().iter().zip(tables());
     for (description, table) in own {
         if description == text {
             return Ok((Cow::Borrowed(table), table.version));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{LAST_PART, LENGTH, SUM, is_before_end, unit_end};
+use super::layout::{LAST_PART, LENGTH, SUM, is_before_end, unit_end};
 use crate::batch::BatchHeader;
 use crate::schema::Column;
 use crate::stream::{ArrowColumn, ArrowTable, Values as Arrow};
