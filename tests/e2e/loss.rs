@@ -303,7 +303,7 @@ pub(crate) fn eviction(lab: &Lab, settings: &Settings) -> Result<()> {
         runs[0].batches < runs[0].last,
         "no gap where batches were evicted: {runs:?}"
     );
-    // Counters are cumulative: what was evicted cost resolution, not totals.
+    // Totals followed: what was evicted cost resolution alone.
     let total = scene.collector.topology()?;
     let target = scene.site.target(Family::V4).to_string();
     let edges = total.unjoined.iter();

@@ -401,9 +401,9 @@ fn configure(conn: &Connection) -> Result<(), Error> {
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // The log is synced at checkpoints only. Nothing is lost when the process dies, the kernel has
     // it. A power failure may take the last puts, up to a checkpoint's worth (1 MiB), never the
-    // database's consistency: counters are cumulative, so a lost batch costs resolution, not
-    // totals, and that host has lost more than batches just now. A lost ack means that a batch is
-    // sent again and found a duplicate. FULL would cost a disk sync, up to three a batch, on hosts
+    // database's consistency: the run of the agent ends with it, what it had counted and not sent is
+    // too low by that much, and the host has lost more than batches just now. A lost ack means that a
+    // batch is sent again and found a duplicate. FULL would cost a disk sync, up to three a batch, on hosts
     // whose disks belong to somebody else's workload.
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     // Pages. Checkpoints are small and often: the log stays small and so does each stall.
