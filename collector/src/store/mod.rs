@@ -7,7 +7,7 @@
 //! - A batch is stored completely or not at all, in the same transaction as its key; an answered
 //!   batch is on disk.
 //! - The order of arrival does not change what is answered: samples are cumulative and kept under
-//!   the end of their interval, whichever kind of rows they are made from ([`series`]); sightings are
+//!   the end of their interval, whichever kind of rows they are made from (`series`); sightings are
 //!   merged by minimum and maximum.
 //! - Retention and eviction delete a bounded number of rows per step. Retention never deletes the
 //!   sample that is the baseline of a living subject; what eviction deleted, readers know.
