@@ -98,7 +98,7 @@ impl DynamicTable {
     }
 }
 
-/// A row of a table that has a struct; made by [`table!`].
+/// A row of a table that has a struct; made by `table!`.
 pub trait Row: Clone + Default {
     /// The table's description.
     fn table() -> &'static Table;
