@@ -33,7 +33,6 @@ pub use family::host::{HostRow, MAX_HOST_BYTES, MAX_HOST_NAME};
 pub use family::nat::NatRow;
 pub use family::process::{MAX_PROCESS_BYTES, ProcessRow};
 pub use fingerprint::fingerprint;
-pub use format1::arrow_streams;
 pub use table::{Cell, DynamicTable, Row, Values};
 pub use value::{Endpoint, HISTOGRAM_BUCKETS, Histogram};
 
@@ -57,7 +56,7 @@ pub fn documentation() -> String {
 /// Where the rows of one batch take more than 2 GiB.
 #[must_use]
 pub fn encode(batch: &Batch) -> Vec<u8> {
-    format1::encode(batch)
+    format2::encode(batch)
 }
 
 /// Opens a sealed batch of any format.

@@ -59,7 +59,7 @@ def cut(lengths, items):
 
 def values(column, main, items, head):
     """Step 5: one column as its description means it."""
-    name, kind = column["name"], column["type"]
+    name, kind = column["name"], str(column["type"])
     if kind == "address":
         return [str(ipaddress.IPv6Address(high << 64 | low)) for high, low in zip(main[name + ".high"], main[name + ".low"])]
     if kind in PAIRS:

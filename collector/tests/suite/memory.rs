@@ -285,7 +285,7 @@ impl Attack {
                 let (mut body, mut header) = (body.clone(), huge.header.clone());
                 scope.spawn(move || {
                     header.sequence = sequence;
-                    body[52..60].copy_from_slice(&sequence.to_le_bytes());
+                    body[48..56].copy_from_slice(&sequence.to_le_bytes());
                     seal(&mut body);
                     let key = BatchKey::from(&header).to_string();
                     let (status, text) = send(&self.site, self.serve.at, &key, &body);

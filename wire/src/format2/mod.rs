@@ -7,7 +7,7 @@ mod write;
 
 pub use self::head::SCHEMA;
 pub(crate) use self::head::VERSION;
-use self::head::{Head, OTHER};
+use self::head::{Head, MAX_TABLES, OTHER};
 use self::layout::{describe, descriptions};
 use self::read::Reader;
 use crate::batch::{Batch, tables};
@@ -70,6 +70,7 @@ fn arrow(batch: &Batch) -> (Vec<u8>, Vec<(u8, u32)>) {
     for table in batch.others.iter().filter(|table| table.rows > 0) {
         add(OTHER, &describe(&table.table), table);
     }
+    assert!(rows.len() <= MAX_TABLES, "{} tables in a batch", rows.len());
     (raw, rows)
 }
 
