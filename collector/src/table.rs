@@ -44,7 +44,7 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
         topology.ambiguous_sequences,
     )?;
     for ReasonCount { reason, edges, .. } in &topology.unjoined_reasons {
-        writeln!(out, "    {edges}: {}", reason.words())?;
+        writeln!(out, "    {edges}: {}", reason.describe())?;
     }
     let Count { edges, connections } = topology.unknown_owners;
     if edges > 0 {
@@ -121,7 +121,7 @@ fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
     let interval = edge.interval.as_ref();
     items.extend(interval.map(|known| format!("{} to {} connections", known.low, known.high)));
     items.extend(edge.unknown_owners.iter().map(|side| unknown_owner(*side)));
-    items.extend(edge.reason.map(|reason| reason.words().to_owned()));
+    items.extend(edge.reason.map(|reason| reason.describe().to_owned()));
     let candidates = edge.candidates.iter();
     items.extend(candidates.map(|node| format!("perhaps {}", Shown(node))));
     items.extend(troubles(edge));

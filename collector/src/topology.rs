@@ -215,7 +215,7 @@ pub enum Reason {
 impl Reason {
     /// The reason in words.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::DirectionUnknown => "nobody knows which side connected",
             Self::Unnamed => "counted without addresses",
