@@ -253,7 +253,7 @@ fn send<F: Future<Output = io::Result<()>> + Send + 'static>(
         drop(held);
     });
     let json = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, json)], Body::new(Taken(Some(receiver)))).into_response()
+    ([(CONTENT_TYPE, json)], Body::new(AnswerBody(Some(receiver)))).into_response()
 }
 
 async fn finish(sent: io::Result<()>, sender: &Sender<Option<Bytes>>, metrics: &Metrics) {
@@ -268,9 +268,9 @@ async fn finish(sent: io::Result<()>, sender: &Sender<Option<Bytes>>, metrics: &
 }
 
 /// The body of an answer. It breaks off where its end did not come.
-struct Taken(Option<Receiver<Option<Bytes>>>);
+struct AnswerBody(Option<Receiver<Option<Bytes>>>);
 
-impl HttpBody for Taken {
+impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
 
