@@ -85,15 +85,15 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
 }
 
 fn write_edge(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
-    let numbers = Numbers::of(edge);
+    let cells = Cells::of(edge);
     writeln!(
         out,
         "{:<PATH$}{:>9}{:>15}{:>7}{:>14}{:>5.2}",
         path(&edge.client, &edge.server),
-        numbers.connections,
-        numbers.bytes,
-        numbers.retransmits,
-        numbers.rtt,
+        cells.connections,
+        cells.bytes,
+        cells.retransmits,
+        cells.rtt,
         // Cut, not rounded: what is not certain must not read as certain.
         (edge.confidence * 100.0).floor() / 100.0,
     )?;
@@ -183,15 +183,15 @@ fn troubles(edge: &Edge) -> Vec<String> {
     .collect()
 }
 
-/// The numbers of an edge's line.
-struct Numbers {
+/// What stands in the columns of an edge's line.
+struct Cells {
     connections: String,
     bytes: String,
     retransmits: String,
     rtt: String,
 }
 
-impl Numbers {
+impl Cells {
     fn of(edge: &Edge) -> Self {
         let (client, server) = (edge.client_counters.as_ref(), edge.server_counters.as_ref());
         // The side that has the edge for itself knows; of two such, the one that asked.
