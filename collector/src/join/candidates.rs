@@ -122,7 +122,7 @@ impl Candidates {
             .collect();
         for (client, server) in self.pairs.keys() {
             for (row, other) in [(client, server), (server, client)] {
-                if !halves.is_teller(rows, *other) {
+                if !halves.is_reporter(rows, *other) {
                     quiet.insert(*row);
                 }
             }

@@ -29,7 +29,7 @@ const SPARE_LEVELS: u8 = 4;
 
 /// What a host tells of its connections.
 #[derive(Clone, Copy, Debug)]
-struct Teller {
+struct Reporter {
     /// Since when it counts, by its own clock; Unix milliseconds.
     since_ms: i64,
     /// Coarsest level of the tokens that it told; `None` when it told none.
@@ -41,7 +41,7 @@ struct Teller {
 }
 
 /// Hosts that tell tokens or fingerprints at all.
-pub(super) struct Tellers(BTreeMap<HostId, Teller>);
+pub(super) struct Reporters(BTreeMap<HostId, Reporter>);
 
 /// A token or fingerprint that only one side told.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ struct Report {
 
 /// A connection end that only one side told: its token, its fingerprint, or both.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct ReportedEnd {
     port: u16,
     start_us: i64,
     wrote: Option<u64>,
@@ -69,7 +69,7 @@ struct Told {
 pub(super) struct Halves {
     /// By row, port and start.
     told: Vec<Report>,
-    tellers: Tellers,
+    reporters: Reporters,
 }
 
 /// What is known of two rows that may have connections in common.
@@ -136,12 +136,12 @@ const fn side(role: Role) -> usize {
     }
 }
 
-impl Tellers {
+impl Reporters {
     pub(super) fn of(input: &Input) -> Self {
-        let mut all: BTreeMap<HostId, Teller> = BTreeMap::new();
+        let mut all: BTreeMap<HostId, Reporter> = BTreeMap::new();
         for sighting in &input.sightings {
             let flow = &input.flows[sighting.flow];
-            let one = all.entry(flow.host).or_insert(Teller {
+            let one = all.entry(flow.host).or_insert(Reporter {
                 since_ms: i64::MAX,
                 token: None,
                 sequence: [None; 2],
@@ -167,7 +167,7 @@ impl Tellers {
     }
 }
 
-impl Teller {
+impl Reporter {
     /// One in two to the power of this of the fingerprints that it knows are told.
     fn sequence_level(&self, side: usize) -> u8 {
         let spare = self.token.unwrap_or(0).saturating_add(SPARE_LEVELS);
@@ -175,7 +175,7 @@ impl Teller {
     }
 }
 
-impl Told {
+impl ReportedEnd {
     fn of(reports: &[Report]) -> Self {
         let find = |part| reports.iter().find(|one| one.part == part);
         Self {
@@ -188,7 +188,7 @@ impl Told {
     }
 
     /// The same by tokens alone, of one that began while both hosts counted.
-    fn excludes_by_token(&self, at: usize, other: &Teller, passes: bool) -> bool {
+    fn excludes_by_token(&self, at: usize, other: &Reporter, passes: bool) -> bool {
         let tokens = other.token.unwrap_or(0);
         if self.read.is_some_and(|token| sample::keep(token, tokens)) {
             return true;
@@ -202,7 +202,7 @@ impl Told {
 
     /// Whether a host would have told it, had it been the other end. `passes` where tokens are known
     /// to arrive between the two.
-    fn excludes(&self, own: &Teller, at: usize, other: &Teller, passes: bool) -> bool {
+    fn excludes(&self, own: &Reporter, at: usize, other: &Reporter, passes: bool) -> bool {
         if self.start_us.div_euclid(1000) < other.since_ms {
             return false;
         }
@@ -227,7 +227,7 @@ impl Halves {
     /// the token did not arrive, or by a token beside the fingerprint.
     pub(super) fn of(
         rows: &mut Rows,
-        tellers: Tellers,
+        reporters: Reporters,
         tokens: Pairing,
         sequences: Pairing,
     ) -> Self {
@@ -245,7 +245,7 @@ impl Halves {
         told.sort_unstable_by_key(|one| (one.row, one.port, one.start_us, one.name));
         told.shrink_to_fit();
         for reports in told.chunk_by(same_end) {
-            let end = Told::of(reports);
+            let end = ReportedEnd::of(reports);
             let row = &mut rows.all[reports[0].row as usize];
             row.half_ends += 1;
             row.halves += u64::from(end.wrote.is_some() || end.read.is_some());
@@ -255,7 +255,7 @@ impl Halves {
         for flow in ambiguous.chain(&sequences.ambiguous_flows) {
             rows.set_ambiguous(*flow);
         }
-        Self { told, tellers }
+        Self { told, reporters }
     }
 
     /// What was told of a row, and the part of it that is looked at.
@@ -297,8 +297,8 @@ impl Halves {
     }
 
     /// Whether the host of a row tells tokens or fingerprints at all.
-    pub(super) fn is_teller(&self, rows: &Rows, row: usize) -> bool {
-        self.tellers.0.contains_key(&rows.all[row].key.host)
+    pub(super) fn is_reporter(&self, rows: &Rows, row: usize) -> bool {
+        self.reporters.0.contains_key(&rows.all[row].key.host)
     }
 
     /// Connections of a row that cannot be with the host of another row, which told so many with the
@@ -311,12 +311,13 @@ impl Halves {
         (known, same): (Known, u64),
     ) -> Against {
         let [own, far] = [row, other].map(|row| &rows.all[row].key);
-        let tellers = &self.tellers.0;
-        let (Some(mine), Some(theirs)) = (tellers.get(&own.host), tellers.get(&far.host)) else {
+        let reporters = &self.reporters.0;
+        let (Some(mine), Some(theirs)) = (reporters.get(&own.host), reporters.get(&far.host))
+        else {
             return Against::default();
         };
         let ((all, looked_at), at) = (self.of_row(row), side(own.role));
-        let excludes = |one: &Told, passes| one.excludes(mine, at, theirs, passes);
+        let excludes = |one: &ReportedEnd, passes| one.excludes(mine, at, theirs, passes);
         let (mut certain, mut lost) = (0_u64, 0_u64);
         for one in ends(looked_at) {
             certain += u64::from(excludes(&one, false));
@@ -414,6 +415,6 @@ fn same_end(a: &Report, b: &Report) -> bool {
     (a.row, a.port) == (b.row, b.port) && same_start(a.start_us, b.start_us)
 }
 
-fn ends(reports: &[Report]) -> impl Iterator<Item = Told> {
-    reports.chunk_by(same_end).map(Told::of)
+fn ends(reports: &[Report]) -> impl Iterator<Item = ReportedEnd> {
+    reports.chunk_by(same_end).map(ReportedEnd::of)
 }

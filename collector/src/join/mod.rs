@@ -67,14 +67,14 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
     let mut tokens = token::pair(&input, &places);
     let mut sequences = sequence::pair(&input, &places, &mut tokens);
     present::settle(&input, &mut tokens, &mut sequences);
-    let tellers = halves::Tellers::of(&input);
+    let reporters = halves::Reporters::of(&input);
     input.sightings = Vec::new();
     drop(places);
     let mut rows = rows::Rows::collect(&mut input, window.0);
     links.add_tokens(&input, &rows, &tokens.connections);
     links.add_sequences(&input, &rows, &sequences.connections);
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
-    let halves = halves::Halves::of(&mut rows, tellers, tokens, sequences);
+    let halves = halves::Halves::of(&mut rows, reporters, tokens, sequences);
     links.check()?;
     links.set_apart(&mut rows);
     shares::account(&mut rows, &mut links);

@@ -253,7 +253,11 @@ fn send<F: Future<Output = io::Result<()>> + Send + 'static>(
         drop(held);
     });
     let json = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, json)], Body::new(AnswerBody(Some(receiver)))).into_response()
+    (
+        [(CONTENT_TYPE, json)],
+        Body::new(AnswerBody(Some(receiver))),
+    )
+        .into_response()
 }
 
 async fn finish(sent: io::Result<()>, sender: &Sender<Option<Bytes>>, metrics: &Metrics) {
