@@ -1,7 +1,7 @@
 //! Batches over HTTPS: what is stored, and every way to be refused.
 
 use collector::accept::Reason;
-use wire::{Batch, CONTENT_TYPE};
+use wire::{Batch, CONTENT_TYPE, DynamicTable};
 
 use crate::support::pki::Authority;
 use crate::support::site::{self, READER, Site, TOKEN, Who, count, key};
@@ -236,6 +236,30 @@ fn a_batch_of_format_1_is_stored_as_one_of_format_2() {
     let rows = stored(&first);
     assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
     assert_eq!(rows, stored(&second));
+}
+
+#[test]
+fn rows_of_a_table_that_is_not_known_are_counted_and_not_as_stored() {
+    let site = Site::new();
+    let running = site.start("");
+    let mut batch = batch();
+    let known = batch.row_count() as u64;
+    let mut table = DynamicTable::of(&batch.edges);
+    "block".clone_into(&mut table.table.to_mut().name);
+    let unknown = table.rows as u64;
+    batch.others.push(table);
+    let body = wire::format2::encode(&batch);
+    let answer = site.post(
+        running.address(),
+        Who::Token(TOKEN),
+        &key(&batch),
+        CONTENT_TYPE,
+        &body,
+    );
+    assert_eq!(answer.expect("an answer").word(), "stored");
+    let metrics = running.metrics();
+    assert_eq!(metrics.ingest_rows_unknown_total.get(), unknown);
+    assert_eq!(metrics.ingest_rows_stored_total.get(), known);
 }
 
 #[test]
