@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Command;
 
 use crate::stage::{say, stage};
 use crate::{child, fmt, licences, shell, tidy};
@@ -14,24 +15,24 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
-/// One check: the name a developer can ask for, and what it runs.
-type Check = (&'static str, fn() -> Result<()>);
+/// One check: the name a developer can ask for, and what it runs, given the commands of this program.
+type Check = (&'static str, fn(&Command) -> Result<()>);
 
 /// Cheap ones first.
 const CHECKS: [Check; 6] = [
-    ("format", fmt::check),
+    ("format", |_| fmt::check()),
     ("tidy", tidy::run),
-    ("licences", licences::check),
-    ("scripts", shell::check),
-    ("lints", lints),
-    ("documents", documents),
+    ("licences", |_| licences::check()),
+    ("scripts", |_| shell::check()),
+    ("lints", |_| lints()),
+    ("documents", |_| documents()),
 ];
 
 /// Runs every check, also after one failed, and names the failed ones at the end.
 ///
 /// # Errors
 /// When a name is unknown or nothing can be written.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, commands: &Command) -> Result<ExitCode> {
     if let Some(unknown) = args
         .names
         .iter()
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         if !args.names.is_empty() && !args.names.iter().any(|wanted| wanted == name) {
             continue;
         }
-        if let Err(error) = stage(name, check) {
+        if let Err(error) = stage(name, || check(commands)) {
             say(&format!("{error:#}"))?;
             failed.push(name);
         }

@@ -29,7 +29,7 @@ mod workspace;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
@@ -100,8 +100,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(&args, &Cli::command()),
+        Command::Tidy => tidy::run(&Cli::command()).map(|()| ExitCode::SUCCESS),
         Command::Fmt => fmt::run().map(|()| ExitCode::SUCCESS),
         Command::Deps => deps::run().map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),

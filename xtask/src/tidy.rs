@@ -1,16 +1,16 @@
 //! `cargo xtask tidy`: the architecture rules of `tests/tidy`, on this tree.
 
 use anyhow::{Context, Result, bail};
-use clap::CommandFactory;
+use clap::Command;
 
-use crate::{Cli, stage, workspace};
+use crate::{stage, workspace};
 
-/// Checks every rule and lists each breach.
+/// Checks every rule and lists each breach; `commands` is what documents may name.
 ///
 /// # Errors
 /// When a rule is broken or the tree cannot be read.
-pub(crate) fn run() -> Result<()> {
-    let findings = findings()?;
+pub(crate) fn run(commands: &Command) -> Result<()> {
+    let findings = findings(commands)?;
     for finding in &findings {
         stage::say(&finding.to_string())?;
     }
@@ -20,29 +20,29 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn findings() -> Result<Vec<tidy::Finding>> {
+fn findings(commands: &Command) -> Result<Vec<tidy::Finding>> {
     let root = workspace::root();
     let tree = tidy::Tree::read(&root).with_context(|| format!("read {}", root.display()))?;
     let mut findings = tidy::check(&tree);
-    findings.extend(unknown_commands(&tree));
+    findings.extend(unknown_commands(&tree, commands));
     Ok(findings)
 }
 
 /// Commands that a document tells a reader to type and that this program does not have.
-fn unknown_commands(tree: &tidy::Tree) -> Vec<tidy::Finding> {
+fn unknown_commands(tree: &tidy::Tree, commands: &Command) -> Vec<tidy::Finding> {
     tidy::documents::commands(tree)
         .into_iter()
-        .filter(|named| !exists(&named.words))
+        .filter(|named| !exists(commands, &named.words))
         .map(|named| named.finding("is not a command of xtask"))
         .collect()
 }
 
 /// True when the words lead from `cargo xtask` to a command; what follows it are arguments.
-fn exists(words: &[String]) -> bool {
-    let mut at = Cli::command();
+fn exists(commands: &Command, words: &[String]) -> bool {
+    let mut at = commands;
     for word in words {
         match at.find_subcommand(word) {
-            Some(next) => at = next.clone(),
+            Some(next) => at = next,
             None => return !at.has_subcommands(),
         }
     }
@@ -52,24 +52,27 @@ fn exists(words: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::exists;
+    use clap::CommandFactory as _;
 
-    fn words(line: &str) -> Vec<String> {
-        line.split(' ').map(str::to_owned).collect()
+    use crate::Cli;
+
+    fn exists(line: &str) -> bool {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        super::exists(&Cli::command(), &words)
     }
 
     #[test]
     fn a_command_and_its_arguments_exist_and_an_invented_one_does_not() {
-        assert!(exists(&words("demo")));
-        assert!(exists(&words("bench wire")));
-        assert!(exists(&words("test e2e")));
-        assert!(!exists(&words("conquer")));
-        assert!(!exists(&words("bench everything")));
+        assert!(exists("demo"));
+        assert!(exists("bench wire"));
+        assert!(exists("test e2e"));
+        assert!(!exists("conquer"));
+        assert!(!exists("bench everything"));
     }
 
     #[test]
     fn this_tree_breaks_no_rule() {
-        let found = super::findings().unwrap();
+        let found = super::findings(&Cli::command()).unwrap();
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert!(lines.is_empty(), "\n{}", lines.join("\n"));
     }

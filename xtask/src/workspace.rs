@@ -1,5 +1,6 @@
 //! Where things are: the workspace's root and the binaries that cargo built.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -26,4 +27,13 @@ pub(crate) fn binaries(profile: &str) -> Result<PathBuf> {
         .and_then(Path::parent)
         .context("find the folder of built binaries")?;
     Ok(target.join(profile))
+}
+
+/// A file of the workspace, whose path is relative to its root.
+///
+/// # Errors
+/// When it cannot be read, or is no UTF-8.
+pub(crate) fn read(path: &str) -> Result<String> {
+    let path = root().join(path);
+    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }

@@ -8,9 +8,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::documents::Documents;
+use super::make::{Work, names, packages, place, twice};
 use super::release::{Options, Release};
 use super::sign::{self, Key};
-use super::{Work, content, lint, names, packages, place, twice};
+use super::stage::program;
+use super::tree::list;
+use super::{content, lint};
 use crate::stage::stage as step;
 use crate::{deps, workspace};
 
@@ -79,7 +82,7 @@ fn make(
         lint::check(release, &inside)?;
     }
     // As it is in the packages: what verifies is what will run.
-    super::stage::program(release, "waybill-agent", &folder.join("bin/waybill-agent"))?;
+    program(release, "waybill-agent", &folder.join("bin/waybill-agent"))?;
     if let Some(packs) = packs {
         copy_all(packs, &folder.join("btf"))?;
     }
@@ -108,9 +111,10 @@ fn make(
 
     let mut files = Vec::new();
     list(&folder, &folder, &mut files)?;
+    files.retain(|path| folder.join(path).is_file());
     sign::write(&folder, &files, Some(key))?;
     let mut paths = vec![name.clone()];
-    list_all(&work.0, &folder, &mut paths)?;
+    list(&work.0, &folder, &mut paths)?;
     paths.sort();
     for path in &paths {
         let path = work.0.join(path);
@@ -146,30 +150,6 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
             copy_all(&entry.path(), &to.join(entry.file_name()))?;
         } else {
             copy(&entry.path(), to)?;
-        }
-    }
-    Ok(())
-}
-
-/// Files below `folder`, relative to `root`.
-fn list(root: &Path, folder: &Path, into: &mut Vec<String>) -> Result<()> {
-    let mut all = Vec::new();
-    list_all(root, folder, &mut all)?;
-    into.extend(all.into_iter().filter(|path| root.join(path).is_file()));
-    Ok(())
-}
-
-/// Files and folders below `folder`, relative to `root`.
-fn list_all(root: &Path, folder: &Path, into: &mut Vec<String>) -> Result<()> {
-    for entry in folder.read_dir()? {
-        let path = entry?.path();
-        let relative = path
-            .strip_prefix(root)?
-            .to_str()
-            .context("a path in UTF-8")?;
-        into.push(relative.to_owned());
-        if path.is_dir() {
-            list_all(root, &path, into)?;
         }
     }
     Ok(())

@@ -4,34 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::build_machine;
+use super::component::{Component, collect};
 use super::release::Release;
 use crate::{child, workspace};
-
-/// One part of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Component {
-    pub(super) name: String,
-    pub(super) version: String,
-    /// SPDX expression.
-    pub(super) licence: String,
-    /// Where it is from, as a package URL; none for parts of this workspace.
-    pub(super) purl: Option<String>,
-    /// Files with its licences and notices.
-    pub(super) notices: Vec<PathBuf>,
-}
-
-impl Component {
-    /// Whether it is a crate of Rust, and no C code.
-    pub(super) fn is_crate(&self) -> bool {
-        let purl = self.purl.as_deref();
-        purl.is_none_or(|purl| purl.starts_with("pkg:cargo/"))
-    }
-}
 
 /// C code that comes in a crate: the crate, its folder there, name and licence.
 const VENDORED: [(&str, &str, &str, &str); 3] = [
@@ -44,46 +24,6 @@ const VENDORED: [(&str, &str, &str, &str); 3] = [
     ("libsqlite3-sys", "sqlite3", "SQLite", "blessing"),
     ("zstd-sys", "zstd", "zstd", "BSD-3-Clause OR GPL-2.0-only"),
 ];
-/// Folders of crates that are not compiled: copies of what the build machine has.
-const NOT_COMPILED: [&str; 4] = ["elfutils", "tests", "benches", "target"];
-
-/// A C library of the build machine: its name as pkg-config knows it (or for people), licence, and
-/// packages of Debian and of Fedora whose notices are its own.
-struct Linked {
-    name: &'static str,
-    licence: &'static str,
-    packages: &'static [&'static str],
-}
-
-const GLIBC: Linked = Linked {
-    name: "glibc",
-    licence: "LGPL-2.1-or-later",
-    packages: &["libc6-dev", "libc6", "glibc-devel", "glibc"],
-};
-const LIBGCC: Linked = Linked {
-    name: "libgcc",
-    licence: "GPL-3.0-or-later WITH GCC-exception-3.1",
-    packages: &["gcc-*-base", "libgcc"],
-};
-/// What the agent has beyond these; the last one only where libelf was built with it.
-const AGENT: [Linked; 3] = [
-    Linked {
-        name: "libelf",
-        licence: "GPL-2.0-or-later OR LGPL-3.0-or-later",
-        packages: &["libelf-dev", "elfutils-libelf-devel", "elfutils-libelf"],
-    },
-    Linked {
-        name: "zlib",
-        licence: "Zlib",
-        packages: &["zlib1g-dev", "zlib-devel", "zlib"],
-    },
-    Linked {
-        name: "libzstd",
-        licence: "BSD-3-Clause OR GPL-2.0-only",
-        packages: &["libzstd-dev", "libzstd-devel", "libzstd"],
-    },
-];
-
 /// Everything in the program that package `package` of the workspace builds, crates first.
 ///
 /// # Errors
@@ -106,20 +46,7 @@ pub(super) fn of(release: &Release, package: &str) -> Result<Vec<Component>> {
         found.push(crate_);
     }
     found.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
-    found.push(rust_library()?);
-    found.push(system(&GLIBC, &libc_version()?)?);
-    found.push(system(&LIBGCC, &compiler_version()?)?);
-    if package == "agent" {
-        let ask = ["--print-requires-private", "libelf"];
-        let private = child::output(Command::new("pkg-config").args(ask))?;
-        for library in &AGENT {
-            if library.name != "libzstd" || private.contains("libzstd") {
-                let ask = ["--modversion", library.name];
-                let version = child::output(Command::new("pkg-config").args(ask))?;
-                found.push(system(library, version.trim())?);
-            }
-        }
-    }
+    found.extend(build_machine::libraries(package)?);
     for one in &found {
         ensure!(!one.licence.is_empty(), "{} has no licence", one.name);
         ensure!(!one.notices.is_empty(), "{} has no notice", one.name);
@@ -222,140 +149,6 @@ fn vendored(package: &Value, crate_: &Component) -> Result<Option<Component>> {
         version,
         notices,
     }))
-}
-
-/// Files that say under which terms, below `folder`, sorted.
-fn collect(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = folder
-        .read_dir()
-        .with_context(|| format!("list {}", folder.display()))?;
-    let mut entries = entries
-        .map(|one| Ok(one?.path()))
-        .collect::<Result<Vec<_>>>()?;
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let upper = name.to_uppercase();
-        let begins = [
-            "LICENSE",
-            "LICENCE",
-            "COPYING",
-            "NOTICE",
-            "COPYRIGHT",
-            "UNLICENSE",
-        ];
-        if path.is_file() {
-            let source = [".RS", ".C", ".H", ".PY"]
-                .iter()
-                .any(|end| upper.ends_with(end));
-            if !source && begins.iter().any(|begin| upper.starts_with(begin)) {
-                into.push(path);
-            }
-        } else if depth > 1 && path.is_dir() && !NOT_COMPILED.contains(&&*name) {
-            collect(&path, depth - 1, into)?;
-        }
-    }
-    Ok(())
-}
-
-/// Rust's own libraries.
-fn rust_library() -> Result<Component> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = child::output(Command::new(&rustc).arg("--version"))?;
-    let version = version
-        .split(' ')
-        .nth(1)
-        .context("rustc's version")?
-        .to_owned();
-    let root = child::output(Command::new(&rustc).args(["--print", "sysroot"]))?;
-    let documents = Path::new(root.trim()).join("share/doc");
-    let mut notices = Vec::new();
-    for folder in ["rust", "rust/licenses", "rustc", "rustc/licenses"] {
-        let folder = documents.join(folder);
-        if folder.is_dir() {
-            collect(&folder, 1, &mut notices)?;
-        }
-        // One file per licence that anything in the toolchain has.
-        for name in [
-            "MIT.txt",
-            "Apache-2.0.txt",
-            "BSD-2-Clause.txt",
-            "Unicode-3.0.txt",
-        ] {
-            let file = folder.join(name);
-            if file.is_file() {
-                notices.push(file);
-            }
-        }
-    }
-    // The pages about the whole toolchain name hundreds of crates that no program has.
-    notices.retain(|file| file.extension().is_none_or(|end| end != "html"));
-    Ok(Component {
-        name: "rust-std".into(),
-        purl: Some(format!("pkg:generic/rust-std@{version}")),
-        licence: "MIT OR Apache-2.0".into(),
-        version,
-        notices,
-    })
-}
-
-fn system(library: &Linked, version: &str) -> Result<Component> {
-    let mut notices = Vec::new();
-    for package in library.packages {
-        for folder in ["usr/share/doc", "usr/share/licenses"] {
-            notices.extend(matching(&Path::new("/").join(folder), package)?);
-        }
-        if !notices.is_empty() {
-            break;
-        }
-    }
-    if notices.is_empty() {
-        bail!(
-            "no notices of {}: none of {:?} is installed",
-            library.name,
-            library.packages
-        );
-    }
-    Ok(Component {
-        name: library.name.into(),
-        version: version.into(),
-        licence: library.licence.into(),
-        purl: Some(format!("pkg:generic/{}@{version}", library.name)),
-        notices,
-    })
-}
-
-/// Notices of a package, whose name may have one `*`.
-fn matching(folder: &Path, package: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let (begin, end) = package.split_once('*').unwrap_or((package, ""));
-    let Ok(entries) = folder.read_dir() else {
-        return Ok(found);
-    };
-    let mut names = entries
-        .map(|one| Ok(one?.file_name()))
-        .collect::<Result<Vec<_>>>()?;
-    names.sort();
-    for name in names {
-        let name = name.to_string_lossy();
-        let exact = !package.contains('*') && name == package;
-        let fits = package.contains('*') && name.starts_with(begin) && name.ends_with(end);
-        if (exact || fits) && folder.join(&*name).is_dir() && found.is_empty() {
-            collect(&folder.join(&*name), 1, &mut found)?;
-        }
-    }
-    Ok(found)
-}
-
-fn libc_version() -> Result<String> {
-    let libc = child::output(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
-    let (_, version) = libc.trim().split_once(' ').context("glibc's version")?;
-    Ok(version.to_owned())
-}
-
-fn compiler_version() -> Result<String> {
-    let version = child::output(Command::new("cc").arg("-dumpfullversion"))?;
-    Ok(version.trim().to_owned())
 }
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {

@@ -9,7 +9,6 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::release::Release;
-use super::stage::read;
 use super::{components, notices, sbom};
 use crate::{child, workspace};
 
@@ -24,7 +23,7 @@ pub(super) struct Contact {
 
 impl Contact {
     fn read() -> Result<Self> {
-        let file: toml::Table = toml::from_str(&read("packaging/contact.toml")?)?;
+        let file: toml::Table = toml::from_str(&workspace::read("packaging/contact.toml")?)?;
         let value = |key: &str| {
             let value = file.get(key).and_then(toml::Value::as_str);
             value
@@ -76,7 +75,7 @@ impl Documents {
         Ok(Self {
             folder: folder.to_owned(),
             contact: Contact::read()?,
-            changes: changes(&read("CHANGELOG.md")?),
+            changes: changes(&workspace::read("CHANGELOG.md")?),
             libraries,
         })
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::components::Component;
+use super::component::Component;
 use crate::workspace;
 
 /// Where Debian keeps the licences that many packages name.
@@ -112,7 +112,7 @@ mod tests {
     use std::fs;
 
     use super::{document, referred};
-    use crate::package::components::Component;
+    use crate::package::component::Component;
 
     #[test]
     fn licences_that_a_text_only_names_are_found() {

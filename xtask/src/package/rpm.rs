@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use super::documents::Documents;
 use super::release::Release;
 use super::scripts;
-use super::stage::{GIVEN, JAIL, Package, STORE, WRITTEN, read};
-use crate::child;
+use super::stage::{GIVEN, JAIL, Package, STORE, WRITTEN};
+use crate::{child, workspace};
 
 /// Makes `<name>-<version>.<machine>.rpm` in `out`; `work` is for rpmbuild.
 ///
@@ -128,7 +128,7 @@ fn specification(release: &Release, documents: &Documents, package: &Package) ->
         };
         writeln!(files, "{words} /{path}").ok();
     }
-    let mut text = read("packaging/rpm/package.spec")?;
+    let mut text = workspace::read("packaging/rpm/package.spec")?;
     for step in ["pre", "post", "preun", "postun"] {
         // rpm would expand what looks like one of its macros.
         let script = scripts::script(program, "rpm", step)?.replace('%', "%%");

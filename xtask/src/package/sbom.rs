@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::components::Component;
+use super::component::Component;
 use super::release::Release;
 
 /// The document of one program.

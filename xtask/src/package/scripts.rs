@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::stage::{Program, read};
+use super::stage::Program;
+use crate::workspace;
 
 /// The script `<kind>/<step>` of a package, without its first line.
 ///
@@ -17,10 +18,10 @@ pub(super) fn script(program: &Program, kind: &str, step: &str) -> Result<String
     };
     let parts = [
         format!("set -e\nNAME={}\n", program.name),
-        read("packaging/scripts/service.sh")?,
-        read(&format!("packaging/scripts/{manager}"))?,
-        read(&format!("packaging/scripts/{}", program.functions))?,
-        read(&format!("packaging/{kind}/{step}"))?,
+        workspace::read("packaging/scripts/service.sh")?,
+        workspace::read(&format!("packaging/scripts/{manager}"))?,
+        workspace::read(&format!("packaging/scripts/{}", program.functions))?,
+        workspace::read(&format!("packaging/{kind}/{step}"))?,
     ];
     // Words for people and for shellcheck are no use on a host.
     let lines = parts.iter().flat_map(|part| part.lines());

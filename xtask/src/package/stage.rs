@@ -1,14 +1,15 @@
 //! The files of a package, as they will lie on a host.
 
-use std::fs::{self, File, FileTimes, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ::rootfs::Manifest;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use super::documents::{Documents, gzip};
+use super::documents::Documents;
 use super::release::Release;
+use super::tree::{Tree, clamp, set_mode};
 use crate::{child, workspace};
 
 /// Where the jail is on a host.
@@ -60,7 +61,7 @@ pub(super) struct Program {
     pub(super) description: &'static str,
     /// The functions of its maintainer scripts: name of a file in `packaging/scripts`.
     pub(super) functions: &'static str,
-    fill: fn(&Tree<'_>) -> Result<()>,
+    fill: fn(&Staging<'_>) -> Result<()>,
 }
 
 /// Both.
@@ -109,18 +110,24 @@ impl Package {
         kind: Kind,
         folder: &Path,
     ) -> Result<Self> {
-        let tree = Tree::new(folder, release, documents, program.name, kind)?;
-        (program.fill)(&tree)?;
-        tree.common()?;
+        let staging = Staging {
+            tree: Tree::new(folder, release)?,
+            documents,
+            name: program.name,
+            kind,
+        };
+        (program.fill)(&staging)?;
+        staging.common()?;
         let config = vec![
             format!("etc/waybill/{}", config_name(program.name)),
             format!("etc/logrotate.d/{}", program.name),
         ];
-        tree.finish(Self {
+        let tree = staging.tree.root;
+        Ok(Self {
             program,
             config,
-            tree: PathBuf::new(),
-            paths: Vec::new(),
+            paths: clamp(&tree, release)?,
+            tree,
         })
     }
 
@@ -162,8 +169,8 @@ fn config_name(program: &str) -> String {
     format!("{}.toml", program.trim_start_matches("waybill-"))
 }
 
-fn agent(tree: &Tree<'_>) -> Result<()> {
-    let name = tree.name;
+fn agent(staging: &Staging<'_>) -> Result<()> {
+    let (tree, name) = (&staging.tree, staging.name);
     let programs = tree.root.with_file_name("programs");
     fs::create_dir_all(&programs)?;
     program(tree.release, name, &programs.join(name))?;
@@ -186,114 +193,53 @@ fn agent(tree: &Tree<'_>) -> Result<()> {
         "usr/sbin/waybill-bundle",
         0o755,
     )?;
-    tree.page("man8/waybill-bundle.8")?;
-    let config = read("packaging/config/agent.toml.example")?;
+    staging.page("man8/waybill-bundle.8")?;
+    let config = workspace::read("packaging/config/agent.toml.example")?;
     // RFC 4727 and 6994: experiments are configured explicitly, so the package says the kind.
     let config = explicit(&config, "kind = 253")?;
     let config = explicit(&config, "exid = 0x5742")?;
     tree.write("etc/waybill/agent.toml", &config, 0o644)
 }
 
-fn collector(tree: &Tree<'_>) -> Result<()> {
+fn collector(staging: &Staging<'_>) -> Result<()> {
+    let (tree, name) = (&staging.tree, staging.name);
     tree.directory("usr/bin", 0o755)?;
-    let to = tree.root.join("usr/bin").join(tree.name);
-    program(tree.release, tree.name, &to)?;
+    let to = tree.root.join("usr/bin").join(name);
+    program(tree.release, name, &to)?;
     set_mode(&to, 0o755)?;
     tree.directory(STORE, 0o750)?;
-    let config = read("packaging/config/collector.toml.example")?;
+    let config = workspace::read("packaging/config/collector.toml.example")?;
     tree.write("etc/waybill/collector.toml", &config, 0o644)
 }
 
-/// A folder that is being filled.
-struct Tree<'r> {
-    root: PathBuf,
-    release: &'r Release,
+/// A package while it is staged.
+struct Staging<'r> {
+    tree: Tree<'r>,
     documents: &'r Documents,
     name: &'static str,
     kind: Kind,
 }
 
-impl<'r> Tree<'r> {
-    fn new(
-        folder: &Path,
-        release: &'r Release,
-        documents: &'r Documents,
-        name: &'static str,
-        kind: Kind,
-    ) -> Result<Self> {
-        let root = folder.join("tree");
-        ensure!(!root.exists(), "{} is in the way", root.display());
-        fs::create_dir_all(&root).with_context(|| format!("make {}", root.display()))?;
-        set_mode(&root, 0o755)?;
-        Ok(Self {
-            root,
-            release,
-            documents,
-            name,
-            kind,
-        })
-    }
-
-    /// Makes a folder and those above it.
-    fn directory(&self, path: &str, mode: u32) -> Result<()> {
-        let mut way = self.root.clone();
-        for part in Path::new(path) {
-            way.push(part);
-            if !way.exists() {
-                fs::create_dir(&way)?;
-                set_mode(&way, 0o755)?;
-            }
-        }
-        set_mode(&way, mode)
-    }
-
-    fn above(&self, path: &str) -> Result<PathBuf> {
-        if let Some((folder, _)) = path.rsplit_once('/')
-            && !self.root.join(folder).exists()
-        {
-            self.directory(folder, 0o755)?;
-        }
-        Ok(self.root.join(path))
-    }
-
-    fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
-        let to = self.above(path)?;
-        fs::write(&to, content).with_context(|| format!("write {path}"))?;
-        set_mode(&to, mode)
-    }
-
-    fn copy(&self, from: &str, path: &str, mode: u32) -> Result<()> {
-        self.write(path, read(from)?, mode)
-    }
-
-    fn link(&self, path: &str, target: &str) -> Result<()> {
-        symlink(target, self.above(path)?).with_context(|| format!("link {path}"))
-    }
-
+impl Staging<'_> {
     /// A manual page, `man8/NAME.8`.
     fn page(&self, page: &str) -> Result<()> {
         let text = self.documents.get(page)?;
-        self.packed(&format!("usr/share/man/{page}.gz"), &text)
-    }
-
-    /// A compressed file.
-    fn packed(&self, path: &str, content: &[u8]) -> Result<()> {
-        let packed = gzip(self.release, content, &self.root)?;
-        self.write(path, packed, 0o644)
+        self.tree.packed(&format!("usr/share/man/{page}.gz"), &text)
     }
 
     /// What both programs have: unit, script, completions, manual, documents.
     fn common(&self) -> Result<()> {
         let name = self.name;
-        self.copy(
+        self.tree.copy(
             &format!("packaging/systemd/{name}.service"),
             &format!("usr/lib/systemd/system/{name}.service"),
             0o644,
         )?;
-        let script = read(&format!("packaging/sysvinit/{name}"))?;
-        let script = script + &read("packaging/sysvinit/service.sh")?;
-        self.write(&format!("usr/share/waybill/{name}.init"), script, 0o755)?;
-        self.copy(
+        let script = workspace::read(&format!("packaging/sysvinit/{name}"))?;
+        let script = script + &workspace::read("packaging/sysvinit/service.sh")?;
+        self.tree
+            .write(&format!("usr/share/waybill/{name}.init"), script, 0o755)?;
+        self.tree.copy(
             &format!("packaging/logrotate/{name}"),
             &format!("etc/logrotate.d/{name}"),
             0o644,
@@ -323,7 +269,7 @@ impl<'r> Tree<'r> {
                 format!("usr/share/doc/{name}/{name}.cdx.json"),
             ),
         ] {
-            self.write(&path, self.documents.get(&made)?, 0o644)?;
+            self.tree.write(&path, self.documents.get(&made)?, 0o644)?;
         }
         for document in [
             "README.md",
@@ -332,77 +278,36 @@ impl<'r> Tree<'r> {
             "docs/KERNEL-POLICY.md",
         ] {
             let file = document.rsplit('/').next().unwrap_or(document);
-            self.copy(document, &format!("usr/share/doc/{name}/{file}"), 0o644)?;
+            self.tree
+                .copy(document, &format!("usr/share/doc/{name}/{file}"), 0o644)?;
         }
-        let copyright = self.documents.copyright(self.release, name)?;
-        self.write(&format!("usr/share/doc/{name}/copyright"), copyright, 0o644)?;
+        let copyright = self.documents.copyright(self.tree.release, name)?;
+        self.tree
+            .write(&format!("usr/share/doc/{name}/copyright"), copyright, 0o644)?;
         self.changes()
     }
 
     fn changes(&self) -> Result<()> {
         let folder = format!("usr/share/doc/{}", self.name);
         if self.kind != Kind::Deb {
-            return self.copy("CHANGELOG.md", &format!("{folder}/CHANGELOG.md"), 0o644);
+            return self
+                .tree
+                .copy("CHANGELOG.md", &format!("{folder}/CHANGELOG.md"), 0o644);
         }
-        let changes = read("CHANGELOG.md")?;
-        self.packed(&format!("{folder}/changelog.gz"), changes.as_bytes())?;
-        let changes = self
-            .documents
-            .packed_changelog(self.release, self.name, &self.root)?;
-        self.write(&format!("{folder}/changelog.Debian.gz"), changes, 0o644)?;
-        self.copy(
+        let changes = workspace::read("CHANGELOG.md")?;
+        self.tree
+            .packed(&format!("{folder}/changelog.gz"), changes.as_bytes())?;
+        let changes =
+            self.documents
+                .packed_changelog(self.tree.release, self.name, &self.tree.root)?;
+        self.tree
+            .write(&format!("{folder}/changelog.Debian.gz"), changes, 0o644)?;
+        self.tree.copy(
             &format!("packaging/deb/{}.lintian-overrides", self.name),
             &format!("usr/share/lintian/overrides/{}", self.name),
             0o644,
         )
     }
-
-    /// Gives everything its time and lists it.
-    fn finish(self, package: Package) -> Result<Package> {
-        let paths = clamp(&self.root, self.release)?;
-        Ok(Package {
-            tree: self.root,
-            paths,
-            ..package
-        })
-    }
-}
-
-/// Gives everything below `root` the time of the release; returns the paths, sorted.
-///
-/// # Errors
-/// Those of the file system.
-pub(super) fn clamp(root: &Path, release: &Release) -> Result<Vec<String>> {
-    let mut paths = Vec::new();
-    list(root, root, &mut paths)?;
-    paths.sort();
-    let time = release.time();
-    let times = FileTimes::new().set_modified(time).set_accessed(time);
-    for path in paths.iter().rev() {
-        let path = root.join(path);
-        // A link's own time is set by nothing safe; every packer here clamps it.
-        if !path.is_symlink() {
-            File::open(&path)?.set_times(times)?;
-        }
-    }
-    File::open(root)?.set_times(times)?;
-    Ok(paths)
-}
-
-/// Every path below `folder`, relative to `root`.
-fn list(root: &Path, folder: &Path, into: &mut Vec<String>) -> Result<()> {
-    for entry in folder.read_dir()? {
-        let path = entry?.path();
-        let relative = path
-            .strip_prefix(root)?
-            .to_str()
-            .context("a path in UTF-8")?;
-        into.push(relative.to_owned());
-        if path.is_dir() && !path.is_symlink() {
-            list(root, &path, into)?;
-        }
-    }
-    Ok(())
 }
 
 /// Copies a built program as it is shipped: without what only a debugger reads.
@@ -420,12 +325,6 @@ pub(super) fn program(release: &Release, name: &str, to: &Path) -> Result<()> {
     )
 }
 
-/// A file of this workspace.
-pub(super) fn read(path: &str) -> Result<String> {
-    let path = workspace::root().join(path);
-    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
-}
-
 /// Makes a default of the example explicit.
 fn explicit(config: &str, line: &str) -> Result<String> {
     let commented = format!("\n#{line}\n");
@@ -434,15 +333,6 @@ fn explicit(config: &str, line: &str) -> Result<String> {
         "the example configuration has no line #{line}"
     );
     Ok(config.replace(&commented, &format!("\n{line}\n")))
-}
-
-/// Sets permission bits, whatever the umask is.
-///
-/// # Errors
-/// Those of the file system.
-pub(super) fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
-        .with_context(|| format!("set the mode of {}", path.display()))
 }
 
 #[cfg(test)]

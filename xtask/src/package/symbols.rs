@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 
 use super::documents::Documents;
 use super::release::Release;
-use super::stage::{Program, clamp, read, set_mode};
+use super::stage::Program;
+use super::tree::{clamp, set_mode};
 use super::{deb, rpm};
-use crate::child;
+use crate::{child, workspace};
 
 /// Makes `<name>-dbgsym_*.deb` and `<name>-debuginfo-*.rpm` in `out`.
 ///
@@ -105,7 +106,7 @@ fn red_hat(
     let (folder, _) = path.rsplit_once('/').context("a file in a folder")?;
     let name = format!("{}-debuginfo", program.name);
     let specification = rpm::filled(
-        read("packaging/rpm/symbols.spec")?,
+        workspace::read("packaging/rpm/symbols.spec")?,
         &[
             ("NAME", &name),
             ("PROGRAM", program.name),

@@ -9,7 +9,8 @@ use super::bundle;
 use super::release::{Options, Release};
 use super::sign::Key;
 use crate::test::Tally;
-use crate::{userland, workspace};
+use crate::userland::roots;
+use crate::workspace;
 
 /// Signs bundles that are only tried: a key that everybody knows.
 const THROW_AWAY: &str = "57415942494c4c00000000000000000000000000000000000000000000000000";
@@ -47,7 +48,7 @@ pub(crate) fn make(total: &mut Tally) -> Result<Option<Made>> {
             return Ok(None);
         }
     }
-    match userland::roots() {
+    match roots::all() {
         Ok(roots) => Ok(Some(Made { packages, roots })),
         Err(error) => {
             total.skip(&format!(
