@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tests::lab::host::Host;
 
 use crate::order::{Fault, Order};
-use crate::say;
+use crate::say::say;
 
 /// First argument by which this binary knows that it shall leak.
 const MARKER: &str = "matrix-fault";

@@ -14,9 +14,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tests::lab::wait::wait_until;
 
+use crate::boot;
 use crate::order::Order;
 use crate::report::{Checked, Line, Report, Status};
-use crate::{boot, say};
+use crate::say::say;
 
 /// Where the host side put everything.
 const PAYLOAD: &str = "/payload";

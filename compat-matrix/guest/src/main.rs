@@ -19,12 +19,14 @@ mod init;
 mod kernel;
 mod order;
 mod report;
+mod say;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use say::say;
 
 /// Runs the checks of a matrix guest.
 #[derive(Parser)]
@@ -55,9 +57,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes one line for people to standard error: in a guest, its console.
-fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").ok();
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Wanted, below};
+use super::place::{Wanted, below};
 
 /// Name of the entry that ends an archive.
 pub(crate) const END: &str = "TRAILER!!!";

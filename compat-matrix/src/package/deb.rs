@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Wanted, below};
+use super::place::{Wanted, below};
 use crate::compress;
 
 /// How an `ar` archive begins.

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Archive, Wanted};
+use super::cpio::Archive;
+use super::place::Wanted;
 use crate::compress;
 
 /// How the lead begins.

@@ -1,6 +1,6 @@
 //! A page with every cell: kernels across, checks down.
 
-use super::escaped;
+use super::overview::{self, HEAD, cell_names, escaped, reasons, sum};
 use crate::judge::Outcome;
 use crate::record::Status;
 
@@ -14,11 +14,7 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
          <title>Waybill: kernels</title><style>{STYLE}</style>\n<h1>Kernels</h1>\n<table>\n"
     );
-    text += &row(
-        "th",
-        None,
-        super::HEAD.iter().map(|head| (*head).to_owned()),
-    );
+    text += &row("th", None, HEAD.iter().map(|head| (*head).to_owned()));
     for outcome in outcomes {
         let class = if outcome.red().next().is_some() {
             "fail"
@@ -30,12 +26,12 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
         } else {
             class
         };
-        text += &row("td", Some(class), super::row(outcome).into_iter());
+        text += &row("td", Some(class), overview::row(outcome).into_iter());
     }
     text += "</table>\n";
     text += &cells(outcomes);
     for outcome in outcomes {
-        for (name, reason) in super::reasons(outcome) {
+        for (name, reason) in reasons(outcome) {
             text += &format!(
                 "<h2>{}: {}</h2><pre>{}</pre>\n",
                 escaped(&outcome.id),
@@ -44,7 +40,7 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
             );
         }
     }
-    text + &format!("<p>{}</p></html>\n", super::sum(outcomes))
+    text + &format!("<p>{}</p></html>\n", sum(outcomes))
 }
 
 fn cells(outcomes: &[Outcome]) -> String {
@@ -55,7 +51,7 @@ fn cells(outcomes: &[Outcome]) -> String {
         None,
         head.chain(outcomes.iter().map(|o| o.id.clone())),
     );
-    for name in super::cell_names(outcomes) {
+    for name in cell_names(outcomes) {
         text += &format!("<tr><td>{}</td>", escaped(name));
         for outcome in outcomes {
             let cell = outcome.cells.iter().find(|cell| cell.name == name);

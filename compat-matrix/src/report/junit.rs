@@ -1,6 +1,6 @@
 //! For build servers: a suite per kernel, a case per cell.
 
-use super::escaped;
+use super::overview::escaped;
 use crate::judge::Outcome;
 use crate::record::{Check, Status};
 

@@ -1,16 +1,17 @@
 //! For reviews.
 
+use super::overview::{HEAD, escaped, reasons, row, sum};
 use crate::judge::Outcome;
 use crate::record::Status;
 
 pub(super) fn text(outcomes: &[Outcome]) -> String {
-    let mut text = line(&super::HEAD.map(str::to_owned));
-    text += &format!("|{}\n", "---|".repeat(super::HEAD.len()));
+    let mut text = line(&HEAD.map(str::to_owned));
+    text += &format!("|{}\n", "---|".repeat(HEAD.len()));
     for outcome in outcomes {
-        text += &line(&super::row(outcome));
+        text += &line(&row(outcome));
     }
     for outcome in outcomes {
-        let reasons = super::reasons(outcome);
+        let reasons = reasons(outcome);
         let skips = outcome
             .cells
             .iter()
@@ -26,7 +27,7 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
             text += &format!("- {}: {}\n", cell(&name), cell(&reason));
         }
     }
-    text + &format!("\n{}\n", super::sum(outcomes))
+    text + &format!("\n{}\n", sum(outcomes))
 }
 
 fn line(cells: &[String]) -> String {
@@ -36,7 +37,5 @@ fn line(cells: &[String]) -> String {
 
 /// Text that stays in its place in a table.
 fn cell(text: &str) -> String {
-    super::escaped(text)
-        .replace('|', "\\|")
-        .replace('\n', "<br>")
+    escaped(text).replace('|', "\\|").replace('\n', "<br>")
 }

@@ -1,13 +1,14 @@
 //! For a terminal.
 
+use super::overview::{HEAD, reasons, row, sum};
 use crate::judge::Outcome;
 
 /// The overview, then what is red and why.
 pub(super) fn text(outcomes: &[Outcome]) -> String {
-    let mut rows = vec![super::HEAD.map(str::to_owned)];
-    rows.extend(outcomes.iter().map(super::row));
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(outcomes.iter().map(row));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..super::HEAD.len())
+    let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| width(column).unwrap_or(0))
         .collect();
     let mut text = String::new();
@@ -21,12 +22,12 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
         text.push('\n');
     }
     for outcome in outcomes {
-        for (name, reason) in super::reasons(outcome) {
+        for (name, reason) in reasons(outcome) {
             let reason = printable(&reason).replace('\n', "\n    ");
             text += &format!("\n{} {name}:\n    {reason}\n", outcome.id);
         }
     }
-    text + "\n" + &super::sum(outcomes) + "\n"
+    text + "\n" + &sum(outcomes) + "\n"
 }
 
 /// Without what a guest could tell a terminal to do.

@@ -17,7 +17,8 @@ use tests::lab::command;
 use tests::lab::process::Running;
 use tests::lab::wait::wait_until;
 
-use super::{Found, Incomplete, Run, memory};
+use super::memory;
+use super::run::{Found, Incomplete, Run};
 use crate::kernel;
 use crate::report::Line;
 

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use tests::lab::Lab;
-use tests::lab::agent::{Agent, Settings};
+use tests::lab::agent::Settings;
 use tests::lab::needs::Skip;
 use tests::lab::site::{Family, Site};
 use tests::lab::topology::Expected;
 
 use super::gateway::Gateway;
+use super::modes::{evidence, knows, pair_settings, promised};
+use super::run::{Found, Incomplete, Run};
 use super::stage::{self, Stage};
-use super::{Found, Incomplete, Run, mode_settings};
 use crate::order::Fault;
 use crate::report::Line;
+use crate::say::say;
 use crate::{fault, kernel};
 
 /// Connections per shape and IP version.
@@ -131,12 +133,6 @@ fn forced_through(run: &Run) -> Result<Shape> {
     Ok(shape.unwrap_or(FORCED[0]))
 }
 
-/// Settings of the client's and of the backends' agents for `mode` or `mode+mode`.
-fn pair_settings(mode: &str) -> Result<[Settings; 2]> {
-    let (client, server) = mode.split_once('+').unwrap_or((mode, mode));
-    Ok([mode_settings(client)?, mode_settings(server)?])
-}
-
 /// Runs the shapes of one lab and reports each with each IP version.
 fn report(run: &mut Run, group: &Group<'_>) -> Result<()> {
     let (shapes, mode) = (group.shapes, group.mode);
@@ -190,7 +186,7 @@ fn in_lab(run: &mut Run, group: &Group<'_>) -> Result<Results> {
         .as_ref()
         .map_or_else(|error| !error.is::<Skip>(), red)
     {
-        crate::say(&lab.evidence());
+        say(&lab.evidence());
     }
     lab.close()?;
     results
@@ -256,16 +252,6 @@ fn walk(run: &mut Run, lab: &Lab, group: &Group<'_>) -> Result<Results> {
         .collect())
 }
 
-/// What edges are joined by: sequence numbers where nobody writes an option, else tokens, as whoever
-/// does not write still reads.
-fn evidence(stage: &Stage) -> Result<&'static str> {
-    let mut writes = false;
-    for agent in &stage.agents {
-        writes |= agent.status()?.mode != "observe";
-    }
-    Ok(if writes { "token" } else { "sequence" })
-}
-
 /// Sends through one gateway and waits until the edges are there.
 fn through(
     run: &Run,
@@ -290,61 +276,6 @@ fn through(
     }
     gateway.remove(&stage.site, family)?;
     Ok(expected)
-}
-
-/// Whether this agent knows the settings at all.
-fn knows(lab: &Lab, stage: &Stage, settings: &Settings, side: usize) -> Result<()> {
-    let host = lab.host(&format!("settings{side}"))?;
-    let agent = Agent::prepare(lab, &host, Some(&stage.collector), settings)?;
-    let asked = agent.ask(&["check-config"])?;
-    if asked.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&asked.stderr).trim().to_owned();
-    Err(Skip(format!("this agent does not know the settings: {said}")).into())
-}
-
-/// Whether the running agents do what `doctor` promised.
-///
-/// # Errors
-/// When one does less; a skip where a forced mode is more than this kernel can do.
-fn promised(run: &Run, stage: &Stage, asked: &str) -> Result<()> {
-    let chosen = run.planned("mode").split(':').next().unwrap_or_default();
-    let (client, server) = asked.split_once('+').unwrap_or((asked, asked));
-    for (at, agent) in stage.agents.iter().enumerate() {
-        let status = agent.status()?;
-        let why = status.plan.iter().find(|(name, _)| name == "mode");
-        let why = why.map_or(&status.mode, |(_, why)| why);
-        // The client's is the first.
-        let asked = if at == 0 { client } else { server };
-        let mode = match asked {
-            "auto" => chosen,
-            // What connections are followed by, whoever carries the option.
-            "kprobes" | "sockets" => {
-                let hooks = status.plan.iter().find(|(name, _)| name == "connection");
-                let hooks = hooks.map_or("nothing", |(_, hooks)| hooks);
-                let wanted = match asked {
-                    "kprobes" => "probes",
-                    _ => "packet and diagnostic sockets",
-                };
-                if hooks.starts_with(wanted) {
-                    continue;
-                }
-                let why = format!("{asked} cannot be forced here: {hooks}");
-                return Err(Skip(why).into());
-            }
-            forced if status.mode != forced => {
-                return Err(Skip(format!("{forced} cannot be forced here: {why}")).into());
-            }
-            forced => forced,
-        };
-        ensure!(
-            status.mode == mode,
-            "doctor promised mode {mode}, the agent on {} runs {why}",
-            agent.host.name(),
-        );
-    }
-    Ok(())
 }
 
 /// Compares once more when all agents have ended: nothing may come later, and nothing go.

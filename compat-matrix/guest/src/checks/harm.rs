@@ -8,8 +8,10 @@ use tests::lab::host::Host;
 use tests::lab::site::{Family, Site};
 
 use super::gateway::Gateway;
+use super::modes::mode_settings;
+use super::run::{Found, Run};
 use super::stage::Stage;
-use super::{Found, Run, mode_settings};
+use crate::say::say;
 
 /// Short exchanges per IP version.
 const SHORT: &str = "40";
@@ -35,7 +37,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
             let lab = run.lab()?;
             let harmless = harmless(&lab, &settings);
             if harmless.is_err() {
-                crate::say(&lab.evidence());
+                say(&lab.evidence());
             }
             harmless.and_then(|()| lab.close()).map(|()| Found::ALL)
         })?;
@@ -78,7 +80,7 @@ fn harmless(lab: &Lab, settings: &Settings) -> Result<()> {
         if with == without {
             break;
         }
-        crate::say(&format!(
+        say(&format!(
             "once more: {with:?} with, {without:?} without agents"
         ));
         with = round(&stage, watched)?;

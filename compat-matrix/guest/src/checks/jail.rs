@@ -10,7 +10,8 @@ use caps::Capability;
 use rootfs::Manifest;
 use tests::lab::agent::Agent;
 
-use super::{Found, Run, mode_settings};
+use super::modes::mode_settings;
+use super::run::{Found, Run};
 
 /// Places where the agent mounts or keeps something: their content is not the manifest's.
 const MOUNTED: [&str; 7] = [

@@ -10,8 +10,10 @@ use tests::lab::topology::Topology;
 use tests::lab::wait::{wait_for, wait_until};
 
 use super::gateway::Gateway;
+use super::modes::mode_settings;
+use super::run::{Found, Run, SETTLE};
 use super::stage::{Picture, SHOP, Stage, node};
-use super::{Found, Run, SETTLE, mode_settings};
+use crate::say::say;
 
 /// Connections before and after each kill.
 const CONNECTIONS: u64 = 30;
@@ -31,14 +33,14 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
             let lab = run.lab()?;
             // Dropped in this order: programs before the lab that they are in.
             let (stage, lab) = kept.insert((site(&lab, &mode_settings(&mode)?)?, lab));
-            kills(stage, joins).inspect_err(|_| crate::say(&lab.evidence()))
+            kills(stage, joins).inspect_err(|_| say(&lab.evidence()))
         })?;
         run.check("connection", &format!("loss/flood/{mode}"), |run| {
             // Without programs there is no ring to overflow.
             run.need_programs()?;
             run.need_labs()?;
             let (mut stage, lab) = kept.context("there is no lab to flood")?;
-            let found = flood(&mut stage).inspect_err(|_| crate::say(&lab.evidence()))?;
+            let found = flood(&mut stage).inspect_err(|_| say(&lab.evidence()))?;
             drop(stage);
             lab.close().map(|()| found)
         })?;

@@ -20,7 +20,8 @@ use tests::lab::site::{Family, Site};
 use tests::lab::wait::wait_for;
 
 use super::gateway::Gateway;
-use super::{Found, Run, mode_settings};
+use super::modes::mode_settings;
+use super::run::{Found, Run};
 use crate::fault::Leak;
 use crate::kernel::Objects;
 

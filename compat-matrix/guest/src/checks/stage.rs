@@ -13,8 +13,8 @@ use tests::lab::site::{Family, Site};
 use tests::lab::topology::{Expected, Topology, nat, vip};
 use tests::lab::wait::{wait_for, wait_until};
 
-use super::SETTLE;
 use super::gateway::Gateway;
+use super::run::SETTLE;
 
 /// Service name of the clients' programs.
 pub(super) const SHOP: &str = "shop";
