@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use tests::lab::Lab;
 
 use super::root::{Root, changes};
-use super::{archive, release, unpack};
+use super::given::{archive, release, unpack};
 
 /// `--check` changes nothing, then it installs with what the release has, and removes.
 pub(super) fn installs(lab: &Lab, name: &str) -> Result<()> {

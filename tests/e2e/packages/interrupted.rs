@@ -15,7 +15,7 @@ use tests::lab::collector::write_secret;
 
 use super::life::{Installed, Way, words};
 use super::root::{Files, Root, changes};
-use super::{release, unpack};
+use super::given::{release, unpack};
 
 /// Programs that are steps. What the shell does by itself lies between two of them.
 const STEPS: [&str; 23] = [

@@ -16,7 +16,7 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::{wait_for, wait_until};
 
 use super::root::{Files, Root, changes};
-use super::{release, unpack};
+use super::given::{release, unpack};
 use crate::scene::SETTLE;
 
 /// How an operator installs.

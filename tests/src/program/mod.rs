@@ -7,6 +7,7 @@ pub mod bridge;
 pub mod calls;
 pub mod connect;
 pub mod exec;
+mod marker;
 pub mod pattern;
 pub mod serve;
 pub mod talk;
@@ -18,8 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// First argument by which a binary knows that it runs as one of the lab's programs.
-pub const MARKER: &str = "lab-program";
+pub use marker::MARKER;
 
 #[derive(Parser)]
 #[command(

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
-use super::MARKER;
+use super::marker::MARKER;
 use super::pattern::{self, Header, ServerEnd};
 
 /// Where to listen and how to greet.
