@@ -2,8 +2,6 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::floors::elf::Map;
-
 /// A type, as far as it matters.
 #[derive(Clone, Debug)]
 pub(crate) struct Type {
@@ -20,6 +18,16 @@ pub(crate) struct Type {
 pub(crate) struct Btf {
     types: Vec<Type>,
     strings: Vec<u8>,
+}
+
+/// A map.
+#[derive(Clone, Debug)]
+pub(crate) struct Map {
+    pub(crate) name: String,
+    /// `enum bpf_map_type`.
+    pub(crate) kind: u32,
+    pub(crate) key_bytes: u32,
+    pub(crate) value_bytes: u32,
 }
 
 const KIND_INTEGER: u32 = 1;

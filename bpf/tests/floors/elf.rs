@@ -8,9 +8,9 @@ use object::{
     SymbolSection,
 };
 
-use crate::floors::btf::Btf;
-use crate::floors::instruction::{Call, Instruction, Operation};
-use crate::floors::relocation::{self, Relocated, Relocation};
+use crate::btf::{Btf, Map};
+use crate::instruction::{Call, Instruction, Operation};
+use crate::relocation::{self, Relocated, Relocation};
 
 /// Bytes of an instruction; a 64-bit constant takes two.
 pub(crate) const SLOT: u64 = 8;
@@ -21,16 +21,6 @@ const FUNCTIONS: &str = ".text";
 const MAPS: &str = ".maps";
 /// Sections of which libbpf makes maps that hold global data.
 const DATA: [&str; 4] = [".rodata", ".data", ".bss", ".kconfig"];
-
-/// A map.
-#[derive(Clone, Debug)]
-pub(crate) struct Map {
-    pub(crate) name: String,
-    /// `enum bpf_map_type`.
-    pub(crate) kind: u32,
-    pub(crate) key_bytes: u32,
-    pub(crate) value_bytes: u32,
-}
 
 /// What an instruction refers to.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,11 @@
 //! What is plainly there: types of programs and maps, helpers, classes of instructions, sections.
 
-use crate::floors::elf::{Code, Object, Program, Reference};
-use crate::floors::finding::{Findings, Seen, Site};
-use crate::floors::graph;
-use crate::floors::instruction::{Call, Operation};
-use crate::floors::kernel::Kernel;
-use crate::floors::table::{Floors, Helper, ObjectClaim, ProgramType};
+use crate::elf::{Code, Object, Program, Reference};
+use crate::finding::{Findings, Seen, Site};
+use crate::graph;
+use crate::instruction::{Call, Operation};
+use crate::kernel::Kernel;
+use crate::table::{Floors, Helper, ObjectClaim, ProgramType};
 
 /// `BPF_MAXINSNS`: what a program may have before 5.2.
 const INSTRUCTIONS: usize = 4096;
@@ -42,7 +42,7 @@ pub(crate) fn object(
             let Some(shape) = floors.shape("global-data") else {
                 continue;
             };
-            if !kernel.has_shape(floors, "global-data") {
+            if !floors.has_shape(&kernel, "global-data") {
                 let what = format!("section {section} of {bytes} bytes: {}", shape.instead);
                 findings.too_new(site.clone(), "global-data", &what, &shape.feature, &kernel);
             }
@@ -125,7 +125,7 @@ impl Check<'_> {
     fn run(&self, findings: &mut Findings) {
         for (at, relocation) in &self.code.relocated {
             for field in &relocation.way {
-                if self.kernel.has_field(self.floors, field).is_none() {
+                if self.floors.has_field(self.kernel, field).is_none() {
                     let message = format!("bpf/floors.toml does not know {}", field.name);
                     findings.push(self.site.at(self.code, *at), "field", &message);
                 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::floors::elf::Code;
-use crate::floors::kernel::Kernel;
-use crate::floors::table::{Feature, Floors};
+use crate::elf::Code;
+use crate::kernel::{Feature, Kernel};
+use crate::table::Floors;
 
 /// Where something is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -132,7 +132,7 @@ impl Findings {
             self.push(site, seen.shape, "bpf/floors.toml does not know this shape");
             return;
         };
-        if kernel.has_shape(floors, seen.shape) {
+        if floors.has_shape(kernel, seen.shape) {
             return;
         }
         if OF_FIELDS.contains(&seen.shape) {

@@ -1,7 +1,7 @@
 //! Where control goes: what is never reached, and where it goes back.
 
-use crate::floors::elf::Code;
-use crate::floors::instruction::Operation;
+use crate::elf::Code;
+use crate::instruction::Operation;
 
 /// The instructions that may run next.
 pub(crate) fn successors(code: &Code, at: usize) -> Vec<usize> {

@@ -6,8 +6,8 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::floors::relocation::Field;
-use crate::floors::table::{Feature, FieldRow, Floors};
+/// `MAX_BPF_STACK` of include/linux/filter.h, since 3.18.
+pub(crate) const STACK_BYTES: usize = 512;
 
 /// A version of the mainline, or none at all.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
@@ -53,6 +53,23 @@ impl fmt::Display for Version {
     }
 }
 
+/// When something came to the mainline, and how that is known.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Feature {
+    pub(crate) since: Version,
+    pub(crate) source: String,
+}
+
+/// A field of one of the kernel's types, or a constant of an enumeration.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Field {
+    /// `type.field`; of a type without a name, behind the field that has it.
+    pub(crate) name: String,
+    /// What libbpf wants the kernel's to be, too (`bpf_core_fields_are_compat()`): `number`,
+    /// `pointer`, `record` or `array`.
+    pub(crate) shape: &'static str,
+}
+
 /// A kernel that a program claims.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
@@ -86,26 +103,5 @@ impl Kernel {
             without: Some(option.to_owned()),
             ..self.clone()
         }
-    }
-
-    /// Whether its types have this field; `None` when the tables do not know it.
-    pub(crate) fn has_field(&self, floors: &Floors, field: &Field) -> Option<bool> {
-        let mut rows = floors.field_rows(&field.name).peekable();
-        rows.peek()?;
-        let key = format!("field:{}={}", field.name, field.shape);
-        let has = |row: &FieldRow| {
-            let fits = row.shape.as_ref().is_none_or(|own| own == field.shape);
-            let left = row.until.is_some_and(|until| until <= self.version);
-            let built = row.config.is_none() || row.config != self.without;
-            fits && built && !left && self.has(&key, &row.feature)
-        };
-        Some(rows.any(has) && !self.lacks.contains(&key))
-    }
-
-    /// Whether it takes a shape of `[[shape]]`.
-    pub(crate) fn has_shape(&self, floors: &Floors, name: &str) -> bool {
-        floors
-            .shape(name)
-            .is_some_and(|shape| self.has(&format!("shape:{name}"), &shape.feature))
     }
 }

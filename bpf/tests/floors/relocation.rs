@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use crate::floors::btf::{
+use crate::btf::{
     Btf, KIND_ARRAY, KIND_ENUM64, KIND_POINTER, KIND_STRUCT, KIND_UNION, slice_words,
 };
-use crate::floors::kernel::Kernel;
-use crate::floors::table::Floors;
+use crate::kernel::{Field, Kernel};
+use crate::table::Floors;
 
 /// Relocations by their place in bytes.
 pub(crate) type Relocated = BTreeMap<u64, Relocation>;
@@ -20,16 +20,6 @@ pub(crate) struct Relocation {
     kind: u32,
     /// The fields on the way, or one type or constant.
     pub(crate) way: Vec<Field>,
-}
-
-/// A field of one of the kernel's types, or a constant of an enumeration.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Field {
-    /// `type.field`; of a type without a name, behind the field that has it.
-    pub(crate) name: String,
-    /// What libbpf wants the kernel's to be, too (`bpf_core_fields_are_compat()`): `number`,
-    /// `pointer`, `record` or `array`.
-    pub(crate) shape: &'static str,
 }
 
 /// What becomes of an instruction on one kernel.
@@ -61,7 +51,7 @@ impl Relocation {
         let missing = self
             .way
             .iter()
-            .find(|field| kernel.has_field(floors, field) == Some(false));
+            .find(|field| floors.has_field(kernel, field) == Some(false));
         match missing {
             _ if QUESTIONS.contains(&self.kind) => Fitted::Answer(missing.is_none()),
             Some(field) if self.kind != OWN_TYPE => Fitted::Poisoned(field.name.clone()),

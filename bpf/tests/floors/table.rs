@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::floors::kernel::{Kernel, Version};
+use crate::kernel::{Feature, Field, Kernel, Version};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,13 +23,6 @@ pub(crate) struct Floors {
     pub(crate) shape: Vec<Shape>,
     pub(crate) vendor: Vec<Vendor>,
     pub(crate) object: Vec<ObjectClaim>,
-}
-
-/// When something came to the mainline, and how that is known.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Feature {
-    pub(crate) since: Version,
-    pub(crate) source: String,
 }
 
 /// A type of programs.
@@ -322,6 +315,26 @@ impl Floors {
     /// A shape by its name.
     pub(crate) fn shape(&self, name: &str) -> Option<&Shape> {
         self.shape.iter().find(|shape| shape.name == name)
+    }
+
+    /// Whether the types of a kernel have this field; `None` when the tables do not know it.
+    pub(crate) fn has_field(&self, kernel: &Kernel, field: &Field) -> Option<bool> {
+        let mut rows = self.field_rows(&field.name).peekable();
+        rows.peek()?;
+        let key = format!("field:{}={}", field.name, field.shape);
+        let has = |row: &FieldRow| {
+            let fits = row.shape.as_ref().is_none_or(|own| own == field.shape);
+            let left = row.until.is_some_and(|until| until <= kernel.version);
+            let built = row.config.is_none() || row.config != kernel.without;
+            fits && built && !left && kernel.has(&key, &row.feature)
+        };
+        Some(rows.any(has) && !kernel.lacks.contains(&key))
+    }
+
+    /// Whether a kernel takes a shape of `[[shape]]`.
+    pub(crate) fn has_shape(&self, kernel: &Kernel, name: &str) -> bool {
+        self.shape(name)
+            .is_some_and(|shape| kernel.has(&format!("shape:{name}"), &shape.feature))
     }
 
     /// The field of a context that holds a byte.

@@ -19,13 +19,13 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::floors::elf::{Code, Object, Program};
-use crate::floors::finding::Seen;
-use crate::floors::graph;
-use crate::floors::instruction::Operation;
-use crate::floors::kernel::Kernel;
-use crate::floors::relocation::Fitted;
-use crate::floors::table::{Floors, ProgramType};
+use crate::elf::{Code, Object, Program};
+use crate::finding::Seen;
+use crate::graph;
+use crate::instruction::Operation;
+use crate::kernel::Kernel;
+use crate::relocation::Fitted;
+use crate::table::{Floors, ProgramType};
 use value::{Bytes, Value};
 
 /// `BPF_COMPLEXITY_LIMIT_INSNS` of 4.14; the newest kernels have ten times more.
@@ -119,8 +119,8 @@ impl<'a> Walk<'a> {
             kind: floors.program_type(&program.section),
             code,
             is_program: code.name == program.name,
-            decides: kernel.has_shape(floors, "rolled-loop"),
-            forgets: kernel.has_shape(floors, "unread-stack"),
+            decides: floors.has_shape(kernel, "rolled-loop"),
+            forgets: floors.has_shape(kernel, "unread-stack"),
             has_loop: !graph::shape(code).loops.is_empty(),
             fitted: code
                 .relocated
@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
             // Refused already, and the walk would not end.
             return;
         }
-        let limit = match self.kernel.has_shape(self.floors, "long-program") {
+        let limit = match self.floors.has_shape(self.kernel, "long-program") {
             true => STEPS_LONG,
             false => STEPS,
         };

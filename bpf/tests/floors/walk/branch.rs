@@ -2,8 +2,8 @@
 
 use super::value::{Lost, Range, Value};
 use super::{Path, State, Walk};
-use crate::floors::graph;
-use crate::floors::instruction::{Comparison, Operand, Operation};
+use crate::graph;
+use crate::instruction::{Comparison, Operand, Operation};
 
 impl Walk<'_> {
     /// Follows a jump; the other way, if there is one, waits. False when there is none.

@@ -2,10 +2,10 @@
 
 use super::value::{Bytes, Range, Value};
 use super::{Marks, Path, Walk};
-use crate::floors::STACK_BYTES;
-use crate::floors::elf::Reference;
-use crate::floors::instruction::Call;
-use crate::floors::table::{Answer, Argument, Helper};
+use crate::elf::Reference;
+use crate::instruction::Call;
+use crate::kernel::STACK_BYTES;
+use crate::table::{Answer, Argument, Helper};
 
 /// Registers that pass arguments.
 const ARGUMENTS: std::ops::RangeInclusive<u8> = 1..=5;

@@ -2,7 +2,7 @@
 
 use super::value::{Bytes, Lost, Range, Value};
 use super::{Marks, Path, Walk};
-use crate::floors::STACK_BYTES;
+use crate::kernel::STACK_BYTES;
 
 /// Bytes of a pointer, and of each place for one on the stack.
 const POINTER: usize = 8;

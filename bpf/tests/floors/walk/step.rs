@@ -2,9 +2,9 @@
 
 use super::value::{Range, Value};
 use super::{Marks, Path, Walk};
-use crate::floors::elf::Reference;
-use crate::floors::instruction::{Arithmetic, Operand, Operation};
-use crate::floors::relocation::Fitted;
+use crate::elf::Reference;
+use crate::instruction::{Arithmetic, Operand, Operation};
+use crate::relocation::Fitted;
 
 /// `MAX_PACKET_OFF`: a packet pointer that may be further away is not compared with the end.
 const PACKET_REACH: u64 = 0xffff;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::floors::STACK_BYTES;
-use crate::floors::instruction::Arithmetic;
+use crate::instruction::Arithmetic;
+use crate::kernel::STACK_BYTES;
 
 /// Unsigned bounds, as the verifier of 4.14 keeps them. A branch that cannot be taken may leave
 /// `min` above `max`.

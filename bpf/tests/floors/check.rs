@@ -4,27 +4,16 @@
 //! sections), and what only shows on the way through a program (`walk`: the shapes that newer
 //! verifiers forgive and old ones do not). Neither runs a kernel.
 
-pub(crate) mod btf;
-
-pub(crate) mod elf;
-pub(crate) mod features;
-pub(crate) mod finding;
-pub(crate) mod graph;
-pub(crate) mod instruction;
-pub(crate) mod kernel;
-pub(crate) mod relocation;
-pub(crate) mod table;
-pub(crate) mod walk;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use elf::Object;
-use finding::{Finding, Findings, Site};
-use kernel::Kernel;
-use table::{Claim, Floors, ObjectClaim};
-use walk::Walk;
+use crate::elf::{Object, Program};
+use crate::features;
+use crate::finding::{Finding, Findings, Site};
+use crate::kernel::{Kernel, STACK_BYTES};
+use crate::table::{Claim, FieldRow, Floors, ObjectClaim};
+use crate::walk::Walk;
 
 /// What was seen of a program on its way through the check.
 #[derive(Clone, Debug)]
@@ -112,7 +101,7 @@ fn check_program(
     floors: &Floors,
     (claim, builds): (&Claim, Builds),
     object: &Object,
-    program: &elf::Program,
+    program: &Program,
     site: &Site,
     findings: &mut Findings,
 ) -> Result<Report> {
@@ -171,13 +160,13 @@ fn check_program(
 }
 
 /// Options of the kernel's configuration that fields of the program depend on.
-fn options<'a>(floors: &'a Floors, object: &Object, program: &elf::Program) -> BTreeSet<&'a str> {
+fn options<'a>(floors: &'a Floors, object: &Object, program: &Program) -> BTreeSet<&'a str> {
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let reached = object.reached_from(program);
     for relocation in reached.iter().flat_map(|code| code.relocated.values()) {
         names.extend(relocation.way.iter().map(|field| field.name.as_str()));
     }
-    let has = |row: &&table::FieldRow| row.names.iter().any(|name| names.contains(name.as_str()));
+    let has = |row: &&FieldRow| row.names.iter().any(|name| names.contains(name.as_str()));
     let rows = floors.field.iter().filter(has);
     rows.filter_map(|row| row.config.as_deref()).collect()
 }
@@ -187,7 +176,7 @@ fn on_kernel(
     floors: &Floors,
     kernel: &Kernel,
     object: &Object,
-    (program, site): (&elf::Program, &Site),
+    (program, site): (&Program, &Site),
     findings: &mut Findings,
     report: &mut Report,
 ) {
@@ -215,6 +204,3 @@ fn stack(used: usize, site: &Site, findings: &mut Findings) {
         );
     }
 }
-
-/// `MAX_BPF_STACK` of include/linux/filter.h, since 3.18.
-pub(crate) const STACK_BYTES: usize = 512;
