@@ -4,6 +4,7 @@
 //! given, followed through imports and re-exports to the file that defines the name. A module that
 //! only declares its children does not depend on them; one that re-exports them does.
 
+mod crates;
 mod graph;
 mod source;
 
@@ -11,34 +12,26 @@ use crate::{Finding, Tree};
 use graph::Graph;
 use source::Sources;
 
-/// Crates without circles.
-const CRATES: [&str; 7] = [
-    "agent/src/",
-    "agent/follow/src/",
-    "bpf/src/",
-    "collector/src/",
-    "rootfs/src/",
-    "tests/tidy/src/",
-    "wire/src/",
-];
-
 /// Dependencies, from file to file, that may close a circle. To become fewer, and never more.
 const ALLOWED: [(&str, &str); 0] = [];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let crates = CRATES.iter();
-    crates.flat_map(|at| of_crate(tree, at, &ALLOWED)).collect()
+    let roots = crates::roots(tree).into_iter();
+    roots
+        .flat_map(|root| of_crate(tree, &root, &ALLOWED))
+        .collect()
 }
 
 /// The circles of one crate, and what is allowed in it and closes none.
-fn of_crate(tree: &Tree, at: &str, allowed: &[(&str, &str)]) -> Vec<Finding> {
-    let sources = match Sources::read(tree, at) {
+fn of_crate(tree: &Tree, root: &str, allowed: &[(&str, &str)]) -> Vec<Finding> {
+    let sources = match Sources::read(tree, root) {
         Ok(sources) => sources,
         Err(finding) => return vec![finding],
     };
     let mut graph = Graph::of(&sources);
     let mut findings = Vec::new();
-    for (from, to) in allowed.iter().filter(|(from, _)| from.starts_with(at)) {
+    let own = |from: &str| sources.modules.values().any(|module| module.file == from);
+    for (from, to) in allowed.iter().filter(|(from, _)| own(from)) {
         if !graph.closes_circle(from, to) {
             let message = format!("the dependency on {to} is allowed and closes no circle");
             findings.push(finding(from, message));
@@ -79,7 +72,7 @@ mod tests {
             .map(|(path, text)| (format!("a/src/{path}"), *text))
             .collect();
         let files: Vec<(&str, &str)> = files.iter().map(|(p, t)| (p.as_str(), *t)).collect();
-        let findings = of_crate(&tree(&files), "a/src/", allowed);
+        let findings = of_crate(&tree(&files), "a/src/lib.rs", allowed);
         findings.into_iter().map(|f| f.message).collect()
     }
 
@@ -197,6 +190,19 @@ mod tests {
         let told = found(&[ROOT, one, ("two.rs", "pub fn g() {}\n")], &allowed);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("closes no circle"));
+    }
+
+    #[test]
+    fn modules_are_found_where_their_paths_say() {
+        let root = "#[path = \"x/../other.rs\"]\nmod two;\nmod deep {\npub mod one;\n}\n";
+        let files = [
+            ("lib.rs", root),
+            ("other.rs", "pub fn f() { crate::deep::one::f() }\n"),
+            ("deep/one.rs", "pub fn f() { crate::two::f() }\n"),
+        ];
+        let found = found(&files, &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("a/src/other.rs takes f"), "{found:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, ImplItem, Item, ItemMod, ItemUse, Macro, UseTree, Visibility};
+use syn::{Attribute, Expr, ImplItem, Item, ItemMod, ItemUse, Lit, Macro, UseTree, Visibility};
 
 use crate::{Finding, Tree};
 
@@ -29,19 +29,24 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Reads the crate whose files are below `at`, from its root on.
+    /// Reads the crate whose root is this file.
     ///
     /// # Errors
     /// A file is not there, or is no Rust.
-    pub(super) fn read(tree: &Tree, at: &str) -> Result<Self, Finding> {
+    pub(super) fn read(tree: &Tree, root: &str) -> Result<Self, Finding> {
         let mut sources = Self::default();
-        let root = format!("{at}lib.rs");
-        sources.file(tree, &root, at, Vec::new())?;
+        sources.file(tree, root, folder_of(root), Vec::new())?;
         Ok(sources)
     }
 
     /// Reads a module's file; its children are in `folder`.
-    fn file(&mut self, tree: &Tree, path: &str, folder: &str, place: Place) -> Result<(), Finding> {
+    fn file(
+        &mut self,
+        tree: &Tree,
+        path: &str,
+        folder: String,
+        place: Place,
+    ) -> Result<(), Finding> {
         let wrong = |message: String| Finding {
             path: path.to_owned(),
             line: 0,
@@ -53,6 +58,8 @@ impl Sources {
         let mut reading = Reading {
             modules: BTreeMap::from([(place.clone(), module(path))]),
             declared: Vec::new(),
+            beside: folder_of(path),
+            folder,
             place,
         };
         reading.visit_file(&parsed);
@@ -60,18 +67,58 @@ impl Sources {
             modules, declared, ..
         } = reading;
         self.modules.extend(modules);
-        for child in declared {
-            let name = child[child.len() - 1].clone();
-            let paths = [
-                format!("{folder}{name}.rs"),
-                format!("{folder}{name}/mod.rs"),
-            ];
+        for Declared {
+            place,
+            paths,
+            folder,
+        } in declared
+        {
             let found = paths.iter().find(|path| tree.file(path).is_some());
-            let found = found.ok_or_else(|| wrong(format!("the module {name} has no file")))?;
-            self.file(tree, found, &format!("{folder}{name}/"), child)?;
+            let missing = || wrong(format!("the module {} has no file", place.join("::")));
+            self.file(tree, found.ok_or_else(missing)?, folder, place)?;
         }
         Ok(())
     }
+}
+
+/// The folder that a file is in, with its `/`.
+fn folder_of(path: &str) -> String {
+    path[..path.rfind('/').map_or(0, |at| at + 1)].to_owned()
+}
+
+/// A path seen from a folder, without `..`.
+fn joined(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// What `#[path = "..."]` says.
+fn given_path(attributes: &[Attribute]) -> Option<String> {
+    let given = attributes
+        .iter()
+        .find(|given| given.path().is_ident("path"))?;
+    match &given.meta.require_name_value().ok()?.value {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Str(path) => Some(path.value()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A module in a file of its own.
+struct Declared {
+    place: Place,
+    /// Where its file may be.
+    paths: Vec<String>,
+    /// Where its children are.
+    folder: String,
 }
 
 fn module(file: &str) -> Module {
@@ -86,8 +133,12 @@ struct Reading {
     /// The module at hand: the file's, or one inside of it.
     place: Place,
     modules: BTreeMap<Place, Module>,
+    /// The folder of the file.
+    beside: String,
+    /// The folder of the children of the module at hand.
+    folder: String,
     /// Children in files of their own.
-    declared: Vec<Place>,
+    declared: Vec<Declared>,
 }
 
 impl Reading {
@@ -173,14 +224,33 @@ impl<'ast> Visit<'ast> for Reading {
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         let mut place = self.place.clone();
         place.push(item.ident.to_string());
+        let given = given_path(&item.attrs).map(|path| joined(&self.beside, &path));
+        let (name, folder) = (&item.ident, &self.folder);
         let Some((_, items)) = &item.content else {
-            return self.declared.push(place);
+            self.declared.push(match given {
+                Some(path) => Declared {
+                    place,
+                    folder: folder_of(&path),
+                    paths: vec![path],
+                },
+                None => Declared {
+                    place,
+                    folder: format!("{folder}{name}/"),
+                    paths: vec![
+                        format!("{folder}{name}.rs"),
+                        format!("{folder}{name}/mod.rs"),
+                    ],
+                },
+            });
+            return;
         };
+        let folder = given.map_or_else(|| format!("{folder}{name}/"), |path| path + "/");
         let file = self.module().file.clone();
         self.modules.insert(place.clone(), module(&file));
         let outer = std::mem::replace(&mut self.place, place);
+        let around = std::mem::replace(&mut self.folder, folder);
         items.iter().for_each(|item| self.visit_item(item));
-        self.place = outer;
+        (self.place, self.folder) = (outer, around);
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
