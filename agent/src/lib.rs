@@ -30,6 +30,7 @@ pub mod kernel;
 pub mod loader;
 pub mod log;
 mod netlink;
+mod netns;
 pub mod notify;
 pub mod paths;
 pub mod plan;
@@ -37,6 +38,7 @@ pub mod reports;
 pub mod sandbox;
 pub mod setup;
 pub mod startup;
+mod tasks;
 pub mod verify;
 // Data.
 pub mod batch;

@@ -9,20 +9,15 @@ use bpf::abi;
 use log::{info, warn};
 use wire::{Endpoint, Role};
 
-use super::namespace;
-use super::open::{inside, others};
-use super::owner::{Owner, Owners, Place};
 use super::role;
-use super::tenants::{Census, Tenants};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::event::{self, Connection, What};
+use crate::family::process::{Owner, Owners, Place};
 use crate::metrics::Metrics;
 use crate::netlink::Route;
+use crate::netns::{self, Census, Reached, Tenants};
 use crate::sock_diag::{self, Socket};
-
-/// Network namespaces listed at once; each takes a descriptor.
-const MAX_SPACES: usize = 64;
 
 /// The lists of the network namespaces in reach.
 #[derive(Debug)]
@@ -53,26 +48,12 @@ impl Lister {
     /// # Errors
     /// The own namespace cannot be listed; others are counted and left out.
     pub fn open(config: &Config, (proc, cgroups): (&Path, &Path)) -> Result<Self> {
-        let own = Space::open().context("list the sockets of the own network namespace")?;
-        let others = others(proc, &config.scope.cgroup, u64::from(own.inode));
-        let (mut spaces, mut missed) = (vec![own], 0);
-        for path in others.values() {
-            if spaces.len() >= MAX_SPACES {
-                missed += 1;
-                continue;
-            }
-            match inside(path, Space::open) {
-                Ok(space) => spaces.push(space),
-                Err(error) => {
-                    missed += 1;
-                    let path = path.display().to_string();
-                    let error = format!("{error:#}");
-                    warn!(path = path.as_str(), error = error.as_str(); "network namespace not listed");
-                }
-            }
-        }
+        let place = (proc, config.scope.cgroup.as_str());
+        let reached = netns::open_all(place, Space::open);
+        let own = "list the sockets of the own network namespace";
+        let Reached { all, missed } = reached.context(own)?;
         Ok(Self {
-            spaces: (0..).zip(spaces).collect(),
+            spaces: (0..).zip(all).collect(),
             census: Census::new(proc.to_owned()),
             owners: Owners::new(
                 Place {
@@ -219,7 +200,7 @@ impl Lister {
 impl Space {
     fn open() -> Result<Self> {
         Ok(Self {
-            inode: namespace::own_inode().context("look at the network namespace")?,
+            inode: netns::own_inode().context("look at the network namespace")?,
             diag: Route::open_diag().context("open a socket for lists of sockets")?,
             tenants: Tenants::here(),
         })

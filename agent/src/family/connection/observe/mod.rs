@@ -10,17 +10,13 @@
 
 mod arrivals;
 mod entry;
-mod known;
 mod lister;
 mod namespace;
 mod open;
-mod owner;
 mod reading;
 mod role;
 mod round;
 mod table;
-mod tasks;
-mod tenants;
 mod waiting;
 mod waybill;
 
@@ -35,17 +31,16 @@ use wire::Role;
 use crate::clock::Now;
 use crate::config::{self, Config};
 use crate::event::Connection;
-use crate::family::process::Past;
+use crate::family::process::{Found, Owner, Owners, Past, Place};
 use crate::frame::OptionPrefix;
 use crate::metrics::Metrics;
+use crate::netns::Census;
 use crate::sock_diag;
 
 use entry::{Key, Report};
 use namespace::{Buffers, Namespace};
-use owner::{Found, Owner, Owners, Place};
 use round::Round;
 use table::{Losses, Table};
-use tenants::Census;
 use waiting::{Doubts, Waiting};
 use waybill::{Fates, Reader};
 

@@ -1,12 +1,9 @@
 //! The sockets with which one network namespace is watched; opened before the agent is confined.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bpf::packet;
@@ -18,9 +15,9 @@ use nix::sys::time::TimeSpec;
 use wire::Endpoint;
 
 use super::table::{Seen, Way};
-use super::tenants::Tenants;
 use crate::frame::{self, OptionPrefix, SNAP_BYTES, Segment, filter};
 use crate::netlink::{self, Body, Notifications, Route, attributes};
+use crate::netns::{self, Tenants};
 use crate::sock_diag::{self, Socket};
 
 /// Room for packets and for news, in parts of `limits.ring_bytes`: the kernel counts a packet with
@@ -88,7 +85,7 @@ impl Namespace {
     /// Names what the kernel refuses; `told` says whether news of closed sockets are to be had,
     /// `ring_bytes` how much may wait to be read.
     pub(super) fn open(prefix: OptionPrefix, told: bool, ring_bytes: usize) -> Result<Self> {
-        let inode = own_inode().context("look at the network namespace")?;
+        let inode = netns::own_inode().context("look at the network namespace")?;
         let packets = packet::open(&filter(prefix)).context("open a packet socket")?;
         netlink::enlarge(&packets, PACKET_SHARE * ring_bytes).context("enlarge its buffer")?;
         setsockopt(&packets, sockopt::ReceiveTimestampns, &true).context("ask for times")?;
@@ -232,17 +229,6 @@ impl Namespace {
     }
 }
 
-/// Inode number of the calling thread's network namespace.
-pub(super) fn own_inode() -> io::Result<u32> {
-    let file = File::open("/proc/thread-self/ns/net").or_else(|_| File::open(own_namespace()))?;
-    u32::try_from(file.metadata()?.ino()).map_err(io::Error::other)
-}
-
-/// The path of a thread's namespace on kernels before 3.17, which lack `/proc/thread-self`.
-fn own_namespace() -> String {
-    format!("/proc/self/task/{}/ns/net", nix::unistd::gettid())
-}
-
 fn unix_ns(at: TimeSpec) -> u64 {
     u64::try_from(std::time::Duration::from(at).as_nanos()).unwrap_or(0)
 }
@@ -260,9 +246,4 @@ fn address(entry: &[u8]) -> Option<[u8; 16]> {
         }
         _ => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).octets()),
     }
-}
-
-/// Inode number of a namespace by the path of its file.
-pub(super) fn inode_of(path: &Path) -> Option<u64> {
-    Some(path.metadata().ok()?.ino())
 }

@@ -2,7 +2,7 @@
 
 use wire::Role;
 
-use super::owner::Owners;
+use crate::family::process::Owners;
 use crate::sock_diag::{self, Socket};
 
 /// `None` where neither tells.

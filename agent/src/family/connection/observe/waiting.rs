@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::entry::Report;
-use super::owner::{Found, Owner};
 use crate::event::{Connection, What};
+use crate::family::process::{Found, Owner};
 
 /// Connections that wait, and that were told without an owner; each is remembered by its number.
 const MAX_OPEN: usize = 65_536;

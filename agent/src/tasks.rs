@@ -18,7 +18,7 @@ const MAX_THREADS: usize = 32;
 
 /// What a descriptor is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Descriptor {
+pub(crate) enum Descriptor {
     /// A socket of this inode number.
     Socket(u32),
     /// An epoll instance.
@@ -29,7 +29,7 @@ pub(super) enum Descriptor {
 
 /// How much speaks for it that a process accepts on a listener that it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Attention {
+pub(crate) enum Attention {
     /// It has it, as whoever made it for others does.
     #[default]
     Holds,
@@ -40,7 +40,7 @@ pub(super) enum Attention {
 }
 
 /// Numbers of all processes.
-pub(super) fn processes(proc: &Path) -> Vec<u32> {
+pub(crate) fn processes(proc: &Path) -> Vec<u32> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -48,7 +48,7 @@ pub(super) fn processes(proc: &Path) -> Vec<u32> {
 }
 
 /// A descriptor by its entry in `/proc/<pid>/fd`, and its number; `None` when it is closed by now.
-pub(super) fn descriptor(entry: &fs::DirEntry) -> Option<(u32, Descriptor)> {
+pub(crate) fn descriptor(entry: &fs::DirEntry) -> Option<(u32, Descriptor)> {
     let number = entry.file_name().to_str()?.parse().ok()?;
     let target = fs::read_link(entry.path()).ok()?;
     let name = target.to_str()?;
@@ -62,7 +62,7 @@ pub(super) fn descriptor(entry: &fs::DirEntry) -> Option<(u32, Descriptor)> {
 }
 
 /// Inode numbers of a process's sockets.
-pub(super) fn sockets(directory: &Path) -> impl Iterator<Item = u32> {
+pub(crate) fn sockets(directory: &Path) -> impl Iterator<Item = u32> {
     let entries = fs::read_dir(directory.join("fd")).into_iter().flatten();
     let sockets = entries.flatten().filter_map(|entry| descriptor(&entry));
     sockets.filter_map(|(_, what)| match what {
@@ -73,7 +73,7 @@ pub(super) fn sockets(directory: &Path) -> impl Iterator<Item = u32> {
 
 /// What a process does with a listener that is its descriptor `listener`, given those of its
 /// descriptors that are epoll instances.
-pub(super) fn attention(directory: &Path, listener: u32, epolls: &[u32]) -> Attention {
+pub(crate) fn attention(directory: &Path, listener: u32, epolls: &[u32]) -> Attention {
     let watches = |epoll: &u32| {
         let path = directory.join("fdinfo").join(epoll.to_string());
         fs::read_to_string(path).is_ok_and(|text| is_watched(&text, listener))
@@ -122,7 +122,7 @@ fn wait(text: &str, listener: u32) -> Attention {
 }
 
 /// Whether the text of `/proc/<pid>/cgroup` names the scope or something below it.
-pub(super) fn in_scope(cgroups: &str, scope: &str) -> bool {
+pub(crate) fn in_scope(cgroups: &str, scope: &str) -> bool {
     if scope == "/" {
         return true;
     }
@@ -138,7 +138,7 @@ pub(super) fn in_scope(cgroups: &str, scope: &str) -> bool {
 }
 
 /// What a kernel record would say of a process; `None` when it is gone.
-pub(super) fn describe(
+pub(crate) fn describe(
     number: u32,
     directory: &Path,
     cgroups: &str,

@@ -7,10 +7,8 @@ use wire::{Endpoint, Role};
 use super::walk::{Process, Walk};
 use super::{Holder, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Seen, Want, likeliest};
 use crate::clock;
-use crate::family::connection::observe::tasks::{
-    self, Attention, Descriptor, describe, in_scope, processes,
-};
-use crate::family::process::Past;
+use crate::family::process::look::Past;
+use crate::tasks::{self, Attention, Descriptor, describe, in_scope, processes};
 
 /// Looks take at most one part in this of the time.
 const SHARE: u64 = 200;
@@ -27,7 +25,7 @@ const MAX_DESCRIPTORS: usize = 1024;
 impl Owners {
     /// Looks for an open connection's socket among the processes that are known at the service's
     /// end, which is quick. False when it belongs to none of them.
-    pub(in crate::family::connection::observe) fn ask_known(
+    pub(crate) fn ask_known(
         &mut self,
         (space, role): (u16, Role),
         service: Endpoint,
@@ -62,7 +60,7 @@ impl Owners {
     }
 
     /// Finds this agent's own sockets, which costs next to nothing.
-    pub(in crate::family::connection::observe) fn find_own(&mut self) {
+    pub(crate) fn find_own(&mut self) {
         if self.wanted.is_empty() {
             return;
         }
@@ -75,7 +73,7 @@ impl Owners {
     }
 
     /// Looks through `/proc` if there is something to look for and it is time, for one turn.
-    pub(in crate::family::connection::observe) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         self.find_own();
         let begun_ns = clock::monotonic_ns();
         let since_ns = begun_ns.saturating_sub(self.credited_ns);
@@ -118,7 +116,7 @@ impl Owners {
     }
 
     /// Looks through all of it at once: for the start, when nobody waits.
-    pub(in crate::family::connection::observe) fn look_now(&mut self) {
+    pub(crate) fn look_now(&mut self) {
         self.find_own();
         self.begin_walk();
         self.walk_on(usize::MAX);
@@ -253,18 +251,14 @@ impl Owners {
     }
 
     /// What was seen since the last call of processes that may have ended when they are asked for.
-    pub(in crate::family::connection::observe) fn take_past(&mut self) -> Past {
+    pub(crate) fn take_past(&mut self) -> Past {
         std::mem::take(&mut self.past)
     }
 
     /// The cgroup of a client of whom nothing else is known, by that in which the kernel says that its
     /// socket was made; 0 where that says nothing. What is accepted has its listener's, which a manager
     /// may have made for others; a scope may not be told of what is outside.
-    pub(in crate::family::connection::observe) fn birthplace(
-        &self,
-        role: Role,
-        cgroup_id: u64,
-    ) -> u64 {
+    pub(crate) fn birthplace(&self, role: Role, cgroup_id: u64) -> u64 {
         // The root, whose inode number is 1, is where all are that are nowhere else.
         let is_below_root = cgroup_id & 0xffff_ffff > 1;
         match role == Role::Client && self.place.scope == "/" && is_below_root {

@@ -4,6 +4,7 @@
 //! A connection belongs to who has its socket, a listener to who accepts on it; only where a
 //! connection was gone before that was looked at, other connections of the service tell.
 
+mod known;
 mod look;
 mod walk;
 
@@ -12,11 +13,11 @@ use std::path::PathBuf;
 
 use wire::{Endpoint, Role};
 
-pub(super) use super::known::Owner;
-use super::known::{Known, is_same};
-use super::tasks::Attention;
+use super::look::{Looker, Past};
 use crate::clock;
-use crate::family::process::{Looker, Past};
+use crate::tasks::Attention;
+pub(crate) use known::Owner;
+use known::{Known, is_same};
 use walk::Walk;
 
 /// Listeners that are remembered.
@@ -31,13 +32,13 @@ const MAX_AGAIN_NS: u64 = 3_600_000_000_000;
 
 /// Where to look, and which processes count.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// `/proc`.
-    pub(super) proc: PathBuf,
+    pub(crate) proc: PathBuf,
     /// Mount point of the cgroup2 tree.
-    pub(super) cgroups: PathBuf,
+    pub(crate) cgroups: PathBuf,
     /// The scope's cgroup, `/` for everything.
-    pub(super) scope: String,
+    pub(crate) scope: String,
 }
 
 /// A socket that was seen in the list of this number, or since.
@@ -49,16 +50,16 @@ struct Seen<T> {
 
 /// Whose a connection is, as far as anybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) owner: Owner,
+pub(crate) struct Found {
+    pub(crate) owner: Owner,
     /// Its own socket was found with that process; else it is told by the other connections of the
     /// service's end.
-    pub(super) direct: bool,
+    pub(crate) direct: bool,
 }
 
 impl Found {
     /// It is not known so far.
-    pub(super) const NOBODY: Self = Self {
+    pub(crate) const NOBODY: Self = Self {
         owner: Owner::Unknown,
         direct: false,
     };
@@ -107,7 +108,7 @@ struct Again {
 
 /// What was learned.
 #[derive(Debug)]
-pub(super) struct Owners {
+pub(crate) struct Owners {
     place: Place,
     looker: Looker,
     /// What was seen of the processes that were named since it was taken.
@@ -135,7 +136,7 @@ pub(super) struct Owners {
 
 impl Owners {
     /// `limit` bounds the sockets whose owners are remembered.
-    pub(super) fn new(place: Place, limit: usize) -> Self {
+    pub(crate) fn new(place: Place, limit: usize) -> Self {
         Self {
             looker: Looker::new(&place.proc),
             past: Past::default(),
@@ -161,32 +162,32 @@ impl Owners {
     }
 
     /// Looks through `/proc` so far.
-    pub(super) const fn looks(&self) -> u64 {
+    pub(crate) const fn looks(&self) -> u64 {
         self.looks
     }
 
     /// Owners found so far: what nobody could be named for may be tried again when it grows.
-    pub(super) const fn found_total(&self) -> u64 {
+    pub(crate) const fn found_total(&self) -> u64 {
         self.found
     }
 
     /// Sockets and ends that found no room.
-    pub(super) const fn forgotten(&self) -> u64 {
+    pub(crate) const fn forgotten(&self) -> u64 {
         self.forgotten + self.known.forgotten()
     }
 
     /// Forgets listeners, to be told of all that are there.
-    pub(super) fn forget_listeners(&mut self) {
+    pub(crate) fn forget_listeners(&mut self) {
         self.listeners.clear();
     }
 
     /// A list of all open sockets begins: each is to be wanted.
-    pub(super) fn begin_list(&mut self) {
+    pub(crate) fn begin_list(&mut self) {
         self.list += 1;
     }
 
     /// The list was complete: forgets the owners of all sockets that were not in it but listeners.
-    pub(super) fn end_list(&mut self) {
+    pub(crate) fn end_list(&mut self) {
         let listening: HashSet<u32> = self.listeners.values().copied().collect();
         let list = self.list;
         let keep = |inode: &u32, seen: u64| seen == list || listening.contains(inode);
@@ -198,7 +199,7 @@ impl Owners {
 
     /// The list was not complete, so nobody knows which sockets are gone: forgets all before they
     /// leave no room for new ones.
-    pub(super) fn fail_list(&mut self) {
+    pub(crate) fn fail_list(&mut self) {
         if self.sockets.len() > self.limit / 2 {
             self.forgotten += self.sockets.len() as u64;
             self.sockets.clear();
@@ -206,7 +207,7 @@ impl Owners {
     }
 
     /// A listening socket; false when there was no room for it.
-    pub(super) fn listens(&mut self, space: u16, end: Endpoint, inode: u32) -> bool {
+    pub(crate) fn listens(&mut self, space: u16, end: Endpoint, inode: u32) -> bool {
         let known = self.listeners.contains_key(&(space, end));
         if self.listeners.len() >= MAX_LISTENERS && !known {
             self.forgotten += 1;
@@ -238,7 +239,7 @@ impl Owners {
     }
 
     /// The socket that listens for connections to this end.
-    pub(super) fn listener(&self, space: u16, local: Endpoint) -> Option<u32> {
+    pub(crate) fn listener(&self, space: u16, local: Endpoint) -> Option<u32> {
         let any_v4 = Endpoint {
             addr: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
             ..local
@@ -253,7 +254,7 @@ impl Owners {
     }
 
     /// Whether somebody is known who has connections of this service's end.
-    pub(super) fn is_known(&self, (space, role): (u16, Role), service: Endpoint) -> bool {
+    pub(crate) fn is_known(&self, (space, role): (u16, Role), service: Endpoint) -> bool {
         match role {
             Role::Client => !self.known.clients((space, service)).is_empty(),
             Role::Server => {
@@ -264,7 +265,7 @@ impl Owners {
     }
 
     /// Looks for the owner of a socket with the next look, and with others until it is found.
-    pub(super) fn want(&mut self, inode: u32) {
+    pub(crate) fn want(&mut self, inode: u32) {
         let list = self.list;
         let known = self.sockets.get_mut(&inode).map(|seen| seen.list = list);
         match self.wanted.get_mut(&inode) {
@@ -310,14 +311,14 @@ impl Owners {
     }
 
     /// Whether looks at all processes found nobody who has this socket.
-    pub(super) fn is_hopeless(&self, inode: u32) -> bool {
+    pub(crate) fn is_hopeless(&self, inode: u32) -> bool {
         let wanted = self.wanted.get(&inode);
         wanted.is_some_and(|seen| !seen.of.is_fresh())
     }
 
     /// The owner of a connection: of its own socket, or as other connections of the service's end
     /// and its listener tell. `cgroup_id` is that in which its socket was made, 0 where not known.
-    pub(super) fn of(
+    pub(crate) fn of(
         &mut self,
         (space, role): (u16, Role),
         (local, remote): (Endpoint, Endpoint),
@@ -381,7 +382,7 @@ impl Owners {
 
     /// Forgets who opened connections, and who accepted where nobody listens any more, so that a
     /// program that took over is found.
-    pub(super) fn forget_ends(&mut self) {
+    pub(crate) fn forget_ends(&mut self) {
         let mut known = std::mem::take(&mut self.known);
         known.forget_clients();
         known.forget_servers(|(space, end)| self.listener(*space, *end).is_some());
@@ -389,7 +390,7 @@ impl Owners {
     }
 
     /// An open connection to an end belongs to nobody who is known there.
-    pub(super) fn is_strange(&mut self, space: u16, remote: Endpoint, inode: u32) {
+    pub(crate) fn is_strange(&mut self, space: u16, remote: Endpoint, inode: u32) {
         self.known.is_strange((space, remote), inode);
     }
 }
@@ -402,5 +403,4 @@ fn likeliest(holders: &[Holder]) -> Option<Holder> {
 }
 
 #[cfg(test)]
-#[path = "owner_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::family::connection::observe::known::Owner;
+use super::known::Owner;
 
 /// A look through `/proc`, over as many turns as it takes.
 #[derive(Debug)]

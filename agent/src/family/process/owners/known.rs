@@ -12,7 +12,7 @@ const MAX_OWNERS: usize = 8;
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// A process in scope.
     Process(abi::wb_process),
     /// A process out of scope, or this agent.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::tasks::processes;
+use crate::tasks::processes;
 
 /// Looks in a row without a process after which a namespace counts as left: a service that is
 /// started again needs a moment.
@@ -20,7 +20,7 @@ type Mark = u64;
 
 /// Who lives in one network namespace.
 #[derive(Debug)]
-pub(super) struct Tenants {
+pub(crate) struct Tenants {
     /// Not known, not given back.
     mark: Option<Mark>,
     /// A process that was there.
@@ -30,7 +30,7 @@ pub(super) struct Tenants {
 
 impl Tenants {
     /// For the network namespace of the calling thread.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let thread = format!("/proc/self/task/{}", nix::unistd::gettid());
         Self {
             mark: mark(Path::new(&thread)).ok().flatten(),
@@ -42,19 +42,19 @@ impl Tenants {
 
 /// Looks for processes, and remembers where.
 #[derive(Debug)]
-pub(super) struct Census {
+pub(crate) struct Census {
     proc: PathBuf,
 }
 
 impl Census {
-    pub(super) const fn new(proc: PathBuf) -> Self {
+    pub(crate) const fn new(proc: PathBuf) -> Self {
         Self { proc }
     }
 
     /// The keys of namespaces that nobody lives in any more.
     ///
     /// Where processes are hidden (`hidepid`) nobody can tell, and none is.
-    pub(super) fn left<'t>(
+    pub(crate) fn left<'t>(
         &self,
         namespaces: impl Iterator<Item = (u16, &'t mut Tenants)>,
     ) -> Vec<u16> {
