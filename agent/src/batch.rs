@@ -13,8 +13,8 @@ pub struct Summary {
     pub sightings: Vec<wire::SightingRow>,
     /// Abnormal connections.
     pub events: Vec<wire::EventRow>,
-    /// What translations added, and totals.
-    pub nats: Vec<wire::NatRow>,
+    /// The rows of every other family, in a batch without a header.
+    pub others: Batch,
     /// There are totals that found no place, and follow in the next batch.
     pub owes: bool,
 }
@@ -68,8 +68,7 @@ impl Sealer {
             processes,
             hosts,
             events: summary.events,
-            nats: summary.nats,
-            others: Vec::new(),
+            ..summary.others
         };
         self.start_ms = now_ms;
         if batch.is_empty() {

@@ -11,9 +11,19 @@ pub(crate) fn list(
     states: u32,
     mut each: impl FnMut(Option<Socket>),
 ) -> io::Result<()> {
+    dump(route, (states, 0), |body| each(parse(body)))
+}
+
+/// The same, as the kernel wrote it: gives the body of each answer, which has what the bits of `also`
+/// in `idiag_ext` stand for, too.
+pub(crate) fn dump(
+    route: &mut Route,
+    (states, also): (u32, u8),
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
     for family in FAMILIES {
-        let body = Body::new(&request_all(family, states));
-        let listed = route.dump((BY_FAMILY, BY_FAMILY), &body, |body| each(parse(body)));
+        let body = Body::new(&request_all(family, states, also));
+        let listed = route.dump((BY_FAMILY, BY_FAMILY), &body, &mut each);
         match listed {
             // A kernel without IPv6 has no such sockets.
             Err(error) if family != FAMILIES[0] && error.kind() == io::ErrorKind::NotFound => {}

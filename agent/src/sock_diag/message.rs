@@ -51,7 +51,7 @@ const WANT_INFO: u8 = 1 << (INFO - 1);
 /// (`inet_diag_msg_attrs_fill()`).
 const CGROUP_ID: u16 = 21;
 /// `struct inet_diag_msg`.
-const MESSAGE_BYTES: usize = 72;
+pub(crate) const MESSAGE_BYTES: usize = 72;
 
 const fn mask(states: &[u8]) -> u32 {
     let (mut mask, mut at) = (0, 0);
@@ -62,9 +62,10 @@ const fn mask(states: &[u8]) -> u32 {
     mask
 }
 
-/// `struct inet_diag_req_v2` for all sockets of a family in these states.
-pub(crate) fn request_all(family: u8, states: u32) -> Vec<u8> {
-    let mut body = vec![family, TCP, WANT_INFO, 0];
+/// `struct inet_diag_req_v2` for all sockets of a family in these states, with what the kernel counts
+/// of each, and what the bits of `also` in `idiag_ext` stand for.
+pub(super) fn request_all(family: u8, states: u32, also: u8) -> Vec<u8> {
+    let mut body = vec![family, TCP, WANT_INFO | also, 0];
     body.extend(states.to_ne_bytes());
     body.extend([0; 48]);
     body
@@ -359,7 +360,7 @@ mod tests {
     #[test]
     fn requests_have_the_length_of_their_struct() {
         let end = |text: &str| Endpoint::from(text.parse::<SocketAddr>().unwrap());
-        assert_eq!(request_all(AF_INET, CONNECTED).len(), 56);
+        assert_eq!(request_all(AF_INET, CONNECTED, 0).len(), 56);
         let one = request_one(end("10.0.0.1:4000"), end("10.0.0.2:80"));
         assert_eq!((one.len(), one[0]), (56, AF_INET));
         assert_eq!(one[8..16], [0x0f, 0xa0, 0, 80, 10, 0, 0, 1]);

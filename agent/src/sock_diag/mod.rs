@@ -3,5 +3,5 @@
 mod list;
 mod message;
 
-pub(crate) use list::list;
+pub(crate) use list::*;
 pub(crate) use message::*;

@@ -85,8 +85,8 @@ impl Content {
             hosts: self.hosts.rows(end_ms)?,
             events: self.events.rows(end_ms, &self.keys)?,
             nats: self.nats.rows(end_ms, &self.keys)?,
-            others: Vec::new(),
             header,
+            ..Batch::default()
         })
     }
 }

@@ -246,15 +246,19 @@ pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
         vec(other(), 0..2),
     );
     (header, rows).prop_map(
-        |(header, (edges, sightings, processes, hosts, events, nats, others))| Batch {
-            header,
-            edges,
-            sightings,
-            processes,
-            hosts,
-            events,
-            nats,
-            others,
+        |(header, (edges, sightings, processes, hosts, events, nats, others))| {
+            let mut batch = Batch {
+                header,
+                edges,
+                sightings,
+                processes,
+                hosts,
+                events,
+                nats,
+                ..Batch::default()
+            };
+            batch.others = others;
+            batch
         },
     )
 }

@@ -276,8 +276,8 @@ impl Connections {
             edges,
             sightings: std::mem::take(&mut self.sightings),
             events: std::mem::take(&mut self.events),
-            nats: Vec::new(),
             owes: self.totals.is_short(),
+            ..Summary::default()
         }
     }
 

@@ -237,8 +237,8 @@ impl Family for Running {
             edges,
             sightings,
             events,
-            nats: _,
             owes,
+            ..
         } = self.fold.connections.close(close);
         rows.edges = edges;
         rows.sightings = sightings;

@@ -129,7 +129,7 @@ impl Family for Gateway {
     fn close(&mut self, rows: &mut Summary, close: &Close) {
         let nats = self.table.close(close);
         if self.sends {
-            rows.nats = nats;
+            rows.others.nats = nats;
             rows.owes |= self.table.is_short();
         } else {
             // Told as totals once they may be.
