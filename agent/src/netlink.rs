@@ -19,7 +19,7 @@ use nix::sys::time::TimeVal;
 use message::{HEADER, netlink, split};
 
 pub(crate) use message::{Body, attributes, text, u16_at, u32_at};
-pub(crate) use notifications::{Notifications, Taken, enlarge};
+pub(crate) use notifications::{Notifications, Taken};
 
 /// `linux/netlink.h`
 const NLMSG_ERROR: u16 = 2;

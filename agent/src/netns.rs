@@ -32,6 +32,8 @@ pub(crate) struct Reached<T> {
 /// Opens something in the own network namespace, and in every other one that has a process in
 /// `scope` (a cgroup's path, `/` for everything).
 ///
+/// `open` is told for how many namespaces it is called, so that they can share what is bounded.
+///
 /// Takes `CAP_SYS_ADMIN` for other namespaces; no other thread may be left when the agent is
 /// confined, and none is.
 ///
@@ -39,19 +41,20 @@ pub(crate) struct Reached<T> {
 /// It cannot be opened in the own namespace; another one is counted and left out.
 pub(crate) fn open_all<T: Send>(
     (proc, scope): (&Path, &str),
-    open: impl Fn() -> Result<T> + Sync,
+    open: impl Fn(usize) -> Result<T> + Sync,
 ) -> Result<Reached<T>> {
+    let others = others(proc, scope, u64::from(own_inode()?));
+    let count = (1 + others.len()).min(MAX);
     let mut reached = Reached {
-        all: vec![open()?],
+        all: vec![open(count)?],
         missed: 0,
     };
-    let own = u64::from(own_inode()?);
-    for path in others(proc, scope, own).values() {
+    for path in others.values() {
         if reached.all.len() >= MAX {
             reached.missed += 1;
             continue;
         }
-        match inside(path, &open) {
+        match inside(path, || open(count)) {
             Ok(one) => reached.all.push(one),
             Err(error) => {
                 reached.missed += 1;

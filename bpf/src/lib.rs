@@ -1,12 +1,13 @@
 //! The BPF programs of Waybill, compiled, and the Rust side of their records.
 //!
 //! The only crate that may hold unsafe code: the generated types, and the few system
-//! calls (`packet`, `process`, `query`) that no library offers.
+//! calls (`packet`, `packet_ring`, `process`, `query`) that no library offers.
 
 pub mod counters;
 pub mod handle;
 pub mod pack;
 pub mod packet;
+pub mod packet_ring;
 pub mod process;
 pub mod query;
 

@@ -1,4 +1,4 @@
-//! Packet sockets with a filter of classic BPF: the two socket calls that no library offers safely.
+//! Packet sockets with a filter of classic BPF: the socket calls that no library offers safely.
 //!
 //! No bpf(2) is involved: classic filters are older than it (`SO_ATTACH_FILTER`, socket(7)) and are
 //! what is left where it is forbidden.
@@ -73,39 +73,14 @@ fn attach(socket: &OwnedFd, filter: &[Instruction]) -> io::Result<()> {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
         filter: program.as_mut_ptr(),
     };
-    let length = libc::socklen_t::try_from(size_of_val(&program)).map_err(io::Error::other)?;
-    #[expect(unsafe_code, reason = "nix has no SO_ATTACH_FILTER")]
-    // SAFETY: `program` points to as many instructions as it says, both outlive the call, and the
-    // kernel copies them.
-    let status = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            length,
-        )
-    };
-    result(status)?;
+    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
     lock(socket)
 }
 
 /// Makes the filter stay: whoever takes over the agent gets no other packets out of its socket.
 fn lock(socket: &OwnedFd) -> io::Result<()> {
     let on: libc::c_int = 1;
-    let length = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
-    #[expect(unsafe_code, reason = "nix has no SO_LOCK_FILTER")]
-    // SAFETY: `on` is an int of `length` bytes that outlives the call.
-    let status = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LOCK_FILTER,
-            (&raw const on).cast(),
-            length,
-        )
-    };
-    match result(status) {
+    match set(socket, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, &on) {
         // Kernels before 3.9.
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
         other => other,
@@ -189,6 +164,28 @@ pub fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let all = usize::try_from(length).is_ok_and(|length| length >= whole);
     let found = all.then(|| counted.last().copied()).flatten();
     found.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Sets an option whose value is a `T` for the kernel, what a pointer in it points to included.
+pub(crate) fn set<T>(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(value)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "nix has not these options")]
+    // SAFETY: `value` is `length` bytes that outlive the call, and the kernel copies them.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
+    };
+    result(status)
 }
 
 fn result(status: libc::c_int) -> io::Result<()> {

@@ -75,7 +75,8 @@ fn packets(config: &Config) -> Result<()> {
         kind: config.option.kind.get(),
         exid: config.option.exid.get(),
     };
-    bpf::packet::open(&filter(prefix))?;
+    // The smallest there is.
+    bpf::packet_ring::Ring::open(&filter(prefix), frame::SNAP_BYTES, 0)?;
     Ok(())
 }
 

@@ -380,7 +380,6 @@ const SOCKETS: &[Call] = &[
         "recvfrom",
         "lists of sockets, news of closed ones",
     ),
-    any(libc::SYS_recvmmsg, "recvmmsg", "packets"),
     any(libc::SYS_sendto, "sendto", "asking for lists of sockets"),
 ];
 

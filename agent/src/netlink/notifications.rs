@@ -148,7 +148,7 @@ impl AsFd for Notifications {
 }
 
 /// Makes room for what arrives between two looks; less than wanted where it may not be.
-pub(crate) fn enlarge(socket: &OwnedFd, bytes: usize) -> io::Result<()> {
+fn enlarge(socket: &OwnedFd, bytes: usize) -> io::Result<()> {
     // Beyond net.core.rmem_max only CAP_NET_ADMIN gets.
     if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
         setsockopt(socket, sockopt::RcvBuf, &bytes)?;

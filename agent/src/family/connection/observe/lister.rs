@@ -49,7 +49,7 @@ impl Lister {
     /// The own namespace cannot be listed; others are counted and left out.
     pub fn open(config: &Config, (proc, cgroups): (&Path, &Path)) -> Result<Self> {
         let place = (proc, config.scope.cgroup.as_str());
-        let reached = netns::open_all(place, Space::open);
+        let reached = netns::open_all(place, |_| Space::open());
         let own = "list the sockets of the own network namespace";
         let Reached { all, missed } = reached.context(own)?;
         Ok(Self {

@@ -38,7 +38,7 @@ use crate::netns::Census;
 use crate::sock_diag;
 
 use entry::{Key, Report};
-use namespace::{Buffers, Namespace};
+use namespace::Namespace;
 use round::Round;
 use table::{Losses, Table};
 use waiting::{Doubts, Waiting};
@@ -78,7 +78,6 @@ pub struct Observer {
     prefix: OptionPrefix,
     table: Table,
     owners: Owners,
-    buffers: Buffers,
     counted: Counted,
     listeners_ns: u64,
     ends_ns: u64,
@@ -130,7 +129,6 @@ impl Observer {
                 },
                 limit,
             ),
-            buffers: Buffers::new(),
             counted: Counted::default(),
             listeners_ns: 0,
             ends_ns: 0,

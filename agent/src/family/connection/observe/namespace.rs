@@ -1,17 +1,12 @@
 //! The sockets with which one network namespace is watched; opened before the agent is confined.
 
 use std::collections::HashSet;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::Ipv6Addr;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use bpf::packet;
-use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt,
-};
-use nix::sys::time::TimeSpec;
+use bpf::packet_ring::Ring;
 use wire::Endpoint;
 
 use super::table::{Seen, Way};
@@ -20,11 +15,13 @@ use crate::netlink::{self, Body, Notifications, Route, attributes};
 use crate::netns::{self, Tenants};
 use crate::sock_diag::{self, Socket};
 
-/// Room for packets and for news, in parts of `limits.ring_bytes`: the kernel counts a packet with
-/// all the memory that it occupies, about 1 KiB, and a piece of news with twice that.
-const PACKET_SHARE: usize = 4;
+/// Room for news, in parts of `limits.ring_bytes`: the kernel counts a piece of news with all the
+/// memory that it occupies, about 2 KiB.
 const NEWS_SHARE: usize = 2;
-/// Packets taken by one system call.
+/// Room for packets that a ring has at least, in bytes: some 1,300 packets, which 1,000 new
+/// connections a second fill in 250 ms.
+const LEAST_PACKETS: usize = 256 << 10;
+/// Packets taken at once.
 const BATCH: usize = 64;
 /// Times that addresses are listed until they did not change meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -43,12 +40,34 @@ const IFADDRMSG_BYTES: usize = 8;
 pub(super) struct Namespace {
     /// Inode number.
     pub(super) inode: u32,
-    packets: OwnedFd,
+    packets: Ring,
     news: Option<Notifications>,
     diag: Route,
     route: Route,
     addresses: HashSet<[u8; 16]>,
     pub(super) tenants: Tenants,
+}
+
+/// How much may wait to be read, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Packets: memory that is taken at once.
+    packets: usize,
+    /// News of closed sockets: a bound.
+    news: usize,
+}
+
+impl Room {
+    /// Of each of so many namespaces, of which there is one at least.
+    ///
+    /// A ring takes its memory although nothing is in it, so the namespaces share
+    /// `limits.ring_bytes`, unless that would leave one too little.
+    pub(super) fn each_of(spaces: usize, ring_bytes: usize) -> Self {
+        Self {
+            packets: (ring_bytes / spaces).max(LEAST_PACKETS).min(ring_bytes),
+            news: NEWS_SHARE * ring_bytes,
+        }
+    }
 }
 
 /// What was counted of one look at packets.
@@ -62,38 +81,21 @@ pub(super) struct Looked {
     pub(super) more: bool,
 }
 
-/// Buffers for one system call, made once.
-#[derive(Debug)]
-pub(super) struct Buffers {
-    headers: MultiHeaders<LinkAddr>,
-    bytes: Vec<[u8; SNAP_BYTES]>,
-}
-
-impl Buffers {
-    pub(super) fn new() -> Self {
-        Self {
-            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(TimeSpec))),
-            bytes: vec![[0; SNAP_BYTES]; BATCH],
-        }
-    }
-}
-
 impl Namespace {
     /// Opens everything in the network namespace of the calling thread.
     ///
     /// # Errors
     /// Names what the kernel refuses; `told` says whether news of closed sockets are to be had,
-    /// `ring_bytes` how much may wait to be read.
-    pub(super) fn open(prefix: OptionPrefix, told: bool, ring_bytes: usize) -> Result<Self> {
+    /// `room` how much may wait to be read.
+    pub(super) fn open(prefix: OptionPrefix, told: bool, room: Room) -> Result<Self> {
         let inode = netns::own_inode().context("look at the network namespace")?;
-        let packets = packet::open(&filter(prefix)).context("open a packet socket")?;
-        netlink::enlarge(&packets, PACKET_SHARE * ring_bytes).context("enlarge its buffer")?;
-        setsockopt(&packets, sockopt::ReceiveTimestampns, &true).context("ask for times")?;
+        let packets = Ring::open(&filter(prefix), SNAP_BYTES, room.packets)
+            .context("open a packet socket")?;
         let news = told
-            .then(|| Notifications::open_diag(sock_diag::GROUPS_DESTROYED, NEWS_SHARE * ring_bytes))
+            .then(|| Notifications::open_diag(sock_diag::GROUPS_DESTROYED, room.news))
             .transpose()
             .context("listen to news of sockets")?;
-        packet::receive_all(packets.as_fd()).context("begin to receive packets")?;
+        packet::receive_all(packets.socket()).context("begin to receive packets")?;
         let mut namespace = Self {
             inode,
             packets,
@@ -129,73 +131,40 @@ impl Namespace {
         Ok(changed)
     }
 
-    /// Whether packets to this address end here.
-    fn has(&self, end: Endpoint) -> bool {
-        end.ip().is_loopback() || self.addresses.contains(&end.addr)
-    }
-
     /// Reads up to one batch of packets; `zero_ns` is Unix time at CLOCK_MONOTONIC zero.
     pub(super) fn read(
-        &self,
-        buffers: &mut Buffers,
+        &mut self,
         (space, prefix, zero_ns): (u16, OptionPrefix, u64),
         mut each: impl FnMut(&Seen, &Segment),
-    ) -> io::Result<Looked> {
+    ) -> Looked {
         let mut looked = Looked::default();
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> = buffers
-            .bytes
-            .iter_mut()
-            .map(|bytes| [IoSliceMut::new(bytes)])
-            .collect();
-        let received = recvmmsg(
-            self.packets.as_raw_fd(),
-            &mut buffers.headers,
-            slices.iter_mut(),
-            MsgFlags::MSG_DONTWAIT,
-            None,
-        );
-        let received = match received {
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(looked),
-            // A device went down; the error was taken by reading it.
-            Err(Errno::ENETDOWN) => {
-                looked.more = true;
-                return Ok(looked);
-            }
-            other => other?,
-        };
-        for message in received {
-            looked.packets += 1;
-            let bytes = message.iovs().next().unwrap_or_default();
-            let (Some(address), Some(segment)) = (message.address, frame::parse(bytes, prefix))
-            else {
+        let addresses = &self.addresses;
+        let read = self.packets.take(BATCH, |packet| {
+            let Some(segment) = frame::parse(packet.bytes, prefix) else {
                 looked.invalid += 1;
-                continue;
+                return;
             };
-            let stamp = message.cmsgs().ok().and_then(|mut all| {
-                all.find_map(|one| match one {
-                    ControlMessageOwned::ScmTimestampns(at) => Some(unix_ns(at)),
-                    _ => None,
-                })
-            });
+            let at = u64::try_from(packet.at.as_nanos()).unwrap_or(u64::MAX);
             let seen = Seen {
                 space,
-                time_ns: stamp.map_or(0, |at| at.saturating_sub(zero_ns)),
-                way: match address.pkttype() {
+                time_ns: at.saturating_sub(zero_ns),
+                way: match packet.kind {
                     PACKET_OUTGOING => Way::Out,
                     PACKET_OTHERHOST => Way::Past,
                     _ => Way::In,
                 },
-                ours: [self.has(segment.source), self.has(segment.destination)],
+                ours: [segment.source, segment.destination].map(|end| has(addresses, end)),
             };
             each(&seen, &segment);
-        }
-        looked.more = looked.packets == BATCH as u64;
-        Ok(looked)
+        });
+        looked.packets = read as u64;
+        looked.more = read == BATCH;
+        looked
     }
 
     /// Packets that the kernel had for the socket since the last call, and those without room.
     pub(super) fn statistics(&self) -> io::Result<packet::Statistics> {
-        packet::statistics(self.packets.as_fd())
+        packet::statistics(self.packets.socket())
     }
 
     /// News of closed sockets, at most `most`.
@@ -229,8 +198,9 @@ impl Namespace {
     }
 }
 
-fn unix_ns(at: TimeSpec) -> u64 {
-    u64::try_from(std::time::Duration::from(at).as_nanos()).unwrap_or(0)
+/// Whether packets to this address end where these addresses are.
+fn has(addresses: &HashSet<[u8; 16]>, end: Endpoint) -> bool {
+    end.ip().is_loopback() || addresses.contains(&end.addr)
 }
 
 /// The address of an entry: `struct ifaddrmsg`, then attributes.

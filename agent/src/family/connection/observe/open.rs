@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::namespace::Namespace;
+use super::namespace::{Namespace, Room};
 use crate::config::Config;
 use crate::frame::OptionPrefix;
 use crate::netns::{self, Reached};
@@ -36,7 +36,7 @@ pub fn open(config: &Config, told: bool, proc: &Path) -> Result<Opened> {
     };
     let ring_bytes = usize::try_from(config.limits.ring_bytes.bytes().min(MAX_RING_BYTES));
     let ring_bytes = ring_bytes.context("limits.ring_bytes")?;
-    let open = || Namespace::open(prefix, told, ring_bytes);
+    let open = |spaces| Namespace::open(prefix, told, Room::each_of(spaces, ring_bytes));
     let place = (proc, config.scope.cgroup.as_str());
     let reached = netns::open_all(place, open).context("watch the own network namespace")?;
     let Reached { all, missed } = reached;

@@ -97,20 +97,16 @@ impl Observer {
     ) -> Result<(Round, usize)> {
         let mut read = 0;
         while let Some(index) = round.unread.front().copied() {
-            let Some(space) = self.spaces.get(&index) else {
+            let Some(space) = self.spaces.get_mut(&index) else {
                 round.unread.pop_front();
                 continue;
             };
             let mut last_ns = 0;
             let table = &mut self.table;
-            let looked = space.read(
-                &mut self.buffers,
-                (index, self.prefix, zero_ns),
-                |seen, segment| {
-                    last_ns = last_ns.max(seen.time_ns);
-                    table.segment(seen, segment);
-                },
-            )?;
+            let looked = space.read((index, self.prefix, zero_ns), |seen, segment| {
+                last_ns = last_ns.max(seen.time_ns);
+                table.segment(seen, segment);
+            });
             self.counted.packets += looked.packets;
             self.counted.invalid += looked.invalid;
             let late = last_ns > round.until_ns;
