@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use rusqlite::{Connection, OpenFlags};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
-use tests::lab::balance::{batches_balance, records_balance};
+use tests::lab::balance::{all_stored, batches_balance, records_balance};
 use tests::lab::collector::Collector;
 use tests::lab::netns;
 use tests::lab::programs;
@@ -368,36 +368,6 @@ impl Run {
     }
 }
 
-/// Waits until everything that happened so far is sealed and on disk: only that is promised to
-/// survive a SIGKILL.
-fn all_stored(agents: &[Agent]) -> Result<()> {
-    for agent in agents {
-        let next = || -> Result<()> {
-            let before = agent.status()?.written_ms;
-            wait_until(SOON, "end of an interval", || {
-                Ok((agent.status()?.written_ms > before).then_some(()))
-            })
-        };
-        next()?;
-        wait_status(agent, |status| {
-            let waiting = status.counter("observe_connections_waiting")?;
-            ensure!(waiting == 0, "{waiting} connections wait for their owners");
-            Ok(())
-        })?;
-        // The first interval that ends from now on may have begun before the last connection
-        // ended, or was told; the one after it has not.
-        next()?;
-        next()?;
-        wait_status(agent, |status| {
-            let sealed = status.counter("batch_sealed_total")?;
-            let stored = status.counter("spool_stored_total")?;
-            ensure!(sealed == stored, "{stored} of {sealed} batches stored");
-            records_balance(status)
-        })?;
-    }
-    Ok(())
-}
-
 pub(crate) fn kills(lab: &Lab, settings: &Settings) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 1), Nat::Snat, Middlebox::Plain, settings)?;
     let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
@@ -412,10 +382,10 @@ pub(crate) fn kills(lab: &Lab, settings: &Settings) -> Result<()> {
     };
     // 1: the collector is killed, and agents go on; then the agents are killed.
     open(30)?;
-    all_stored(&scene.agents)?;
+    all_stored(&scene.agents, SETTLE)?;
     scene.collector.kill()?;
     open(30)?;
-    all_stored(&scene.agents)?;
+    all_stored(&scene.agents, SETTLE)?;
     for agent in &mut scene.agents {
         agent.kill()?;
     }
@@ -426,7 +396,7 @@ pub(crate) fn kills(lab: &Lab, settings: &Settings) -> Result<()> {
     open(30)?;
     scene.collector.start()?;
     scene.collector.kill()?;
-    all_stored(&scene.agents)?;
+    all_stored(&scene.agents, SETTLE)?;
     let total = open(30)?;
     scene.collector.start()?;
     scene

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use tests::lab::Lab;
 
-use super::root::{Root, changes};
 use super::given::{archive, release, unpack};
+use super::root::{Root, changes};
 
 /// `--check` changes nothing, then it installs with what the release has, and removes.
 pub(super) fn installs(lab: &Lab, name: &str) -> Result<()> {

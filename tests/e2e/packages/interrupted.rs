@@ -13,9 +13,9 @@ use tests::lab::Lab;
 use tests::lab::agent::FLEET_KEY;
 use tests::lab::collector::write_secret;
 
+use super::given::{release, unpack};
 use super::life::{Installed, Way, words};
 use super::root::{Files, Root, changes};
-use super::given::{release, unpack};
 
 /// Programs that are steps. What the shell does by itself lies between two of them.
 const STEPS: [&str; 23] = [

@@ -15,8 +15,8 @@ use tests::lab::residue::{Objects, Residue};
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::{wait_for, wait_until};
 
-use super::root::{Files, Root, changes};
 use super::given::{release, unpack};
+use super::root::{Files, Root, changes};
 use crate::scene::SETTLE;
 
 /// How an operator installs.

@@ -1,8 +1,11 @@
 //! The sums in which nothing may be missing.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
-use super::agent::Status;
+use super::agent::{Agent, Status};
+use super::wait::{wait_for, wait_until};
 
 /// Kernel side: what was attempted was decoded, refused or dropped.
 ///
@@ -57,5 +60,41 @@ pub fn batches_balance(status: &Status) -> Result<()> {
         "{came} batches came, {went} are accounted for: {:?}",
         status.counters
     );
+    Ok(())
+}
+
+/// Waits until everything that happened so far is sealed and on disk: only that is promised to
+/// survive a SIGKILL. Each thing that is waited for may take `limit`.
+///
+/// # Errors
+/// What did not come to pass.
+pub fn all_stored(agents: &[Agent], limit: Duration) -> Result<()> {
+    for agent in agents {
+        let next = || -> Result<()> {
+            let before = agent.status()?.written_ms;
+            wait_until(limit, "end of an interval", || {
+                Ok((agent.status()?.written_ms > before).then_some(()))
+            })
+        };
+        next()?;
+        wait_for(limit, "a process for each connection", || {
+            let waiting = agent.status()?.counter("observe_connections_waiting")?;
+            ensure!(waiting == 0, "{waiting} connections wait for their owners");
+            Ok(())
+        })?;
+        // The first interval that ends from now on may have begun before the last connection
+        // ended, or was told; the one after it has not.
+        next()?;
+        next()?;
+        agent.flush()?;
+        wait_for(limit, "every batch on disk", || {
+            let status = agent.status()?;
+            let sealed = status.counter("batch_sealed_total")?;
+            let stored = status.counter("spool_stored_total")?;
+            ensure!(sealed == stored, "{stored} of {sealed} batches stored");
+            records_balance(&status)?;
+            batches_balance(&status)
+        })?;
+    }
     Ok(())
 }

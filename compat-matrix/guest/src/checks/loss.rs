@@ -4,10 +4,10 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
-use tests::lab::balance::{batches_balance, records_balance};
+use tests::lab::balance::{all_stored, batches_balance, records_balance};
 use tests::lab::site::{Family, Site};
 use tests::lab::topology::Topology;
-use tests::lab::wait::{wait_for, wait_until};
+use tests::lab::wait::wait_for;
 
 use super::gateway::Gateway;
 use super::modes::mode_settings;
@@ -89,28 +89,6 @@ fn flood(stage: &mut Stage) -> Result<Found> {
     Ok(Found::ALL)
 }
 
-/// Waits until everything that happened so far is on disk: only that survives SIGKILL.
-fn all_stored(agents: &[Agent]) -> Result<()> {
-    for agent in agents {
-        // The first interval that ends from now on may have begun before the last connection
-        // ended; the one after it has not.
-        for _ in 0..2 {
-            let before = agent.status()?.written_ms;
-            wait_until(SETTLE, "end of an interval", || {
-                Ok((agent.status()?.written_ms > before).then_some(()))
-            })?;
-        }
-        wait_status(agent, |status| {
-            let sealed = status.counter("batch_sealed_total")?;
-            let stored = status.counter("spool_stored_total")?;
-            ensure!(sealed == stored, "{stored} of {sealed} batches stored");
-            records_balance(status)?;
-            batches_balance(status)
-        })?;
-    }
-    Ok(())
-}
-
 /// The collector is down, the agents are killed, new ones find their spool, and send it.
 fn kills(stage: &mut Stage, joins: bool) -> Result<Found> {
     let send = |stage: &Stage| -> Result<()> {
@@ -118,10 +96,10 @@ fn kills(stage: &mut Stage, joins: bool) -> Result<Found> {
         route.send(Family::V4, CONNECTIONS).map(drop)
     };
     send(stage)?;
-    all_stored(&stage.agents)?;
+    all_stored(&stage.agents, SETTLE)?;
     stage.collector.kill()?;
     send(stage)?;
-    all_stored(&stage.agents)?;
+    all_stored(&stage.agents, SETTLE)?;
     for agent in &mut stage.agents {
         agent.kill()?;
     }
