@@ -32,6 +32,7 @@ pub mod meter;
 pub mod orders;
 pub mod query;
 pub mod remote;
+pub mod rows;
 pub mod store;
 pub mod table;
 pub mod tls;

@@ -68,7 +68,7 @@ counters! {
     ingest_batches_duplicate_total: "counter",
     /// Rows stored, of all families.
     ingest_rows_stored_total: "counter",
-    /// Rows of tables that this collector does not know, and does not store.
+    /// Rows beyond the bounds of tables that are stored by their description: not stored.
     ingest_rows_unknown_total: "counter",
     /// Rows that came late, and of which a part shows with the next totals of their series only.
     ingest_rows_unplaced_total: "counter",

@@ -1,5 +1,7 @@
 //! One sealed interval of one host.
 
+use std::borrow::Cow;
+
 use crate::error::DecodeError;
 use crate::family::connection::{EdgeRow, EventRow, SightingRow};
 use crate::family::host::HostRow;
@@ -52,6 +54,20 @@ macro_rules! registry {
             pub fn as_tables(&self) -> Vec<(usize, DynamicTable)> {
                 let all = [$( (!self.$field.is_empty()).then(|| DynamicTable::of(&self.$field)), )+];
                 all.into_iter().enumerate().filter_map(|(at, table)| Some((at, table?))).collect()
+            }
+
+            /// Each table that has rows and a name that is wanted, with a struct or without.
+            #[must_use]
+            pub fn described(&self, wanted: impl Fn(&str) -> bool) -> Vec<Cow<'_, DynamicTable>> {
+                let mut all: Vec<Cow<'_, DynamicTable>> = Vec::new();
+                $(
+                    if !self.$field.is_empty() && wanted(&<$row as Row>::table().name) {
+                        all.push(Cow::Owned(DynamicTable::of(&self.$field)));
+                    }
+                )+
+                let others = self.others.iter().filter(|table| wanted(&table.table.name));
+                all.extend(others.map(Cow::Borrowed));
+                all
             }
 
             /// Adds a table, as rows where it has a struct.

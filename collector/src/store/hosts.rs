@@ -84,10 +84,9 @@ pub(super) fn purge(db: &Connection) -> Result<Option<u64>> {
 }
 
 /// What belongs to a flow, then the flow; each only once nothing before it is left.
-const OF_FLOW: [&str; 5] = [
+const OF_FLOW: [&str; 4] = [
     "DELETE FROM sighting WHERE (token, flow_id, part, port) IN (
          SELECT token, flow_id, part, port FROM sighting WHERE flow_id = ?1 LIMIT ?2)",
-    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE flow_id = ?1 LIMIT ?2)",
     "DELETE FROM sample WHERE (subject_id, end_ms) IN (
          SELECT subject_id, end_ms FROM subject JOIN sample ON subject_id = id
          WHERE flow_id = ?1 LIMIT ?2)",
@@ -96,7 +95,15 @@ const OF_FLOW: [&str; 5] = [
 ];
 
 /// What belongs to a host and not to its flows.
-const OF_HOST: [&str; 6] = [
+const OF_HOST: [&str; 9] = [
+    "DELETE FROM series_sample WHERE (series_id, end_ms) IN (
+         SELECT series_id, end_ms FROM boot JOIN series ON series.boot_id = boot.id
+         JOIN series_sample ON series_id = series.id WHERE host_id = ?1 LIMIT ?2)",
+    "DELETE FROM series WHERE id IN (SELECT series.id FROM boot
+         JOIN series ON series.boot_id = boot.id WHERE host_id = ?1 LIMIT ?2)",
+    "DELETE FROM event WHERE (boot_id, sequence, table_id, place) IN (
+         SELECT boot_id, sequence, table_id, place FROM boot
+         JOIN event ON event.boot_id = boot.id WHERE host_id = ?1 LIMIT ?2)",
     "DELETE FROM nat_sample WHERE (nat_id, end_ms) IN (
          SELECT nat_id, end_ms FROM boot JOIN nat ON nat.boot_id = boot.id
          JOIN nat_sample ON nat_id = nat.id WHERE host_id = ?1 LIMIT ?2)",

@@ -13,7 +13,7 @@ use crate::files;
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
@@ -22,6 +22,7 @@ const STEPS: [&str; 8] = [
     include_str!("life.sql"),
     include_str!("adopted.sql"),
     include_str!("totals.sql"),
+    include_str!("described.sql"),
 ];
 
 /// How long one connection waits for another.

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use wire::{Columns, NatRow};
 
+use super::described_tests;
 use super::{
     ALL, ROOM, Store, Window, batch, edge, endpoint, opened, path, put, retain, rows, store,
 };
@@ -148,6 +149,15 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
          DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;
          DROP INDEX sighting_open; ALTER TABLE sighting DROP COLUMN ended_ms;
          CREATE INDEX sample_end ON sample (end_ms);
+         DROP TABLE described; DROP TABLE series; DROP TABLE series_sample; DROP TABLE event;
+         CREATE TABLE event (id INTEGER PRIMARY KEY, flow_id INTEGER NOT NULL, kind INTEGER NOT NULL,
+             end_ms INTEGER NOT NULL, time_us INTEGER NOT NULL, port INTEGER NOT NULL,
+             token INTEGER NOT NULL, errno INTEGER NOT NULL, duration_us INTEGER NOT NULL,
+             bytes_sent INTEGER NOT NULL, bytes_received INTEGER NOT NULL,
+             retransmits INTEGER NOT NULL) STRICT;
+         CREATE INDEX event_end ON event (end_ms);
+         CREATE INDEX event_flow ON event (flow_id);
+         INSERT INTO event SELECT 5, id, 1, 10000, 9000000, 4711, -2, 111, 7, 1, 2, 3 FROM flow;
          PRAGMA user_version = 1;",
     )
     .unwrap();
@@ -162,4 +172,5 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
         .unwrap();
     let counters = input.flows[0].counters.as_ref().unwrap();
     assert_eq!((counters.opened(), counters.absent), (5, Columns::NONE));
+    described_tests::an_event_that_was_migrated_is_one_of_today(&dir, &mut store);
 }

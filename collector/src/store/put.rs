@@ -1,12 +1,12 @@
 //! One batch into the tables, inside the caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use wire::{EdgeRow, Endpoint, EventRow, HostRow, Life, ProcessRow, Role, SightingRow};
+use wire::{EdgeRow, Endpoint, HostRow, Life, ProcessRow, Role, SightingRow};
 
 use super::context::{Context, signed};
 use super::sample::Flows;
 use super::series::{self, Late, Series};
-use super::{copies, nat};
+use super::{copies, described, nat};
 use crate::accept::Opened;
 use crate::counters::Counters;
 
@@ -15,6 +15,15 @@ pub const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
 
 /// When a sighted connection ended that has not.
 pub(super) const STILL_OPEN: i64 = i64::MAX;
+
+/// Tables that have places of their own in the store, and the commands that show them.
+pub const TYPED: [(&str, &str); 5] = [
+    ("edge", "topology"),
+    ("sighting", "topology"),
+    ("process", "topology"),
+    ("nat", "topology"),
+    ("host", "hosts"),
+];
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +36,8 @@ pub enum Outcome {
         copied: bool,
         /// Rows that came late, and of which a part shows with the next totals of their series only.
         unplaced: u64,
+        /// Rows beyond a bound of the tables that are stored by their description: not stored.
+        refused: u64,
     },
     /// Stored before, with the same content.
     Duplicate,
@@ -36,6 +47,11 @@ pub enum Outcome {
     Foreign,
     /// A host that is not known, and there are as many as there may be.
     TooManyHosts,
+}
+
+/// Whether a table is stored by its description.
+fn is_described(table: &str) -> bool {
+    TYPED.iter().all(|(typed, _)| *typed != table)
 }
 
 /// The key of a flow: endpoints without the ephemeral port, and that port.
@@ -80,19 +96,21 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     for row in &opened.batch.sightings {
         put_sighting(db, context, row)?;
     }
-    for row in &opened.batch.events {
-        put_event(db, context, row)?;
-    }
     for row in &opened.batch.nats {
         nat::put(db, context, row, &mut late)?;
     }
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
     }
+    let mut refused = 0;
+    for table in opened.batch.described(is_described) {
+        refused += described::put(db, (host, context), &table, &mut late)?;
+    }
     Ok(Outcome::Stored {
         clock_ahead,
         copied,
         unplaced: late.unplaced,
+        refused,
     })
 }
 
@@ -301,30 +319,6 @@ fn put_sighting(db: &Connection, context: Context, row: &SightingRow) -> Result<
             Life::Open => Some(STILL_OPEN),
             Life::Ended => Some(context.end_ms),
         },
-    ])?;
-    Ok(())
-}
-
-fn put_event(db: &Connection, context: Context, row: &EventRow) -> Result<()> {
-    let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
-    let flow = put_flow(db, context, &key)?;
-    db.prepare_cached(
-        "INSERT INTO event (flow_id, kind, end_ms, time_us, port, token, errno, duration_us,
-             bytes_sent, bytes_received, retransmits)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .execute(params![
-        flow,
-        row.kind as u8,
-        context.end_ms,
-        signed(row.time_us),
-        port,
-        row.token.cast_signed(),
-        row.errno,
-        signed(row.duration_us),
-        signed(row.bytes_sent),
-        signed(row.bytes_received),
-        signed(row.retransmits),
     ])?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
 use super::copies::{self, Copy};
 use super::error::Error;
 use super::sample::{self, Flows};
-use super::series::{Sample, Table as _};
+use super::series::{self, Counted};
 use super::window::Window;
 use super::{migrate, nat, run};
 use crate::counters::Counters;
@@ -83,7 +83,7 @@ impl Reader {
     }
 }
 
-fn evicted(db: &Connection) -> Result<Option<Evicted>, Error> {
+pub(super) fn evicted(db: &Connection) -> Result<Option<Evicted>, Error> {
     db.query_row("SELECT before_ms, at_ms, rows FROM evicted", (), |row| {
         let rows: i64 = row.get(2)?;
         Ok(Evicted {
@@ -158,29 +158,19 @@ impl Loading<'_> {
     }
 
     fn subject(&mut self, subject: i64, flow: i64, since_ms: i64) -> Result<(), Error> {
-        let Window { from_ms, to_ms } = self.window;
-        let Some(last) = self.last_sample(subject, to_ms)? else {
+        let evicted = self.input.evicted_before_ms;
+        let of = (subject, since_ms);
+        let found = series::counted::<Flows>(self.db, of, self.window, evicted).map_err(failed)?;
+        let Some(Counted { last, baseline }) = found else {
             return Ok(());
         };
-        let (counters, open_before) = if last.end_ms > from_ms {
-            match self.last_sample(subject, from_ms)? {
-                Some(baseline) => {
-                    let open = baseline.value.open();
-                    (last.value.since(&baseline.value), open)
-                }
-                None if self.is_cut(since_ms, last.end_ms) => {
-                    // What was counted before the first sample that is left belongs to no time.
-                    let first = self.first_sample(subject)?;
-                    let first = first.map_or_else(Counters::default, |first| first.value);
-                    (last.value.since(&first), first.open())
-                }
-                None => (last.value, 0),
-            }
-        } else if last.value.open() > 0 && self.reported_in_window(flow)? {
+        let (counters, open_before) = match baseline {
+            Some(baseline) => (last.value.since(&baseline), baseline.open()),
             // Nothing new, but the agent was there and still had the connection.
-            (Counters::default(), last.value.open())
-        } else {
-            return Ok(());
+            None if last.value.open() > 0 && self.reported_in_window(flow)? => {
+                (Counters::default(), last.value.open())
+            }
+            None => return Ok(()),
         };
         let at = self.flow(flow)?;
         if self.input.flows[at].counters.is_none() {
@@ -193,21 +183,6 @@ impl Loading<'_> {
         flow.first_ms = flow.first_ms.min(since_ms.min(last.end_ms));
         flow.last_ms = flow.last_ms.max(last.end_ms);
         Ok(())
-    }
-
-    /// Whether a subject without a baseline may have had one that was evicted: it began before
-    /// then, or by a clock that says nothing.
-    fn is_cut(&self, since_ms: i64, end_ms: i64) -> bool {
-        let evicted = self.input.evicted_before_ms;
-        evicted.is_some_and(|before| since_ms <= before || since_ms > end_ms)
-    }
-
-    fn last_sample(&self, subject: i64, upto_ms: i64) -> Result<Option<Sample<Counters>>, Error> {
-        Flows::before(self.db, subject, upto_ms).map_err(failed)
-    }
-
-    fn first_sample(&self, subject: i64) -> Result<Option<Sample<Counters>>, Error> {
-        Flows::after(self.db, subject, i64::MIN).map_err(failed)
     }
 
     fn reported_in_window(&self, flow: i64) -> Result<bool, Error> {

@@ -6,7 +6,7 @@
 //! runs, hosts) goes when nothing refers to it any more.
 //!
 //! The same pass through the tables serves age ([`Retention`]) and size (`super::room`): it walks
-//! subjects, flows and names in the order of their keys, so that what it deletes lies together.
+//! subjects, series, flows and names in the order of their keys, so that what it deletes lies together.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
@@ -35,7 +35,7 @@ pub struct Deleted {
     pub events: u64,
     /// Translations of gateways, with their samples.
     pub nats: u64,
-    /// Subjects, flows, processes, runs and hosts.
+    /// Subjects, series, flows, processes, runs, hosts and descriptions of tables.
     pub identities: u64,
     /// True when another step has something to do now.
     pub more: bool,
@@ -106,10 +106,12 @@ enum Stage {
     Rows,
     Subjects,
     Nats,
+    Series,
     Flows,
     Processes,
     Boots,
     Hosts,
+    Described,
 }
 
 impl Pass {
@@ -138,11 +140,13 @@ impl Pass {
         let over = match self.stage {
             Stage::Rows => self.rows(db, &mut deleted)?,
             Stage::Subjects => self.subjects(db, &mut deleted)?,
-            Stage::Nats => self.nats(db, &mut deleted)?,
+            Stage::Nats => self.of_runs(NATS, db, &mut deleted)?,
+            Stage::Series => self.of_runs(SERIES, db, &mut deleted)?,
             Stage::Flows => self.unused("flow", UNUSED_FLOW, db, &mut deleted)?,
             Stage::Processes => self.processes(db, &mut deleted)?,
             Stage::Boots => self.unused("boot", UNUSED_BOOT, db, &mut deleted)?,
             Stage::Hosts => self.unused("host", UNUSED_HOST, db, &mut deleted)?,
+            Stage::Described => self.unused("described", UNUSED_TABLE, db, &mut deleted)?,
         };
         deleted.more = true;
         if over {
@@ -159,6 +163,7 @@ impl Pass {
     fn rows(&self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
         let horizon = self.horizon_ms;
         let key = "token, flow_id, part, port";
+        let event = "boot_id, sequence, table_id, place";
         let sightings = match self.idle {
             Idle::Since(_) => {
                 // What is open says who has it, as long as its agent reports.
@@ -169,7 +174,7 @@ impl Pass {
             Idle::All => "last_ms <= ?1",
         };
         deleted.sightings = by_time(db, "sighting", key, sightings, horizon)?;
-        deleted.events = by_time(db, "event", "id", "end_ms <= ?1", horizon)?;
+        deleted.events = by_time(db, "event", event, "end_ms <= ?1", horizon)?;
         let batches = match self.idle {
             Idle::Since(_) => "received_ms <= ?1 AND end_ms <= ?1",
             // Late ones as well: their rows are gone, and this makes room.
@@ -213,31 +218,40 @@ impl Pass {
         self.is_last(db, "subject")
     }
 
-    /// The same for translations of gateways.
-    fn nats(&mut self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+    /// The same for series that belong to a run of an agent: they are idle when they are silent.
+    fn of_runs(&mut self, of: OfRun, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+        let OfRun {
+            table,
+            samples,
+            key,
+            count,
+        } = of;
         let idle = match self.idle {
             Idle::All => self.horizon_ms,
             Idle::Since(idle) => idle,
         };
-        let sql = "SELECT nat.id,
-                 nat.last_ms <= ?1 AND (boot.last_ms <= ?1 OR nat.last_ms <= ?2),
-                 (SELECT max(end_ms) FROM nat_sample WHERE nat_id = nat.id AND end_ms <= ?1),
-                 (SELECT min(end_ms) FROM nat_sample WHERE nat_id = nat.id)
-             FROM nat JOIN boot ON boot.id = nat.boot_id
-             WHERE nat.id > ?3 ORDER BY nat.id LIMIT ?4";
+        let sql = format!(
+            "SELECT its.id, its.last_ms <= ?1 AND (boot.last_ms <= ?1 OR its.last_ms <= ?2),
+                 (SELECT max(end_ms) FROM {samples} WHERE {key} = its.id AND end_ms <= ?1),
+                 (SELECT min(end_ms) FROM {samples} WHERE {key} = its.id)
+             FROM {table} AS its JOIN boot ON boot.id = its.boot_id
+             WHERE its.id > ?3 ORDER BY its.id LIMIT ?4"
+        );
         let values = params![self.horizon_ms, idle, self.cursor.0, STEP_VISITS];
-        for old in old(db, sql, values)? {
-            let left = STEP_ROWS.saturating_sub_unsigned(deleted.nats);
-            deleted.nats += old.delete(db, ("nat_sample", "nat_id"), left)?;
-            if deleted.nats >= STEP_ROWS.unsigned_abs() {
+        for old in old(db, &sql, values)? {
+            let (rows, identities) = count(deleted);
+            let left = STEP_ROWS.saturating_sub_unsigned(*rows);
+            *rows += old.delete(db, (samples, key), left)?;
+            if *rows >= STEP_ROWS.unsigned_abs() {
                 return Ok(false);
             }
             if old.over {
-                deleted.nats += run(db, "DELETE FROM nat WHERE id = ?1", [old.id])?;
+                let sql = format!("DELETE FROM {table} WHERE id = ?1");
+                *identities.unwrap_or(rows) += run(db, &sql, [old.id])?;
             }
             self.cursor.0 = old.id;
         }
-        self.is_last(db, "nat")
+        self.is_last(db, table)
     }
 
     /// Whether no row of the table follows on the cursor.
@@ -308,30 +322,62 @@ impl Stage {
         match self {
             Self::Rows => Some(Self::Subjects),
             Self::Subjects => Some(Self::Nats),
-            Self::Nats => Some(Self::Flows),
+            Self::Nats => Some(Self::Series),
+            Self::Series => Some(Self::Flows),
             Self::Flows => Some(Self::Processes),
             Self::Processes => Some(Self::Boots),
             Self::Boots => Some(Self::Hosts),
-            Self::Hosts => None,
+            Self::Hosts => Some(Self::Described),
+            Self::Described => None,
         }
     }
 }
 
 const UNUSED_FLOW: &str = "
     AND NOT EXISTS (SELECT 1 FROM subject WHERE subject.flow_id = flow.id)
-    AND NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.flow_id = flow.id)
-    AND NOT EXISTS (SELECT 1 FROM event WHERE event.flow_id = flow.id)";
+    AND NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.flow_id = flow.id)";
 const UNUSED_BOOT: &str = "
     AND last_ms <= ?3
     AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.boot_id = boot.id)
     AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
     AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
+    AND NOT EXISTS (SELECT 1 FROM series WHERE series.boot_id = boot.id)
+    AND NOT EXISTS (SELECT 1 FROM event WHERE event.boot_id = boot.id)
     AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)";
 const UNUSED_HOST: &str = "
     AND last_seen_ms <= ?3
     AND NOT EXISTS (SELECT 1 FROM boot WHERE boot.host_id = host.id)";
 
-/// A subject or translation, and what is old of it.
+const UNUSED_TABLE: &str = "
+    AND NOT EXISTS (SELECT 1 FROM series WHERE series.table_id = described.id)
+    AND NOT EXISTS (SELECT 1 FROM event WHERE event.table_id = described.id)";
+
+/// Where deleted samples are counted, and the series itself where that is somewhere else.
+type Count = fn(&mut Deleted) -> (&mut u64, Option<&mut u64>);
+
+/// A table of series that belong to runs of agents.
+struct OfRun {
+    table: &'static str,
+    samples: &'static str,
+    /// The column of the samples that names the series.
+    key: &'static str,
+    count: Count,
+}
+
+const NATS: OfRun = OfRun {
+    table: "nat",
+    samples: "nat_sample",
+    key: "nat_id",
+    count: |deleted| (&mut deleted.nats, None),
+};
+const SERIES: OfRun = OfRun {
+    table: "series",
+    samples: "series_sample",
+    key: "series_id",
+    count: |deleted| (&mut deleted.samples, Some(&mut deleted.identities)),
+};
+
+/// A subject, translation or other series, and what is old of it.
 struct Old {
     id: i64,
     /// Nothing of it stays.

@@ -4,6 +4,7 @@ use rusqlite::{Connection, ErrorCode};
 use tempfile::TempDir;
 use wire::{EventKind, EventRow, Role};
 
+use super::described_tests;
 use super::{
     ALL, NOW, ROOM, STORED, batch, count, edge, endpoint, opened, path, put, rows, sighting, window,
 };
@@ -18,7 +19,7 @@ fn small(max_bytes: u64) -> Bounds {
     Bounds { max_bytes, ..ROOM }
 }
 
-fn event(n: u64) -> EventRow {
+pub(super) fn event(n: u64) -> EventRow {
     EventRow {
         kind: EventKind::Refused,
         time_us: n,
@@ -46,10 +47,18 @@ fn full(sequence: u64) -> Opened {
     }
     batch.sightings = (0..100).map(|n| sighting(sequence << 32 | n)).collect();
     batch.events = (0..10).map(|n| event(sequence << 8 | n)).collect();
+    let probe = described_tests::Probe {
+        total: false,
+        since_ms: 0,
+        device: 1,
+        count: 3,
+        depth: sequence,
+    };
+    batch.others = vec![described_tests::probes(&[probe])];
     opened(batch)
 }
 
-fn left(store: &Store, table: &str) -> u64 {
+pub(super) fn left(store: &Store, table: &str) -> u64 {
     let sql = format!("SELECT count(*) FROM {table}");
     let left: i64 = store
         .connection
@@ -77,7 +86,8 @@ fn a_full_store_evicts_the_oldest_accepts_for_ever_and_counts_it() {
     }
     // Accepted is what is there and what was evicted, of every kind.
     assert_eq!(evicted.batches + left(&store, "batch"), BATCHES);
-    assert_eq!(evicted.samples + left(&store, "sample"), BATCHES * 41);
+    let samples = left(&store, "sample") + left(&store, "series_sample");
+    assert_eq!(evicted.samples + samples, BATCHES * 42);
     assert_eq!(evicted.sightings + left(&store, "sighting"), BATCHES * 100);
     assert_eq!(evicted.events + left(&store, "event"), BATCHES * 10);
     let noted = Reader::open(&path(&dir))

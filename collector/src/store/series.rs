@@ -12,6 +12,7 @@
 use rusqlite::{Connection, Result, Row};
 
 use super::context::Context;
+use super::window::Window;
 
 /// Most samples after a row to which one batch adds what it brings late: some 60 a row is usual, as
 /// agents tell totals every ten minutes. What is beyond shows with the next total.
@@ -19,9 +20,10 @@ const LATE_SAMPLES: usize = if cfg!(test) { 200 } else { 50_000 };
 
 /// What is counted, cumulative or not.
 pub(super) trait Value: Clone + Default {
-    /// Adds up; a counter at the end of its range stays there.
+    /// Adds up; a counter at the end of its range stays there, and so does what is no counter.
     fn add(&mut self, other: &Self);
-    /// What is more than in `other`; a counter that is less counts as equal.
+    /// What is more than in `other`; a counter that is less counts as equal, and what is no counter
+    /// stays.
     fn beyond(&self, other: &Self) -> Self;
     /// Nothing was counted.
     fn is_zero(&self) -> bool;
@@ -133,12 +135,9 @@ pub(super) fn put<T: Table>(
         true => row.beyond(&before),
         false => row.clone(),
     };
-    sample.value = match total {
-        true => row,
-        false => before,
-    };
+    sample.value = row;
     if !total {
-        sample.value.add(&more);
+        sample.value.add(&before);
     }
     T::write(db, series.id, &sample)?;
     if end_ms >= series.last_ms {
@@ -194,4 +193,39 @@ fn forget<T: Table>(db: &Connection, series: i64, end_ms: i64) -> Result<()> {
     let (samples, key) = T::NAMES;
     let sql = format!("DELETE FROM {samples} WHERE {key} = ?1 AND end_ms < ?2");
     db.prepare_cached(&sql)?.execute([series, end_ms]).map(drop)
+}
+
+/// What the samples of a series say of a window.
+#[derive(Debug)]
+pub(super) struct Counted<V> {
+    /// The newest sample up to its end.
+    pub(super) last: Sample<V>,
+    /// Where the series stood at its begin; `None` where no sample is in the window.
+    pub(super) baseline: Option<V>,
+}
+
+/// Looks a window up; `None` where the series began after it. What began up to `evicted_ms` may
+/// have lost its first samples: the first that is left stands for those.
+pub(super) fn counted<T: Table>(
+    db: &Connection,
+    (series, since_ms): (i64, i64),
+    window: Window,
+    evicted_ms: Option<i64>,
+) -> Result<Option<Counted<T::Value>>> {
+    let Some(last) = T::before(db, series, window.to_ms)? else {
+        return Ok(None);
+    };
+    // By its age, or by a clock that says nothing.
+    let is_cut = evicted_ms.is_some_and(|before| since_ms <= before || since_ms > last.end_ms);
+    let baseline = if last.end_ms <= window.from_ms {
+        None
+    } else if let Some(baseline) = T::before(db, series, window.from_ms)? {
+        Some(baseline.value)
+    } else if is_cut {
+        // What was counted before the first sample that is left belongs to no time.
+        T::after(db, series, i64::MIN)?.map(|first| first.value)
+    } else {
+        Some(T::Value::default())
+    };
+    Ok(Some(Counted { last, baseline }))
 }

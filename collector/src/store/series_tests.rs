@@ -3,6 +3,7 @@
 
 use proptest::prelude::prop_assert;
 
+use super::described_tests::Probe;
 use super::*;
 use crate::store::retention::Pass;
 
@@ -41,6 +42,7 @@ impl Agent {
         (batch.header.sequence, batch.header.boot) = (sequence, [self.boot; 16]);
         let total = total || std::mem::take(&mut self.owes_total);
         let kinds = [(opened > 0, false, opened), (total, true, self.counted)];
+        let mut probes = Vec::new();
         for (_, total, count) in kinds.into_iter().filter(|(there, ..)| *there) {
             batch.edges.push(EdgeRow {
                 total,
@@ -51,7 +53,15 @@ impl Agent {
                 total,
                 ..nat_tests::nat(count)
             });
+            probes.push(Probe {
+                total,
+                since_ms: self.since_ms,
+                device: 7,
+                count,
+                depth: end,
+            });
         }
+        batch.others.push(described_tests::probes(&probes));
         super::opened(batch)
     }
 }
@@ -63,10 +73,12 @@ fn translated(dir: &TempDir, window: Window) -> u64 {
     nats.iter().map(|nat| nat.opened).sum()
 }
 
-/// What the flow's edges and the gateway's translations say of a window, which is the same.
+/// What the flow's edges, the gateway's translations and a table that only its sender knows say of a
+/// window, which is the same.
 fn both(dir: &TempDir, window: Window) -> u64 {
     let opened = count(dir, window);
     assert_eq!(translated(dir, window), opened, "{window:?}");
+    assert_eq!(described_tests::counted(dir, window), opened, "{window:?}");
     opened
 }
 

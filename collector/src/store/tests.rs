@@ -9,6 +9,8 @@ use wire::{
 
 #[path = "copies_tests.rs"]
 mod copies_tests;
+#[path = "described_tests.rs"]
+mod described_tests;
 #[path = "nat_tests.rs"]
 mod nat_tests;
 #[path = "room_tests.rs"]
@@ -27,6 +29,7 @@ const STORED: Outcome = Outcome::Stored {
     clock_ahead: false,
     copied: false,
     unplaced: 0,
+    refused: 0,
 };
 const ALL: Window = Window {
     from_ms: i64::MIN,
@@ -280,6 +283,7 @@ fn a_host_whose_clock_is_ahead_is_stored_under_the_time_of_arrival() {
                 clock_ahead: true,
                 copied: false,
                 unplaced: 0,
+                refused: 0,
             }
         );
     }
@@ -319,6 +323,7 @@ fn a_clock_that_is_set_back_takes_nothing_out_of_its_order() {
             clock_ahead: true,
             copied: false,
             unplaced: 0,
+            refused: 0,
         }
     );
     let mut right = batch(8, vec![edge(90_000, 33)]).batch;

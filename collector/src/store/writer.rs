@@ -183,15 +183,16 @@ impl Work {
                 clock_ahead,
                 copied,
                 unplaced,
+                refused,
             } => {
                 metrics.ingest_rows_unplaced_total.add(unplaced);
                 metrics.ingest_batches_copied_host_total.add(copied.into());
                 metrics.ingest_batches_stored_total.add(1);
-                let unknown: usize = opened.batch.others.iter().map(|table| table.rows).sum();
-                metrics.ingest_rows_unknown_total.add(unknown as u64);
+                metrics.ingest_rows_unknown_total.add(refused);
+                let rows = opened.batch.row_count() as u64;
                 metrics
                     .ingest_rows_stored_total
-                    .add((opened.batch.row_count() - unknown) as u64);
+                    .add(rows.saturating_sub(refused));
                 metrics.ingest_bytes_stored_total.add(opened.bytes as u64);
                 metrics
                     .ingest_batches_clock_ahead_total

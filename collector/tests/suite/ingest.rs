@@ -239,15 +239,19 @@ fn a_batch_of_format_1_is_stored_as_one_of_format_2() {
 }
 
 #[test]
-fn rows_of_a_table_that_is_not_known_are_counted_and_not_as_stored() {
+fn rows_of_a_table_that_only_its_sender_knows_are_stored_within_bounds_and_counted_beyond() {
     let site = Site::new();
     let running = site.start("");
     let mut batch = batch();
-    let known = batch.row_count() as u64;
-    let mut table = DynamicTable::of(&batch.edges);
-    "block".clone_into(&mut table.table.to_mut().name);
-    let unknown = table.rows as u64;
-    batch.others.push(table);
+    let mut known = batch.row_count() as u64;
+    // One host brings no more than 16.
+    for n in 0..20 {
+        let mut table = DynamicTable::of(&batch.edges);
+        table.table.to_mut().name = format!("block_{n}");
+        known += if n < 16 { table.rows as u64 } else { 0 };
+        batch.others.push(table);
+    }
+    let unknown = 4 * batch.edges.len() as u64;
     let body = wire::format2::encode(&batch);
     let answer = site.post(
         running.address(),
@@ -260,6 +264,8 @@ fn rows_of_a_table_that_is_not_known_are_counted_and_not_as_stored() {
     let metrics = running.metrics();
     assert_eq!(metrics.ingest_rows_unknown_total.get(), unknown);
     assert_eq!(metrics.ingest_rows_stored_total.get(), known);
+    let series = 16 * batch.edges.len();
+    assert_eq!(count(&site.store(), "series"), i64::try_from(series).unwrap());
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! Tables that are stored by their description: those of every family that has no place of its own
+//! in the join, also those that only the sender knows.
+//!
+//! Rows of series become samples as those of edges do ([`super::series`]); all others are events.
+
+mod catalogue;
+mod cell;
+mod column;
+mod put;
+mod read;
+
+pub(super) use put::put;
+pub use read::Which;
