@@ -1,28 +1,27 @@
-//! The command line: `serve`, `topology`, `hosts`, `fleet`, `credential`, `import`, `unpack`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `tables`, `rows`, `fleet`, `credential`, `import`, `unpack`, `check-config`, `version`.
 
 mod carried;
 mod credential;
 mod fleet;
 mod output;
+mod rows;
+mod source;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, DEFAULT_PATH};
+use crate::config::DEFAULT_PATH;
 use crate::exit::Failure;
 use crate::fleet::{Fleet, FleetText};
-use crate::meter::Meter;
 use crate::query::{self, Asked, Hosts};
 use crate::remote::Remote;
 use crate::server::{self, Secrets};
 use crate::topology::Topology;
-use crate::{log as logging, store, table, time};
+use crate::{log as logging, table, time};
 use output::{Format, load, print, show, unwritten};
-
-/// Rows a topology may be made from when a store is asked without a configuration.
-const STORE_QUERY_ROWS: usize = 2_000_000;
+use source::{Place, Source, asked, failed};
 
 /// Waybill collector: takes batches from agents and shows who talks to whom.
 #[derive(Debug, Parser)]
@@ -63,6 +62,10 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// List the tables that agents fill, with their columns
+    Tables(rows::TablesArgs),
+    /// Show the rows of a table of any family: sums of a window, what holds, or events
+    Rows(rows::RowsArgs),
     /// Tell the agents what to leave out: the option, destinations, families, samples
     Fleet {
         #[command(subcommand)]
@@ -94,32 +97,6 @@ enum Command {
     },
 }
 
-/// Where an answer comes from.
-#[derive(Debug, Args)]
-struct Source {
-    /// Configuration file, for the path of the store
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, conflicts_with_all = ["store", "url"])]
-    config: PathBuf,
-    /// Store to read; also while `serve` writes to it
-    #[arg(long, value_name = "PATH", conflicts_with = "url")]
-    store: Option<PathBuf>,
-    /// Collector to ask, https://<host>:<port>
-    #[arg(long, value_name = "URL", requires = "ca_file")]
-    url: Option<String>,
-    /// Certificates that may vouch for it, PEM
-    #[arg(long, value_name = "FILE", requires = "url")]
-    ca_file: Option<PathBuf>,
-    /// File with a bearer token for it
-    #[arg(long, value_name = "FILE", requires = "url")]
-    token_file: Option<PathBuf>,
-    /// Client certificate for it, PEM
-    #[arg(long, value_name = "FILE", requires_all = ["url", "client_key_file"])]
-    client_cert_file: Option<PathBuf>,
-    /// Private key of the client certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "client_cert_file")]
-    client_key_file: Option<PathBuf>,
-}
-
 /// Runs a command; what it shows goes to `out`.
 ///
 /// # Errors
@@ -134,15 +111,12 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             format,
         } => {
             let now_ms = time::now_ms();
-            let asked = Asked {
-                from_ms: point("--from", from.as_deref(), now_ms)?,
-                to_ms: point("--to", to.as_deref(), now_ms)?,
-            };
-            let ordered = asked.check_order(now_ms);
-            ordered.map_err(|why| Failure::usage(anyhow::anyhow!("--from, --to: {why}")))?;
+            let asked = asked(from.as_deref(), to.as_deref(), now_ms)?;
             topology(source, asked, now_ms, format, out)
         }
         Command::Hosts { source, format } => hosts(source, format, out),
+        Command::Tables(args) => rows::tables(args, out),
+        Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),
         Command::Credential { command } => credential::run(command, out),
         Command::Import(args) => carried::import(&args, out),
@@ -173,14 +147,6 @@ fn serve(config: &Path) -> Result<(), Failure> {
     let config = load(config)?;
     logging::init(config.log_level);
     Ok(server::start(&config)?.until_signal()?)
-}
-
-fn point(option: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, Failure> {
-    let parse = |text| {
-        time::parse_point(text, now_ms)
-            .map_err(|expected| Failure::usage(anyhow::anyhow!("{option} {text:?}: {expected}")))
-    };
-    text.map(parse).transpose()
 }
 
 fn topology(
@@ -239,48 +205,5 @@ fn hosts(source: Source, format: Format, out: &mut dyn Write) -> Result<(), Fail
             return print(out, &text);
         }
         print(out, &text)?;
-    }
-}
-
-/// A failure of the store, or a question that is too large for it.
-fn failed(store: &Path, error: store::Error) -> Failure {
-    let too_large = matches!(error, store::Error::Exceeded(_));
-    let error = anyhow::Error::new(error).context(store.display().to_string());
-    if too_large {
-        Failure::from(error)
-    } else {
-        Failure::store(error)
-    }
-}
-
-/// Where a question is asked.
-enum Place {
-    Remote(Remote),
-    /// Also what an answer may take.
-    Store(PathBuf, Meter),
-}
-
-impl Source {
-    /// The collector at `--url`, else the store.
-    fn place(self) -> Result<Place, Failure> {
-        if let (Some(url), Some(ca_file)) = (self.url, self.ca_file) {
-            return Ok(Place::Remote(Remote {
-                url,
-                ca_file,
-                token_file: self.token_file,
-                client: self.client_cert_file.zip(self.client_key_file),
-            }));
-        }
-        Ok(match self.store {
-            Some(store) => {
-                let meter = Meter::new(STORE_QUERY_ROWS, config::DEFAULT_QUERY_MEMORY);
-                Place::Store(store, meter)
-            }
-            None => {
-                let Config { store, limits, .. } = load(&self.config)?;
-                let meter = Meter::new(limits.query_rows, limits.query_memory);
-                Place::Store(store.path, meter)
-            }
-        })
     }
 }

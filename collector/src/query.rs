@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::join::{self, Picture};
 use crate::meter::Meter;
-use crate::store::{AHEAD_TOLERANCE_MS, Error, HostCursor, Reader, Window};
+use crate::rows::{Answer, Listed, Tables};
+use crate::store::{AHEAD_TOLERANCE_MS, Error, HostCursor, Reader, TYPED, Which, Window};
 use crate::time;
 
 /// How far back a topology looks when no begin is given: what "now" means to an operator.
@@ -34,6 +35,17 @@ impl Asked {
             .from_ms
             .unwrap_or(to_ms.saturating_sub(DEFAULT_SPAN_MS));
         Window { from_ms, to_ms }
+    }
+
+    /// The window that is read for it: "until now" includes what hosts with a clock a little ahead
+    /// have reported.
+    #[must_use]
+    fn read(self, now_ms: i64) -> Window {
+        let mut read = self.window(now_ms);
+        if self.to_ms.is_none() {
+            read.to_ms = read.to_ms.saturating_add(AHEAD_TOLERANCE_MS);
+        }
+        read
     }
 
     /// Whether its numbers are times in milliseconds.
@@ -75,14 +87,65 @@ pub fn topology(
     mut meter: Meter,
 ) -> Result<Picture, Error> {
     let window = asked.window(now_ms);
-    let mut read = window;
-    if asked.to_ms.is_none() {
-        // "Until now" includes what hosts with a clock a little ahead have reported.
-        read.to_ms = read.to_ms.saturating_add(AHEAD_TOLERANCE_MS);
-    }
     meter = meter.within(READ_MS, time::now_ms);
-    let input = Reader::open(store)?.window(read, &mut meter)?;
+    let input = Reader::open(store)?.window(asked.read(now_ms), &mut meter)?;
     Ok(join::picture(input, (window.from_ms, window.to_ms), meter)?)
+}
+
+/// The command that shows a table which is not stored by its description.
+#[must_use]
+pub fn shown_by(table: &str) -> Option<&'static str> {
+    let mut typed = TYPED.iter();
+    typed.find(|(name, _)| *name == table).map(|(_, by)| *by)
+}
+
+/// Whether this program has the table, whether or not there are rows of it.
+#[must_use]
+pub fn is_known(table: &str) -> bool {
+    wire::tables().iter().any(|known| known.name == table)
+}
+
+/// Every table that is stored, and those that this program has.
+///
+/// # Errors
+/// Whatever the store reports.
+pub fn tables(store: &Path) -> Result<Tables, Error> {
+    let stored = Reader::open(store)?.tables()?;
+    let stored = stored.into_iter().map(|(table, last_ms)| Listed {
+        shown_by: None,
+        table,
+        last_ms,
+    });
+    let mut tables: Vec<Listed> = stored.collect();
+    for table in wire::tables() {
+        if tables.iter().all(|listed| listed.table.name != table.name) {
+            tables.push(Listed {
+                shown_by: shown_by(&table.name),
+                table: table.clone(),
+                last_ms: None,
+            });
+        }
+    }
+    tables.sort_by(|a, b| a.table.name.cmp(&b.table.name));
+    Ok(Tables { tables })
+}
+
+/// Rows of a window, of a table that is stored by its description; read within what `meter` has.
+///
+/// # Errors
+/// Whatever the store reports.
+pub fn rows(
+    store: &Path,
+    which: &Which,
+    asked: Asked,
+    now_ms: i64,
+    meter: Meter,
+) -> Result<Answer, Error> {
+    let mut meter = meter.within(READ_MS, time::now_ms);
+    let window = asked.window(now_ms);
+    let mut answer = Reader::open(store)?.rows(which, asked.read(now_ms), &mut meter)?;
+    (answer.from_ms, answer.to_ms) = (window.from_ms, window.to_ms);
+    Ok(answer)
 }
 
 /// Hosts that are read at once, and the bytes of reports after which no more are.

@@ -1,6 +1,12 @@
 //! Documents as text for a terminal of 100 columns. Names are shortened and escaped.
 
+mod line;
+mod rows;
+
 use std::io::{self, Write};
+
+use line::write_items;
+pub use rows::{rows, tables};
 
 use crate::escape::{Shown, shorten};
 use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
@@ -11,8 +17,6 @@ use crate::topology::{
     Topology, ViaKind,
 };
 
-/// Width of every line.
-const WIDTH: usize = 100;
 /// Width of "client -> server".
 const PATH: usize = 50;
 
@@ -242,33 +246,6 @@ fn path(client: &str, server: &str) -> String {
     let client = shorten(client, client_room.min(shown_client.max(1)));
     let server = shorten(server, ROOM.saturating_sub(client.chars().count()));
     format!("{client} -> {server}")
-}
-
-/// Items with commas between them, as many per line as fit.
-fn write_items(out: &mut dyn Write, indent: &str, items: &[String]) -> io::Result<()> {
-    let mut line = String::from(indent);
-    for (at, item) in items.iter().enumerate() {
-        let comma = if at + 1 < items.len() { "," } else { "" };
-        let item = format!("{}{comma}", shorten_shown(item, WIDTH - indent.len() - 1));
-        let used = line.chars().count();
-        if used > indent.len() && used + 1 + item.chars().count() > WIDTH {
-            writeln!(out, "{line}")?;
-            line = String::from(indent);
-        }
-        if line.len() > indent.len() {
-            line.push(' ');
-        }
-        line.push_str(&item);
-    }
-    writeln!(out, "{line}")
-}
-
-/// Cuts what is escaped already.
-fn shorten_shown(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).chain(['~']).collect()
 }
 
 /// `999`, `1.2K`, `34M`.

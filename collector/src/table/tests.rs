@@ -1,6 +1,7 @@
 use proptest::prelude::{any, prop, proptest};
 
-use super::{WIDTH, duration, hosts, path, size, topology};
+use super::line::WIDTH;
+use super::{duration, hosts, path, size, topology};
 use crate::fleet::{Fleet, Host, Report};
 use crate::topology::{
     Attempts, Count, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Percentiles, Reason,

@@ -184,3 +184,72 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
         Some(1)
     );
 }
+
+#[test]
+fn tables_of_any_family_are_listed_and_shown() {
+    let site = Site::new();
+    let serve = Serve::start(&site, "");
+    let mut batch = crate::ingest::batch();
+    let mut probes = wire::DynamicTable::of(&batch.edges);
+    let edges: u64 = batch.edges.iter().map(|row| row.opened).sum();
+    "probe".clone_into(&mut probes.table.to_mut().name);
+    batch.others.push(probes);
+    let token = crate::support::site::Who::Token(crate::support::site::TOKEN);
+    let body = wire::encode(&batch);
+    let key = crate::support::site::key(&batch);
+    let answer = site.post(serve.at, token, &key, wire::CONTENT_TYPE, &body);
+    assert_eq!(answer.expect("an answer").word(), "stored");
+    let store = site.store();
+    let ask = |arguments: &[&str]| run(&[arguments, &["--store", path(&store)]].concat());
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let answer = ask(&[arguments, &["--format", "json"]].concat());
+        assert!(answer.status.success(), "{}", text(&answer.stderr));
+        serde_json::from_slice(&answer.stdout).expect("JSON")
+    };
+    let tables = json(&["tables"]);
+    let tables = tables["tables"].as_array().expect("a list");
+    let table = |name: &str| tables.iter().find(|table| table["name"] == name);
+    let probe = table("probe").expect("it was stored");
+    assert_eq!(probe["last_ms"], batch.header.end_ms);
+    let columns = probe["columns"].as_array().expect("a list");
+    assert!(
+        columns.iter().any(|column| column["unit"] == "By"),
+        "{probe}"
+    );
+    assert_eq!(table("edge").expect("it is known")["shown_by"], "topology");
+    assert!(table("event").expect("it was stored")["last_ms"].is_i64());
+    // Sums of a window, and its events.
+    let all = ["--from", "0", "--to", "2040-01-01T00:00:00Z"];
+    let rows = json(&[&["rows", "probe"][..], &all].concat());
+    let rows = rows["tables"][0]["rows"].as_array().expect("a list");
+    let opened = rows
+        .iter()
+        .map(|row| row["values"]["opened"].as_u64().expect("a number"));
+    assert_eq!(opened.sum::<u64>(), edges);
+    let events = json(&[&["rows", "event"][..], &all].concat());
+    let event = &events["tables"][0]["rows"][0]["values"];
+    assert_eq!(event["errno"], batch.events[0].errno);
+    for question in [
+        &["tables"][..],
+        &["rows", "probe", "--from", "0", "--intervals"],
+    ] {
+        let shown = text(&ask(question).stdout);
+        assert!(
+            shown.lines().all(|line| line.chars().count() <= 100),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("probe (series of family connection)"),
+            "{shown}"
+        );
+    }
+    for (table, why) in [("edge", "topology"), ("no_such", "tables")] {
+        let refused = ask(&["rows", table]);
+        assert_eq!(refused.status.code(), Some(2), "{table}");
+        assert!(
+            text(&refused.stderr).contains(why),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+}

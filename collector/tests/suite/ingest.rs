@@ -265,7 +265,10 @@ fn rows_of_a_table_that_only_its_sender_knows_are_stored_within_bounds_and_count
     assert_eq!(metrics.ingest_rows_unknown_total.get(), unknown);
     assert_eq!(metrics.ingest_rows_stored_total.get(), known);
     let series = 16 * batch.edges.len();
-    assert_eq!(count(&site.store(), "series"), i64::try_from(series).unwrap());
+    assert_eq!(
+        count(&site.store(), "series"),
+        i64::try_from(series).unwrap()
+    );
 }
 
 #[test]
