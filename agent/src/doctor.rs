@@ -10,14 +10,15 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::abi;
+use crate::calls::Caller;
 use crate::cli::{Format, ReportArgs};
 use crate::config::{Config, Key, Secret};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
 use crate::host::{self, Fact, HostFacts};
-use crate::jail::{SandboxState, calls};
+use crate::jail::SandboxState;
 use crate::loader;
-use crate::plan::{Caller, Mode, Outcome, Plan, Until};
+use crate::plan::{Mode, Outcome, Plan, Until};
 use crate::reports;
 use crate::spool::{self, Stat};
 use crate::status::{self, Helper, Status};
@@ -364,13 +365,12 @@ fn capabilities(kept: &status::Kept) -> Vec<Kept> {
 }
 
 fn allowed(kept: &status::Kept) -> Vec<AllowedCall> {
-    let named = |caller: &Caller| kept.callers.iter().any(|name| name == caller.name());
-    let callers = Caller::ALL.into_iter().filter(named);
+    let named = |caller: &Caller| kept.callers.iter().any(|name| name == caller.name);
+    let callers = family::callers().filter(named);
     let allowed = callers.flat_map(|caller| {
-        let calls = calls::of(caller).into_iter().flatten();
-        calls.map(move |call| AllowedCall {
+        caller.calls().map(move |call| AllowedCall {
             call: call.name,
-            by: caller.name(),
+            by: caller.name,
             why: call.why,
         })
     });

@@ -8,7 +8,6 @@
 //! it ends. What is mounted and kept is the plan's decision; this file only carries it out.
 
 mod bounds;
-pub mod calls;
 mod companion;
 mod privilege;
 mod root;

@@ -12,6 +12,7 @@
 
 // Control.
 pub mod abi;
+pub mod calls;
 pub mod cli;
 pub mod clock;
 pub mod collect;

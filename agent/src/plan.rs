@@ -21,4 +21,4 @@ pub use decided::Plan;
 pub(crate) use decision::named;
 pub use decision::{Decision, Needs};
 pub use jail::{HelperNeeds, JailMount, JailNeeds, Source, Until};
-pub use seccomp::{Caller, Seccomp, SeccompMode};
+pub use seccomp::{Seccomp, SeccompMode};

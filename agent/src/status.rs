@@ -49,7 +49,7 @@ pub struct Status {
 pub struct Kept {
     /// Capabilities, and what each is for.
     pub capabilities: Vec<(String, String)>,
-    /// Whose system calls are allowed, by the names of [`crate::plan::Caller`]; without a filter,
+    /// Whose system calls are allowed, by the names of [`crate::calls::Caller`]; without a filter,
     /// none is named.
     pub callers: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl Kept {
         };
         Self {
             capabilities: capabilities.iter().map(name).collect(),
-            callers: callers.iter().map(|one| one.name().to_owned()).collect(),
+            callers: callers.iter().map(|one| one.name.to_owned()).collect(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use agent::config::Config;
 use agent::jail::install_seccomp;
-use agent::plan::{Caller, Seccomp, SeccompMode};
+use agent::plan::{Seccomp, SeccompMode};
 use agent::{family, host, plan};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType};
 use nix::errno::Errno;
@@ -144,7 +144,7 @@ fn filtered<T: Send>(mode: SeccompMode, ask: impl FnOnce() -> T + Send) -> T {
             value: mode,
             reason,
         },
-        callers: Caller::ALL.to_vec(),
+        callers: family::callers().collect(),
     };
     alone(|| {
         install_seccomp(&seccomp).unwrap();

@@ -6,6 +6,7 @@ use log::warn;
 
 use super::contract::{Family, Opening};
 use super::{connection, nat};
+use crate::calls::Caller;
 use crate::config::Config;
 use crate::host::HostFacts;
 use crate::plan::{Decision, JailNeeds, Needs, Plan};
@@ -18,6 +19,8 @@ struct Entry {
     open: fn(&Opening<'_>) -> anyhow::Result<Box<dyn Family>>,
     /// What it leaves out at a level of the governor, in an operator's words.
     shed: fn(u8) -> Vec<String>,
+    /// Whose system calls are its own.
+    callers: &'static [Caller],
 }
 
 /// Every family that runs by itself, but `connection`, which has the option and its programs beside
@@ -26,6 +29,7 @@ const FAMILIES: [Entry; 1] = [Entry {
     decide: nat::decide,
     open: nat::open,
     shed: nat::shed,
+    callers: &[nat::TRACKING],
 }];
 
 /// Chooses for each family a variant, or skips it with a reason. Pure.
@@ -101,4 +105,10 @@ pub fn shed(level: u8) -> String {
         true => "nothing is left out".to_owned(),
         false => all.join(", "),
     }
+}
+
+/// Everyone who may need system calls, the families' own callers behind those that all have.
+pub fn callers() -> impl Iterator<Item = Caller> {
+    let own = FAMILIES.iter().flat_map(|entry| entry.callers);
+    Caller::ALL.into_iter().chain(own.copied())
 }

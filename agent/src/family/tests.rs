@@ -1,6 +1,7 @@
 //! Every test starts from a host that can do everything and takes one thing away.
 
 mod abilities;
+mod calls;
 mod host;
 mod jail;
 mod seccomp;

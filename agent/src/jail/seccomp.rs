@@ -1,4 +1,4 @@
-//! The filter on system calls: the table of `calls.rs` for one plan, compiled and installed.
+//! The filter on system calls: the lists of `calls` for one plan, compiled and installed.
 //!
 //! A filter belongs to a thread and to the threads that it makes, so it is installed while there
 //! is one. It cannot be removed.
@@ -10,9 +10,10 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule,
 };
 
-use super::calls::{self, Argument};
 use super::privilege::status_field;
-use crate::plan::{Caller, Seccomp, SeccompMode};
+use crate::calls::Caller;
+use crate::calls::call::Argument;
+use crate::plan::{Seccomp, SeccompMode};
 use crate::sandbox::{Rules, apply, compile};
 
 /// Installs the filter for good, for the calling thread and those that it makes; without effect in mode `off`.
@@ -56,7 +57,7 @@ fn rules(callers: &[Caller]) -> Result<Rules> {
     let mut rules = Rules::new();
     // Refused by the other filter with the right number; in mode `log` it is needed.
     rules.insert(libc::SYS_clone3, Vec::new());
-    for call in callers.iter().copied().flat_map(calls::of).flatten() {
+    for call in callers.iter().flat_map(|one| one.calls()) {
         let alternatives = call.only.iter().map(|conditions| rule(conditions));
         let alternatives = alternatives.collect::<Result<Vec<_>>>()?;
         match rules.get_mut(&call.number) {
@@ -100,10 +101,10 @@ mod tests {
     #[test]
     fn forms_of_one_call_that_several_need_add_up() {
         let of = |callers: &[Caller]| rules(callers).unwrap()[&libc::SYS_ioctl].len();
-        assert_eq!(of(&[Caller::Upload]), 2);
-        assert_eq!(of(&[Caller::Upload, Caller::PerfBuffer]), 3);
+        assert_eq!(of(&[Caller::UPLOAD]), 2);
+        assert_eq!(of(&[Caller::UPLOAD, Caller::PERF_BUFFER]), 3);
         assert!(
-            !rules(&[Caller::Runtime])
+            !rules(&[Caller::RUNTIME])
                 .unwrap()
                 .contains_key(&libc::SYS_bpf)
         );

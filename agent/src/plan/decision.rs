@@ -1,6 +1,7 @@
 //! What is decided for one family.
 
-use super::{Caller, JailMount, Outcome};
+use super::{JailMount, Outcome};
+use crate::calls::Caller;
 use crate::host::Least;
 use crate::sandbox::Capability;
 

@@ -1,6 +1,7 @@
 //! Which system calls the running agent keeps, and what happens with the rest.
 
 use super::Choice;
+use crate::calls::Caller;
 use crate::config::{Config, SeccompSetting};
 use crate::host::HostFacts;
 
@@ -23,76 +24,6 @@ impl SeccompMode {
             Self::Enforce => "enforce",
             Self::Log => "log",
             Self::Off => "off",
-        }
-    }
-}
-
-/// Who needs calls; `jail/calls.rs` lists which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Caller {
-    /// Memory, threads, signals, clocks: every program.
-    Runtime,
-    /// Files of host id, spool and status, and reading `/proc`.
-    Files,
-    /// The event loop: waiting and signals.
-    Loop,
-    /// Names and connections of the collector.
-    Upload,
-    /// Tables of the programs.
-    Tables,
-    /// Perf buffers.
-    PerfBuffer,
-    /// The process that keeps the packet filters.
-    Filters,
-    /// That process itself, and what every process beside the agent needs.
-    Keeper,
-    /// The process that reads the operator's files again.
-    Reader,
-    /// The agent's end of the connection with that process.
-    Followed,
-    /// The program on the scope's cgroup, which may go and come back.
-    Scope,
-    /// Packet and diagnostic sockets.
-    Sockets,
-    /// Connection tracking.
-    Tracking,
-}
-
-impl Caller {
-    /// Every one, in the order of the type.
-    pub const ALL: [Self; 13] = [
-        Self::Runtime,
-        Self::Files,
-        Self::Loop,
-        Self::Upload,
-        Self::Tables,
-        Self::PerfBuffer,
-        Self::Filters,
-        Self::Keeper,
-        Self::Reader,
-        Self::Followed,
-        Self::Scope,
-        Self::Sockets,
-        Self::Tracking,
-    ];
-
-    /// The name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Runtime => "runtime",
-            Self::Files => "files",
-            Self::Loop => "event loop",
-            Self::Upload => "upload",
-            Self::Tables => "tables",
-            Self::PerfBuffer => "perf buffers",
-            Self::Filters => "packet filters",
-            Self::Keeper => "keeper of the packet filters",
-            Self::Reader => "reader of the operator's files",
-            Self::Followed => "word of that reader",
-            Self::Scope => "scope",
-            Self::Sockets => "packet and diagnostic sockets",
-            Self::Tracking => "connection tracking",
         }
     }
 }
@@ -122,7 +53,7 @@ pub(super) fn decide<'c>(
 pub(super) fn for_keeper(facts: &HostFacts, config: &Config) -> Seccomp {
     Seccomp {
         mode: mode(facts, config.jail.seccomp),
-        callers: vec![Caller::Keeper],
+        callers: vec![Caller::KEEPER],
     }
 }
 
@@ -130,7 +61,7 @@ pub(super) fn for_keeper(facts: &HostFacts, config: &Config) -> Seccomp {
 pub(super) fn for_reader(facts: &HostFacts, config: &Config) -> Seccomp {
     Seccomp {
         mode: mode(facts, config.jail.seccomp),
-        callers: vec![Caller::Keeper, Caller::Reader],
+        callers: vec![Caller::KEEPER, Caller::READER],
     }
 }
 
@@ -163,12 +94,12 @@ fn mode(facts: &HostFacts, setting: SeccompSetting) -> Choice<SeccompMode> {
 /// Whose calls are needed: the agent's own, then those of its families, each once.
 fn callers<'c>(config: &Config, families: impl IntoIterator<Item = &'c Caller>) -> Vec<Caller> {
     let mut callers = vec![
-        Caller::Runtime,
-        Caller::Files,
-        Caller::Loop,
-        Caller::Followed,
+        Caller::RUNTIME,
+        Caller::FILES,
+        Caller::LOOP,
+        Caller::FOLLOWED,
     ];
-    callers.extend(config.upload.as_ref().map(|_| Caller::Upload));
+    callers.extend(config.upload.as_ref().map(|_| Caller::UPLOAD));
     for caller in families {
         if !callers.contains(caller) {
             callers.push(*caller);

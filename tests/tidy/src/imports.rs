@@ -38,8 +38,8 @@ const CLOCKS: [&str; 10] = [
     "agent/src/fault.rs",
     "agent/src/clock.rs",
     // Names the call as one that is allowed.
-    "agent/src/jail/calls.rs",
-    "agent/src/jail/calls/beside.rs",
+    "agent/src/calls/agent.rs",
+    "agent/src/calls/beside.rs",
     // CPU time.
     "agent/src/meter.rs",
     "agent/src/spool/thread.rs",

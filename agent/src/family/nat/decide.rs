@@ -1,8 +1,9 @@
 //! Whether this host's translations are followed. Pure.
 
+use super::calls::TRACKING;
 use crate::config::{Config, NatSetting};
 use crate::host::HostFacts;
-use crate::plan::{Caller, Choice, Decision, Needs, Outcome};
+use crate::plan::{Choice, Decision, Needs, Outcome};
 
 /// The family's name.
 pub(super) const NAME: &str = "nat";
@@ -25,7 +26,7 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Decision {
             "addresses before and behind this gateway are told",
         )),
         needs: Needs {
-            callers: vec![Caller::Tracking],
+            callers: vec![TRACKING],
             ..Needs::default()
         },
         warnings: silence(facts).into_iter().collect(),

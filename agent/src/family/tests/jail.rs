@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::super::decide;
 use super::host::{capable_host, config, lacking, plan_without, variant};
+use crate::calls::Caller;
 use crate::config::ModeSetting;
 use crate::host::{Cgroup2, Least};
-use crate::plan::{Caller, Mode, Plan, Source};
+use crate::plan::{Mode, Plan, Source};
 use crate::sandbox::Capability;
 
 #[test]
@@ -18,7 +19,7 @@ fn only_the_keeper_of_packet_filters_may_change_the_network() {
     assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
     let keeper = plan.jail.keeper.unwrap();
     assert_eq!(keeper.capability_set().to_string(), "CAP_NET_ADMIN");
-    assert_eq!(keeper.seccomp.callers, [Caller::Keeper]);
+    assert_eq!(keeper.seccomp.callers, [Caller::KEEPER]);
 }
 
 #[test]

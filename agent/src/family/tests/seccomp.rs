@@ -1,10 +1,13 @@
 //! Which system calls are left, for what.
 
-use super::super::decide;
+use std::collections::BTreeSet;
+
+use super::super::{callers, decide, nat};
 use super::host::{capable_host, config, lacking};
+use crate::calls::Caller;
 use crate::config::{Config, ModeSetting, SeccompSetting, TransportSetting};
 use crate::host::{Fact, HostFacts};
-use crate::plan::{Caller, Plan, SeccompMode};
+use crate::plan::{Plan, SeccompMode};
 
 fn plan(change: impl FnOnce(&mut HostFacts, &mut Config)) -> Plan {
     let (mut facts, mut config) = (capable_host(), config());
@@ -13,24 +16,14 @@ fn plan(change: impl FnOnce(&mut HostFacts, &mut Config)) -> Plan {
 }
 
 #[test]
-fn no_caller_is_forgotten() {
-    // A new one does not compile here until it is counted.
-    let place = |caller| match caller {
-        Caller::Runtime => 0,
-        Caller::Files => 1,
-        Caller::Loop => 2,
-        Caller::Upload => 3,
-        Caller::Tables => 4,
-        Caller::PerfBuffer => 5,
-        Caller::Filters => 6,
-        Caller::Keeper => 7,
-        Caller::Reader => 8,
-        Caller::Followed => 9,
-        Caller::Scope => 10,
-        Caller::Sockets => 11,
-        Caller::Tracking => 12,
-    };
-    assert!(Caller::ALL.into_iter().map(place).eq(0..13));
+fn reports_name_each_caller_by_a_name_of_its_own() {
+    let names: BTreeSet<&str> = callers().map(|caller| caller.name).collect();
+    assert_eq!(names.len(), callers().count());
+    // What a plan keeps is found again by its name.
+    let gateway = plan(|facts, _| facts.forwards = Fact::Yes);
+    for caller in gateway.jail.seccomp.callers {
+        assert!(names.contains(caller.name), "{caller:?}");
+    }
 }
 
 #[test]
@@ -64,21 +57,21 @@ fn other_calls_are_refused_unless_the_operator_or_the_kernel_says_otherwise() {
 fn only_what_the_plan_needs_is_allowed() {
     let callers = |change: fn(&mut HostFacts, &mut Config)| plan(change).jail.seccomp.callers;
     let always = [
-        Caller::Runtime,
-        Caller::Files,
-        Caller::Loop,
-        Caller::Followed,
+        Caller::RUNTIME,
+        Caller::FILES,
+        Caller::LOOP,
+        Caller::FOLLOWED,
     ];
     let with = |more: &[Caller]| [always.as_slice(), more].concat();
-    assert_eq!(callers(|_, _| {}), with(&[Caller::Tables]));
+    assert_eq!(callers(|_, _| {}), with(&[Caller::TABLES]));
     let sockets = callers(|facts, _| facts.bpf = lacking());
-    assert_eq!(sockets, with(&[Caller::Sockets]));
+    assert_eq!(sockets, with(&[Caller::SOCKETS]));
     let gateway = callers(|facts, _| facts.forwards = Fact::Yes);
-    assert_eq!(gateway, with(&[Caller::Tables, Caller::Tracking]));
+    assert_eq!(gateway, with(&[Caller::TABLES, nat::TRACKING]));
     let copies = callers(|_, config| config.option.mode = ModeSetting::TcClone);
-    assert_eq!(copies, with(&[Caller::Tables, Caller::Filters]));
+    assert_eq!(copies, with(&[Caller::TABLES, Caller::FILTERS]));
     let perf = callers(|_, config| config.agent.transport = TransportSetting::Perf);
-    assert_eq!(perf, with(&[Caller::Tables, Caller::PerfBuffer]));
+    assert_eq!(perf, with(&[Caller::TABLES, Caller::PERF_BUFFER]));
     let (facts, mut config) = (capable_host(), config());
     config.option.mode = ModeSetting::TcClone;
     let mut plan = decide(&facts, &config);

@@ -1,10 +1,9 @@
 //! What must be left for following connections: the least that was tried to be enough.
 
+use crate::calls::Caller;
 use crate::config::Config;
 use crate::host::{HostFacts, probe};
-use crate::plan::{
-    Caller, Connection, JailMount, Look, Needs, Outcome, Source, Transport, Until, named,
-};
+use crate::plan::{Connection, JailMount, Look, Needs, Outcome, Source, Transport, Until, named};
 
 /// What runs, or is to run: capabilities and system calls follow from this alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,12 +46,12 @@ pub fn needs(facts: &HostFacts, config: &Config, uses: &Uses) -> Needs {
     if let Some(transport) = uses.programs {
         needs = needs.with(&facts.least_for_maps, "read the tables of the programs");
         needs.mounts = for_loading(facts, uses.probes);
-        needs.callers.push(Caller::Tables);
+        needs.callers.push(Caller::TABLES);
         if transport == Transport::PerfBuffer {
-            needs.callers.push(Caller::PerfBuffer);
+            needs.callers.push(Caller::PERF_BUFFER);
         }
         if config.scope.cgroup != "/" {
-            needs.callers.push(Caller::Scope);
+            needs.callers.push(Caller::SCOPE);
         }
     }
     if uses.sockets {
@@ -68,12 +67,12 @@ pub fn needs(facts: &HostFacts, config: &Config, uses: &Uses) -> Needs {
         );
     }
     if uses.filters {
-        needs.callers.push(Caller::Filters);
+        needs.callers.push(Caller::FILTERS);
         let why = "attach packet filters to devices that come later, and remove them at the end";
         needs.keeper = Some(named(&facts.least_for_filters, why).collect());
     }
     if uses.sockets || uses.lists {
-        needs.callers.push(Caller::Sockets);
+        needs.callers.push(Caller::SOCKETS);
     }
     needs
 }

@@ -3,9 +3,17 @@
 use nix::libc;
 
 use super::call::{Call, FCNTL, NO_CODE, OPEN_MAKES, OPEN_WRITES, SPECIAL_BITS, any, bits, only};
+use super::caller::Caller;
+
+impl Caller {
+    /// The process that keeps the packet filters, and what every process beside the agent needs.
+    pub const KEEPER: Self = Self::new("keeper of the packet filters", &[KEEPER, KEEPER_X86_64]);
+    /// The process that reads the operator's files again.
+    pub const READER: Self = Self::new("reader of the operator's files", &[READER, READER_X86_64]);
+}
 
 /// The process that keeps the packet filters; its sockets were opened before.
-pub(super) const KEEPER: &[Call] = &[
+const KEEPER: &[Call] = &[
     any(libc::SYS_brk, "brk", "memory"),
     any(
         libc::SYS_clock_gettime,
@@ -71,7 +79,7 @@ pub(super) const KEEPER: &[Call] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-pub(super) const KEEPER_X86_64: &[Call] = &[
+const KEEPER_X86_64: &[Call] = &[
     only(
         libc::SYS_open,
         "open",
@@ -81,10 +89,10 @@ pub(super) const KEEPER_X86_64: &[Call] = &[
     any(libc::SYS_poll, "poll", "waiting"),
 ];
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) const KEEPER_X86_64: &[Call] = &[];
+const KEEPER_X86_64: &[Call] = &[];
 
 /// Copies of the host's files by which names are resolved, made beside the old ones.
-pub(super) const READER: &[Call] = &[
+const READER: &[Call] = &[
     only(
         libc::SYS_fchmod,
         "fchmod",
@@ -110,10 +118,10 @@ pub(super) const READER: &[Call] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-pub(super) const READER_X86_64: &[Call] = &[any(
+const READER_X86_64: &[Call] = &[any(
     libc::SYS_rename,
     "rename",
     "a copy is replaced as a whole",
 )];
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) const READER_X86_64: &[Call] = &[];
+const READER_X86_64: &[Call] = &[];

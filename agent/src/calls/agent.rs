@@ -1,29 +1,31 @@
-//! The system calls of the confined agent: each with who makes it and what for.
+//! The system calls of the agent itself, whatever families run.
 //!
 //! Found by tracing every call that agents make after loading, through the end-to-end tests, and
 //! by what the C library does instead on older kernels. What is not here is refused. Numbers differ
 //! between architectures and come from `libc`; names of the same thing that only x86_64 has are in
 //! lists of their own.
 
-mod beside;
-mod call;
-#[cfg(test)]
-mod tests;
-
 use nix::libc;
 
-use crate::plan::Caller;
-pub(super) use call::Argument;
-pub use call::Call;
-
-use beside::{KEEPER, KEEPER_X86_64, READER, READER_X86_64};
-use call::{
-    AF_INET, AF_INET6, AF_NETLINK, BPF_ITER_CREATE, BPF_LINK_CREATE, BPF_MAP_DELETE_ELEM,
-    BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,
-    BPF_OBJ_GET_INFO_BY_FD, CLONE_NEW, CLONE_THREAD, FCNTL, FIONBIO, FIONREAD, IPPROTO_IP,
-    IPPROTO_IPV6, IPPROTO_TCP, NETLINK_ROUTE, NO_CODE, OPEN_MAKES, PERF_EVENT_IOC_DISABLE,
-    PR_SET_NAME, SOL_SOCKET, SPECIAL_BITS, any, bits, is, only,
+use super::call::{
+    AF_INET, AF_INET6, AF_NETLINK, CLONE_NEW, CLONE_THREAD, Call, FCNTL, FIONBIO, FIONREAD,
+    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, NETLINK_ROUTE, NO_CODE, OPEN_MAKES, PR_SET_NAME,
+    SOL_SOCKET, SPECIAL_BITS, any, bits, is, only,
 };
+use super::caller::Caller;
+
+impl Caller {
+    /// Memory, threads, signals, clocks: every program.
+    pub const RUNTIME: Self = Self::new("runtime", &[RUNTIME]);
+    /// Files of host id, spool and status, and reading `/proc`.
+    pub const FILES: Self = Self::new("files", &[FILES, FILES_X86_64]);
+    /// The event loop: waiting and signals.
+    pub const LOOP: Self = Self::new("event loop", &[LOOP, LOOP_X86_64]);
+    /// Names and connections of the collector.
+    pub const UPLOAD: Self = Self::new("upload", &[UPLOAD]);
+    /// The agent's end of the connection with the process that reads the operator's files again.
+    pub const FOLLOWED: Self = Self::new("word of that reader", &[FOLLOWED]);
+}
 
 const RUNTIME: &[Call] = &[
     any(libc::SYS_brk, "brk", "memory"),
@@ -323,92 +325,8 @@ const UPLOAD: &[Call] = &[
     ),
 ];
 
-const TABLES: &[Call] = &[
-    only(
-        libc::SYS_bpf,
-        "bpf",
-        &[
-            &[is(0, BPF_MAP_LOOKUP_ELEM)],
-            &[is(0, BPF_MAP_UPDATE_ELEM)],
-            &[is(0, BPF_MAP_DELETE_ELEM)],
-            &[is(0, BPF_MAP_GET_NEXT_KEY)],
-            &[is(0, BPF_MAP_LOOKUP_BATCH)],
-            &[is(0, BPF_OBJ_GET_INFO_BY_FD)],
-            &[is(0, BPF_ITER_CREATE)],
-        ],
-        "entries of open tables, snapshot, missed runs, neighbours; never load, make or attach",
-    ),
-    only(
-        libc::SYS_ioctl,
-        "ioctl",
-        &[&[is(1, PERF_EVENT_IOC_DISABLE)]],
-        "end of a tracepoint or probe",
-    ),
-];
-
-const PERF_BUFFER: &[Call] = &[only(
-    libc::SYS_ioctl,
-    "ioctl",
-    &[&[is(1, PERF_EVENT_IOC_DISABLE)]],
-    "end of a perf buffer",
-)];
-
-/// The socket was opened before; the one that speaks to the kernel is with the keeper.
-const FILTERS: &[Call] = &[
-    any(libc::SYS_recvfrom, "recvfrom", "the keeper's word"),
-    any(libc::SYS_shutdown, "shutdown", "the keeper's end"),
-];
-
-const SCOPE: &[Call] = &[only(
-    libc::SYS_bpf,
-    "bpf",
-    &[&[is(0, BPF_LINK_CREATE)]],
-    "its own program on the scope's cgroup when that comes back",
-)];
-
 /// The socket was opened before.
 const FOLLOWED: &[Call] = &[
     any(libc::SYS_recvfrom, "recvfrom", "the reader's word"),
     any(libc::SYS_sendto, "sendto", "the wish to look now"),
 ];
-
-/// The sockets were opened before.
-const SOCKETS: &[Call] = &[
-    any(libc::SYS_getsockopt, "getsockopt", "packets that were lost"),
-    any(
-        libc::SYS_recvfrom,
-        "recvfrom",
-        "lists of sockets, news of closed ones",
-    ),
-    any(libc::SYS_sendto, "sendto", "asking for lists of sockets"),
-];
-
-/// The socket was opened before.
-const TRACKING: &[Call] = &[
-    any(libc::SYS_getsockopt, "getsockopt", "news that were lost"),
-    any(
-        libc::SYS_recvfrom,
-        "recvfrom",
-        "news of connection tracking",
-    ),
-];
-
-/// The calls of one caller, in two lists.
-#[must_use]
-pub const fn of(caller: Caller) -> [&'static [Call]; 2] {
-    match caller {
-        Caller::Runtime => [RUNTIME, &[]],
-        Caller::Files => [FILES, FILES_X86_64],
-        Caller::Loop => [LOOP, LOOP_X86_64],
-        Caller::Upload => [UPLOAD, &[]],
-        Caller::Tables => [TABLES, &[]],
-        Caller::PerfBuffer => [PERF_BUFFER, &[]],
-        Caller::Filters => [FILTERS, &[]],
-        Caller::Keeper => [KEEPER, KEEPER_X86_64],
-        Caller::Reader => [READER, READER_X86_64],
-        Caller::Followed => [FOLLOWED, &[]],
-        Caller::Scope => [SCOPE, &[]],
-        Caller::Sockets => [SOCKETS, &[]],
-        Caller::Tracking => [TRACKING, &[]],
-    }
-}
