@@ -16,6 +16,7 @@ pub mod family;
 mod fingerprint;
 pub mod format1;
 pub mod format2;
+pub mod metric;
 pub mod orders;
 pub mod sample;
 pub mod schema;
@@ -39,12 +40,12 @@ pub use value::{Endpoint, HISTOGRAM_BUCKETS, Histogram};
 /// HTTP media type of a batch.
 pub const CONTENT_TYPE: &str = "application/vnd.waybill.batch";
 
-/// All tables that have a struct as Markdown, for FORMAT.md.
+/// All tables that have a struct as Markdown, with what their metrics are called, for FORMAT.md.
 #[must_use]
 pub fn documentation() -> String {
     let tables = tables()
         .into_iter()
-        .map(|table| format!("\n{}", table.markdown()));
+        .map(|table| format!("\n{}{}", table.markdown(), metric::markdown(table)));
     tables.collect::<String>() + "\n"
 }
 

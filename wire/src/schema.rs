@@ -170,6 +170,21 @@ impl Type {
     }
 }
 
+impl Column {
+    /// Whether it says of a row of a series that its counters are totals, and not what the interval
+    /// added.
+    #[must_use]
+    pub fn is_total(&self) -> bool {
+        self.name == "total" && self.values == Type::Bool
+    }
+
+    /// Whether it says when a series began, Unix milliseconds.
+    #[must_use]
+    pub fn is_since(&self) -> bool {
+        self.name == "since_ms" && self.kind == Kind::Time && self.values == Type::U64
+    }
+}
+
 impl Table {
     /// The column of that name.
     #[must_use]

@@ -3,11 +3,6 @@
 use wire::Values;
 use wire::schema::{Column, Kind, Shape, Table, Type};
 
-/// The column that says whether a row's numbers are totals.
-const TOTAL: &str = "total";
-/// The column that says when a series began.
-const SINCE: &str = "since_ms";
-
 /// What a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -29,8 +24,8 @@ pub(super) enum Part {
 pub(super) fn part(column: &Column) -> Part {
     match (column.kind, &column.values) {
         (_, Type::Columns) => Part::Absent,
-        (_, Type::Bool) if column.name == TOTAL => Part::Total,
-        (Kind::Time, Type::U64) if column.name == SINCE => Part::Since,
+        _ if column.is_total() => Part::Total,
+        _ if column.is_since() => Part::Since,
         (Kind::Dimension | Kind::Address, _) => Part::Key,
         (
             Kind::Counter | Kind::Histogram,
@@ -45,10 +40,7 @@ pub(super) fn is_series(table: &Table) -> bool {
     match table.shape {
         Shape::Series | Shape::State => true,
         Shape::Events => false,
-        Shape::Links => table
-            .columns
-            .iter()
-            .any(|column| part(column) == Part::Total),
+        Shape::Links => table.columns.iter().any(Column::is_total),
     }
 }
 

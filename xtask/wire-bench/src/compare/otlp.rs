@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use wire::{Batch, EdgeRow, Endpoint, EventRow, NatRow, ProcessRow, Role, SightingRow};
+use wire::{Batch, EdgeRow, Endpoint, EventRow, NatRow, ProcessRow, Role, Row as _, SightingRow};
 
 /// How generous the imagined exporter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,50 +39,29 @@ fn temporality(batch: &Batch) -> i32 {
     }
 }
 
-type Counter = (&'static str, &'static str, fn(&EdgeRow) -> u64);
+type Counter = (&'static str, fn(&EdgeRow) -> u64);
 type Distribution = (&'static str, fn(&EdgeRow) -> &wire::Histogram);
 
+/// By column; the description says what each is called.
 const COUNTERS: [Counter; 13] = [
-    ("waybill.connection.opened", "{connection}", |row| {
-        row.opened
-    }),
-    ("waybill.connection.closed", "{connection}", |row| {
-        row.closed
-    }),
-    ("waybill.connection.failed", "{connection}", |row| {
-        row.failed
-    }),
-    ("waybill.connection.refused", "{connection}", |row| {
-        row.refused
-    }),
-    ("waybill.connection.reset_local", "{connection}", |row| {
-        row.reset_local
-    }),
-    ("waybill.connection.reset_remote", "{connection}", |row| {
-        row.reset_remote
-    }),
-    ("waybill.tcp.bytes_sent", "By", |row| row.bytes_sent),
-    ("waybill.tcp.bytes_received", "By", |row| row.bytes_received),
-    ("waybill.tcp.segments_sent", "{segment}", |row| {
-        row.segments_sent
-    }),
-    ("waybill.tcp.segments_received", "{segment}", |row| {
-        row.segments_received
-    }),
-    ("waybill.tcp.retransmits", "{segment}", |row| {
-        row.retransmits
-    }),
-    ("waybill.tcp.out_of_order", "{segment}", |row| {
-        row.out_of_order
-    }),
-    ("waybill.tcp.zero_windows", "{segment}", |row| {
-        row.zero_windows
-    }),
+    ("opened", |row| row.opened),
+    ("closed", |row| row.closed),
+    ("failed", |row| row.failed),
+    ("refused", |row| row.refused),
+    ("reset_local", |row| row.reset_local),
+    ("reset_remote", |row| row.reset_remote),
+    ("bytes_sent", |row| row.bytes_sent),
+    ("bytes_received", |row| row.bytes_received),
+    ("segments_sent", |row| row.segments_sent),
+    ("segments_received", |row| row.segments_received),
+    ("retransmits", |row| row.retransmits),
+    ("out_of_order", |row| row.out_of_order),
+    ("zero_windows", |row| row.zero_windows),
 ];
 
 const DISTRIBUTIONS: [Distribution; 2] = [
-    ("waybill.tcp.connect_latency", |row| &row.connect_latency),
-    ("waybill.tcp.rtt", |row| &row.rtt),
+    ("connect_latency", |row| &row.connect_latency),
+    ("rtt", |row| &row.rtt),
 ];
 
 /// One request body per signal that has rows.
@@ -178,7 +157,7 @@ fn key(row: &EdgeRow) -> Vec<KeyValue> {
 fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
     let end = batch.header.end_ms * 1_000_000;
     let mut metrics = Vec::new();
-    for (name, unit, value) in COUNTERS {
+    for (column, value) in COUNTERS {
         let rows = batch
             .edges
             .iter()
@@ -197,9 +176,9 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
             aggregation_temporality: temporality(batch),
             is_monotonic: true,
         };
-        metrics.push(metric(name, unit, Data::Sum(sum)));
+        metrics.push(metric(column, Data::Sum(sum)));
     }
-    for (name, histogram) in DISTRIBUTIONS {
+    for (column, histogram) in DISTRIBUTIONS {
         // A server measures no connect latency.
         let rows = batch.edges.iter().filter(|row| histogram(row).count() > 0);
         let data = match style {
@@ -214,7 +193,7 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
                 aggregation_temporality: temporality(batch),
             }),
         };
-        metrics.push(metric(name, "s", data));
+        metrics.push(metric(column, data));
     }
     let scope_metrics = vec![ScopeMetrics {
         scope: scope(),
@@ -229,10 +208,15 @@ fn metrics(batch: &Batch, style: Style) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest { resource_metrics }
 }
 
-fn metric(name: &str, unit: &str, data: Data) -> Metric {
+fn metric(column: &str, data: Data) -> Metric {
+    let named = wire::metric::metrics(EdgeRow::table());
+    let named = named
+        .into_iter()
+        .find(|metric| metric.column.name == column);
+    let named = named.expect("each is a column");
     Metric {
-        name: name.to_owned(),
-        unit: unit.to_owned(),
+        name: named.otlp,
+        unit: named.unit.to_owned(),
         data: Some(data),
         ..Metric::default()
     }
