@@ -197,9 +197,9 @@ hosts = feather.read_table(sys.argv[1] + '/host.arrow')
 served = edges.filter(pc.and_(pc.equal(edges['role'], 'client'), pc.equal(edges['remote_port'], 8080)))
 print(json.dumps({
     'opened': pc.max(served['opened']).as_py(),
-    'remote': served['remote_addr'][0].as_py(),
+    'remote': served['remote_address'][0].as_py(),
     'hostname': hosts['hostname'][0].as_py(),
-    'began': hosts['started'][0].as_py().isoformat(),
+    'began': hosts['started_ms'][0].as_py().isoformat(),
     'buckets': len(served['rtt_buckets'][0].as_py()),
     'types': {field.name: str(field.type) for field in edges.schema},
 }))
@@ -226,8 +226,8 @@ fn unpacked(lab: &Lab) -> Result<()> {
     ensure!(read["buckets"] == 32, "{read}");
     let types = &read["types"];
     ensure!(types["bytes_sent"] == "uint64", "{types}");
-    ensure!(types["local_addr"] == "string", "{types}");
-    ensure!(types["since"] == "timestamp[ms, tz=UTC]", "{types}");
+    ensure!(types["local_address"] == "string", "{types}");
+    ensure!(types["since_ms"] == "timestamp[ms, tz=UTC]", "{types}");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! The columns of each family.
+//! The columns of a table, by its description.
 
+use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -8,351 +9,196 @@ use arrow_array::{
     ArrayRef, BooleanArray, ListArray, StringArray, TimestampMicrosecondArray,
     TimestampMillisecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use wire::{Batch, Columns, EdgeRow, Endpoint, EventKind, Histogram, Kept, Life, Part, Role};
+use arrow_schema::{DataType, Field, TimeUnit};
+use serde::Serialize;
+use wire::schema::{Column, Kind, Table, Type};
+use wire::{BatchHeader, DynamicTable, HISTOGRAM_BUCKETS, Histogram, Values};
 
 use crate::digest::hex;
-
-/// Name and values of a column.
-pub(super) type Column = (&'static str, ArrayRef);
 
 /// All instants are Unix time.
 const ZONE: &str = "UTC";
 
-fn text(values: impl Iterator<Item = String>) -> ArrayRef {
-    Arc::new(values.map(Some).collect::<StringArray>())
-}
-
-fn names(values: impl Iterator<Item = &'static str>) -> ArrayRef {
-    Arc::new(values.map(Some).collect::<StringArray>())
-}
-
-fn u16s(values: impl Iterator<Item = u16>) -> ArrayRef {
-    Arc::new(values.map(Some).collect::<UInt16Array>())
-}
-
-fn u32s(values: impl Iterator<Item = u32>) -> ArrayRef {
-    Arc::new(values.map(Some).collect::<UInt32Array>())
-}
-
-fn u64s(values: impl Iterator<Item = u64>) -> ArrayRef {
-    Arc::new(values.map(Some).collect::<UInt64Array>())
-}
-
-fn flags(values: impl Iterator<Item = bool>) -> ArrayRef {
-    Arc::new(values.map(Some).collect::<BooleanArray>())
-}
-
-fn ms(values: impl Iterator<Item = u64>) -> ArrayRef {
-    let values = values.map(|ms| Some(ms.cast_signed()));
-    let array: TimestampMillisecondArray = values.collect();
-    Arc::new(array.with_timezone(ZONE))
-}
-
-fn us(values: impl Iterator<Item = u64>) -> ArrayRef {
-    let values = values.map(|us| Some(us.cast_signed()));
-    let array: TimestampMicrosecondArray = values.collect();
-    Arc::new(array.with_timezone(ZONE))
-}
-
-fn address(addr: &[u8; 16]) -> String {
-    Ipv6Addr::from(*addr).to_canonical().to_string()
-}
-
-fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("lists of text and numbers are JSON")
-}
-
-const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Client => "client",
-        Role::Server => "server",
+/// The fields of a table's rows: first those of their batch, then its columns, each with its kind,
+/// unit and help in the metadata.
+pub(super) fn fields(table: &Table) -> Vec<Field> {
+    let mut fields = of_batch(&BatchHeader::default(), 0, |name, values| {
+        Field::new(name, values.data_type().clone(), true)
+    });
+    let before = fields.len();
+    for column in &table.columns {
+        for (name, kind) in parts(column) {
+            let is_taken = fields[..before].iter().any(|field| *field.name() == name);
+            let name = if is_taken {
+                format!("{}.{name}", table.name)
+            } else {
+                name
+            };
+            let kind_of = format!("{:?}", column.kind).to_lowercase();
+            let about = [
+                ("kind", &kind_of),
+                ("unit", &column.unit),
+                ("help", &column.help),
+            ];
+            let about = about.map(|(key, value)| (key.to_owned(), value.clone()));
+            fields.push(Field::new(name, kind, true).with_metadata(HashMap::from(about)));
+        }
     }
+    fields
 }
 
-const fn kind(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Failed => "failed",
-        EventKind::Refused => "refused",
-        EventKind::ResetLocal => "reset_local",
-        EventKind::ResetRemote => "reset_remote",
-        EventKind::Retransmits => "retransmits",
-        EventKind::TimedOut => "timed_out",
+/// The rows of a table as one array for each of its [`fields`].
+pub(super) fn arrays(header: &BatchHeader, table: &DynamicTable) -> Vec<ArrayRef> {
+    let mut arrays = of_batch(header, table.rows, |_, values| values);
+    let mut columns = table.table.columns.iter().zip(&table.columns);
+    let absent = columns.find_map(|(column, values)| match (&column.values, values) {
+        (Type::Columns, Values::Numbers(bits)) => Some(&bits[..]),
+        _ => None,
+    });
+    for (column, values) in table.table.columns.iter().zip(&table.columns) {
+        let is_there = |row: usize| {
+            let bits = absent.map_or(0, |absent| absent[row]);
+            let is_absent = |bit: u8| bits.checked_shr(bit.into()).unwrap_or(0) & 1 == 1;
+            !column.absent.is_some_and(is_absent)
+        };
+        push(column, values, is_there, &mut arrays);
     }
-}
-
-const fn part(part: Part) -> &'static str {
-    match part {
-        Part::Wrote => "wrote",
-        Part::Read => "read",
-        Part::Sequence => "sequence",
-    }
-}
-
-const fn kept(kept: Kept) -> &'static str {
-    match kept {
-        Kept::Sampled => "sampled",
-        Kept::Abnormal => "abnormal",
-        Kept::LongLived => "long_lived",
-        Kept::First => "first",
-        Kept::Adopted => "adopted",
-    }
-}
-
-const fn life(life: Life) -> Option<&'static str> {
-    match life {
-        Life::Unknown => None,
-        Life::Open => Some("open"),
-        Life::Ended => Some("ended"),
-    }
+    arrays
 }
 
 /// What every row begins with.
-fn begin(batch: &Batch, rows: usize) -> Vec<Column> {
-    let head = &batch.header;
-    let same = |id: &[u8; 16]| text(std::iter::repeat_n(hex(id), rows));
+fn of_batch<T>(head: &BatchHeader, rows: usize, make: fn(&str, ArrayRef) -> T) -> Vec<T> {
+    let text = |id: &[u8; 16]| -> ArrayRef {
+        let ids = std::iter::repeat_n(Some(hex(id)), rows);
+        Arc::new(ids.collect::<StringArray>())
+    };
+    let ms = |at: u64| milliseconds(std::iter::repeat_n(Some(at), rows));
+    let sequence: UInt64Array = std::iter::repeat_n(Some(head.sequence), rows).collect();
     vec![
-        ("host", same(&head.host)),
-        ("boot", same(&head.boot)),
-        ("sequence", u64s(std::iter::repeat_n(head.sequence, rows))),
-        (
-            "interval_start",
-            ms(std::iter::repeat_n(head.start_ms, rows)),
-        ),
-        ("interval_end", ms(std::iter::repeat_n(head.end_ms, rows))),
+        make("host", text(&head.host)),
+        make("boot", text(&head.boot)),
+        make("sequence", Arc::new(sequence)),
+        make("interval_start", ms(head.start_ms)),
+        make("interval_end", ms(head.end_ms)),
     ]
 }
 
-/// Process, role and both ends of rows that have them.
-fn ends<R>(
-    rows: &[R],
-    process_and_role: impl Fn(&R) -> (u32, Role),
-    both: impl Fn(&R) -> (Endpoint, Endpoint, u32),
-) -> Vec<Column> {
-    let local = |row: &R| both(row).0;
-    let remote = |row: &R| both(row).1;
-    vec![
-        (
-            "process_id",
-            u32s(rows.iter().map(|row| process_and_role(row).0)),
-        ),
-        (
-            "role",
-            names(rows.iter().map(|row| role(process_and_role(row).1))),
-        ),
-        (
-            "local_addr",
-            text(rows.iter().map(|row| local(row).ip().to_string())),
-        ),
-        ("local_port", u16s(rows.iter().map(|row| local(row).port))),
-        (
-            "remote_addr",
-            text(rows.iter().map(|row| remote(row).ip().to_string())),
-        ),
-        ("remote_port", u16s(rows.iter().map(|row| remote(row).port))),
-        ("netns", u32s(rows.iter().map(|row| both(row).2))),
-    ]
+fn is_instant(column: &Column, unit: &str) -> bool {
+    column.kind == Kind::Time && column.values == Type::U64 && column.unit == unit
 }
 
-/// A counter that some hosts cannot measure.
-fn measured(rows: &[EdgeRow], column: Columns, value: impl Fn(&EdgeRow) -> u64) -> ArrayRef {
-    let values = rows
-        .iter()
-        .map(|row| (!row.absent.has(column)).then(|| value(row)));
-    Arc::new(values.collect::<UInt64Array>())
-}
-
-/// Buckets of a histogram: the n-th counts values from 2^n to 2^(n+1) microseconds.
-fn buckets(rows: &[EdgeRow], column: Columns, value: impl Fn(&EdgeRow) -> &Histogram) -> ArrayRef {
-    let lists = rows.iter().map(|row| {
-        let present = !row.absent.has(column);
-        present.then(|| value(row).buckets.map(Some))
-    });
-    Arc::new(ListArray::from_iter_primitive::<UInt64Type, _, _>(lists))
-}
-
-pub(super) fn edges(batch: &Batch) -> Vec<Column> {
-    let rows = &batch.edges;
-    let all = |value: fn(&EdgeRow) -> u64| u64s(rows.iter().map(value));
-    let some = |column, value: fn(&EdgeRow) -> u64| measured(rows, column, value);
-    let mut columns = begin(batch, rows.len());
-    columns.extend(ends(
-        rows,
-        |row| (row.process_id, row.role),
-        |row| (row.local, row.remote, row.netns),
-    ));
-    columns.extend([
-        ("since", ms(rows.iter().map(|row| row.since_ms))),
-        ("total", flags(rows.iter().map(|row| row.total))),
-        ("opened", all(|row| row.opened)),
-        ("adopted", all(|row| row.adopted)),
-        ("closed", all(|row| row.closed)),
-        ("failed", all(|row| row.failed)),
-        ("refused", all(|row| row.refused)),
-        ("reset_local", all(|row| row.reset_local)),
-        ("reset_remote", all(|row| row.reset_remote)),
-        (
-            "bytes_sent",
-            some(Columns::BYTES_SENT, |row| row.bytes_sent),
-        ),
-        (
-            "bytes_received",
-            some(Columns::BYTES_RECEIVED, |row| row.bytes_received),
-        ),
-        (
-            "segments_sent",
-            some(Columns::SEGMENTS_SENT, |row| row.segments_sent),
-        ),
-        (
-            "segments_received",
-            some(Columns::SEGMENTS_RECEIVED, |row| row.segments_received),
-        ),
-        (
-            "retransmits",
-            some(Columns::RETRANSMITS, |row| row.retransmits),
-        ),
-        (
-            "out_of_order",
-            some(Columns::OUT_OF_ORDER, |row| row.out_of_order),
-        ),
-        (
-            "zero_windows",
-            some(Columns::ZERO_WINDOWS, |row| row.zero_windows),
-        ),
-    ]);
-    for (sum, list, column, value) in [
-        (
-            "connect_latency_sum_us",
-            "connect_latency_buckets",
-            Columns::CONNECT_LATENCY,
-            (|row| &row.connect_latency) as fn(&EdgeRow) -> &Histogram,
-        ),
-        ("rtt_sum_us", "rtt_buckets", Columns::RTT, |row| &row.rtt),
-    ] {
-        columns.push((sum, measured(rows, column, |row| value(row).sum_us)));
-        columns.push((list, buckets(rows, column, value)));
+/// Names and types of what a column becomes: a histogram its sum and its buckets, what could not be
+/// measured a null in the column itself, all others one column of their name.
+fn parts(column: &Column) -> Vec<(String, DataType)> {
+    let one = |kind| vec![(column.name.clone(), kind)];
+    match &column.values {
+        Type::Columns => Vec::new(),
+        Type::Histogram => {
+            let item = Arc::new(Field::new_list_field(DataType::UInt64, true));
+            vec![
+                (format!("{}_sum_us", column.name), DataType::UInt64),
+                (format!("{}_buckets", column.name), DataType::List(item)),
+            ]
+        }
+        Type::U64 if is_instant(column, "ms") => one(DataType::Timestamp(
+            TimeUnit::Millisecond,
+            Some(ZONE.into()),
+        )),
+        Type::U64 if is_instant(column, "us") => one(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some(ZONE.into()),
+        )),
+        Type::Bool => one(DataType::Boolean),
+        Type::U8 => one(DataType::UInt8),
+        Type::U16 => one(DataType::UInt16),
+        Type::U32 => one(DataType::UInt32),
+        Type::U64 => one(DataType::UInt64),
+        Type::Enum(_) | Type::Text | Type::Address | Type::Labels | Type::Counts => {
+            one(DataType::Utf8)
+        }
     }
-    columns
 }
 
-pub(super) fn sightings(batch: &Batch) -> Vec<Column> {
-    let rows = &batch.sightings;
-    let mut columns = begin(batch, rows.len());
-    columns.extend(ends(
-        rows,
-        |row| (row.process_id, row.role),
-        |row| (row.local, row.remote, row.netns),
-    ));
-    let life: StringArray = rows.iter().map(|row| life(row.life)).collect();
-    let level: UInt8Array = rows.iter().map(|row| Some(row.sample_level)).collect();
-    columns.extend([
-        ("token", u64s(rows.iter().map(|row| row.token))),
-        ("part", names(rows.iter().map(|row| part(row.part)))),
-        ("answer", flags(rows.iter().map(|row| row.answer))),
-        ("kept", names(rows.iter().map(|row| kept(row.kept)))),
-        ("life", Arc::new(life)),
-        ("sample_level", Arc::new(level)),
-        ("start", us(rows.iter().map(|row| row.start_us))),
-    ]);
-    columns
+/// Appends an array for each of a column's [`parts`].
+fn push(
+    column: &Column,
+    values: &Values,
+    is_there: impl Fn(usize) -> bool,
+    arrays: &mut Vec<ArrayRef>,
+) {
+    match values {
+        Values::Numbers(numbers) => {
+            let numbers = numbers.iter().enumerate();
+            let numbers = numbers.map(|(row, number)| is_there(row).then_some(*number));
+            arrays.extend(self::numbers(column, numbers));
+        }
+        Values::Histograms(values) => {
+            let there = |(row, value)| is_there(row).then_some(value);
+            let values: Vec<Option<&Histogram>> = values.iter().enumerate().map(there).collect();
+            let sums = values.iter().map(|value| value.map(|value| value.sum_us));
+            arrays.push(Arc::new(sums.collect::<UInt64Array>()));
+            let buckets = values.iter().map(|value| {
+                let buckets: Option<[_; HISTOGRAM_BUCKETS]> =
+                    value.map(|value| value.buckets.map(Some));
+                buckets
+            });
+            let lists = ListArray::from_iter_primitive::<UInt64Type, _, _>(buckets);
+            arrays.push(Arc::new(lists));
+        }
+        Values::Texts(texts) => arrays.push(text(texts, is_there, String::clone)),
+        Values::Addresses(all) => arrays.push(text(all, is_there, |address| {
+            Ipv6Addr::from(*address).to_canonical().to_string()
+        })),
+        Values::Labels(lists) => arrays.push(text(lists, is_there, json)),
+        Values::Counts(lists) => arrays.push(text(lists, is_there, json)),
+    }
 }
 
-pub(super) fn processes(batch: &Batch) -> Vec<Column> {
-    let rows = &batch.processes;
-    let mut columns = begin(batch, rows.len());
-    columns.extend([
-        ("process_id", u32s(rows.iter().map(|row| row.process_id))),
-        ("tgid", u32s(rows.iter().map(|row| row.tgid))),
-        ("started", ms(rows.iter().map(|row| row.started_ms))),
-        ("comm", text(rows.iter().map(|row| row.comm.clone()))),
-        ("exe", text(rows.iter().map(|row| row.exe.clone()))),
-        ("cgroup", text(rows.iter().map(|row| row.cgroup.clone()))),
-        (
-            "container",
-            text(rows.iter().map(|row| row.container.clone())),
-        ),
-        ("unit", text(rows.iter().map(|row| row.unit.clone()))),
-        ("service", text(rows.iter().map(|row| row.service.clone()))),
-        ("tags", text(rows.iter().map(|row| json(&row.tags)))),
-    ]);
-    columns
+fn text<T>(values: &[T], is_there: impl Fn(usize) -> bool, of: fn(&T) -> String) -> ArrayRef {
+    let texts = values.iter().enumerate();
+    let texts = texts.map(|(row, value)| is_there(row).then(|| of(value)));
+    Arc::new(texts.collect::<StringArray>())
 }
 
-pub(super) fn hosts(batch: &Batch) -> Vec<Column> {
-    let rows = &batch.hosts;
-    let mut columns = begin(batch, rows.len());
-    columns.extend([
-        (
-            "hostname",
-            text(rows.iter().map(|row| row.hostname.clone())),
-        ),
-        ("kernel", text(rows.iter().map(|row| row.kernel.clone()))),
-        ("agent", text(rows.iter().map(|row| row.agent.clone()))),
-        ("mode", text(rows.iter().map(|row| row.mode.clone()))),
-        ("plan", text(rows.iter().map(|row| json(&row.plan)))),
-        ("facts", text(rows.iter().map(|row| json(&row.facts)))),
-        (
-            "paths_off",
-            text(rows.iter().map(|row| json(&row.paths_off))),
-        ),
-        ("counters", text(rows.iter().map(|row| json(&row.counters)))),
-        ("started", ms(rows.iter().map(|row| row.started_ms))),
-    ]);
-    columns
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("lists of text and numbers are JSON")
 }
 
-pub(super) fn events(batch: &Batch) -> Vec<Column> {
-    let rows = &batch.events;
-    let mut columns = begin(batch, rows.len());
-    columns.extend(ends(
-        rows,
-        |row| (row.process_id, row.role),
-        |row| (row.local, row.remote, row.netns),
-    ));
-    columns.extend([
-        ("kind", names(rows.iter().map(|row| kind(row.kind)))),
-        ("time", us(rows.iter().map(|row| row.time_us))),
-        ("token", u64s(rows.iter().map(|row| row.token))),
-        ("errno", u32s(rows.iter().map(|row| row.errno))),
-        ("duration_us", u64s(rows.iter().map(|row| row.duration_us))),
-        ("bytes_sent", u64s(rows.iter().map(|row| row.bytes_sent))),
-        (
-            "bytes_received",
-            u64s(rows.iter().map(|row| row.bytes_received)),
-        ),
-        ("retransmits", u64s(rows.iter().map(|row| row.retransmits))),
-    ]);
-    columns
+/// A column of numbers; `None` for what has no column of its own.
+fn numbers(column: &Column, numbers: impl Iterator<Item = Option<u64>>) -> Option<ArrayRef> {
+    // A reader of batches has checked the ranges.
+    fn narrow<T: TryFrom<u64>>(number: Option<u64>) -> Option<T> {
+        number.and_then(|number| T::try_from(number).ok())
+    }
+    Some(match &column.values {
+        Type::Columns => return None,
+        Type::Enum(names) => {
+            let name = |number| names.get(narrow::<usize>(number)?);
+            Arc::new(numbers.map(name).collect::<StringArray>())
+        }
+        Type::Bool => {
+            let flags = numbers.map(|number| number.map(|number| number == 1));
+            Arc::new(flags.collect::<BooleanArray>())
+        }
+        Type::U8 => Arc::new(numbers.map(narrow).collect::<UInt8Array>()),
+        Type::U16 => Arc::new(numbers.map(narrow).collect::<UInt16Array>()),
+        Type::U32 => Arc::new(numbers.map(narrow).collect::<UInt32Array>()),
+        _ if is_instant(column, "ms") => milliseconds(numbers),
+        _ if is_instant(column, "us") => {
+            let at = numbers.map(|us| us.map(u64::cast_signed));
+            Arc::new(
+                at.collect::<TimestampMicrosecondArray>()
+                    .with_timezone(ZONE),
+            )
+        }
+        _ => Arc::new(numbers.collect::<UInt64Array>()),
+    })
 }
 
-pub(super) fn nats(batch: &Batch) -> Vec<Column> {
-    let rows = &batch.nats;
-    let mut columns = begin(batch, rows.len());
-    columns.extend([
-        ("netns", u32s(rows.iter().map(|row| row.netns))),
-        (
-            "client_addr",
-            text(rows.iter().map(|row| address(&row.client))),
-        ),
-        (
-            "dialled_addr",
-            text(rows.iter().map(|row| row.dialled.ip().to_string())),
-        ),
-        (
-            "dialled_port",
-            u16s(rows.iter().map(|row| row.dialled.port)),
-        ),
-        (
-            "source_addr",
-            text(rows.iter().map(|row| address(&row.source))),
-        ),
-        (
-            "server_addr",
-            text(rows.iter().map(|row| row.server.ip().to_string())),
-        ),
-        ("server_port", u16s(rows.iter().map(|row| row.server.port))),
-        ("since", ms(rows.iter().map(|row| row.since_ms))),
-        ("total", flags(rows.iter().map(|row| row.total))),
-        ("opened", u64s(rows.iter().map(|row| row.opened))),
-    ]);
-    columns
+fn milliseconds(numbers: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+    let at = numbers.map(|ms| ms.map(u64::cast_signed));
+    Arc::new(
+        at.collect::<TimestampMillisecondArray>()
+            .with_timezone(ZONE),
+    )
 }

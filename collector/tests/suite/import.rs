@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array as _, RecordBatch};
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use wire::export::{CONTEXT, Head, Receipt, length, tail};
-use wire::{Batch, BatchHeader, HostRow};
+use wire::schema::Type;
+use wire::{Batch, BatchHeader, DynamicTable, HostRow};
 
 use crate::crash::Serve;
 use crate::support::site::{Site, count};
@@ -184,6 +188,113 @@ fn what_cannot_be_taken_is_said_and_has_no_receipt() {
     assert_eq!(receipt(&site), [(BOOT, 1, 1), (BOOT, 3, 3)]);
 }
 
+/// Rows and fields of an unpacked file.
+fn unpacked(site: &Site, table: &str) -> (arrow_schema::SchemaRef, Vec<RecordBatch>) {
+    let file = std::fs::File::open(site.path(&format!("tables/{table}.arrow"))).expect("a table");
+    let reader = arrow_ipc::reader::FileReader::try_new(file, None).expect("Arrow");
+    let schema = reader.schema();
+    (schema, reader.map(|batch| batch.expect("rows")).collect())
+}
+
+/// Unpacks two batches with edges, and the same rows in a table that only their sender knows and
+/// describes otherwise in each; gives the first one.
+fn unpack_probes(site: &Site) -> Batch {
+    let mut batch = crate::ingest::batch();
+    (batch.header.host, batch.header.boot) = (HOST, BOOT);
+    batch.edges[0].absent = wire::Columns::RETRANSMITS.with(wire::Columns::RTT);
+    let mut probe = DynamicTable::of(&batch.edges);
+    "probe".clone_into(&mut probe.table.to_mut().name);
+    // A name that the columns in front have.
+    "host".clone_into(&mut probe.table.to_mut().columns[1].name);
+    batch.others.push(probe.clone());
+    let mut second = batch.clone();
+    second.header.sequence += 1;
+    "%".clone_into(&mut second.others[0].table.to_mut().columns[1].unit);
+    let sealed = [wire::encode(&batch), wire::encode(&second)];
+    let file = file(site, &export(1, &sealed));
+    let done = Command::new(env!("CARGO_BIN_EXE_waybill-collector"))
+        .args(["unpack".as_ref(), file.as_os_str(), "--out".as_ref()])
+        .arg(site.path("tables"))
+        .output()
+        .expect("runs");
+    assert!(done.status.success(), "{}", said(&done));
+    batch
+}
+
+#[test]
+fn what_is_unpacked_is_made_from_descriptions_also_of_tables_that_are_not_known() {
+    let site = Site::new();
+    let batch = unpack_probes(&site);
+    for table in wire::tables() {
+        let (schema, _) = unpacked(&site, &table.name);
+        for column in table
+            .columns
+            .iter()
+            .filter(|column| column.values != Type::Columns)
+        {
+            let of = |field: &&arrow_schema::FieldRef| field.name().starts_with(&column.name);
+            let field = schema.fields().iter().find(of).expect(&column.name);
+            assert_eq!(field.metadata()["unit"], column.unit);
+            assert_eq!(field.metadata()["help"], column.help);
+        }
+    }
+    let (_, edges) = unpacked(&site, "edge");
+    let (schema, probes) = unpacked(&site, "probe");
+    assert_eq!((edges.len(), probes.len()), (2, 1));
+    assert_eq!(unpacked(&site, "probe-2").1.len(), 1);
+    assert_eq!(schema.field(0).name(), "host");
+    assert!(schema.field_with_name("probe.host").is_ok(), "{schema:?}");
+    for name in [
+        "role",
+        "since_ms",
+        "opened",
+        "retransmits",
+        "rtt_sum_us",
+        "rtt_buckets",
+    ] {
+        let both = [&edges[0], &probes[0]].map(|rows| rows.column_by_name(name).expect(name));
+        assert_eq!(both[0], both[1], "{name}");
+    }
+    let nulls = |name| {
+        edges[0]
+            .column_by_name(name)
+            .expect("a column")
+            .null_count()
+    };
+    assert_eq!(
+        [nulls("retransmits"), nulls("rtt_buckets"), nulls("opened")],
+        [1, 1, 0]
+    );
+    let opened = edges[0].column_by_name("opened").expect("a column");
+    let opened = opened
+        .as_primitive::<UInt64Type>()
+        .values()
+        .iter()
+        .sum::<u64>();
+    assert_eq!(
+        opened,
+        batch.edges.iter().map(|row| row.opened).sum::<u64>()
+    );
+    let role = edges[0]
+        .column_by_name("role")
+        .expect("a column")
+        .as_string::<i32>();
+    assert!(
+        role.iter()
+            .flatten()
+            .all(|role| ["client", "server"].contains(&role))
+    );
+    let addresses = edges[0].column_by_name("remote_address").expect("a column");
+    let addresses = addresses.as_string::<i32>();
+    assert!(
+        addresses
+            .iter()
+            .flatten()
+            .any(|address| address == "10.2.0.2"),
+        "{addresses:?}"
+    );
+}
+
 #[test]
 fn an_export_is_unpacked_into_one_table_for_each_family() {
     let site = Site::new();
@@ -199,10 +310,8 @@ fn an_export_is_unpacked_into_one_table_for_each_family() {
     };
     let done = unpack(&file);
     assert!(done.status.success(), "{}", said(&done));
-    let rows = |family: &str| {
-        let file = std::fs::File::open(site.path(&format!("tables/{family}.arrow")));
-        let reader = arrow_ipc::reader::FileReader::try_new(file.expect("a table"), None);
-        let batches = reader.expect("Arrow").map(|batch| batch.expect("rows"));
+    let rows = |table: &str| {
+        let batches = unpacked(&site, table).1.into_iter();
         batches.map(|batch| batch.num_rows()).sum::<usize>()
     };
     assert_eq!(rows("host"), 3);
