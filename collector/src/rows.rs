@@ -67,6 +67,9 @@ pub struct Row {
     pub process: Option<Process>,
     /// By column; null where it is not known.
     pub values: Map<String, Value>,
+    /// Of gauges of a series, the largest value in the window.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub most: Map<String, Value>,
 }
 
 /// A process identity.

@@ -53,6 +53,9 @@ pub(super) struct RowsArgs {
     /// Each interval of a series by itself, not their sum
     #[arg(long)]
     intervals: bool,
+    /// Also series that told nothing in the window while their agent reported
+    #[arg(long)]
+    silent: bool,
     /// Most rows to print; says how many were left out
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
@@ -89,6 +92,7 @@ pub(super) fn rows(args: RowsArgs, out: &mut dyn Write) -> Result<(), Failure> {
         table: args.table,
         host: args.host,
         intervals: args.intervals,
+        silent: args.silent,
         most: usize::try_from(args.limit).unwrap_or(usize::MAX),
     };
     let answer = query::rows(&store, &which, asked, now_ms, meter);

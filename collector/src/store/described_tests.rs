@@ -111,6 +111,7 @@ fn which(table: &str) -> Which {
         table: table.to_owned(),
         host: None,
         intervals: false,
+        silent: false,
         most: 1000,
     }
 }
@@ -191,6 +192,16 @@ fn a_row_says_what_a_window_added_and_what_was_told_last() {
     });
     assert_eq!(Json::Object(found[0].values.clone()), expected);
     assert_eq!((&*found[0].hostname, found[0].end_ms), ("one", 30_000));
+    assert_eq!(Json::Object(found[0].most.clone()), json!({ "depth": 9 }));
+    // The second one told nothing since: it added nothing, and is as it was.
+    let silent = Which {
+        silent: true,
+        ..which("probe")
+    };
+    let all = ask(&dir, &silent, window(1, 3)).tables.remove(0).rows;
+    assert_eq!((all.len(), &all[0]), (2, &found[0]));
+    assert_eq!(all[1].values["reads"], 0);
+    assert_eq!(all[1].values["depth"], 2);
     // What the second device flushes can be counted.
     let all = shown(&dir, "probe", ALL);
     assert_eq!(all[1].values["flushes"], 2);

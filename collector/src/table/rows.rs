@@ -86,7 +86,11 @@ fn write_row(out: &mut dyn Write, table: &Table, row: &Row) -> io::Result<()> {
         let Some(value) = row.values.get(&column.name) else {
             continue;
         };
-        let text = format!("{} {}", column.name, cell(column, value));
+        let mut text = format!("{} {}", column.name, cell(column, value));
+        let most = row.most.get(&column.name).filter(|most| *most != value);
+        if let Some(most) = most {
+            text = format!("{text} (most {})", cell(column, most));
+        }
         match column.kind {
             Kind::Dimension | Kind::Address => about.push(text),
             _ => says.push(text),

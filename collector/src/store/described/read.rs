@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use serde_json::{Map, Value as Json};
-use wire::schema::{Shape, Table};
+use wire::schema::{Column, Kind, Shape, Table};
 
 use super::catalogue::{self, Known};
 use super::cell::{Cell, Cells, Samples};
@@ -31,6 +31,8 @@ pub struct Which {
     pub host: Option<String>,
     /// Each interval of a series by itself, not their sum.
     pub intervals: bool,
+    /// Also series that told nothing in the window while their agent reported: they added nothing.
+    pub silent: bool,
     /// Most rows.
     pub most: usize,
 }
@@ -104,6 +106,20 @@ struct Sum {
     since_ms: i64,
     end_ms: i64,
     cells: Cells,
+    /// Of each gauge, the largest value in the window.
+    most: Vec<Option<u64>>,
+}
+
+impl Sum {
+    /// Looks at a sample of the window.
+    fn see(&mut self, cells: &Cells, gauges: &[bool]) {
+        self.most.resize(gauges.len(), None);
+        for ((most, cell), is_gauge) in self.most.iter_mut().zip(&cells.0).zip(gauges) {
+            if let (Cell::Latest((value,)), true) = (cell, is_gauge) {
+                *most = (*most).max(value.as_u64());
+            }
+        }
+    }
 }
 
 struct Reading<'a> {
@@ -129,7 +145,7 @@ impl Reading<'_> {
 
     fn series(&mut self) -> Result<(Vec<Row>, u64), Error> {
         // What holds is told again now and then only, and goes on while its agent reports.
-        let silent = if self.is_state() {
+        let silent = if self.is_state() || self.which.silent {
             "OR (boot.last_ms > ?2 AND boot.first_ms <= ?3)"
         } else {
             ""
@@ -174,13 +190,22 @@ impl Reading<'_> {
             since_ms,
             end_ms: last.end_ms,
             cells: last.value,
+            most: Vec::new(),
         };
-        let Some(mut before) = baseline.or_else(|| self.is_state().then(Cells::default)) else {
-            return Ok(());
+        let mut before = match baseline {
+            Some(baseline) => baseline,
+            // It stands where it stood.
+            None if self.is_state() || self.which.silent => sum.cells.clone(),
+            None => return Ok(()),
         };
+        let is_told = sum.end_ms > self.window.from_ms;
         if !self.which.intervals {
             if !self.is_state() {
                 sum.cells = sum.cells.beyond(&before);
+                let gauges = self.gauges();
+                if is_told && gauges.contains(&true) {
+                    self.see_all(id, &gauges, &mut sum)?;
+                }
             }
             return self.add(groups, group, sum);
         }
@@ -200,9 +225,33 @@ impl Reading<'_> {
                 since_ms,
                 end_ms,
                 cells,
+                most: Vec::new(),
             };
             self.meter.row(0)?;
             self.add(groups, group, sum)?;
+        }
+        Ok(())
+    }
+
+    /// Which cells of a sample are gauges.
+    fn gauges(&self) -> Vec<bool> {
+        let columns = self.known.table.columns.iter();
+        let cells = columns.filter(|column| matches!(part(column), Part::Counted | Part::Latest));
+        cells
+            .map(|column| column.kind == Kind::Gauge && column.values.bits().is_some())
+            .collect()
+    }
+
+    /// Looks at all samples of the window.
+    fn see_all(&mut self, id: i64, gauges: &[bool], sum: &mut Sum) -> Result<(), Error> {
+        let mut end_ms = self.window.from_ms;
+        while let Some(next) = Samples::after(self.db, id, end_ms).map_err(failed)? {
+            if next.end_ms > self.window.to_ms {
+                break;
+            }
+            end_ms = next.end_ms;
+            self.meter.row(0)?;
+            sum.see(&next.value, gauges);
         }
         Ok(())
     }
@@ -231,6 +280,9 @@ impl Reading<'_> {
             other.cells.add(&sum.cells);
         }
         other.since_ms = other.since_ms.min(sum.since_ms);
+        for (most, more) in other.most.iter_mut().zip(sum.most) {
+            *most = (*most).max(more);
+        }
         Ok(())
     }
 
@@ -242,23 +294,27 @@ impl Reading<'_> {
         let nothing = nothing(&self.known.table);
         dimensions.extend(nothing.into_iter().skip(dimensions.len()));
         let (mut dimensions, mut cells) = (dimensions.into_iter(), sum.cells.0.into_iter());
-        let mut values = Map::new();
+        let mut most = sum.most.into_iter();
+        let (mut values, mut largest) = (Map::new(), Map::new());
         for column in &self.known.table.columns {
             let value = match part(column) {
                 Part::Absent | Part::Total => continue,
                 Part::Since => sum.since_ms.into(),
                 Part::Key => rows::shown(column, dimensions.next().unwrap_or_default()),
-                Part::Counted | Part::Latest => match cells.next() {
-                    Some(Cell::Count(count)) => count.into(),
-                    Some(Cell::Latest((value,))) => rows::shown(column, value),
-                    Some(Cell::Histogram { sum, buckets }) => rows::histogram(sum, buckets),
-                    Some(Cell::Counts { counts }) => serde_json::json!(counts),
-                    Some(Cell::Unknown) | None => Json::Null,
-                },
+                Part::Counted | Part::Latest => {
+                    if let Some(Some(most)) = most.next() {
+                        largest.insert(column.name.clone(), most.into());
+                    }
+                    value(column, cells.next())
+                }
             };
             values.insert(column.name.clone(), value);
         }
-        self.row(whose, sum.end_ms, values)
+        let row = self.row(whose, sum.end_ms, values)?;
+        Ok(Row {
+            most: largest,
+            ..row
+        })
     }
 
     fn events(&mut self) -> Result<(Vec<Row>, u64), Error> {
@@ -320,7 +376,19 @@ impl Reading<'_> {
             end_ms,
             process,
             values,
+            most: Map::new(),
         })
+    }
+}
+
+/// A cell of a sample as people know it.
+fn value(column: &Column, cell: Option<Cell>) -> Json {
+    match cell {
+        Some(Cell::Count(count)) => count.into(),
+        Some(Cell::Latest((value,))) => rows::shown(column, value),
+        Some(Cell::Histogram { sum, buckets }) => rows::histogram(sum, buckets),
+        Some(Cell::Counts { counts }) => serde_json::json!(counts),
+        Some(Cell::Unknown) | None => Json::Null,
     }
 }
 
