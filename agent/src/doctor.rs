@@ -17,8 +17,7 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
 use crate::host::{self, Fact, HostFacts};
 use crate::jail::SandboxState;
-use crate::loader;
-use crate::plan::{Mode, Outcome, Plan, Until};
+use crate::plan::{Plan, Until};
 use crate::reports;
 use crate::spool::{self, Stat};
 use crate::status::{self, Helper, Status};
@@ -187,8 +186,7 @@ pub(crate) fn facts_and_plan() -> impl Serialize {
 /// They cannot even be tried.
 pub(crate) fn try_programs() -> anyhow::Result<String> {
     let config = assumed();
-    let plan = family::decide(&host::probe(&config), &config);
-    loader::try_once(&plan.connection, &config)
+    family::try_programs(&host::probe(&config), &config)
 }
 
 #[derive(Debug, Serialize)]
@@ -247,15 +245,7 @@ fn warnings(
             "an agent started like this would end with 4: {why}"
         ));
     }
-    if let Outcome::Skip { reason } = &plan.connection.variant {
-        warnings.push(format!("connections are not measured: {reason}"));
-    }
-    if config.option.enabled && plan.connection.mode.value == Mode::Observe {
-        warnings.push(format!(
-            "the option is not written: {}",
-            plan.connection.mode.reason
-        ));
-    }
+    warnings.extend(plan.families.iter().flat_map(|one| one.shortfalls.clone()));
     warnings.extend(plan.warnings.iter().cloned());
     let changed = running.iter().flat_map(|status| &status.plan);
     let changed = changed.filter(|(name, _)| name.starts_with("changed_") || name == "scope");

@@ -13,10 +13,9 @@ use wire::orders::KEY_BYTES;
 
 use crate::clock::monotonic_ms;
 use crate::config::Config;
-use crate::loader;
 use crate::metrics::Metrics;
 use crate::orders::{self, InForce, Mailbox, Outcome, Own, Refusal, Signed, Standing};
-use crate::plan::Connection;
+use crate::plan::Plan;
 use crate::writer::Writer;
 
 /// The name under which the state of orders stands in the plan of a host row.
@@ -46,13 +45,13 @@ impl Fleet {
     /// Reads the orders of the last run from `directory`. `names`: host name and host id.
     #[must_use]
     pub fn open(
-        (config, plan): (&Config, &Connection),
+        (config, plan): (&Config, &Plan),
         names: &[String; 2],
         directory: &Path,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let own = Own {
-            option: loader::may_write(config, plan),
+            option: plan.may_write(config),
             destinations: config
                 .option
                 .destination_rules()

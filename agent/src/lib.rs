@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! kernel                event-loop thread                        spool thread        upload thread
-//! programs -> ring ---> event::decode -> aggregate::fold         put, lease, ack --> POST -> ack
-//!             (drops)   Deadline -> aggregate::close -> batch::seal --try_send--> spool
+//! programs -> ring ---> decode -> fold                           put, lease, ack --> POST -> ack
+//!             (drops)   Deadline -> close -> batch::seal --try_send--> spool
 //! ```
 //!
 //! Read the modules in this order: control first, then the data in flow order.
@@ -44,7 +44,6 @@ pub mod verify;
 // Data.
 pub mod batch;
 pub mod delivery;
-pub mod event;
 pub mod event_loop;
 pub mod family;
 pub mod fleet;

@@ -6,19 +6,17 @@
 //! because `doctor` prints it.
 
 mod choice;
-mod connection;
 mod decided;
 mod decision;
 mod jail;
+mod programs;
 mod seccomp;
 mod union;
 
 pub use choice::{Choice, Outcome};
-pub use connection::{
-    ABSENT_ROW, Accept, Connection, ConnectionVariant, Look, Mode, Transport, Types, absent_row,
-};
 pub use decided::Plan;
 pub(crate) use decision::named;
 pub use decision::{Decision, Needs};
 pub use jail::{HelperNeeds, JailMount, JailNeeds, Source, Until};
+pub use programs::{Mode, Transport, Types};
 pub use seccomp::{Seccomp, SeccompMode};

@@ -13,7 +13,7 @@ use bpf::counters::{KINDS, RECORD_KINDS};
 use libbpf_rs::{PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
 use zerocopy::FromBytes as _;
 
-use crate::event::{self, Connection, RECORD_BYTES};
+use crate::family::connection::event::{self, Connection, RECORD_BYTES};
 use crate::kernel::{Counters, OfRecords};
 use crate::loader::Ring;
 use crate::metrics::Metrics;

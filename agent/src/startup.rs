@@ -66,13 +66,15 @@ pub fn run(file: &Path, seccomp: Option<SeccompSetting>) -> Result<(), Failure> 
     // Before the programs run, so that a restart does not write what is forbidden.
     let fleet = open_fleet(&config, &facts, &plan, host_id, &metrics);
     let core = CoreOnDemand::default();
+    let kept = plan.jail.keeper.clone();
     let opening = Opening {
         facts: &facts,
         config: &config,
         in_force: fleet.in_force(),
         core: &core,
+        keeper: kept.as_ref(),
     };
-    let opened = family::open(&mut plan, &opening);
+    let families = family::open(&mut plan, &opening);
     fault::at("sockets.opened");
     let jailed = confine(entered, &plan, || use_log_file(&config, &output))?;
     fault::at("agent.confined");
@@ -81,8 +83,8 @@ pub fn run(file: &Path, seccomp: Option<SeccompSetting>) -> Result<(), Failure> 
     let (_log, writer) = in_background(&jailed, &output, &metrics).or_exit(Exit::Runtime)?;
     fault::at("threads.started");
     let drained = event_loop::run(Parts {
-        keeper: keeper(&plan, opened.keeper),
-        families: opened.families,
+        keeper: keeper(&plan, families.iter().find_map(|one| one.keeper())),
+        families,
         shared: Shared {
             processes: processes(&config, &facts),
             metrics,
@@ -258,7 +260,7 @@ fn host_row(config: &Config, facts: &HostFacts, plan: &Plan) -> HostRow {
         hostname: hostname(config, facts),
         kernel: facts.kernel.clone(),
         agent: VERSION.to_owned(),
-        mode: plan.connection.mode.value.name().to_owned(),
+        mode: plan.mode().name().to_owned(),
         plan: plan.rows(),
         facts: facts.rows(),
         paths_off: Vec::new(),
@@ -282,12 +284,7 @@ fn open_fleet(
 ) -> Fleet {
     let id = format!("{:032x}", u128::from_be_bytes(host_id));
     let names = [hostname(config, facts), id];
-    Fleet::open(
-        (config, &plan.connection),
-        &names,
-        Path::new(STATE_DIR),
-        metrics,
-    )
+    Fleet::open((config, plan), &names, Path::new(STATE_DIR), metrics)
 }
 
 fn not_stored() -> Result<()> {

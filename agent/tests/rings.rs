@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use agent::event::Connection;
+use agent::family::connection::event::Connection;
 use agent::kernel::Counters;
 use agent::loader::{Core, Ring, size_ring};
 use agent::plan::Transport;

@@ -19,6 +19,7 @@ use crate::kernel::Counters;
 use crate::loader::{Core, CoreOnDemand};
 use crate::metrics::Metrics;
 use crate::orders::InForce;
+use crate::plan::HelperNeeds;
 
 /// A family is looked at this often although nothing wakes the event loop.
 pub const PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ pub struct Opening<'a> {
     pub in_force: &'a InForce,
     /// What the programs of all families share.
     pub core: &'a CoreOnDemand,
+    /// What is left to the process that keeps packet filters, where one is planned.
+    pub keeper: Option<&'a HelperNeeds>,
 }
 
 /// What all families use and none owns.
@@ -145,6 +148,11 @@ pub trait Family: Debug {
 
     /// The next interval is the last one, and leaves nothing out.
     fn end(&mut self) {}
+
+    /// The process that it left beside the agent to keep packet filters.
+    fn keeper(&self) -> Option<i32> {
+        None
+    }
 
     /// Takes back what would outlive the agent.
     fn release(&mut self) {}

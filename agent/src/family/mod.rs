@@ -20,5 +20,5 @@ mod tests;
 pub mod totals;
 
 pub use contract::{Family, Opening, Report, Shared};
-pub use registry::{Opened, callers, decide, open, shed};
+pub use registry::{callers, decide, open, shed, try_programs};
 pub use totals::Close;

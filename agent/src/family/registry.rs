@@ -2,6 +2,7 @@
 //!
 //! From facts to decisions ([`decide`]), from decisions to what runs ([`open`]).
 
+use anyhow::Result;
 use log::warn;
 
 use super::contract::{Family, Opening};
@@ -15,92 +16,85 @@ use crate::plan::{Decision, JailNeeds, Needs, Plan};
 struct Entry {
     /// Chooses a variant or skips the family, by the facts and the operator's wishes. Pure.
     decide: fn(&HostFacts, &Config) -> Decision,
-    /// Opens what it reads, before the agent is confined.
-    open: fn(&Opening<'_>) -> anyhow::Result<Box<dyn Family>>,
+    /// Opens what it reads, before the agent is confined. What could be had in place of what was decided
+    /// is decided from then on.
+    open: fn(&Opening<'_>, &mut Decision) -> Result<Box<dyn Family>>,
     /// What it leaves out at a level of the governor, in an operator's words.
     shed: fn(u8) -> Vec<String>,
     /// Whose system calls are its own.
     callers: &'static [Caller],
+    /// Takes away what a killed agent left, whether the family is to run or not.
+    clean: fn(&Decision),
+    /// What the kernel says to its programs, of which none is attached.
+    try_programs: Option<fn(&HostFacts, &Config) -> Result<String>>,
 }
 
-/// Every family that runs by itself, but `connection`, which has the option and its programs beside
-/// what all have. `process` and `host` have no source of their own: they tell of all.
-const FAMILIES: [Entry; 1] = [Entry {
-    decide: nat::decide,
-    open: nat::open,
-    shed: nat::shed,
-    callers: &[nat::TRACKING],
-}];
+/// Every family that runs by itself. `process` and `host` have no source of their own: they tell of all.
+const FAMILIES: [Entry; 2] = [
+    Entry {
+        decide: connection::decide::decide,
+        open: connection::open,
+        shed: connection::shed,
+        callers: &[],
+        clean: connection::clean,
+        try_programs: Some(connection::try_programs),
+    },
+    Entry {
+        decide: nat::decide,
+        open: nat::open,
+        shed: nat::shed,
+        callers: &[nat::TRACKING],
+        clean: |_| {},
+        try_programs: None,
+    },
+];
 
 /// Chooses for each family a variant, or skips it with a reason. Pure.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let connection = connection::decide::choose(facts, config);
-    let uses = connection::decide::Uses::planned(&connection);
-    let families: Vec<Decision> = FAMILIES
-        .iter()
-        .map(|entry| (entry.decide)(facts, config))
-        .collect();
-    let mut needs = vec![connection::decide::needs(facts, config, &uses)];
-    needs.extend(families.iter().map(|one| one.needs.clone()));
-    let mut warnings = connection::decide::warnings(facts, config, &connection.mode);
-    warnings.extend(families.iter().flat_map(|one| one.warnings.clone()));
+    let decided = FAMILIES.iter().map(|entry| (entry.decide)(facts, config));
+    let families: Vec<Decision> = decided.collect();
+    let needs: Vec<Needs> = families.iter().map(|one| one.needs.clone()).collect();
+    let warnings = families.iter().flat_map(|one| one.warnings.clone());
     Plan {
         jail: JailNeeds::decide(facts, config, &needs),
-        connection,
+        warnings: warnings.collect(),
         families,
-        warnings,
     }
-}
-
-/// What was opened, and the process that keeps packet filters.
-#[derive(Debug)]
-pub struct Opened {
-    /// The families that run.
-    pub families: Vec<Box<dyn Family>>,
-    /// Process id.
-    pub keeper: Option<i32>,
 }
 
 /// Opens every family that is planned. One that cannot be opened is skipped, which costs that family
 /// and not the agent; the jail is left what those need that were opened.
 #[must_use]
-pub fn open(plan: &mut Plan, opening: &Opening<'_>) -> Opened {
-    let Opening { facts, config, .. } = *opening;
-    let keeper = plan.jail.keeper.clone();
-    let connection = connection::open(&mut plan.connection, keeper.as_ref(), opening);
-    let mut needs: Vec<Needs> = Vec::new();
-    needs.extend(connection.as_ref().map(|one| one.needs(facts, config)));
-    let mut opened = Opened {
-        keeper: connection.as_ref().and_then(|one| one.keeper()),
-        families: Vec::new(),
-    };
-    if let Some(connection) = connection {
-        opened.families.push(Box::new(connection));
-    }
-    let planned = FAMILIES.iter().zip(&mut plan.families);
-    for (entry, decision) in planned.filter(|(_, decision)| decision.runs()) {
-        match (entry.open)(opening) {
-            Ok(family) => {
-                needs.push(decision.needs.clone());
-                opened.families.push(family);
-            }
-            Err(error) => {
+pub fn open(plan: &mut Plan, opening: &Opening<'_>) -> Vec<Box<dyn Family>> {
+    let mut opened = Vec::new();
+    for (entry, decision) in FAMILIES.iter().zip(&mut plan.families) {
+        (entry.clean)(decision);
+        if !decision.runs() {
+            continue;
+        }
+        match (entry.open)(opening, decision) {
+            Ok(family) => opened.push(family),
+            // It may have said itself why.
+            Err(error) if decision.runs() => {
                 let (family, reason) = (decision.family, format!("{error:#}"));
                 warn!(family = family, reason = reason.as_str(); "family skipped");
                 decision.skip(reason);
             }
+            Err(_) => {}
         }
     }
-    plan.settle(facts, config, &needs);
+    let needs = plan.families.iter().filter(|one| one.runs());
+    let needs: Vec<Needs> = needs.map(|one| one.needs.clone()).collect();
+    plan.settle(opening.facts, opening.config, &needs);
     opened
 }
 
 /// What all families leave out at a level of the governor, in an operator's words.
 #[must_use]
 pub fn shed(level: u8) -> String {
-    let mut all = connection::shed(level);
-    all.extend(FAMILIES.iter().flat_map(|entry| (entry.shed)(level)));
+    let all = FAMILIES.iter().flat_map(|entry| (entry.shed)(level));
+    let all: Vec<String> = all.collect();
     match all.is_empty() {
         true => "nothing is left out".to_owned(),
         false => all.join(", "),
@@ -111,4 +105,13 @@ pub fn shed(level: u8) -> String {
 pub fn callers() -> impl Iterator<Item = Caller> {
     let own = FAMILIES.iter().flat_map(|entry| entry.callers);
     Caller::ALL.into_iter().chain(own.copied())
+}
+
+/// What the kernel says to the programs of all families that have some.
+///
+/// # Errors
+/// None is planned, or they cannot be opened.
+pub fn try_programs(facts: &HostFacts, config: &Config) -> Result<String> {
+    let tries = FAMILIES.iter().filter_map(|entry| entry.try_programs);
+    tries.map(|try_them| try_them(facts, config)).collect()
 }

@@ -10,12 +10,12 @@ mod warnings;
 
 use wire::Columns;
 
-use super::decide;
 use crate::config::{Config, ModeSetting, NatSetting};
+use crate::family::connection::plan::{ConnectionVariant, Look};
 use crate::host::{Cgroup2, Fact, HostFacts, Pack};
-use crate::plan::{ConnectionVariant, JailMount, Look, Mode, Outcome, Source, Transport, Types};
+use crate::plan::{JailMount, Mode, Outcome, Source, Transport, Types};
 use crate::sandbox::Capability;
-use host::{Take, capable_host, config, lacking, looks, plan_without, variant};
+use host::{Take, capable_host, config, decide, lacking, looks, plan_without, variant};
 
 #[test]
 fn a_capable_host_gets_everything() {
@@ -134,7 +134,7 @@ fn without_header_options_copies_carry_the_option() {
             variant(&plan),
             Some(ConnectionVariant::RawTracepointAndFilters)
         );
-        let (kept, why) = &plan.jail.keeper.unwrap().capabilities[0];
+        let (kept, why) = &plan.jail.keeper.as_ref().unwrap().capabilities[0];
         assert_eq!(*kept, Capability::NET_ADMIN);
         assert!(why.contains("packet filters"), "{why}");
     }
@@ -319,6 +319,7 @@ fn a_refused_option_program_means_that_nothing_is_written() {
         ("wb_clone_out".into(), "cannot attach".into()),
     ]);
     assert_eq!(plan.connection.mode.value, Mode::Observe);
+    plan.take_note(&config());
     let rows = plan.rows();
     assert!(
         rows.iter()
@@ -370,7 +371,7 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
     let mut facts = capable_host();
     let mut config = config();
     let nat = |facts: &HostFacts, config: &Config| {
-        let families = decide(facts, config).families.into_iter();
+        let families = super::decide(facts, config).families.into_iter();
         let mut nat = families.filter(|one| one.family == "nat");
         nat.next().map(|one| one.outcome).unwrap()
     };

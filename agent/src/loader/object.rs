@@ -5,14 +5,14 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, anyhow};
 use libbpf_rs::{Iter, Link, Map, MapCore as _, Object, ProgramMut};
 
-pub(super) fn program<'object>(object: &'object Object, name: &str) -> Result<ProgramMut<'object>> {
+pub(crate) fn program<'object>(object: &'object Object, name: &str) -> Result<ProgramMut<'object>> {
     object
         .progs_mut()
         .find(|program| program.name() == name)
         .ok_or_else(|| anyhow!("the object has no program {name}"))
 }
 
-pub(super) fn map<'object>(object: &'object Object, name: &str) -> Result<Map<'object>> {
+pub(crate) fn map<'object>(object: &'object Object, name: &str) -> Result<Map<'object>> {
     object
         .maps()
         .find(|map| map.name() == name)

@@ -1,16 +1,13 @@
 //! What the agent does on this host.
 
-use super::connection::absent_row;
-use super::{Connection, Decision, JailNeeds, Needs};
+use super::{Decision, JailNeeds, Mode, Needs};
 use crate::config::Config;
 use crate::host::HostFacts;
 
 /// All decisions, and what the jail leaves for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Family `connection`.
-    pub connection: Connection,
-    /// The other families.
+    /// Each family, in the order of the registry.
     pub families: Vec<Decision>,
     /// What the jail leaves.
     pub jail: JailNeeds,
@@ -23,6 +20,19 @@ impl Plan {
     /// planned; to be called when everything was opened or given up.
     pub fn settle(&mut self, facts: &HostFacts, config: &Config, opened: &[Needs]) {
         self.jail.settle(facts, config, opened);
+    }
+
+    /// How connections of this host get their waybill.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let modes = self.families.iter().filter_map(|one| one.mode);
+        modes.last().unwrap_or(Mode::Observe)
+    }
+
+    /// Whether the host's own configuration has the option written.
+    #[must_use]
+    pub fn may_write(&self, config: &Config) -> bool {
+        self.mode() != Mode::Observe && !config.keys.is_empty()
     }
 
     /// Name and decision with its reason, for reports and host rows.
@@ -38,14 +48,12 @@ impl Plan {
             ),
         ];
         let warnings = (!self.warnings.is_empty()).then(|| self.warnings.join("; "));
-        let rows = self.connection.rows().into_iter();
-        rows.chain(self.families.iter().map(Decision::row))
-            .chain(own)
-            .map(|(name, decision)| (name.to_owned(), decision))
-            .chain(self.connection.types_row())
-            .chain(absent_row(self.connection.absent))
+        let rows = self.families.iter().flat_map(|one| &one.rows);
+        let notes = self.families.iter().flat_map(|one| &one.notes);
+        rows.cloned()
+            .chain(own.map(|(name, decision)| (name.to_owned(), decision)))
+            .chain(notes.cloned())
             .chain(warnings.map(|all| ("warnings".to_owned(), all)))
-            .chain(self.connection.refused.iter().cloned())
             .collect()
     }
 }

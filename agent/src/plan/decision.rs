@@ -1,6 +1,6 @@
 //! What is decided for one family.
 
-use super::{JailMount, Outcome};
+use super::{Choice, JailMount, Mode, Outcome};
 use crate::calls::Caller;
 use crate::host::Least;
 use crate::sandbox::Capability;
@@ -12,13 +12,47 @@ pub struct Decision {
     pub family: &'static str,
     /// The name of the variant in which it runs, or why it does not.
     pub outcome: Outcome<&'static str>,
+    /// How it marks connections, if that is for it to say.
+    pub mode: Option<Mode>,
+    /// Name and decision with its reason, for reports; none for what always runs.
+    pub rows: Vec<(String, String)>,
+    /// What is said behind all rows: what stands in for something, what the kernel refused.
+    pub notes: Vec<(String, String)>,
     /// What must be left to the agent for it, if it runs.
     pub needs: Needs,
     /// What works less than it seems to, one sentence each.
     pub warnings: Vec<String>,
+    /// What an operator may expect of it and does not get, one sentence each, for `doctor`.
+    pub shortfalls: Vec<String>,
 }
 
 impl Decision {
+    /// The family runs in this variant.
+    #[must_use]
+    pub fn run(family: &'static str, variant: Choice<&'static str>, needs: Needs) -> Self {
+        let said = format!("{}: {}", variant.value, variant.reason);
+        Self {
+            rows: vec![(family.to_owned(), said)],
+            outcome: Outcome::Run(variant),
+            ..Self::always(family, needs)
+        }
+    }
+
+    /// The family runs on every host, and there is nothing to say of it.
+    #[must_use]
+    pub fn always(family: &'static str, needs: Needs) -> Self {
+        Self {
+            family,
+            outcome: Outcome::Run(Choice::new("on", "it always runs")),
+            mode: None,
+            rows: Vec::new(),
+            notes: Vec::new(),
+            needs,
+            warnings: Vec::new(),
+            shortfalls: Vec::new(),
+        }
+    }
+
     /// Whether it is to run.
     #[must_use]
     pub const fn runs(&self) -> bool {
@@ -27,18 +61,10 @@ impl Decision {
 
     /// Gives the family up.
     pub fn skip(&mut self, reason: String) {
+        self.rows = vec![(self.family.to_owned(), format!("off: {reason}"))];
         self.outcome = Outcome::Skip { reason };
         self.needs = Needs::default();
         self.warnings.clear();
-    }
-
-    /// Name and decision with its reason.
-    pub(super) fn row(&self) -> (&'static str, String) {
-        let said = match &self.outcome {
-            Outcome::Run(choice) => format!("{}: {}", choice.value, choice.reason),
-            Outcome::Skip { reason } => format!("off: {reason}"),
-        };
-        (self.family, said)
     }
 }
 

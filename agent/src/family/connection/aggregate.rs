@@ -15,7 +15,7 @@ mod sight;
 use super::bounds::{Bounds, Losses};
 use crate::batch::Summary;
 use crate::clock::Now;
-use crate::event::{Connection, What};
+use crate::family::connection::event::{Connection, What};
 use crate::family::totals::{Close, Owed, Totals};
 
 /// More retransmissions than this make a connection abnormal.

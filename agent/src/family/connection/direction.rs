@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bpf::abi;
 use wire::{Endpoint, Role};
 
-use crate::event::Connection;
+use crate::family::connection::event::Connection;
 
 /// Ports that the kernel gives to sockets that connect.
 #[derive(Debug)]
@@ -80,7 +80,8 @@ mod tests {
             addr: [1; 16],
             port,
         };
-        let mut event = crate::event::open(1, (end(local), end(remote)), Role::Client, 1);
+        let mut event =
+            crate::family::connection::event::open(1, (end(local), end(remote)), Role::Client, 1);
         event.flags |= flags;
         event
     }

@@ -4,7 +4,7 @@ use super::aggregate::Connections;
 use super::direction::Direction;
 use super::observe::Observer;
 use crate::clock::Now;
-use crate::event::Connection;
+use crate::family::connection::event::Connection;
 use crate::family::contract::Shared;
 use crate::family::process::Observed;
 

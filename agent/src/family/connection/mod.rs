@@ -7,11 +7,14 @@ pub mod aggregate;
 pub mod bounds;
 pub mod decide;
 pub mod direction;
+pub mod event;
 mod fold;
+pub mod kernel;
 pub mod observe;
 mod open;
+pub mod plan;
 mod programs;
 mod running;
 
-pub use open::open;
-pub use running::{Running, shed};
+pub(crate) use open::{clean, open, try_programs};
+pub(crate) use running::shed;

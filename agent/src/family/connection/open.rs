@@ -7,25 +7,55 @@ use log::{debug, error, warn};
 
 use super::decide;
 use super::direction::Direction;
+use super::kernel::{self, Loaded};
 use super::observe::{self, Lister, Observer};
+use super::plan::Connection;
 use super::programs::Programs;
 use super::running::{Running, Source};
 use crate::clock;
-use crate::family::contract::Opening;
-use crate::loader::{self, Loaded};
+use crate::config::Config;
+use crate::family::contract::{Family, Opening};
+use crate::host::HostFacts;
 use crate::paths::{CGROUP_DIR, PROC_DIR};
-use crate::plan::{Connection, HelperNeeds, Mode};
+use crate::plan::{Decision, Mode};
 use crate::records::Records;
-use crate::{fault, filters, kernel};
+use crate::{fault, filters};
 
-/// Begins to follow connections; none when that cannot be done, which `plan` then says. `keeper` is
-/// what is left to the process that keeps packet filters.
-pub fn open(
-    plan: &mut Connection,
-    keeper: Option<&HelperNeeds>,
-    opening: &Opening<'_>,
-) -> Option<Running> {
-    let programs = load(plan, keeper, opening);
+/// Begins to follow connections, by what can be had; `decision` then says by what.
+///
+/// # Errors
+/// Nothing follows them: `decision` says why.
+pub(crate) fn open(opening: &Opening<'_>, decision: &mut Decision) -> Result<Box<dyn Family>> {
+    let (facts, config) = (opening.facts, opening.config);
+    let mut plan = decide::choose(facts, config);
+    let running = start(&mut plan, opening);
+    let needs = running.as_ref().map(|one| one.needs(facts, config));
+    let warnings = std::mem::take(&mut decision.warnings);
+    *decision = plan.decision(config, needs.unwrap_or_default(), warnings);
+    let running = running.context("nothing follows connections")?;
+    Ok(Box::new(running))
+}
+
+/// Takes away what a killed agent left, where nothing does so on the way.
+pub(crate) fn clean(decision: &Decision) {
+    if decision.mode != Some(Mode::TcClone)
+        && let Err(error) = filters::clean()
+    {
+        debug!(error = format!("{error:#}").as_str(); "filters not looked for");
+    }
+}
+
+/// What the kernel says to the programs that are planned, for people who cannot try it on such a
+/// kernel. Nothing is attached.
+///
+/// # Errors
+/// No program is planned, or they cannot be opened.
+pub(crate) fn try_programs(facts: &HostFacts, config: &Config) -> Result<String> {
+    kernel::try_once(&decide::choose(facts, config), config)
+}
+
+fn start(plan: &mut Connection, opening: &Opening<'_>) -> Option<Running> {
+    let programs = load(plan, opening);
     fault::at("programs.loaded");
     let source = match programs {
         Some(mut programs) => {
@@ -41,17 +71,7 @@ pub fn open(
 
 /// Loads what the plan says. A family that the kernel refuses is followed otherwise or skipped: the
 /// agent still reports the host, and why.
-fn load(
-    plan: &mut Connection,
-    keeper: Option<&HelperNeeds>,
-    opening: &Opening<'_>,
-) -> Option<Programs> {
-    // In mode tc-clone this is done on the way; in any other, what a killed agent left must go.
-    if plan.mode.value != Mode::TcClone
-        && let Err(error) = filters::clean()
-    {
-        debug!(error = format!("{error:#}").as_str(); "filters not looked for");
-    }
+fn load(plan: &mut Connection, opening: &Opening<'_>) -> Option<Programs> {
     if plan.is_by_sockets() {
         return None;
     }
@@ -60,7 +80,12 @@ fn load(
     let load = |()| {
         let ring_bytes = opening.config.limits.ring_bytes.bytes();
         let core = opening.core.core(plan.transport.value, ring_bytes)?;
-        loader::apply(core, (plan, keeper), opening.config, opening.in_force)
+        kernel::apply(
+            core,
+            (plan, opening.keeper),
+            opening.config,
+            opening.in_force,
+        )
     };
     let done = allowed.and_then(load).and_then(|loaded| {
         let records = loaded.as_ref().map(|one| Records::open([one.core.ring()]));

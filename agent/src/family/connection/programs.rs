@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use log::warn;
 
 use super::fold::Fold;
+use super::kernel::{self, Loaded, Snapshot};
 use super::observe::Lister;
 use crate::clock::{self, Now};
 use crate::config::Config;
 use crate::family::contract::Shared;
-use crate::kernel::{self, Counters, Snapshot};
-use crate::loader::{self, Loaded};
+use crate::kernel::Counters;
 use crate::metrics::Metrics;
 use crate::orders::{Destinations, InForce};
 use crate::records::{Losses, Records};
@@ -105,7 +105,7 @@ impl Programs {
         if let Some(filters) = &mut self.loaded.filters {
             if due(self.beat_at) {
                 self.beat_at = Some(now);
-                if let Err(error) = loader::beat(&self.loaded.maps.heartbeat) {
+                if let Err(error) = kernel::beat(&self.loaded.maps.heartbeat) {
                     warn!(error = format!("{error:#}").as_str(); "no heartbeat: filters fall asleep");
                 }
             }
@@ -189,7 +189,7 @@ impl Programs {
         if let Some(lister) = &self.lister {
             lister.publish(metrics);
         }
-        match loader::missed_runs(&loaded.object) {
+        match kernel::missed_runs(&loaded.object) {
             Ok(missed) => metrics.kernel_programs_dropped_runs_total.set(missed),
             Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
         }
@@ -198,10 +198,10 @@ impl Programs {
             settings.keep_cb_flags = u8::from(neighbours.may_share());
         }
         if let Some(filters) = &loaded.filters {
-            settings.clone = loader::clone_flags(filters.state());
+            settings.clone = kernel::clone_flags(filters.state());
         }
         if settings != loaded.settings {
-            match loader::write_settings(&loaded.maps.config, &settings) {
+            match kernel::write_settings(&loaded.maps.config, &settings) {
                 Ok(()) => loaded.settings = settings,
                 // Found changed, and tried, again at the end of the next interval.
                 Err(error) => {
@@ -231,7 +231,7 @@ impl Programs {
             self.switch(false)?;
         }
         let destinations = &self.loaded.maps.destinations;
-        loader::replace_destinations(destinations, &self.there, &to.destinations)?;
+        kernel::replace_destinations(destinations, &self.there, &to.destinations)?;
         if to.option {
             self.switch(true)?;
         }
@@ -241,13 +241,13 @@ impl Programs {
     fn switch(&mut self, on: bool) -> Result<()> {
         let mut settings = self.loaded.settings;
         settings.option_write = u8::from(on);
-        loader::write_settings(&self.loaded.maps.config, &settings)?;
+        kernel::write_settings(&self.loaded.maps.config, &settings)?;
         self.loaded.settings = settings;
         Ok(())
     }
 
     pub(super) fn change_keys(&self, config: &Config) {
-        if let Err(error) = loader::write_keys(&self.loaded.maps.keys, &config.keys) {
+        if let Err(error) = kernel::write_keys(&self.loaded.maps.keys, &config.keys) {
             warn!(error = format!("{error:#}").as_str(); "fleet keys not changed");
         }
     }

@@ -12,6 +12,7 @@ use super::decide::{self, Uses};
 use super::direction::Direction;
 use super::fold::Fold;
 use super::observe::{self, Observer};
+use super::plan::{NAME, absent_row};
 use super::programs::Programs;
 use crate::batch::Summary;
 use crate::clock::{self, Now};
@@ -21,10 +22,8 @@ use crate::family::totals::Close;
 use crate::host::HostFacts;
 use crate::metrics::Metrics;
 use crate::orders::InForce;
-use crate::plan::{Needs, absent_row};
+use crate::plan::Needs;
 
-/// The family's name.
-const NAME: &str = "connection";
 /// From this level of the governor on abnormal connections are not told one by one.
 const NO_EVENTS_FROM: u8 = 2;
 
@@ -34,7 +33,7 @@ const NO_EVENTS_FROM: u8 = 2;
 /// many begin, single events where many end badly. So each level takes its part of all of them: half
 /// of the snapshots and three quarters of the tokens of the level before.
 #[must_use]
-pub fn shed(level: u8) -> Vec<String> {
+pub(crate) fn shed(level: u8) -> Vec<String> {
     if level == 0 {
         return Vec::new();
     }
@@ -73,7 +72,7 @@ pub(super) enum Source {
 
 /// Connections, by what follows them on this host.
 #[derive(Debug)]
-pub struct Running {
+pub(super) struct Running {
     source: Source,
     fold: Fold,
     level: u8,
@@ -107,7 +106,7 @@ impl Running {
 
     /// What must be left to the agent for what really was opened.
     #[must_use]
-    pub fn needs(&self, facts: &HostFacts, config: &Config) -> Needs {
+    pub(super) fn needs(&self, facts: &HostFacts, config: &Config) -> Needs {
         let uses = match &self.source {
             Source::Programs(programs) => Uses {
                 programs: Some(programs.loaded.core.ring().transport),
@@ -121,15 +120,6 @@ impl Running {
             },
         };
         decide::needs(facts, config, &uses)
-    }
-
-    /// The process that keeps the packet filters.
-    #[must_use]
-    pub fn keeper(&self) -> Option<i32> {
-        match &self.source {
-            Source::Programs(programs) => Some(programs.loaded.filters.as_ref()?.process()),
-            Source::Sockets(_) => None,
-        }
     }
 
     /// Folds what packet sockets and news of closed sockets have to say; true when there may be more.
@@ -289,6 +279,13 @@ impl Family for Running {
         self.intervals = u32::MAX;
         if let Source::Sockets(observer) = &mut self.source {
             observer.end();
+        }
+    }
+
+    fn keeper(&self) -> Option<i32> {
+        match &self.source {
+            Source::Programs(programs) => Some(programs.loaded.filters.as_ref()?.process()),
+            Source::Sockets(_) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::calls::TRACKING;
 use crate::config::{Config, NatSetting};
 use crate::host::HostFacts;
-use crate::plan::{Choice, Decision, Needs, Outcome};
+use crate::plan::{Choice, Decision, Needs};
 
 /// The family's name.
 pub(super) const NAME: &str = "nat";
@@ -19,18 +19,13 @@ pub fn decide(facts: &HostFacts, config: &Config) -> Decision {
         (_, _, conntrack) if !conntrack.is_yes() => Some(conntrack.why().to_owned()),
         _ => None,
     };
-    let mut decision = Decision {
-        family: NAME,
-        outcome: Outcome::Run(Choice::new(
-            "on",
-            "addresses before and behind this gateway are told",
-        )),
-        needs: Needs {
-            callers: vec![TRACKING],
-            ..Needs::default()
-        },
-        warnings: silence(facts).into_iter().collect(),
+    let why = "addresses before and behind this gateway are told";
+    let needs = Needs {
+        callers: vec![TRACKING],
+        ..Needs::default()
     };
+    let mut decision = Decision::run(NAME, Choice::new("on", why), needs);
+    decision.warnings.extend(silence(facts));
     if let Some(reason) = skipped {
         decision.skip(reason);
     }

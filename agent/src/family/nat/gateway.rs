@@ -17,6 +17,7 @@ use crate::fault;
 use crate::metrics::Metrics;
 use crate::netlink::Taken;
 use crate::orders::InForce;
+use crate::plan::Decision;
 use crate::spool::Lost;
 
 /// Messages of the kernel read in one turn; each tells of one connection.
@@ -36,7 +37,7 @@ pub(crate) fn shed(level: u8) -> Vec<String> {
 ///
 /// # Errors
 /// What the kernel answers.
-pub(crate) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>> {
+pub(crate) fn open(opening: &Opening<'_>, _: &mut Decision) -> Result<Box<dyn Family>> {
     let bound = opening.config.limits.edges as usize;
     let opened = fault::before("tracking").and_then(|()| Gateway::open(bound, clock::unix_ms()));
     let gateway = opened.context("connection tracking cannot be read")?;

@@ -1,10 +1,10 @@
 //! What hosts may lack beside their kernel's programs.
 
-use super::super::decide;
-use super::host::{Take, capable_host, config, lacking, plan_without};
+use super::host::{Take, capable_host, config, decide, lacking, plan_without};
+use crate::family::connection::plan::Accept;
 use crate::host::probe::EVENTS;
 use crate::host::{Cgroup2, HostFacts};
-use crate::plan::{Accept, Mode, Outcome, Transport};
+use crate::plan::{Mode, Outcome, Transport};
 use crate::sandbox::{Capabilities, Capability};
 
 #[test]

@@ -1,12 +1,14 @@
 //! A host that can do everything, and what may be taken from it.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-use super::super::decide;
+use super::super::connection;
 use crate::clock::Clocks;
 use crate::config::{Config, Key, Secret};
+use crate::family::connection::plan::{Connection, ConnectionVariant, Look};
 use crate::host::{Cgroup2, Fact, Hierarchy, HostFacts, Least, Pack, Sockets};
-use crate::plan::{ConnectionVariant, Look, Outcome, Plan};
+use crate::plan::{Needs, Outcome, Plan};
 use crate::sandbox::{Capabilities, Capability};
 
 pub(super) fn capable_host() -> HostFacts {
@@ -78,8 +80,46 @@ pub(super) fn config() -> Config {
     config
 }
 
+/// The plan of a host, with what stands behind it of the family that has most to choose.
+#[derive(Debug)]
+pub(super) struct Planned {
+    plan: Plan,
+    pub(super) connection: Connection,
+}
+
+impl Planned {
+    /// What became of the family at its opening is what is decided from now on.
+    pub(super) fn take_note(&mut self, config: &Config) {
+        let decision = self
+            .connection
+            .decision(config, Needs::default(), Vec::new());
+        self.plan.families[0] = decision;
+    }
+}
+
+impl Deref for Planned {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl DerefMut for Planned {
+    fn deref_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+}
+
+pub(super) fn decide(facts: &HostFacts, config: &Config) -> Planned {
+    Planned {
+        plan: super::super::decide(facts, config),
+        connection: connection::decide::choose(facts, config),
+    }
+}
+
 /// The plan of a capable host after `change`.
-pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Plan {
+pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Planned {
     let mut facts = capable_host();
     change(&mut facts);
     decide(&facts, &config())
@@ -92,14 +132,14 @@ pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
-pub(super) fn looks(plan: &Plan) -> [Look; 2] {
+pub(super) fn looks(plan: &Planned) -> [Look; 2] {
     [
         plan.connection.discovery.value,
         plan.connection.snapshot.value,
     ]
 }
 
-pub(super) fn variant(plan: &Plan) -> Option<ConnectionVariant> {
+pub(super) fn variant(plan: &Planned) -> Option<ConnectionVariant> {
     match &plan.connection.variant {
         Outcome::Run(choice) => Some(choice.value),
         Outcome::Skip { .. } => None,

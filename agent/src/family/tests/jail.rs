@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::super::decide;
-use super::host::{capable_host, config, lacking, plan_without, variant};
+use super::host::{capable_host, config, decide, lacking, plan_without, variant};
 use crate::calls::Caller;
 use crate::config::ModeSetting;
 use crate::host::{Cgroup2, Least};
@@ -17,7 +16,7 @@ fn only_the_keeper_of_packet_filters_may_change_the_network() {
     let plan = decide(&capable_host(), &config);
     assert_eq!(plan.connection.mode.value, Mode::TcClone);
     assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
-    let keeper = plan.jail.keeper.unwrap();
+    let keeper = plan.jail.keeper.as_ref().unwrap();
     assert_eq!(keeper.capability_set().to_string(), "CAP_NET_ADMIN");
     assert_eq!(keeper.seccomp.callers, [Caller::KEEPER]);
 }
@@ -76,7 +75,7 @@ fn the_jail_mounts_only_what_the_manifest_has_a_place_for() {
         .flat_map(|kind| manifest[*kind].as_array().unwrap())
         .map(|entry| entry["path"].as_str().unwrap())
         .collect();
-    for mount in plan_without(|_| {}).jail.mounts {
+    for mount in &plan_without(|_| {}).jail.mounts {
         assert!(
             paths.contains(&mount.target),
             "rootfs/manifest.toml lacks {}",
@@ -116,6 +115,7 @@ fn a_family_that_the_kernel_refuses_leaves_no_capability_behind() {
     let mut plan = decide(&facts, &config);
     let mounts = plan.jail.mounts.clone();
     plan.connection.skip("the verifier says no");
+    plan.take_note(&config);
     plan.settle(&facts, &config, &[]);
     assert_eq!(variant(&plan), None);
     assert_eq!(plan.connection.mode.value, Mode::Observe);

@@ -2,11 +2,11 @@
 
 use wire::Columns;
 
-use super::super::decide;
-use super::host::{Take, capable_host, config, lacking, plan_without, variant};
+use super::host::{Take, capable_host, config, decide, lacking, plan_without, variant};
 use crate::config::HooksSetting;
+use crate::family::connection::plan::ConnectionVariant;
 use crate::host::Cgroup2;
-use crate::plan::{ConnectionVariant, Outcome};
+use crate::plan::Outcome;
 
 #[test]
 fn the_operator_chooses_between_programs_and_sockets() {

@@ -1,7 +1,6 @@
 //! What works less than it seems to is said.
 
-use super::super::decide;
-use super::host::{capable_host, config, lacking};
+use super::host::{capable_host, config, decide, lacking};
 use crate::config::{Config, Glob};
 use crate::host::{Cgroup2, Fact, HostFacts};
 use crate::plan::Mode;

@@ -5,7 +5,7 @@ use wire::{Kept, Life, Part, SightingRow, sample};
 
 use super::{Connections, EdgeKey, Open, Told};
 use crate::clock::Now;
-use crate::event::{Connection, What};
+use crate::family::connection::event::{Connection, What};
 use bpf::abi;
 
 /// Sightings of each edge that are kept in every interval whatever the sampling.

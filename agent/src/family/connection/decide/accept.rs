@@ -1,8 +1,9 @@
 //! How it is learned who accepts a connection: by nothing that others pay for.
 
 use super::hooks::Hooks;
+use crate::family::connection::plan::Accept;
 use crate::host::HostFacts;
-use crate::plan::{Accept, Choice};
+use crate::plan::Choice;
 
 /// The surest that this host has. The listener's process is known in any case.
 pub(super) fn choose(

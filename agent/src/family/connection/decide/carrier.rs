@@ -2,8 +2,9 @@
 
 use super::hooks::Hooks;
 use crate::config::{Config, ModeSetting};
+use crate::family::connection::plan::ConnectionVariant;
 use crate::host::{Fact, HostFacts};
-use crate::plan::{Choice, ConnectionVariant, Mode};
+use crate::plan::{Choice, Mode};
 
 /// What can touch the option.
 #[derive(Clone, Debug, PartialEq, Eq)]

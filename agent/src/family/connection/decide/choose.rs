@@ -4,8 +4,9 @@ use wire::Columns;
 
 use super::{accept, carrier, hooks, looks, sockets};
 use crate::config::{Config, HooksSetting, TransportSetting};
+use crate::family::connection::plan::Connection;
 use crate::host::{HostFacts, Pack};
-use crate::plan::{Choice, Connection, Outcome, Transport, Types};
+use crate::plan::{Choice, Outcome, Transport, Types};
 
 /// The best that the host allows and the operator wants.
 pub(crate) fn choose(facts: &HostFacts, config: &Config) -> Connection {

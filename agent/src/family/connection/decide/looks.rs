@@ -1,8 +1,9 @@
 //! How programs learn what is open already.
 
 use crate::config::ListsSetting;
+use crate::family::connection::plan::Look;
 use crate::host::{Fact, HostFacts};
-use crate::plan::{Choice, Look};
+use crate::plan::Choice;
 
 /// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
 pub(super) fn choose(

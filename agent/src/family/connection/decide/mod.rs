@@ -3,6 +3,7 @@
 mod accept;
 mod carrier;
 mod choose;
+mod decision;
 mod hooks;
 mod looks;
 mod needs;
@@ -10,5 +11,5 @@ mod sockets;
 mod warnings;
 
 pub(crate) use choose::{choose, fall_back};
+pub(crate) use decision::decide;
 pub use needs::{Uses, needs};
-pub(crate) use warnings::all as warnings;

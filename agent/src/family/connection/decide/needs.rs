@@ -2,8 +2,9 @@
 
 use crate::calls::Caller;
 use crate::config::Config;
+use crate::family::connection::plan::{Connection, Look};
 use crate::host::{HostFacts, probe};
-use crate::plan::{Connection, JailMount, Look, Needs, Outcome, Source, Transport, Until, named};
+use crate::plan::{JailMount, Needs, Outcome, Source, Transport, Until, named};
 
 /// What runs, or is to run: capabilities and system calls follow from this alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

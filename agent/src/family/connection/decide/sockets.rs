@@ -3,8 +3,9 @@
 use wire::Columns;
 
 use crate::config::{Config, HooksSetting};
+use crate::family::connection::plan::{ConnectionVariant, Look};
 use crate::host::{Cgroup2, Fact, HostFacts};
-use crate::plan::{Choice, ConnectionVariant, Look, Outcome};
+use crate::plan::{Choice, Outcome};
 use crate::sock_diag;
 
 /// Sockets because of `reason`, or why they cannot be had either.

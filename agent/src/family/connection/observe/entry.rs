@@ -3,7 +3,7 @@
 use bpf::abi;
 use wire::{Endpoint, Role, fingerprint};
 
-use crate::event::{Connection, What};
+use crate::family::connection::event::{Connection, What};
 use crate::sock_diag::{Info, Socket};
 
 /// errno values of Linux on every architecture that matters here (asm-generic/errno.h).

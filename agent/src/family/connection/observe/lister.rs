@@ -12,7 +12,7 @@ use wire::{Endpoint, Role};
 use super::role;
 use crate::clock::Now;
 use crate::config::Config;
-use crate::event::{self, Connection, What};
+use crate::family::connection::event::{self, Connection, What};
 use crate::family::process::{Owner, Owners, Place};
 use crate::metrics::Metrics;
 use crate::netlink::Route;

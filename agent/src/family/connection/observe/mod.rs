@@ -30,7 +30,7 @@ use wire::Role;
 
 use crate::clock::Now;
 use crate::config::{self, Config};
-use crate::event::Connection;
+use crate::family::connection::event::Connection;
 use crate::family::process::{Found, Owner, Owners, Past, Place};
 use crate::frame::OptionPrefix;
 use crate::metrics::Metrics;

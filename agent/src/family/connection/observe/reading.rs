@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::round::Round;
 use super::{Observer, TICK, role};
 use crate::clock::{self, Now};
-use crate::event::Connection;
+use crate::family::connection::event::Connection;
 use crate::sock_diag::Socket;
 
 /// News of one round, over all namespaces.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wire::Endpoint;
 
 use super::*;
-use crate::event::What;
+use crate::family::connection::event::What;
 use crate::family::connection::observe::entry::Report;
 use crate::sock_diag::{self, Info, Socket};
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::entry::Report;
-use crate::event::{Connection, What};
+use crate::family::connection::event::{Connection, What};
 use crate::family::process::{Found, Owner};
 
 /// Connections that wait, and that were told without an owner; each is remembered by its number.

@@ -6,7 +6,7 @@ use bpf::abi;
 use wire::{Endpoint, Role};
 
 use super::*;
-use crate::event;
+use crate::family::connection::event;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const UNKNOWN: Found = Found {

@@ -4,7 +4,7 @@ use bpf::abi;
 use wire::Role;
 
 use super::{GRACE_NS, Table, WORD_NS};
-use crate::event::What;
+use crate::family::connection::event::What;
 use crate::family::connection::observe::entry::{Entry, Key};
 use crate::sock_diag::Socket;
 

@@ -7,7 +7,7 @@ use super::super::tests::{
 };
 use super::super::{Losses, Way};
 use super::*;
-use crate::event::What;
+use crate::family::connection::event::What;
 use crate::frame::FIN;
 use crate::sock_diag::Info;
 

@@ -13,8 +13,8 @@ use bpf::abi::wb_neighbour;
 use libbpf_rs::{Link, Object, ObjectBuilder};
 use zerocopy::FromBytes as _;
 
-use super::object::read_iterator;
 use crate::host::Neighbour;
+use crate::loader::read_iterator;
 
 /// The sockops programs of the host; to be opened before the agent is confined.
 #[derive(Debug)]

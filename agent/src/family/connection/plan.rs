@@ -2,57 +2,17 @@
 
 use wire::Columns;
 
-use super::{Choice, Outcome};
+use crate::config::Config;
+use crate::plan::{Choice, Decision, Mode, Needs, Outcome, Transport, Types};
 
 /// The programs that write the option, one per mode.
 const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
+/// The family's name.
+pub(super) const NAME: &str = "connection";
 /// Name of the row that says which columns mean nothing.
 pub const ABSENT_ROW: &str = "absent";
 /// The program that counts zero windows.
 const WINDOW_PROGRAM: &str = "wb_conn_window";
-
-/// How this host's connections get their waybill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// No option is written.
-    Observe,
-    /// The kernel's TCP stack writes the option on the handshake ACK.
-    Sockops,
-    /// A packet filter copies the handshake ACK, and the copy carries the option.
-    TcClone,
-}
-
-impl Mode {
-    /// The name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Sockops => "sockops",
-            Self::TcClone => "tc-clone",
-        }
-    }
-}
-
-/// How records come from the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// One buffer per CPU, read through perf events.
-    PerfBuffer,
-    /// One ring shared by all CPUs.
-    RingBuffer,
-}
-
-impl Transport {
-    /// The name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PerfBuffer => "perf buffer",
-            Self::RingBuffer => "ring buffer",
-        }
-    }
-}
 
 /// How connections are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +67,6 @@ pub enum Look {
     Iterator,
     /// By diagnostic sockets.
     Sockets,
-}
-
-/// What the programs are fitted to the kernel by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Types {
-    /// The kernel's own type information.
-    Kernel,
-    /// A pack, by the name of its file.
-    Pack(String),
 }
 
 /// What tells who accepts.
@@ -203,8 +154,49 @@ impl Connection {
         }
     }
 
+    /// What the rest of the agent sees of it.
+    pub(crate) fn decision(
+        &self,
+        config: &Config,
+        needs: Needs,
+        warnings: Vec<String>,
+    ) -> Decision {
+        let rows = self.rows().map(|(name, said)| (name.to_owned(), said));
+        let notes = self.types_row().into_iter().chain(absent_row(self.absent));
+        Decision {
+            family: NAME,
+            outcome: match &self.variant {
+                Outcome::Run(choice) => Outcome::Run(Choice {
+                    value: choice.value.name(),
+                    reason: choice.reason.clone(),
+                }),
+                Outcome::Skip { reason } => Outcome::Skip {
+                    reason: reason.clone(),
+                },
+            },
+            mode: Some(self.mode.value),
+            rows: rows.into(),
+            notes: notes.chain(self.refused.iter().cloned()).collect(),
+            needs,
+            warnings,
+            shortfalls: self.shortfalls(config),
+        }
+    }
+
+    /// What an operator may expect of it and does not get.
+    fn shortfalls(&self, config: &Config) -> Vec<String> {
+        let mut all = Vec::new();
+        if let Outcome::Skip { reason } = &self.variant {
+            all.push(format!("connections are not measured: {reason}"));
+        }
+        if config.option.enabled && self.mode.value == Mode::Observe {
+            all.push(format!("the option is not written: {}", self.mode.reason));
+        }
+        all
+    }
+
     /// Name and decision with its reason.
-    pub(super) fn rows(&self) -> [(&'static str, String); 6] {
+    fn rows(&self) -> [(&'static str, String); 6] {
         let named = |name: &str, reason: &str| format!("{name}: {reason}");
         let on = |is_on: bool, reason: &str| named(if is_on { "on" } else { "off" }, reason);
         let look = |choice: &Choice<Look>| on(choice.value != Look::No, &choice.reason);
@@ -214,7 +206,7 @@ impl Connection {
         };
         let (mode, transport) = (&self.mode, &self.transport);
         [
-            ("connection", variant),
+            (NAME, variant),
             ("mode", named(mode.value.name(), &mode.reason)),
             (
                 "transport",
@@ -230,7 +222,7 @@ impl Connection {
     }
 
     /// What stands in for the kernel's types, where something does.
-    pub(super) fn types_row(&self) -> Option<(String, String)> {
+    fn types_row(&self) -> Option<(String, String)> {
         match &self.types {
             Types::Kernel => None,
             Types::Pack(name) => Some(("types".into(), format!("{name}: the kernel has none"))),

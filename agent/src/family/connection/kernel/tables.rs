@@ -7,13 +7,14 @@ use bpf::abi;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 use zerocopy::IntoBytes;
 
-use super::object::map;
 use crate::config::{Config, Key};
+use crate::family::connection::plan::{Connection, Look};
 use crate::host::Numbers;
 use crate::keeper::State;
+use crate::loader::map;
 use crate::orders::{Destinations, InForce, Mapped};
 use crate::paths::CGROUP_DIR;
-use crate::plan::{Connection, Look, Mode};
+use crate::plan::Mode;
 
 /// First time off for a peer whose path loses the option.
 const PATH_BACKOFF_NS: u64 = 60 * 1_000_000_000;
@@ -117,8 +118,7 @@ pub(super) fn settings(
 }
 
 /// Whether the host's own configuration has the option written.
-#[must_use]
-pub fn may_write(config: &Config, plan: &Connection) -> bool {
+fn may_write(config: &Config, plan: &Connection) -> bool {
     plan.mode.value != Mode::Observe && !config.keys.is_empty()
 }
 

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use follow::Stamp;
 use log::{info, warn};
 
-use super::object::program;
+use super::load::{Loaded, SOCKOPS};
 use super::tables::{scope_id, write_settings};
-use super::{Loaded, SOCKOPS};
+use crate::loader::program;
 
 impl Loaded {
     /// Looks whether the scope's cgroup is the one that the programs are for; true when that changed.
