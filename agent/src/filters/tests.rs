@@ -1,5 +1,6 @@
 //! What is ours among filters, and what becomes of news.
 
+use super::clsact::*;
 use super::*;
 
 fn entry(handle: u32, name: &str) -> Vec<u8> {

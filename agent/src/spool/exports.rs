@@ -11,7 +11,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::migrate;
-use super::store::{delete_row, readable, sealed};
+use super::row::sealed;
+use super::store::{delete_row, readable};
 use super::types::{Error, Sealed};
 
 /// Rows that one transaction changes.

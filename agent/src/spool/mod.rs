@@ -22,11 +22,13 @@
 //! writing connection.
 
 mod exports;
+mod file;
 mod migrate;
 mod quarantine;
 mod queue;
 mod reader;
 mod reserve;
+mod row;
 mod store;
 pub(crate) mod thread;
 mod types;

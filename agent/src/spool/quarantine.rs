@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::store::{index_path, log_path};
+use super::file::{index_path, log_path};
 
 /// Databases kept; an older one makes room for a new one, so that damage cannot fill the disk.
 pub(super) const KEPT: usize = 2;

@@ -5,14 +5,14 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
-    ffi, params,
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
+use super::file::{BUSY_TIMEOUT, configure, log_path, own_files, quick_check};
 use super::migrate;
+use super::row::{id, row_and_bytes, sealed, signed, unsigned};
 use super::types::{BatchId, Entry, Error, Fault, Sealed, State};
 use crate::files;
 
@@ -23,10 +23,6 @@ const PAGE_BYTES: u64 = 4096;
 const RESERVE_PAGES: std::ops::RangeInclusive<u64> = 64..=1024;
 /// Free pages given back to the file system at a time: 8 MiB, a fraction of a second on any disk.
 const GIVE_BACK_PAGES: u64 = 2048;
-/// Pages between two looks at the budget of the check at open.
-const CHECK_STEP_PAGES: i32 = 256;
-/// Looks until that check ends: 64 MiB of pages, about a second on a slow disk.
-const CHECK_STEPS: u32 = 64;
 
 const STORED: i64 = 0;
 const LEASED: i64 = 1;
@@ -354,15 +350,6 @@ pub(super) fn readable(path: &Path) -> Result<(), Error> {
     own_files(path)
 }
 
-/// SQLite opens these by name.
-fn own_files(path: &Path) -> Result<(), Error> {
-    for end in ["-wal", "-shm", "-journal"] {
-        let file = beside(path, end);
-        files::refuse_strange(&file).map_err(|source| Error::io(&file, source))?;
-    }
-    Ok(())
-}
-
 /// Batches in a damaged database, where they can still be counted.
 pub(super) fn count_damaged(path: &Path) -> Option<u64> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -371,171 +358,10 @@ pub(super) fn count_damaged(path: &Path) -> Option<u64> {
         .ok()
 }
 
-/// The write-ahead log beside a database.
-pub(super) fn log_path(path: &Path) -> PathBuf {
-    beside(path, "-wal")
-}
-
-/// The index of that log, which processes share; made anew when it is missing.
-pub(super) fn index_path(path: &Path) -> PathBuf {
-    beside(path, "-shm")
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// How long to wait for another process (a reader that recovers the log, a person with a shell).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-
-fn configure(conn: &Connection) -> Result<(), Error> {
-    conn.busy_timeout(BUSY_TIMEOUT)?;
-    // Free pages can be given back after a long outage without rewriting the file, as VACUUM
-    // would, with as much free disk again. FULL would do so at every ack, only for the next put to
-    // ask for the pages again. Has to come before the first table.
-    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    // A put is one sequential write instead of a journal, a write and two syncs, and `spool ls`
-    // reads while the agent writes.
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // The log is synced at checkpoints only. Nothing is lost when the process dies, the kernel has
-    // it. A power failure may take the last puts, up to a checkpoint's worth (1 MiB), never the
-    // database's consistency: the run of the agent ends with it, what it had counted and not sent is
-    // too low by that much, and the host has lost more than batches just now. A lost ack means that a
-    // batch is sent again and found a duplicate. FULL would cost a disk sync, up to three a batch, on hosts
-    // whose disks belong to somebody else's workload.
-    conn.pragma_update(None, "synchronous", "NORMAL")?;
-    // Pages. Checkpoints are small and often: the log stays small and so does each stall.
-    conn.pragma_update(None, "wal_autocheckpoint", 256)?;
-    // The log keeps this much space after a checkpoint: on a full disk, deletes can still be
-    // logged. What an unusual transaction took beyond it is given back.
-    conn.pragma_update(None, "journal_size_limit", 4 << 20)?;
-    // KiB when negative. The working set is a few index pages; a large payload goes through
-    // the cache once and need not stay in memory.
-    conn.pragma_update(None, "cache_size", -512)?;
-    // No mapping: its pages would count as resident memory, and a disk error would kill the
-    // process by a signal instead of returning an error.
-    conn.pragma_update(None, "mmap_size", 0)?;
-    // The jail has no directory for temporary files.
-    conn.pragma_update(None, "temp_store", "MEMORY")?;
-    // Damage in a page is found when the page is read, not when it has done harm.
-    conn.pragma_update(None, "cell_size_check", true)?;
-    // A tampered schema cannot call functions.
-    conn.pragma_update(None, "trusted_schema", false)?;
-    Ok(())
-}
-
-/// Looks for damage, first in the small tables, then in as much of the payload as the budget
-/// allows. Damage beyond it is found when the batch is read.
-fn quick_check(conn: &mut Connection) -> Result<(), Error> {
-    let mut steps = 0;
-    conn.progress_handler(
-        CHECK_STEP_PAGES,
-        Some(move || {
-            steps += 1;
-            steps > CHECK_STEPS
-        }),
-    )?;
-    let found = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-    conn.progress_handler(0, None::<fn() -> bool>)?;
-    match found {
-        Ok(text) if text == "ok" => Ok(()),
-        Ok(text) => Err(damage(text)),
-        Err(e) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
-        Err(e) => Err(e.into()),
-    }
-}
-
 pub(super) fn delete_row(tx: &Transaction<'_>, row: i64) -> Result<(), Error> {
     tx.prepare_cached("DELETE FROM payload WHERE id = ?1")?
         .execute([row])?;
     tx.prepare_cached("DELETE FROM batch WHERE id = ?1")?
         .execute([row])?;
     Ok(())
-}
-
-fn row_and_bytes(row: &Row<'_>) -> rusqlite::Result<(i64, u64)> {
-    Ok((row.get(0)?, unsigned(row, 1)?))
-}
-
-/// Reads columns 2 and 3.
-fn id(row: &Row<'_>) -> rusqlite::Result<BatchId> {
-    Ok(BatchId {
-        boot: row.get(2)?,
-        sequence: unsigned(row, 3)?,
-    })
-}
-
-fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(index)?.cast_unsigned())
-}
-
-/// Reads columns 1 to 7 of the lease query.
-pub(super) fn sealed(row: &Row<'_>) -> rusqlite::Result<Sealed> {
-    let bytes: Vec<u8> = row.get(7)?;
-    let expected = unsigned(row, 6)?;
-    if u64::try_from(bytes.len()) != Ok(expected) {
-        let text = format!("payload of {} bytes instead of {expected}", bytes.len());
-        return Err(corrupt(text));
-    }
-    Ok(Sealed {
-        id: BatchId {
-            boot: row.get(1)?,
-            sequence: unsigned(row, 2)?,
-        },
-        host: row.get(3)?,
-        sealed_ms: unsigned(row, 4)?,
-        rows: unsigned(row, 5)?,
-        bytes,
-    })
-}
-
-/// A length or count; more than SQLite can count is more than it can hold.
-fn signed(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn corrupt(text: String) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(text))
-}
-
-fn damage(text: String) -> Error {
-    Error::Corrupt(corrupt(text))
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::Error as Sql;
-        match &error {
-            Sql::SqliteFailure(failure, _) => match (failure.code, failure.extended_code) {
-                // The second: no room for the log's index.
-                (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full(error),
-                (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)
-                // A page that cannot be read any more: it would fail every later attempt too.
-                | (
-                    _,
-                    ffi::SQLITE_IOERR_READ
-                    | ffi::SQLITE_IOERR_SHORT_READ
-                    | ffi::SQLITE_IOERR_CORRUPTFS,
-                )
-                // The statements are right and their values fit the schema, so these say that the
-                // schema or the rows in the file are not what they were.
-                | (_, ffi::SQLITE_ERROR)
-                | (ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation, _)
-                // The file could be opened for writing; its header says that it is of a format
-                // that can only be read. (A directory or a file system that refuses writing has
-                // other codes.)
-                | (_, ffi::SQLITE_READONLY) => Self::Corrupt(error),
-                _ => Self::Database(error),
-            },
-            // The schema fixes every type, and fits every statement.
-            Sql::SqlInputError { .. }
-            | Sql::FromSqlConversionFailure(..)
-            | Sql::IntegralValueOutOfRange(..)
-            | Sql::InvalidColumnType(..)
-            | Sql::Utf8Error(..) => Self::Corrupt(error),
-            _ => Self::Database(error),
-        }
-    }
 }

@@ -260,3 +260,15 @@ impl Error {
         }
     }
 }
+
+/// An error with its causes, for the log.
+pub(super) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

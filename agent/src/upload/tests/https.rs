@@ -10,9 +10,9 @@ use crate::delivery::{Drained, Handle};
 use crate::metrics::Metrics;
 use crate::orders::{Mailbox, Signed};
 use crate::spool::tests::{Place, batch, eventually, roomy};
-use crate::upload::{Credential, Settings, Transport, thread};
+use crate::upload::{Settings, Transport, thread};
 
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 const KEPT: &str = r#"{"status":"kept","batch":"KEY","error":"busy"}"#;
 const REFUSED: &str = r#"{"status":"refused","batch":"KEY","error":"malformed","message":"no"}"#;
 const BUSY: &str = "retry-after: 2\r\n";
@@ -23,7 +23,7 @@ const BUSY_UNTIL: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
 pub(super) struct Agent {
     pub(super) handle: Handle,
     pub(super) metrics: Arc<Metrics>,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Agent {
@@ -63,7 +63,7 @@ impl Agent {
     }
 }
 
-fn serve(script: impl Fn(u64) -> Reply + Send + Sync + 'static) -> (Server, Settings) {
+pub(super) fn serve(script: impl Fn(u64) -> Reply + Send + Sync + 'static) -> (Server, Settings) {
     let authority = Authority::new();
     let server = Service::new(&authority.issue("127.0.0.1")).start(script);
     let settings = authority.settings(server.port);
@@ -71,7 +71,7 @@ fn serve(script: impl Fn(u64) -> Reply + Send + Sync + 'static) -> (Server, Sett
 }
 
 /// First `first`, then always `stored`.
-fn first(reply: Reply) -> impl Fn(u64) -> Reply {
+pub(super) fn first(reply: Reply) -> impl Fn(u64) -> Reply {
     move |nth| if nth == 0 { reply.clone() } else { STORED }
 }
 
@@ -292,158 +292,6 @@ fn a_port_that_accepts_and_says_nothing_is_given_up_too() {
     agent.put(1);
     agent.eventually_retried(1);
     assert_eq!(agent.metrics.spool_depth.get(), 1);
-}
-
-/// What stands between may say anything; when it is mended, everything arrives.
-#[test]
-fn strangers_in_front_cost_no_batch_and_are_counted_by_kind() {
-    const STATUSES: [u16; 20] = [
-        200, 201, 204, 301, 302, 307, 400, 401, 403, 404, 405, 407, 413, 415, 429, 431, 500, 502,
-        503, 504,
-    ];
-    const PAGES: [&str; 4] = [
-        "",
-        "<html><h1>Welcome to the hotel</h1></html>",
-        r#"{"status":"stored"}"#,
-        r#"{"status":"refused","batch":"07-09-3"}"#,
-    ];
-    let all = STATUSES.len() * PAGES.len();
-    let script = move |nth: u64| match usize::try_from(nth).ok().filter(|nth| *nth < all) {
-        Some(nth) => {
-            let (status, page) = (STATUSES[nth % STATUSES.len()], PAGES[nth / STATUSES.len()]);
-            let headers = "location: https://127.0.0.1:1/\r\nretry-after: 3600\r\n";
-            Reply::Answer(status, headers, if status == 204 { "" } else { page })
-        }
-        None => STORED,
-    };
-    let (server, settings) = serve(script);
-    let agent = Agent::start(&settings);
-    for sequence in 1..=4 {
-        agent.put(sequence);
-    }
-    for nth in 1..=u64::try_from(all).unwrap() {
-        server.next();
-        agent.eventually_retried(nth);
-        agent.handle.kick();
-    }
-    agent.eventually_acked(4);
-    let metrics = &agent.metrics;
-    assert_eq!(metrics.upload_dropped_refused_total.get(), 0);
-    assert_sum(4, metrics);
-    let counted = [
-        &metrics.upload_stranger_pages_total,
-        &metrics.upload_stranger_redirections_total,
-        &metrics.upload_stranger_refusals_total,
-        &metrics.upload_stranger_failures_total,
-    ];
-    let of = |class: u16| {
-        STATUSES
-            .iter()
-            .filter(|status| **status / 100 == class)
-            .count()
-            * PAGES.len()
-    };
-    let wanted = [2, 3, 4, 5].map(|class| u64::try_from(of(class)).unwrap());
-    assert_eq!(counted.map(|counter| counter.get()), wanted);
-}
-
-#[test]
-fn what_is_no_answer_keeps_the_batch() {
-    let strange = [
-        Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
-        Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"status\""),
-        Reply::Raw(b""),
-        Reply::Endless,
-    ];
-    for reply in strange {
-        let name = format!("{reply:?}");
-        let (server, mut settings) = serve(first(reply));
-        settings.timeout = Duration::from_secs(2);
-        let agent = Agent::start(&settings);
-        agent.put(1);
-        server.next();
-        agent.eventually_retried(1);
-        assert_eq!(agent.metrics.spool_depth.get(), 1, "{name}");
-        agent.handle.kick();
-        agent.eventually_acked(1);
-    }
-}
-
-#[test]
-fn interim_answers_without_end_are_cut_long_before_the_time_is_over() {
-    let (server, mut settings) = serve(first(Reply::Continue));
-    settings.timeout = 10 * LONG;
-    let agent = Agent::start(&settings);
-    agent.put(1);
-    server.next();
-    agent.eventually_retried(1);
-    assert_eq!(agent.metrics.spool_depth.get(), 1);
-    agent.handle.kick();
-    agent.eventually_acked(1);
-}
-
-#[test]
-fn a_server_of_another_authority_sees_nothing() {
-    let (server, mut settings) = serve(|_| STORED);
-    settings.ca_pem = Authority::new().pem();
-    let agent = Agent::start(&settings);
-    agent.put(1);
-    agent.eventually_retried(1);
-    agent.handle.kick();
-    agent.eventually_retried(2);
-    assert!(server.seen.is_empty());
-    assert_eq!(agent.metrics.spool_depth.get(), 1);
-}
-
-#[test]
-fn a_server_of_another_name_sees_nothing() {
-    let authority = Authority::new();
-    let server = Service::new(&authority.issue("other.example")).start(|_| STORED);
-    let agent = Agent::start(&authority.settings(server.port));
-    agent.put(1);
-    agent.eventually_retried(1);
-    assert!(server.seen.is_empty());
-}
-
-#[test]
-fn the_servers_name_may_differ_from_the_address() {
-    let authority = Authority::new();
-    let server = Service::new(&authority.issue("collector.example")).start(|_| STORED);
-    let mut settings = authority.settings(server.port);
-    settings.server_name = Some("collector.example".to_owned());
-    let agent = Agent::start(&settings);
-    agent.put(1);
-    let seen = server.next();
-    assert_eq!(seen.server_name.as_deref(), Some("collector.example"));
-    assert_eq!(
-        seen.header("host"),
-        Some(&*format!("collector.example:{}", server.port))
-    );
-    agent.eventually_acked(1);
-}
-
-#[test]
-fn a_client_certificate_is_presented() {
-    let (authority, clients) = (Authority::new(), Authority::new());
-    let server = Service::for_clients_of(&authority.issue("127.0.0.1"), &clients).start(|_| STORED);
-    let mut settings = authority.settings(server.port);
-
-    let anonymous = Agent::start(&settings);
-    anonymous.put(1);
-    anonymous.eventually_retried(1);
-    assert!(server.seen.is_empty());
-
-    let identity = clients.issue("agent.example");
-    settings.credential = Credential::Certificate {
-        chain_pem: identity.chain_pem,
-        key_pem: identity.key_pem,
-    };
-    let agent = Agent::start(&settings);
-    agent.put(1);
-    let seen = server.next();
-    assert!(seen.client_certificate);
-    assert_eq!(seen.header("authorization"), None);
-    agent.eventually_acked(1);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Tests of the upload thread: with a uploader made of a closure, and over real HTTPS.
 
+mod drains;
 mod https;
 mod kill;
 mod proxy;
 mod server;
 mod settings;
+mod strangers;
 mod threads;
+mod tls;
 
 use crate::metrics::Metrics;
 

@@ -16,12 +16,12 @@ use crate::upload::answer::Answer;
 use crate::upload::thread::start_with;
 use crate::upload::transport::Unanswered;
 
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
-type Sent = Result<Answer, Unanswered>;
+pub(super) type Sent = Result<Answer, Unanswered>;
 
 /// A handle whose batches go to `send`; and a way to the spool thread.
-fn start(
+pub(super) fn start(
     place: &Place,
     bounds: Bounds,
     metrics: &Arc<Metrics>,
@@ -41,7 +41,7 @@ fn start(
     (handle.expect("start the threads"), way.expect("started"))
 }
 
-fn answer(status: u16) -> Sent {
+pub(super) fn answer(status: u16) -> Sent {
     Ok(Answer {
         status,
         ..Answer::default()
@@ -61,7 +61,7 @@ fn words(answer: Answer, sealed: &Sealed) -> Answer {
 }
 
 /// A uploader whose answers the test gives one by one, and who tells what it is sent.
-fn uploader() -> (
+pub(super) fn uploader() -> (
     impl FnMut(&Sealed) -> Sent + Send + 'static,
     Receiver<u64>,
     Sender<Sent>,
@@ -79,7 +79,7 @@ fn uploader() -> (
     (send, seen, answers)
 }
 
-fn next(seen: &Receiver<u64>) -> u64 {
+pub(super) fn next(seen: &Receiver<u64>) -> u64 {
     seen.recv_timeout(LONG).expect("a batch is sent")
 }
 
@@ -100,93 +100,6 @@ fn batches_are_sent_one_by_one_and_leave_at_the_answer() {
     assert_eq!(metrics.upload_acked_bytes_total.get(), 300);
     drop(handle);
     assert_sum(3, &metrics);
-}
-
-#[test]
-fn a_drain_stores_what_is_queued_and_uploads_once_more() {
-    let (place, metrics) = (Place::new(), Arc::default());
-    let (handle, _way) = start(&place, roomy(), &metrics, |_| answer(200));
-    for sequence in 1..=16 {
-        handle.try_put(batch(sequence, 100)).expect("room");
-    }
-    let drained = handle.drain(Duration::MAX);
-    assert_eq!(
-        drained,
-        Drained {
-            stored: true,
-            upload_ended: true,
-            left: 0
-        }
-    );
-    assert_eq!(metrics.upload_acked_total.get(), 16);
-}
-
-#[test]
-fn a_drain_gives_up_at_the_first_failure_and_keeps_the_batches() {
-    let (place, metrics) = (Place::new(), Arc::default());
-    let (handle, _way) = start(&place, roomy(), &metrics, |_| answer(503));
-    for sequence in 1..=3 {
-        handle.try_put(batch(sequence, 100)).expect("room");
-    }
-    let begun = Instant::now();
-    let drained = handle.drain(LONG);
-    assert_eq!(
-        drained,
-        Drained {
-            stored: true,
-            upload_ended: true,
-            left: 3
-        }
-    );
-    assert!(begun.elapsed() < LONG / 3, "{:?}", begun.elapsed());
-    assert_eq!(place.open().depth(), 3);
-    assert_sum(3, &metrics);
-}
-
-#[test]
-fn a_drain_cuts_a_back_off_short_for_one_attempt() {
-    let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-    let (send, seen, answers) = uploader();
-    let (handle, _way) = start(&place, roomy(), &metrics, send);
-    handle.try_put(batch(1, 100)).expect("room");
-    assert_eq!(next(&seen), 1);
-    answers.send(answer(401)).expect("listening");
-    eventually("the wait", || metrics.upload_unauthorized_total.get() == 1);
-    answers.send(answer(200)).expect("listening");
-    assert_eq!(
-        handle.drain(LONG),
-        Drained {
-            stored: true,
-            upload_ended: true,
-            left: 0
-        }
-    );
-}
-
-#[test]
-fn a_drain_respects_what_the_collector_asked_for() {
-    let (place, metrics) = (Place::new(), Arc::<Metrics>::default());
-    let (send, seen, answers) = uploader();
-    let (handle, _way) = start(&place, roomy(), &metrics, send);
-    handle.try_put(batch(1, 100)).expect("room");
-    next(&seen);
-    let busy = Answer {
-        status: 503,
-        retry_after: Some("60".to_owned()),
-        ..Answer::default()
-    };
-    answers.send(Ok(busy)).expect("listening");
-    eventually("the wait", || metrics.upload_retried_total.get() == 1);
-    handle.kick();
-    assert_eq!(
-        handle.drain(LONG),
-        Drained {
-            stored: true,
-            upload_ended: true,
-            left: 1
-        }
-    );
-    assert!(seen.try_recv().is_err(), "nothing was sent meanwhile");
 }
 
 #[test]
@@ -222,50 +135,6 @@ fn without_a_kick_a_failed_batch_is_sent_again_by_itself() {
     );
     assert_eq!(metrics.upload_retried_total.get(), 1);
     answers.send(answer(200)).expect("listening");
-}
-
-#[test]
-fn a_drain_is_over_in_time_although_the_upload_hangs() {
-    let (place, metrics) = (Place::new(), Arc::default());
-    let (send, seen, answers) = uploader();
-    let (handle, _way) = start(&place, roomy(), &metrics, send);
-    handle.try_put(batch(1, 100)).expect("room");
-    next(&seen);
-    handle.try_put(batch(2, 100)).expect("room");
-    let begun = Instant::now();
-    let drained = handle.drain(Duration::from_millis(100));
-    assert_eq!(
-        drained,
-        Drained {
-            stored: true,
-            upload_ended: false,
-            left: 2
-        }
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
-    );
-    assert_eq!(place.open().depth(), 2);
-    drop(answers);
-}
-
-#[test]
-fn a_drain_is_over_in_time_although_the_disk_stands_still() {
-    let (place, metrics) = (Place::new(), Arc::default());
-    let (handle, way) = start(&place, roomy(), &metrics, |_| answer(200));
-    let (resume, wait) = bounded::<()>(0);
-    let stand_still = move || {
-        let _over = wait.recv();
-    };
-    way.send(Request::Run(Box::new(stand_still)))
-        .expect("listening");
-    drop(way);
-    handle.try_put(batch(1, 100)).expect("room");
-    let drained = handle.drain(Duration::from_millis(100));
-    assert!(!drained.stored, "what is queued may be lost, and is told");
-    drop(resume);
 }
 
 #[test]
