@@ -1,20 +1,18 @@
 //! A simulated fleet: hosts whose agents count and sight exactly what happened.
 
+mod host;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use wire::{
-    Batch, BatchHeader, Columns, EdgeRow, Endpoint, EventKind, EventRow, HostRow, Kept, Life,
-    NatRow, Part, ProcessRow, Role, SightingRow,
+    Batch, Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Life, Part, Role, SightingRow,
 };
 
-/// Unix milliseconds at which every world begins.
-pub(crate) const BEGIN_MS: u64 = 1_700_000_000_000;
+pub(crate) use host::{BEGIN_MS, RECEIVED, SENT};
+use host::{Host, empty};
 /// Length of a reporting interval.
 const INTERVAL_MS: u64 = 10_000;
-/// Bytes a client sends and receives per connection.
-pub(crate) const SENT: u64 = 500;
-pub(crate) const RECEIVED: u64 = 20_000;
 
 /// Which end writes a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,30 +36,6 @@ pub(crate) struct Talk<'a> {
     /// Where the server sees it come from, where it is not the client's address.
     pub(crate) nat: Option<&'a str>,
     pub(crate) carry: Carry,
-}
-
-type Key = (u32, Role, Endpoint, Endpoint);
-
-/// Client, what it dialled, the address it left with, and where it went.
-type Translated = ([u8; 16], Endpoint, [u8; 16], Endpoint);
-
-struct Host {
-    id: [u8; 16],
-    boot: [u8; 16],
-    name: String,
-    sequence: u64,
-    started_ms: u64,
-    closed_ms: u64,
-    services: BTreeMap<String, u32>,
-    edges: BTreeMap<Key, EdgeRow>,
-    reported: BTreeMap<Key, EdgeRow>,
-    sightings: Vec<SightingRow>,
-    /// The connections that are open by the names of their sequence numbers, and what was told of them.
-    held: Vec<(u64, SightingRow)>,
-    events: Vec<EventRow>,
-    nats: BTreeMap<Translated, u64>,
-    /// What its kernel does not count.
-    absent: Columns,
 }
 
 /// All hosts and the time.
@@ -309,105 +283,6 @@ impl World {
     }
 }
 
-impl Host {
-    fn count(&mut self, service: &str, role: Role, local: Endpoint, remote: Endpoint, now_ms: u64) {
-        let next = u32::try_from(self.services.len() + 1).expect("few services");
-        let process_id = *self.services.entry(service.to_owned()).or_insert(next);
-        let zero = |endpoint: Endpoint| Endpoint {
-            port: 0,
-            ..endpoint
-        };
-        let (local, remote) = match role {
-            Role::Client => (zero(local), remote),
-            Role::Server => (local, zero(remote)),
-        };
-        let row = self
-            .edges
-            .entry((process_id, role, local, remote))
-            .or_insert_with(|| empty(process_id, role, local, remote, now_ms));
-        row.absent = self.absent;
-        let (sent, received) = match role {
-            Role::Client => (SENT, RECEIVED),
-            Role::Server => (RECEIVED, SENT),
-        };
-        row.opened += 1;
-        row.closed += 1;
-        row.bytes_sent += sent;
-        row.bytes_received += received;
-        row.segments_sent += 10;
-        row.segments_received += 10;
-        row.retransmits += u64::from(role == Role::Server);
-        row.rtt.record(250);
-        if role == Role::Client {
-            row.connect_latency.record(400);
-        }
-    }
-
-    fn translations(&self) -> Vec<NatRow> {
-        let row = |(key, opened): (&Translated, &u64)| NatRow {
-            total: true,
-            netns: 4_026_531_840,
-            client: key.0,
-            dialled: key.1,
-            source: key.2,
-            server: key.3,
-            since_ms: self.started_ms,
-            opened: *opened,
-        };
-        self.nats.iter().map(row).collect()
-    }
-
-    /// The rows that are not as they were last reported.
-    fn changed(&mut self) -> Vec<EdgeRow> {
-        let changed = self
-            .edges
-            .iter()
-            .filter(|(key, row)| self.reported.get(key) != Some(row));
-        let rows = changed.map(|(_, row)| row.clone()).collect();
-        self.reported = self.edges.clone();
-        rows
-    }
-
-    fn close(&mut self, now_ms: u64) -> Batch {
-        self.sequence += 1;
-        let batch = Batch {
-            header: BatchHeader {
-                host: self.id,
-                boot: self.boot,
-                sequence: self.sequence,
-                start_ms: self.closed_ms,
-                end_ms: now_ms,
-            },
-            edges: self.changed(),
-            sightings: std::mem::take(&mut self.sightings),
-            processes: self.services.iter().map(process).collect(),
-            hosts: vec![HostRow {
-                hostname: self.name.clone(),
-                kernel: String::from("6.1.0-test"),
-                agent: String::from("0.1.0"),
-                mode: String::from("sockops"),
-                plan: vec![(
-                    String::from("connection"),
-                    String::from("sockops: header options"),
-                )],
-                counters: vec![
-                    (String::from("batch_dropped_full_total"), 2),
-                    (String::from("batch_sealed_total"), self.sequence),
-                    (String::from("spool_depth"), 4),
-                    (String::from("spool_evicted_age_total"), 0),
-                ],
-                started_ms: self.started_ms,
-                ..HostRow::default()
-            }],
-            events: std::mem::take(&mut self.events),
-            nats: self.translations(),
-            others: Vec::new(),
-        };
-        self.closed_ms = now_ms;
-        batch
-    }
-}
-
 /// Host and role of both ends.
 fn ends(talk: &Talk<'_>) -> [(usize, Role); 2] {
     [(talk.client.0, Role::Client), (talk.server.0, Role::Server)]
@@ -416,23 +291,4 @@ fn ends(talk: &Talk<'_>) -> [(usize, Role); 2] {
 /// Connections of a row that are open.
 fn open(row: &EdgeRow) -> u64 {
     row.opened + row.adopted - row.closed
-}
-
-fn process((service, process_id): (&String, &u32)) -> ProcessRow {
-    ProcessRow {
-        process_id: *process_id,
-        tgid: 1000 + process_id,
-        started_ms: BEGIN_MS,
-        comm: service.clone(),
-        exe: format!("/usr/bin/{service}"),
-        cgroup: format!("/system.slice/{service}.service"),
-        unit: format!("{service}.service"),
-        service: service.clone(),
-        tags: vec![(String::from("team"), String::from("lab"))],
-        ..ProcessRow::default()
-    }
-}
-
-fn empty(process_id: u32, role: Role, local: Endpoint, remote: Endpoint, now_ms: u64) -> EdgeRow {
-    EdgeRow::new((process_id, role, local, remote), 4_026_531_840, now_ms)
 }
