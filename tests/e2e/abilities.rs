@@ -12,19 +12,14 @@ use tests::lab::needs::Need;
 use tests::lab::programs;
 use tests::lab::wait::wait_for;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 
 const SETPRIV: &[Need] = &[Need::Program("setpriv")];
 
 /// Names one trial.
 macro_rules! without {
     ($name:literal, $needs:expr, $ability:expr) => {
-        Case {
-            name: concat!("abilities::", $name),
-            needs: $needs,
-            alone: false,
-            run: |lab| prove(lab, &$ability),
-        }
+        case(concat!("abilities::", $name), |lab| prove(lab, &$ability)).needing($needs)
     };
 }
 

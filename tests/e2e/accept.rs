@@ -11,59 +11,40 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::Topology;
 use tests::lab::wait::wait_for;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::observe::sockets;
 use crate::scene::{SHOP, Scene, rule, shop};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "accept::workers_own_what_they_accept_on_the_listener_of_another",
-        needs: &[],
-        alone: false,
-        run: |lab| workers(lab, &Settings::default()),
-    },
-    Case {
-        name: "accept::workers_own_what_they_accept_where_copies_carry_the_option",
-        needs: &[],
-        alone: false,
-        run: |lab| workers(lab, &clone()?),
-    },
-    Case {
-        name: "accept::workers_own_what_they_accept_where_records_come_by_perf_events",
-        needs: &[],
-        alone: false,
-        run: |lab| workers(lab, &clone()?.with("agent.transport", "\"perf\"")?),
-    },
-    Case {
-        name: "accept::workers_own_what_they_accept_where_sockets_show_it",
-        needs: &[],
-        alone: false,
-        run: |lab| workers(lab, &sockets()?),
-    },
-    Case {
-        name: "accept::workers_that_waited_before_the_agent_came_own_what_they_accept",
-        needs: &[],
-        alone: false,
-        run: older_workers,
-    },
-    Case {
-        name: "accept::a_worker_that_never_reads_owns_what_it_closes",
-        needs: &[],
-        alone: false,
-        run: deaf,
-    },
-    Case {
-        name: "accept::an_open_connection_is_told_of_its_worker_and_of_nobody_before",
-        needs: &[],
-        alone: false,
-        run: open,
-    },
-    Case {
-        name: "accept::no_mode_hangs_on_system_calls",
-        needs: &[],
-        alone: false,
-        run: no_system_calls,
-    },
+    case(
+        "accept::workers_own_what_they_accept_on_the_listener_of_another",
+        |lab| workers(lab, &Settings::default()),
+    ),
+    case(
+        "accept::workers_own_what_they_accept_where_copies_carry_the_option",
+        |lab| workers(lab, &clone()?),
+    ),
+    case(
+        "accept::workers_own_what_they_accept_where_records_come_by_perf_events",
+        |lab| workers(lab, &clone()?.with("agent.transport", "\"perf\"")?),
+    ),
+    case(
+        "accept::workers_own_what_they_accept_where_sockets_show_it",
+        |lab| workers(lab, &sockets()?),
+    ),
+    case(
+        "accept::workers_that_waited_before_the_agent_came_own_what_they_accept",
+        older_workers,
+    ),
+    case(
+        "accept::a_worker_that_never_reads_owns_what_it_closes",
+        deaf,
+    ),
+    case(
+        "accept::an_open_connection_is_told_of_its_worker_and_of_nobody_before",
+        open,
+    ),
+    case("accept::no_mode_hangs_on_system_calls", no_system_calls),
 ];
 
 /// Service of the processes that accept; everything else on a backend is the manager's.

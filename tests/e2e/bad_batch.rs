@@ -8,14 +8,13 @@ use tests::lab::collector::{Collector, READER_TOKEN, TOKEN};
 use tests::lab::needs::Need;
 use wire::{Batch, BatchHeader, CONTENT_TYPE, EdgeRow, Endpoint, ProcessRow, Role};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "badinput::hostile_batches_are_refused_and_the_collector_goes_on",
-    needs: &[Need::Program("curl")],
-    alone: false,
-    run: hostile,
-}];
+pub(crate) const CASES: &[Case] = &[case(
+    "badinput::hostile_batches_are_refused_and_the_collector_goes_on",
+    hostile,
+)
+.needing(&[Need::Program("curl")])];
 
 /// Places in the head of a batch, as its format description gives them.
 const FORMAT: usize = 4;

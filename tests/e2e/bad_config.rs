@@ -8,21 +8,17 @@ use tests::lab::agent::{Agent, Settings};
 use tests::lab::collector::Collector;
 use tests::lab::command;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "badinput::the_agent_names_every_mistake_of_its_configuration",
-        needs: &[],
-        alone: false,
-        run: agent,
-    },
-    Case {
-        name: "badinput::the_collector_names_every_mistake_of_its_configuration",
-        needs: &[],
-        alone: false,
-        run: collector,
-    },
+    case(
+        "badinput::the_agent_names_every_mistake_of_its_configuration",
+        agent,
+    ),
+    case(
+        "badinput::the_collector_names_every_mistake_of_its_configuration",
+        collector,
+    ),
 ];
 
 /// Exit code for wrong arguments or configuration.

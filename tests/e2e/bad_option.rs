@@ -12,38 +12,34 @@ use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::clone::CLONE;
 use crate::scene::SETTLE;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "badinput::hostile_options_are_counted_and_harm_no_connection",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| hostile(lab, Reader::Stack),
-    },
-    Case {
-        name: "badinput::hostile_options_harm_no_connection_that_filters_read",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| hostile(lab, Reader::Filters),
-    },
-    Case {
-        name: "badinput::hostile_options_harm_no_connection_that_packet_sockets_read",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| hostile(lab, Reader::Packets),
-    },
-    Case {
-        name: "badinput::copies_that_come_late_or_twice_are_read_once",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| {
+    case(
+        "badinput::hostile_options_are_counted_and_harm_no_connection",
+        |lab| hostile(lab, Reader::Stack),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "badinput::hostile_options_harm_no_connection_that_filters_read",
+        |lab| hostile(lab, Reader::Filters),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "badinput::hostile_options_harm_no_connection_that_packet_sockets_read",
+        |lab| hostile(lab, Reader::Packets),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "badinput::copies_that_come_late_or_twice_are_read_once",
+        |lab| {
             late(lab, "sockops")?;
             late(&Lab::new(lab.binaries())?, CLONE)
         },
-    },
+    )
+    .needing(&[Need::Program("python3")]),
 ];
 
 /// Who reads the option.

@@ -12,22 +12,20 @@ use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::{Expected, Topology};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::scene::{SHOP, STOCK, Scene, rule, shop, stock};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "branches::in_a_cgroup_namespace_the_whole_tree_is_found",
-        needs: &[Need::Program("unshare")],
-        alone: false,
-        run: whole,
-    },
-    Case {
-        name: "branches::where_no_process_of_the_host_is_in_sight_a_branch_is_said",
-        needs: &[Need::Program("unshare")],
-        alone: false,
-        run: apart,
-    },
+    case(
+        "branches::in_a_cgroup_namespace_the_whole_tree_is_found",
+        whole,
+    )
+    .needing(&[Need::Program("unshare")]),
+    case(
+        "branches::where_no_process_of_the_host_is_in_sight_a_branch_is_said",
+        apart,
+    )
+    .needing(&[Need::Program("unshare")]),
 ];
 
 const NAMESPACE: [&str; 2] = ["unshare", "--cgroup"];

@@ -20,10 +20,33 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Lab) -> Result<()>,
 }
 
+/// A trial that needs nothing beyond a lab and may run beside others.
+pub(crate) const fn case(name: &'static str, run: fn(&Lab) -> Result<()>) -> Case {
+    Case {
+        name,
+        needs: &[],
+        alone: false,
+        run,
+    }
+}
+
 /// Held shared by every trial, and exclusively by those that run alone.
 static MACHINE: RwLock<()> = RwLock::new(());
 
 impl Case {
+    /// The same with further needs.
+    pub(crate) const fn needing(self, needs: &'static [Need]) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// The same with the machine for itself.
+    pub(crate) const fn alone(self) -> Self {
+        Self {
+            alone: true,
+            ..self
+        }
+    }
+
     /// The trial for the harness.
     pub(crate) fn trial(&'static self) -> Trial {
         Trial::ignorable_test(self.name, move || self.complete())

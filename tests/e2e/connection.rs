@@ -17,46 +17,35 @@ use tests::lab::topology::{Edge, Quantiles, Topology};
 use tests::lab::wait::wait_until;
 use tests::program::pattern::Header;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::scene::{Both, Scene, shop};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "connection::bytes_and_segments_match_what_programs_sent",
-        needs: &[],
-        alone: false,
-        run: |lab| bytes(lab, &Settings::default()),
-    },
-    Case {
-        name: "connection::retransmits_match_ss_behind_a_gateway_that_drops",
-        needs: &[],
-        alone: false,
-        run: |lab| retransmits(lab, &Settings::default()),
-    },
-    Case {
-        name: "connection::an_iperf3_transfer_is_counted_to_the_byte",
-        needs: &[Need::Program("iperf3")],
-        alone: false,
-        run: iperf,
-    },
-    Case {
-        name: "connection::refused_reset_and_failed_connections_are_told_apart",
-        needs: &[],
-        alone: false,
-        run: |lab| abnormal(lab, &Settings::default()),
-    },
-    Case {
-        name: "connection::a_receiver_that_stops_reading_shows_as_zero_windows",
-        needs: &[],
-        alone: false,
-        run: |lab| zero_windows(lab, &Settings::default()),
-    },
-    Case {
-        name: "connection::connections_older_than_the_agent_are_measured_from_its_start",
-        needs: &[],
-        alone: false,
-        run: |lab| existing(lab, &Settings::default()),
-    },
+    case(
+        "connection::bytes_and_segments_match_what_programs_sent",
+        |lab| bytes(lab, &Settings::default()),
+    ),
+    case(
+        "connection::retransmits_match_ss_behind_a_gateway_that_drops",
+        |lab| retransmits(lab, &Settings::default()),
+    ),
+    case(
+        "connection::an_iperf3_transfer_is_counted_to_the_byte",
+        iperf,
+    )
+    .needing(&[Need::Program("iperf3")]),
+    case(
+        "connection::refused_reset_and_failed_connections_are_told_apart",
+        |lab| abnormal(lab, &Settings::default()),
+    ),
+    case(
+        "connection::a_receiver_that_stops_reading_shows_as_zero_windows",
+        |lab| zero_windows(lab, &Settings::default()),
+    ),
+    case(
+        "connection::connections_older_than_the_agent_are_measured_from_its_start",
+        |lab| existing(lab, &Settings::default()),
+    ),
 ];
 
 fn present(quantiles: Option<&Quantiles>) -> bool {

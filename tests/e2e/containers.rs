@@ -17,41 +17,30 @@ use tests::lab::{End, Lab};
 use tests::program::MARKER;
 use tests::program::connect::Connected;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::clone::{CLONE, mode};
 use crate::scene::{Scene, shop, stock};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "containers::behind_a_bridge_and_masquerade_are_clients_with_their_own_address",
-        needs: &[],
-        alone: false,
-        run: outward,
-    },
-    Case {
-        name: "containers::behind_a_published_port_are_servers_with_their_own_address",
-        needs: &[],
-        alone: false,
-        run: inward,
-    },
-    Case {
-        name: "containers::of_one_bridge_are_joined_with_each_other",
-        needs: &[],
-        alone: false,
-        run: neighbours,
-    },
-    Case {
-        name: "containers::a_host_is_joined_with_itself",
-        needs: &[],
-        alone: false,
-        run: |lab| itself(lab, &mode(CLONE)?.with("option.loopback", "true")?, "token"),
-    },
-    Case {
-        name: "containers::at_both_ends_of_a_tunnel_are_joined",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| tunnel(lab, &mode(CLONE)?, "token"),
-    },
+    case(
+        "containers::behind_a_bridge_and_masquerade_are_clients_with_their_own_address",
+        outward,
+    ),
+    case(
+        "containers::behind_a_published_port_are_servers_with_their_own_address",
+        inward,
+    ),
+    case(
+        "containers::of_one_bridge_are_joined_with_each_other",
+        neighbours,
+    ),
+    case("containers::a_host_is_joined_with_itself", |lab| {
+        itself(lab, &mode(CLONE)?.with("option.loopback", "true")?, "token")
+    }),
+    case("containers::at_both_ends_of_a_tunnel_are_joined", |lab| {
+        tunnel(lab, &mode(CLONE)?, "token")
+    })
+    .needing(&[Need::Program("python3")]),
 ];
 
 /// Connections of each kind.

@@ -16,28 +16,20 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
 use crate::bad_option;
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::filters::{settings, talk, wait_status};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "copies::are_twins_of_their_originals_with_right_checksums",
-        needs: &[Need::Program("tcpdump"), Need::Program("python3")],
-        alone: false,
-        run: twins,
-    },
-    Case {
-        name: "copies::are_made_and_read_with_vlan_tags",
-        needs: &[Need::Program("bpftool"), Need::Program("python3")],
-        alone: false,
-        run: tags,
-    },
-    Case {
-        name: "copies::the_common_packet_leaves_early",
-        needs: &[Need::Program("bpftool"), Need::Program("iperf3")],
-        alone: true,
-        run: cost,
-    },
+    case(
+        "copies::are_twins_of_their_originals_with_right_checksums",
+        twins,
+    )
+    .needing(&[Need::Program("tcpdump"), Need::Program("python3")]),
+    case("copies::are_made_and_read_with_vlan_tags", tags)
+        .needing(&[Need::Program("bpftool"), Need::Program("python3")]),
+    case("copies::the_common_packet_leaves_early", cost)
+        .needing(&[Need::Program("bpftool"), Need::Program("iperf3")])
+        .alone(),
 ];
 
 fn twins(lab: &Lab) -> Result<()> {

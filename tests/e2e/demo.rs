@@ -12,7 +12,7 @@ use tests::lab::needs::Need;
 use tests::lab::netns;
 use tests::lab::process::Running;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 const NEEDS: &[Need] = &[
     Need::Program("nginx"),
@@ -21,18 +21,8 @@ const NEEDS: &[Need] = &[
 ];
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "demo::once_ends_with_every_expected_edge",
-        needs: NEEDS,
-        alone: false,
-        run: once,
-    },
-    Case {
-        name: "demo::ctrl_c_removes_every_trace",
-        needs: NEEDS,
-        alone: false,
-        run: ctrl_c,
-    },
+    case("demo::once_ends_with_every_expected_edge", once).needing(NEEDS),
+    case("demo::ctrl_c_removes_every_trace", ctrl_c).needing(NEEDS),
 ];
 
 /// Longer than the demo takes on a busy machine.

@@ -14,48 +14,36 @@ use tests::lab::topology::Topology;
 use tests::lab::wait::wait_for;
 use tests::program::pattern::Header;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::observe::sockets;
 use crate::scene::{Scene, shop, stock};
 use crate::{clone, lists};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "direction::who_called_connect_is_a_client_though_the_other_did_as_well",
-        needs: &[],
-        alone: false,
-        run: |lab| crossed(lab, &Settings::default()),
-    },
-    Case {
-        name: "direction::copies_and_who_called_connect_though_the_other_did_as_well",
-        needs: &[],
-        alone: false,
-        run: |lab| crossed(lab, &clone::mode(clone::CLONE)?),
-    },
-    Case {
-        name: "direction::sockets_show_who_called_connect_though_the_other_did_as_well",
-        needs: &[],
-        alone: false,
-        run: |lab| crossed(lab, &sockets()?),
-    },
-    Case {
-        name: "direction::a_listener_that_is_gone_turns_nothing_round",
-        needs: &[],
-        alone: false,
-        run: |lab| unheard(lab, &Settings::default()),
-    },
-    Case {
-        name: "direction::a_listener_that_is_gone_turns_nothing_round_in_lists",
-        needs: &[],
-        alone: false,
-        run: |lab| unheard(lab, &lists::settings()?),
-    },
-    Case {
-        name: "direction::a_listener_that_is_gone_turns_nothing_round_for_sockets",
-        needs: &[],
-        alone: false,
-        run: |lab| unheard(lab, &sockets()?),
-    },
+    case(
+        "direction::who_called_connect_is_a_client_though_the_other_did_as_well",
+        |lab| crossed(lab, &Settings::default()),
+    ),
+    case(
+        "direction::copies_and_who_called_connect_though_the_other_did_as_well",
+        |lab| crossed(lab, &clone::mode(clone::CLONE)?),
+    ),
+    case(
+        "direction::sockets_show_who_called_connect_though_the_other_did_as_well",
+        |lab| crossed(lab, &sockets()?),
+    ),
+    case(
+        "direction::a_listener_that_is_gone_turns_nothing_round",
+        |lab| unheard(lab, &Settings::default()),
+    ),
+    case(
+        "direction::a_listener_that_is_gone_turns_nothing_round_in_lists",
+        |lab| unheard(lab, &lists::settings()?),
+    ),
+    case(
+        "direction::a_listener_that_is_gone_turns_nothing_round_for_sockets",
+        |lab| unheard(lab, &sockets()?),
+    ),
 ];
 
 /// Connections whose SYNs cross.

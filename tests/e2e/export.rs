@@ -13,23 +13,16 @@ use tests::lab::topology::Topology;
 use tests::lab::wait::wait_for;
 use tests::lab::{Lab, command};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::nat::start_servers;
 use crate::scene::{SETTLE, SHOP, STOCK, rule, shop};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "export::batches_go_by_hand_while_agents_run_and_a_receipt_deletes_them",
-        needs: &[],
-        alone: false,
-        run: by_hand,
-    },
-    Case {
-        name: "export::pyarrow_reads_what_was_unpacked",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: unpacked,
-    },
+    case(
+        "export::batches_go_by_hand_while_agents_run_and_a_receipt_deletes_them",
+        by_hand,
+    ),
+    case("export::pyarrow_reads_what_was_unpacked", unpacked).needing(&[Need::Program("python3")]),
 ];
 
 /// Connections of each trial.

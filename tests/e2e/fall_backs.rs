@@ -7,15 +7,13 @@ use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::faults::prepare_to_suffer;
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "fall_backs::what_was_not_opened_leaves_no_mount_capability_or_system_call",
-    needs: &[],
-    alone: false,
-    run: fall_backs,
-}];
+pub(crate) const CASES: &[Case] = &[case(
+    "fall_backs::what_was_not_opened_leaves_no_mount_capability_or_system_call",
+    fall_backs,
+)];
 
 /// What fails at a start, and what then is left: capabilities, and whose system calls.
 struct FallBack {

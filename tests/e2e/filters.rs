@@ -1,25 +1,28 @@
 //! Packet filters of mode `tc-clone` on devices: what they leave, beside whom they run, and how
 //! they follow.
 
+mod look;
+
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tests::lab::Lab;
-use tests::lab::agent::{Agent, Settings, Status};
+use tests::lab::agent::Agent;
 use tests::lab::command;
 use tests::lab::host::Host;
 use tests::lab::needs::Need;
 use tests::lab::programs;
 use tests::lab::residue::Residue;
-use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
+use tests::lab::site::{Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::clone::{CLONE, mode};
 use crate::nat::{prove, start_servers};
 use crate::residue::ended;
 use crate::scene::Scene;
+pub(crate) use look::{count_options, options_reached, settings, shown, talk, tc, wait_status};
 
 const NEEDS: &[Need] = &[Need::Program("bpftool"), Need::Program("tc")];
 const WITH_NEIGHBOUR: &[Need] = &[
@@ -29,134 +32,52 @@ const WITH_NEIGHBOUR: &[Need] = &[
 ];
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "filters::nothing_is_left_after_an_orderly_end",
-        needs: NEEDS,
-        alone: false,
-        run: |lab| ended(lab, &mode(CLONE)?, |agent| agent.stop()),
-    },
-    Case {
-        name: "filters::of_a_killed_agent_fall_asleep_and_go_with_the_next_start",
-        needs: NEEDS,
-        alone: false,
-        run: killed,
-    },
-    Case {
-        name: "filters::of_a_killed_agent_go_with_clean_and_with_a_start_in_another_mode",
-        needs: NEEDS,
-        alone: false,
-        run: killed_and_replaced,
-    },
-    Case {
-        name: "filters::of_others_stay_with_their_qdisc",
-        needs: WITH_NEIGHBOUR,
-        alone: false,
-        run: foreign,
-    },
-    Case {
-        name: "filters::that_end_the_chain_before_ours_cost_the_waybill_and_no_connection",
-        needs: WITH_NEIGHBOUR,
-        alone: false,
-        run: blocked,
-    },
-    Case {
-        name: "filters::that_take_the_copy_cost_the_waybill_and_no_connection",
-        needs: WITH_NEIGHBOUR,
-        alone: false,
-        run: taken,
-    },
-    Case {
-        name: "filters::that_redirect_are_met_once_by_each_copy",
-        needs: WITH_NEIGHBOUR,
-        alone: false,
-        run: redirected,
-    },
-    Case {
-        name: "filters::have_no_place_beside_the_older_qdisc_and_say_so",
-        needs: NEEDS,
-        alone: false,
-        run: older_qdisc,
-    },
-    Case {
-        name: "filters::follow_devices_that_come_and_go",
-        needs: NEEDS,
-        alone: false,
-        run: follow,
-    },
-    Case {
-        name: "filters::a_second_agent_in_the_same_network_leaves_them_to_the_first",
-        needs: NEEDS,
-        alone: false,
-        run: second_agent,
-    },
-    Case {
-        name: "filters::a_gateway_that_drops_what_it_calls_invalid_loses_nothing",
-        needs: &[],
-        alone: false,
-        run: strict_gateway,
-    },
-];
-
-/// Key and value that force the mode under test.
-pub(crate) fn settings() -> Result<Settings> {
-    mode(CLONE)
-}
-
-/// What `tc` shows of a device's filters.
-fn shown(host: &Host, device: &str) -> Result<String> {
-    let mut text = String::new();
-    for direction in ["ingress", "egress"] {
-        let mut tc = host.command_beside("tc");
-        tc.args(["filter", "show", "dev", device, direction]);
-        text += &command::run(&mut tc)?;
-    }
-    Ok(text)
-}
-
-fn tc(host: &Host, arguments: &str) -> Result<()> {
-    let mut tc = host.command_beside("tc");
-    command::run(tc.args(arguments.split(' '))).map(drop)
-}
-
-/// Waits until a check holds in what an agent says of itself.
-pub(crate) fn wait_status(
-    agent: &Agent,
-    mut check: impl FnMut(&Status) -> Result<()>,
-) -> Result<()> {
-    wait_for(SOON, "expected status", || {
-        agent.flush()?;
-        check(&agent.status()?)
+    case("filters::nothing_is_left_after_an_orderly_end", |lab| {
+        ended(lab, &mode(CLONE)?, |agent| agent.stop())
     })
-}
-
-/// Connects a few times; none may fail.
-pub(crate) fn talk(site: &Site, count: u32) -> Result<()> {
-    for family in Family::BOTH {
-        let count = count.to_string();
-        let seen = site.clients[0].connect(site.target(family), &["--count", &count])?;
-        ensure!(seen.iter().all(|c| c.error.is_empty()), "{seen:?}");
-    }
-    Ok(())
-}
-
-/// Counts packets with the option that reach the host's own stack.
-fn count_options(host: &Host) -> Result<()> {
-    host.nft(
-        "table inet reached { counter options { }\n\
-         chain in { type filter hook input priority 0; policy accept;\n\
-         tcp option 253 exists counter name options\n }\n}\n",
+    .needing(NEEDS),
+    case(
+        "filters::of_a_killed_agent_fall_asleep_and_go_with_the_next_start",
+        killed,
     )
-}
-
-fn options_reached(host: &Host) -> Result<u64> {
-    let mut list = host.command_beside("nft");
-    list.args(["-j", "list", "counter", "inet", "reached", "options"]);
-    let listed: serde_json::Value = serde_json::from_str(&command::run(&mut list)?)?;
-    listed["nftables"]
-        .as_array()
-        .and_then(|all| all.iter().find_map(|e| e["counter"]["packets"].as_u64()))
-        .context("no counter")
-}
+    .needing(NEEDS),
+    case(
+        "filters::of_a_killed_agent_go_with_clean_and_with_a_start_in_another_mode",
+        killed_and_replaced,
+    )
+    .needing(NEEDS),
+    case("filters::of_others_stay_with_their_qdisc", foreign).needing(WITH_NEIGHBOUR),
+    case(
+        "filters::that_end_the_chain_before_ours_cost_the_waybill_and_no_connection",
+        blocked,
+    )
+    .needing(WITH_NEIGHBOUR),
+    case(
+        "filters::that_take_the_copy_cost_the_waybill_and_no_connection",
+        taken,
+    )
+    .needing(WITH_NEIGHBOUR),
+    case(
+        "filters::that_redirect_are_met_once_by_each_copy",
+        redirected,
+    )
+    .needing(WITH_NEIGHBOUR),
+    case(
+        "filters::have_no_place_beside_the_older_qdisc_and_say_so",
+        older_qdisc,
+    )
+    .needing(NEEDS),
+    case("filters::follow_devices_that_come_and_go", follow).needing(NEEDS),
+    case(
+        "filters::a_second_agent_in_the_same_network_leaves_them_to_the_first",
+        second_agent,
+    )
+    .needing(NEEDS),
+    case(
+        "filters::a_gateway_that_drops_what_it_calls_invalid_loses_nothing",
+        strict_gateway,
+    ),
+];
 
 fn killed(lab: &Lab) -> Result<()> {
     let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;

@@ -12,34 +12,27 @@ use tests::lab::needs::Need;
 use tests::lab::wait::wait_for;
 use tests::lab::{Lab, programs};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::scene::SETTLE;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "followed::a_new_token_is_used_at_once_and_a_broken_one_changes_nothing",
-        needs: &[],
-        alone: false,
-        run: tokens,
-    },
-    Case {
-        name: "followed::names_of_the_host_and_of_the_collector_are_those_of_now",
-        needs: &[Need::Program("unshare"), Need::Program("nsenter")],
-        alone: false,
-        run: names,
-    },
-    Case {
-        name: "followed::a_scope_that_comes_later_and_comes_back_is_measured",
-        needs: &[],
-        alone: false,
-        run: scope,
-    },
-    Case {
-        name: "followed::no_signal_of_habit_ends_agent_or_collector",
-        needs: &[],
-        alone: false,
-        run: habits,
-    },
+    case(
+        "followed::a_new_token_is_used_at_once_and_a_broken_one_changes_nothing",
+        tokens,
+    ),
+    case(
+        "followed::names_of_the_host_and_of_the_collector_are_those_of_now",
+        names,
+    )
+    .needing(&[Need::Program("unshare"), Need::Program("nsenter")]),
+    case(
+        "followed::a_scope_that_comes_later_and_comes_back_is_measured",
+        scope,
+    ),
+    case(
+        "followed::no_signal_of_habit_ends_agent_or_collector",
+        habits,
+    ),
 ];
 
 /// Whether the plan of the running agent says this of `name`.

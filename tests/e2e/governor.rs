@@ -10,21 +10,18 @@ use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "governor::over_the_cpu_budget_less_is_measured_and_more_again_when_it_is_quiet",
-        needs: &[],
-        alone: true,
-        run: cpu,
-    },
-    Case {
-        name: "governor::over_the_memory_budget_every_step_is_taken_and_told",
-        needs: &[],
-        alone: false,
-        run: memory,
-    },
+    case(
+        "governor::over_the_cpu_budget_less_is_measured_and_more_again_when_it_is_quiet",
+        cpu,
+    )
+    .alone(),
+    case(
+        "governor::over_the_memory_budget_every_step_is_taken_and_told",
+        memory,
+    ),
 ];
 
 /// All steps up take some windows each, on a busy machine.

@@ -9,41 +9,36 @@ use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::Topology;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::observe::sockets;
 use crate::scene::{SHOP, Scene, rule, shop};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "handed::what_is_passed_on_belongs_to_who_accepted_it_where_sockets_show_it",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| handed(lab, &sockets()?, "pass"),
-    },
-    Case {
-        name: "handed::what_is_passed_on_belongs_to_who_has_it_once_nobody_listens",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| handed(lab, &sockets()?, "leave"),
-    },
-    Case {
-        name: "handed::what_a_child_uses_belongs_to_who_accepted_it_where_sockets_show_it",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| handed(lab, &sockets()?, "fork"),
-    },
-    Case {
-        name: "handed::what_is_passed_on_belongs_to_who_accepted_or_read_it_first",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| handed(lab, &Settings::default(), "pass"),
-    },
-    Case {
-        name: "handed::what_a_child_uses_belongs_to_who_accepted_or_read_it_first",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| handed(lab, &Settings::default(), "fork"),
-    },
+    case(
+        "handed::what_is_passed_on_belongs_to_who_accepted_it_where_sockets_show_it",
+        |lab| handed(lab, &sockets()?, "pass"),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "handed::what_is_passed_on_belongs_to_who_has_it_once_nobody_listens",
+        |lab| handed(lab, &sockets()?, "leave"),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "handed::what_a_child_uses_belongs_to_who_accepted_it_where_sockets_show_it",
+        |lab| handed(lab, &sockets()?, "fork"),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "handed::what_is_passed_on_belongs_to_who_accepted_or_read_it_first",
+        |lab| handed(lab, &Settings::default(), "pass"),
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "handed::what_a_child_uses_belongs_to_who_accepted_or_read_it_first",
+        |lab| handed(lab, &Settings::default(), "fork"),
+    )
+    .needing(&[Need::Program("python3")]),
 ];
 
 const ACCEPTOR: &str = "acceptor";

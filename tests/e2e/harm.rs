@@ -13,7 +13,7 @@ use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::scene::{SETTLE, Scene};
 
 pub(crate) const NEEDS: &[Need] = &[
@@ -24,48 +24,42 @@ pub(crate) const NEEDS: &[Need] = &[
 ];
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "harm::two_rounds_without_agents_are_equal",
-        needs: NEEDS,
-        alone: true,
-        run: control,
-    },
-    Case {
-        name: "harm::plain_gateway_traffic_is_unchanged",
-        needs: NEEDS,
-        alone: true,
-        run: |lab| usual(lab, Middlebox::Plain, Agents::Both),
-    },
-    Case {
-        name: "harm::traffic_through_a_gateway_that_drops_the_option_is_unchanged",
-        needs: NEEDS,
-        alone: true,
-        run: |lab| usual(lab, Middlebox::DropsOption, Agents::Both),
-    },
-    Case {
-        name: "harm::traffic_through_a_gateway_that_strips_the_option_is_unchanged",
-        needs: NEEDS,
-        alone: true,
-        run: |lab| usual(lab, Middlebox::StripsOption, Agents::Both),
-    },
-    Case {
-        name: "harm::answers_of_servers_alone_leave_traffic_unchanged",
-        needs: NEEDS,
-        alone: true,
-        run: |lab| usual(lab, Middlebox::Plain, Agents::OnBackends),
-    },
-    Case {
-        name: "harm::answers_that_a_gateway_drops_leave_traffic_unchanged",
-        needs: NEEDS,
-        alone: true,
-        run: |lab| usual(lab, Middlebox::DropsOption, Agents::OnBackends),
-    },
-    Case {
-        name: "harm::the_option_goes_off_for_a_path_that_drops_it_and_operators_see_that",
-        needs: &[],
-        alone: false,
-        run: negative_cache,
-    },
+    case("harm::two_rounds_without_agents_are_equal", control)
+        .needing(NEEDS)
+        .alone(),
+    case("harm::plain_gateway_traffic_is_unchanged", |lab| {
+        usual(lab, Middlebox::Plain, Agents::Both)
+    })
+    .needing(NEEDS)
+    .alone(),
+    case(
+        "harm::traffic_through_a_gateway_that_drops_the_option_is_unchanged",
+        |lab| usual(lab, Middlebox::DropsOption, Agents::Both),
+    )
+    .needing(NEEDS)
+    .alone(),
+    case(
+        "harm::traffic_through_a_gateway_that_strips_the_option_is_unchanged",
+        |lab| usual(lab, Middlebox::StripsOption, Agents::Both),
+    )
+    .needing(NEEDS)
+    .alone(),
+    case(
+        "harm::answers_of_servers_alone_leave_traffic_unchanged",
+        |lab| usual(lab, Middlebox::Plain, Agents::OnBackends),
+    )
+    .needing(NEEDS)
+    .alone(),
+    case(
+        "harm::answers_that_a_gateway_drops_leave_traffic_unchanged",
+        |lab| usual(lab, Middlebox::DropsOption, Agents::OnBackends),
+    )
+    .needing(NEEDS)
+    .alone(),
+    case(
+        "harm::the_option_goes_off_for_a_path_that_drops_it_and_operators_see_that",
+        negative_cache,
+    ),
 ];
 
 /// Short exchanges per family: small enough to be one segment each way.

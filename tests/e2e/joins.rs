@@ -12,65 +12,43 @@ use tests::lab::site::{Family, Middlebox, Nat};
 use tests::lab::topology::Via;
 use tests::program::pattern::Header;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::nat::{expected, logged, send, start_servers};
 use crate::scene::{Both, Scene};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "joins::sequence_numbers_join_what_is_routed",
-        needs: &[],
-        alone: false,
-        run: |lab| by_sequence(lab, Nat::Direct),
-    },
-    Case {
-        name: "joins::sequence_numbers_join_through_snat",
-        needs: &[],
-        alone: false,
-        run: |lab| by_sequence(lab, Nat::Snat),
-    },
-    Case {
-        name: "joins::sequence_numbers_join_through_dnat",
-        needs: &[],
-        alone: false,
-        run: |lab| by_sequence(lab, Nat::Dnat),
-    },
-    Case {
-        name: "joins::sequence_numbers_join_through_fullnat",
-        needs: &[],
-        alone: false,
-        run: |lab| by_sequence(lab, Nat::FullNat),
-    },
-    Case {
-        name: "joins::a_stripped_waybill_is_made_up_for_by_sequence_numbers",
-        needs: &[],
-        alone: false,
-        run: stripped,
-    },
-    Case {
-        name: "joins::a_gateway_that_tells_what_it_translates_joins_where_sequence_numbers_differ",
-        needs: &[],
-        alone: false,
-        run: |lab| rewritten(lab, true),
-    },
-    Case {
-        name: "joins::sequence_numbers_that_were_rewritten_join_nothing_wrong",
-        needs: &[],
-        alone: false,
-        run: |lab| rewritten(lab, false),
-    },
-    Case {
-        name: "joins::connections_older_than_both_agents_are_joined_by_sequence_numbers",
-        needs: &[],
-        alone: false,
-        run: older,
-    },
-    Case {
-        name: "joins::a_connection_that_nobody_saw_begin_is_entered_with_all_its_numbers",
-        needs: &[],
-        alone: false,
-        run: unseen,
-    },
+    case("joins::sequence_numbers_join_what_is_routed", |lab| {
+        by_sequence(lab, Nat::Direct)
+    }),
+    case("joins::sequence_numbers_join_through_snat", |lab| {
+        by_sequence(lab, Nat::Snat)
+    }),
+    case("joins::sequence_numbers_join_through_dnat", |lab| {
+        by_sequence(lab, Nat::Dnat)
+    }),
+    case("joins::sequence_numbers_join_through_fullnat", |lab| {
+        by_sequence(lab, Nat::FullNat)
+    }),
+    case(
+        "joins::a_stripped_waybill_is_made_up_for_by_sequence_numbers",
+        stripped,
+    ),
+    case(
+        "joins::a_gateway_that_tells_what_it_translates_joins_where_sequence_numbers_differ",
+        |lab| rewritten(lab, true),
+    ),
+    case(
+        "joins::sequence_numbers_that_were_rewritten_join_nothing_wrong",
+        |lab| rewritten(lab, false),
+    ),
+    case(
+        "joins::connections_older_than_both_agents_are_joined_by_sequence_numbers",
+        older,
+    ),
+    case(
+        "joins::a_connection_that_nobody_saw_begin_is_entered_with_all_its_numbers",
+        unseen,
+    ),
 ];
 
 fn silent() -> Result<Settings> {

@@ -3,40 +3,29 @@
 use anyhow::Result;
 use tests::lab::agent::Settings;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::{connection, nat};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "lists::connections_older_than_the_agent_are_measured_from_its_start",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::existing(lab, &settings()?),
-    },
-    Case {
-        name: "lists::listeners_older_than_the_agent_are_joined",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::older_listeners(lab, &settings()?),
-    },
-    Case {
-        name: "lists::long_connections_are_joined_while_they_are_open",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::long_ones(lab, &settings()?),
-    },
-    Case {
-        name: "lists::five_thousand_short_connections_are_all_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::short_ones(lab, &settings()?),
-    },
-    Case {
-        name: "lists::bytes_and_segments_match_what_programs_sent",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::bytes(lab, &settings()?),
-    },
+    case(
+        "lists::connections_older_than_the_agent_are_measured_from_its_start",
+        |lab| connection::existing(lab, &settings()?),
+    ),
+    case("lists::listeners_older_than_the_agent_are_joined", |lab| {
+        nat::older_listeners(lab, &settings()?)
+    }),
+    case(
+        "lists::long_connections_are_joined_while_they_are_open",
+        |lab| nat::long_ones(lab, &settings()?),
+    ),
+    case(
+        "lists::five_thousand_short_connections_are_all_counted",
+        |lab| nat::short_ones(lab, &settings()?),
+    ),
+    case(
+        "lists::bytes_and_segments_match_what_programs_sent",
+        |lab| connection::bytes(lab, &settings()?),
+    ),
 ];
 
 /// As a kernel of 5.4 would have it: no iterators, no ring buffer, packet filters for the option.

@@ -1,77 +1,67 @@
 //! Nothing is lost without being counted: sums over every stage, under faults.
 
+mod kills;
+
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use rusqlite::{Connection, OpenFlags};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings, Status};
-use tests::lab::balance::{all_stored, batches_balance, records_balance};
-use tests::lab::collector::Collector;
+use tests::lab::balance::{batches_balance, records_balance};
 use tests::lab::netns;
 use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::{wait_for, wait_until};
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::scene::{SETTLE, SHOP, Scene, rule, shop};
+use kills::Run;
+pub(crate) use kills::kills;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "loss::a_flood_over_a_tiny_ring_loses_only_what_is_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| {
+    case(
+        "loss::a_flood_over_a_tiny_ring_loses_only_what_is_counted",
+        |lab| {
             flood(
                 lab,
                 &Settings::default(),
                 &Settings::default().with("limits.ring_bytes", "'64KiB'")?,
             )
         },
-    },
-    Case {
-        name: "loss::a_flood_over_tiny_perf_buffers_loses_only_what_is_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| {
+    ),
+    case(
+        "loss::a_flood_over_tiny_perf_buffers_loses_only_what_is_counted",
+        |lab| {
             let tiny = Settings::default().with("limits.ring_bytes", "'64KiB'")?;
             let perf = tiny.with("agent.transport", "'perf'")?;
             flood(lab, &Settings::default(), &perf)
         },
-    },
-    Case {
-        name: "loss::a_stall_of_seconds_loses_nothing_that_no_counter_shows",
-        needs: &[],
-        alone: true,
-        run: |lab| stall(lab, "auto"),
-    },
-    Case {
-        name: "loss::a_stall_of_seconds_with_copies_loses_nothing_that_no_counter_shows",
-        needs: &[],
-        alone: true,
-        run: |lab| stall(lab, "tc-clone"),
-    },
-    Case {
-        name: "loss::open_connections_beyond_the_kernels_table_are_counted",
-        needs: &[],
-        alone: false,
-        run: beyond,
-    },
-    Case {
-        name: "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
-        needs: &[],
-        alone: false,
-        run: |lab| eviction(lab, &Settings::default()),
-    },
-    Case {
-        name: "loss::killed_agent_and_killed_collector_lose_and_double_nothing",
-        needs: &[],
-        alone: false,
-        run: |lab| kills(lab, &Settings::default()),
-    },
+    ),
+    case(
+        "loss::a_stall_of_seconds_loses_nothing_that_no_counter_shows",
+        |lab| stall(lab, "auto"),
+    )
+    .alone(),
+    case(
+        "loss::a_stall_of_seconds_with_copies_loses_nothing_that_no_counter_shows",
+        |lab| stall(lab, "tc-clone"),
+    )
+    .alone(),
+    case(
+        "loss::open_connections_beyond_the_kernels_table_are_counted",
+        beyond,
+    ),
+    case(
+        "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
+        |lab| eviction(lab, &Settings::default()),
+    ),
+    case(
+        "loss::killed_agent_and_killed_collector_lose_and_double_nothing",
+        |lab| kills(lab, &Settings::default()),
+    ),
 ];
 
 /// Waits until a check holds in the status of an agent, which writes it each interval.
@@ -326,103 +316,5 @@ pub(crate) fn eviction(lab: &Lab, settings: &Settings) -> Result<()> {
     let names = [shop(&client), unknown];
     let others = edges.iter().find(|edge| !names.contains(&edge.client));
     ensure!(others.is_none(), "the client became {}", total.brief());
-    Ok(())
-}
-
-/// One run of an agent as the collector stored it.
-#[derive(Debug)]
-struct Run {
-    batches: u64,
-    last: u64,
-}
-
-impl Run {
-    fn all(collector: &Collector) -> Result<Vec<Self>> {
-        let store = Connection::open_with_flags(
-            collector.store(),
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        let mut query = store.prepare(
-            "SELECT count(*), max(sequence), count(DISTINCT sequence) FROM batch GROUP BY boot_id",
-        )?;
-        let rows = query.query_map([], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, i64>(1)?,
-                row.get::<_, i64>(2)?,
-            ))
-        })?;
-        rows.map(|row| {
-            let (batches, last, distinct) = row?;
-            ensure!(
-                batches == distinct,
-                "{} batches stored twice",
-                batches - distinct
-            );
-            Ok(Self {
-                batches: batches.try_into()?,
-                last: last.try_into()?,
-            })
-        })
-        .collect()
-    }
-}
-
-pub(crate) fn kills(lab: &Lab, settings: &Settings) -> Result<()> {
-    let mut scene = Scene::with(lab, (1, 1), Nat::Snat, Middlebox::Plain, settings)?;
-    let _server = programs::serve(&scene.site.backends[0], SERVICE_PORT, &[])?;
-    let client = scene.site.clients[0].clone();
-    let endpoint = scene.site.backend(0, Family::V4);
-    let mut opened = 0;
-    let mut open = |count: u64| -> Result<u64> {
-        let seen = client.connect(endpoint, &["--count", &count.to_string()])?;
-        ensure!(seen.iter().all(|c| c.error.is_empty()), "{seen:?}");
-        opened += count;
-        Ok(opened)
-    };
-    // 1: the collector is killed, and agents go on; then the agents are killed.
-    open(30)?;
-    all_stored(&scene.agents, SETTLE)?;
-    scene.collector.kill()?;
-    open(30)?;
-    all_stored(&scene.agents, SETTLE)?;
-    for agent in &mut scene.agents {
-        agent.kill()?;
-    }
-    // 2: new runs find the old spool; the collector is killed again while they send it.
-    for agent in &mut scene.agents {
-        agent.start()?;
-    }
-    open(30)?;
-    scene.collector.start()?;
-    scene.collector.kill()?;
-    all_stored(&scene.agents, SETTLE)?;
-    let total = open(30)?;
-    scene.collector.start()?;
-    scene
-        .settle_and_stop(|topology| {
-            let edge = topology.edge(&shop(&client), endpoint)?;
-            let counted = (edge.client_side()?.opened, edge.server_side()?.opened);
-            ensure!(
-                counted == (total, total),
-                "{counted:?} of {total} connections"
-            );
-            ensure!(
-                edge.connections == total,
-                "{} joined of {total}",
-                edge.connections
-            );
-            Ok(())
-        })
-        .context("after all kills")?;
-    let runs = wait_until(Duration::from_secs(5), "runs of two agents", || {
-        Ok(Some(Run::all(&scene.collector)?).filter(|runs| runs.len() == 4))
-    })?;
-    for run in &runs {
-        ensure!(
-            run.batches == run.last,
-            "a gap in the sequence numbers: {runs:?}"
-        );
-    }
     Ok(())
 }

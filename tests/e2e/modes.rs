@@ -13,7 +13,7 @@ use tests::lab::agent::{Agent, STOP_DEADLINE, Settings};
 use tests::lab::process::Running;
 use tests::lab::wait::wait_for;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -23,12 +23,10 @@ pub(crate) const CASES: &[Case] = &[
         alone: true,
         run: umasks,
     },
-    Case {
-        name: "modes::a_fifo_in_the_place_of_a_file_is_named_and_nobody_waits",
-        needs: &[],
-        alone: false,
-        run: fifos,
-    },
+    case(
+        "modes::a_fifo_in_the_place_of_a_file_is_named_and_nobody_waits",
+        fifos,
+    ),
 ];
 
 /// Restores the umask of this process.

@@ -10,28 +10,24 @@ use tests::lab::wait::wait_for;
 use tests::lab::{Lab, netns};
 use tests::program::MARKER;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::observe::sockets;
 use crate::scene::SETTLE;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "namespaces::watched_by_sockets_are_given_back_when_their_last_process_ends",
-        needs: &[],
-        alone: false,
-        run: |lab| given_back(lab, &sockets()?),
-    },
-    Case {
-        name: "namespaces::listed_for_programs_are_given_back_when_their_last_process_ends",
-        needs: &[],
-        alone: false,
-        run: |lab| {
+    case(
+        "namespaces::watched_by_sockets_are_given_back_when_their_last_process_ends",
+        |lab| given_back(lab, &sockets()?),
+    ),
+    case(
+        "namespaces::listed_for_programs_are_given_back_when_their_last_process_ends",
+        |lab| {
             given_back(
                 lab,
                 &Settings::default().with("agent.lists", "\"sockets\"")?,
             )
         },
-    },
+    ),
 ];
 
 /// As many as an agent follows beside its own, but a few.

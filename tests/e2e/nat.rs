@@ -14,52 +14,28 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::topology::{Expected, nat, vip};
 use tests::program::pattern::Header;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::scene::{Both, Scene, shop, stock};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "nat::routed_connections_become_edges_without_via",
-        needs: &[],
-        alone: false,
-        run: |lab| shape(lab, Nat::Direct),
-    },
-    Case {
-        name: "nat::snat_is_seen_through",
-        needs: &[],
-        alone: false,
-        run: |lab| shape(lab, Nat::Snat),
-    },
-    Case {
-        name: "nat::dnat_is_seen_through",
-        needs: &[],
-        alone: false,
-        run: |lab| shape(lab, Nat::Dnat),
-    },
-    Case {
-        name: "nat::fullnat_is_seen_through",
-        needs: &[],
-        alone: false,
-        run: |lab| shape(lab, Nat::FullNat),
-    },
-    Case {
-        name: "nat::listeners_older_than_the_agent_are_joined",
-        needs: &[],
-        alone: false,
-        run: |lab| older_listeners(lab, &Settings::default()),
-    },
-    Case {
-        name: "nat::forced_syncookies_do_not_hide_an_edge",
-        needs: &[],
-        alone: false,
-        run: |lab| syncookies(lab, &Settings::default()),
-    },
-    Case {
-        name: "nat::deferred_accept_does_not_hide_an_edge",
-        needs: &[Need::Program("nginx"), Need::Program("curl")],
-        alone: false,
-        run: |lab| deferred_accept(lab, &Settings::default()),
-    },
+    case("nat::routed_connections_become_edges_without_via", |lab| {
+        shape(lab, Nat::Direct)
+    }),
+    case("nat::snat_is_seen_through", |lab| shape(lab, Nat::Snat)),
+    case("nat::dnat_is_seen_through", |lab| shape(lab, Nat::Dnat)),
+    case("nat::fullnat_is_seen_through", |lab| {
+        shape(lab, Nat::FullNat)
+    }),
+    case("nat::listeners_older_than_the_agent_are_joined", |lab| {
+        older_listeners(lab, &Settings::default())
+    }),
+    case("nat::forced_syncookies_do_not_hide_an_edge", |lab| {
+        syncookies(lab, &Settings::default())
+    }),
+    case("nat::deferred_accept_does_not_hide_an_edge", |lab| {
+        deferred_accept(lab, &Settings::default())
+    })
+    .needing(&[Need::Program("nginx"), Need::Program("curl")]),
     Case {
         name: "nat::first_data_carries_the_waybill_where_the_operator_asks",
         needs: &[Need::Program("nginx"), Need::Program("curl")],
@@ -71,54 +47,36 @@ pub(crate) const CASES: &[Case] = &[
             deferred_accept(lab, &first_data.with("option.answer", "false")?)
         },
     },
-    Case {
-        name: "nat::under_load_every_connection_is_counted",
-        needs: &[Need::Program("iperf3")],
-        alone: false,
-        run: |lab| under_load(lab, &Settings::default()),
-    },
-    Case {
-        name: "nat::perf_buffers_carry_what_the_ring_buffer_does",
-        needs: &[],
-        alone: false,
-        run: perf_buffers,
-    },
-    Case {
-        name: "nat::servers_that_speak_first_are_joined",
-        needs: &[],
-        alone: false,
-        run: |lab| speaks_first(lab, &Settings::default()),
-    },
-    Case {
-        name: "nat::five_thousand_short_connections_are_all_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| short_ones(lab, &Settings::default()),
-    },
-    Case {
-        name: "nat::long_connections_are_joined_while_they_are_open",
-        needs: &[],
-        alone: false,
-        run: |lab| long_ones(lab, &Settings::default()),
-    },
-    Case {
-        name: "nat::the_answer_joins_when_only_the_server_writes",
-        needs: &[],
-        alone: false,
-        run: |lab| {
-            let default = Settings::default();
-            one_writer(lab, &default, &default, Written::ByServer)
-        },
-    },
-    Case {
-        name: "nat::the_waybill_joins_when_only_the_client_writes",
-        needs: &[],
-        alone: false,
-        run: |lab| {
+    case("nat::under_load_every_connection_is_counted", |lab| {
+        under_load(lab, &Settings::default())
+    })
+    .needing(&[Need::Program("iperf3")]),
+    case(
+        "nat::perf_buffers_carry_what_the_ring_buffer_does",
+        perf_buffers,
+    ),
+    case("nat::servers_that_speak_first_are_joined", |lab| {
+        speaks_first(lab, &Settings::default())
+    }),
+    case(
+        "nat::five_thousand_short_connections_are_all_counted",
+        |lab| short_ones(lab, &Settings::default()),
+    ),
+    case(
+        "nat::long_connections_are_joined_while_they_are_open",
+        |lab| long_ones(lab, &Settings::default()),
+    ),
+    case("nat::the_answer_joins_when_only_the_server_writes", |lab| {
+        let default = Settings::default();
+        one_writer(lab, &default, &default, Written::ByServer)
+    }),
+    case(
+        "nat::the_waybill_joins_when_only_the_client_writes",
+        |lab| {
             let default = Settings::default();
             one_writer(lab, &default, &default, Written::ByClient)
         },
-    },
+    ),
 ];
 
 /// Who sent what to whom: connections per client and backend, both counted from 0.

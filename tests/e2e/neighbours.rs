@@ -3,23 +3,21 @@
 //!
 //! Every trial runs each pair of modes: the kernel's TCP stack or copies, at either end.
 
-use std::path::PathBuf;
-use std::process::Command;
+mod outcome;
+mod programs;
 
 use anyhow::{Context, Result, ensure};
-use tests::lab::agent::Status;
-use tests::lab::counters::{Counters, HARM};
-use tests::lab::host::Host;
+use tests::lab::Lab;
+use tests::lab::counters::HARM;
 use tests::lab::needs::Need;
-use tests::lab::programs::Server;
-use tests::lab::site::{Family, Middlebox, Nat, Site};
-use tests::lab::topology::{Edge, Topology};
-use tests::lab::{Lab, command};
+use tests::lab::site::{Middlebox, Nat, Site};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::clone::{CLONE, mode};
-use crate::nat::{logged, send, start_servers};
+use crate::nat::start_servers;
 use crate::scene::Scene;
+use outcome::{COUNT, account, exchange, explained};
+use programs::{FORGETTER, SOCKOPS, WRITER, filter, on_both};
 
 /// Neighbours are programs, made when they are needed.
 const COMPILES: &[Need] = &[
@@ -27,8 +25,6 @@ const COMPILES: &[Need] = &[
     Need::Program("tc"),
     Need::Program("clang-19"),
 ];
-
-const SOCKOPS: &str = "sockops";
 
 /// Modes of client and backend.
 const PAIRS: [[&str; 2]; 4] = [
@@ -41,12 +37,9 @@ const PAIRS: [[&str; 2]; 4] = [
 /// Names one trial.
 macro_rules! beside {
     ($name:literal, $needs:expr, $hostile:expr) => {
-        Case {
-            name: concat!("neighbours::", $name),
-            needs: $needs,
-            alone: true,
-            run: |lab| endure(lab, &$hostile),
-        }
+        case(concat!("neighbours::", $name), |lab| endure(lab, &$hostile))
+            .needing($needs)
+            .alone()
     };
 }
 
@@ -85,9 +78,6 @@ pub(crate) const CASES: &[Case] = &[
     beside!("a_box_that_strips_the_option", &[], STRIPPING),
 ];
 
-/// Connections per family and round.
-const COUNT: u64 = 20;
-
 /// Somebody else, and what that costs.
 struct Hostile {
     /// What the gateway does to the option.
@@ -100,17 +90,6 @@ struct Hostile {
     tokens: fn([&str; 2]) -> u64,
     /// Counters of a client in this mode, at least so much.
     counted: &'static [(&'static str, &'static str, u64)],
-}
-
-/// What became of the connections of a round.
-#[derive(Debug)]
-struct Outcome {
-    /// Connections.
-    total: u64,
-    /// Joined by their waybill.
-    tokens: u64,
-    client: Status,
-    backend: Status,
 }
 
 fn nothing(_: &Lab, _: &Site) -> Result<()> {
@@ -169,98 +148,6 @@ fn pair(lab: &Lab, hostile: &Hostile, modes: [&str; 2]) -> Result<()> {
     Ok(())
 }
 
-/// Connections in both families, none of which may fail; what the kernels counted meanwhile.
-fn exchange(site: &Site, servers: &[Server], before: u64) -> Result<(Counters, Counters)> {
-    let of = || -> Result<_> {
-        let (client, backend) = (&site.clients[0], &site.backends[0]);
-        Ok((Counters::of(client)?, Counters::of(backend)?))
-    };
-    let start = of()?;
-    let mut total = before;
-    for family in Family::BOTH {
-        total += send(site, family, COUNT, &["--down", "300"])?;
-    }
-    logged(servers, total)?;
-    let end = of()?;
-    Ok((end.0.since(&start.0), end.1.since(&start.1)))
-}
-
-/// Waits until both ends of every connection are in the topology, joined or not.
-fn account(scene: &Scene<'_>, total: u64) -> Result<Outcome> {
-    let mut tokens = 0;
-    scene.settle(|topology| {
-        let opened = |side: fn(&Edge) -> u64| -> u64 { all(topology).map(side).sum() };
-        let client = opened(|edge| edge.client_counters.as_ref().map_or(0, |c| c.closed));
-        let backend = opened(|edge| edge.server_counters.as_ref().map_or(0, |c| c.closed));
-        ensure!(
-            client == total && backend == total,
-            "{client} connections of the client, {backend} of the backend: {}",
-            topology.brief()
-        );
-        let evidence = topology.edges.iter().flat_map(|edge| &edge.evidence);
-        tokens = evidence
-            .filter(|evidence| evidence.kind == "token")
-            .map(|evidence| evidence.connections)
-            .sum();
-        Ok(())
-    })?;
-    let status = |host: &Host| -> Result<Status> { scene.agent(host)?.status() };
-    Ok(Outcome {
-        total,
-        tokens,
-        client: status(&scene.site.clients[0])?,
-        backend: status(&scene.site.backends[0])?,
-    })
-}
-
-fn all(topology: &Topology) -> impl Iterator<Item = &Edge> {
-    topology.edges.iter().chain(&topology.unjoined)
-}
-
-/// Why a connection left without its waybill.
-const REASONS: [&str; 9] = [
-    "clone_failed_redirect_total",
-    "clone_failed_rewrite_total",
-    "clone_failed_unseen_total",
-    "clone_unsent_total",
-    "option_no_room_total",
-    "option_not_allowed_total",
-    "option_path_off_total",
-    "option_store_failed_total",
-    "option_unsent_total",
-];
-
-/// Demands that counters tell of each connection that is not joined by its waybill: it left without
-/// one for a reason, or was lost on the way.
-fn explained(outcome: &Outcome) -> Result<()> {
-    let of = |status: &Status, names: &[&str]| -> Result<u64> {
-        names.iter().map(|name| status.counter(name)).sum()
-    };
-    let (client, backend) = (&outcome.client, &outcome.backend);
-    let written = |status| of(status, &["option_written_total"]);
-    let read = |status| of(status, &["option_read_total"]);
-    let reasons = of(client, &REASONS)?;
-    let left = written(client)? + reasons;
-    ensure!(
-        left >= outcome.total,
-        "{left} are explained by the client: {outcome:?}"
-    );
-    for status in [client, backend] {
-        let options = written(status)?;
-        ensure!(
-            options <= outcome.total,
-            "{options} options of one end: {outcome:?}"
-        );
-    }
-    let lost = written(client)? + written(backend)? - read(client)? - read(backend)?;
-    let missing = outcome.total - outcome.tokens;
-    ensure!(
-        missing <= lost + reasons,
-        "{missing} are missing, {lost} lost, {reasons} have reasons: {outcome:?}"
-    );
-    Ok(())
-}
-
 /// Nothing is lost.
 fn every(_: [&str; 2]) -> u64 {
     2 * COUNT
@@ -294,63 +181,6 @@ fn of_copies(modes: [&str; 2]) -> u64 {
 
 fn none(_: [&str; 2]) -> u64 {
     0
-}
-
-/// Filters as another tool might have them. The mark is the third word of a filter's context; ours
-/// sets it to a number of its own on copies.
-const FILTERS: &str = r#"
-#define SEC(name) __attribute__((section(name), used))
-typedef unsigned char u8;
-SEC("pass") int neighbour_pass(void *ctx) { return 0; }
-/* What has no mark yet gets one and is sent again, by the device it is on. */
-static int (*redirect)(unsigned int, unsigned long long) = (void *)23;
-SEC("bounce") int neighbour_bounce(unsigned int *ctx)
-{
-	if (ctx[2])
-		return -1;
-	*(volatile unsigned int *)(ctx + 2) = 1;
-	return redirect(ctx[10], 0);
-}
-SEC("take") int neighbour_take(unsigned int *ctx) { return ctx[2] >> 16 == 0x5742 ? 2 : -1; }
-/* IPv4 without options of its own, and the waybill behind the time stamps, where the kernel puts
- * it, or first. */
-static int (*load)(void *, unsigned int, void *, unsigned int) = (void *)26;
-SEC("drop") int neighbour_drop(void *ctx)
-{
-	u8 ip[20], tcp[20 + 13]; /* the fourteenth of them holds SYN */
-
-	if (load(ctx, 14, ip, sizeof(ip)) || ip[0] != 0x45 || ip[9] != 6)
-		return -1;
-	if (load(ctx, 34, tcp, sizeof(tcp)) || tcp[12] >> 4 < 9 || tcp[13] & 2)
-		return -1;
-	return tcp[20] == 253 || tcp[32] == 253 ? 2 : -1;
-}
-char LICENSE[] SEC("license") = "GPL";
-"#;
-
-/// Attaches one of them: `egress protocol all pref 7 handle 7`, and its section.
-fn filter(lab: &Lab, host: &Host, place: &str, section: &str) -> Result<()> {
-    let object = compile(lab, "filters", FILTERS)?;
-    let tc = |arguments: &str| {
-        let mut tc = host.command_beside("tc");
-        command::run(tc.args(arguments.split(' '))).map(drop)
-    };
-    // There already for a second filter.
-    tc("qdisc add dev eth0 clsact").ok();
-    let object = object.display();
-    tc(&format!(
-        "filter add dev eth0 {place} bpf da obj {object} sec {section}"
-    ))
-}
-
-fn compile(lab: &Lab, name: &str, source: &str) -> Result<PathBuf> {
-    let file = lab.directory().join(name).with_extension("c");
-    let object = file.with_extension("o");
-    std::fs::write(&file, source)?;
-    let mut clang = Command::new("clang-19");
-    clang.args(["-O2", "-g", "-target", "bpf", "-c"]).arg(&file);
-    command::run(clang.arg("-o").arg(&object))?;
-    Ok(object)
 }
 
 const PASSES: Hostile = Hostile {
@@ -404,74 +234,6 @@ const DROPS: Hostile = Hostile {
     tokens: one_family,
     counted: &[],
 };
-
-/// The part that all sockops programs of others begin with.
-const SOCKOPS_HEAD: &str = r#"
-#define SEC(name) __attribute__((section(name), used))
-typedef unsigned int u32;
-struct bpf_sock_ops {
-	u32 op, args[4], family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4];
-	u32 remote_port, local_port, is_fullsock, snd_cwnd, srtt_us, bpf_sock_ops_cb_flags;
-};
-static int (*set_flags)(struct bpf_sock_ops *, int) = (void *)59;
-static int (*store)(struct bpf_sock_ops *, const void *, u32, u32) = (void *)143;
-static int (*reserve)(struct bpf_sock_ops *, u32, u32) = (void *)144;
-enum { CONNECT = 3, ACTIVE = 4, PASSIVE = 5, LENGTH = 14, WRITE = 15, WRITE_FLAG = 64 };
-char LICENSE[] SEC("license") = "GPL";
-"#;
-
-/// Writes `SIZE` bytes of its own on every segment.
-const WRITER: &str = r#"
-SEC("sockops") int neighbour(struct bpf_sock_ops *ctx)
-{
-	unsigned char option[SIZE] = { 254, SIZE, 0x12, 0x34 };
-
-	if (ctx->op == CONNECT || ctx->op == ACTIVE || ctx->op == PASSIVE)
-		set_flags(ctx, ctx->bpf_sock_ops_cb_flags | WRITE_FLAG);
-	else if (ctx->op == LENGTH)
-		reserve(ctx, SIZE, 0);
-	else if (ctx->op == WRITE)
-		store(ctx, option, SIZE, 0);
-	return 1;
-}
-"#;
-
-/// Clears what others asked for, whenever it is called.
-const FORGETTER: &str = r#"
-SEC("sockops") int neighbour(struct bpf_sock_ops *ctx)
-{
-	set_flags(ctx, 0);
-	return 1;
-}
-"#;
-
-/// Attaches a sockops program to the cgroup of a host, behind those that are there; it goes with
-/// the cgroup.
-fn sockops(lab: &Lab, host: &Host, source: &str) -> Result<()> {
-    let object = compile(lab, "sockops", &format!("{SOCKOPS_HEAD}{source}"))?;
-    // bpftool can keep a program only by a name in a BPF file system: one of the lab's own.
-    let files = lab.directory().join(format!("bpffs-{}", host.name()));
-    std::fs::create_dir(&files)?;
-    let none = nix::mount::MsFlags::empty();
-    nix::mount::mount(Some("bpf"), &files, Some("bpf"), none, None::<&str>)?;
-    let attached = || -> Result<()> {
-        let pin = files.join("neighbour");
-        let mut load = Command::new("bpftool");
-        load.args(["prog", "load"]).arg(&object).arg(&pin);
-        command::run(load.args(["type", "sockops"]))?;
-        let mut attach = Command::new("bpftool");
-        attach.args(["cgroup", "attach"]).arg(host.cgroup());
-        attach.args(["sock_ops", "pinned"]).arg(&pin).arg("multi");
-        command::run(&mut attach).map(drop)
-    }();
-    nix::mount::umount2(&files, nix::mount::MntFlags::MNT_DETACH)?;
-    attached
-}
-
-fn on_both(lab: &Lab, site: &Site, source: &str) -> Result<()> {
-    sockops(lab, &site.clients[0], source)?;
-    sockops(lab, &site.backends[0], source)
-}
 
 const WRITES: Hostile = Hostile {
     middlebox: Middlebox::Plain,

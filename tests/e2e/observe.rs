@@ -12,241 +12,168 @@ use tests::lab::residue::Residue;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::topology::Topology;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::harm::{self, Agents};
 use crate::nat::{self, expected, logged, prove, send, start_servers};
 use crate::scene::Scene;
 use crate::{connection, containers, joins, loss, residue};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "observe::waybills_are_read_from_packets_when_routed",
-        needs: &[],
-        alone: false,
-        run: |lab| pair(lab, Nat::Direct, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::waybills_are_read_from_packets_through_snat",
-        needs: &[],
-        alone: false,
-        run: |lab| pair(lab, Nat::Snat, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::waybills_are_read_from_packets_through_dnat",
-        needs: &[],
-        alone: false,
-        run: |lab| pair(lab, Nat::Dnat, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::waybills_are_read_from_packets_through_fullnat",
-        needs: &[],
-        alone: false,
-        run: |lab| pair(lab, Nat::FullNat, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::answers_are_read_from_packets_through_fullnat",
-        needs: &[],
-        alone: false,
-        run: |lab| pair(lab, Nat::FullNat, [&sockets()?, &programs()]),
-    },
-    Case {
-        name: "observe::copies_are_read_from_packets_through_fullnat",
-        needs: &[],
-        alone: false,
-        run: |lab| {
+    case(
+        "observe::waybills_are_read_from_packets_when_routed",
+        |lab| pair(lab, Nat::Direct, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::waybills_are_read_from_packets_through_snat",
+        |lab| pair(lab, Nat::Snat, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::waybills_are_read_from_packets_through_dnat",
+        |lab| pair(lab, Nat::Dnat, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::waybills_are_read_from_packets_through_fullnat",
+        |lab| pair(lab, Nat::FullNat, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::answers_are_read_from_packets_through_fullnat",
+        |lab| pair(lab, Nat::FullNat, [&sockets()?, &programs()]),
+    ),
+    case(
+        "observe::copies_are_read_from_packets_through_fullnat",
+        |lab| {
             pair(
                 lab,
                 Nat::FullNat,
                 [&crate::clone::mode(crate::clone::CLONE)?, &sockets()?],
             )
         },
-    },
-    Case {
-        name: "observe::bytes_and_segments_of_a_server_match_what_programs_sent",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::bytes(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::bytes_and_segments_of_a_client_match_what_programs_sent",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::bytes(lab, [&sockets()?, &programs()]),
-    },
-    Case {
-        name: "observe::retransmits_match_ss_behind_a_gateway_that_drops",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::retransmits(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::refused_reset_and_failed_connections_of_a_client_are_told_apart",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::abnormal(lab, [&sockets()?, &programs()]),
-    },
-    Case {
-        name: "observe::resets_of_a_server_are_told_apart",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::abnormal(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::connections_older_than_the_agent_are_measured_from_its_start",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::existing(lab, &sockets()?),
-    },
-    Case {
-        name: "observe::listeners_older_than_the_agent_are_joined",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::older_listeners(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::forced_syncookies_do_not_hide_an_edge",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::syncookies(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::servers_that_speak_first_are_joined",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::speaks_first(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::five_thousand_short_connections_to_a_server_are_all_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::short_ones(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::five_thousand_short_connections_of_a_client_are_all_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::short_ones(lab, [&sockets()?, &programs()]),
-    },
-    Case {
-        name: "observe::long_connections_are_joined_while_they_are_open",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::long_ones(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::long_connections_of_a_client_are_joined_while_they_are_open",
-        needs: &[],
-        alone: false,
-        run: |lab| nat::long_ones(lab, [&sockets()?, &programs()]),
-    },
-    Case {
-        name: "observe::sequence_numbers_join_what_two_observers_see_when_routed",
-        needs: &[],
-        alone: false,
-        run: |lab| joins::between(lab, Nat::Direct, &sockets()?, 20),
-    },
-    Case {
-        name: "observe::sequence_numbers_join_what_two_observers_see_through_snat",
-        needs: &[],
-        alone: false,
-        run: |lab| joins::between(lab, Nat::Snat, &sockets()?, 20),
-    },
-    Case {
-        name: "observe::sequence_numbers_join_what_two_observers_see_through_dnat",
-        needs: &[],
-        alone: false,
-        run: |lab| joins::between(lab, Nat::Dnat, &sockets()?, 20),
-    },
-    Case {
-        name: "observe::sequence_numbers_join_what_two_observers_see_through_fullnat",
-        needs: &[],
-        alone: false,
-        run: |lab| joins::between(lab, Nat::FullNat, &sockets()?, 20),
-    },
-    Case {
-        name: "observe::thousands_of_connections_between_two_observers_are_all_counted",
-        needs: &[],
-        alone: false,
-        run: |lab| joins::between(lab, Nat::FullNat, &sockets()?, 1500),
-    },
-    Case {
-        name: "observe::bytes_and_segments_of_both_ends_match_what_programs_sent",
-        needs: &[],
-        alone: false,
-        run: |lab| connection::bytes(lab, &sockets()?),
-    },
-    Case {
-        name: "observe::connections_of_a_host_with_itself_have_both_roles",
-        needs: &[],
-        alone: false,
-        run: |lab| containers::itself(lab, &sockets()?, "sequence"),
-    },
-    Case {
-        name: "observe::tunnels_without_link_header_are_read",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: |lab| containers::tunnel(lab, &sockets()?, "sequence"),
-    },
-    Case {
-        name: "observe::a_container_is_followed_and_its_host_is_not_taken_for_it",
-        needs: &[],
-        alone: false,
-        run: |lab| containers::followed(lab, &sockets()?),
-    },
-    Case {
-        name: "observe::a_gateway_that_translates_has_no_connections",
-        needs: &[],
-        alone: false,
-        run: gateway,
-    },
-    Case {
-        name: "observe::agents_that_were_stopped_lose_only_what_is_counted",
-        needs: &[],
-        alone: false,
-        run: stopped,
-    },
-    Case {
-        name: "observe::traffic_with_an_observing_server_is_unchanged",
-        needs: harm::NEEDS,
-        alone: true,
-        run: |lab| unchanged(lab, [&programs(), &sockets()?]),
-    },
-    Case {
-        name: "observe::traffic_with_an_observing_client_is_unchanged",
-        needs: harm::NEEDS,
-        alone: true,
-        run: |lab| unchanged(lab, [&sockets()?, &programs()]),
-    },
-    Case {
-        name: "observe::a_full_spool_evicts_and_counts_while_the_collector_is_down",
-        needs: &[],
-        alone: false,
-        run: |lab| loss::eviction(lab, &sockets()?),
-    },
-    Case {
-        name: "observe::killed_agent_and_killed_collector_lose_and_double_nothing",
-        needs: &[],
-        alone: false,
-        run: |lab| loss::kills(lab, &sockets()?),
-    },
-    Case {
-        name: "observe::nothing_is_left_after_an_orderly_end",
-        needs: residue::NEEDS,
-        alone: false,
-        run: |lab| ended(lab, |agent| agent.stop()),
-    },
-    Case {
-        name: "observe::nothing_is_left_after_sigkill",
-        needs: residue::NEEDS,
-        alone: false,
-        run: |lab| ended(lab, |agent| agent.kill()),
-    },
-    Case {
-        name: "observe::nothing_is_left_after_a_failed_start",
-        needs: residue::NEEDS,
-        alone: false,
-        run: |lab| residue::failed_starts(lab, &sockets()?),
-    },
+    ),
+    case(
+        "observe::bytes_and_segments_of_a_server_match_what_programs_sent",
+        |lab| connection::bytes(lab, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::bytes_and_segments_of_a_client_match_what_programs_sent",
+        |lab| connection::bytes(lab, [&sockets()?, &programs()]),
+    ),
+    case(
+        "observe::retransmits_match_ss_behind_a_gateway_that_drops",
+        |lab| connection::retransmits(lab, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::refused_reset_and_failed_connections_of_a_client_are_told_apart",
+        |lab| connection::abnormal(lab, [&sockets()?, &programs()]),
+    ),
+    case("observe::resets_of_a_server_are_told_apart", |lab| {
+        connection::abnormal(lab, [&programs(), &sockets()?])
+    }),
+    case(
+        "observe::connections_older_than_the_agent_are_measured_from_its_start",
+        |lab| connection::existing(lab, &sockets()?),
+    ),
+    case(
+        "observe::listeners_older_than_the_agent_are_joined",
+        |lab| nat::older_listeners(lab, [&programs(), &sockets()?]),
+    ),
+    case("observe::forced_syncookies_do_not_hide_an_edge", |lab| {
+        nat::syncookies(lab, [&programs(), &sockets()?])
+    }),
+    case("observe::servers_that_speak_first_are_joined", |lab| {
+        nat::speaks_first(lab, [&programs(), &sockets()?])
+    }),
+    case(
+        "observe::five_thousand_short_connections_to_a_server_are_all_counted",
+        |lab| nat::short_ones(lab, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::five_thousand_short_connections_of_a_client_are_all_counted",
+        |lab| nat::short_ones(lab, [&sockets()?, &programs()]),
+    ),
+    case(
+        "observe::long_connections_are_joined_while_they_are_open",
+        |lab| nat::long_ones(lab, [&programs(), &sockets()?]),
+    ),
+    case(
+        "observe::long_connections_of_a_client_are_joined_while_they_are_open",
+        |lab| nat::long_ones(lab, [&sockets()?, &programs()]),
+    ),
+    case(
+        "observe::sequence_numbers_join_what_two_observers_see_when_routed",
+        |lab| joins::between(lab, Nat::Direct, &sockets()?, 20),
+    ),
+    case(
+        "observe::sequence_numbers_join_what_two_observers_see_through_snat",
+        |lab| joins::between(lab, Nat::Snat, &sockets()?, 20),
+    ),
+    case(
+        "observe::sequence_numbers_join_what_two_observers_see_through_dnat",
+        |lab| joins::between(lab, Nat::Dnat, &sockets()?, 20),
+    ),
+    case(
+        "observe::sequence_numbers_join_what_two_observers_see_through_fullnat",
+        |lab| joins::between(lab, Nat::FullNat, &sockets()?, 20),
+    ),
+    case(
+        "observe::thousands_of_connections_between_two_observers_are_all_counted",
+        |lab| joins::between(lab, Nat::FullNat, &sockets()?, 1500),
+    ),
+    case(
+        "observe::bytes_and_segments_of_both_ends_match_what_programs_sent",
+        |lab| connection::bytes(lab, &sockets()?),
+    ),
+    case(
+        "observe::connections_of_a_host_with_itself_have_both_roles",
+        |lab| containers::itself(lab, &sockets()?, "sequence"),
+    ),
+    case("observe::tunnels_without_link_header_are_read", |lab| {
+        containers::tunnel(lab, &sockets()?, "sequence")
+    })
+    .needing(&[Need::Program("python3")]),
+    case(
+        "observe::a_container_is_followed_and_its_host_is_not_taken_for_it",
+        |lab| containers::followed(lab, &sockets()?),
+    ),
+    case(
+        "observe::a_gateway_that_translates_has_no_connections",
+        gateway,
+    ),
+    case(
+        "observe::agents_that_were_stopped_lose_only_what_is_counted",
+        stopped,
+    ),
+    case(
+        "observe::traffic_with_an_observing_server_is_unchanged",
+        |lab| unchanged(lab, [&programs(), &sockets()?]),
+    )
+    .needing(harm::NEEDS)
+    .alone(),
+    case(
+        "observe::traffic_with_an_observing_client_is_unchanged",
+        |lab| unchanged(lab, [&sockets()?, &programs()]),
+    )
+    .needing(harm::NEEDS)
+    .alone(),
+    case(
+        "observe::a_full_spool_evicts_and_counts_while_the_collector_is_down",
+        |lab| loss::eviction(lab, &sockets()?),
+    ),
+    case(
+        "observe::killed_agent_and_killed_collector_lose_and_double_nothing",
+        |lab| loss::kills(lab, &sockets()?),
+    ),
+    case("observe::nothing_is_left_after_an_orderly_end", |lab| {
+        ended(lab, |agent| agent.stop())
+    })
+    .needing(residue::NEEDS),
+    case("observe::nothing_is_left_after_sigkill", |lab| {
+        ended(lab, |agent| agent.kill())
+    })
+    .needing(residue::NEEDS),
+    case("observe::nothing_is_left_after_a_failed_start", |lab| {
+        residue::failed_starts(lab, &sockets()?)
+    })
+    .needing(residue::NEEDS),
 ];
 
 /// An agent that measures by sockets although this kernel could run its programs.

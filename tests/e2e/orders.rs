@@ -1,189 +1,52 @@
 //! What a fleet is told: taken by its agents without a restart, told back, and refused or rolled
 //! back where it must be.
 
-use std::path::PathBuf;
-use std::process::Command;
+pub(crate) mod fleet;
+
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use ring::signature::Ed25519KeyPair;
-use tests::lab::agent::{Agent, Settings};
-use tests::lab::collector::Collector;
+use anyhow::{Context, Result, ensure};
+use tests::lab::Lab;
+use tests::lab::agent::Agent;
 use tests::lab::host::Host;
-use tests::lab::site::{Family, Middlebox, Nat, Site};
+use tests::lab::site::Family;
 use tests::lab::wait::{wait_for, wait_until};
-use tests::lab::{Lab, command};
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::nat::start_servers;
-use crate::scene::{SETTLE, Scene, shop};
+use crate::scene::{SETTLE, shop};
+use fleet::{Agents, Ordered, USUAL, counter, said};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "orders::one_command_turns_the_option_off_fleet_wide_and_on_again_without_a_restart",
-        needs: &[],
-        alone: false,
-        run: |lab| switch(lab, "auto"),
-    },
-    Case {
-        name: "orders::one_command_turns_copies_off_fleet_wide_and_on_again_without_a_restart",
-        needs: &[],
-        alone: false,
-        run: |lab| switch(lab, "tc-clone"),
-    },
-    Case {
-        name: "orders::hosts_destinations_and_families_can_be_chosen",
-        needs: &[],
-        alone: false,
-        run: choice,
-    },
-    Case {
-        name: "orders::forged_replayed_and_unknown_orders_are_refused_and_counted",
-        needs: &[],
-        alone: false,
-        run: refused,
-    },
-    Case {
-        name: "orders::without_a_key_orders_are_not_even_asked_for",
-        needs: &[],
-        alone: false,
-        run: keyless,
-    },
-    Case {
-        name: "orders::an_agent_that_is_cut_off_goes_back_to_the_orders_before",
-        needs: &[],
-        alone: false,
-        run: roll_back,
-    },
+    case(
+        "orders::one_command_turns_the_option_off_fleet_wide_and_on_again_without_a_restart",
+        |lab| switch(lab, "auto"),
+    ),
+    case(
+        "orders::one_command_turns_copies_off_fleet_wide_and_on_again_without_a_restart",
+        |lab| switch(lab, "tc-clone"),
+    ),
+    case(
+        "orders::hosts_destinations_and_families_can_be_chosen",
+        choice,
+    ),
+    case(
+        "orders::forged_replayed_and_unknown_orders_are_refused_and_counted",
+        refused,
+    ),
+    case(
+        "orders::without_a_key_orders_are_not_even_asked_for",
+        keyless,
+    ),
+    case(
+        "orders::an_agent_that_is_cut_off_goes_back_to_the_orders_before",
+        roll_back,
+    ),
 ];
 
 /// Intervals from the command to the first report without the option: one may be closing already,
 /// the next one fetches the orders, the one after it tells.
 const INTERVALS: u64 = 3;
-
-/// How agents are configured.
-#[derive(Clone, Copy)]
-pub(crate) enum Agents {
-    /// They take no orders.
-    WithoutKey,
-    /// They take orders and write the option in this way.
-    Mode(&'static str),
-}
-
-/// The way that the kernel has.
-pub(crate) const USUAL: Agents = Agents::Mode("auto");
-
-/// A site whose fleet takes orders.
-pub(crate) struct Ordered<'a> {
-    pub(crate) scene: Scene<'a>,
-    key: PathBuf,
-}
-
-impl<'a> Ordered<'a> {
-    pub(crate) fn new(lab: &'a Lab, clients: usize, agents: Agents) -> Result<Self> {
-        let key = lab.directory().join("orders.key");
-        let mut keygen = Command::new(&lab.binaries().collector);
-        command::run(keygen.args(["fleet", "keygen", "--out"]).arg(&key))?;
-        let site = Site::build(lab, clients, 1, Nat::Direct, Middlebox::Plain)?;
-        let configured = format!("[fleet]\nsigning_key_file = {key:?}");
-        let mut collector = Collector::prepare(lab, &configured)?;
-        collector.start()?;
-        let mut scene = Scene {
-            lab,
-            site,
-            collector,
-            agents: Vec::new(),
-        };
-        let public = format!("'{}.pub'", key.display());
-        let settings = match agents {
-            Agents::WithoutKey => Settings::default(),
-            Agents::Mode(mode) => Settings::default()
-                .with("fleet.public_key_file", &public)?
-                .with("option.mode", &format!("'{mode}'"))?,
-        };
-        scene.start_with(&settings, &settings)?;
-        Ok(Self { scene, key })
-    }
-
-    /// Gives an order; returns its version.
-    fn order(&self, arguments: &[&str]) -> Result<u64> {
-        let said = self
-            .scene
-            .collector
-            .ask(&[&["fleet"], arguments].concat())?;
-        let version = said
-            .strip_prefix("version ")
-            .and_then(|said| said.split(':').next());
-        let version = version.with_context(|| format!("no version in {said}"))?;
-        version.parse().context(said.clone())
-    }
-
-    fn agent(&self, host: &Host) -> Result<&Agent> {
-        self.scene.agent(host)
-    }
-
-    fn client(&self, index: usize) -> &Host {
-        &self.scene.site.clients[index]
-    }
-
-    fn backend(&self) -> &Host {
-        &self.scene.site.backends[0]
-    }
-
-    /// Opens connections from a client.
-    fn connect(&self, index: usize, count: u64) -> Result<()> {
-        let to = self.scene.site.backend(0, Family::V4);
-        let seen = self
-            .client(index)
-            .connect(to, &["--count", &count.to_string()])?;
-        ensure!(seen.iter().all(|one| one.error.is_empty()), "{seen:?}");
-        Ok(())
-    }
-
-    /// Waits until an agent says this of its orders, and lets it report meanwhile.
-    fn says(&self, host: &Host, words: &str) -> Result<()> {
-        let agent = self.agent(host)?;
-        wait_for(SETTLE, &format!("{words:?} of {}", host.name()), || {
-            agent.flush()?;
-            let said = said(agent)?;
-            ensure!(said.contains(words), "orders: {said}");
-            Ok(())
-        })
-    }
-
-    /// Signs a text with the fleet's key and puts it into the store as the newest orders.
-    pub(crate) fn smuggle(&self, version: u64, body: &str, forged: bool) -> Result<()> {
-        let text = std::fs::read_to_string(&self.key)?;
-        let mut seed = Vec::new();
-        for at in (0..64).step_by(2) {
-            seed.push(u8::from_str_radix(&text[at..at + 2], 16)?);
-        }
-        seed[0] ^= u8::from(forged);
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| anyhow!("no key"))?;
-        let store = rusqlite::Connection::open(self.scene.collector.store())?;
-        store.busy_timeout(SOON)?;
-        store.execute(
-            "INSERT INTO orders (version, made_ms, body, signature) VALUES (?1, 0, ?2, ?3)",
-            (
-                i64::try_from(version)?,
-                body,
-                pair.sign(body.as_bytes()).as_ref(),
-            ),
-        )?;
-        Ok(())
-    }
-}
-
-/// What an agent says of its orders.
-fn said(agent: &Agent) -> Result<String> {
-    let plan = agent.status()?.plan;
-    let row = plan.into_iter().find(|(name, _)| name == "orders");
-    Ok(row.map_or_else(|| "nothing".into(), |(_, said)| said))
-}
-
-fn counter(agent: &Agent, name: &str) -> Result<u64> {
-    agent.status()?.counter(name)
-}
 
 /// Waits until an agent has counted so many of its connections, and says how many options it wrote.
 fn written(ordered: &Ordered<'_>, index: usize, opened: u64) -> Result<u64> {

@@ -11,42 +11,31 @@ use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::{Edge, vip};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::clone;
 use crate::observe::sockets;
 use crate::scene::{Scene, shop, stock};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "own_vip::that_leads_to_a_backend_is_seen_through",
-        needs: &[],
-        alone: false,
-        run: |lab| translated(lab, &Settings::default(), false),
-    },
-    Case {
-        name: "own_vip::that_leads_to_a_backend_is_seen_through_where_copies_are_made",
-        needs: &[],
-        alone: false,
-        run: |lab| translated(lab, &clone::mode(clone::CLONE)?, false),
-    },
-    Case {
-        name: "own_vip::that_leads_to_a_backend_is_seen_through_by_sockets",
-        needs: &[],
-        alone: false,
-        run: |lab| translated(lab, &sockets()?, false),
-    },
-    Case {
-        name: "own_vip::that_leads_back_to_its_host_is_seen_through",
-        needs: &[],
-        alone: false,
-        run: |lab| translated(lab, &Settings::default(), true),
-    },
-    Case {
-        name: "own_vip::that_leads_back_to_its_host_is_seen_through_by_sockets",
-        needs: &[],
-        alone: false,
-        run: |lab| translated(lab, &sockets()?, true),
-    },
+    case("own_vip::that_leads_to_a_backend_is_seen_through", |lab| {
+        translated(lab, &Settings::default(), false)
+    }),
+    case(
+        "own_vip::that_leads_to_a_backend_is_seen_through_where_copies_are_made",
+        |lab| translated(lab, &clone::mode(clone::CLONE)?, false),
+    ),
+    case(
+        "own_vip::that_leads_to_a_backend_is_seen_through_by_sockets",
+        |lab| translated(lab, &sockets()?, false),
+    ),
+    case(
+        "own_vip::that_leads_back_to_its_host_is_seen_through",
+        |lab| translated(lab, &Settings::default(), true),
+    ),
+    case(
+        "own_vip::that_leads_back_to_its_host_is_seen_through_by_sockets",
+        |lab| translated(lab, &sockets()?, true),
+    ),
 ];
 
 const COUNT: u64 = 25;

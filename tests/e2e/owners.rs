@@ -12,37 +12,28 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::Topology;
 use tests::lab::wait::wait_for;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::observe::sockets;
 use crate::scene::{SETTLE, SHOP, STOCK, Scene, rule, shop, stock};
 
 const STATE: &str = "var/lib/waybill";
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "owners::connections_that_begin_at_once_and_stay_open_have_owners",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &sockets()?),
-    },
-    Case {
-        name: "owners::programs_and_sockets_name_the_same_owners",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &Settings::default()),
-    },
-    Case {
-        name: "owners::short_connections_wait_for_the_listener_that_was_just_started",
-        needs: &[],
-        alone: false,
-        run: late,
-    },
-    Case {
-        name: "owners::two_machines_with_one_state_directory_are_two_hosts",
-        needs: &[],
-        alone: false,
-        run: cloned,
-    },
+    case(
+        "owners::connections_that_begin_at_once_and_stay_open_have_owners",
+        |lab| held(lab, &sockets()?),
+    ),
+    case("owners::programs_and_sockets_name_the_same_owners", |lab| {
+        held(lab, &Settings::default())
+    }),
+    case(
+        "owners::short_connections_wait_for_the_listener_that_was_just_started",
+        late,
+    ),
+    case(
+        "owners::two_machines_with_one_state_directory_are_two_hosts",
+        cloned,
+    ),
 ];
 
 /// A rule that names every program whose path is known; one that nobody knows stays unknown.

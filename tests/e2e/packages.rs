@@ -4,16 +4,17 @@
 
 mod bundle;
 mod given;
+mod installed;
 mod interrupted;
 mod life;
 mod root;
 
 use tests::lab::needs::Need;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 pub(crate) use given::wanted;
+use installed::Way;
 use interrupted::{AGENT, COLLECTOR};
-use life::Way;
 
 const NEEDS: &[Need] = &[
     Need::Program("unshare"),
@@ -30,12 +31,7 @@ const RPM: &[Need] = &[
 /// A trial of one way in one release.
 macro_rules! case {
     ($name:literal, $needs:expr, $run:expr) => {
-        Case {
-            name: concat!("packages::", $name),
-            needs: $needs,
-            alone: false,
-            run: $run,
-        }
+        case(concat!("packages::", $name), $run).needing($needs)
     };
 }
 

@@ -19,19 +19,14 @@ use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::lab::wait::wait_for;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::faults::prepare_to_suffer;
-use crate::orders::{Ordered, USUAL};
+use crate::orders::fleet::{Ordered, USUAL};
 
 /// Names one trial.
 macro_rules! pressure {
     ($name:literal, $run:expr) => {
-        Case {
-            name: concat!("pressure::", $name),
-            needs: &[],
-            alone: true,
-            run: $run,
-        }
+        case(concat!("pressure::", $name), $run).alone()
     };
 }
 

@@ -14,41 +14,33 @@ use tests::lab::programs;
 use tests::lab::residue::{Objects, Residue, list, wait_no_orphans};
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 pub(crate) const NEEDS: &[Need] = &[Need::Program("bpftool"), Need::Program("tc")];
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "residue::nothing_is_left_after_an_orderly_end",
-        needs: NEEDS,
-        alone: false,
-        run: |lab| ended(lab, &Settings::default(), |agent| agent.stop()),
-    },
-    Case {
-        name: "residue::nothing_is_left_after_sigkill",
-        needs: NEEDS,
-        alone: false,
-        run: |lab| ended(lab, &Settings::default(), |agent| agent.kill()),
-    },
-    Case {
-        name: "residue::nothing_is_left_after_a_failed_start",
-        needs: NEEDS,
-        alone: false,
-        run: |lab| failed_starts(lab, &Settings::default()),
-    },
-    Case {
-        name: "residue::a_scope_that_does_not_exist_costs_the_family_and_leaves_nothing",
-        needs: NEEDS,
-        alone: false,
-        run: without_scope,
-    },
-    Case {
-        name: "residue::another_sockops_program_keeps_running_with_its_flags",
-        needs: &[Need::Program("bpftool"), Need::Program("clang-19")],
-        alone: false,
-        run: neighbour,
-    },
+    case("residue::nothing_is_left_after_an_orderly_end", |lab| {
+        ended(lab, &Settings::default(), |agent| agent.stop())
+    })
+    .needing(NEEDS),
+    case("residue::nothing_is_left_after_sigkill", |lab| {
+        ended(lab, &Settings::default(), |agent| agent.kill())
+    })
+    .needing(NEEDS),
+    case("residue::nothing_is_left_after_a_failed_start", |lab| {
+        failed_starts(lab, &Settings::default())
+    })
+    .needing(NEEDS),
+    case(
+        "residue::a_scope_that_does_not_exist_costs_the_family_and_leaves_nothing",
+        without_scope,
+    )
+    .needing(NEEDS),
+    case(
+        "residue::another_sockops_program_keeps_running_with_its_flags",
+        neighbour,
+    )
+    .needing(&[Need::Program("bpftool"), Need::Program("clang-19")]),
 ];
 
 pub(crate) fn ended(

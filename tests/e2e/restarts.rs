@@ -10,42 +10,31 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::{Counters, Topology};
 use tests::program::pattern::Header;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::clone;
 use crate::observe::sockets;
 use crate::scene::{Scene, shop, stock};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "restarts::what_is_held_over_them_is_counted_once",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &Settings::default(), false),
-    },
-    Case {
-        name: "restarts::what_is_held_over_them_is_counted_once_where_copies_are_made",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &clone::mode(clone::CLONE)?, false),
-    },
-    Case {
-        name: "restarts::what_is_held_over_them_is_counted_once_where_sockets_show_it",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &sockets()?, false),
-    },
-    Case {
-        name: "restarts::what_is_older_than_all_agents_is_counted_once",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &Settings::default(), true),
-    },
-    Case {
-        name: "restarts::what_is_older_than_all_agents_is_counted_once_where_sockets_show_it",
-        needs: &[],
-        alone: false,
-        run: |lab| held(lab, &sockets()?, true),
-    },
+    case("restarts::what_is_held_over_them_is_counted_once", |lab| {
+        held(lab, &Settings::default(), false)
+    }),
+    case(
+        "restarts::what_is_held_over_them_is_counted_once_where_copies_are_made",
+        |lab| held(lab, &clone::mode(clone::CLONE)?, false),
+    ),
+    case(
+        "restarts::what_is_held_over_them_is_counted_once_where_sockets_show_it",
+        |lab| held(lab, &sockets()?, false),
+    ),
+    case(
+        "restarts::what_is_older_than_all_agents_is_counted_once",
+        |lab| held(lab, &Settings::default(), true),
+    ),
+    case(
+        "restarts::what_is_older_than_all_agents_is_counted_once_where_sockets_show_it",
+        |lab| held(lab, &sockets()?, true),
+    ),
 ];
 
 /// Connections that stay open.

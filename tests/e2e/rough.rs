@@ -4,6 +4,8 @@
 //! `WAYBILL_ROUGH=300 cargo test -p tests --test e2e -- rough::loss` has traffic for so many
 //! seconds instead of few.
 
+mod counted;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,79 +19,63 @@ use tests::lab::needs::Need;
 use tests::lab::programs::{self, Server};
 use tests::lab::session::Session;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
-use tests::lab::topology::Topology;
 use tests::lab::wait::wait_for;
 use tests::program::connect::Connected;
-use tests::program::wire::Tally;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::clone::{CLONE, mode};
 use crate::scene::{SETTLE, SHOP, Scene, rule, shop};
+use counted::{enough, exact, no_path_is_off, sum};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "rough::loss_and_reordering_switch_no_path_off",
-        needs: &[],
-        alone: true,
-        run: |lab| rough(lab, &mode("sockops")?, &[SPEAKS_SECOND, SPEAKS_FIRST]),
-    },
-    Case {
-        name: "rough::loss_and_reordering_switch_no_path_off_where_filters_copy",
-        needs: &[],
-        alone: true,
-        run: |lab| rough(lab, &mode(CLONE)?, &[SPEAKS_SECOND, SPEAKS_FIRST]),
-    },
-    Case {
-        name: "rough::loss_switches_no_path_off_where_first_data_carries_the_option",
-        needs: &[],
-        alone: true,
-        run: |lab| {
+    case("rough::loss_and_reordering_switch_no_path_off", |lab| {
+        rough(lab, &mode("sockops")?, &[SPEAKS_SECOND, SPEAKS_FIRST])
+    })
+    .alone(),
+    case(
+        "rough::loss_and_reordering_switch_no_path_off_where_filters_copy",
+        |lab| rough(lab, &mode(CLONE)?, &[SPEAKS_SECOND, SPEAKS_FIRST]),
+    )
+    .alone(),
+    case(
+        "rough::loss_switches_no_path_off_where_first_data_carries_the_option",
+        |lab| {
             let on_data = mode("sockops")?.with("option.on_data", "true")?;
             rough(lab, &on_data, &[SPEAKS_SECOND])
         },
-    },
-    Case {
-        name: "rough::loss_with_syncookies_switches_no_path_off",
-        needs: &[],
-        alone: true,
-        run: |lab| rough(lab, &mode("sockops")?, &[BY_COOKIE]),
-    },
-    Case {
-        name: "rough::loss_with_deferred_accept_switches_no_path_off",
-        needs: &[Need::Program("nginx"), Need::Program("curl")],
-        alone: true,
-        run: deferred,
-    },
-    Case {
-        name: "rough::idle_clients_of_a_listener_that_defers_switch_no_path_off",
-        needs: &[Need::Program("nginx"), Need::Program("python3")],
-        alone: false,
-        run: idle,
-    },
-    Case {
-        name: "rough::a_client_whose_path_drops_silences_nobody_behind_its_gateway",
-        needs: &[],
-        alone: false,
-        run: |lab| mixed(lab, "drop"),
-    },
-    Case {
-        name: "rough::a_client_whose_path_strips_silences_nobody_behind_its_gateway",
-        needs: &[],
-        alone: false,
-        run: |lab| mixed(lab, "reset tcp option 253"),
-    },
-    Case {
-        name: "rough::a_path_that_strips_goes_off_for_its_port_alone",
-        needs: &[],
-        alone: false,
-        run: stripped,
-    },
-    Case {
-        name: "rough::a_key_that_the_server_does_not_have_switches_no_path_off",
-        needs: &[],
-        alone: false,
-        run: rotating,
-    },
+    )
+    .alone(),
+    case("rough::loss_with_syncookies_switches_no_path_off", |lab| {
+        rough(lab, &mode("sockops")?, &[BY_COOKIE])
+    })
+    .alone(),
+    case(
+        "rough::loss_with_deferred_accept_switches_no_path_off",
+        deferred,
+    )
+    .needing(&[Need::Program("nginx"), Need::Program("curl")])
+    .alone(),
+    case(
+        "rough::idle_clients_of_a_listener_that_defers_switch_no_path_off",
+        idle,
+    )
+    .needing(&[Need::Program("nginx"), Need::Program("python3")]),
+    case(
+        "rough::a_client_whose_path_drops_silences_nobody_behind_its_gateway",
+        |lab| mixed(lab, "drop"),
+    ),
+    case(
+        "rough::a_client_whose_path_strips_silences_nobody_behind_its_gateway",
+        |lab| mixed(lab, "reset tcp option 253"),
+    ),
+    case(
+        "rough::a_path_that_strips_goes_off_for_its_port_alone",
+        stripped,
+    ),
+    case(
+        "rough::a_key_that_the_server_does_not_have_switches_no_path_off",
+        rotating,
+    ),
 ];
 
 /// The wire: 20 ms each way, one segment in 50 lost and one in 50 overtaken, each way.
@@ -137,68 +123,6 @@ fn seconds() -> Result<u64> {
         Ok(number) => number.parse().context("WAYBILL_ROUGH"),
         Err(_) => Ok(15),
     }
-}
-
-/// Nobody thinks that a path takes the option away.
-fn no_path_is_off(scene: &Scene<'_>) -> Result<()> {
-    for agent in &scene.agents {
-        let status = agent.status()?;
-        let (off, name) = (&status.paths_off, agent.host.name());
-        ensure!(off.is_empty(), "{name}: {off:?}");
-        let ever = status.counter("option_path_switched_off_total")?;
-        ensure!(ever == 0, "{name}: a path was off {ever} times");
-    }
-    Ok(())
-}
-
-fn sum(scene: &Scene<'_>, counter: &str) -> Result<u64> {
-    let agents = scene.agents.iter();
-    agents
-        .map(|agent| agent.status()?.counter(counter))
-        .sum::<Result<u64>>()
-}
-
-/// Each edge has exactly `count` connections, on both sides; the result is those joined by token.
-fn exact(topology: &Topology, client: &str, ends: &[SocketAddr], count: u64) -> Result<u64> {
-    let mut tokens = 0;
-    for &end in ends {
-        let edge = topology.edge(client, end)?;
-        let (near, far) = (edge.client_side()?, edge.server_side()?);
-        let counted = [
-            edge.connections,
-            near.opened,
-            near.closed,
-            far.opened,
-            far.closed,
-        ];
-        ensure!(
-            counted == [count; 5],
-            "{counted:?} of {count} connections to {end}: {}",
-            topology.brief()
-        );
-        let joined = edge.evidence.iter().filter(|one| one.kind == "token");
-        tokens += joined.map(|one| one.connections).sum::<u64>();
-    }
-    let more = topology.edges.len() - ends.len();
-    ensure!(
-        more == 0 && topology.unjoined.is_empty() && topology.ambiguous_tokens == 0,
-        "{more} edges too many: {}",
-        topology.brief()
-    );
-    Ok(tokens)
-}
-
-/// Of a hundred handshake ACKs that arrived, 97 brought their token.
-fn enough(what: &str, tokens: u64, tally: &Tally) -> Result<()> {
-    let arrived: u64 = tally.handshakes.iter().map(|one| one.acknowledged).sum();
-    ensure!(
-        arrived > 0 && tally.lost > 0,
-        "nothing was tried: {tally:?}"
-    );
-    let said = format!("{tokens} tokens {what} of {arrived} handshake ACKs that arrived");
-    writeln!(std::io::stderr(), "rough: {said}; {tally:?}").ok();
-    ensure!(tokens * 100 >= arrived * 97, "{said}; {tally:?}");
-    Ok(())
 }
 
 fn rough(lab: &Lab, settings: &Settings, services: &[Service]) -> Result<()> {

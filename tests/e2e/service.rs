@@ -10,27 +10,22 @@ use tests::lab::Lab;
 use tests::lab::agent::{AGENT, Agent, STOP_DEADLINE, Settings};
 use tests::lab::needs::Need;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "service::a_service_manager_hears_ready_alive_and_stopping",
-        needs: &[],
-        alone: false,
-        run: told,
-    },
-    Case {
-        name: "service::a_log_file_takes_every_line_of_the_confined_agent",
-        needs: &[],
-        alone: false,
-        run: logged,
-    },
-    Case {
-        name: "service::the_unit_leaves_the_capabilities_that_the_agent_needs",
-        needs: &[Need::Program("setpriv")],
-        alone: false,
-        run: bounded,
-    },
+    case(
+        "service::a_service_manager_hears_ready_alive_and_stopping",
+        told,
+    ),
+    case(
+        "service::a_log_file_takes_every_line_of_the_confined_agent",
+        logged,
+    ),
+    case(
+        "service::the_unit_leaves_the_capabilities_that_the_agent_needs",
+        bounded,
+    )
+    .needing(&[Need::Program("setpriv")]),
 ];
 
 /// How long the agent may take for its next word, on a busy machine.

@@ -9,38 +9,26 @@ use tests::lab::programs;
 use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use tests::program::serve::End;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "shapes::every_shape_shows_each_side_the_addresses_it_should",
-        needs: &[],
-        alone: false,
-        run: addresses,
-    },
-    Case {
-        name: "shapes::real_programs_serve_through_the_gateway",
-        needs: &[
-            Need::Program("nginx"),
-            Need::Program("curl"),
-            Need::Program("python3"),
-            Need::Program("iperf3"),
-        ],
-        alone: false,
-        run: real_programs,
-    },
-    Case {
-        name: "shapes::every_end_is_logged_as_it_was",
-        needs: &[],
-        alone: false,
-        run: ends,
-    },
-    Case {
-        name: "shapes::dropped_packets_are_counted_and_repaired",
-        needs: &[Need::Program("tcpdump")],
-        alone: false,
-        run: drops,
-    },
+    case(
+        "shapes::every_shape_shows_each_side_the_addresses_it_should",
+        addresses,
+    ),
+    case(
+        "shapes::real_programs_serve_through_the_gateway",
+        real_programs,
+    )
+    .needing(&[
+        Need::Program("nginx"),
+        Need::Program("curl"),
+        Need::Program("python3"),
+        Need::Program("iperf3"),
+    ]),
+    case("shapes::every_end_is_logged_as_it_was", ends),
+    case("shapes::dropped_packets_are_counted_and_repaired", drops)
+        .needing(&[Need::Program("tcpdump")]),
 ];
 
 fn addresses(lab: &Lab) -> Result<()> {

@@ -13,48 +13,33 @@ use tests::lab::site::{Family, Middlebox, Nat, SERVICE_PORT};
 use tests::lab::topology::Evidence;
 use tests::program::connect::Connected;
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::clone::{CLONE, mode};
 use crate::nat::{expected, logged, send, start_servers};
 use crate::scene::Scene;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "soak::nothing_is_changed_in_mode_sockops",
-        needs: &[],
-        alone: false,
-        run: |lab| integrity(lab, &mode("sockops")?),
-    },
-    Case {
-        name: "soak::nothing_is_changed_in_mode_tc_clone",
-        needs: &[],
-        alone: false,
-        run: |lab| integrity(lab, &mode(CLONE)?),
-    },
-    Case {
-        name: "soak::nothing_is_changed_where_sockets_measure",
-        needs: &[],
-        alone: false,
-        run: |lab| integrity(lab, &crate::observe::sockets()?),
-    },
-    Case {
-        name: "soak::loss_costs_no_connection_and_makes_no_wrong_edge_between_copies",
-        needs: &[],
-        alone: false,
-        run: |lab| loss(lab, CLONE, CLONE),
-    },
-    Case {
-        name: "soak::loss_costs_no_connection_and_makes_no_wrong_edge_from_copies_to_the_stack",
-        needs: &[],
-        alone: false,
-        run: |lab| loss(lab, CLONE, "sockops"),
-    },
-    Case {
-        name: "soak::loss_costs_no_connection_and_makes_no_wrong_edge_from_the_stack_to_filters",
-        needs: &[],
-        alone: false,
-        run: |lab| loss(lab, "sockops", CLONE),
-    },
+    case("soak::nothing_is_changed_in_mode_sockops", |lab| {
+        integrity(lab, &mode("sockops")?)
+    }),
+    case("soak::nothing_is_changed_in_mode_tc_clone", |lab| {
+        integrity(lab, &mode(CLONE)?)
+    }),
+    case("soak::nothing_is_changed_where_sockets_measure", |lab| {
+        integrity(lab, &crate::observe::sockets()?)
+    }),
+    case(
+        "soak::loss_costs_no_connection_and_makes_no_wrong_edge_between_copies",
+        |lab| loss(lab, CLONE, CLONE),
+    ),
+    case(
+        "soak::loss_costs_no_connection_and_makes_no_wrong_edge_from_copies_to_the_stack",
+        |lab| loss(lab, CLONE, "sockops"),
+    ),
+    case(
+        "soak::loss_costs_no_connection_and_makes_no_wrong_edge_from_the_stack_to_filters",
+        |lab| loss(lab, "sockops", CLONE),
+    ),
 ];
 
 /// Connections of one trial.

@@ -7,21 +7,19 @@ use tests::lab::Lab;
 use tests::lab::command;
 use tests::lab::needs::Need;
 
-use crate::case::Case;
+use crate::case::{Case, case};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "static_binary::the_agent_needs_no_library_of_the_host",
-        needs: &[Need::Program("file"), Need::Program("ldd")],
-        alone: false,
-        run: no_library,
-    },
-    Case {
-        name: "static_binary::it_names_the_oldest_kernel_it_runs_on",
-        needs: &[Need::Program("file")],
-        alone: false,
-        run: oldest_kernel,
-    },
+    case(
+        "static_binary::the_agent_needs_no_library_of_the_host",
+        no_library,
+    )
+    .needing(&[Need::Program("file"), Need::Program("ldd")]),
+    case(
+        "static_binary::it_names_the_oldest_kernel_it_runs_on",
+        oldest_kernel,
+    )
+    .needing(&[Need::Program("file")]),
 ];
 
 fn no_library(lab: &Lab) -> Result<()> {

@@ -13,23 +13,20 @@ use tests::lab::wait::wait_for;
 use wire::{Batch, BatchHeader, CONTENT_TYPE, EdgeRow, Endpoint, ProcessRow, Role};
 
 use crate::bad_batch::{Post, post};
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::loss::fill;
 use crate::scene::{SETTLE, SHOP, Scene, rule};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "totals::lost_late_doubled_and_reordered_batches_leave_exact_totals",
-        needs: &[Need::Program("curl")],
-        alone: false,
-        run: reordered,
-    },
-    Case {
-        name: "totals::what_a_refused_batch_added_comes_with_the_next_one",
-        needs: &[],
-        alone: false,
-        run: refused,
-    },
+    case(
+        "totals::lost_late_doubled_and_reordered_batches_leave_exact_totals",
+        reordered,
+    )
+    .needing(&[Need::Program("curl")]),
+    case(
+        "totals::what_a_refused_batch_added_comes_with_the_next_one",
+        refused,
+    ),
 ];
 
 /// Connections that each interval of a run adds.

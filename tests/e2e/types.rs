@@ -11,23 +11,20 @@ use tests::lab::host::Host;
 use tests::lab::needs::Need;
 use tests::lab::site::{Middlebox, Nat};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::nat;
 use crate::scene::{SHOP, STOCK, Scene, rule};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "types::a_pack_stands_in_for_types_that_the_kernel_lacks",
-        needs: &[Need::Program("bpftool")],
-        alone: false,
-        run: with_a_pack,
-    },
-    Case {
-        name: "types::without_a_pack_the_agent_says_which_one_it_would_take",
-        needs: &[],
-        alone: false,
-        run: without_a_pack,
-    },
+    case(
+        "types::a_pack_stands_in_for_types_that_the_kernel_lacks",
+        with_a_pack,
+    )
+    .needing(&[Need::Program("bpftool")]),
+    case(
+        "types::without_a_pack_the_agent_says_which_one_it_would_take",
+        without_a_pack,
+    ),
 ];
 
 /// Where a kernel shows its types.

@@ -8,40 +8,32 @@ use tests::lab::process::Running;
 use tests::lab::wait::wait_for;
 use tests::lab::{Lab, programs};
 
-use crate::case::{Case, SOON};
+use crate::case::{Case, SOON, case};
 use crate::scene::SETTLE;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "upload::a_client_certificate_is_as_good_as_a_token",
-        needs: &[],
-        alone: false,
-        run: certificate,
-    },
-    Case {
-        name: "upload::an_agent_that_is_not_let_in_keeps_its_batches",
-        needs: &[],
-        alone: false,
-        run: not_let_in,
-    },
-    Case {
-        name: "upload::a_collector_with_another_certificate_gets_nothing",
-        needs: &[],
-        alone: false,
-        run: impostor,
-    },
-    Case {
-        name: "upload::a_balancer_that_answers_anything_costs_no_batch",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: balancer,
-    },
-    Case {
-        name: "upload::a_proxy_is_gone_through_and_its_refusal_is_named",
-        needs: &[Need::Program("python3")],
-        alone: false,
-        run: proxy,
-    },
+    case(
+        "upload::a_client_certificate_is_as_good_as_a_token",
+        certificate,
+    ),
+    case(
+        "upload::an_agent_that_is_not_let_in_keeps_its_batches",
+        not_let_in,
+    ),
+    case(
+        "upload::a_collector_with_another_certificate_gets_nothing",
+        impostor,
+    ),
+    case(
+        "upload::a_balancer_that_answers_anything_costs_no_batch",
+        balancer,
+    )
+    .needing(&[Need::Program("python3")]),
+    case(
+        "upload::a_proxy_is_gone_through_and_its_refusal_is_named",
+        proxy,
+    )
+    .needing(&[Need::Program("python3")]),
 ];
 
 /// Starts what stands between, on the collector's host.

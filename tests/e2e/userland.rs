@@ -10,29 +10,14 @@ use tests::lab::Lab;
 use tests::lab::needs::Skip;
 use tests::lab::site::{Middlebox, Nat};
 
-use crate::case::Case;
+use crate::case::{Case, case};
 use crate::nat;
 use crate::scene::Scene;
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "userland::debian_bullseye",
-        needs: &[],
-        alone: false,
-        run: |lab| edges(lab, "bullseye"),
-    },
-    Case {
-        name: "userland::debian_bookworm",
-        needs: &[],
-        alone: false,
-        run: |lab| edges(lab, "bookworm"),
-    },
-    Case {
-        name: "userland::debian_trixie",
-        needs: &[],
-        alone: false,
-        run: |lab| edges(lab, "trixie"),
-    },
+    case("userland::debian_bullseye", |lab| edges(lab, "bullseye")),
+    case("userland::debian_bookworm", |lab| edges(lab, "bookworm")),
+    case("userland::debian_trixie", |lab| edges(lab, "trixie")),
 ];
 
 /// Directory with a root directory for each release.

@@ -14,7 +14,7 @@ use tests::lab::agent::FLEET_KEY;
 use tests::lab::collector::write_secret;
 
 use super::given::{release, unpack};
-use super::life::{Installed, Way, words};
+use super::installed::{Installed, Way, words};
 use super::root::{Files, Root, changes};
 
 /// Programs that are steps. What the shell does by itself lies between two of them.

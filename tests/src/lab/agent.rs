@@ -1,13 +1,14 @@
 //! An agent of a lab: its own rootfs, configuration and cgroup scope per host.
 
-use std::collections::BTreeMap;
+mod settings;
+mod status;
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::collector::{self, Collector};
@@ -15,6 +16,8 @@ use super::host::Host;
 use super::process::Running;
 use super::wait::wait_until;
 use super::{Lab, command};
+pub use settings::Settings;
+pub use status::Status;
 
 /// The fleet key of every agent in a lab.
 pub const FLEET_KEY: &str = "000102030405060708090a0b0c0d0e0f";
@@ -33,85 +36,6 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long an agent may take to drain.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(30);
-
-/// What a configuration says beyond a lab's defaults.
-#[derive(Clone, Debug, Default)]
-pub struct Settings(Vec<(String, Option<Value>)>);
-
-impl Settings {
-    /// Sets `key` (`section.name`) to a value in TOML syntax, or adds an element to `[[section]]`.
-    ///
-    /// # Errors
-    /// When `value` is not TOML.
-    pub fn with(mut self, key: &str, value: &str) -> Result<Self> {
-        let mut parsed: Table = toml::from_str(&format!("value = {value}"))
-            .with_context(|| format!("setting {key} = {value}"))?;
-        let value = parsed.remove("value").context("the key just written")?;
-        self.0.push((key.to_owned(), Some(value)));
-        Ok(self)
-    }
-
-    /// Removes `key` (`section.name`) from a lab's defaults.
-    #[must_use]
-    pub fn without(mut self, key: &str) -> Self {
-        self.0.push((key.to_owned(), None));
-        self
-    }
-
-    fn apply(&self, config: &mut Table) -> Result<()> {
-        for (key, value) in &self.0 {
-            let Some((section, name)) = key.split_once('.') else {
-                let entry = config
-                    .entry(key)
-                    .or_insert_with(|| Value::Array(Vec::new()));
-                entry
-                    .as_array_mut()
-                    .context("not a list")?
-                    .extend(value.clone());
-                continue;
-            };
-            let entry = config
-                .entry(section)
-                .or_insert_with(|| Value::Table(Table::new()));
-            let entry = entry.as_table_mut().context("not a section")?;
-            match value {
-                Some(value) => entry.insert(name.into(), value.clone()),
-                None => entry.remove(name),
-            };
-        }
-        Ok(())
-    }
-}
-
-/// What a running agent says about itself in `status.json`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Status {
-    /// Process id.
-    pub pid: i32,
-    /// Unix milliseconds at which this was written, at the end of an interval.
-    pub written_ms: u64,
-    /// Injection mode in force.
-    pub mode: String,
-    /// Family and variant, or the reason for none.
-    pub plan: Vec<(String, String)>,
-    /// Destinations for which the option is off.
-    pub paths_off: Vec<serde_json::Value>,
-    /// The agent's counters.
-    pub counters: BTreeMap<String, u64>,
-}
-
-impl Status {
-    /// One counter.
-    ///
-    /// # Errors
-    /// When the agent has no such counter: a misspelt name must not read as 0.
-    pub fn counter(&self, name: &str) -> Result<u64> {
-        self.counters.get(name).copied().with_context(|| {
-            let names: Vec<&str> = self.counters.keys().map(String::as_str).collect();
-            format!("no counter {name} among {}", names.join(" "))
-        })
-    }
-}
 
 /// An agent; it can be stopped or killed and started again on the same spool.
 #[derive(Debug)]

@@ -1,0 +1,77 @@
+//! What was counted beside a wire that loses packets.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use tests::lab::topology::Topology;
+use tests::program::wire::Tally;
+
+use crate::scene::Scene;
+
+/// Nobody thinks that a path takes the option away.
+pub(crate) fn no_path_is_off(scene: &Scene<'_>) -> Result<()> {
+    for agent in &scene.agents {
+        let status = agent.status()?;
+        let (off, name) = (&status.paths_off, agent.host.name());
+        ensure!(off.is_empty(), "{name}: {off:?}");
+        let ever = status.counter("option_path_switched_off_total")?;
+        ensure!(ever == 0, "{name}: a path was off {ever} times");
+    }
+    Ok(())
+}
+
+pub(crate) fn sum(scene: &Scene<'_>, counter: &str) -> Result<u64> {
+    let agents = scene.agents.iter();
+    agents
+        .map(|agent| agent.status()?.counter(counter))
+        .sum::<Result<u64>>()
+}
+
+/// Each edge has exactly `count` connections, on both sides; the result is those joined by token.
+pub(crate) fn exact(
+    topology: &Topology,
+    client: &str,
+    ends: &[SocketAddr],
+    count: u64,
+) -> Result<u64> {
+    let mut tokens = 0;
+    for &end in ends {
+        let edge = topology.edge(client, end)?;
+        let (near, far) = (edge.client_side()?, edge.server_side()?);
+        let counted = [
+            edge.connections,
+            near.opened,
+            near.closed,
+            far.opened,
+            far.closed,
+        ];
+        ensure!(
+            counted == [count; 5],
+            "{counted:?} of {count} connections to {end}: {}",
+            topology.brief()
+        );
+        let joined = edge.evidence.iter().filter(|one| one.kind == "token");
+        tokens += joined.map(|one| one.connections).sum::<u64>();
+    }
+    let more = topology.edges.len() - ends.len();
+    ensure!(
+        more == 0 && topology.unjoined.is_empty() && topology.ambiguous_tokens == 0,
+        "{more} edges too many: {}",
+        topology.brief()
+    );
+    Ok(tokens)
+}
+
+/// Of a hundred handshake ACKs that arrived, 97 brought their token.
+pub(crate) fn enough(what: &str, tokens: u64, tally: &Tally) -> Result<()> {
+    let arrived: u64 = tally.handshakes.iter().map(|one| one.acknowledged).sum();
+    ensure!(
+        arrived > 0 && tally.lost > 0,
+        "nothing was tried: {tally:?}"
+    );
+    let said = format!("{tokens} tokens {what} of {arrived} handshake ACKs that arrived");
+    writeln!(std::io::stderr(), "rough: {said}; {tally:?}").ok();
+    ensure!(tokens * 100 >= arrived * 97, "{said}; {tally:?}");
+    Ok(())
+}
