@@ -4,88 +4,21 @@
 //! belongs to several (one VIP before several backends, one gateway before several clients) is
 //! divided in proportion to their connections, and marked as apportioned.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
-
 use wire::Role;
 
 use super::attempts::{self, Groups};
-use super::confidence::{self, ONE_SIDED};
-use super::links::{Link, Links, MAX_VIA};
+use super::links::Links;
+use super::parts::{Parts, left};
 use super::present::SIDES;
 use super::reason;
-use super::rows::{MAX_CANDIDATES, NodeId, Row, Rows};
+use super::rows::{Row, Rows};
 use super::side::{EdgeKey, Side};
-use crate::counters::{Counters, shares as divided};
-use crate::topology::{
-    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via,
-};
+use crate::counters::shares as divided;
 
 /// All edges, sorted by their keys.
 pub(super) struct Edges {
     pub(super) keys: Vec<EdgeKey>,
     pub(super) parts: Vec<Parts>,
-}
-
-/// An edge while its links and shares are added up.
-#[derive(Default)]
-pub(super) struct Parts {
-    /// As the client tells.
-    tokens: u64,
-    sequences: u64,
-    /// Connections that both account for.
-    estimate: u64,
-    /// Those that the server tells of in the window and the client in another one.
-    elsewhere: Found,
-    conntrack: u64,
-    addresses: u64,
-    connections: u64,
-    /// Least and most, where some of it is an estimate.
-    range: (u64, u64),
-    sampled: bool,
-    same_namespace: bool,
-    via: Vec<Via>,
-    client: Share,
-    server: Share,
-    seen: Span,
-    shared_rows_seen: Span,
-    /// Why rows left something over, and how much.
-    reasons: Vec<(Reason, u64)>,
-    /// What was tried in vain, where that is several endpoints.
-    attempts: Option<Box<Attempts>>,
-    /// Who may be the other end.
-    candidates: BTreeSet<NodeId>,
-}
-
-/// What one side contributes.
-#[derive(Default)]
-struct Share {
-    counters: Option<Box<Counters>>,
-    apportioned: bool,
-    connections: u64,
-    /// Those of them that were open when the window began.
-    open_before: u64,
-    /// Connections open when it ended.
-    open: u64,
-}
-
-/// Connections that evidence joined.
-#[derive(Clone, Copy, Default)]
-struct Found {
-    tokens: u64,
-    sequences: u64,
-    estimate: u64,
-}
-
-/// A span of time that grows.
-#[derive(Clone, Copy, Default)]
-struct Span(Option<(i64, i64)>);
-
-impl Span {
-    fn widen(&mut self, other: (i64, i64)) {
-        let span = self.0.get_or_insert(other);
-        *span = (span.0.min(other.0), span.1.max(other.1));
-    }
 }
 
 /// The part of a row that belongs to an edge.
@@ -192,15 +125,6 @@ fn rest(row: &Row) -> Option<(EdgeKey, u64)> {
     Some((key, weight))
 }
 
-/// Connections that no link accounts for: those that are told, where none were counted.
-fn left(row: &Row) -> u64 {
-    if row.counters.is_some() || row.linked {
-        row.rest
-    } else {
-        row.half_ends
-    }
-}
-
 /// Gives a row's counters to its edges, by their weights.
 fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
     let whole = pieces.iter().all(|piece| piece.edge == pieces[0].edge);
@@ -257,190 +181,4 @@ fn open_before(row: &Row, pieces: &[Piece]) -> Vec<u64> {
         }
     }
     open
-}
-
-impl Parts {
-    fn add_link(&mut self, link: Link, same_namespace: bool) {
-        let [by_token, by_sequence] = link.only_by;
-        self.tokens += link.tokens.number + by_token[0];
-        self.sequences += link.sequences.number + by_sequence[0];
-        self.elsewhere.tokens += by_token[1];
-        self.elsewhere.sequences += by_sequence[1];
-        let [only, elsewhere] = link.only.map(|only| only.estimate());
-        self.elsewhere.estimate = self.elsewhere.estimate.saturating_add(elsewhere);
-        self.connections = self.connections.saturating_add(only);
-        self.range.0 = self.range.0.saturating_add(only);
-        self.range.1 = self.range.1.saturating_add(only);
-        self.estimate = self.estimate.saturating_add(only);
-        self.conntrack = self.conntrack.saturating_add(link.conntrack);
-        self.estimate = self.estimate.saturating_add(link.told - link.extra);
-        self.addresses = self.addresses.saturating_add(link.addresses);
-        let weight = link.weight();
-        self.connections = self.connections.saturating_add(weight);
-        let (low, high) = link.range.unwrap_or((weight, weight));
-        self.range.0 = self.range.0.saturating_add(low);
-        self.range.1 = self.range.1.saturating_add(high);
-        self.sampled |= link.sampled();
-        self.same_namespace |= same_namespace;
-        if let Some(seen) = link.seen_ms {
-            self.seen.widen(seen);
-        }
-        let mut all: BTreeSet<Via> = std::mem::take(&mut self.via).into_iter().collect();
-        for via in link.via {
-            if all.len() < MAX_VIA {
-                all.insert(via);
-            }
-        }
-        self.via = all.into_iter().collect();
-    }
-
-    fn add_rest(&mut self, row: &Row, reason: Reason) {
-        let left = left(row);
-        self.connections = self.connections.saturating_add(left);
-        self.range.0 = self.range.0.saturating_add(left);
-        self.range.1 = self.range.1.saturating_add(left);
-        let room = MAX_CANDIDATES - self.candidates.len();
-        self.candidates.extend(row.candidates.iter().take(room));
-        match self.reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, sum)) => *sum = sum.saturating_add(left),
-            None => self.reasons.push((reason, left)),
-        }
-    }
-
-    /// Connections: together with those of its other edges, what a row's side counted.
-    pub(super) fn connections(&self) -> u64 {
-        self.connections.saturating_add(self.unknown())
-    }
-
-    /// Connections that the server tells of and the client cannot, for its agent is gone: it told of
-    /// them before, if ever.
-    fn unknown(&self) -> u64 {
-        match (&self.client.counters, &self.server.counters) {
-            (None, Some(_)) => self.elsewhere.estimate,
-            _ => 0,
-        }
-    }
-
-    /// Those of the connections that were open when the window began, by the side that counts them.
-    fn open_before(&self) -> u64 {
-        let side = match (&self.client.counters, &self.server.counters) {
-            (None, Some(_)) => &self.server,
-            _ => &self.client,
-        };
-        let open = side.open_before.saturating_add(self.unknown());
-        open.min(self.connections())
-    }
-
-    fn interval(&self) -> Option<Interval> {
-        let (low, high) = self.range;
-        let more = self.unknown();
-        (low < high).then_some(Interval {
-            low: low.saturating_add(more),
-            high: high.saturating_add(more),
-        })
-    }
-
-    /// Connections found by tokens, by sequence numbers, and what they account for. A window may be
-    /// so short that only the server tells of any in it.
-    fn found(&self) -> Found {
-        if self.tokens + self.sequences > 0 {
-            return Found {
-                tokens: self.tokens,
-                sequences: self.sequences,
-                estimate: self.estimate,
-            };
-        }
-        self.elsewhere
-    }
-
-    /// Who may be the other end of what is not joined.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = Side> {
-        self.candidates.iter().map(|node| Side::Process(*node))
-    }
-
-    fn confidence(&self, unknown_owners: usize) -> f64 {
-        let known = self.evidence_confidence();
-        confidence::with_unknown_owners(known, unknown_owners)
-    }
-
-    fn evidence_confidence(&self) -> f64 {
-        let Found {
-            tokens,
-            sequences,
-            estimate,
-        } = self.found();
-        if tokens > 0 {
-            confidence::token(tokens, estimate, self.connections())
-        } else if sequences > 0 {
-            confidence::sequence(sequences, estimate, self.connections())
-        } else if self.conntrack > 0 {
-            confidence::conntrack(self.conntrack, self.connections())
-        } else if self.addresses > 0 {
-            let (client, server) = (self.client.connections, self.server.connections);
-            confidence::address(client, server, self.same_namespace)
-        } else {
-            ONE_SIDED
-        }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        [
-            (EvidenceKind::Token, self.found().tokens),
-            (EvidenceKind::Sequence, self.found().sequences),
-            (EvidenceKind::Conntrack, self.conntrack),
-            (EvidenceKind::Address, self.addresses),
-        ]
-        .into_iter()
-        .filter(|(_, connections)| *connections > 0)
-        .map(|(kind, connections)| Evidence { kind, connections })
-        .collect()
-    }
-
-    /// The document form.
-    pub(super) fn edge(
-        &self,
-        key: &EdgeKey,
-        (client, server): (&str, &str),
-        candidates: Vec<String>,
-        unknown_owners: Vec<Seer>,
-    ) -> Edge {
-        let (first_seen_ms, last_seen_ms) =
-            self.seen.0.or(self.shared_rows_seen.0).unwrap_or_default();
-        Edge {
-            client: client.to_owned(),
-            server: server.to_owned(),
-            server_endpoint: key.endpoint.to_string(),
-            via: self.via.clone(),
-            evidence: self.evidence(),
-            confidence: self.confidence(unknown_owners.len()),
-            unknown_owners,
-            connections: self.connections(),
-            open_before: self.open_before(),
-            interval: self.interval(),
-            sampled: self.sampled,
-            client_counters: self.client.document(),
-            server_counters: self.server.document(),
-            first_seen_ms,
-            last_seen_ms,
-            reason: self.reason(),
-            candidates,
-            attempts: self.attempts.as_deref().cloned(),
-        }
-    }
-
-    /// The reason of most of what was left over; of two, the more specific one.
-    pub(super) fn reason(&self) -> Option<Reason> {
-        let most = self
-            .reasons
-            .iter()
-            .max_by_key(|(reason, left)| (*left, Reverse(*reason)));
-        most.map(|(reason, _)| *reason)
-    }
-}
-
-impl Share {
-    fn document(&self) -> Option<EdgeCounters> {
-        let counters = self.counters.as_ref()?;
-        Some(EdgeCounters::new(counters, self.open, self.apportioned))
-    }
 }

@@ -23,9 +23,11 @@ mod halves;
 mod input;
 mod links;
 mod nodes;
+mod parts;
 mod picture;
 mod present;
 mod reason;
+mod reporters;
 mod rows;
 mod runs;
 mod sequence;
@@ -67,7 +69,7 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
     let mut tokens = token::pair(&input, &places);
     let mut sequences = sequence::pair(&input, &places, &mut tokens);
     present::settle(&input, &mut tokens, &mut sequences);
-    let reporters = halves::Reporters::of(&input);
+    let reporters = reporters::Reporters::of(&input);
     input.sightings = Vec::new();
     drop(places);
     let mut rows = rows::Rows::collect(&mut input, window.0);
@@ -92,7 +94,7 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
         .keys
         .iter()
         .flat_map(|key| [key.client, key.server])
-        .chain(edges.parts.iter().flat_map(edges::Parts::candidates))
+        .chain(edges.parts.iter().flat_map(parts::Parts::candidates))
         .collect();
     sides.sort_unstable();
     sides.dedup();

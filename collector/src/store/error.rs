@@ -64,3 +64,8 @@ impl Error {
         Self::Sqlite { action, source }
     }
 }
+
+/// A question that failed.
+pub(super) fn failed(source: rusqlite::Error) -> Error {
+    Error::sqlite("read", source)
+}

@@ -3,8 +3,8 @@
 use rusqlite::{Row, params};
 
 use super::copies;
-use super::error::Error;
-use super::read::{Reader, failed};
+use super::error::{Error, failed};
+use super::read::Reader;
 use crate::join::HostId;
 
 /// What is known of a host.

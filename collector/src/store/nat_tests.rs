@@ -5,9 +5,8 @@ use tempfile::TempDir;
 use wire::{Columns, NatRow};
 
 use super::described_tests;
-use super::{
-    ALL, ROOM, Store, Window, batch, edge, endpoint, opened, path, put, retain, rows, store,
-};
+use super::retention_tests::retain;
+use super::{ALL, ROOM, Store, Window, batch, edge, endpoint, opened, path, put, rows, store};
 use crate::join::Nat;
 use crate::meter::Exceeded;
 use crate::store::{Error, Reader};

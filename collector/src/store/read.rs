@@ -3,33 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
+use rusqlite::{Connection, OptionalExtension, params};
+use wire::Columns;
 
 use super::copies::{self, Copy};
-use super::error::Error;
+use super::error::{Error, failed};
+use super::evicted::{Evicted, evicted};
+use super::row::{flow, process, sighting, texts};
 use super::sample::{self, Flows};
 use super::series::{self, Counted};
 use super::window::Window;
 use super::{migrate, nat, run};
 use crate::counters::Counters;
-use crate::join::{Flow, HostId, Input, Presence, Process, Run, Sighting, cost};
+use crate::join::{HostId, Input, Presence, Run, cost};
 use crate::meter::Meter;
 
 /// Most tokens of an agent that does not tell ends that may stand for the connections of one flow
 /// that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
-
-/// What was deleted because the store was full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Evicted {
-    /// Data up to then may be missing; Unix milliseconds.
-    pub before_ms: i64,
-    /// When something was evicted last; Unix milliseconds.
-    pub at_ms: i64,
-    /// Rows of all kinds, since the store was made.
-    pub rows: u64,
-}
 
 /// A read-only connection.
 #[derive(Debug)]
@@ -81,23 +72,6 @@ impl Reader {
     pub fn evicted(&self) -> Result<Option<Evicted>, Error> {
         evicted(&self.connection)
     }
-}
-
-pub(super) fn evicted(db: &Connection) -> Result<Option<Evicted>, Error> {
-    db.query_row("SELECT before_ms, at_ms, rows FROM evicted", (), |row| {
-        let rows: i64 = row.get(2)?;
-        Ok(Evicted {
-            before_ms: row.get(0)?,
-            at_ms: row.get(1)?,
-            rows: rows.unsigned_abs(),
-        })
-    })
-    .optional()
-    .map_err(failed)
-}
-
-pub(super) fn failed(source: rusqlite::Error) -> Error {
-    Error::sqlite("read", source)
 }
 
 /// An [`Input`] while it is read.
@@ -407,95 +381,4 @@ impl Loading<'_> {
         seen.extend(new);
         Ok(())
     }
-}
-
-/// Memory of the texts of a process.
-fn texts(row: &ProcessRow) -> usize {
-    let own = [
-        &row.comm,
-        &row.exe,
-        &row.cgroup,
-        &row.container,
-        &row.unit,
-        &row.service,
-    ];
-    let tags = row.tags.iter().flat_map(|(key, value)| [key, value]);
-    let all = own.into_iter().chain(tags);
-    all.map(|text| size_of::<String>() + cost::text(text.len()))
-        .sum()
-}
-
-/// Agent run, process id and flow.
-fn flow(row: &Row<'_>) -> rusqlite::Result<(i64, u32, Flow)> {
-    let role: u8 = row.get(2)?;
-    let flow = Flow {
-        host: HostId(row.get(8)?),
-        process: None,
-        role: if role == Role::Client as u8 {
-            Role::Client
-        } else {
-            Role::Server
-        },
-        netns: row.get(3)?,
-        local: Endpoint {
-            addr: row.get(4)?,
-            port: row.get(5)?,
-        },
-        remote: Endpoint {
-            addr: row.get(6)?,
-            port: row.get(7)?,
-        },
-        counters: None,
-        open_before: 0,
-        run: Run::default(),
-        first_ms: i64::MAX,
-        last_ms: i64::MIN,
-    };
-    Ok((row.get(0)?, row.get(1)?, flow))
-}
-
-fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
-    let started_ms: i64 = row.get(3)?;
-    let tags: String = row.get(10)?;
-    Ok(Process {
-        last_ms: row.get(1)?,
-        row: ProcessRow {
-            process_id: row.get(0)?,
-            tgid: row.get(2)?,
-            started_ms: u64::try_from(started_ms).unwrap_or(0),
-            comm: row.get(4)?,
-            exe: row.get(5)?,
-            cgroup: row.get(6)?,
-            container: row.get(7)?,
-            unit: row.get(8)?,
-            service: row.get(9)?,
-            // Written by `put` and by nobody else.
-            tags: serde_json::from_str(&tags).unwrap_or_default(),
-        },
-    })
-}
-
-fn sighting(row: &Row<'_>, window: Window) -> Result<Sighting, Error> {
-    let read = || -> rusqlite::Result<_> {
-        let token: i64 = row.get(1)?;
-        let part: u8 = row.get(2)?;
-        let last_ms = row.get(7)?;
-        Ok(Sighting {
-            flow: 0,
-            token: token.cast_unsigned(),
-            part: match part {
-                0 => Part::Wrote,
-                1 => Part::Read,
-                _ => Part::Sequence,
-            },
-            sample_level: row.get(3)?,
-            port: row.get(4)?,
-            start_us: row.get(5)?,
-            first_ms: row.get(6)?,
-            last_ms,
-            presence: Presence::of(last_ms, row.get(8)?, (window.from_ms, window.to_ms)),
-            adopted: row.get::<_, u8>(9)? == Kept::Adopted as u8,
-        })
-    };
-    read().map_err(failed)
 }

@@ -8,10 +8,10 @@
 //! The same pass through the tables serves age ([`Retention`]) and size (`super::room`): it walks
 //! subjects, series, flows and names in the order of their keys, so that what it deletes lies together.
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
-/// Rows of each kind that a step may delete.
-const STEP_ROWS: i64 = 2000;
+use super::old::{STEP_ROWS, by_time, old, run};
+
 /// Rows that a step may look at.
 const STEP_VISITS: i64 = 4000;
 
@@ -376,58 +376,3 @@ const SERIES: OfRun = OfRun {
     key: "series_id",
     count: |deleted| (&mut deleted.samples, Some(&mut deleted.identities)),
 };
-
-/// A subject, translation or other series, and what is old of it.
-struct Old {
-    id: i64,
-    /// Nothing of it stays.
-    over: bool,
-    /// The newest sample that is old: the baseline of those that are not.
-    newest_ms: Option<i64>,
-    /// The first sample of all.
-    oldest_ms: Option<i64>,
-}
-
-fn old(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Old>> {
-    let row = |row: &Row<'_>| {
-        Ok(Old {
-            id: row.get(0)?,
-            over: row.get(1)?,
-            newest_ms: row.get(2)?,
-            oldest_ms: row.get(3)?,
-        })
-    };
-    db.prepare_cached(sql)?.query_map(values, row)?.collect()
-}
-
-impl Old {
-    /// Deletes samples, the oldest first, at most `most`.
-    fn delete(&self, db: &Connection, (table, key): (&str, &str), most: i64) -> Result<u64> {
-        let before_ms = if self.over {
-            Some(i64::MAX)
-        } else {
-            self.newest_ms
-        };
-        // Asked first, for most of them have nothing to delete.
-        if self.oldest_ms >= before_ms {
-            return Ok(0);
-        }
-        let sql = format!(
-            "DELETE FROM {table} WHERE {key} = ?1 AND end_ms IN (
-                 SELECT end_ms FROM {table} WHERE {key} = ?1 AND end_ms < ?2
-                 ORDER BY end_ms LIMIT ?3)"
-        );
-        run(db, &sql, params![self.id, before_ms, most])
-    }
-}
-
-fn by_time(db: &Connection, table: &str, key: &str, old: &str, horizon: i64) -> Result<u64> {
-    let sql = format!(
-        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {old} LIMIT ?2)"
-    );
-    run(db, &sql, params![horizon, STEP_ROWS])
-}
-
-fn run(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<u64> {
-    Ok(db.prepare_cached(sql)?.execute(values)? as u64)
-}

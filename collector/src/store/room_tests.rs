@@ -4,7 +4,7 @@ use rusqlite::{Connection, ErrorCode};
 use tempfile::TempDir;
 use wire::{EventKind, EventRow, Role};
 
-use super::described_tests;
+use super::probe_tests;
 use super::{
     ALL, NOW, ROOM, STORED, batch, count, edge, endpoint, opened, path, put, rows, sighting, window,
 };
@@ -47,14 +47,14 @@ fn full(sequence: u64) -> Opened {
     }
     batch.sightings = (0..100).map(|n| sighting(sequence << 32 | n)).collect();
     batch.events = (0..10).map(|n| event(sequence << 8 | n)).collect();
-    let probe = described_tests::Probe {
+    let probe = probe_tests::Probe {
         total: false,
         since_ms: 0,
         device: 1,
         count: 3,
         depth: sequence,
     };
-    batch.others = vec![described_tests::probes(&[probe])];
+    batch.others = vec![probe_tests::probes(&[probe])];
     opened(batch)
 }
 

@@ -3,7 +3,7 @@
 
 use proptest::prelude::prop_assert;
 
-use super::described_tests::Probe;
+use super::probe_tests::{Probe, probes as table_of};
 use super::*;
 use crate::store::retention::Pass;
 
@@ -61,7 +61,7 @@ impl Agent {
                 depth: end,
             });
         }
-        batch.others.push(described_tests::probes(&probes));
+        batch.others.push(table_of(&probes));
         super::opened(batch)
     }
 }

@@ -8,6 +8,7 @@ mod cell;
 mod column;
 mod put;
 mod read;
+mod sum;
 
 pub(super) use put::put;
 pub use read::Which;

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, params};
 use serde_json::{Map, Value as Json};
-use wire::schema::{Column, Kind, Shape, Table};
+use wire::schema::{Kind, Shape, Table};
 
 use super::catalogue::{self, Known};
-use super::cell::{Cell, Cells, Samples};
+use super::cell::Samples;
 use super::column::{Part, is_series, nothing, part};
+use super::sum::{Group, Sum, Whose, process, value, whose};
 use crate::digest::hex;
 use crate::meter::Meter;
-use crate::rows::{self, Answer, Process, Row, Rows};
-use crate::store::error::Error;
-use crate::store::read::{Reader, evicted, failed};
+use crate::rows::{self, Answer, Row, Rows};
+use crate::store::error::{Error, failed};
+use crate::store::evicted::evicted;
+use crate::store::read::Reader;
 use crate::store::series::{self, Counted, Table as _, Value as _};
 use crate::store::window::Window;
 
@@ -86,39 +88,6 @@ impl Reader {
             evicted_before_ms,
             tables,
         })
-    }
-}
-
-/// A host, its name, and the run of its agent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Whose {
-    hostname: String,
-    host: [u8; 16],
-    boot: i64,
-}
-
-/// What belongs into one row: whose it is, the run where processes are named by numbers, the
-/// dimensions, and the end of the interval where each is a row of its own.
-type Group = (Whose, String, i64);
-
-/// What was counted, since when and up to when.
-struct Sum {
-    since_ms: i64,
-    end_ms: i64,
-    cells: Cells,
-    /// Of each gauge, the largest value in the window.
-    most: Vec<Option<u64>>,
-}
-
-impl Sum {
-    /// Looks at a sample of the window.
-    fn see(&mut self, cells: &Cells, gauges: &[bool]) {
-        self.most.resize(gauges.len(), None);
-        for ((most, cell), is_gauge) in self.most.iter_mut().zip(&cells.0).zip(gauges) {
-            if let (Cell::Latest((value,)), true) = (cell, is_gauge) {
-                *most = (*most).max(value.as_u64());
-            }
-        }
     }
 }
 
@@ -379,37 +348,4 @@ impl Reading<'_> {
             most: Map::new(),
         })
     }
-}
-
-/// A cell of a sample as people know it.
-fn value(column: &Column, cell: Option<Cell>) -> Json {
-    match cell {
-        Some(Cell::Count(count)) => count.into(),
-        Some(Cell::Latest((value,))) => rows::shown(column, value),
-        Some(Cell::Histogram { sum, buckets }) => rows::histogram(sum, buckets),
-        Some(Cell::Counts { counts }) => serde_json::json!(counts),
-        Some(Cell::Unknown) | None => Json::Null,
-    }
-}
-
-fn whose(row: &SqlRow<'_>) -> rusqlite::Result<Whose> {
-    Ok(Whose {
-        hostname: row.get(0)?,
-        host: row.get(1)?,
-        boot: row.get(2)?,
-    })
-}
-
-fn process(db: &Connection, boot: i64, number: i64) -> rusqlite::Result<Option<Process>> {
-    db.prepare_cached(
-        "SELECT service, comm, exe FROM process WHERE boot_id = ?1 AND process_id = ?2",
-    )?
-    .query_row([boot, number], |row| {
-        Ok(Process {
-            service: row.get(0)?,
-            comm: row.get(1)?,
-            exe: row.get(2)?,
-        })
-    })
-    .optional()
 }
