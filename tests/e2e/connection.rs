@@ -346,7 +346,7 @@ pub(crate) fn existing(lab: &Lab, settings: &Settings) -> Result<()> {
         Ok(())
     })?;
     for agent in &mut scene.agents {
-        let adopted = agent.status()?.counter("record_adopted_total")?;
+        let adopted = agent.report()?.counter("record_adopted_total")?;
         ensure!(adopted == 1, "{} adopted {adopted}", agent.host.name());
         agent.stop()?;
     }

@@ -100,7 +100,7 @@ fn killed(lab: &Lab) -> Result<()> {
         "the kernel removed the filters itself, so nothing is proven"
     );
     // Its filter takes copies off until it misses the heartbeat.
-    wait_for(Duration::from_secs(14), "sleep of the filters", || {
+    wait_for(Duration::from_secs(30), "sleep of the filters", || {
         talk(&site, 1)?;
         ensure!(options_reached(backend)? > 0, "copies are still taken off");
         Ok(())

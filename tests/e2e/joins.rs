@@ -188,7 +188,7 @@ fn unseen(lab: &Lab) -> Result<()> {
         );
         Ok(())
     })?;
-    let found = scene.agents[1].status()?.counter(late)?;
+    let found = scene.agents[1].report()?.counter(late)?;
     ensure!(found == 1, "{found} entered late");
     for agent in &mut scene.agents {
         agent.stop()?;

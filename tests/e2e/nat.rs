@@ -2,7 +2,6 @@
 //! in between.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
@@ -231,7 +230,7 @@ pub(crate) fn short_ones<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result
 pub(crate) fn long_ones<'s>(lab: &Lab, settings: impl Into<Both<'s>>) -> Result<()> {
     let mut scene = Scene::with(lab, (1, 2), Nat::FullNat, Middlebox::Plain, settings)?;
     let servers = start_servers(&scene.site, &[])?;
-    let mut session = Session::start(&scene.site.clients[0], Duration::from_secs(10))?;
+    let mut session = Session::start(&scene.site.clients[0], SOON)?;
     let mut open = Vec::new();
     for family in [Family::V4, Family::V4, Family::V6, Family::V6] {
         let connection = session.open(scene.site.target(family))?;
@@ -360,7 +359,7 @@ pub(crate) fn one_writer(
         for host in hosts {
             let written = scene
                 .agent(host)?
-                .status()?
+                .report()?
                 .counter("option_written_total")?;
             ensure!(
                 (written > 0) == writes,

@@ -231,7 +231,7 @@ fn gateway(lab: &Lab) -> Result<()> {
         ensure!(of_gateway.next().is_none(), "{}", topology.brief());
         Ok(())
     })?;
-    let status = agent.status()?;
+    let status = agent.report()?;
     let read = status.counter("observe_packets_total")?;
     ensure!(read >= 8 * total, "only {read} packets seen");
     let decoded = status.counter("record_decoded_total")?;

@@ -59,7 +59,10 @@ fn written(ordered: &Ordered<'_>, index: usize, opened: u64) -> Result<u64> {
         ensure!(near == opened, "{near} of {opened} connections");
         Ok(())
     })?;
-    counter(ordered.agent(client)?, "option_written_total")
+    ordered
+        .agent(client)?
+        .report()?
+        .counter("option_written_total")
 }
 
 fn switch(lab: &Lab, mode: &'static str) -> Result<()> {
@@ -76,7 +79,7 @@ fn switch(lab: &Lab, mode: &'static str) -> Result<()> {
 
     let version = ordered.order(&["option", "off"])?;
     let agent = ordered.agent(&client)?;
-    let before = counter(agent, "batch_sealed_total")?;
+    let before = agent.report()?.counter("batch_sealed_total")?;
     // Traffic all the time, so that each interval has something to report.
     let after = wait_until(SETTLE, "an agent that obeys", || {
         ordered.connect(0, 1)?;
@@ -246,12 +249,14 @@ fn choice(lab: &Lab) -> Result<()> {
     for host in [&first, &second, ordered.backend()] {
         ordered.says(host, &format!("version {version}: "))?;
     }
+    ordered.scene.delivered()?;
     let before = events(&ordered)?;
     ordered.connect(1, 5)?;
     ensure!(
         written(&ordered, 1, 15)? == 10,
         "not written to what both allow"
     );
+    ordered.scene.delivered()?;
     ensure!(
         events(&ordered)? == before,
         "sightings although they are off"

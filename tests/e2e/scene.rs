@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::{Agent, Settings};
 use tests::lab::collector::Collector;
@@ -136,6 +136,21 @@ impl<'a> Scene<'a> {
         wait_for(SETTLE, "expected topology", || {
             check(&self.collector.topology()?)
         })
+    }
+
+    /// Waits until everything that agents know by now is in the store.
+    pub(crate) fn delivered(&self) -> Result<()> {
+        for agent in &self.agents {
+            // The batch of an interval is sealed when its own status is made already.
+            agent.report()?;
+            let sealed = agent.report()?.counter("batch_sealed_total")?;
+            wait_for(SETTLE, "acknowledged batches", || {
+                let acked = agent.report()?.counter("upload_acked_total")?;
+                ensure!(acked >= sealed, "{acked} of {sealed}");
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// As [`Scene::settle`], then drains every agent and checks once more: nothing may come later.

@@ -1,7 +1,5 @@
 //! Agents and collectors that are killed.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 use tests::lab::Lab;
@@ -100,7 +98,7 @@ pub(crate) fn kills(lab: &Lab, settings: &Settings) -> Result<()> {
             Ok(())
         })
         .context("after all kills")?;
-    let runs = wait_until(Duration::from_secs(5), "runs of two agents", || {
+    let runs = wait_until(SETTLE, "runs of two agents", || {
         Ok(Some(Run::all(&scene.collector)?).filter(|runs| runs.len() == 4))
     })?;
     for run in &runs {

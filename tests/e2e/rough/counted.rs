@@ -12,7 +12,7 @@ use crate::scene::Scene;
 /// Nobody thinks that a path takes the option away.
 pub(crate) fn no_path_is_off(scene: &Scene<'_>) -> Result<()> {
     for agent in &scene.agents {
-        let status = agent.status()?;
+        let status = agent.report()?;
         let (off, name) = (&status.paths_off, agent.host.name());
         ensure!(off.is_empty(), "{name}: {off:?}");
         let ever = status.counter("option_path_switched_off_total")?;
@@ -24,7 +24,7 @@ pub(crate) fn no_path_is_off(scene: &Scene<'_>) -> Result<()> {
 pub(crate) fn sum(scene: &Scene<'_>, counter: &str) -> Result<u64> {
     let agents = scene.agents.iter();
     agents
-        .map(|agent| agent.status()?.counter(counter))
+        .map(|agent| agent.report()?.counter(counter))
         .sum::<Result<u64>>()
 }
 

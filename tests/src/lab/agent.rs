@@ -34,6 +34,9 @@ const FAULT: &str = "WAYBILL_FAULT";
 /// How long an agent may take until it measures, on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long an agent may take until it has said how it is, on a busy machine.
+const REPORT_DEADLINE: Duration = Duration::from_secs(30);
+
 /// How long an agent may take to drain.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -210,6 +213,22 @@ impl Agent {
         let text =
             std::fs::read_to_string(&outside).or_else(|_| std::fs::read_to_string(inside))?;
         serde_json::from_str(&text).with_context(|| format!("status {text}"))
+    }
+
+    /// Has it report now, and returns the status of an interval that ended after this call.
+    ///
+    /// The collector has a batch before the status of its interval is on disk: on a busy machine, who
+    /// saw something in the topology may still find an older status.
+    ///
+    /// # Errors
+    /// When it does not run, or writes no status in time.
+    pub fn report(&self) -> Result<Status> {
+        let asked = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        wait_until(REPORT_DEADLINE, "status of a new interval", || {
+            self.flush()?;
+            let status = self.status()?;
+            Ok(Some(status).filter(|status| u128::from(status.written_ms) > asked.as_millis()))
+        })
     }
 
     /// Asks it to close the interval, send and write its status now.

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::wait::wait_through;
 
 /// How long killed processes may take to leave their cgroup.
-const EMPTY_DEADLINE: Duration = Duration::from_secs(10);
+const EMPTY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A mounted cgroup2 tree.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::lab::netns;
 use crate::lab::wait::wait_through;
 
 /// A forked process holds inherited files until it executes, which takes milliseconds.
-const BUSY_DEADLINE: Duration = Duration::from_secs(5);
+const BUSY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Where and what to execute.
 #[derive(clap::Args)]
