@@ -1,6 +1,6 @@
 //! Rows of one interval become a sealed batch. Pure.
 
-use wire::{Batch, BatchHeader, HostRow, ProcessRow};
+use wire::{Batch, BatchHeader};
 
 use crate::spool::{BatchId, Sealed};
 
@@ -47,13 +47,7 @@ impl Sealer {
     }
 
     /// Seals what there is; `None`, and no number used, when there is nothing.
-    pub fn seal(
-        &mut self,
-        summary: Summary,
-        processes: Vec<ProcessRow>,
-        hosts: Vec<HostRow>,
-        now_ms: u64,
-    ) -> Option<Sealed> {
+    pub fn seal(&mut self, summary: Summary, now_ms: u64) -> Option<Sealed> {
         let mut batch = Batch {
             header: BatchHeader {
                 host: self.host,
@@ -65,8 +59,6 @@ impl Sealer {
             },
             edges: summary.edges,
             sightings: summary.sightings,
-            processes,
-            hosts,
             events: summary.events,
             ..summary.others
         };
@@ -91,24 +83,21 @@ impl Sealer {
 
 #[cfg(test)]
 mod tests {
+    use wire::ProcessRow;
+
     use super::*;
+
+    fn one_row() -> Summary {
+        let mut summary = Summary::default();
+        summary.others.processes = vec![ProcessRow::default()];
+        summary
+    }
 
     #[test]
     fn an_empty_interval_uses_no_number() {
         let mut sealer = Sealer::new([1; 16], [2; 16], 1000);
-        assert!(
-            sealer
-                .seal(Summary::default(), vec![], vec![], 2000)
-                .is_none()
-        );
-        let sealed = sealer
-            .seal(
-                Summary::default(),
-                vec![ProcessRow::default()],
-                vec![],
-                3000,
-            )
-            .expect("one row");
+        assert!(sealer.seal(Summary::default(), 2000).is_none());
+        let sealed = sealer.seal(one_row(), 3000).expect("one row");
         assert_eq!(sealed.id.sequence, 1);
         assert_eq!(sealed.rows, 1);
         let batch = wire::decode(&sealed.bytes, &wire::Limits::default()).expect("own bytes");
@@ -119,8 +108,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_makes_no_batch_that_a_collector_refuses() {
         let mut sealer = Sealer::new([1; 16], [2; 16], 9_000);
-        let rows = || vec![ProcessRow::default()];
-        let sealed = sealer.seal(Summary::default(), rows(), vec![], 500);
+        let sealed = sealer.seal(one_row(), 500);
         let batch = wire::decode(&sealed.expect("one row").bytes, &wire::Limits::default());
         let header = batch.expect("own bytes").header;
         assert_eq!((header.start_ms, header.end_ms), (500, 500));

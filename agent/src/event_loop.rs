@@ -17,13 +17,11 @@ use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use wire::{HostRow, ProcessRow};
 
 use crate::batch::{Sealer, Summary};
 use crate::clock::{self, Now};
 use crate::config;
 use crate::delivery;
-use crate::family::host::Host;
 use crate::family::{Close, Family, Shared};
 use crate::fault;
 use crate::fleet::Fleet;
@@ -55,8 +53,6 @@ pub struct Parts {
     pub families: Vec<Box<dyn Family>>,
     /// What they use together.
     pub shared: Shared,
-    /// What is said of this host.
-    pub host: Host,
     /// SIGTERM and the like.
     pub signals: Signals,
     /// Whoever started the agent.
@@ -134,7 +130,7 @@ pub fn run(parts: Parts) -> Result<delivery::Drained> {
     // The first report goes out at once: an operator sees the host before its first interval.
     event_loop.close(false)?;
     event_loop.parts.spool.kick();
-    let mode = &event_loop.parts.host.row().mode;
+    let mode = &event_loop.parts.shared.host.row().mode;
     event_loop.parts.notifier.ready(mode);
     fault::at("report.closed");
     let ended = event_loop.wait();
@@ -213,7 +209,7 @@ impl EventLoop {
         self.govern(Instant::now());
         let flush = self.parts.signals.wants_flush()?;
         if flush {
-            self.parts.host.hurry();
+            self.parts.shared.host.hurry();
         }
         if flush || Instant::now() >= self.next_close {
             self.close(false)?;
@@ -227,14 +223,11 @@ impl EventLoop {
     /// Deadlines of the families' own.
     fn tick(&mut self, now: Instant) -> Result<()> {
         let Parts {
-            families,
-            shared,
-            host,
-            ..
+            families, shared, ..
         } = &mut self.parts;
         for family in families {
             if family.tick(shared, now)? {
-                host.hurry();
+                shared.host.hurry();
             }
         }
         Ok(())
@@ -246,7 +239,7 @@ impl EventLoop {
             families,
             fleet,
             writer,
-            host,
+            shared,
             ..
         } = &mut self.parts;
         // All of them, whatever one of them says.
@@ -255,7 +248,7 @@ impl EventLoop {
             told.fold(Ok(()), Result::and)
         });
         if told {
-            host.hurry();
+            shared.host.hurry();
         }
     }
 
@@ -276,25 +269,14 @@ impl EventLoop {
         for family in families {
             family.publish(&shared.metrics, now);
         }
-        let rows = self.rows(now, is_last);
-        let shared = &mut self.parts.shared;
-        let lost = shared.metrics.batches_lost();
-        let processes = shared.processes.close(lost, now.unix_ms);
         self.publish();
-        let report = self.report();
-        let counters = self.parts.shared.metrics.snapshot();
-        let (hosts, cut) = self.parts.host.close(&counters, &report, Instant::now());
-        let metrics = &self.parts.shared.metrics;
-        metrics.host_row_cut_texts_total.add(cut);
-        let mut owes = rows.owes;
-        self.seal(rows, processes, hosts, now);
+        self.parts.shared.report = self.report();
+        let mut owes = self.seal(now, is_last);
         // No batch after the last one would have them.
         while is_last && owes {
-            let rows = self.rows(now, is_last);
-            owes = rows.owes;
-            self.seal(rows, Vec::new(), Vec::new(), now);
+            owes = self.seal(now, is_last);
         }
-        self.write_status(now, report);
+        self.write_status(now);
         Ok(())
     }
 
@@ -308,21 +290,29 @@ impl EventLoop {
             lost: self.parts.spool.take_lost(),
         };
         let mut rows = Summary::default();
-        for family in &mut self.parts.families {
-            family.close(&mut rows, &close);
+        let Parts {
+            families, shared, ..
+        } = &mut self.parts;
+        for family in families {
+            family.close(&mut rows, &close, shared);
         }
         rows
     }
 
-    fn seal(&mut self, rows: Summary, processes: Vec<ProcessRow>, hosts: Vec<HostRow>, now: Now) {
-        let Some(sealed) = self.sealer.seal(rows, processes, hosts, now.unix_ms) else {
-            return;
+    /// Makes a batch of what the interval added; true when there are totals that found no place in it.
+    fn seal(&mut self, now: Now, is_last: bool) -> bool {
+        let rows = self.rows(now, is_last);
+        let owes = rows.owes;
+        let Some(sealed) = self.sealer.seal(rows, now.unix_ms) else {
+            return owes;
         };
-        self.parts.shared.metrics.batch_sealed_total.add(1);
+        let shared = &mut self.parts.shared;
+        shared.metrics.batch_sealed_total.add(1);
         if self.parts.spool.try_put(sealed).is_err() {
             // What it said of the host goes out with the next one.
-            self.parts.host.hurry();
+            shared.host.hurry();
             warn!("batch dropped: the queue to the spool is full");
         }
+        owes
     }
 }

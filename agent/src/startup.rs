@@ -15,7 +15,7 @@ use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::family::host::Host;
 use crate::family::process::{Identities, ProcSurroundings, Processes};
-use crate::family::{Opening, Shared};
+use crate::family::{Opening, Report, Shared};
 use crate::fleet::Fleet;
 use crate::followed::{self, Followed, OpenFiles, Reader, Settings};
 use crate::governor::Governor;
@@ -87,10 +87,11 @@ pub fn run(file: &Path, seccomp: Option<SeccompSetting>) -> Result<(), Failure> 
         families,
         shared: Shared {
             processes: processes(&config, &facts),
+            host: Host::new(host_row(&config, &facts, &plan)),
+            report: Report::default(),
             metrics,
             core: core.in_use(),
         },
-        host: Host::new(host_row(&config, &facts, &plan)),
         meter,
         governor: Governor::new(config.budget, config.agent.interval, family::shed),
         seen: jailed.seen().clone(),

@@ -26,7 +26,7 @@ impl EventLoop {
                 Change::Hostname(name) => {
                     info!(name = name.as_str(); "this host has a new name");
                     self.parts.fleet.rename(&name);
-                    self.parts.host.rename(name);
+                    self.parts.shared.host.rename(name);
                 }
             }
         }

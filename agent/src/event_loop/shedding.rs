@@ -44,6 +44,6 @@ impl EventLoop {
         for family in &mut self.parts.families {
             family.shed(change.to);
         }
-        self.parts.host.hurry();
+        self.parts.shared.host.hurry();
     }
 }

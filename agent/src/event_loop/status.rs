@@ -15,7 +15,6 @@ impl EventLoop {
             .agent_rss_peak_bytes
             .set(std::mem::take(&mut self.peak_bytes));
         metrics.log_dropped_total.set(self.parts.log.dropped());
-        self.parts.shared.processes.publish(metrics);
     }
 
     /// The plan as it stands by now, and what families say beside it. What a family says by now
@@ -26,7 +25,7 @@ impl EventLoop {
         for family in &parts.families {
             family.report(&mut report);
         }
-        let mut plan = parts.host.row().plan.clone();
+        let mut plan = parts.shared.host.row().plan.clone();
         plan.retain(|(name, _)| report.plan.iter().all(|(said, _)| said != name));
         plan.append(&mut report.plan);
         plan.extend(parts.fleet.row());
@@ -35,9 +34,10 @@ impl EventLoop {
         Report { plan, ..report }
     }
 
-    pub(super) fn write_status(&self, now: Now, report: Report) {
-        let row = self.parts.host.row();
+    pub(super) fn write_status(&self, now: Now) {
+        let row = self.parts.shared.host.row();
         let counters = self.parts.shared.metrics.snapshot();
+        let report = self.parts.shared.report.clone();
         let status = Status {
             pid: std::process::id(),
             started_ms: row.started_ms,

@@ -12,7 +12,9 @@ use log::warn;
 use crate::batch::Summary;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::family::host::Host;
 use crate::family::process::Processes;
+use crate::family::report::Report;
 use crate::family::totals::Close;
 use crate::host::HostFacts;
 use crate::kernel::Counters;
@@ -44,6 +46,10 @@ pub struct Opening<'a> {
 pub struct Shared {
     /// Who is behind what is measured.
     pub processes: Processes,
+    /// What is said of this host, and when.
+    pub host: Host,
+    /// What is not as planned, of all families and of the agent: as of the end of the interval.
+    pub report: Report,
     /// Counters of all threads.
     pub metrics: Arc<Metrics>,
     /// What the programs of all families share, where there are any.
@@ -62,15 +68,6 @@ impl Shared {
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
         }
     }
-}
-
-/// What families say of themselves in the host row and the status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Name and decision with its reason, where that is not as planned.
-    pub plan: Vec<(String, String)>,
-    /// Peers towards which the option is off, and why.
-    pub paths_off: Vec<(String, String)>,
 }
 
 /// One family at work. The event loop owns it and calls it in each turn, at the end of each interval,
@@ -124,10 +121,10 @@ pub trait Family: Debug {
     }
 
     /// Publishes what it counted, at the end of an interval.
-    fn publish(&mut self, metrics: &Metrics, now: Now);
+    fn publish(&mut self, _metrics: &Metrics, _now: Now) {}
 
     /// Ends the interval: what it added, and the totals whose turn it is.
-    fn close(&mut self, rows: &mut Summary, close: &Close);
+    fn close(&mut self, rows: &mut Summary, close: &Close, shared: &mut Shared);
 
     /// What is not as planned.
     fn report(&self, _report: &mut Report) {}

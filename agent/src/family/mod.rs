@@ -15,10 +15,12 @@ pub mod host;
 pub mod nat;
 pub mod process;
 mod registry;
+mod report;
 #[cfg(test)]
 mod tests;
 pub mod totals;
 
-pub use contract::{Family, Opening, Report, Shared};
+pub use contract::{Family, Opening, Shared};
 pub use registry::{callers, decide, open, shed, try_programs};
+pub use report::Report;
 pub use totals::Close;

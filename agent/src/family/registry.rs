@@ -6,7 +6,7 @@ use anyhow::Result;
 use log::warn;
 
 use super::contract::{Family, Opening};
-use super::{connection, nat};
+use super::{connection, host, nat, process};
 use crate::calls::Caller;
 use crate::config::Config;
 use crate::host::HostFacts;
@@ -29,23 +29,43 @@ struct Entry {
     try_programs: Option<fn(&HostFacts, &Config) -> Result<String>>,
 }
 
-/// Every family that runs by itself. `process` and `host` have no source of their own: they tell of all.
-const FAMILIES: [Entry; 2] = [
+/// What most families leave as it is.
+const PLAIN: Entry = Entry {
+    decide: host::decide,
+    open: host::open,
+    shed: |_| Vec::new(),
+    callers: &[],
+    clean: |_| {},
+    try_programs: None,
+};
+
+/// Every family, in the order in which they close: `process` behind those who ask for identities, `host`
+/// last, because its row has what all counted.
+const FAMILIES: [Entry; 4] = [
     Entry {
         decide: connection::decide::decide,
         open: connection::open,
         shed: connection::shed,
-        callers: &[],
         clean: connection::clean,
         try_programs: Some(connection::try_programs),
+        ..PLAIN
     },
     Entry {
         decide: nat::decide,
         open: nat::open,
         shed: nat::shed,
         callers: &[nat::TRACKING],
-        clean: |_| {},
-        try_programs: None,
+        ..PLAIN
+    },
+    Entry {
+        decide: process::decide,
+        open: process::open,
+        ..PLAIN
+    },
+    Entry {
+        decide: host::decide,
+        open: host::open,
+        ..PLAIN
     },
 ];
 

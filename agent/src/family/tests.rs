@@ -389,3 +389,14 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
     config.nat = NatSetting::On;
     assert!(runs(&facts, &config));
 }
+
+#[test]
+fn what_runs_everywhere_is_decided_like_all_others_and_takes_no_line_of_the_report() {
+    let plan = plan_without(|facts| facts.bpf = lacking());
+    let names: Vec<&str> = plan.families.iter().map(|one| one.family).collect();
+    assert_eq!(names, ["connection", "nat", "process", "host"]);
+    for one in &plan.families[2..] {
+        assert!(one.runs() && one.needs == crate::plan::Needs::default());
+        assert!(plan.rows().iter().all(|(name, _)| name != one.family));
+    }
+}

@@ -17,7 +17,8 @@ use super::programs::Programs;
 use crate::batch::Summary;
 use crate::clock::{self, Now};
 use crate::config::{Config, Limits};
-use crate::family::contract::{Family, PAUSE, Report, Shared};
+use crate::family::Report;
+use crate::family::contract::{Family, PAUSE, Shared};
 use crate::family::totals::Close;
 use crate::host::HostFacts;
 use crate::metrics::Metrics;
@@ -222,7 +223,7 @@ impl Family for Running {
         publish(&self.fold.connections, metrics);
     }
 
-    fn close(&mut self, rows: &mut Summary, close: &Close) {
+    fn close(&mut self, rows: &mut Summary, close: &Close, _: &mut Shared) {
         let Summary {
             edges,
             sightings,

@@ -127,7 +127,7 @@ impl Family for Gateway {
         metrics.governor_dropped_translations_total.add(spared);
     }
 
-    fn close(&mut self, rows: &mut Summary, close: &Close) {
+    fn close(&mut self, rows: &mut Summary, close: &Close, _: &mut Shared) {
         let nats = self.table.close(close);
         if self.sends {
             rows.others.nats = nats;

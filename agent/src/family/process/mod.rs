@@ -14,6 +14,7 @@ mod observed;
 mod owners;
 mod places;
 mod processes;
+mod running;
 mod surroundings;
 mod text;
 
@@ -22,4 +23,5 @@ pub use look::{Look, Looker, Past};
 pub use observed::Observed;
 pub(crate) use owners::{Found, Owner, Owners, Place};
 pub use processes::Processes;
+pub(crate) use running::{decide, open};
 pub use surroundings::{ProcSurroundings, Surroundings};
