@@ -24,7 +24,8 @@ pub use types::{
     MAX_KEYS, ModeSetting, NatSetting, Scope, SeccompSetting, ServiceRule, Sources, Spool,
     TransportSetting, Upload, WaybillOption,
 };
-pub use value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Prefix, Secret};
+pub use value::prefix::Prefix;
+pub use value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Secret};
 
 /// Where the packaged configuration lives.
 pub const DEFAULT_FILE: &str = "/etc/waybill/agent.toml";

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files::Content;
-use super::value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Prefix, Secret};
+use super::value::prefix::Prefix;
+use super::value::{ByteSize, CpuShare, ExId, Glob, OptionKind, Secret};
 
 /// At most this many keys: two bits of the option's flags name one.
 pub const MAX_KEYS: usize = 4;

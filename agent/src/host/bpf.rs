@@ -1,16 +1,18 @@
 //! What the kernel's BPF can do: each answer comes from trying it.
 
-use std::fs::File;
+mod neighbours;
+
 use std::os::fd::AsFd as _;
 
 use libbpf_rs::btf::types::{Func, Typedef};
 use libbpf_rs::btf::{Btf, BtfType};
-use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::{
     MapHandle, MapType, Object, PerfBufferBuilder, ProgramMut, ProgramType, libbpf_sys,
 };
 
 use super::{Fact, probe};
+pub use neighbours::Neighbour;
+pub(super) use neighbours::neighbours;
 
 /// Numbers of the helpers in `linux/bpf.h`: load, store and reserve a TCP option.
 const HEADER_OPTION_HELPERS: [(u32, &str); 3] = [
@@ -30,38 +32,6 @@ const FILTER_HELPERS: [(u32, &str); 8] = [
     (libbpf_sys::BPF_FUNC_csum_diff, "bpf_csum_diff"),
     (libbpf_sys::BPF_FUNC_ktime_get_ns, "bpf_ktime_get_ns"),
 ];
-
-/// A sock_ops program of someone else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Neighbour {
-    /// Kernel id.
-    pub id: u32,
-    /// Name, empty when not to be told.
-    pub name: String,
-}
-
-impl Neighbour {
-    /// True for programs of a running Waybill agent, by their name.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        self.name.starts_with("wb_")
-    }
-}
-
-impl std::fmt::Display for Neighbour {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} (program {})",
-            if self.name.is_empty() {
-                "?"
-            } else {
-                &self.name
-            },
-            self.id
-        )
-    }
-}
 
 /// A map with one entry: the smallest thing bpf(2) can make.
 pub(super) fn small_map() -> libbpf_rs::Result<MapHandle> {
@@ -366,27 +336,6 @@ fn attaches(error: &std::io::Error) -> Fact {
         }
         _ => Fact::unknown(format!("programs on cgroups cannot be tried: {error}")),
     }
-}
-
-/// Who else has a sock_ops program that runs for this cgroup.
-pub(super) fn neighbours(cgroup: &File) -> Option<Vec<Neighbour>> {
-    let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;
-    let mut neighbours: Vec<Neighbour> = ids
-        .into_iter()
-        .map(|id| Neighbour {
-            id,
-            name: String::new(),
-        })
-        .collect();
-    for program in ProgInfoIter::default() {
-        let known = neighbours
-            .iter_mut()
-            .find(|neighbour| neighbour.id == program.id);
-        if let Some(neighbour) = known {
-            neighbour.name = program.name.to_string_lossy().into_owned();
-        }
-    }
-    Some(neighbours)
 }
 
 #[cfg(test)]
