@@ -27,9 +27,8 @@ pub(super) fn roots(tree: &Tree) -> BTreeSet<String> {
             continue;
         }
         for (name, target) in &table {
-            let all = target
-                .as_array()
-                .map_or_else(|| std::slice::from_ref(target), |all| all);
+            let one = std::slice::from_ref(target);
+            let all = target.as_array().map_or(one, Vec::as_slice);
             let paths = all.iter().filter_map(|one| one.get("path")?.as_str());
             let is_target = TARGETS.contains(&name.as_str());
             roots.extend(
@@ -58,7 +57,7 @@ fn is_root(path: &str) -> bool {
             Some((_, file)) => file == "main.rs",
         })
     };
-    FILES.contains(&path) || FOLDERS.iter().any(|folder| in_folder(&folder))
+    FILES.contains(&path) || FOLDERS.iter().any(in_folder)
 }
 
 #[cfg(test)]
