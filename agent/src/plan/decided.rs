@@ -25,8 +25,8 @@ impl Plan {
     /// How connections of this host get their waybill.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        let modes = self.families.iter().filter_map(|one| one.mode);
-        modes.last().unwrap_or(Mode::Observe)
+        let mut modes = self.families.iter().rev().filter_map(|one| one.mode);
+        modes.next().unwrap_or(Mode::Observe)
     }
 
     /// Whether the host's own configuration has the option written.
