@@ -2,6 +2,9 @@
 //!
 //! Probe families are made by a BPF program and end in trials.
 
+use std::collections::BTreeSet;
+
+use crate::rust::product_lines;
 use crate::{Finding, Tree};
 
 /// The layer that makes a name a probe family: a folder with an object of its own name.
@@ -17,8 +20,27 @@ const AGGREGATE: &str = "agent/src/family/*/aggregate.rs";
 /// Where its numbers are compared with what other programs counted.
 const TRIALS: &str = "tests/e2e/";
 
+/// Where the agent's families are, and what lists them.
+const ROOMS: &str = "agent/src/family/*/";
+const LISTS: [&str; 2] = ["agent/src/family/mod.rs", "agent/src/family/registry.rs"];
+
+/// Who may take what from a family beside itself: path, family.
+const TAKERS: [(&str, &str); 6] = [
+    // Whoever measures something asks who is behind it.
+    ("agent/src/family/", "process"),
+    // What all families share, and where it is made.
+    ("agent/src/family/contract.rs", "host"),
+    ("agent/src/startup.rs", "host"),
+    ("agent/src/startup.rs", "process"),
+    // The common ring has one family's records so far.
+    ("agent/src/records.rs", "connection"),
+    // Tests of all decisions together.
+    ("agent/src/family/tests", ""),
+];
+
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = probes(tree);
+    findings.extend(strangers(tree));
     findings.extend(includes(tree));
     findings
 }
@@ -56,6 +78,35 @@ fn probes(tree: &Tree) -> Vec<Finding> {
             let message =
                 format!("no file in {TRIALS} says {header:?}: family {family} is untried");
             findings.push(file.finding(0, message));
+        }
+    }
+    findings
+}
+
+/// Nothing outside of a family's folder takes anything from it, but who is listed.
+fn strangers(tree: &Tree) -> Vec<Finding> {
+    let rooms = tree.files.iter();
+    let rooms = rooms.filter_map(|file| folder(&file.path, ROOMS));
+    let families: BTreeSet<&str> = rooms.filter(|name| *name != "tests").collect();
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(|file| file.path.ends_with(".rs")) {
+        if !file.path.starts_with("agent/src/") || LISTS.contains(&file.path.as_str()) {
+            continue;
+        }
+        let own = folder(&file.path, ROOMS);
+        for (at, line) in product_lines(file) {
+            for (begin, path) in line.match_indices("family::") {
+                let rest = &line[begin + path.len()..];
+                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+                let name = &rest[..end.unwrap_or(rest.len())];
+                let may = |(path, family): &(&str, &str)| {
+                    file.path.starts_with(path) && (family.is_empty() || *family == name)
+                };
+                if families.contains(name) && own != Some(name) && !TAKERS.iter().any(may) {
+                    findings
+                        .push(file.finding(at, format!("family {name} is of no concern to it")));
+                }
+            }
         }
     }
     findings
@@ -117,6 +168,35 @@ mod tests {
         assert_eq!(
             paths,
             [process, process, process, "bpf/families/other/other.bpf.h"]
+        );
+    }
+
+    #[test]
+    fn what_takes_something_from_a_family_that_is_not_its_own_is_found() {
+        let found = check(&tree(&[
+            ("agent/src/family/a/mod.rs", "use crate::family::a::x;\n"),
+            (
+                "agent/src/family/b/mod.rs",
+                "use crate::family::totals::x;\nuse crate::family::a::x;\n",
+            ),
+            ("agent/src/family/process/mod.rs", ""),
+            (
+                "agent/src/family/registry.rs",
+                "use crate::family::a::open;\n",
+            ),
+            (
+                "agent/src/family/b/fold.rs",
+                "use crate::family::process::x;\n",
+            ),
+            (
+                "agent/src/doctor.rs",
+                "fn f() {\n    crate::family::b::x();\n}\n",
+            ),
+        ]));
+        let places: Vec<_> = found.iter().map(|f| (f.path.as_str(), f.line)).collect();
+        assert_eq!(
+            places,
+            [("agent/src/family/b/mod.rs", 2), ("agent/src/doctor.rs", 2)]
         );
     }
 
