@@ -15,7 +15,7 @@ mod sight;
 use super::bounds::{Bounds, Losses};
 use crate::batch::Summary;
 use crate::clock::Now;
-use crate::family::connection::event::{Connection, What};
+use crate::family::connection::event::{Connection, ReportReason};
 use crate::family::totals::{Close, Owed, Totals};
 
 /// More retransmissions than this make a connection abnormal.
@@ -244,22 +244,22 @@ impl Connections {
         if event.has(abi::WB_FLAG_NO_OUT_OF_ORDER) {
             self.lacks(Columns::OUT_OF_ORDER);
         }
-        match event.what {
-            What::Adopted => self.adopt(event, process_id, now),
-            What::Live if event.has(abi::WB_FLAG_ESTABLISHED) => {
+        match event.reason {
+            ReportReason::Adopted => self.adopt(event, process_id, now),
+            ReportReason::Live if event.has(abi::WB_FLAG_ESTABLISHED) => {
                 self.update(event, process_id, now);
             }
             // Still connecting: it will be established or fail.
-            What::Live => {}
-            What::Closed if event.has(abi::WB_FLAG_ESTABLISHED) => {
+            ReportReason::Live => {}
+            ReportReason::Closed if event.has(abi::WB_FLAG_ESTABLISHED) => {
                 self.close_connection(event, process_id, now);
             }
-            What::Closed => self.fail(event, process_id, now),
-            What::Stale if event.has(abi::WB_FLAG_ESTABLISHED) => {
+            ReportReason::Closed => self.fail(event, process_id, now),
+            ReportReason::Stale if event.has(abi::WB_FLAG_ESTABLISHED) => {
                 self.lose_end(event, process_id, now);
             }
             // Whether it failed is not known; the table that it left counts it.
-            What::Stale => self.losses.connections_lost += 1,
+            ReportReason::Stale => self.losses.connections_lost += 1,
         }
     }
 
@@ -435,7 +435,7 @@ impl Connections {
             true => event.numbers,
             false => abi::wb_numbers::default(),
         };
-        if matches!(event.what, What::Live | What::Adopted) {
+        if matches!(event.reason, ReportReason::Live | ReportReason::Adopted) {
             self.remember(event, key, counted);
         }
         Open::new(key, counted)

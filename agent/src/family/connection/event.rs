@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 
 /// Why a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ReportReason {
     /// Existed before the agent; its numbers are the baseline.
     Adopted,
     /// Reached CLOSE.
@@ -24,7 +24,7 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Why it was reported.
-    pub what: What,
+    pub reason: ReportReason,
     /// Unique within this run of the agent.
     pub id: u64,
     /// First segment seen, CLOCK_MONOTONIC nanoseconds.
@@ -105,11 +105,11 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
     {
         return Err(Invalid::Kind(kind));
     }
-    let what = match u32::from(record.what) {
-        abi::WB_WHAT_CLOSED => What::Closed,
-        abi::WB_WHAT_LIVE => What::Live,
-        abi::WB_WHAT_ADOPTED => What::Adopted,
-        abi::WB_WHAT_STALE => What::Stale,
+    let reason = match u32::from(record.what) {
+        abi::WB_WHAT_CLOSED => ReportReason::Closed,
+        abi::WB_WHAT_LIVE => ReportReason::Live,
+        abi::WB_WHAT_ADOPTED => ReportReason::Adopted,
+        abi::WB_WHAT_STALE => ReportReason::Stale,
         _ => return Err(Invalid::Field("reason")),
     };
     let role = match u32::from(record.role) {
@@ -122,7 +122,7 @@ pub fn decode(bytes: &[u8]) -> Result<Connection, Invalid> {
     let local = end(tuple.local, tuple.local_port);
     let remote = end(tuple.remote, tuple.remote_port);
     Ok(Connection {
-        what,
+        reason,
         id: match record.id {
             0 => tuple_id(tuple.netns, local, remote),
             id => id,
@@ -175,7 +175,7 @@ pub fn open(
         None => abi::WB_FLAG_ROLE_UNKNOWN,
     };
     Connection {
-        what: What::Adopted,
+        reason: ReportReason::Adopted,
         id: tuple_id(netns, local, remote),
         start_ns: now_ns,
         established_ns: 0,
@@ -210,7 +210,7 @@ pub fn live(entry: &abi::wb_connection, now_ns: u64) -> Connection {
     let flags = entry.flags | entry.cloned | accepted;
     let sent = flags & abi::WB_FLAG_TOKEN_SENT != 0;
     Connection {
-        what: What::Live,
+        reason: ReportReason::Live,
         id: entry.id,
         start_ns: entry.start_ns,
         established_ns: entry.established_ns,

@@ -5,7 +5,7 @@ use wire::{Kept, Life, Part, SightingRow, sample};
 
 use super::{Connections, EdgeKey, Open, Told};
 use crate::clock::Now;
-use crate::family::connection::event::{Connection, What};
+use crate::family::connection::event::{Connection, ReportReason};
 use bpf::abi;
 
 /// Sightings of each edge that are kept in every interval whatever the sampling.
@@ -80,7 +80,7 @@ impl Connections {
         always: Option<Kept>,
         now: Now,
     ) -> Told {
-        let ended = event.what != What::Live;
+        let ended = event.reason != ReportReason::Live;
         let adopted = event.has(abi::WB_FLAG_ADOPTED);
         // They are long-lived, whatever this run has seen of them.
         let always = if adopted { Some(Kept::Adopted) } else { always };

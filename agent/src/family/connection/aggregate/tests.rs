@@ -26,9 +26,9 @@ fn endpoint(text: &str) -> Endpoint {
     text.parse::<SocketAddr>().expect("an address").into()
 }
 
-fn event(what: What, id: u64, bytes: u64) -> Connection {
+fn event(reason: ReportReason, id: u64, bytes: u64) -> Connection {
     Connection {
-        what,
+        reason,
         id,
         start_ns: 1_000_000,
         established_ns: 3_000_000,
@@ -53,13 +53,13 @@ fn event(what: What, id: u64, bytes: u64) -> Connection {
 }
 
 /// One that was open before the agent.
-fn older(what: What, id: u64, bytes: u64) -> Connection {
+fn older(reason: ReportReason, id: u64, bytes: u64) -> Connection {
     Connection {
         established_ns: 0,
         token_sent: None,
         fingerprint: Some(id),
         flags: abi::WB_FLAG_ESTABLISHED | abi::WB_FLAG_ADOPTED,
-        ..event(what, id, bytes)
+        ..event(reason, id, bytes)
     }
 }
 
@@ -89,7 +89,7 @@ fn only_edge(summary: &Summary) -> &EdgeRow {
 #[test]
 fn a_short_connection_is_counted_whole_at_its_close() {
     let mut all = connections();
-    all.fold(&event(What::Closed, 1, 700), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 1, 700), 3, NOW);
     let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (1, 1, 700));
@@ -102,13 +102,13 @@ fn a_short_connection_is_counted_whole_at_its_close() {
 #[test]
 fn a_long_connection_adds_only_what_is_new() {
     let mut all = connections();
-    all.fold(&event(What::Live, 1, 100), 3, NOW);
+    all.fold(&event(ReportReason::Live, 1, 100), 3, NOW);
     assert_eq!(only_edge(&all.close(&end(NOW))).bytes_sent, 100);
-    all.fold(&event(What::Live, 1, 250), 3, NOW);
+    all.fold(&event(ReportReason::Live, 1, 250), 3, NOW);
     let summary = all.close(&end(NOW));
     assert_eq!(only_edge(&summary).bytes_sent, 150);
     assert!(summary.sightings.is_empty(), "a token is reported once");
-    all.fold(&event(What::Closed, 1, 300), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 1, 300), 3, NOW);
     let edge = only_edge(&all.close(&end(NOW))).clone();
     assert_eq!((edge.opened, edge.closed, edge.bytes_sent), (0, 1, 50));
 }
@@ -116,19 +116,19 @@ fn a_long_connection_adds_only_what_is_new() {
 #[test]
 fn an_unchanged_edge_is_not_sent_again() {
     let mut all = connections();
-    all.fold(&event(What::Live, 1, 100), 3, NOW);
+    all.fold(&event(ReportReason::Live, 1, 100), 3, NOW);
     all.close(&end(NOW));
-    all.fold(&event(What::Live, 1, 100), 3, NOW);
+    all.fold(&event(ReportReason::Live, 1, 100), 3, NOW);
     assert!(all.close(&end(NOW)).edges.is_empty());
 }
 
 #[test]
 fn an_adopted_connection_counts_from_its_baseline() {
     let mut all = connections();
-    all.fold(&older(What::Adopted, 1, 5000), 3, NOW);
-    all.fold(&older(What::Adopted, 1, 5000), 3, NOW);
-    all.fold(&older(What::Live, 1, 5100), 3, NOW);
-    all.fold(&older(What::Closed, 1, 5200), 3, NOW);
+    all.fold(&older(ReportReason::Adopted, 1, 5000), 3, NOW);
+    all.fold(&older(ReportReason::Adopted, 1, 5000), 3, NOW);
+    all.fold(&older(ReportReason::Live, 1, 5100), 3, NOW);
+    all.fold(&older(ReportReason::Closed, 1, 5200), 3, NOW);
     let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 1, 1));
@@ -139,27 +139,27 @@ fn an_adopted_connection_counts_from_its_baseline() {
 
 #[test]
 fn an_older_connection_that_was_not_taken_over_is_not_new_either() {
-    for first in [What::Live, What::Closed] {
+    for first in [ReportReason::Live, ReportReason::Closed] {
         let mut all = connections();
         all.fold(&older(first, 1, 5000), 3, NOW);
-        if first == What::Live {
-            all.fold(&older(What::Closed, 1, 5300), 3, NOW);
+        if first == ReportReason::Live {
+            all.fold(&older(ReportReason::Closed, 1, 5300), 3, NOW);
         }
         let summary = all.close(&end(NOW));
         let edge = only_edge(&summary);
         assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 1, 1));
-        let sent = if first == What::Live { 300 } else { 0 };
+        let sent = if first == ReportReason::Live { 300 } else { 0 };
         assert_eq!(edge.bytes_sent, sent, "nobody counts them twice");
     }
     // Nor is one for which there was no room when the agent began.
     let mut all = connections();
     for id in 0..101 {
-        all.fold(&older(What::Adopted, id, 10), 3, NOW);
+        all.fold(&older(ReportReason::Adopted, id, 10), 3, NOW);
     }
     assert_eq!(all.losses().connections_full, 1);
-    all.fold(&older(What::Closed, 0, 10), 3, NOW);
-    all.fold(&older(What::Live, 100, 50), 3, NOW);
-    all.fold(&older(What::Closed, 100, 60), 3, NOW);
+    all.fold(&older(ReportReason::Closed, 0, 10), 3, NOW);
+    all.fold(&older(ReportReason::Live, 100, 50), 3, NOW);
+    all.fold(&older(ReportReason::Closed, 100, 60), 3, NOW);
     let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.adopted, edge.closed), (0, 101, 2));
@@ -169,10 +169,10 @@ fn an_older_connection_that_was_not_taken_over_is_not_new_either() {
 #[test]
 fn a_segment_counter_that_wraps_still_counts_forward() {
     let mut all = connections();
-    let mut first = event(What::Live, 1, 10);
+    let mut first = event(ReportReason::Live, 1, 10);
     first.numbers.segments_sent = u32::MAX - 1;
     all.fold(&first, 3, NOW);
-    let mut last = event(What::Closed, 1, 10);
+    let mut last = event(ReportReason::Closed, 1, 10);
     last.numbers.segments_sent = 3;
     all.fold(&last, 3, NOW);
     let sent = only_edge(&all.close(&end(NOW))).segments_sent;
@@ -182,11 +182,11 @@ fn a_segment_counter_that_wraps_still_counts_forward() {
 #[test]
 fn refused_and_failed_attempts_are_told_apart() {
     let mut all = connections();
-    let mut refused = event(What::Closed, 1, 0);
+    let mut refused = event(ReportReason::Closed, 1, 0);
     refused.flags = abi::WB_FLAG_RESET_RECEIVED;
     refused.numbers.error = ECONNREFUSED;
     all.fold(&refused, 3, NOW);
-    let mut failed = event(What::Closed, 2, 0);
+    let mut failed = event(ReportReason::Closed, 2, 0);
     failed.flags = 0;
     failed.numbers.error = ETIMEDOUT;
     all.fold(&failed, 3, NOW);
@@ -200,10 +200,10 @@ fn refused_and_failed_attempts_are_told_apart() {
 #[test]
 fn a_process_that_changes_its_name_keeps_its_edge_and_its_sightings() {
     let mut all = connections();
-    let mut opened = event(What::Live, 1, 10);
+    let mut opened = event(ReportReason::Live, 1, 10);
     opened.token_sent = None;
     all.fold(&opened, 3, NOW);
-    all.fold(&event(What::Closed, 1, 20), 4, NOW);
+    all.fold(&event(ReportReason::Closed, 1, 20), 4, NOW);
     let summary = all.close(&end(NOW));
     assert_eq!(only_edge(&summary).process_id, 3);
     assert_eq!(summary.sightings[0].process_id, 3);
@@ -216,7 +216,7 @@ fn resets_are_counted_by_side() {
         (1, abi::WB_FLAG_RESET_SENT),
         (2, abi::WB_FLAG_RESET_RECEIVED),
     ] {
-        let mut reset = event(What::Closed, id, 1);
+        let mut reset = event(ReportReason::Closed, id, 1);
         reset.flags |= flag;
         all.fold(&reset, 3, NOW);
     }
@@ -232,7 +232,7 @@ fn resets_are_counted_by_side() {
 #[test]
 fn a_connection_whose_close_was_lost_is_closed_by_the_sweep_and_counted() {
     let mut all = connections();
-    all.fold(&event(What::Live, 1, 10), 3, NOW);
+    all.fold(&event(ReportReason::Live, 1, 10), 3, NOW);
     all.sweep();
     all.close(&end(NOW));
     all.sweep();
@@ -250,9 +250,9 @@ fn a_connection_whose_close_was_lost_is_closed_by_the_sweep_and_counted() {
 #[test]
 fn a_connection_whose_end_was_missed_is_there_once_without_its_numbers() {
     let mut all = connections();
-    all.fold(&event(What::Live, 1, 10), 3, NOW);
+    all.fold(&event(ReportReason::Live, 1, 10), 3, NOW);
     for id in [1, 2] {
-        let mut missed = event(What::Stale, id, 0);
+        let mut missed = event(ReportReason::Stale, id, 0);
         missed.flags |= abi::WB_FLAG_ESTABLISHED;
         all.fold(&missed, 3, NOW);
     }
@@ -267,7 +267,7 @@ fn a_connection_whose_end_was_missed_is_there_once_without_its_numbers() {
 fn a_full_table_of_edges_counts_in_the_catch_all() {
     let mut all = connections();
     for id in 0..60_u64 {
-        let mut one = event(What::Closed, id, 10);
+        let mut one = event(ReportReason::Closed, id, 10);
         one.remote.port = u16::try_from(id).expect("small");
         all.fold(&one, 3, NOW);
     }
@@ -289,12 +289,12 @@ fn a_connection_beyond_the_bound_is_counted_at_its_close() {
         NOW,
     );
     for id in 1..=2 {
-        all.fold(&event(What::Live, id, 10), 3, NOW);
-        all.fold(&event(What::Live, id, 20), 3, NOW);
+        all.fold(&event(ReportReason::Live, id, 10), 3, NOW);
+        all.fold(&event(ReportReason::Live, id, 20), 3, NOW);
     }
     assert_eq!(only_edge(&all.close(&end(NOW))).opened, 1);
     assert_eq!(all.losses().connections_full, 2);
-    all.fold(&event(What::Closed, 2, 30), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 2, 30), 3, NOW);
     let summary = all.close(&end(NOW));
     assert_eq!(
         (only_edge(&summary).opened, only_edge(&summary).bytes_sent),
@@ -311,7 +311,7 @@ fn sightings_and_events_beyond_their_bounds_are_counted() {
     };
     let mut all = Connections::new(bounds, Columns::NONE, NOW);
     for id in 1..=5 {
-        let mut reset = event(What::Closed, id, 1);
+        let mut reset = event(ReportReason::Closed, id, 1);
         reset.flags |= abi::WB_FLAG_RESET_SENT;
         all.fold(&reset, 3, NOW);
     }
@@ -328,20 +328,20 @@ fn what_was_told_while_it_was_open_is_told_again_when_it_ends() {
         let rows = all.close(&end(NOW)).sightings;
         rows.iter().map(|row| (row.token, row.life)).collect()
     };
-    all.fold(&event(What::Closed, 1, 1), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 1, 1), 3, NOW);
     for id in [2, 3] {
-        all.fold(&event(What::Live, id, 1), 3, NOW);
+        all.fold(&event(ReportReason::Live, id, 1), 3, NOW);
     }
     assert_eq!(
         told(&mut all),
         [(1, Life::Ended), (2, Life::Open), (3, Life::Open)]
     );
     for id in [2, 3] {
-        all.fold(&event(What::Live, id, 2), 3, NOW);
+        all.fold(&event(ReportReason::Live, id, 2), 3, NOW);
     }
     assert_eq!(told(&mut all), []);
-    all.fold(&event(What::Closed, 2, 3), 3, NOW);
-    all.fold(&event(What::Stale, 3, 3), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 2, 3), 3, NOW);
+    all.fold(&event(ReportReason::Stale, 3, 3), 3, NOW);
     assert_eq!(told(&mut all), [(2, Life::Ended), (3, Life::Ended)]);
 }
 
@@ -354,12 +354,12 @@ fn an_end_is_told_as_the_begin_was_and_takes_no_room_of_begins() {
     let mut all = Connections::new(bounds, Columns::NONE, NOW);
     all.spare(1, false);
     for id in [2, 4] {
-        all.fold(&event(What::Live, id, 1), 3, NOW);
+        all.fold(&event(ReportReason::Live, id, 1), 3, NOW);
     }
     all.close(&end(NOW));
     all.spare(3, false);
     for id in [2, 4, 8, 16] {
-        all.fold(&event(What::Closed, id, 2), 3, NOW);
+        all.fold(&event(ReportReason::Closed, id, 2), 3, NOW);
     }
     let rows = all.close(&end(NOW)).sightings;
     let told: Vec<_> = rows
@@ -382,17 +382,17 @@ fn above_the_budget_tokens_are_sampled_but_abnormal_ones_kept() {
     };
     let mut all = Connections::new(bounds, Columns::NONE, NOW);
     for id in 1..=1000_u64 {
-        all.fold(&event(What::Closed, id, 1), 3, NOW);
+        all.fold(&event(ReportReason::Closed, id, 1), 3, NOW);
     }
     all.close(&end(NOW));
     assert!(all.sample_level() >= 6, "1000 tokens for 10 places");
     // The highest bit set: left out at every level but 0.
-    let mut plain = event(What::Closed, u64::MAX, 1);
+    let mut plain = event(ReportReason::Closed, u64::MAX, 1);
     for id in 0..u64::from(FIRST_PER_EDGE) {
         plain.id = id;
         all.fold(&plain, 3, NOW);
     }
-    let mut odd = event(What::Closed, u64::MAX, 1);
+    let mut odd = event(ReportReason::Closed, u64::MAX, 1);
     odd.flags |= abi::WB_FLAG_RESET_RECEIVED;
     all.fold(&plain, 3, NOW);
     all.fold(&odd, 3, NOW);
@@ -434,11 +434,11 @@ proptest! {
             if !known { truth.0 += 1; }
             truth.2 += more;
             if step == 0 {
-                all.fold(&event(What::Closed, id, sum), 3, NOW);
+                all.fold(&event(ReportReason::Closed, id, sum), 3, NOW);
                 truth.1 += 1;
                 ids.remove(&slot);
             } else {
-                all.fold(&event(What::Live, id, sum), 3, NOW);
+                all.fold(&event(ReportReason::Live, id, sum), 3, NOW);
             }
             if step == 3 {
                 total.take(&all.close(&end(NOW)));
@@ -468,21 +468,21 @@ proptest! {
                 sums.3 += edge.adopted;
             }
         };
-        let seen = |what, id, (bytes, is_older): (u64, bool)| match is_older {
-            true => older(what, id, bytes),
-            false => event(what, id, bytes),
+        let seen = |reason, id, (bytes, is_older): (u64, bool)| match is_older {
+            true => older(reason, id, bytes),
+            false => event(reason, id, bytes),
         };
         for (id, more, step) in steps {
             if step == 4 {
                 for (id, state) in &open {
-                    all.fold(&seen(What::Live, *id, *state), 3, NOW);
+                    all.fold(&seen(ReportReason::Live, *id, *state), 3, NOW);
                 }
                 end(&mut all);
                 all = connections();
                 for (id, state) in &mut open {
                     state.1 = true;
                     found += 1;
-                    all.fold(&seen(What::Adopted, *id, *state), 3, NOW);
+                    all.fold(&seen(ReportReason::Adopted, *id, *state), 3, NOW);
                 }
                 continue;
             }
@@ -490,8 +490,8 @@ proptest! {
             let state = open.entry(id).or_default();
             state.0 += more;
             sent += more;
-            let what = if step == 0 { What::Closed } else { What::Live };
-            all.fold(&seen(what, id, *state), 3, NOW);
+            let reason = if step == 0 { ReportReason::Closed } else { ReportReason::Live };
+            all.fold(&seen(reason, id, *state), 3, NOW);
             if step == 0 {
                 closed += 1;
                 open.remove(&id);
@@ -505,7 +505,7 @@ proptest! {
 #[test]
 fn where_nobody_knows_who_connected_both_ports_stay_and_it_is_said() {
     let mut all = connections();
-    let mut unknown = older(What::Adopted, 1, 10);
+    let mut unknown = older(ReportReason::Adopted, 1, 10);
     unknown.flags |= abi::WB_FLAG_ROLE_UNKNOWN;
     all.fold(&unknown, 3, NOW);
     let summary = all.close(&end(NOW));
@@ -543,7 +543,7 @@ impl EdgeRowTotals {
 fn what_the_host_cannot_measure_is_said_of_every_edge() {
     let absent = Columns::ZERO_WINDOWS.with(Columns::RTT);
     let mut all = Connections::new(BOUNDS, absent, NOW);
-    all.fold(&event(What::Closed, 1, 10), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 1, 10), 3, NOW);
     assert_eq!(only_edge(&all.close(&end(NOW))).absent, absent);
 }
 
@@ -553,11 +553,11 @@ fn what_the_host_cannot_measure_is_said_of_every_edge() {
 fn what_the_kernel_turns_out_not_to_count_is_absent_and_not_zero() {
     let mut all = connections();
     // Without its socket nothing can be read, nor be found missing.
-    all.fold(&event(What::Stale, 1, 0), 3, NOW);
-    let mut old = event(What::Closed, 2, 10);
+    all.fold(&event(ReportReason::Stale, 1, 0), 3, NOW);
+    let mut old = event(ReportReason::Closed, 2, 10);
     old.flags |= abi::WB_FLAG_NO_OUT_OF_ORDER;
     all.fold(&old, 4, NOW);
-    all.fold(&event(What::Closed, 3, 10), 5, NOW);
+    all.fold(&event(ReportReason::Closed, 3, 10), 5, NOW);
     let edges = all.close(&end(NOW)).edges;
     assert_eq!(edges.len(), 3);
     let absent = edges.iter().all(|row| row.absent == Columns::OUT_OF_ORDER);
@@ -568,7 +568,7 @@ fn what_the_kernel_turns_out_not_to_count_is_absent_and_not_zero() {
 #[test]
 fn an_open_connection_is_counted_where_its_owner_is_and_not_where_it_was_awaited() {
     let mut all = connections();
-    let mut event = event(What::Live, 1, 100);
+    let mut event = event(ReportReason::Live, 1, 100);
     event.role = Role::Server;
     let awaits = event.flags | abi::WB_FLAG_LISTENER;
     event.flags = awaits;
@@ -592,7 +592,7 @@ fn an_open_connection_is_counted_where_its_owner_is_and_not_where_it_was_awaited
     all.fold(&event, listener, at(30_000));
     assert_eq!(only_edge(&all.close(&end(at(30_000)))).process_id, listener);
     event.id = 3;
-    (event.what, event.time_ns) = (What::Closed, 9_000_000);
+    (event.reason, event.time_ns) = (ReportReason::Closed, 9_000_000);
     all.fold(&event, listener, at(40_000));
     assert_eq!(only_edge(&all.close(&end(at(40_000)))).opened, 1);
 }

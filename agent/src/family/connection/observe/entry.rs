@@ -3,7 +3,7 @@
 use bpf::abi;
 use wire::{Endpoint, Role, fingerprint};
 
-use crate::family::connection::event::{Connection, What};
+use crate::family::connection::event::{Connection, ReportReason};
 use crate::sock_diag::{Info, Socket};
 
 /// errno values of Linux on every architecture that matters here (asm-generic/errno.h).
@@ -268,14 +268,14 @@ impl Entry {
     /// The record of this connection.
     pub(crate) fn report(
         &self,
-        what: What,
+        reason: ReportReason,
         key: &Key,
         netns: u32,
         (numbers, time_ns): (abi::wb_numbers, u64),
     ) -> Report {
-        let old_state = match (what, self.is_established()) {
-            (What::Closed, true) => 1,
-            (What::Closed, false) => 2,
+        let old_state = match (reason, self.is_established()) {
+            (ReportReason::Closed, true) => 1,
+            (ReportReason::Closed, false) => 2,
             _ => 0,
         };
         Report {
@@ -284,7 +284,7 @@ impl Entry {
             cgroup_id: self.cgroup_id,
             claimed: self.claimed,
             connection: Connection {
-                what,
+                reason,
                 id: self.id,
                 start_ns: self.start_ns,
                 established_ns: self.established_ns,

@@ -12,7 +12,7 @@ use wire::{Endpoint, Role};
 use super::role;
 use crate::clock::Now;
 use crate::config::Config;
-use crate::family::connection::event::{self, Connection, What};
+use crate::family::connection::event::{self, Connection, ReportReason};
 use crate::family::process::{Owner, Owners, Place};
 use crate::metrics::Metrics;
 use crate::netlink::Route;
@@ -287,7 +287,7 @@ impl<'e> Matching<'e> {
         if let Some(role) = self.older.roles.remove(&id) {
             self.still.insert(id, role);
             let mut live = event::open(netns, (local, remote), role, self.now_ns);
-            live.what = What::Live;
+            live.reason = ReportReason::Live;
             live.numbers = numbers(socket, role);
             self.found.push(live);
         }

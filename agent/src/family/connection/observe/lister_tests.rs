@@ -69,7 +69,7 @@ fn twenty_thousand_old_connections_are_matched_in_one_pass_and_keep_their_role()
         assert!(
             found
                 .iter()
-                .all(|one| one.role == Role::Server && one.what == What::Live)
+                .all(|one| one.role == Role::Server && one.reason == ReportReason::Live)
         );
         let last = found.iter().map(|one| one.numbers.bytes_received).max();
         assert_eq!(last, Some(19_999));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wire::Endpoint;
 
 use super::*;
-use crate::family::connection::event::What;
+use crate::family::connection::event::ReportReason;
 use crate::family::connection::observe::entry::Report;
 use crate::sock_diag::{self, Info, Socket};
 
@@ -112,8 +112,8 @@ fn a_short_connection_is_reported_whole_when_its_socket_is_gone() {
     let report = only(&mut table);
     let connection = report.connection;
     assert_eq!(
-        (connection.what, connection.role),
-        (What::Closed, Role::Client)
+        (connection.reason, connection.role),
+        (ReportReason::Closed, Role::Client)
     );
     assert!(connection.has(abi::WB_FLAG_ESTABLISHED) && report.claimed);
     assert_eq!(connection.established_ns - connection.start_ns, 300_000);
@@ -255,17 +255,17 @@ fn connections_older_than_the_agent_are_adopted_and_followed() {
     table.listed(0, &open, (Role::Client, true), SECOND);
     table.end_list(SECOND);
     let adopted = only(&mut table).connection;
-    assert_eq!(adopted.what, What::Adopted);
+    assert_eq!(adopted.reason, ReportReason::Adopted);
     table.begin_list();
     table.listed(0, &open, (Role::Client, false), 2 * SECOND);
     table.end_list(2 * SECOND);
     let live = only(&mut table).connection;
-    assert_eq!((live.what, live.id), (What::Live, adopted.id));
+    assert_eq!((live.reason, live.id), (ReportReason::Live, adopted.id));
     for turn in 3..5 {
         table.begin_list();
         table.end_list(turn * SECOND);
     }
-    assert_eq!(only(&mut table).connection.what, What::Stale);
+    assert_eq!(only(&mut table).connection.reason, ReportReason::Stale);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_full_table_counts_what_it_cannot_hold() {
     // Its end is told all the same.
     let gone = socket(["10.0.0.1:4001", SERVER], 7, Some(info()));
     table.closed(0, &gone, Role::Client, 2 * SECOND);
-    assert_eq!(only(&mut table).connection.what, What::Closed);
+    assert_eq!(only(&mut table).connection.reason, ReportReason::Closed);
 }
 
 #[test]
@@ -391,8 +391,15 @@ fn an_attempt_whose_answer_may_be_among_lost_packets_did_not_fail_for_all_we_kno
             table.begin_list();
             table.end_list(list * SECOND);
         }
-        let what = only(&mut table).connection.what;
-        assert_eq!(what, if blind { What::Stale } else { What::Closed });
+        let reason = only(&mut table).connection.reason;
+        assert_eq!(
+            reason,
+            if blind {
+                ReportReason::Stale
+            } else {
+                ReportReason::Closed
+            }
+        );
     }
 }
 
@@ -456,7 +463,7 @@ proptest! {
             for report in table.take_reports() {
                 let id = report.connection.id;
                 prop_assert!(!ended.contains(&id), "{:?}", report);
-                if matches!(report.connection.what, What::Closed | What::Stale) {
+                if matches!(report.connection.reason, ReportReason::Closed | ReportReason::Stale) {
                     ended.insert(id);
                 }
             }
@@ -479,7 +486,7 @@ fn a_scan_that_answers_the_syn_ack_with_a_reset_is_an_attempt_and_not_a_connecti
             table.end_list(list * SECOND);
         }
         let connection = only(&mut table).connection;
-        assert_eq!(connection.what, What::Closed);
+        assert_eq!(connection.reason, ReportReason::Closed);
         assert!(!connection.has(abi::WB_FLAG_ESTABLISHED), "it never was");
     }
 }

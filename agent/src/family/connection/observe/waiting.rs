@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::entry::Report;
-use crate::family::connection::event::{Connection, What};
+use crate::family::connection::event::{Connection, ReportReason};
 use crate::family::process::{Found, Owner};
 
 /// Connections that wait, and that were told without an owner; each is remembered by its number.
@@ -96,14 +96,20 @@ impl Waiting {
             }
             Owner::Process(_) if found.direct => self.tell(report.connection, found.owner, out),
             Owner::Process(_) | Owner::Unknown => {
-                let wait = match report.connection.what {
-                    What::Adopted | What::Live => self.holds_open(&report, found, hopeless, now_ns),
-                    What::Closed | What::Stale => self.holds_ended(since_ns, found, now_ns),
+                let wait = match report.connection.reason {
+                    ReportReason::Adopted | ReportReason::Live => {
+                        self.holds_open(&report, found, hopeless, now_ns)
+                    }
+                    ReportReason::Closed | ReportReason::Stale => {
+                        self.holds_ended(since_ns, found, now_ns)
+                    }
                 };
-                match (wait, report.connection.what) {
+                match (wait, report.connection.reason) {
                     (false, _) => self.doubt(report.connection, found.owner, out),
-                    (true, What::Closed | What::Stale) => self.ended.push_back((since_ns, report)),
-                    (true, What::Adopted | What::Live) => {}
+                    (true, ReportReason::Closed | ReportReason::Stale) => {
+                        self.ended.push_back((since_ns, report))
+                    }
+                    (true, ReportReason::Adopted | ReportReason::Live) => {}
                 }
             }
         }
@@ -122,7 +128,7 @@ impl Waiting {
             lists: 0,
             adopted: None,
         });
-        if connection.what == What::Adopted {
+        if connection.reason == ReportReason::Adopted {
             open.adopted = Some(connection.clone());
             return true;
         }
@@ -146,7 +152,10 @@ impl Waiting {
             Owner::Unknown => self.doubts.unknown += 1,
             Owner::Process(_) | Owner::Foreign => self.doubts.guessed += 1,
         }
-        let is_open = matches!(connection.what, What::Adopted | What::Live);
+        let is_open = matches!(
+            connection.reason,
+            ReportReason::Adopted | ReportReason::Live
+        );
         if is_open && self.told.len() < MAX_OPEN {
             self.told.insert(connection.id);
         } else if is_open {
@@ -161,7 +170,7 @@ impl Waiting {
         }
         if let Some(open) = self.open.remove(&connection.id)
             && let Some(mut adopted) = open.adopted
-            && connection.what != What::Adopted
+            && connection.reason != ReportReason::Adopted
         {
             adopted.process = connection.process;
             out.push(adopted);
@@ -176,13 +185,16 @@ impl Waiting {
         let mut connection = report.connection;
         self.open.remove(&connection.id);
         if self.told.remove(&connection.id) {
-            connection.what = What::Stale;
+            connection.reason = ReportReason::Stale;
             out.push(connection);
         }
     }
 
     fn forget_if_ended(&mut self, connection: &Connection) {
-        if matches!(connection.what, What::Closed | What::Stale) {
+        if matches!(
+            connection.reason,
+            ReportReason::Closed | ReportReason::Stale
+        ) {
             self.told.remove(&connection.id);
         }
     }

@@ -39,10 +39,10 @@ fn guess(tgid: u32) -> Found {
 }
 
 /// Of connection 7.
-fn report(what: What, bytes: u64) -> Report {
+fn report(reason: ReportReason, bytes: u64) -> Report {
     let ends = (end("10.0.0.1:80"), end("10.0.0.2:4000"));
     let mut connection = event::open(1, ends, Role::Server, 0);
-    (connection.what, connection.id) = (what, 7);
+    (connection.reason, connection.id) = (reason, 7);
     connection.numbers.bytes_sent = bytes;
     Report {
         connection,
@@ -59,25 +59,33 @@ fn take(
     report: Report,
     found: Found,
     (hopeless, now_ns): (bool, u64),
-) -> Vec<(What, u32, u64)> {
+) -> Vec<(ReportReason, u32, u64)> {
     let mut out = Vec::new();
     waiting.take((now_ns, report), found, (hopeless, now_ns), &mut out);
     out.iter()
-        .map(|one| (one.what, one.process.tgid, one.numbers.bytes_sent))
+        .map(|one| (one.reason, one.process.tgid, one.numbers.bytes_sent))
         .collect()
 }
 
 #[test]
 fn an_open_connection_is_told_of_its_owner_and_of_nobody_before() {
     let mut waiting = Waiting::default();
-    assert!(take(&mut waiting, report(What::Live, 1), UNKNOWN, (false, 0)).is_empty());
+    assert!(
+        take(
+            &mut waiting,
+            report(ReportReason::Live, 1),
+            UNKNOWN,
+            (false, 0)
+        )
+        .is_empty()
+    );
     let told = take(
         &mut waiting,
-        report(What::Live, 2),
+        report(ReportReason::Live, 2),
         found(9),
         (false, SECOND_NS),
     );
-    assert_eq!(told, [(What::Live, 9, 2)]);
+    assert_eq!(told, [(ReportReason::Live, 9, 2)]);
     assert_eq!(waiting.doubts(), Doubts::default());
 }
 
@@ -87,44 +95,76 @@ fn one_that_is_older_than_the_agent_keeps_what_it_had_counted_when_it_was_found(
     assert!(
         take(
             &mut waiting,
-            report(What::Adopted, 100),
+            report(ReportReason::Adopted, 100),
             UNKNOWN,
             (false, 0)
         )
         .is_empty()
     );
-    let told = take(&mut waiting, report(What::Live, 130), found(9), (false, 1));
-    assert_eq!(told, [(What::Adopted, 9, 100), (What::Live, 9, 130)]);
     let told = take(
         &mut waiting,
-        report(What::Closed, 140),
+        report(ReportReason::Live, 130),
+        found(9),
+        (false, 1),
+    );
+    assert_eq!(
+        told,
+        [
+            (ReportReason::Adopted, 9, 100),
+            (ReportReason::Live, 9, 130)
+        ]
+    );
+    let told = take(
+        &mut waiting,
+        report(ReportReason::Closed, 140),
         found(9),
         (false, 2),
     );
-    assert_eq!(told, [(What::Closed, 9, 140)]);
+    assert_eq!(told, [(ReportReason::Closed, 9, 140)]);
 }
 
 #[test]
 fn what_nobody_has_is_told_as_unknown_and_counted_while_it_is_open() {
     let mut waiting = Waiting::default();
-    assert!(take(&mut waiting, report(What::Live, 1), UNKNOWN, (false, 0)).is_empty());
-    let told = take(&mut waiting, report(What::Live, 1), UNKNOWN, (true, 1));
-    assert_eq!(told, [(What::Live, 0, 1)]);
+    assert!(
+        take(
+            &mut waiting,
+            report(ReportReason::Live, 1),
+            UNKNOWN,
+            (false, 0)
+        )
+        .is_empty()
+    );
+    let told = take(
+        &mut waiting,
+        report(ReportReason::Live, 1),
+        UNKNOWN,
+        (true, 1),
+    );
+    assert_eq!(told, [(ReportReason::Live, 0, 1)]);
     assert_eq!(waiting.doubts().unknown, 1);
-    for (what, now_ns) in [(What::Live, 2), (What::Closed, 3)] {
+    for (reason, now_ns) in [(ReportReason::Live, 2), (ReportReason::Closed, 3)] {
         assert_eq!(
-            take(&mut waiting, report(what, 1), UNKNOWN, (true, now_ns)).len(),
+            take(&mut waiting, report(reason, 1), UNKNOWN, (true, now_ns)).len(),
             1
         );
     }
     assert_eq!(waiting.doubts().unknown, 1, "once for each connection");
     // Nor does it wait for ever where nobody says that it is hopeless.
     let mut waiting = Waiting::default();
-    assert!(take(&mut waiting, report(What::Live, 1), UNKNOWN, (false, 0)).is_empty());
+    assert!(
+        take(
+            &mut waiting,
+            report(ReportReason::Live, 1),
+            UNKNOWN,
+            (false, 0)
+        )
+        .is_empty()
+    );
     assert_eq!(
         take(
             &mut waiting,
-            report(What::Live, 1),
+            report(ReportReason::Live, 1),
             UNKNOWN,
             (false, OPEN_NS)
         )
@@ -137,17 +177,38 @@ fn what_nobody_has_is_told_as_unknown_and_counted_while_it_is_open() {
 fn an_open_connection_waits_for_its_own_owner_before_a_guess_is_believed() {
     let mut waiting = Waiting::default();
     for list in 0..u64::from(MAX_LISTS) {
-        assert!(take(&mut waiting, report(What::Live, 1), guess(8), (false, list)).is_empty());
+        assert!(
+            take(
+                &mut waiting,
+                report(ReportReason::Live, 1),
+                guess(8),
+                (false, list)
+            )
+            .is_empty()
+        );
     }
-    let told = take(&mut waiting, report(What::Live, 1), guess(8), (false, 9));
-    assert_eq!(told, [(What::Live, 8, 1)]);
+    let told = take(
+        &mut waiting,
+        report(ReportReason::Live, 1),
+        guess(8),
+        (false, 9),
+    );
+    assert_eq!(told, [(ReportReason::Live, 8, 1)]);
     assert_eq!(waiting.doubts().guessed, 1);
 }
 
 #[test]
 fn what_ended_waits_until_its_service_is_known() {
     let mut waiting = Waiting::default();
-    assert!(take(&mut waiting, report(What::Closed, 5), UNKNOWN, (false, 0)).is_empty());
+    assert!(
+        take(
+            &mut waiting,
+            report(ReportReason::Closed, 5),
+            UNKNOWN,
+            (false, 0)
+        )
+        .is_empty()
+    );
     assert!(waiting.take_ended(SECOND_NS, false).is_empty());
     // Somebody was found: it is tried again.
     let (since_ns, report) = waiting.take_ended(SECOND_NS, true).remove(0);
@@ -168,7 +229,15 @@ fn what_ended_waits_until_its_service_is_known() {
 fn what_ended_is_told_as_unknown_when_its_time_is_over_or_the_agent_ends() {
     for ends in [false, true] {
         let mut waiting = Waiting::default();
-        assert!(take(&mut waiting, report(What::Closed, 5), UNKNOWN, (false, 0)).is_empty());
+        assert!(
+            take(
+                &mut waiting,
+                report(ReportReason::Closed, 5),
+                UNKNOWN,
+                (false, 0)
+            )
+            .is_empty()
+        );
         if ends {
             waiting.end();
         }
@@ -190,12 +259,38 @@ fn what_turns_out_to_be_out_of_scope_is_never_told_or_ended() {
         direct: true,
     };
     let mut waiting = Waiting::default();
-    assert!(take(&mut waiting, report(What::Adopted, 1), UNKNOWN, (false, 0)).is_empty());
-    assert!(take(&mut waiting, report(What::Closed, 1), foreign, (false, 1)).is_empty());
+    assert!(
+        take(
+            &mut waiting,
+            report(ReportReason::Adopted, 1),
+            UNKNOWN,
+            (false, 0)
+        )
+        .is_empty()
+    );
+    assert!(
+        take(
+            &mut waiting,
+            report(ReportReason::Closed, 1),
+            foreign,
+            (false, 1)
+        )
+        .is_empty()
+    );
     let mut waiting = Waiting::default();
-    take(&mut waiting, report(What::Live, 1), UNKNOWN, (true, 0));
-    let told = take(&mut waiting, report(What::Live, 1), foreign, (false, 1));
-    assert_eq!(told, [(What::Stale, 0, 1)]);
+    take(
+        &mut waiting,
+        report(ReportReason::Live, 1),
+        UNKNOWN,
+        (true, 0),
+    );
+    let told = take(
+        &mut waiting,
+        report(ReportReason::Live, 1),
+        foreign,
+        (false, 1),
+    );
+    assert_eq!(told, [(ReportReason::Stale, 0, 1)]);
 }
 
 #[test]
@@ -203,27 +298,38 @@ fn a_flood_waits_within_its_bound() {
     let mut waiting = Waiting::default();
     let mut told = 0;
     for _ in 0..MAX_ENDED + 3 {
-        told += take(&mut waiting, report(What::Closed, 1), UNKNOWN, (false, 0)).len();
+        told += take(
+            &mut waiting,
+            report(ReportReason::Closed, 1),
+            UNKNOWN,
+            (false, 0),
+        )
+        .len();
     }
     assert_eq!((told, waiting.doubts().full), (3, 3));
 }
 
 #[test]
 fn what_is_known_of_nobody_goes_with_it_and_gives_way_to_an_owner() {
-    let somewhere = |what| {
-        let mut report = report(what, 1);
+    let somewhere = |reason| {
+        let mut report = report(reason, 1);
         report.connection.process.cgroup_id = 4711;
         report
     };
     let mut out = Vec::new();
     let mut waiting = Waiting::default();
     waiting.take(
-        (0, somewhere(What::Closed)),
+        (0, somewhere(ReportReason::Closed)),
         UNKNOWN,
         (true, ENDED_NS),
         &mut out,
     );
-    waiting.take((0, somewhere(What::Closed)), found(9), (false, 0), &mut out);
+    waiting.take(
+        (0, somewhere(ReportReason::Closed)),
+        found(9),
+        (false, 0),
+        &mut out,
+    );
     let told: Vec<_> = out
         .iter()
         .map(|one| (one.process.tgid, one.process.cgroup_id))

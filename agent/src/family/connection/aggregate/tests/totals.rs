@@ -38,7 +38,7 @@ proptest! {
         for (batch, (changes, fate, delay)) in (1..).zip(intervals) {
             for (port, bytes) in changes {
                 id += 1;
-                let mut one = event(What::Closed, id, bytes);
+                let mut one = event(ReportReason::Closed, id, bytes);
                 one.remote.port = port;
                 all.fold(&one, 3, NOW);
                 let row = EdgeRow {
@@ -77,7 +77,7 @@ proptest! {
 fn the_end_of_a_run_tells_all_totals_that_are_owed() {
     let mut all = connections();
     for (id, port) in (1..=20).zip(100..) {
-        let mut one = event(What::Closed, id, 10);
+        let mut one = event(ReportReason::Closed, id, 10);
         one.remote.port = port;
         all.fold(&one, 3, NOW);
     }
@@ -94,7 +94,7 @@ fn the_end_of_a_run_tells_all_totals_that_are_owed() {
 #[test]
 fn an_edge_that_was_quiet_for_long_is_forgotten_and_starts_again() {
     let mut all = connections();
-    all.fold(&event(What::Closed, 1, 10), 3, NOW);
+    all.fold(&event(ReportReason::Closed, 1, 10), 3, NOW);
     let rows = (0..=QUIET_INTERVALS).flat_map(|_| all.close(&end(NOW)).edges);
     let rows: Vec<_> = rows.map(|row| (row.total, row.opened)).collect();
     assert_eq!(rows, [(false, 1), (true, 1)]);
@@ -103,7 +103,7 @@ fn an_edge_that_was_quiet_for_long_is_forgotten_and_starts_again() {
         unix_ms: NOW.unix_ms + 4_000_000,
         ..NOW
     };
-    all.fold(&event(What::Closed, 2, 10), 3, later);
+    all.fold(&event(ReportReason::Closed, 2, 10), 3, later);
     let summary = all.close(&end(later));
     let edge = only_edge(&summary);
     assert_eq!((edge.opened, edge.since_ms), (1, later.unix_ms));

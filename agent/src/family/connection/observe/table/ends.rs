@@ -4,7 +4,7 @@ use bpf::abi;
 use wire::Role;
 
 use super::{GRACE_NS, Table, WORD_NS};
-use crate::family::connection::event::What;
+use crate::family::connection::event::ReportReason;
 use crate::family::connection::observe::entry::{Entry, Key};
 use crate::sock_diag::Socket;
 
@@ -67,7 +67,7 @@ impl Table {
             true => entry.error_ended(),
             false => entry.error_unanswered(now_ns),
         };
-        self.report(What::Closed, &key, &entry, (numbers, now_ns));
+        self.report(ReportReason::Closed, &key, &entry, (numbers, now_ns));
     }
 
     /// What nobody will say more about: replaced connections, and those that ended long ago; at most
@@ -135,7 +135,7 @@ impl Table {
             entry.establish();
         }
         let numbers = entry.last_numbers(None);
-        self.report(What::Closed, key, &entry, (numbers, now_ns));
+        self.report(ReportReason::Closed, key, &entry, (numbers, now_ns));
     }
 
     pub(super) fn fail(&mut self, key: Key, error: u32, now_ns: u64) {
@@ -147,17 +147,17 @@ impl Table {
         let entry = *entry;
         let mut numbers = entry.last_numbers(None);
         numbers.error = error;
-        self.report(What::Closed, &key, &entry, (numbers, now_ns));
+        self.report(ReportReason::Closed, &key, &entry, (numbers, now_ns));
     }
 
     pub(super) fn report(
         &mut self,
-        what: What,
+        reason: ReportReason,
         key: &Key,
         entry: &Entry,
         at: (abi::wb_numbers, u64),
     ) {
         let netns = self.netns.get(usize::from(key.space)).copied().unwrap_or(0);
-        self.reports.push(entry.report(what, key, netns, at));
+        self.reports.push(entry.report(reason, key, netns, at));
     }
 }

@@ -4,7 +4,7 @@ use bpf::abi;
 use wire::Role;
 
 use super::{Table, WORD_NS};
-use crate::family::connection::event::What;
+use crate::family::connection::event::ReportReason;
 use crate::family::connection::observe::entry::{Entry, Key};
 use crate::sock_diag::{self, Socket};
 
@@ -65,14 +65,14 @@ impl Table {
         if let Some(info) = socket.info {
             entry.numbers = info.numbers(entry.role == Role::Client, finished);
         }
-        let what = if first && !known {
+        let reason = if first && !known {
             entry.flags |= abi::WB_FLAG_ADOPTED;
-            What::Adopted
+            ReportReason::Adopted
         } else {
-            What::Live
+            ReportReason::Live
         };
         let entry = *entry;
-        self.report(what, &key, &entry, (entry.numbers, now_ns));
+        self.report(reason, &key, &entry, (entry.numbers, now_ns));
     }
 
     /// Takes in a connection that was only seen in a list; in a later one than the first it must be
@@ -138,13 +138,13 @@ impl Table {
         }
         // Among the packets that were lost may have been the answer: whether it failed is not known.
         if !entry.is_established() && entry.start_ns <= self.blind_until_ns {
-            self.report(What::Stale, key, &entry, (entry.numbers, now_ns));
+            self.report(ReportReason::Stale, key, &entry, (entry.numbers, now_ns));
             return;
         }
         if !entry.is_established() {
             let mut numbers = entry.last_numbers(None);
             numbers.error = entry.error_unanswered(now_ns);
-            self.report(What::Closed, key, &entry, (numbers, now_ns));
+            self.report(ReportReason::Closed, key, &entry, (numbers, now_ns));
             return;
         }
         if !entry.claimed && self.is_trusted(entry.start_ns) {
@@ -152,7 +152,7 @@ impl Table {
             return;
         }
         entry.claimed = true;
-        self.report(What::Stale, key, &entry, (entry.numbers, now_ns));
+        self.report(ReportReason::Stale, key, &entry, (entry.numbers, now_ns));
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::tests::{
 };
 use super::super::{Losses, Way};
 use super::*;
-use crate::family::connection::event::What;
+use crate::family::connection::event::ReportReason;
 use crate::frame::FIN;
 use crate::sock_diag::Info;
 
@@ -22,7 +22,10 @@ fn a_connection_that_its_own_host_translates_is_what_packets_show_and_what_its_s
     let gone = socket([CLIENT, VIRTUAL], 7, Some(info()));
     table.closed(0, &gone, Role::Client, 2 * SECOND);
     let report = only(&mut table).connection;
-    assert_eq!((report.role, report.what), (Role::Client, What::Closed));
+    assert_eq!(
+        (report.role, report.reason),
+        (Role::Client, ReportReason::Closed)
+    );
     assert_eq!(report.remote, end(VIRTUAL));
     assert_eq!(report.fingerprint, Some(wire::fingerprint(1001, 5001)));
     let bytes = (report.numbers.bytes_sent, report.numbers.bytes_received);
