@@ -14,7 +14,7 @@ use crate::config::{Config, SeccompSetting};
 use crate::event_loop::{self, Parts};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::family::host::Host;
-use crate::family::process::{Identities, ProcSurroundings, Processes};
+use crate::family::process::{HostProcFs, Identities, Processes};
 use crate::family::{Opening, Report, Shared};
 use crate::fleet::Fleet;
 use crate::followed::{self, Followed, OpenFiles, Reader, Settings};
@@ -189,8 +189,8 @@ fn processes(config: &Config, facts: &HostFacts) -> Processes {
         config.services.clone(),
         facts.clocks.boottime_zero_ns,
     );
-    let surroundings = ProcSurroundings::new(Path::new(PROC_DIR), Path::new(CGROUP_DIR));
-    Processes::new(identities, Box::new(surroundings))
+    let procfs = HostProcFs::new(Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    Processes::new(identities, Box::new(procfs))
 }
 
 /// Gives up what the running agent must not have, and says what is left.

@@ -9,7 +9,7 @@ use crate::config::ServiceRule;
 use super::look::Look;
 use super::observed::{Key, Observed, until_nul};
 use super::places::Places;
-use super::surroundings::{MAX_LOOKS, Surroundings};
+use super::procfs::{MAX_LOOKS, ProcFs};
 use super::{cgroup, text};
 
 /// Rows of identities in use are sent again after this long, for collectors that lost them.
@@ -80,11 +80,11 @@ impl Identities {
     pub fn resolve(
         &mut self,
         observed: &Observed<'_>,
-        surroundings: &mut dyn Surroundings,
+        procfs: &mut dyn ProcFs,
         now_ms: u64,
     ) -> u32 {
         let mut key = Key::of(observed);
-        let (path, look) = self.places.of(&key, observed, surroundings, now_ms);
+        let (path, look) = self.places.of(&key, observed, procfs, now_ms);
         key.path = path;
         let process = (observed.tgid, observed.started_ns);
         if let Some(identity) = self.by_key.get_mut(&key) {
@@ -92,7 +92,7 @@ impl Identities {
             let worth_a_look =
                 !identity.complete && identity.looks < MAX_LOOKS && identity.looked_at != process;
             if worth_a_look {
-                let look = look.unwrap_or_else(|| surroundings.look(observed, now_ms));
+                let look = look.unwrap_or_else(|| procfs.look(observed, now_ms));
                 identity.learn(&self.rules, observed, &key, &look);
             }
             return identity.row.process_id;
@@ -108,7 +108,7 @@ impl Identities {
             return CATCH_ALL_ID;
         };
         self.next_id = next;
-        let look = look.unwrap_or_else(|| surroundings.look(observed, now_ms));
+        let look = look.unwrap_or_else(|| procfs.look(observed, now_ms));
         let mut identity = Identity::new(id, observed, self.boottime_zero_ms, now_ms);
         identity.learn(&self.rules, observed, &key, &look);
         self.by_key.insert(key, identity);

@@ -2,7 +2,7 @@
 //!
 //! An identity is what all processes of one program have in common: task name, program name,
 //! cgroup and network namespace. It is what an edge belongs to, so that a thousand short-lived
-//! workers are one line. Pure but for [`Surroundings`], which answers from `/proc` and the cgroup
+//! workers are one line. Pure but for [`ProcFs`], which answers from `/proc` and the cgroup
 //! tree while the process still lives. Owned by the event loop.
 //!
 //! Names come from processes, so they are hostile: see `text.rs`.
@@ -14,8 +14,8 @@ mod observed;
 mod owners;
 mod places;
 mod processes;
+mod procfs;
 mod running;
-mod surroundings;
 mod text;
 
 pub use identity::Identities;
@@ -23,5 +23,5 @@ pub use look::{Look, Looker, Past};
 pub use observed::Observed;
 pub(crate) use owners::{Found, Owner, Owners, Place};
 pub use processes::Processes;
+pub use procfs::{HostProcFs, ProcFs};
 pub(crate) use running::{decide, open};
-pub use surroundings::{ProcSurroundings, Surroundings};

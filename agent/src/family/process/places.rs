@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher as _};
 use super::cgroup;
 use super::look::Look;
 use super::observed::{Key, Observed};
-use super::surroundings::{MAX_LOOKS, Surroundings};
+use super::procfs::{MAX_LOOKS, ProcFs};
 
 /// Processes and cgroups that are remembered; then all are asked for again.
 const MAX_KNOWN: usize = 16_384;
@@ -43,7 +43,7 @@ impl Places {
         &mut self,
         key: &Key,
         observed: &Observed<'_>,
-        surroundings: &mut dyn Surroundings,
+        procfs: &mut dyn ProcFs,
         now_ms: u64,
     ) -> (u64, Option<Look>) {
         let process = (observed.tgid, observed.started_ns);
@@ -59,7 +59,7 @@ impl Places {
         if cgroup.misses >= MAX_LOOKS || !self.may_look(now_ms) {
             return (alike.flatten().unwrap_or(0), None);
         }
-        let look = surroundings.look(observed, now_ms);
+        let look = procfs.look(observed, now_ms);
         let path = match &look.cgroups {
             Some(text) => {
                 cgroup.is_all = is_below_root(observed) && cgroup::is_only(text);

@@ -5,13 +5,13 @@ use wire::ProcessRow;
 use super::identity::Identities;
 use super::look::Past;
 use super::observed::Observed;
-use super::surroundings::Surroundings;
+use super::procfs::ProcFs;
 use crate::metrics::Metrics;
 
 /// Who is behind what families measure.
 pub struct Processes {
     identities: Identities,
-    surroundings: Box<dyn Surroundings>,
+    procfs: Box<dyn ProcFs>,
     /// Batches that were lost when the rows were last sent.
     lost: u64,
 }
@@ -25,23 +25,23 @@ impl std::fmt::Debug for Processes {
 impl Processes {
     /// Nobody is known yet.
     #[must_use]
-    pub fn new(identities: Identities, surroundings: Box<dyn Surroundings>) -> Self {
+    pub fn new(identities: Identities, procfs: Box<dyn ProcFs>) -> Self {
         Self {
             identities,
-            surroundings,
+            procfs,
             lost: 0,
         }
     }
 
     /// The id of the identity behind what was seen; `now_ms` is Unix time.
     pub fn resolve(&mut self, observed: &Observed<'_>, now_ms: u64) -> u32 {
-        let surroundings = self.surroundings.as_mut();
-        self.identities.resolve(observed, surroundings, now_ms)
+        let procfs = self.procfs.as_mut();
+        self.identities.resolve(observed, procfs, now_ms)
     }
 
     /// Keeps what was seen of processes that may have ended by now.
     pub fn keep_past(&mut self, past: Past) {
-        self.surroundings.keep_past(past);
+        self.procfs.keep_past(past);
     }
 
     /// Publishes what found no room.

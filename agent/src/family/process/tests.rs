@@ -1,8 +1,6 @@
 //! Identities over a host that is made up.
 
-use super::{
-    IDLE_MS, Identities, Look, MAX_LOOKS, Observed, REFRESH_MS, SEARCH_EVERY_MS, Surroundings,
-};
+use super::{IDLE_MS, Identities, Look, MAX_LOOKS, Observed, ProcFs, REFRESH_MS, SEARCH_EVERY_MS};
 use crate::config::{Glob, ServiceRule};
 
 /// Answers the same for every process, and counts.
@@ -12,7 +10,7 @@ struct Host {
     looks: usize,
 }
 
-impl Surroundings for Host {
+impl ProcFs for Host {
     fn look(&mut self, _observed: &Observed<'_>, _now_ms: u64) -> Look {
         self.looks += 1;
         self.look.clone()

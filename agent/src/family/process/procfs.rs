@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 32;
 const WALK_EVERY_MS: u64 = 5_000;
 
 /// Where identities look; tests have their own.
-pub trait Surroundings {
+pub trait ProcFs {
     /// Looks at a process that may have ended by now; `now_ms` is Unix time.
     fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look;
 
@@ -30,7 +30,7 @@ pub trait Surroundings {
 
 /// The real ones.
 #[derive(Debug)]
-pub struct ProcSurroundings {
+pub struct HostProcFs {
     looker: Looker,
     past: Past,
     cgroup_root: PathBuf,
@@ -40,7 +40,7 @@ pub struct ProcSurroundings {
     walked_ms: Option<u64>,
 }
 
-impl ProcSurroundings {
+impl HostProcFs {
     /// Looks below `proc` and, for cgroups, below the mount point `cgroup_root`.
     #[must_use]
     pub fn new(proc: &Path, cgroup_root: &Path) -> Self {
@@ -130,7 +130,7 @@ impl ProcSurroundings {
     }
 }
 
-impl Surroundings for ProcSurroundings {
+impl ProcFs for HostProcFs {
     fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look {
         let process = (observed.tgid, observed.started_ns);
         let mut look = self.looker.look(process);
@@ -151,7 +151,7 @@ impl Surroundings for ProcSurroundings {
 
 #[cfg(test)]
 mod tests {
-    use super::{Looker, Past, ProcSurroundings, Surroundings as _};
+    use super::{HostProcFs, Looker, Past, ProcFs as _};
     use crate::family::process::Observed;
     use crate::host::Numbers;
     use std::fs;
@@ -182,15 +182,15 @@ mod tests {
         host
     }
 
-    fn surroundings(host: &Path) -> ProcSurroundings {
-        ProcSurroundings::new(&host.join("proc"), &host.join("cgroup"))
+    fn procfs(host: &Path) -> HostProcFs {
+        HostProcFs::new(&host.join("proc"), &host.join("cgroup"))
     }
 
     #[test]
     fn a_living_process_shows_path_and_cgroup() {
         let host = host();
         let id = fs::metadata(host.path().join("cgroup/a/b")).unwrap().ino();
-        let look = surroundings(host.path()).look(&observed(7, 5_000_000_000, id), 0);
+        let look = procfs(host.path()).look(&observed(7, 5_000_000_000, id), 0);
         assert_eq!(look.exe.unwrap(), b"/opt/x");
         assert_eq!(look.cgroup_path.unwrap(), "/a/b");
     }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_number_that_was_given_again_shows_nothing_of_the_new_process() {
         let host = host();
-        let look = surroundings(host.path()).look(&observed(7, 4_000_000_000, 0), 0);
+        let look = procfs(host.path()).look(&observed(7, 4_000_000_000, 0), 0);
         assert_eq!((look.exe, look.cgroups), (None, None));
     }
 
@@ -206,39 +206,37 @@ mod tests {
     #[test]
     fn what_was_seen_of_a_process_while_it_lived_is_known_when_it_has_ended() {
         let host = host();
-        let mut surroundings = surroundings(host.path());
+        let mut procfs = procfs(host.path());
         let mut past = Past::default();
         let process = (7, 5_000_000_000);
         past.insert(
             process,
             Looker::new(&host.path().join("proc")).look(process),
         );
-        surroundings.keep_past(past);
+        procfs.keep_past(past);
         fs::remove_dir_all(host.path().join("proc/7")).unwrap();
-        let look = surroundings.look(&observed(7, 5_000_000_000, 0), 0);
+        let look = procfs.look(&observed(7, 5_000_000_000, 0), 0);
         assert_eq!(look.exe.unwrap(), b"/opt/x");
         assert_eq!(look.cgroups.unwrap(), "0::/a/b\n");
-        let later = surroundings.look(&observed(7, 6_000_000_000, 0), 0);
+        let later = procfs.look(&observed(7, 6_000_000_000, 0), 0);
         assert_eq!((later.exe, later.cgroups), (None, None), "another one");
     }
 
     #[test]
     fn the_cgroup_of_a_gone_process_is_found_in_the_tree_which_is_not_walked_all_the_time() {
         let host = host();
-        let mut surroundings = surroundings(host.path());
+        let mut procfs = procfs(host.path());
         let id = |path: &str| fs::metadata(host.path().join(path)).unwrap().ino();
-        let look = surroundings.look(&observed(8, 1, id("cgroup/a")), 0);
+        let look = procfs.look(&observed(8, 1, id("cgroup/a")), 0);
         assert_eq!(look.cgroup_path.unwrap(), "/a");
-        let root = surroundings.look(&observed(8, 1, id("cgroup")), 1);
+        let root = procfs.look(&observed(8, 1, id("cgroup")), 1);
         assert_eq!(root.cgroup_path.unwrap(), "/");
         fs::create_dir(host.path().join("cgroup/c")).unwrap();
         assert_eq!(
-            surroundings
-                .look(&observed(8, 1, id("cgroup/c")), 2)
-                .cgroup_path,
+            procfs.look(&observed(8, 1, id("cgroup/c")), 2).cgroup_path,
             None
         );
-        let later = surroundings.look(&observed(8, 1, id("cgroup/c")), 60_000);
+        let later = procfs.look(&observed(8, 1, id("cgroup/c")), 60_000);
         assert_eq!(later.cgroup_path.unwrap(), "/c");
     }
 
@@ -246,10 +244,10 @@ mod tests {
     fn where_only_the_lower_half_of_a_number_is_shown_it_finds_the_cgroup() {
         let host = host();
         let id = |path: &str| 3 << 32 | fs::metadata(host.path().join(path)).unwrap().ino();
-        let mut surroundings = surroundings(host.path());
-        surroundings.numbers = Numbers::Lower;
+        let mut procfs = procfs(host.path());
+        procfs.numbers = Numbers::Lower;
         for (process, path) in [(7, "cgroup/a/b"), (8, "cgroup/a")] {
-            let look = surroundings.look(&observed(process, 5_000_000_000, id(path)), 0);
+            let look = procfs.look(&observed(process, 5_000_000_000, id(path)), 0);
             assert_eq!(look.cgroup_path.unwrap(), path["cgroup".len()..]);
         }
     }
@@ -259,7 +257,7 @@ mod tests {
         let host = host();
         fs::write(host.path().join("proc/7/cgroup"), "0::/../proc\n").unwrap();
         let id = fs::metadata(host.path().join("proc")).unwrap().ino();
-        let look = surroundings(host.path()).look(&observed(7, 5_000_000_000, id), 0);
+        let look = procfs(host.path()).look(&observed(7, 5_000_000_000, id), 0);
         assert_eq!(look.cgroup_path, None);
     }
 
@@ -267,7 +265,7 @@ mod tests {
     fn endless_files_are_cut() {
         let host = host();
         fs::write(host.path().join("proc/7/cgroup"), vec![b'x'; 200_000]).unwrap();
-        let look = surroundings(host.path()).look(&observed(7, 5_000_000_000, 0), 0);
+        let look = procfs(host.path()).look(&observed(7, 5_000_000_000, 0), 0);
         assert_eq!(
             look.cgroups.unwrap().len() as u64,
             super::super::look::MAX_TEXT
