@@ -6,10 +6,10 @@ use wire::ProcessRow;
 
 use crate::config::ServiceRule;
 
-use super::look::Look;
 use super::observed::{Key, Observed, until_nul};
 use super::places::Places;
-use super::procfs::{MAX_LOOKS, ProcFs};
+use super::procfs::{MAX_SNAPSHOTS, ProcFs};
+use super::snapshot::Snapshot;
 use super::{cgroup, text};
 
 /// Rows of identities in use are sent again after this long, for collectors that lost them.
@@ -32,7 +32,7 @@ struct Identity {
     /// Unix milliseconds at which a process of it was seen last.
     seen_ms: u64,
     /// Looks that left something unknown.
-    looks: u8,
+    snapshots: u8,
     /// Process that was looked at last: the same one is not looked at again.
     looked_at: (u32, u64),
     /// Path and cgroup are known.
@@ -84,16 +84,17 @@ impl Identities {
         now_ms: u64,
     ) -> u32 {
         let mut key = Key::of(observed);
-        let (path, look) = self.places.of(&key, observed, procfs, now_ms);
+        let (path, snapshot) = self.places.of(&key, observed, procfs, now_ms);
         key.path = path;
         let process = (observed.tgid, observed.started_ns);
         if let Some(identity) = self.by_key.get_mut(&key) {
             identity.seen_ms = now_ms;
-            let worth_a_look =
-                !identity.complete && identity.looks < MAX_LOOKS && identity.looked_at != process;
+            let worth_a_look = !identity.complete
+                && identity.snapshots < MAX_SNAPSHOTS
+                && identity.looked_at != process;
             if worth_a_look {
-                let look = look.unwrap_or_else(|| procfs.look(observed, now_ms));
-                identity.learn(&self.rules, observed, &key, &look);
+                let snapshot = snapshot.unwrap_or_else(|| procfs.snapshot(observed, now_ms));
+                identity.learn(&self.rules, observed, &key, &snapshot);
             }
             return identity.row.process_id;
         }
@@ -108,9 +109,9 @@ impl Identities {
             return CATCH_ALL_ID;
         };
         self.next_id = next;
-        let look = look.unwrap_or_else(|| procfs.look(observed, now_ms));
+        let snapshot = snapshot.unwrap_or_else(|| procfs.snapshot(observed, now_ms));
         let mut identity = Identity::new(id, observed, self.boottime_zero_ms, now_ms);
-        identity.learn(&self.rules, observed, &key, &look);
+        identity.learn(&self.rules, observed, &key, &snapshot);
         self.by_key.insert(key, identity);
         id
     }
@@ -194,7 +195,7 @@ impl Identity {
             changed: true,
             sent_ms: 0,
             seen_ms: now_ms,
-            looks: 0,
+            snapshots: 0,
             looked_at: (0, 0),
             complete: false,
             is_vouched: true,
@@ -207,29 +208,37 @@ impl Identity {
     }
 
     /// Fills the row with what is known now; never replaces something known by nothing.
-    fn learn(&mut self, rules: &[ServiceRule], observed: &Observed<'_>, key: &Key, look: &Look) {
+    fn learn(
+        &mut self,
+        rules: &[ServiceRule],
+        observed: &Observed<'_>,
+        key: &Key,
+        snapshot: &Snapshot,
+    ) {
         let before = self.row.clone();
         let row = &mut self.row;
-        self.looks = self.looks.saturating_add(1);
+        self.snapshots = self.snapshots.saturating_add(1);
         self.looked_at = (observed.tgid, observed.started_ns);
         row.comm = text::name(until_nul(&key.comm));
         let exe_name = text::name(until_nul(&key.exe_name));
         let known_path = row.exe.contains('/');
-        match &look.exe {
+        match &snapshot.exe {
             Some(path) => {
                 row.exe = text::path(path);
-                self.is_vouched = look.is_vouched;
+                self.is_vouched = snapshot.is_vouched;
             }
             None if !known_path => row.exe = exe_name,
             None => {}
         }
-        if let Some(cgroup) = cgroup::path(look.cgroup_path.as_deref(), look.cgroups.as_deref()) {
+        if let Some(cgroup) =
+            cgroup::path(snapshot.cgroup_path.as_deref(), snapshot.cgroups.as_deref())
+        {
             row.cgroup = text::path(cgroup.as_bytes());
             let place = cgroup::place(&row.cgroup);
             (row.container, row.unit) = (place.container().to_owned(), place.unit.to_owned());
         }
         name_service(rules, row, self.is_vouched);
-        self.complete = look.exe.is_some() && look.cgroup_path.is_some();
+        self.complete = snapshot.exe.is_some() && snapshot.cgroup_path.is_some();
         self.changed |= before != self.row;
     }
 }

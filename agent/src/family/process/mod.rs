@@ -9,19 +9,19 @@
 
 mod cgroup;
 mod identity;
-mod look;
 mod observed;
 mod owners;
 mod places;
 mod processes;
 mod procfs;
 mod running;
+mod snapshot;
 mod text;
 
 pub use identity::Identities;
-pub use look::{Look, Looker, Past};
 pub use observed::Observed;
 pub(crate) use owners::{Found, Owner, Owners, Place};
 pub use processes::Processes;
 pub use procfs::{HostProcFs, ProcFs};
 pub(crate) use running::{decide, open};
+pub use snapshot::{Past, Snapshot, SnapshotReader};

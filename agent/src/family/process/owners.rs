@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use wire::{Endpoint, Role};
 
-use super::look::{Looker, Past};
+use super::snapshot::{Past, SnapshotReader};
 use crate::clock;
 use crate::tasks::Attention;
 pub(crate) use known::Owner;
@@ -110,7 +110,7 @@ struct Again {
 #[derive(Debug)]
 pub(crate) struct Owners {
     place: Place,
-    looker: Looker,
+    reader: SnapshotReader,
     /// What was seen of the processes that were named since it was taken.
     past: Past,
     own: u32,
@@ -138,7 +138,7 @@ impl Owners {
     /// `limit` bounds the sockets whose owners are remembered.
     pub(crate) fn new(place: Place, limit: usize) -> Self {
         Self {
-            looker: Looker::new(&place.proc),
+            reader: SnapshotReader::new(&place.proc),
             past: Past::default(),
             place,
             own: std::process::id(),

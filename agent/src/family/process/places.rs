@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher as _};
 
 use super::cgroup;
-use super::look::Look;
 use super::observed::{Key, Observed};
-use super::procfs::{MAX_LOOKS, ProcFs};
+use super::procfs::{MAX_SNAPSHOTS, ProcFs};
+use super::snapshot::Snapshot;
 
 /// Processes and cgroups that are remembered; then all are asked for again.
 const MAX_KNOWN: usize = 16_384;
@@ -24,7 +24,7 @@ pub(super) struct Places {
     /// The one path of all processes that are otherwise alike, none where they have several.
     alike: HashMap<Key, Option<u64>>,
     second: u64,
-    looks: u32,
+    snapshots: u32,
 }
 
 /// A cgroup2.
@@ -45,7 +45,7 @@ impl Places {
         observed: &Observed<'_>,
         procfs: &mut dyn ProcFs,
         now_ms: u64,
-    ) -> (u64, Option<Look>) {
+    ) -> (u64, Option<Snapshot>) {
         let process = (observed.tgid, observed.started_ns);
         let cgroup = self.by_cgroup.get(&observed.cgroup_id).copied();
         let mut cgroup = cgroup.unwrap_or_default();
@@ -56,14 +56,14 @@ impl Places {
             return (*path, None);
         }
         let alike = self.alike.get(key).copied();
-        if cgroup.misses >= MAX_LOOKS || !self.may_look(now_ms) {
+        if cgroup.misses >= MAX_SNAPSHOTS || !self.may_look(now_ms) {
             return (alike.flatten().unwrap_or(0), None);
         }
-        let look = procfs.look(observed, now_ms);
-        let path = match &look.cgroups {
+        let snapshot = procfs.snapshot(observed, now_ms);
+        let path = match &snapshot.cgroups {
             Some(text) => {
                 cgroup.is_all = is_below_root(observed) && cgroup::is_only(text);
-                let path = number(observed, &look, text);
+                let path = number(observed, &snapshot, text);
                 let known = alike.unwrap_or(Some(path));
                 insert(&mut self.alike, *key, known.filter(|known| *known == path));
                 path
@@ -75,16 +75,16 @@ impl Places {
         };
         insert(&mut self.by_cgroup, observed.cgroup_id, cgroup);
         insert(&mut self.by_process, process, path);
-        (path, Some(look))
+        (path, Some(snapshot))
     }
 
     fn may_look(&mut self, now_ms: u64) -> bool {
         let second = now_ms / 1000;
         if self.second != second {
-            (self.second, self.looks) = (second, 0);
+            (self.second, self.snapshots) = (second, 0);
         }
-        self.looks += 1;
-        self.looks <= PER_SECOND
+        self.snapshots += 1;
+        self.snapshots <= PER_SECOND
     }
 }
 
@@ -102,9 +102,9 @@ const fn is_below_root(observed: &Observed<'_>) -> bool {
 }
 
 /// A number for the path that says most, 0 where that is the path of the cgroup2 id.
-fn number(observed: &Observed<'_>, look: &Look, text: &str) -> u64 {
-    let chosen = cgroup::path(look.cgroup_path.as_deref(), Some(text));
-    if chosen.is_none() || (is_below_root(observed) && chosen == look.cgroup_path) {
+fn number(observed: &Observed<'_>, snapshot: &Snapshot, text: &str) -> u64 {
+    let chosen = cgroup::path(snapshot.cgroup_path.as_deref(), Some(text));
+    if chosen.is_none() || (is_below_root(observed) && chosen == snapshot.cgroup_path) {
         return 0;
     }
     let mut hasher = siphasher::sip::SipHasher13::new();

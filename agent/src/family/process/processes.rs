@@ -3,9 +3,9 @@
 use wire::ProcessRow;
 
 use super::identity::Identities;
-use super::look::Past;
 use super::observed::Observed;
 use super::procfs::ProcFs;
+use super::snapshot::Past;
 use crate::metrics::Metrics;
 
 /// Who is behind what families measure.

@@ -6,12 +6,12 @@ use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cgroup;
-use super::look::{Look, Looker, Past};
 use super::observed::Observed;
+use super::snapshot::{Past, Snapshot, SnapshotReader};
 use crate::host::Numbers;
 
 /// How many of its processes may be gone, or hidden, before an identity stays incomplete.
-pub(super) const MAX_LOOKS: u8 = 16;
+pub(super) const MAX_SNAPSHOTS: u8 = 16;
 /// Cgroups remembered; a host with more gets the rest looked up again and again.
 const MAX_CGROUPS: usize = 16_384;
 /// Levels below the root that are searched.
@@ -22,7 +22,7 @@ const WALK_EVERY_MS: u64 = 5_000;
 /// Where identities look; tests have their own.
 pub trait ProcFs {
     /// Looks at a process that may have ended by now; `now_ms` is Unix time.
-    fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look;
+    fn snapshot(&mut self, observed: &Observed<'_>, now_ms: u64) -> Snapshot;
 
     /// Takes what others have seen of processes that may end before they are looked at.
     fn keep_past(&mut self, _past: Past) {}
@@ -31,7 +31,7 @@ pub trait ProcFs {
 /// The real ones.
 #[derive(Debug)]
 pub struct HostProcFs {
-    looker: Looker,
+    reader: SnapshotReader,
     past: Past,
     cgroup_root: PathBuf,
     numbers: Numbers,
@@ -45,7 +45,7 @@ impl HostProcFs {
     #[must_use]
     pub fn new(proc: &Path, cgroup_root: &Path) -> Self {
         Self {
-            looker: Looker::new(proc),
+            reader: SnapshotReader::new(proc),
             past: Past::default(),
             cgroup_root: cgroup_root.to_owned(),
             numbers: Numbers::of(cgroup_root),
@@ -131,17 +131,17 @@ impl HostProcFs {
 }
 
 impl ProcFs for HostProcFs {
-    fn look(&mut self, observed: &Observed<'_>, now_ms: u64) -> Look {
+    fn snapshot(&mut self, observed: &Observed<'_>, now_ms: u64) -> Snapshot {
         let process = (observed.tgid, observed.started_ns);
-        let mut look = self.looker.look(process);
-        if look.exe.is_none()
+        let mut snapshot = self.reader.snapshot(process);
+        if snapshot.exe.is_none()
             && let Some(past) = self.past.get(process)
         {
-            look = past.clone();
+            snapshot = past.clone();
         }
-        let cgroups = look.cgroups.as_deref();
-        look.cgroup_path = self.cgroup_path(observed.cgroup_id, cgroups, now_ms);
-        look
+        let cgroups = snapshot.cgroups.as_deref();
+        snapshot.cgroup_path = self.cgroup_path(observed.cgroup_id, cgroups, now_ms);
+        snapshot
     }
 
     fn keep_past(&mut self, past: Past) {
@@ -151,7 +151,7 @@ impl ProcFs for HostProcFs {
 
 #[cfg(test)]
 mod tests {
-    use super::{HostProcFs, Looker, Past, ProcFs as _};
+    use super::{HostProcFs, Past, ProcFs as _, SnapshotReader};
     use crate::family::process::Observed;
     use crate::host::Numbers;
     use std::fs;
@@ -190,16 +190,16 @@ mod tests {
     fn a_living_process_shows_path_and_cgroup() {
         let host = host();
         let id = fs::metadata(host.path().join("cgroup/a/b")).unwrap().ino();
-        let look = procfs(host.path()).look(&observed(7, 5_000_000_000, id), 0);
-        assert_eq!(look.exe.unwrap(), b"/opt/x");
-        assert_eq!(look.cgroup_path.unwrap(), "/a/b");
+        let snapshot = procfs(host.path()).snapshot(&observed(7, 5_000_000_000, id), 0);
+        assert_eq!(snapshot.exe.unwrap(), b"/opt/x");
+        assert_eq!(snapshot.cgroup_path.unwrap(), "/a/b");
     }
 
     #[test]
     fn a_number_that_was_given_again_shows_nothing_of_the_new_process() {
         let host = host();
-        let look = procfs(host.path()).look(&observed(7, 4_000_000_000, 0), 0);
-        assert_eq!((look.exe, look.cgroups), (None, None));
+        let snapshot = procfs(host.path()).snapshot(&observed(7, 4_000_000_000, 0), 0);
+        assert_eq!((snapshot.exe, snapshot.cgroups), (None, None));
     }
 
     /// As on a host without a cgroup2 tree: only the process itself ever said where it was.
@@ -211,14 +211,14 @@ mod tests {
         let process = (7, 5_000_000_000);
         past.insert(
             process,
-            Looker::new(&host.path().join("proc")).look(process),
+            SnapshotReader::new(&host.path().join("proc")).snapshot(process),
         );
         procfs.keep_past(past);
         fs::remove_dir_all(host.path().join("proc/7")).unwrap();
-        let look = procfs.look(&observed(7, 5_000_000_000, 0), 0);
-        assert_eq!(look.exe.unwrap(), b"/opt/x");
-        assert_eq!(look.cgroups.unwrap(), "0::/a/b\n");
-        let later = procfs.look(&observed(7, 6_000_000_000, 0), 0);
+        let snapshot = procfs.snapshot(&observed(7, 5_000_000_000, 0), 0);
+        assert_eq!(snapshot.exe.unwrap(), b"/opt/x");
+        assert_eq!(snapshot.cgroups.unwrap(), "0::/a/b\n");
+        let later = procfs.snapshot(&observed(7, 6_000_000_000, 0), 0);
         assert_eq!((later.exe, later.cgroups), (None, None), "another one");
     }
 
@@ -227,16 +227,18 @@ mod tests {
         let host = host();
         let mut procfs = procfs(host.path());
         let id = |path: &str| fs::metadata(host.path().join(path)).unwrap().ino();
-        let look = procfs.look(&observed(8, 1, id("cgroup/a")), 0);
-        assert_eq!(look.cgroup_path.unwrap(), "/a");
-        let root = procfs.look(&observed(8, 1, id("cgroup")), 1);
+        let snapshot = procfs.snapshot(&observed(8, 1, id("cgroup/a")), 0);
+        assert_eq!(snapshot.cgroup_path.unwrap(), "/a");
+        let root = procfs.snapshot(&observed(8, 1, id("cgroup")), 1);
         assert_eq!(root.cgroup_path.unwrap(), "/");
         fs::create_dir(host.path().join("cgroup/c")).unwrap();
         assert_eq!(
-            procfs.look(&observed(8, 1, id("cgroup/c")), 2).cgroup_path,
+            procfs
+                .snapshot(&observed(8, 1, id("cgroup/c")), 2)
+                .cgroup_path,
             None
         );
-        let later = procfs.look(&observed(8, 1, id("cgroup/c")), 60_000);
+        let later = procfs.snapshot(&observed(8, 1, id("cgroup/c")), 60_000);
         assert_eq!(later.cgroup_path.unwrap(), "/c");
     }
 
@@ -247,8 +249,8 @@ mod tests {
         let mut procfs = procfs(host.path());
         procfs.numbers = Numbers::Lower;
         for (process, path) in [(7, "cgroup/a/b"), (8, "cgroup/a")] {
-            let look = procfs.look(&observed(process, 5_000_000_000, id(path)), 0);
-            assert_eq!(look.cgroup_path.unwrap(), path["cgroup".len()..]);
+            let snapshot = procfs.snapshot(&observed(process, 5_000_000_000, id(path)), 0);
+            assert_eq!(snapshot.cgroup_path.unwrap(), path["cgroup".len()..]);
         }
     }
 
@@ -257,18 +259,18 @@ mod tests {
         let host = host();
         fs::write(host.path().join("proc/7/cgroup"), "0::/../proc\n").unwrap();
         let id = fs::metadata(host.path().join("proc")).unwrap().ino();
-        let look = procfs(host.path()).look(&observed(7, 5_000_000_000, id), 0);
-        assert_eq!(look.cgroup_path, None);
+        let snapshot = procfs(host.path()).snapshot(&observed(7, 5_000_000_000, id), 0);
+        assert_eq!(snapshot.cgroup_path, None);
     }
 
     #[test]
     fn endless_files_are_cut() {
         let host = host();
         fs::write(host.path().join("proc/7/cgroup"), vec![b'x'; 200_000]).unwrap();
-        let look = procfs(host.path()).look(&observed(7, 5_000_000_000, 0), 0);
+        let snapshot = procfs(host.path()).snapshot(&observed(7, 5_000_000_000, 0), 0);
         assert_eq!(
-            look.cgroups.unwrap().len() as u64,
-            super::super::look::MAX_TEXT
+            snapshot.cgroups.unwrap().len() as u64,
+            super::super::snapshot::MAX_TEXT
         );
     }
 }

@@ -1,30 +1,35 @@
 //! Identities over a host that is made up.
 
-use super::{IDLE_MS, Identities, Look, MAX_LOOKS, Observed, ProcFs, REFRESH_MS, SEARCH_EVERY_MS};
+use super::{
+    IDLE_MS, Identities, MAX_SNAPSHOTS, Observed, ProcFs, REFRESH_MS, SEARCH_EVERY_MS, Snapshot,
+};
 use crate::config::{Glob, ServiceRule};
 
 /// Answers the same for every process, and counts.
 #[derive(Default)]
 struct Host {
-    look: Look,
-    looks: usize,
+    snapshot: Snapshot,
+    snapshots: usize,
 }
 
 impl ProcFs for Host {
-    fn look(&mut self, _observed: &Observed<'_>, _now_ms: u64) -> Look {
-        self.looks += 1;
-        self.look.clone()
+    fn snapshot(&mut self, _observed: &Observed<'_>, _now_ms: u64) -> Snapshot {
+        self.snapshots += 1;
+        self.snapshot.clone()
     }
 }
 
 fn host(exe: &str, cgroup: &str) -> Host {
-    let look = Look {
+    let snapshot = Snapshot {
         exe: Some(exe.as_bytes().to_vec()),
         cgroups: Some(format!("0::{cgroup}\n")),
         cgroup_path: Some(cgroup.to_owned()),
         is_vouched: true,
     };
-    Host { look, looks: 0 }
+    Host {
+        snapshot,
+        snapshots: 0,
+    }
 }
 
 fn observed(tgid: u32, comm: &'static [u8]) -> Observed<'static> {
@@ -60,7 +65,7 @@ fn processes_of_one_program_share_an_identity_and_cost_one_look() {
     let mut identities = identities(10, Vec::new());
     let first = identities.resolve(&observed(7, b"nginx\0junk"), &mut host, 0);
     let second = identities.resolve(&observed(8, b"nginx"), &mut host, 0);
-    assert_eq!((first, second, host.looks), (1, 1, 1));
+    assert_eq!((first, second, host.snapshots), (1, 1, 1));
     let other = identities.resolve(&observed(8, b"worker"), &mut host, 0);
     assert_eq!(other, 2);
     let rows = identities.take_rows(1);
@@ -115,7 +120,7 @@ fn a_process_that_was_gone_too_soon_is_completed_by_a_later_one() {
 
     let mut host = host("/usr/sbin/nginx", "/a.service");
     identities.resolve(&observed(7, b"a"), &mut host, 1);
-    assert_eq!(host.looks, 0, "the same process is not looked at again");
+    assert_eq!(host.snapshots, 0, "the same process is not looked at again");
     identities.resolve(&observed(8, b"a"), &mut host, 1);
     let row = identities.take_rows(1).remove(0);
     assert_eq!(
@@ -134,7 +139,7 @@ fn looks_at_processes_that_are_always_gone_come_to_an_end() {
     for tgid in 1..=1000 {
         identities.resolve(&observed(tgid, b"a"), &mut gone, 0);
     }
-    assert_eq!(gone.looks, usize::from(MAX_LOOKS));
+    assert_eq!(gone.snapshots, usize::from(MAX_SNAPSHOTS));
 }
 
 #[test]
@@ -195,7 +200,7 @@ fn no_rule_by_unit_container_or_path_is_met_by_what_a_user_may_name() {
     let user = "/user.slice/user-7.slice/user@7.service";
     let service = |cgroup: &str, is_vouched| {
         let mut host = host("/usr/sbin/nginx", cgroup);
-        host.look.is_vouched = is_vouched;
+        host.snapshot.is_vouched = is_vouched;
         let mut identities = identities(10, rules.clone());
         identities.resolve(&observed(7, b"task"), &mut host, 0);
         identities.take_rows(0).remove(0).service
@@ -302,7 +307,7 @@ fn a_unit_of_each_manager_is_a_service_of_its_own_on_every_layout_of_cgroups() {
         let resolve = |identities: &mut Identities, tgid: u32, place: &str, id: u64| {
             let (text, cgroup_id, cgroup_path) = layout(place, id);
             let mut host = host("/usr/sbin/nginx", "");
-            (host.look.cgroups, host.look.cgroup_path) = (Some(text), cgroup_path);
+            (host.snapshot.cgroups, host.snapshot.cgroup_path) = (Some(text), cgroup_path);
             let observed = Observed {
                 cgroup_id,
                 ..observed(tgid, b"nginx")
@@ -344,8 +349,8 @@ fn a_unit_of_each_manager_is_a_service_of_its_own_on_every_layout_of_cgroups() {
 fn where_all_that_are_alike_are_in_one_place_so_is_one_that_is_gone() {
     let on = |path: &str| {
         let mut host = host("/usr/sbin/nginx", "");
-        host.look.cgroups = Some(format!("1:name=systemd:{path}\n"));
-        host.look.cgroup_path = None;
+        host.snapshot.cgroups = Some(format!("1:name=systemd:{path}\n"));
+        host.snapshot.cgroup_path = None;
         host
     };
     let seen = |tgid| Observed {
@@ -365,8 +370,8 @@ fn where_all_that_are_alike_are_in_one_place_so_is_one_that_is_gone() {
 #[test]
 fn a_flood_of_processes_is_looked_at_within_a_budget() {
     let mut host = host("/usr/sbin/nginx", "");
-    host.look.cgroups = Some("1:name=systemd:/system.slice/a.service\n".to_owned());
-    host.look.cgroup_path = None;
+    host.snapshot.cgroups = Some("1:name=systemd:/system.slice/a.service\n".to_owned());
+    host.snapshot.cgroup_path = None;
     let mut identities = identities(10, Vec::new());
     let mut ids: Vec<u32> = (1..=1000)
         .map(|tgid| {
@@ -378,5 +383,5 @@ fn a_flood_of_processes_is_looked_at_within_a_budget() {
         })
         .collect();
     ids.dedup();
-    assert_eq!((ids.len(), host.looks), (1, 64));
+    assert_eq!((ids.len(), host.snapshots), (1, 64));
 }

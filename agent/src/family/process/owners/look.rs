@@ -7,7 +7,7 @@ use wire::{Endpoint, Role};
 use super::walk::{Process, Walk};
 use super::{Holder, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Seen, Want, likeliest};
 use crate::clock;
-use crate::family::process::look::Past;
+use crate::family::process::snapshot::Past;
 use crate::tasks::{self, Attention, Descriptor, describe, in_scope, processes};
 
 /// Looks take at most one part in this of the time.
@@ -272,7 +272,7 @@ impl Owners {
         let owner = self.identify(number);
         if let Owner::Process(process) = owner {
             let of = (process.tgid, process.start_ns);
-            self.past.insert(of, self.looker.look(of));
+            self.past.insert(of, self.reader.snapshot(of));
         }
         owner
     }

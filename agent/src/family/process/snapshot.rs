@@ -20,7 +20,7 @@ const USER_NAMESPACE: &str = "ns/user";
 
 /// What could be learned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Snapshot {
     /// Target of `/proc/<tgid>/exe`; `None` when it is gone or may not be read.
     pub exe: Option<Vec<u8>>,
     /// Whether only root can have chosen that path: whoever has a user namespace of his own mounts
@@ -34,13 +34,13 @@ pub struct Look {
 
 /// Looks at processes while they live.
 #[derive(Clone, Debug)]
-pub struct Looker {
+pub struct SnapshotReader {
     proc: PathBuf,
     /// The agent's own user namespace, as `/proc` names it; none where the kernel has no others.
     user_namespace: Option<PathBuf>,
 }
 
-impl Looker {
+impl SnapshotReader {
     /// Looks below `proc`.
     #[must_use]
     pub fn new(proc: &Path) -> Self {
@@ -55,7 +55,7 @@ impl Looker {
 
     /// What is seen of a process, by its number and start; all but the path of its cgroup2.
     #[must_use]
-    pub fn look(&self, (tgid, started_ns): (u32, u64)) -> Look {
+    pub fn snapshot(&self, (tgid, started_ns): (u32, u64)) -> Snapshot {
         let directory = self.proc.join(tgid.to_string());
         let exe = fs::read_link(directory.join("exe")).ok().map(without_mark);
         // Behind the path: nobody comes back from another one.
@@ -64,7 +64,7 @@ impl Looker {
         let cgroups = read(&directory.join("cgroup"));
         // Last: had the number been given to another process before, it would show here.
         let same = is_same(&directory, started_ns);
-        Look {
+        Snapshot {
             exe: exe.filter(|_| same),
             is_vouched,
             cgroups: cgroups.filter(|_| same),
@@ -76,23 +76,23 @@ impl Looker {
 /// What was seen of processes while they lived, by their number and start; the oldest go first.
 #[derive(Debug, Default)]
 pub struct Past {
-    looks: HashMap<(u32, u64), Look>,
+    snapshots: HashMap<(u32, u64), Snapshot>,
     order: VecDeque<(u32, u64)>,
     bytes: usize,
 }
 
 impl Past {
     /// Remembers a process, as it was seen first.
-    pub fn insert(&mut self, process: (u32, u64), look: Look) {
-        if look.exe.is_none() || self.looks.contains_key(&process) {
+    pub fn insert(&mut self, process: (u32, u64), snapshot: Snapshot) {
+        if snapshot.exe.is_none() || self.snapshots.contains_key(&process) {
             return;
         }
-        self.bytes += look.bytes();
-        self.looks.insert(process, look);
+        self.bytes += snapshot.bytes();
+        self.snapshots.insert(process, snapshot);
         self.order.push_back(process);
-        while self.looks.len() > MAX_PAST || self.bytes > MAX_PAST_BYTES {
+        while self.snapshots.len() > MAX_PAST || self.bytes > MAX_PAST_BYTES {
             let oldest = self.order.pop_front();
-            let Some(gone) = oldest.and_then(|oldest| self.looks.remove(&oldest)) else {
+            let Some(gone) = oldest.and_then(|oldest| self.snapshots.remove(&oldest)) else {
                 return;
             };
             self.bytes -= gone.bytes();
@@ -102,23 +102,23 @@ impl Past {
     /// Nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.looks.is_empty()
+        self.snapshots.is_empty()
     }
 
-    pub(super) fn get(&self, process: (u32, u64)) -> Option<&Look> {
-        self.looks.get(&process)
+    pub(super) fn get(&self, process: (u32, u64)) -> Option<&Snapshot> {
+        self.snapshots.get(&process)
     }
 
     pub(super) fn extend(&mut self, mut other: Self) {
         for process in other.order {
-            if let Some(look) = other.looks.remove(&process) {
-                self.insert(process, look);
+            if let Some(snapshot) = other.snapshots.remove(&process) {
+                self.insert(process, snapshot);
             }
         }
     }
 }
 
-impl Look {
+impl Snapshot {
     fn bytes(&self) -> usize {
         let texts = [
             self.exe.as_ref().map(Vec::len),
@@ -164,7 +164,7 @@ fn start_ticks(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Look, Looker, MAX_PAST, MAX_PAST_BYTES, Past, start_ticks};
+    use super::{MAX_PAST, MAX_PAST_BYTES, Past, Snapshot, SnapshotReader, start_ticks};
     use std::fs;
     use std::path::Path;
 
@@ -179,7 +179,7 @@ mod tests {
             link("5", "self");
             own.into_iter().for_each(|to| link(to, "5/ns/user"));
             theirs.into_iter().for_each(|to| link(to, "7/ns/user"));
-            Looker::new(proc).look((7, 0)).is_vouched
+            SnapshotReader::new(proc).snapshot((7, 0)).is_vouched
         };
         assert!(vouched(Some("user:[1]"), Some("user:[1]")));
         assert!(!vouched(Some("user:[1]"), Some("user:[2]")));
@@ -205,8 +205,8 @@ mod tests {
             std::thread::yield_now();
         }
         let made = link(other.id()).is_ok_and(|theirs| theirs != own);
-        let looker = Looker::new(proc);
-        let vouched = |pid| looker.look((pid, 0)).is_vouched;
+        let reader = SnapshotReader::new(proc);
+        let vouched = |pid| reader.snapshot((pid, 0)).is_vouched;
         let (ours, theirs) = (vouched(std::process::id()), vouched(other.id()));
         other.kill().ok();
         other.wait().unwrap();
@@ -216,23 +216,23 @@ mod tests {
 
     #[test]
     fn the_past_is_bounded_and_forgets_the_oldest() {
-        let look = |bytes: usize| Look {
+        let snapshot = |bytes: usize| Snapshot {
             exe: Some(b"/opt/x".to_vec()),
             cgroups: Some("x".repeat(bytes)),
-            ..Look::default()
+            ..Snapshot::default()
         };
         let mut past = Past::default();
         for number in 0..2000 {
-            past.insert((number, 1), look(10));
+            past.insert((number, 1), snapshot(10));
         }
-        assert_eq!(past.looks.len(), MAX_PAST);
+        assert_eq!(past.snapshots.len(), MAX_PAST);
         assert!(past.get((975, 1)).is_none() && past.get((976, 1)).is_some());
         for number in 0..100 {
-            past.insert((number, 2), look(60_000));
+            past.insert((number, 2), snapshot(60_000));
         }
         assert!(past.bytes <= MAX_PAST_BYTES && past.get((99, 2)).is_some());
-        assert_eq!(past.order.len(), past.looks.len());
-        past.insert((1, 3), Look::default());
+        assert_eq!(past.order.len(), past.snapshots.len());
+        past.insert((1, 3), Snapshot::default());
         assert!(past.get((1, 3)).is_none(), "nothing was seen of it");
     }
 
