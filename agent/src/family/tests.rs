@@ -11,7 +11,7 @@ mod warnings;
 use wire::Columns;
 
 use crate::config::{Config, ModeSetting, NatSetting};
-use crate::family::connection::plan::{ConnectionVariant, Look};
+use crate::family::connection::plan::{ConnectionVariant, DumpMethod};
 use crate::host::{Cgroup2, Fact, HostFacts, Pack};
 use crate::plan::{JailMount, Mode, Outcome, Source, Transport, Types};
 use crate::sandbox::Capability;
@@ -26,7 +26,7 @@ fn a_capable_host_gets_everything() {
         variant(&plan),
         Some(ConnectionVariant::RawTracepointAndSockops)
     );
-    assert_eq!(looks(&plan), [Look::Iterator; 2]);
+    assert_eq!(looks(&plan), [DumpMethod::Iterator; 2]);
     assert_eq!(plan.jail.capability_set().to_string(), "CAP_SYS_PTRACE");
     assert_eq!(plan.jail.keeper, None);
 }
@@ -69,7 +69,7 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         assert_eq!(choice.value, ConnectionVariant::Sockets, "{words}");
         assert!(choice.reason.contains(words), "{}", choice.reason);
         assert_eq!(by_sockets.connection.mode.value, Mode::Observe, "{words}");
-        assert_eq!(looks(&by_sockets), [Look::Sockets; 2]);
+        assert_eq!(looks(&by_sockets), [DumpMethod::Sockets; 2]);
         assert!(by_sockets.connection.absent.has(Columns::ZERO_WINDOWS));
         let absent =
             |(name, what): &(String, String)| name == "absent" && what.starts_with("zero_windows:");
@@ -86,7 +86,7 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
             "{reason}"
         );
         assert_eq!(plan.connection.mode.value, Mode::Observe, "{words}");
-        assert_eq!(looks(&plan), [Look::No; 2], "{words}");
+        assert_eq!(looks(&plan), [DumpMethod::No; 2], "{words}");
         assert!(plan.jail.capabilities.is_empty(), "{words}");
     }
 }
@@ -102,7 +102,7 @@ fn without_tracepoints_probes_tell_the_life_of_connections_and_copies_carry_the_
         assert_eq!(variant(&plan), Some(ConnectionVariant::ProbesAndFilters));
         assert_eq!(plan.connection.mode.value, Mode::TcClone);
         assert_eq!(plan.connection.transport.value, Transport::PerfBuffer);
-        assert_eq!(looks(&plan), [Look::Sockets; 2]);
+        assert_eq!(looks(&plan), [DumpMethod::Sockets; 2]);
         let tracing = |mount: &&JailMount| mount.source == Source::Tracefs { writable: true };
         assert!(plan.jail.mounts.iter().any(|mount| tracing(&mount)));
         let rows = plan.rows();
@@ -242,7 +242,7 @@ fn without_a_ring_buffer_records_come_through_perf_events() {
 #[test]
 fn each_iterator_costs_only_what_it_does() {
     let plan = plan_without(|facts| facts.file_iterator = lacking());
-    assert_eq!(looks(&plan), [Look::Sockets, Look::Iterator]);
+    assert_eq!(looks(&plan), [DumpMethod::Sockets, DumpMethod::Iterator]);
     assert!(
         plan.connection
             .discovery
@@ -250,12 +250,12 @@ fn each_iterator_costs_only_what_it_does() {
             .contains("tried and refused")
     );
     let plan = plan_without(|facts| facts.map_iterator = lacking());
-    assert_eq!(looks(&plan), [Look::Iterator, Look::Sockets]);
+    assert_eq!(looks(&plan), [DumpMethod::Iterator, DumpMethod::Sockets]);
     let neither = plan_without(|facts| {
         facts.file_iterator = lacking();
         facts.sockets.lists = lacking();
     });
-    assert_eq!(looks(&neither), [Look::No, Look::Iterator]);
+    assert_eq!(looks(&neither), [DumpMethod::No, DumpMethod::Iterator]);
     assert!(
         neither
             .connection
@@ -359,7 +359,7 @@ fn a_pack_stands_in_for_the_kernels_types_and_packet_filters_for_sockops() {
         "{}",
         plan.connection.mode.reason
     );
-    assert_eq!(looks(&plan), [Look::Sockets; 2]);
+    assert_eq!(looks(&plan), [DumpMethod::Sockets; 2]);
     let rows = plan.rows();
     assert!(rows.iter().any(|(name, _)| name == "types"), "{rows:?}");
     let bound = |target: &str| plan.jail.mounts.iter().any(|mount| mount.target == target);

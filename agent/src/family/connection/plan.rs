@@ -60,7 +60,7 @@ impl ConnectionVariant {
 
 /// How open connections are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum DumpMethod {
     /// Not at all.
     No,
     /// By programs over the kernel's own lists.
@@ -94,9 +94,9 @@ pub struct Connection {
     /// What tells who accepts a connection from who listens for it.
     pub accept: Choice<Accept>,
     /// Find connections and listeners older than the agent.
-    pub discovery: Choice<Look>,
+    pub discovery: Choice<DumpMethod>,
     /// Read the counters of living connections at each interval.
-    pub snapshot: Choice<Look>,
+    pub snapshot: Choice<DumpMethod>,
     /// Columns of edges that this host cannot measure.
     pub absent: Columns,
     /// Programs that the kernel refused at loading, with what is lost.
@@ -124,7 +124,7 @@ impl Connection {
     #[must_use]
     pub fn lists_sockets(&self) -> bool {
         let looks = [self.discovery.value, self.snapshot.value];
-        !self.is_by_sockets() && looks.contains(&Look::Sockets)
+        !self.is_by_sockets() && looks.contains(&DumpMethod::Sockets)
     }
 
     /// Whether connections are followed by sockets.
@@ -135,7 +135,7 @@ impl Connection {
 
     /// Follows no connections, and gives up all that only that needs.
     pub fn skip(&mut self, reason: &str) {
-        let off = || Choice::new(Look::No, "no family needs it");
+        let off = || Choice::new(DumpMethod::No, "no family needs it");
         self.mode = Choice::new(Mode::Observe, reason);
         self.variant = Outcome::Skip {
             reason: reason.to_owned(),
@@ -148,8 +148,8 @@ impl Connection {
     /// Gives up looking at what is open by diagnostic sockets.
     pub fn skip_lists(&mut self, reason: &str) {
         for look in [&mut self.discovery, &mut self.snapshot] {
-            if look.value == Look::Sockets {
-                *look = Choice::new(Look::No, reason);
+            if look.value == DumpMethod::Sockets {
+                *look = Choice::new(DumpMethod::No, reason);
             }
         }
     }
@@ -199,7 +199,7 @@ impl Connection {
     fn rows(&self) -> [(&'static str, String); 6] {
         let named = |name: &str, reason: &str| format!("{name}: {reason}");
         let on = |is_on: bool, reason: &str| named(if is_on { "on" } else { "off" }, reason);
-        let look = |choice: &Choice<Look>| on(choice.value != Look::No, &choice.reason);
+        let look = |choice: &Choice<DumpMethod>| on(choice.value != DumpMethod::No, &choice.reason);
         let variant = match &self.variant {
             Outcome::Run(choice) => named(choice.value.name(), &choice.reason),
             Outcome::Skip { reason } => named("skipped", reason),

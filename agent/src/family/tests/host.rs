@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::super::connection;
 use crate::clock::Clocks;
 use crate::config::{Config, Key, Secret};
-use crate::family::connection::plan::{Connection, ConnectionVariant, Look};
+use crate::family::connection::plan::{Connection, ConnectionVariant, DumpMethod};
 use crate::host::{Cgroup2, Fact, Hierarchy, HostFacts, Least, Pack, Sockets};
 use crate::plan::{Needs, Outcome, Plan};
 use crate::sandbox::{Capabilities, Capability};
@@ -132,7 +132,7 @@ pub(super) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 
-pub(super) fn looks(plan: &Planned) -> [Look; 2] {
+pub(super) fn looks(plan: &Planned) -> [DumpMethod; 2] {
     [
         plan.connection.discovery.value,
         plan.connection.snapshot.value,

@@ -2,7 +2,7 @@
 
 use wire::Columns;
 
-use super::{accept, carrier, hooks, looks, sockets};
+use super::{accept, carrier, dumps, hooks, sockets};
 use crate::config::{Config, HooksSetting, TransportSetting};
 use crate::family::connection::plan::Connection;
 use crate::host::{HostFacts, Pack};
@@ -26,7 +26,7 @@ pub(crate) fn choose(facts: &HostFacts, config: &Config) -> Connection {
     let runs = matches!(variant, Outcome::Run(_)) && !by_sockets;
     let (discovery, snapshot) = match by_sockets {
         true => (sockets::lists(), sockets::lists()),
-        false => looks::choose(facts, config.agent.lists, (runs, probes)),
+        false => dumps::choose(facts, config.agent.lists, (runs, probes)),
     };
     Connection {
         variant,

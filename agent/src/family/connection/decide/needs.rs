@@ -2,7 +2,7 @@
 
 use crate::calls::Caller;
 use crate::config::Config;
-use crate::family::connection::plan::{Connection, Look};
+use crate::family::connection::plan::{Connection, DumpMethod};
 use crate::host::{HostFacts, probe};
 use crate::plan::{JailMount, Needs, Outcome, Source, Transport, Until, named};
 
@@ -29,13 +29,13 @@ impl Uses {
             return Self::default();
         };
         let sockets = plan.is_by_sockets();
-        let looks = [plan.discovery.value, plan.snapshot.value];
+        let dumps = [plan.discovery.value, plan.snapshot.value];
         Self {
             programs: (!sockets).then_some(plan.transport.value),
             probes: choice.value.has_probes(),
             filters: choice.value.has_filters(),
             sockets,
-            lists: !sockets && looks.contains(&Look::Sockets),
+            lists: !sockets && dumps.contains(&DumpMethod::Sockets),
         }
     }
 }

@@ -3,7 +3,7 @@
 use wire::Columns;
 
 use crate::config::{Config, HooksSetting};
-use crate::family::connection::plan::{ConnectionVariant, Look};
+use crate::family::connection::plan::{ConnectionVariant, DumpMethod};
 use crate::host::{Cgroup2, Fact, HostFacts};
 use crate::plan::{Choice, Outcome};
 use crate::sock_diag;
@@ -50,8 +50,8 @@ pub(super) fn is_chosen(connection: &Outcome<ConnectionVariant>) -> bool {
 }
 
 /// How open connections are found and read.
-pub(super) fn lists() -> Choice<Look> {
-    Choice::new(Look::Sockets, "by diagnostic sockets")
+pub(super) fn lists() -> Choice<DumpMethod> {
+    Choice::new(DumpMethod::Sockets, "by diagnostic sockets")
 }
 
 /// What cannot be measured so on this host.

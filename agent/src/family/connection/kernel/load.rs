@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::tables::{beat, clone_flags, core_config, fill, late_below, settings, write_settings};
 
 use crate::config::Config;
-use crate::family::connection::plan::{Accept, Connection, ConnectionVariant, Look};
+use crate::family::connection::plan::{Accept, Connection, ConnectionVariant, DumpMethod};
 use crate::filters::{Filters, Programs};
 use crate::host::probe;
 use crate::keeper::Keeper;
@@ -322,8 +322,8 @@ fn wanted(plan: &Connection, variant: ConnectionVariant) -> Vec<(&'static str, &
             // Probes miss what comes while another one runs, and nothing can make up for it.
             AGAIN | THIRD | "wb_conn_window" => !variant.has_probes(),
             LISTENING => variant.has_probes(),
-            "wb_conn_live" => plan.snapshot.value == Look::Iterator,
-            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value == Look::Iterator,
+            "wb_conn_live" => plan.snapshot.value == DumpMethod::Iterator,
+            "wb_conn_listen" | "wb_conn_adopt" => plan.discovery.value == DumpMethod::Iterator,
             ACCEPT => plan.accept.value == Accept::Probe,
             READER => plan.accept.value == Accept::Reader,
             _ => true,

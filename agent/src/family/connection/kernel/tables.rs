@@ -8,7 +8,7 @@ use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 use zerocopy::IntoBytes;
 
 use crate::config::{Config, Key};
-use crate::family::connection::plan::{Connection, Look};
+use crate::family::connection::plan::{Connection, DumpMethod};
 use crate::host::Numbers;
 use crate::keeper::State;
 use crate::loader::map;
@@ -111,7 +111,7 @@ pub(super) fn settings(
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
         clone: 0,
-        tell_unknown: u8::from(plan.discovery.value == Look::Sockets),
+        tell_unknown: u8::from(plan.discovery.value == DumpMethod::Sockets),
         reserved: [0; 7],
         late_below: 0,
     }

@@ -1,7 +1,7 @@
 //! How programs learn what is open already.
 
 use crate::config::ListsSetting;
-use crate::family::connection::plan::Look;
+use crate::family::connection::plan::DumpMethod;
 use crate::host::{Fact, HostFacts};
 use crate::plan::Choice;
 
@@ -10,7 +10,7 @@ pub(super) fn choose(
     facts: &HostFacts,
     setting: ListsSetting,
     (runs, probes): (bool, bool),
-) -> (Choice<Look>, Choice<Look>) {
+) -> (Choice<DumpMethod>, Choice<DumpMethod>) {
     let look = |fact: &Fact, reason: &str, loss: &str| {
         // Kernels that need probes have no iterators, and the object for them has none.
         let lacking = match fact.is_yes() {
@@ -20,13 +20,13 @@ pub(super) fn choose(
             false => fact.why(),
         };
         match (runs, lacking.is_empty(), facts.sockets.lists.is_yes()) {
-            (false, ..) => Choice::new(Look::No, "no family needs it"),
-            (true, true, _) => Choice::new(Look::Iterator, reason),
+            (false, ..) => Choice::new(DumpMethod::No, "no family needs it"),
+            (true, true, _) => Choice::new(DumpMethod::Iterator, reason),
             (true, false, true) => {
                 let reason = format!("{reason} by diagnostic sockets: {lacking}");
-                Choice::new(Look::Sockets, reason)
+                Choice::new(DumpMethod::Sockets, reason)
             }
-            (true, false, false) => Choice::new(Look::No, format!("{loss}: {lacking}")),
+            (true, false, false) => Choice::new(DumpMethod::No, format!("{loss}: {lacking}")),
         }
     };
     (
