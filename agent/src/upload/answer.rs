@@ -72,12 +72,12 @@ pub(crate) enum Pace {
     /// The collector does not know this agent: slowly, a person has to act.
     Unauthorized,
     /// The answer is not a collector's: back off, and at least as long as it asks.
-    Stranger(Stranger, Duration),
+    UnexpectedResponder(UnexpectedResponder, Duration),
 }
 
 /// Who answered in the collector's place, by the class of the status: each is a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stranger {
+pub(crate) enum UnexpectedResponder {
     /// 2xx: a portal, or another program at this address.
     Page,
     /// 3xx.
@@ -94,7 +94,7 @@ pub(crate) enum Stranger {
 /// Only the collector's own words about this batch end it ([`wire::answer`]).
 pub(crate) fn judge(answer: &Answer, key: &str, now: SystemTime) -> Verdict {
     let Some(said) = answer.words() else {
-        return stranger(answer, now);
+        return unexpected(answer, now);
     };
     let about = said.error.as_deref().or(said.message.as_deref());
     let reason = format!(
@@ -113,7 +113,7 @@ pub(crate) fn judge(answer: &Answer, key: &str, now: SystemTime) -> Verdict {
         },
         (_, Status::Kept) => kept(answer, reason, now),
         // About another batch, or under a status that does not go with it.
-        _ => stranger(answer, now),
+        _ => unexpected(answer, now),
     }
 }
 
@@ -133,18 +133,20 @@ fn kept(answer: &Answer, reason: String, now: SystemTime) -> Verdict {
 }
 
 /// Somebody else answered. Nothing of it is believed, but that it is not the time to try again.
-fn stranger(answer: &Answer, now: SystemTime) -> Verdict {
+fn unexpected(answer: &Answer, now: SystemTime) -> Verdict {
     let (kind, fault) = match answer.status {
-        200..=299 => (Stranger::Page, Fault::Peer),
-        300..=399 => (Stranger::Redirection, Fault::Peer),
+        200..=299 => (UnexpectedResponder::Page, Fault::Peer),
+        300..=399 => (UnexpectedResponder::Redirection, Fault::Peer),
         // Perhaps only this batch is too large, or looks like an attack.
-        400 | 403 | 406 | 411 | 413 | 414 | 415 | 422 | 431 => (Stranger::Refusal, Fault::Batch),
-        401..=499 => (Stranger::Refusal, Fault::Peer),
-        _ => (Stranger::Failure, Fault::Peer),
+        400 | 403 | 406 | 411 | 413 | 414 | 415 | 422 | 431 => {
+            (UnexpectedResponder::Refusal, Fault::Batch)
+        }
+        401..=499 => (UnexpectedResponder::Refusal, Fault::Peer),
+        _ => (UnexpectedResponder::Failure, Fault::Peer),
     };
     Verdict::Retry(Retry {
         reason: format!("status {} {}", answer.status, words(&answer.body)),
-        pace: Pace::Stranger(kind, retry_after(answer, now).unwrap_or_default()),
+        pace: Pace::UnexpectedResponder(kind, retry_after(answer, now).unwrap_or_default()),
         fault,
     })
 }
@@ -263,16 +265,16 @@ mod tests {
         ];
         for status in 0..=999_u16 {
             let kind = match status {
-                200..=299 => Stranger::Page,
-                300..=399 => Stranger::Redirection,
-                400..=499 => Stranger::Refusal,
-                _ => Stranger::Failure,
+                200..=299 => UnexpectedResponder::Page,
+                300..=399 => UnexpectedResponder::Redirection,
+                400..=499 => UnexpectedResponder::Refusal,
+                _ => UnexpectedResponder::Failure,
             };
             for page in pages {
                 let pace = retry(&answer(status, page)).pace;
                 assert_eq!(
                     pace,
-                    Pace::Stranger(kind, Duration::ZERO),
+                    Pace::UnexpectedResponder(kind, Duration::ZERO),
                     "{status} {page}"
                 );
             }

@@ -18,7 +18,7 @@ use crate::spool::thread::{Client, Gone, Request};
 use crate::spool::{Fault, Sealed};
 
 use super::Transport;
-use super::answer::{Answer, Pace, Retry, Stranger, Verdict, judge};
+use super::answer::{Answer, Pace, Retry, UnexpectedResponder, Verdict, judge};
 use super::backoff;
 use super::transport::{Interrupt, Unanswered};
 
@@ -345,7 +345,7 @@ impl<S: Way> Uploader<S> {
         let delay = match retry.pace {
             Pace::Backoff => backoff::jittered(self.failures, random),
             Pace::Asked(wish) => backoff::asked(wish, random),
-            Pace::Stranger(_, wish) => backoff::stranger(self.failures, wish, random),
+            Pace::UnexpectedResponder(_, wish) => backoff::stranger(self.failures, wish, random),
             Pace::Unauthorized => backoff::slow(random),
         };
         let asked = matches!(retry.pace, Pace::Asked(_));
@@ -355,16 +355,16 @@ impl<S: Way> Uploader<S> {
         });
         let message = match retry.pace {
             Pace::Unauthorized => "collector does not accept this agent's credential",
-            Pace::Stranger(..) => "something between answers in the collector's place",
+            Pace::UnexpectedResponder(..) => "something between answers in the collector's place",
             Pace::Backoff | Pace::Asked(_) => "upload failed, will be repeated",
         };
         let level = match retry.pace {
-            Pace::Unauthorized | Pace::Stranger(..) => log::Level::Error,
+            Pace::Unauthorized | Pace::UnexpectedResponder(..) => log::Level::Error,
             Pace::Backoff | Pace::Asked(_) => log::Level::Warn,
         };
         match retry.pace {
             Pace::Unauthorized => self.metrics.upload_unauthorized_total.add(1),
-            Pace::Stranger(kind, _) => self.count(kind),
+            Pace::UnexpectedResponder(kind, _) => self.count(kind),
             Pace::Backoff | Pace::Asked(_) => {}
         }
         log::log!(
@@ -373,12 +373,12 @@ impl<S: Way> Uploader<S> {
         );
     }
 
-    fn count(&self, kind: Stranger) {
+    fn count(&self, kind: UnexpectedResponder) {
         let counter = match kind {
-            Stranger::Page => &self.metrics.upload_stranger_pages_total,
-            Stranger::Redirection => &self.metrics.upload_stranger_redirections_total,
-            Stranger::Refusal => &self.metrics.upload_stranger_refusals_total,
-            Stranger::Failure => &self.metrics.upload_stranger_failures_total,
+            UnexpectedResponder::Page => &self.metrics.upload_stranger_pages_total,
+            UnexpectedResponder::Redirection => &self.metrics.upload_stranger_redirections_total,
+            UnexpectedResponder::Refusal => &self.metrics.upload_stranger_refusals_total,
+            UnexpectedResponder::Failure => &self.metrics.upload_stranger_failures_total,
         };
         counter.add(1);
     }
