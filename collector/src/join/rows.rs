@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wire::{Columns, Endpoint, Role};
 
 use super::input::{Flow, HostId, Input, Process};
-use super::runs::{self, Seen};
+use super::runs::{self, RunCounts};
 use crate::counters::{ADOPTED, CLOSED, Counters, ESTABLISHED, OPENED};
 
 /// Name of a process whose identity has not arrived.
@@ -104,7 +104,7 @@ impl Rows {
         for of_row in keys.chunk_by(|a, b| a.0 == b.0) {
             let mut row = Row::new(of_row[0].0);
             let at = u32::try_from(all.len()).expect("no more rows than flows");
-            let mut runs: Vec<Seen> = Vec::new();
+            let mut runs: Vec<RunCounts> = Vec::new();
             for (_, flow) in of_row {
                 of_flow[*flow as usize] = at;
                 let flow = &mut input.flows[*flow as usize];
@@ -223,7 +223,7 @@ impl Row {
     }
 
     /// Counts what each run of the agent found open once.
-    fn add_up(&mut self, runs: &mut [Seen]) {
+    fn add_up(&mut self, runs: &mut [RunCounts]) {
         let sum = runs::sum(runs);
         (self.open_before, self.open) = (sum.found, sum.open);
         if let Some(counters) = &mut self.counters {
@@ -245,9 +245,9 @@ impl Row {
 }
 
 /// What a flow's run saw of its row.
-fn seen(flow: &Flow) -> Seen {
+fn seen(flow: &Flow) -> RunCounts {
     let counted = |at: usize| flow.counters.as_ref().map_or(0, |all| all.plain[at]);
-    Seen {
+    RunCounts {
         run: flow.run,
         found: flow.open_before.saturating_add(counted(ADOPTED)),
         opened: counted(OPENED),

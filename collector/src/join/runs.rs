@@ -14,7 +14,7 @@ pub struct Run {
 
 /// What one run saw of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Seen {
+pub(super) struct RunCounts {
     pub(super) run: Run,
     /// Open when the run, or the window, began.
     pub(super) found: u64,
@@ -32,11 +32,12 @@ pub(super) struct Sum {
 }
 
 /// Adds up what the runs of one row saw, in any order and in as many pieces as there are flows.
-pub(super) fn sum(seen: &mut [Seen]) -> Sum {
+pub(super) fn sum(seen: &mut [RunCounts]) -> Sum {
     seen.sort_unstable();
     let mut sum = Sum::default();
-    let total =
-        |run: &[Seen], value: fn(&Seen) -> u64| run.iter().map(value).fold(0, u64::saturating_add);
+    let total = |run: &[RunCounts], value: fn(&RunCounts) -> u64| {
+        run.iter().map(value).fold(0, u64::saturating_add)
+    };
     for run in seen.chunk_by(|a, b| a.run == b.run) {
         let found = total(run, |seen| seen.found);
         sum.found = sum.found.saturating_add(found.saturating_sub(sum.open));
@@ -53,10 +54,10 @@ pub(super) fn sum(seen: &mut [Seen]) -> Sum {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Run, Seen, Sum, sum};
+    use super::{Run, RunCounts, Sum, sum};
 
-    fn seen(run: i64, found: u64, opened: u64, closed: u64) -> Seen {
-        Seen {
+    fn seen(run: i64, found: u64, opened: u64, closed: u64) -> RunCounts {
+        RunCounts {
             run: Run {
                 order: (run, 0),
                 ended: false,
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn five_idle_connections_are_five_however_often_their_agent_starts() {
-        let mut runs: Vec<Seen> = (1..9).map(|run| seen(run, 5, 0, 0)).collect();
+        let mut runs: Vec<RunCounts> = (1..9).map(|run| seen(run, 5, 0, 0)).collect();
         runs.push(seen(0, 0, 5, 0));
         assert_eq!(sum(&mut runs), Sum { found: 0, open: 5 });
         let late = sum(&mut runs[1..]);
@@ -134,11 +135,11 @@ mod tests {
                 }
             }
             // A row is several flows of each run.
-            let mut parts: Vec<Seen> = runs
+            let mut parts: Vec<RunCounts> = runs
                 .iter()
                 .flat_map(|run| {
                     let part = move |at: u64, n: u64| n * (at + 1) / pieces - n * at / pieces;
-                    (0..pieces).map(move |at| Seen {
+                    (0..pieces).map(move |at| RunCounts {
                         found: part(at, run.found),
                         opened: part(at, run.opened),
                         closed: part(at, run.closed),
@@ -147,7 +148,7 @@ mod tests {
                 })
                 .collect();
             parts.reverse();
-            let total = |value: fn(&Seen) -> u64| parts.iter().map(value).sum::<u64>();
+            let total = |value: fn(&RunCounts) -> u64| parts.iter().map(value).sum::<u64>();
             prop_assert_eq!((total(|s| s.opened), total(|s| s.closed)), (opened, closed));
             prop_assert_eq!(sum(&mut parts), Sum { found: before, open });
         }

@@ -43,7 +43,7 @@ pub(crate) struct Place {
 
 /// A socket that was seen in the list of this number, or since.
 #[derive(Clone, Copy, Debug)]
-struct Seen<T> {
+struct Listed<T> {
     list: u64,
     of: T,
 }
@@ -117,13 +117,13 @@ pub(crate) struct Owners {
     /// Sockets that are remembered, and as many that are looked for.
     limit: usize,
     list: u64,
-    sockets: HashMap<u32, Seen<Owner>>,
+    sockets: HashMap<u32, Listed<Owner>>,
     /// Listening ends and their sockets.
     listeners: HashMap<(u16, Endpoint), u32>,
     again: HashMap<u32, Again>,
     held: HashMap<u32, Held>,
     known: Known,
-    wanted: HashMap<u32, Seen<Want>>,
+    wanted: HashMap<u32, Listed<Want>>,
     walk: Option<Walk>,
     credit_ns: u64,
     credited_ns: u64,
@@ -292,7 +292,7 @@ impl Owners {
             holders: is_listener.then(Vec::new),
         };
         let list = self.list;
-        self.wanted.insert(inode, Seen { list, of: want });
+        self.wanted.insert(inode, Listed { list, of: want });
     }
 
     /// The owner of a socket that was wanted.
@@ -300,7 +300,7 @@ impl Owners {
         let list = self.list;
         self.found += 1;
         if self.sockets.len() < self.limit || self.sockets.contains_key(&inode) {
-            self.sockets.insert(inode, Seen { list, of: owner });
+            self.sockets.insert(inode, Listed { list, of: owner });
         } else {
             self.forgotten += 1;
         }

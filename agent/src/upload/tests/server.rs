@@ -65,7 +65,7 @@ impl Authority {
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Request {
     /// Connections are counted from 0.
     pub(super) connection: u64,
     /// Method, path and version.
@@ -78,7 +78,7 @@ pub(super) struct Seen {
     pub(super) client_certificate: bool,
 }
 
-impl Seen {
+impl Request {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let start = format!("{name}: ");
         self.headers
@@ -110,7 +110,7 @@ type Script = dyn Fn(u64) -> Reply + Send + Sync;
 
 pub(super) struct Server {
     pub(super) port: u16,
-    pub(super) seen: Receiver<Seen>,
+    pub(super) seen: Receiver<Request>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -206,7 +206,7 @@ impl Service {
 }
 
 impl Server {
-    pub(super) fn next(&self) -> Seen {
+    pub(super) fn next(&self) -> Request {
         self.seen
             .recv_timeout(Duration::from_secs(30))
             .expect("a request")
@@ -228,7 +228,7 @@ struct Client {
     stream: TcpStream,
     connection: u64,
     config: Arc<ServerConfig>,
-    seen: Sender<Seen>,
+    seen: Sender<Request>,
     requests: Arc<AtomicU64>,
     script: Arc<Script>,
 }
@@ -244,7 +244,7 @@ impl Client {
             };
             let nth = self.requests.fetch_add(1, Ordering::SeqCst);
             let tls = &stream.get_ref().conn;
-            let seen = Seen {
+            let seen = Request {
                 connection: self.connection,
                 request,
                 headers,

@@ -9,7 +9,7 @@ use bpf::packet;
 use bpf::packet_ring::Ring;
 use wire::Endpoint;
 
-use super::table::{Seen, Way};
+use super::table::{PacketContext, Way};
 use crate::frame::{self, OptionPrefix, SNAP_BYTES, Segment, filter};
 use crate::netlink::{self, Body, Notifications, Route, attributes};
 use crate::netns::{self, Tenants};
@@ -135,7 +135,7 @@ impl Namespace {
     pub(super) fn read(
         &mut self,
         (space, prefix, zero_ns): (u16, OptionPrefix, u64),
-        mut each: impl FnMut(&Seen, &Segment),
+        mut each: impl FnMut(&PacketContext, &Segment),
     ) -> Looked {
         let mut looked = Looked::default();
         let addresses = &self.addresses;
@@ -145,7 +145,7 @@ impl Namespace {
                 return;
             };
             let at = u64::try_from(packet.at.as_nanos()).unwrap_or(u64::MAX);
-            let seen = Seen {
+            let seen = PacketContext {
                 space,
                 time_ns: at.saturating_sub(zero_ns),
                 way: match packet.kind {

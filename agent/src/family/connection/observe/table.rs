@@ -46,7 +46,7 @@ pub(crate) enum Way {
 
 /// How a packet was seen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct PacketContext {
     /// Index of the network namespace.
     pub(crate) space: u16,
     /// CLOCK_MONOTONIC nanoseconds.
@@ -223,7 +223,7 @@ impl Table {
     }
 
     /// A packet.
-    pub(crate) fn segment(&mut self, seen: &Seen, segment: &Segment) {
+    pub(crate) fn segment(&mut self, seen: &PacketContext, segment: &Segment) {
         if seen.way == Way::Out {
             if seen.ours[0] || (seen.ours[1] && self.is_own_answer(seen, segment)) {
                 self.sent(seen, segment);
@@ -239,7 +239,7 @@ impl Table {
         }
     }
 
-    fn sent(&mut self, seen: &Seen, segment: &Segment) {
+    fn sent(&mut self, seen: &PacketContext, segment: &Segment) {
         let key = Key {
             space: seen.space,
             local: segment.source,
@@ -310,7 +310,7 @@ impl Table {
         self.ask_for(key, role);
     }
 
-    fn received(&mut self, seen: &Seen, segment: &Segment) {
+    fn received(&mut self, seen: &PacketContext, segment: &Segment) {
         let key = Key {
             space: seen.space,
             local: segment.destination,

@@ -35,12 +35,12 @@ pub(super) fn segment(ends: [&str; 2], flags: u8, numbers: [u32; 2], payload: u3
     }
 }
 
-pub(super) fn seen(way: Way, time_ns: u64) -> Seen {
+pub(super) fn seen(way: Way, time_ns: u64) -> PacketContext {
     let ours = match way {
         Way::Out => [true, false],
         Way::In | Way::Past => [false, true],
     };
-    Seen {
+    PacketContext {
         space: 0,
         time_ns,
         way,

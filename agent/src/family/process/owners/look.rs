@@ -5,7 +5,7 @@ use std::fs;
 use wire::{Endpoint, Role};
 
 use super::walk::{Process, Walk};
-use super::{Holder, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Seen, Want, likeliest};
+use super::{Holder, Listed, MAX_CREDIT_NS, MAX_MISSES, Owner, Owners, Want, likeliest};
 use crate::clock;
 use crate::family::process::snapshot::Past;
 use crate::tasks::{self, Attention, Descriptor, describe, in_scope, processes};
@@ -128,8 +128,8 @@ impl Owners {
         let mut left = processes(&self.place.proc);
         // A parent comes before its children: it is the one that called listen.
         left.sort_unstable_by(|one, other| other.cmp(one));
-        let is_open = |seen: &&Seen<Want>| seen.of.is_fresh() && seen.of.holders.is_none();
-        let is_listener = |seen: &Seen<Want>| seen.of.is_fresh() && seen.of.holders.is_some();
+        let is_open = |seen: &&Listed<Want>| seen.of.is_fresh() && seen.of.holders.is_none();
+        let is_listener = |seen: &Listed<Want>| seen.of.is_fresh() && seen.of.holders.is_some();
         let is_retry = || !self.wanted.values().any(|seen| seen.of.is_fresh());
         self.walk = Some(Walk {
             left,

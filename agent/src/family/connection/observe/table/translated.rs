@@ -4,7 +4,7 @@
 use wire::Role;
 
 use super::unclaimed::Caller;
-use super::{Seen, Table};
+use super::{PacketContext, Table};
 use crate::family::connection::observe::entry::{Entry, Key};
 use crate::frame::{ACK, SYN, Segment};
 use crate::sock_diag::Socket;
@@ -86,7 +86,7 @@ impl Table {
 
     /// Whether a segment to this host that leaves it from an address of nobody is of such an answer;
     /// its server is entered with the first.
-    pub(super) fn is_own_answer(&mut self, seen: &Seen, segment: &Segment) -> bool {
+    pub(super) fn is_own_answer(&mut self, seen: &PacketContext, segment: &Segment) -> bool {
         let (local, remote) = (segment.source, segment.destination);
         let space = seen.space;
         let named = Key {

@@ -83,7 +83,7 @@ fn both_ends_of_what_a_host_translates_to_itself_are_known_as_their_sockets_name
         let segment = segment(ends, flags, numbers, payload);
         let ours = ends.map(|one| one != VIRTUAL);
         for way in [Way::Out, Way::In] {
-            let seen = Seen {
+            let seen = PacketContext {
                 ours,
                 ..seen(way, SECOND)
             };
