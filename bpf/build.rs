@@ -26,7 +26,7 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "families/connection/connection.bpf.c",
         &["-DWB_TRANSPORT_PERF", "-DWB_HOOKS_KPROBE"],
     ),
-    ("neighbours.o", "families/connection/neighbours.c", &[]),
+    ("co_attached.o", "families/connection/co_attached.c", &[]),
     ("trial.o", "core/trial.c", &[]),
     ("flood.ring.o", "tests/shared/flood.bpf.c", &[]),
     (

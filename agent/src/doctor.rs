@@ -177,7 +177,7 @@ fn warnings(
     let changed = changed.filter(|(name, _)| name.starts_with("changed_") || name == "scope");
     warnings.extend(changed.map(|(name, said)| format!("the running agent says {name}: {said}")));
     let foreign = facts
-        .neighbours
+        .co_attached
         .iter()
         .flatten()
         .filter(|program| !program.is_ours());

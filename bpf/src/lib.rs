@@ -49,7 +49,7 @@ pub const OBJECTS: [(&str, &[u8]); 3] = [
 ];
 
 /// Lists the sockops programs of the host; fitted to the kernel's own types, as iterators are.
-pub const NEIGHBOURS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/neighbours.o"));
+pub const CO_ATTACHED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/co_attached.o"));
 
 /// For tests of what objects share: sends a record each time it is run, with a ring buffer.
 pub const FLOOD_RING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flood.ring.o"));

@@ -36,7 +36,7 @@ const TABLES: &[Call] = &[
             &[is(0, BPF_OBJ_GET_INFO_BY_FD)],
             &[is(0, BPF_ITER_CREATE)],
         ],
-        "entries of open tables, snapshot, missed runs, neighbours; never load, make or attach",
+        "entries of open tables, snapshot, missed runs, co-attached programs; never load, make or attach",
     ),
     only(
         libc::SYS_ioctl,

@@ -1,6 +1,6 @@
 //! What the kernel's BPF can do: each answer comes from trying it.
 
-mod neighbours;
+mod co_attached;
 
 use std::os::fd::AsFd as _;
 
@@ -11,8 +11,8 @@ use libbpf_rs::{
 };
 
 use super::{Fact, probe};
-pub use neighbours::Neighbour;
-pub(super) use neighbours::neighbours;
+pub use co_attached::CoAttached;
+pub(super) use co_attached::co_attached;
 
 /// Numbers of the helpers in `linux/bpf.h`: load, store and reserve a TCP option.
 const HEADER_OPTION_HELPERS: [(u32, &str); 3] = [

@@ -1,7 +1,7 @@
 //! Everything that the host answered.
 
 use super::access::Least;
-use super::bpf::Neighbour;
+use super::bpf::CoAttached;
 use super::fact::Fact;
 use super::sockets::Sockets;
 use super::tree::{Cgroup2, Hierarchy};
@@ -78,7 +78,7 @@ pub struct HostFacts {
     /// The scope's cgroup exists; unknown where it may come later.
     pub scope: Fact,
     /// sock_ops programs of others that run for the scope's cgroup; `None` when not to be told.
-    pub neighbours: Option<Vec<Neighbour>>,
+    pub co_attached: Option<Vec<CoAttached>>,
 
     /// Least capabilities with which maps can be read by descriptor.
     pub least_for_maps: Least,
@@ -118,7 +118,7 @@ impl HostFacts {
     #[must_use]
     pub fn rows(&self) -> Vec<(String, String)> {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
-        let neighbours = match &self.neighbours {
+        let co_attached = match &self.co_attached {
             None => "unknown".into(),
             Some(programs) if programs.is_empty() => "none".into(),
             Some(programs) => programs
@@ -178,7 +178,7 @@ impl HostFacts {
             ("socket_lists", self.sockets.lists.to_string()),
             ("socket_news", self.sockets.news.to_string()),
             ("sockops", self.sockops.to_string()),
-            ("sockops_neighbours", neighbours),
+            ("sockops_neighbours", co_attached),
             ("state_tracepoint", self.state_tracepoint.to_string()),
             ("tcp_info_bytes", self.sockets.tcp_info_bytes.to_string()),
             ("tracefs", self.tracefs.to_string()),

@@ -26,7 +26,7 @@ use crate::netlink::{CONNTRACK_NEW, Notifications};
 
 pub use access::Least;
 pub use account::account;
-pub use bpf::Neighbour;
+pub use bpf::CoAttached;
 pub use cgroup_number::Numbers;
 pub use fact::Fact;
 pub use facts::HostFacts;
@@ -46,7 +46,7 @@ pub fn probe(config: &Config) -> HostFacts {
     let btf = bpf::kernel_types();
     let packet_filters = bpf::packet_filters(&bpf);
     let (clsact, least_for_filters) = access::filters(&packet_filters);
-    let neighbours = scope.as_ref().ok().and_then(bpf::neighbours);
+    let co_attached = scope.as_ref().ok().and_then(bpf::co_attached);
     let raw_tracepoint = bpf::raw_tracepoint(&bpf);
     let capabilities = kernel::effective_capabilities();
     // What is tried for the running agent is tried as the user that it will be.
@@ -104,7 +104,7 @@ pub fn probe(config: &Config) -> HostFacts {
         processes: namespaces::processes(),
         conntrack_events: kernel::text("/proc/sys/net/netfilter/nf_conntrack_events"),
         cgroup2,
-        neighbours,
+        co_attached,
     }
 }
 

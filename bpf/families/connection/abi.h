@@ -252,7 +252,7 @@ struct wb_filling {
 };
 
 /* A sockops program of the host, as the iterator over programs shows it. */
-struct wb_neighbour {
+struct wb_co_attached {
 	wb_u32 id;
 	wb_u8 name[16]; /* ends with 0 where it is shorter */
 };

@@ -194,8 +194,8 @@ impl Programs {
             Err(error) => warn!(error = format!("{error:#}").as_str(); "missed runs not read"),
         }
         let mut settings = loaded.settings;
-        if let Some(neighbours) = &loaded.neighbours {
-            settings.keep_cb_flags = u8::from(neighbours.may_share());
+        if let Some(co_attached) = &loaded.co_attached {
+            settings.keep_cb_flags = u8::from(co_attached.may_share());
         }
         if let Some(filters) = &loaded.filters {
             settings.clone = kernel::clone_flags(filters.state());

@@ -57,7 +57,7 @@ pub(super) fn capable_host() -> HostFacts {
         processes: Fact::Yes,
         conntrack_events: Some("2".into()),
         scope: Fact::Yes,
-        neighbours: Some(Vec::new()),
+        co_attached: Some(Vec::new()),
         least_for_maps: Least::new(&[], "tried"),
         least_for_filters: Least::new(&[Capability::NET_ADMIN], "tried"),
         least_for_executables: Least::new(&[Capability::SYS_PTRACE], "tried"),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use bpf::abi;
 use libbpf_rs::{Link, MapCore, MapHandle, Object, OpenObject, TracepointCategory};
 
-use super::neighbours::Neighbours;
+use super::co_attached::CoAttachedPrograms;
 use super::scope::Scope;
 use super::tables::{beat, clone_flags, core_config, fill, late_below, settings, write_settings};
 
@@ -116,7 +116,7 @@ pub struct Loaded {
     /// Tables the event loop reads.
     pub maps: Maps,
     /// Who else has sockops programs, where we have one.
-    pub neighbours: Option<Neighbours>,
+    pub co_attached: Option<CoAttachedPrograms>,
     /// Packet filters on devices, in mode `tc-clone`.
     pub filters: Option<Keeper>,
     /// What the family's programs were told, to be changed while running.
@@ -177,8 +177,13 @@ pub fn apply(
     let mut links = Vec::new();
     let mut live = None;
     let has_sockops = loaded.iter().any(|name| name == SOCKOPS);
-    let neighbours = has_sockops.then(|| Neighbours::open(cgroup.as_ref(), sockops_id(&object)));
-    settings.keep_cb_flags = u8::from(neighbours.as_ref().is_some_and(Neighbours::may_share));
+    let co_attached =
+        has_sockops.then(|| CoAttachedPrograms::open(cgroup.as_ref(), sockops_id(&object)));
+    settings.keep_cb_flags = u8::from(
+        co_attached
+            .as_ref()
+            .is_some_and(CoAttachedPrograms::may_share),
+    );
     write_settings(&maps.config, &settings)?;
     let filters = match choice.value.has_filters() {
         true => attach_filters((keeper, &object, &loaded), &maps, &mut refused),
@@ -229,7 +234,7 @@ pub fn apply(
         live,
         adopted,
         maps,
-        neighbours,
+        co_attached,
         filters,
         settings,
         refused,

@@ -1,8 +1,8 @@
 //! What the family has in the kernel: programs, what they are told, and what they know.
 
+mod co_attached;
 mod load;
 mod moved;
-mod neighbours;
 mod scope;
 mod state;
 mod tables;

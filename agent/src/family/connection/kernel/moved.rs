@@ -52,9 +52,9 @@ impl Loaded {
         self.core.tell(config)?;
         let mut settings = self.settings;
         // Who is attached there is not told to the confined agent.
-        if let Some(neighbours) = &mut self.neighbours {
-            neighbours.forget();
-            settings.keep_cb_flags = u8::from(neighbours.may_share());
+        if let Some(co_attached) = &mut self.co_attached {
+            co_attached.forget();
+            settings.keep_cb_flags = u8::from(co_attached.may_share());
         }
         write_settings(&self.maps.config, &settings)?;
         self.settings = settings;

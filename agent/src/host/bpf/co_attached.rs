@@ -6,14 +6,14 @@ use std::os::fd::AsFd as _;
 
 /// A sock_ops program of someone else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct CoAttached {
     /// Kernel id.
     pub id: u32,
     /// Name, empty when not to be told.
     pub name: String,
 }
 
-impl Neighbour {
+impl CoAttached {
     /// True for programs of a running Waybill agent, by their name.
     #[must_use]
     pub fn is_ours(&self) -> bool {
@@ -21,7 +21,7 @@ impl Neighbour {
     }
 }
 
-impl std::fmt::Display for Neighbour {
+impl std::fmt::Display for CoAttached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -37,22 +37,22 @@ impl std::fmt::Display for Neighbour {
 }
 
 /// Who else has a sock_ops program that runs for this cgroup.
-pub(crate) fn neighbours(cgroup: &File) -> Option<Vec<Neighbour>> {
+pub(crate) fn co_attached(cgroup: &File) -> Option<Vec<CoAttached>> {
     let ids = bpf::query::sockops_programs(cgroup.as_fd()).ok()?;
-    let mut neighbours: Vec<Neighbour> = ids
+    let mut co_attached: Vec<CoAttached> = ids
         .into_iter()
-        .map(|id| Neighbour {
+        .map(|id| CoAttached {
             id,
             name: String::new(),
         })
         .collect();
     for program in ProgInfoIter::default() {
-        let known = neighbours
+        let known = co_attached
             .iter_mut()
-            .find(|neighbour| neighbour.id == program.id);
-        if let Some(neighbour) = known {
-            neighbour.name = program.name.to_string_lossy().into_owned();
+            .find(|co_attached| co_attached.id == program.id);
+        if let Some(co_attached) = known {
+            co_attached.name = program.name.to_string_lossy().into_owned();
         }
     }
-    Some(neighbours)
+    Some(co_attached)
 }

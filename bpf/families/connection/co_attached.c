@@ -16,12 +16,12 @@ SEC("iter/bpf_prog")
 int wb_sockops_list(struct bpf_iter__bpf_prog *ctx)
 {
 	struct bpf_prog *prog = ctx->prog;
-	struct wb_neighbour neighbour = {};
+	struct wb_co_attached co_attached = {};
 
 	if (!prog || BPF_CORE_READ(prog, type) != BPF_PROG_TYPE_SOCK_OPS)
 		return 0;
-	neighbour.id = BPF_CORE_READ(prog, aux, id);
-	BPF_CORE_READ_INTO(&neighbour.name, prog, aux, name);
-	bpf_seq_write(ctx->meta->seq, &neighbour, sizeof(neighbour));
+	co_attached.id = BPF_CORE_READ(prog, aux, id);
+	BPF_CORE_READ_INTO(&co_attached.name, prog, aux, name);
+	bpf_seq_write(ctx->meta->seq, &co_attached, sizeof(co_attached));
 	return 0;
 }

@@ -9,16 +9,16 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
-use bpf::abi::wb_neighbour;
+use bpf::abi::wb_co_attached;
 use libbpf_rs::{Link, Object, ObjectBuilder};
 use zerocopy::FromBytes as _;
 
-use crate::host::Neighbour;
+use crate::host::CoAttached;
 use crate::loader::read_iterator;
 
 /// The sockops programs of the host; to be opened before the agent is confined.
 #[derive(Debug)]
-pub struct Neighbours {
+pub struct CoAttachedPrograms {
     own: Option<u32>,
     /// Ids of those that ran for the scope's sockets at the start; `None` when nobody could tell.
     beside: Option<Vec<u32>>,
@@ -26,7 +26,7 @@ pub struct Neighbours {
     list: Option<(Object, Link)>,
 }
 
-impl Neighbours {
+impl CoAttachedPrograms {
     /// Asks who is there; `own` is the id of our program, `cgroup` what it is attached to.
     #[must_use]
     pub fn open(cgroup: Option<&File>, own: Option<u32>) -> Self {
@@ -66,16 +66,16 @@ impl Neighbours {
 /// Programs of other agents count where they ran for the same sockets at the start: each agent has
 /// a scope of its own.
 fn is_shared(listed: &[u8], own: Option<u32>, beside: &[u32]) -> bool {
-    let entries = listed.chunks_exact(size_of::<wb_neighbour>());
-    let found = entries.filter_map(|entry| wb_neighbour::read_from_bytes(entry).ok());
+    let entries = listed.chunks_exact(size_of::<wb_co_attached>());
+    let found = entries.filter_map(|entry| wb_co_attached::read_from_bytes(entry).ok());
     found
         .filter(|one| Some(one.id) != own)
-        .any(|one| beside.contains(&one.id) || !neighbour(&one).is_ours())
+        .any(|one| beside.contains(&one.id) || !co_attached(&one).is_ours())
 }
 
-fn neighbour(one: &wb_neighbour) -> Neighbour {
+fn co_attached(one: &wb_co_attached) -> CoAttached {
     let name = one.name.split(|byte| *byte == 0).next().unwrap_or_default();
-    Neighbour {
+    CoAttached {
         id: one.id,
         name: String::from_utf8_lossy(name).into_owned(),
     }
@@ -86,7 +86,7 @@ fn open_list() -> Result<(Object, Link)> {
     let mut builder = ObjectBuilder::default();
     let object = builder
         .name("waybill_list")
-        .and_then(|builder| builder.open_memory(bpf::NEIGHBOURS))
+        .and_then(|builder| builder.open_memory(bpf::CO_ATTACHED))
         .and_then(libbpf_rs::OpenObject::load)
         .context("load the iterator over programs")?;
     let program = object.progs_mut().find(|program| program.name() == NAME);
@@ -100,20 +100,20 @@ fn open_list() -> Result<(Object, Link)> {
 #[cfg(test)]
 mod tests {
     use super::is_shared;
-    use bpf::abi::wb_neighbour;
+    use bpf::abi::wb_co_attached;
     use zerocopy::IntoBytes as _;
 
     fn listed(programs: &[(u32, &str)]) -> Vec<u8> {
         let entries = programs.iter().map(|(id, text)| {
             let mut name = [0; 16];
             name[..text.len()].copy_from_slice(text.as_bytes());
-            wb_neighbour { id: *id, name }
+            wb_co_attached { id: *id, name }
         });
         entries.flat_map(|one| one.as_bytes().to_vec()).collect()
     }
 
     #[test]
-    fn only_what_may_run_for_the_same_sockets_is_a_neighbour() {
+    fn only_what_may_run_for_the_same_sockets_is_co_attached() {
         let shared = |programs: &[(u32, &str)]| is_shared(&listed(programs), Some(7), &[9]);
         assert!(!shared(&[]), "nobody is there");
         assert!(!shared(&[(7, "wb_conn_option")]), "only ours");
