@@ -2,7 +2,7 @@
 //!
 //! It goes round in turns. In each, every family takes what its sources have, up to its budget, and
 //! every deadline is looked at: a flood of one source makes no other one wait, nor the end of the
-//! interval, the sign of life or SIGTERM. Who had more than its budget makes the next turn begin at
+//! interval, the heartbeat or SIGTERM. Who had more than its budget makes the next turn begin at
 //! once.
 
 mod follow;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
-    /// Half of what the manager waits for a sign of life.
+    /// Half of what the manager waits for a heartbeat.
     every: Option<Duration>,
     said_at: Option<Instant>,
 }
@@ -71,7 +71,7 @@ impl Notifier {
         self.say("STOPPING=1");
     }
 
-    /// A word that is not taken is not repeated: the next sign of life says as much.
+    /// A word that is not taken is not repeated: the next heartbeat says as much.
     fn say(&mut self, text: &str) {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(text.as_bytes())

@@ -1,4 +1,4 @@
-//! Floods that outpace the agent, one of each source of its event loop: intervals end, signs of life
+//! Floods that outpace the agent, one of each source of its event loop: intervals end, heartbeats
 //! are given and SIGTERM ends it while they last.
 
 use std::io::ErrorKind;
@@ -55,7 +55,7 @@ pub(crate) const CASES: &[Case] = &[
 
 /// For an agent that gets a small part of a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Without a sign of life for so long packet filters sleep, and a service manager has lost patience.
+/// Without a heartbeat for so long packet filters sleep, and a service manager has lost patience.
 const DEAD_MAN: Duration = Duration::from_secs(10);
 /// More connections than any trial lasts for.
 const ENDLESS: &[&str] = &["--count", "100000000", "--parallel", "4", "--end", "reset"];
@@ -75,11 +75,11 @@ fn slow_down(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// A service manager that listens for signs of life, from the agent's start to its orderly end.
+/// A service manager that listens for heartbeats, from the agent's start to its orderly end.
 struct Manager(JoinHandle<Result<u64>>);
 
 impl Manager {
-    /// Prepares the next start of an agent; to be asked for a sign of life every second.
+    /// Prepares the next start of an agent; to be asked for a heartbeat every second.
     fn of(agent: &mut Agent) -> Result<Self> {
         let place = agent.host.directory().join("manager");
         let socket = UnixDatagram::bind(&place).context("listen to the agent")?;
@@ -94,12 +94,12 @@ impl Manager {
     fn ends(self) -> Result<()> {
         let heard = self.0.join();
         let signs = heard.map_err(|_| anyhow!("the manager panicked"))??;
-        ensure!(signs > 1, "{signs} signs of life");
+        ensure!(signs > 1, "{signs} heartbeats");
         Ok(())
     }
 }
 
-/// Counts the signs of life until the agent says that it ends.
+/// Counts the heartbeats until the agent says that it ends.
 fn signs_of_life(socket: &UnixDatagram) -> Result<u64> {
     let mut signs = 0;
     loop {
@@ -108,7 +108,7 @@ fn signs_of_life(socket: &UnixDatagram) -> Result<u64> {
             Ok(length) if text[..length].starts_with(b"STOPPING=1") => return Ok(signs),
             Ok(_) => signs += 1,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => bail!("after {signs} signs of life none for {DEAD_MAN:?}: {error}"),
+            Err(error) => bail!("after {signs} heartbeats none for {DEAD_MAN:?}: {error}"),
         }
     }
 }

@@ -55,7 +55,7 @@ fn told(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Waits for a word that begins so; only signs of life may come before.
+/// Waits for a word that begins so; only heartbeats may come before.
 fn expect(manager: &UnixDatagram, begin: &str) -> Result<()> {
     loop {
         let mut text = [0; 256];

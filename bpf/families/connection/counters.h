@@ -60,7 +60,7 @@
 	  "connections that ended before a segment could be copied", \
 	  "servers that close without a word; else a filter of another program ends the chain before ours") \
 	X(CLONE_ASLEEP, clone_asleep_total, \
-	  "segments left alone because the agent gave no sign of life", \
+	  "segments left alone because the agent gave no heartbeat", \
 	  "the agent was stopped or starved for 10 s") \
 	X(CLONE_SIGNED, clone_signed_total, \
 	  "connections with TCP MD5 or AO, which get no copy", \

@@ -116,7 +116,7 @@ struct {
 	__type(value, struct wb_cloning);
 } cloning SEC(".maps");
 
-/* heartbeat: CLOCK_MONOTONIC nanoseconds of the agent's last sign of life; filters outlive it. */
+/* heartbeat: CLOCK_MONOTONIC nanoseconds of the agent's last heartbeat; filters outlive it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -25,7 +25,7 @@
 /* Upper half of the mark of a copy on its way back to the filter; the lower one is kept. */
 #define WB_CLONE_MARK 0x57420000U
 #define WB_CLONE_MARK_MASK 0xffff0000U
-/* An agent that gave no sign of life for this long is dead: its filters do nothing. */
+/* An agent that gave no heartbeat for this long is dead: its filters do nothing. */
 #define WB_ASLEEP_NS (10ULL * 1000000000ULL)
 /* An answer acknowledges no more than this beyond our first byte. */
 #define WB_ANSWER_WINDOW (1U << 20)

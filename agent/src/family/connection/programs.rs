@@ -97,7 +97,7 @@ impl Programs {
         Ok(())
     }
 
-    /// The sign of life without which packet filters sleep, what their keeper says, and whether the
+    /// The heartbeat without which packet filters sleep, what their keeper says, and whether the
     /// scope's cgroup is still the one that the programs are for; true when that changed.
     pub(super) fn tick(&mut self, metrics: &Metrics, now: Instant) -> Result<bool> {
         let due =

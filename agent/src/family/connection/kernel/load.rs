@@ -136,7 +136,7 @@ pub struct Maps {
     pub connections: MapHandle,
     /// Listeners.
     pub listeners: MapHandle,
-    /// The agent's sign of life.
+    /// The agent's heartbeat.
     pub heartbeat: MapHandle,
     /// Where the option may be written to.
     pub destinations: MapHandle,

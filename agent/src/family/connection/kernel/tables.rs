@@ -37,7 +37,7 @@ pub(super) fn late_below(entries: u32, cpus: usize) -> u32 {
     entries.saturating_sub(kept)
 }
 
-/// The agent's sign of life, without which packet filters do nothing.
+/// The agent's heartbeat, without which packet filters do nothing.
 ///
 /// # Errors
 /// The kernel refuses.
