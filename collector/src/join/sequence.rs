@@ -11,8 +11,8 @@ use wire::{Part, Role};
 
 use super::input::Input;
 use super::token::{
-    Connection, End, EndReports, Ends, Half, Pairing, Places, ReportsByEnd, is_new, report,
-    same_start, single,
+    Connection, End, Ends, EndsSeen, Half, Pairing, Places, Seen, is_new, report, same_start,
+    single,
 };
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
@@ -23,8 +23,8 @@ const CLOCKS_APART_US: u64 = 3_700_000_000;
 /// The reports of one fingerprint.
 #[derive(Default)]
 struct Fingerprint {
-    clients: ReportsByEnd,
-    servers: ReportsByEnd,
+    clients: EndsSeen,
+    servers: EndsSeen,
 }
 
 /// Connections by tokens: an end of each, and their place in the list; sorted.
@@ -68,7 +68,7 @@ pub(super) fn pair(input: &Input, places: &Places, tokens: &mut Pairing) -> Pair
 }
 
 /// Whether two ends with the same name can have begun together.
-fn may_be_one(client: &EndReports, server: &EndReports) -> bool {
+fn may_be_one(client: &Seen, server: &Seen) -> bool {
     let apart = client.start_us.saturating_sub(server.start_us);
     let clocks = i64::try_from(CLOCKS_APART_US).unwrap_or(i64::MAX);
     // An end that was found open began any time before.

@@ -116,7 +116,7 @@ pub(super) struct Half {
 }
 
 impl Half {
-    pub(super) fn new(name: u64, part: Part, (end, seen): (End, EndReports)) -> Self {
+    pub(super) fn new(name: u64, part: Part, (end, seen): (End, Seen)) -> Self {
         Self {
             flow: u32::try_from(seen.flow).expect("no more flows than rows are read"),
             end,
@@ -132,7 +132,7 @@ impl Half {
 
 /// All reports of one token by one end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EndReports {
+pub(super) struct Seen {
     pub(super) flow: usize,
     level: u8,
     pub(super) start_us: i64,
@@ -145,8 +145,8 @@ pub(super) struct EndReports {
 
 #[derive(Default)]
 struct Token {
-    wrote: ReportsByEnd,
-    read: ReportsByEnd,
+    wrote: EndsSeen,
+    read: EndsSeen,
 }
 
 /// Starts this close are of one connection: clocks of the kernel and of the day drift apart, and
@@ -155,7 +155,7 @@ struct Token {
 const SAME_START_US: u64 = 500_000;
 
 /// All reports of one kind of one token, by end.
-pub(super) type ReportsByEnd = BTreeMap<End, EndReports>;
+pub(super) type EndsSeen = BTreeMap<End, Seen>;
 
 /// A joined token.
 #[derive(Clone)]
@@ -266,15 +266,15 @@ pub(super) fn same_start(a_us: i64, b_us: i64) -> bool {
 }
 
 /// Adds a sighting to those of the same token.
-pub(super) fn report(input: &Input, places: &Places, ends: &mut ReportsByEnd, sighting: &Sighting) {
+pub(super) fn report(input: &Input, places: &Places, ends: &mut EndsSeen, sighting: &Sighting) {
     let new = seen(sighting);
     ends.entry(places.end(sighting))
         .and_modify(|old| *old = merge(input, *old, new))
         .or_insert(new);
 }
 
-fn seen(sighting: &Sighting) -> EndReports {
-    EndReports {
+fn seen(sighting: &Sighting) -> Seen {
+    Seen {
         flow: sighting.flow,
         level: sighting.sample_level,
         start_us: sighting.start_us,
@@ -292,10 +292,10 @@ pub(super) fn is_new(of_one: &[Sighting]) -> bool {
 }
 
 /// Joins two reports of the same token by the same end, whichever came first.
-fn merge(input: &Input, a: EndReports, b: EndReports) -> EndReports {
+fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
     // The process that had the connection first is the one that opened or accepted it; among
     // equals the flows' own values decide, not their order.
-    let rank = |seen: &EndReports| {
+    let rank = |seen: &Seen| {
         let flow = &input.flows[seen.flow];
         let process = flow.process.map(|at| &input.processes[at].row);
         let identity = process.map(|p| (&p.service, &p.exe, &p.comm, p.process_id));
@@ -308,7 +308,7 @@ fn merge(input: &Input, a: EndReports, b: EndReports) -> EndReports {
         )
     };
     let first = if rank(&b) < rank(&a) { b } else { a };
-    EndReports {
+    Seen {
         flow: first.flow,
         level: a.level.min(b.level),
         start_us: a.start_us.min(b.start_us),
@@ -322,12 +322,12 @@ fn merge(input: &Input, a: EndReports, b: EndReports) -> EndReports {
 /// How many ends there are.
 pub(super) enum Ends {
     None,
-    One((End, EndReports)),
+    One((End, Seen)),
     Many,
 }
 
 /// The only end, if there is one.
-pub(super) fn single(ends: &ReportsByEnd) -> Ends {
+pub(super) fn single(ends: &EndsSeen) -> Ends {
     let mut all = ends.iter();
     match (all.next(), all.next()) {
         (None, _) => Ends::None,
@@ -337,13 +337,8 @@ pub(super) fn single(ends: &ReportsByEnd) -> Ends {
 }
 
 /// The connection of a writer and a reader; `None` when both claim the same role.
-fn join(
-    input: &Input,
-    token: u64,
-    writer: (End, EndReports),
-    reader: (End, EndReports),
-) -> Option<Joined> {
-    let role = |seen: &EndReports| input.flows[seen.flow].role;
+fn join(input: &Input, token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> {
+    let role = |seen: &Seen| input.flows[seen.flow].role;
     let (client, server) = match (role(&writer.1), role(&reader.1)) {
         (Role::Client, Role::Server) => (writer, reader),
         (Role::Server, Role::Client) => (reader, writer),
@@ -358,7 +353,7 @@ fn join(
 
 impl Connection {
     /// Of the two ends of a token.
-    pub(super) fn new(token: u64, client: (End, EndReports), server: (End, EndReports)) -> Self {
+    pub(super) fn new(token: u64, client: (End, Seen), server: (End, Seen)) -> Self {
         let level = client.1.level.max(server.1.level);
         Self {
             client: (client.1.flow, client.0),
