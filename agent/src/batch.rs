@@ -76,7 +76,7 @@ impl Sealer {
             host: self.host,
             sealed_ms: now_ms,
             rows: batch.row_count() as u64,
-            bytes: wire::format2::encode(&batch),
+            bytes: wire::encode(&batch),
         })
     }
 }

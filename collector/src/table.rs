@@ -179,7 +179,7 @@ fn troubles(edge: &Edge) -> Vec<String> {
     [
         ("failed", sum(|c| c.failed.saturating_sub(c.refused))),
         ("refused", sum(|c| c.refused)),
-        ("reset", sum(|c| c.reset_local)),
+        ("reset", sum(|c| c.reset_local.unwrap_or(0))),
     ]
     .into_iter()
     .filter(|(_, n)| *n > 0)

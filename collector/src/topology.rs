@@ -260,9 +260,9 @@ pub struct EdgeCounters {
     /// The part of `failed` that the peer answered with a reset.
     pub refused: u64,
     /// Connections this side ended with a reset.
-    pub reset_local: u64,
+    pub reset_local: Option<u64>,
     /// Connections the peer ended with a reset.
-    pub reset_remote: u64,
+    pub reset_remote: Option<u64>,
     /// Payload bytes sent.
     pub bytes_sent: Option<u64>,
     /// Payload bytes received.
@@ -338,8 +338,8 @@ impl EdgeCounters {
             open,
             failed,
             refused,
-            reset_local,
-            reset_remote,
+            reset_local: number(Columns::RESET_LOCAL, reset_local),
+            reset_remote: number(Columns::RESET_REMOTE, reset_remote),
             bytes_sent: number(Columns::BYTES_SENT, bytes_sent),
             bytes_received: number(Columns::BYTES_RECEIVED, bytes_received),
             segments_sent: number(Columns::SEGMENTS_SENT, segments_sent),

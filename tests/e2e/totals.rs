@@ -127,7 +127,7 @@ fn reordered(lab: &Lab) -> Result<()> {
     let (new, old) = (Counting { host: 7, now_ms }, Counting { host: 9, now_ms });
     let send = |collector: &Collector, sequence: u64| -> Result<()> {
         let batch = new.batch(sequence, true, sequence == 5 || sequence == 8);
-        new.send(collector, sequence, wire::format2::encode(&batch))?;
+        new.send(collector, sequence, wire::encode(&batch))?;
         let batch = old.batch(sequence, false, true);
         old.send(collector, sequence, wire::format1::encode(&batch))
     };

@@ -10,6 +10,7 @@ mod bounds;
 mod cell;
 mod checksum;
 mod compress;
+mod envelope;
 mod error;
 pub mod export;
 pub mod family;
@@ -28,7 +29,7 @@ pub use batch::{Batch, BatchHeader, MAGIC, tables};
 pub use bounds::Limits;
 pub use error::DecodeError;
 pub use family::connection::{
-    Columns, EdgeRow, EventKind, EventRow, Kept, Life, Part, Role, SightingRow,
+    Columns, EdgeRow, EventKind, EventRow, Kept, Life, Part, Role, SINCE_STEP_MS, SightingRow,
 };
 pub use family::host::{HostRow, MAX_HOST_BYTES, MAX_HOST_NAME};
 pub use family::nat::NatRow;
@@ -49,12 +50,12 @@ pub fn documentation() -> String {
     tables.collect::<String>() + "\n"
 }
 
-/// Seals rows into bytes that [`decode`] reads without any other state.
+/// Seals rows into bytes of the newest format, which [`decode`] reads without any other state.
 ///
-/// The order of rows within a family is not kept: they are sorted by what they belong to.
+/// The order of rows within a table is not kept: they are sorted by what they belong to.
 ///
 /// # Panics
-/// Where the rows of one batch take more than 2 GiB.
+/// Where the rows of one batch take more than 2 GiB, or there are more than 64 tables.
 #[must_use]
 pub fn encode(batch: &Batch) -> Vec<u8> {
     format2::encode(batch)

@@ -6,9 +6,9 @@ mod support;
 
 use proptest::prelude::*;
 use support::{any_batch, sorted};
-use wire::{Batch, DecodeError, EdgeRow, Limits, decode, format1, format2, memory};
+use wire::{Batch, DecodeError, EdgeRow, Limits, decode, encode, format1, memory};
 
-const FORMATS: [fn(&Batch) -> Vec<u8>; 2] = [format1::encode, format2::encode];
+const FORMATS: [fn(&Batch) -> Vec<u8>; 2] = [format1::encode, encode];
 
 /// What format 1 keeps of a batch.
 fn as_format1(mut batch: Batch) -> Batch {
@@ -23,7 +23,7 @@ proptest! {
 
     #[test]
     fn any_batch_survives_sealing_and_opening(batch in any_batch()) {
-        let opened = decode(&format2::encode(&batch), &Limits::default()).expect("own batch");
+        let opened = decode(&encode(&batch), &Limits::default()).expect("own batch");
         prop_assert_eq!(sorted(opened), sorted(batch.clone()));
         let opened = decode(&format1::encode(&batch), &Limits::default()).expect("own batch");
         prop_assert_eq!(sorted(opened), sorted(as_format1(batch)));

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use wire::{Batch, Limits, decode, format1, format2};
+use wire::{Batch, Limits, decode, encode, format1};
 
 /// Name, batch and rows.
 type Golden = (&'static str, &'static [u8], &'static str);
@@ -56,7 +56,7 @@ fn the_same_rows_seal_to_the_same_bytes() {
         assert!(sealed == bytes, "{name} seals to other bytes");
     }
     for (name, bytes, _) in FORMAT2 {
-        let sealed = format2::encode(&opened(name, bytes));
+        let sealed = encode(&opened(name, bytes));
         assert!(sealed == bytes, "{name} seals to other bytes");
     }
 }

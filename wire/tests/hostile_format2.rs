@@ -15,8 +15,8 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 use proptest::prelude::*;
 use support::{any_batch, sorted};
-use wire::format2::{arrow_streams, encode};
-use wire::{Batch, DecodeError, Limits, decode, memory};
+use wire::format2::arrow_streams;
+use wire::{Batch, DecodeError, Limits, decode, encode, memory};
 
 const COUNTS: usize = 72;
 

@@ -307,6 +307,12 @@ fn a_refused_option_program_means_that_nothing_is_written() {
         Columns::ZERO_WINDOWS,
         "absent, not zero"
     );
+    plan.connection.degrade(&[
+        ("wb_conn_rst_in".into(), "received resets".into()),
+        ("wb_conn_rst_out".into(), "sent resets".into()),
+    ]);
+    let resets = Columns::RESET_LOCAL.with(Columns::RESET_REMOTE);
+    assert_eq!(plan.connection.absent, Columns::ZERO_WINDOWS.with(resets));
     plan.connection
         .degrade(&[("wb_conn_option".into(), "neither written nor read".into())]);
     assert_eq!(plan.connection.mode.value, Mode::Observe);

@@ -44,7 +44,7 @@ pub struct Sealed {
     pub sealed_ms: u64,
     /// Rows in the batch, for people who list the spool.
     pub rows: u64,
-    /// The batch as `wire::format2::encode` made it.
+    /// The batch as `wire::encode` made it.
     pub bytes: Vec<u8>,
 }
 

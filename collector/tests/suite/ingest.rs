@@ -169,7 +169,7 @@ fn a_batch_of_format_1_is_stored_as_one_of_format_2() {
         let store = site.store();
         TABLES.map(|table| count(&store, table))
     };
-    let [first, second] = [wire::format1::encode(&batch), wire::format2::encode(&batch)];
+    let [first, second] = [wire::format1::encode(&batch), wire::encode(&batch)];
     assert!(first[4] == 1 && second[4] == 2);
     let rows = stored(&first);
     assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
@@ -190,7 +190,7 @@ fn rows_of_a_table_that_only_its_sender_knows_are_stored_within_bounds_and_count
         batch.others.push(table);
     }
     let unknown = 4 * batch.edges.len() as u64;
-    let body = wire::format2::encode(&batch);
+    let body = wire::encode(&batch);
     let answer = site.post(
         running.address(),
         Who::Token(TOKEN),

@@ -8,8 +8,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use wire::format2::{arrow_streams, encode};
-use wire::{Limits, decode};
+use wire::format2::arrow_streams;
+use wire::{Limits, decode, encode};
 
 /// Small bounds, so that a reader which allocates before it checks is found quickly.
 const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_raw_bytes: 4 << 20, max_rows: 20_000 };

@@ -8,6 +8,10 @@ use crate::cell::choice;
 use crate::table::table;
 use crate::value::{Endpoint, Histogram};
 
+/// Series begin in steps of so many milliseconds after their agent did: a power of two, so that the
+/// distances to the end of a batch have the same low bytes.
+pub const SINCE_STEP_MS: u64 = 1 << 16;
+
 choice! {
     /// Which side of a connection the reporting host is.
     Role;
@@ -42,7 +46,10 @@ table! {
     remote: Endpoint = Dimension "",
     /// Network namespace inode number.
     netns: u32 = Dimension "",
-    /// Time at which the series began, and counted from zero.
+    /// Time from which the series counts, when it had counted nothing.
+    ///
+    /// Not before the agent's run, and not when another series with the same ends may have counted;
+    /// apart from that up to [`SINCE_STEP_MS`] before its first connection.
     since_ms: u64 = Time "ms",
     /// Connections that reached ESTABLISHED while this run of the agent watched.
     ///
@@ -60,9 +67,9 @@ table! {
     /// The part of `failed` that the peer answered with a reset.
     refused: u64 = Counter "{connection}",
     /// Established connections that this host ended with a reset.
-    reset_local: u64 = Counter "{connection}",
+    reset_local: u64 = Counter "{connection}" absent 10,
     /// Established connections that the peer (or a middlebox) ended with a reset.
-    reset_remote: u64 = Counter "{connection}",
+    reset_remote: u64 = Counter "{connection}" absent 11,
     /// Payload bytes sent at least once, without retransmissions.
     bytes_sent: u64 = Counter "By" absent 0,
     /// Payload bytes received in order, each once.

@@ -7,12 +7,13 @@ mod write;
 
 pub use self::head::SCHEMA;
 pub(crate) use self::head::VERSION;
-use self::head::{Head, MAX_TABLES, OTHER};
+use self::head::{MAX_TABLES, OTHER};
 use self::layout::{describe, descriptions};
 use self::read::Reader;
 use crate::batch::{Batch, tables};
 use crate::bounds::{self, Limits};
 use crate::compress::{self, Dictionary};
+use crate::envelope::Envelope;
 use crate::error::DecodeError;
 use crate::stream;
 use crate::table::DynamicTable;
@@ -26,17 +27,16 @@ const DICTIONARY: u16 = 3;
 ///
 /// # Panics
 /// Where the rows of one batch take more than 2 GiB, or there are more than 64 tables.
-#[must_use]
-pub fn encode(batch: &Batch) -> Vec<u8> {
+pub(crate) fn encode(batch: &Batch) -> Vec<u8> {
     let (raw, rows) = arrow(batch);
     let dictionary = Dictionary::find(DICTIONARY).expect("the dictionary is part of the program");
-    let head = Head {
+    let envelope = Envelope {
         batch: batch.header.clone(),
-        dictionary: u8::try_from(dictionary.id).expect("a small number"),
         raw: u32::try_from(raw.len()).expect("a batch is far below 4 GiB"),
         rows,
     };
-    head.seal(&compress::compress_whole(&raw))
+    let dictionary = u8::try_from(dictionary.id).expect("a small number");
+    head::seal(&envelope, dictionary, &compress::compress_whole(&raw))
 }
 
 /// The Arrow IPC streams of a batch before compression.
@@ -76,8 +76,8 @@ fn arrow(batch: &Batch) -> (Vec<u8>, Vec<(u8, u32)>) {
 
 /// Opens a batch; nothing is allocated beyond what [`memory`] says.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
-    let (head, compressed) = Head::open(bytes, limits)?;
-    let dictionary = Dictionary::find(u16::from(head.dictionary))?;
+    let (head, dictionary, compressed) = head::open(bytes, limits)?;
+    let dictionary = Dictionary::find(u16::from(dictionary))?;
     let raw = dictionary.decompress(compressed, head.raw())?;
     let reader = Reader::open(&raw, limits)?;
     bounds::check(reader.bytes().saturating_add(row_bytes(&head)), limits)?;
@@ -121,7 +121,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError
 
 /// The most bytes of memory that [`decode`] takes.
 pub(crate) fn memory(bytes: &[u8], limits: &Limits) -> usize {
-    let Ok((head, _)) = Head::open(bytes, limits) else {
+    let Ok((head, ..)) = head::open(bytes, limits) else {
         return 0;
     };
     let unpacked = head.raw().saturating_mul(bounds::RAW_FACTOR);
@@ -131,7 +131,7 @@ pub(crate) fn memory(bytes: &[u8], limits: &Limits) -> usize {
 }
 
 /// Bytes of the rows once they are unpacked, as structs and as columns, without their texts.
-fn row_bytes(head: &Head) -> usize {
+fn row_bytes(head: &Envelope) -> usize {
     let sizes = Batch::row_bytes();
     let bytes = head.rows.iter().map(|(number, rows)| {
         let table = tables().get(usize::from(*number)).copied();

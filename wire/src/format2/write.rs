@@ -58,8 +58,10 @@ fn push(
                     .map(move |addr| half(*addr, at))
                     .collect::<Vec<_>>()
             };
-            main.number(format!("{name}.high"), u64::BITS, &half(0));
-            main.number(format!("{name}.low"), u64::BITS, &half(8));
+            // Always in parts: those of a network have most in common, and whether a host has more
+            // of IPv6 must not change the schema, which the dictionary knows.
+            main.parts(format!("{name}.high"), u64::BITS, &half(0));
+            main.parts(format!("{name}.low"), u64::BITS, &half(8));
         }
         Values::Histograms(histograms) => push_histograms(name, histograms, main, list),
         Values::Labels(labels) => {
@@ -116,8 +118,16 @@ struct Parts {
 
 impl Parts {
     fn number(&mut self, name: String, bits: u32, numbers: &[u64]) {
+        if bits == u64::BITS && is_random(numbers) {
+            self.rows = numbers.len();
+            return self.push(0, name, whole(bits, numbers));
+        }
+        self.parts(name, bits, numbers);
+    }
+
+    fn parts(&mut self, name: String, bits: u32, numbers: &[u64]) {
         self.rows = numbers.len();
-        if self.rows < MIN_PARTED || bits == u64::BITS && is_random(numbers) {
+        if self.rows < MIN_PARTED {
             return self.push(0, name, whole(bits, numbers));
         }
         let mut shift = 0;

@@ -190,7 +190,7 @@ pub(crate) fn bless(wire: &Path, out: &mut dyn Write) -> Result<()> {
             OTHERS => batch.others.push(other()),
             _ => {}
         }
-        let sealed = wire::format2::encode(&batch);
+        let sealed = wire::encode(&batch);
         // Opened again, so that the rows are in the order in which a reader gets them.
         let opened = wire::decode(&sealed, &wire::Limits::default()).context("open own batch")?;
         for (ending, bytes) in [

@@ -33,7 +33,7 @@ impl Cost {
     pub(crate) fn measure(rows: usize) -> Result<Self> {
         let interval = fleet::interval(1, &BENCH, Mix::interval(rows));
         let batch = interval.added;
-        let sealed = wire::format2::encode(&batch);
+        let sealed = wire::encode(&batch);
         let plain = otlp::requests(&batch, otlp::Style::Plain);
         let limits = Limits::default();
         wire::decode(&sealed, &limits).context("open an own batch")?;
@@ -41,7 +41,7 @@ impl Cost {
         let per_row = |step: &dyn Fn()| fastest(step).as_secs_f64() * 1e6 / divisor(rows);
         Ok(Self {
             rows,
-            seal: per_row(&|| drop(black_box(wire::format2::encode(&batch)))),
+            seal: per_row(&|| drop(black_box(wire::encode(&batch)))),
             seal_format1: per_row(&|| drop(black_box(wire::format1::encode(&interval.totals)))),
             open: per_row(&|| drop(black_box(wire::decode(&sealed, &limits)))),
             otlp: per_row(&|| drop(black_box(otlp::requests(&batch, otlp::Style::Plain)))),

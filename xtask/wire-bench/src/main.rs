@@ -5,6 +5,7 @@
 //! `cargo xtask bench wire` runs it without a command; it then exits with 1 while a goal is missed.
 
 mod bless;
+mod columns;
 mod compare;
 mod cost;
 mod fleet;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Compares the formats; the default.
     Compare,
+    /// Prints what each column of the batches of an hour costs.
+    Columns,
     /// Trains the dictionary of that number and writes it below `wire/dictionaries`.
     Train {
         /// A new number, or that of a dictionary which no release has used.
@@ -90,12 +93,13 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Some(Command::Columns) => columns::print(arguments.hosts, out)?,
         Some(Command::Train { id }) => train::train(*id, &wire_folder()?, out)?,
         Some(Command::Bless) => bless::bless(&wire_folder()?, out)?,
         Some(Command::Rows { seed, rows, sealed }) => {
             let batch = fleet::interval(*seed, &fleet::BENCH, fleet::Mix::interval(*rows)).added;
             let bytes = if *sealed {
-                wire::format2::encode(&batch)
+                wire::encode(&batch)
             } else {
                 compare::json::lines(&batch)
             };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::fleet::{self, Mix, TRAINING};
+use crate::fleet::{self, Hour, Mix, TRAINING};
 
 /// What zstd's trainer may choose from the samples: names and paths above all.
 const TRAINED_BYTES: usize = 10 << 10;
@@ -20,6 +20,9 @@ const LONG: usize = 64;
 /// Bytes of the message of a record batch that are like those of others.
 const LIKE: usize = 200;
 
+/// One in so many batches of an hour is a sample.
+const BATCH_OF_HOUR: usize = 61;
+
 /// Far from the benchmark's seeds.
 const FIRST_SEED: u64 = 5_000_000;
 
@@ -32,10 +35,14 @@ pub(crate) fn train(id: u16, wire: &Path, out: &mut dyn Write) -> Result<()> {
             edges: step * 30,
             ..Mix::default()
         };
-        for mix in [edges, Mix::interval(step * 30), Mix::interval(step * 50)] {
+        for mix in [edges, Mix::interval(step * 30)] {
             seed += 1;
             let interval = fleet::interval(seed, &TRAINING, mix);
             samples.push(wire::format2::arrow_streams(&interval.added));
+        }
+        seed += 1;
+        for (_, batch) in Hour::new(seed, &TRAINING).step_by(BATCH_OF_HOUR) {
+            samples.push(wire::format2::arrow_streams(&batch));
         }
     }
     let mut dictionary =

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use bpf::abi;
-use wire::{Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Role, SightingRow, sample};
+use wire::{
+    Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Role, SINCE_STEP_MS, SightingRow, sample,
+};
 
 mod sight;
 
@@ -168,6 +170,10 @@ pub struct Connections {
     told: (usize, usize),
     events: Vec<EventRow>,
     interval: u64,
+    /// Unix time at which this run began to count.
+    began_ms: u64,
+    /// The begin of the youngest edge that was forgotten.
+    forgotten_ms: u64,
     /// CLOCK_MONOTONIC at the beginning of the interval.
     started_ns: u64,
     tokens: u64,
@@ -192,6 +198,8 @@ impl Connections {
             told: (0, 0),
             events: Vec::new(),
             interval: 1,
+            began_ms: now.unix_ms,
+            forgotten_ms: 0,
             started_ns: now.monotonic_ns(),
             tokens: 0,
             level: 0,
@@ -283,6 +291,7 @@ impl Connections {
 
     fn close_edges(&mut self, close: &Close) -> Vec<EdgeRow> {
         let (interval, totals) = (self.interval, &mut self.totals);
+        let forgotten_ms = &mut self.forgotten_ms;
         let mut rows = Vec::new();
         totals.begin(close);
         self.edges.retain(|_, edge| {
@@ -294,7 +303,11 @@ impl Connections {
                 rows.push(edge.row.clone());
             }
             rows.extend(added.map(|row| *row));
-            !ends || edge.owed.owes()
+            let stays = !ends || edge.owed.owes();
+            if !stays {
+                *forgotten_ms = edge.row.since_ms.max(*forgotten_ms);
+            }
+            stays
         });
         totals.end();
         rows.sort_by_key(|row| {
@@ -349,11 +362,16 @@ impl Connections {
         }
         self.count(&open, event);
         let kind = end_of(event);
+        let absent = self.absent;
+        // Some show without the program that tells of all, and a part of them would mislead.
+        let counts = |column| !absent.has(column);
         self.change(open.edge, |row| {
             row.closed += 1;
             match kind {
-                Some(EventKind::ResetLocal) => row.reset_local += 1,
-                Some(EventKind::ResetRemote) => row.reset_remote += 1,
+                Some(EventKind::ResetLocal) if counts(Columns::RESET_LOCAL) => row.reset_local += 1,
+                Some(EventKind::ResetRemote) if counts(Columns::RESET_REMOTE) => {
+                    row.reset_remote += 1;
+                }
                 _ => {}
             }
         });
@@ -513,7 +531,7 @@ impl Connections {
         } else {
             wanted
         };
-        let interval = self.interval;
+        let (interval, since_ms) = (self.interval, self.since_ms(now.unix_ms));
         let absent = match key.role_unknown {
             true => self.absent.with(Columns::ROLE),
             false => self.absent,
@@ -522,7 +540,7 @@ impl Connections {
         self.edges.entry(key).or_insert_with(|| Edge {
             row: EdgeRow {
                 absent,
-                ..empty_row(key, now.unix_ms)
+                ..empty_row(key, since_ms)
             },
             added: None,
             owed: totals.series(),
@@ -532,6 +550,18 @@ impl Connections {
             spare_kept: false,
         });
         key
+    }
+
+    /// From when a new edge counts: in steps from the begin of this run, which keeps batches small,
+    /// but not when one that was forgotten may have counted, with whose numbers its own would be
+    /// taken for one series.
+    fn since_ms(&self, now_ms: u64) -> u64 {
+        // No steps are known of a clock that was set back.
+        let past_ms = now_ms.saturating_sub(self.began_ms) % SINCE_STEP_MS;
+        match (now_ms - past_ms..=now_ms).contains(&self.forgotten_ms) {
+            true => now_ms,
+            false => now_ms - past_ms,
+        }
     }
 
     /// The kernel does not count this, and did not before: zeros of edges that are there mean

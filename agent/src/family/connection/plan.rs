@@ -11,8 +11,12 @@ const OPTION_PROGRAMS: [&str; 2] = ["wb_conn_option", "wb_clone_out"];
 pub(super) const NAME: &str = "connection";
 /// Name of the row that says which columns mean nothing.
 pub const ABSENT_ROW: &str = "absent";
-/// The program that counts zero windows.
-const WINDOW_PROGRAM: &str = "wb_conn_window";
+/// Programs without which a column of edges means nothing.
+const MEASURE: [(&str, Columns); 3] = [
+    ("wb_conn_window", Columns::ZERO_WINDOWS),
+    ("wb_conn_rst_in", Columns::RESET_REMOTE),
+    ("wb_conn_rst_out", Columns::RESET_LOCAL),
+];
 
 /// How connections are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +113,8 @@ impl Connection {
     /// Without the program of its mode no option is written.
     pub fn degrade(&mut self, refused: &[(String, String)]) {
         for (program, loss) in refused {
-            if program == WINDOW_PROGRAM {
-                self.absent = self.absent.with(Columns::ZERO_WINDOWS);
+            for (_, column) in MEASURE.iter().filter(|(name, _)| name == program) {
+                self.absent = self.absent.with(*column);
             }
             if OPTION_PROGRAMS.contains(&program.as_str()) {
                 self.mode = Choice::new(Mode::Observe, loss);

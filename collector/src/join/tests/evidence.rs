@@ -396,7 +396,9 @@ fn why_a_side_is_not_known_is_told_by_what_was_reported() {
 fn a_sum_of_which_a_part_was_not_measured_is_not_known() {
     let mut model = Model::of(&[talk(0, 0, Carry::Client); 2]);
     let mut second = model.input.flows[0].clone();
-    second.counters.as_mut().unwrap().absent = Columns::RETRANSMITS.with(Columns::RTT);
+    second.counters.as_mut().unwrap().absent = Columns::RETRANSMITS
+        .with(Columns::RTT)
+        .with(Columns::RESET_REMOTE);
     model.input.flows.push(second);
     let joined = model.join();
     let client = joined.edges[0].client_counters.as_ref().unwrap();
@@ -409,4 +411,5 @@ fn a_sum_of_which_a_part_was_not_measured_is_not_known() {
     assert_eq!(server.retransmits, Some(0));
     let json = serde_json::to_value(client).unwrap();
     assert!(json["retransmits"].is_null() && json["rtt_us"].is_null());
+    assert!(json["reset_remote"].is_null() && json["reset_local"] == 0);
 }

@@ -66,8 +66,10 @@ pub struct Counters {
     /// The refused part of those.
     pub refused: u64,
     /// Ended by a reset of this side.
+    #[serde(deserialize_with = "absent_as_zero")]
     pub reset_local: u64,
     /// Ended by a reset of the other side.
+    #[serde(deserialize_with = "absent_as_zero")]
     pub reset_remote: u64,
     /// Payload bytes sent.
     #[serde(deserialize_with = "absent_as_zero")]

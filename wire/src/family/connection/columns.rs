@@ -32,8 +32,12 @@ impl Columns {
     pub const RTT: Self = Self(1 << 8);
     /// `role`: nobody knows which side called `connect`, and both ports are kept. Since 1.2.
     pub const ROLE: Self = Self(1 << 9);
+    /// `reset_local`: no program tells of resets that this host sends.
+    pub const RESET_LOCAL: Self = Self(1 << 10);
+    /// `reset_remote`: no program tells of resets that arrive.
+    pub const RESET_REMOTE: Self = Self(1 << 11);
     /// Each column that can be in a set, with its name.
-    pub const NAMES: [(Self, &str); 10] = [
+    pub const NAMES: [(Self, &str); 12] = [
         (Self::BYTES_SENT, "bytes_sent"),
         (Self::BYTES_RECEIVED, "bytes_received"),
         (Self::SEGMENTS_SENT, "segments_sent"),
@@ -44,6 +48,8 @@ impl Columns {
         (Self::CONNECT_LATENCY, "connect_latency"),
         (Self::RTT, "rtt"),
         (Self::ROLE, "role"),
+        (Self::RESET_LOCAL, "reset_local"),
+        (Self::RESET_REMOTE, "reset_remote"),
     ];
 
     /// The set as a number, one bit per column.

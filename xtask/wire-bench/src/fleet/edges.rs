@@ -1,6 +1,6 @@
 //! Edge rows from simulated connections.
 
-use wire::{EdgeRow, Role};
+use wire::{EdgeRow, Role, SINCE_STEP_MS};
 
 use super::random::{Random, count, float};
 use super::topology::{Host, Process, Site};
@@ -55,10 +55,12 @@ pub(crate) fn edge(random: &mut Random, host: &Host, process: &Process) -> Edge 
         0
     };
     let ends = (process.row.process_id, role, local, remote);
+    // As the agent does: in steps from its own start.
+    let since_ms = host.now_ms - age_ms - (whole_ms - age_ms) % SINCE_STEP_MS;
     let mut row = EdgeRow {
         opened,
         closed: opened - live,
-        ..EdgeRow::new(ends, process.netns, host.now_ms - age_ms)
+        ..EdgeRow::new(ends, process.netns, since_ms)
     };
     // One value per connection, and one more per report that it lives through.
     let reports = random.around(seconds.min(style.lifetime_s) / 10.0, 0.3);

@@ -25,6 +25,8 @@ pub(crate) struct Hour {
     left: u64,
     /// Whether each edge changed since its last total.
     changed: Vec<bool>,
+    /// Totals of translations that are still to be told, in parts of [`TOTALS_EVERY`].
+    nats_due: u64,
 }
 
 impl Hour {
@@ -32,11 +34,16 @@ impl Hour {
         let mut busy = Busy::new(seed, names, 60, 0);
         let edges = 40 + busy.random.index(260);
         busy = Busy::new(seed, names, edges, edges);
-        Self {
+        let mut hour = Self {
             changed: vec![false; busy.edges.len()],
             busy,
-            left: INTERVALS,
-        }
+            left: INTERVALS + TOTALS_EVERY,
+            nats_due: 0,
+        };
+        // What changed before the hour has its totals in it.
+        let before = usize::try_from(TOTALS_EVERY).expect("few");
+        hour.by_ref().take(before).for_each(drop);
+        hour
     }
 }
 
@@ -67,13 +74,19 @@ impl Iterator for Hour {
         };
         let interval = busy.close(mix, added);
         let mut second = interval.added;
-        if self.left.is_multiple_of(TOTALS_EVERY) {
-            let edges = busy.edges.iter().zip(&mut self.changed);
-            let changed = edges.filter_map(|((_, edge), changed)| {
-                std::mem::take(changed).then(|| edge.row.clone())
-            });
-            second.edges = changed.collect();
+        // In turn, and beside what the interval added, as the agent tells them.
+        let turn = usize::try_from(self.left % TOTALS_EVERY).expect("few");
+        let every = usize::try_from(TOTALS_EVERY).expect("few");
+        for (at, ((_, edge), changed)) in busy.edges.iter().zip(&mut self.changed).enumerate() {
+            if at % every == turn && std::mem::take(changed) {
+                second.edges.push(edge.row.clone());
+            }
         }
+        // Those that a gateway tells of go on as its edges do.
+        self.nats_due += second.nats.len() as u64;
+        let due = usize::try_from(self.nats_due / TOTALS_EVERY).expect("few");
+        self.nats_due %= TOTALS_EVERY;
+        second.nats.extend(interval.totals.nats.iter().take(due).cloned());
         Some((interval.totals, second))
     }
 }

@@ -106,5 +106,46 @@ fn an_edge_that_was_quiet_for_long_is_forgotten_and_starts_again() {
     all.fold(&event(ReportReason::Closed, 2, 10), 3, later);
     let summary = all.close(&end(later));
     let edge = only_edge(&summary);
-    assert_eq!((edge.opened, edge.since_ms), (1, later.unix_ms));
+    let since_ms = NOW.unix_ms + 61 * SINCE_STEP_MS;
+    assert_eq!((edge.opened, edge.since_ms), (1, since_ms));
+}
+
+#[test]
+fn series_begin_in_steps_of_the_run_and_never_twice_at_once() {
+    let mut all = connections();
+    let at = |unix_ms| Now { unix_ms, ..NOW };
+    let mut opens_after = |ms| {
+        let now = at(NOW.unix_ms.wrapping_add_signed(ms));
+        all.fold(&event(ReportReason::Closed, 1, 10), 3, now);
+        let since_ms = only_edge(&all.close(&end(now))).since_ms;
+        // It is forgotten before the next one opens, whatever the clock says.
+        for _ in 0..=QUIET_INTERVALS {
+            all.close(&end(now));
+        }
+        assert_eq!(all.sizes().1, 0);
+        since_ms.wrapping_sub(NOW.unix_ms).cast_signed()
+    };
+    let step = SINCE_STEP_MS.cast_signed();
+    assert_eq!(opens_after(7), 0, "when the run began");
+    assert_eq!(opens_after(8), 8, "as exactly as need be");
+    assert_eq!(opens_after(20 * step + 9), 20 * step);
+    assert_eq!(opens_after(20 * step + 10), 20 * step + 10);
+    assert_eq!(opens_after(20 * step + 11), 20 * step + 11);
+    assert_eq!(opens_after(21 * step), 21 * step);
+    assert_eq!(opens_after(-5), -5, "the clock was set back");
+}
+
+#[test]
+fn resets_that_no_program_tells_of_are_absent_and_not_counted_in_part() {
+    let mut all = connections();
+    all.lacks(Columns::RESET_LOCAL);
+    for (id, flag) in [(1, abi::WB_FLAG_RESET_SENT), (2, abi::WB_FLAG_RESET_RECEIVED)] {
+        let mut one = event(ReportReason::Closed, id, 10);
+        one.flags |= flag;
+        all.fold(&one, 3, NOW);
+    }
+    let summary = all.close(&end(NOW));
+    let edge = only_edge(&summary);
+    assert_eq!((edge.closed, edge.reset_local, edge.reset_remote), (2, 0, 1));
+    assert_eq!(edge.absent, Columns::RESET_LOCAL);
 }
