@@ -10,9 +10,11 @@ mod fitting;
 mod object;
 mod probes;
 mod types;
+mod whole;
 
 pub use core::{Core, CoreOnDemand, Ring, size_ring};
 pub use fitting::{ALL_AT_ONCE, Accepted, Fitting};
 pub use object::read_iterator;
 pub(crate) use object::{map, program};
 pub use probes::{Probes, clean as clean_probes};
+pub use whole::{Table, Whole};

@@ -233,7 +233,7 @@ fn batch() -> impl Strategy<Value = Batch> {
             hosts,
             events: Vec::new(),
             nats,
-            others: Vec::new(),
+            ..Batch::default()
         },
     )
 }

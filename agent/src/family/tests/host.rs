@@ -11,7 +11,7 @@ use crate::host::{Cgroup2, Fact, Hierarchy, HostFacts, Least, Pack, Sockets};
 use crate::plan::{Needs, Outcome, Plan};
 use crate::sandbox::{Capabilities, Capability};
 
-pub(super) fn capable_host() -> HostFacts {
+pub(in crate::family) fn capable_host() -> HostFacts {
     HostFacts {
         hostname: "host".into(),
         kernel: "6.1.0".into(),
@@ -71,7 +71,7 @@ pub(super) fn capable_host() -> HostFacts {
     }
 }
 
-pub(super) fn config() -> Config {
+pub(in crate::family) fn config() -> Config {
     let mut config = Config::defaults();
     config.keys = vec![Key {
         epoch: 1,
@@ -128,7 +128,7 @@ pub(super) fn plan_without(change: impl FnOnce(&mut HostFacts)) -> Planned {
 /// Takes one ability away.
 pub(super) type Take = fn(&mut HostFacts);
 
-pub(super) fn lacking() -> Fact {
+pub(in crate::family) fn lacking() -> Fact {
     Fact::no("tried and refused")
 }
 

@@ -136,7 +136,7 @@ impl Host {
             }],
             events: std::mem::take(&mut self.events),
             nats: self.translations(),
-            others: Vec::new(),
+            ..Batch::default()
         };
         self.closed_ms = now_ms;
         batch
