@@ -27,6 +27,7 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         &["-DWB_TRANSPORT_PERF", "-DWB_HOOKS_KPROBE"],
     ),
     ("co_attached.o", "families/connection/co_attached.c", &[]),
+    ("listener.o", "families/listener/listener.bpf.c", &[]),
     ("trial.o", "core/trial.c", &[]),
     ("flood.ring.o", "tests/shared/flood.bpf.c", &[]),
     (

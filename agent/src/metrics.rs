@@ -162,6 +162,16 @@ counters! {
     nat_connections_total,
     /// Kinds of translations in the table now.
     nat_translations,
+    /// Sockets that are known to listen.
+    listener_sockets,
+    /// Times that a listening socket found no room.
+    listener_dropped_full_total,
+    /// Lists of listening sockets, and counters of their namespaces, that could not be read.
+    listener_lists_failed_total,
+    /// Network namespaces in which nobody looks for listeners.
+    listener_namespaces_missed,
+    /// Runs of the program that the kernel left out.
+    listener_programs_dropped_runs_total,
     /// Mode observe: packets that the kernel had for the sockets, with room or without.
     observe_packets_attempted_total,
     /// Mode observe: packets read.

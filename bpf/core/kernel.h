@@ -216,6 +216,7 @@ struct sock_common {
 	unsigned long skc_flags;
 };
 
+struct socket;
 struct kernfs_node {
 	u64 id;
 };
@@ -232,6 +233,8 @@ typedef struct {
 } socket_lock_t;
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
+	u32 sk_ack_backlog;
 	socket_lock_t sk_lock;
 	int sk_err;
 	u16 sk_protocol;
@@ -297,6 +300,7 @@ struct path {
 };
 struct inode {
 	u16 i_mode;
+	unsigned long i_ino;
 };
 struct file {
 	struct path f_path;
@@ -304,6 +308,7 @@ struct file {
 	void *private_data;
 };
 struct socket {
+	struct file *file;
 	struct sock *sk;
 };
 struct mm_struct {

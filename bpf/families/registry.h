@@ -8,9 +8,10 @@
 #define WB_REGISTRY_H
 
 #include "families/connection/counters.h"
+#include "families/listener/counters.h"
 
 /* F(NAME) */
-#define WB_FAMILIES(F) F(CONNECTION)
+#define WB_FAMILIES(F) F(CONNECTION) F(LISTENER)
 
 /*
  * Kinds of records: K(NAME, FAMILY, name, what the records are). Of each kind the agent reports
@@ -19,6 +20,6 @@
 #define WB_RECORD_KINDS(K) K(CONNECTION, CONNECTION, connection, "ends of connections")
 
 /* X(NAME, name by which it is reported, "what it means", "what to do when it grows") */
-#define WB_COUNTERS(X) WB_CONNECTION_COUNTERS(X)
+#define WB_COUNTERS(X) WB_CONNECTION_COUNTERS(X) WB_LISTENER_COUNTERS(X)
 
 #endif /* WB_REGISTRY_H */

@@ -41,11 +41,15 @@ pub const CONNECTION_PERF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/con
 pub const CONNECTION_KPROBE: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/connection.kprobe.o"));
 
+/// Family `listener`.
+pub const LISTENER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/listener.o"));
+
 /// Every object that is fitted to a kernel by its types, by file name.
-pub const OBJECTS: [(&str, &[u8]); 3] = [
+pub const OBJECTS: [(&str, &[u8]); 4] = [
     ("connection.ring.o", CONNECTION_RING),
     ("connection.perf.o", CONNECTION_PERF),
     ("connection.kprobe.o", CONNECTION_KPROBE),
+    ("listener.o", LISTENER),
 ];
 
 /// Lists the sockops programs of the host; fitted to the kernel's own types, as iterators are.

@@ -28,6 +28,7 @@ mod handed;
 mod harm;
 mod jail;
 mod joins;
+mod listener;
 mod lists;
 mod loss;
 mod modes;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         restarts::CASES,
         handed::CASES,
         lists::CASES,
+        listener::CASES,
         harm::CASES,
         neighbours::CASES,
         loss::CASES,

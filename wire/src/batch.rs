@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::error::DecodeError;
 use crate::family::connection::{EdgeRow, EventRow, SightingRow};
 use crate::family::host::HostRow;
+use crate::family::listener::{ListenerNamespaceRow, ListenerRow};
 use crate::family::nat::NatRow;
 use crate::family::process::ProcessRow;
 use crate::schema::Table;
@@ -113,6 +114,10 @@ registry! {
     events: EventRow,
     /// What gateways translated.
     nats: NatRow,
+    /// Sockets that listen.
+    listeners: ListenerRow,
+    /// What they turned away together.
+    listener_namespaces: ListenerNamespaceRow,
 }
 
 impl Batch {

@@ -32,6 +32,7 @@ pub use family::connection::{
     Columns, EdgeRow, EventKind, EventRow, Kept, Life, Part, Role, SINCE_STEP_MS, SightingRow,
 };
 pub use family::host::{HostRow, MAX_HOST_BYTES, MAX_HOST_NAME};
+pub use family::listener::{ListenerNamespaceRow, ListenerRow, Unmeasured};
 pub use family::nat::NatRow;
 pub use family::process::{MAX_PROCESS_BYTES, ProcessRow};
 pub use fingerprint::fingerprint;

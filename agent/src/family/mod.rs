@@ -12,6 +12,7 @@
 pub mod connection;
 pub mod contract;
 pub mod host;
+mod listener;
 pub mod nat;
 pub mod process;
 mod registry;

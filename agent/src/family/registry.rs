@@ -6,7 +6,7 @@ use anyhow::Result;
 use log::warn;
 
 use super::contract::{Family, Opening};
-use super::{connection, host, nat, process};
+use super::{connection, host, listener, nat, process};
 use crate::calls::Caller;
 use crate::config::Config;
 use crate::host::HostFacts;
@@ -41,7 +41,7 @@ const PLAIN: Entry = Entry {
 
 /// Every family, in the order in which they close: `process` behind those who ask for identities, `host`
 /// last, because its row has what all counted.
-const FAMILIES: [Entry; 4] = [
+const FAMILIES: [Entry; 5] = [
     Entry {
         decide: connection::decide::decide,
         open: connection::open,
@@ -55,6 +55,12 @@ const FAMILIES: [Entry; 4] = [
         open: nat::open,
         shed: nat::shed,
         callers: &[nat::TRACKING],
+        ..PLAIN
+    },
+    Entry {
+        decide: listener::decide,
+        open: listener::open,
+        shed: listener::shed,
         ..PLAIN
     },
     Entry {

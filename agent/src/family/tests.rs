@@ -2,7 +2,7 @@
 
 mod abilities;
 mod calls;
-mod host;
+pub(super) mod host;
 mod jail;
 mod seccomp;
 mod sockets;
@@ -77,6 +77,7 @@ fn what_programs_lack_sockets_do_and_without_them_the_family_is_skipped_with_its
         let plan = plan_without(|facts| {
             take(facts);
             facts.sockets.packets = lacking();
+            facts.sockets.lists = lacking();
         });
         let Outcome::Skip { reason } = &plan.connection.variant else {
             panic!("{words}: the family should be skipped");
@@ -400,8 +401,8 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
 fn what_runs_everywhere_is_decided_like_all_others_and_takes_no_line_of_the_report() {
     let plan = plan_without(|facts| facts.bpf = lacking());
     let names: Vec<&str> = plan.families.iter().map(|one| one.family).collect();
-    assert_eq!(names, ["connection", "nat", "process", "host"]);
-    for one in &plan.families[2..] {
+    assert_eq!(names, ["connection", "nat", "listener", "process", "host"]);
+    for one in &plan.families[3..] {
         assert!(one.runs() && one.needs == crate::plan::Needs::default());
         assert!(plan.rows().iter().all(|(name, _)| name != one.family));
     }

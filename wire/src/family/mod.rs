@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod host;
+pub mod listener;
 pub mod nat;
 pub mod process;
 

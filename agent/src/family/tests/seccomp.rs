@@ -63,15 +63,24 @@ fn only_what_the_plan_needs_is_allowed() {
         Caller::FOLLOWED,
     ];
     let with = |more: &[Caller]| [always.as_slice(), more].concat();
-    assert_eq!(callers(|_, _| {}), with(&[Caller::TABLES]));
+    assert_eq!(callers(|_, _| {}), with(&[Caller::TABLES, Caller::SOCKETS]));
     let sockets = callers(|facts, _| facts.bpf = lacking());
     assert_eq!(sockets, with(&[Caller::SOCKETS]));
     let gateway = callers(|facts, _| facts.forwards = Fact::Yes);
-    assert_eq!(gateway, with(&[Caller::TABLES, nat::TRACKING]));
+    assert_eq!(
+        gateway,
+        with(&[Caller::TABLES, nat::TRACKING, Caller::SOCKETS])
+    );
     let copies = callers(|_, config| config.option.mode = ModeSetting::TcClone);
-    assert_eq!(copies, with(&[Caller::TABLES, Caller::FILTERS]));
+    assert_eq!(
+        copies,
+        with(&[Caller::TABLES, Caller::FILTERS, Caller::SOCKETS])
+    );
     let perf = callers(|_, config| config.agent.transport = TransportSetting::Perf);
-    assert_eq!(perf, with(&[Caller::TABLES, Caller::PERF_BUFFER]));
+    assert_eq!(
+        perf,
+        with(&[Caller::TABLES, Caller::PERF_BUFFER, Caller::SOCKETS])
+    );
     let (facts, mut config) = (capable_host(), config());
     config.option.mode = ModeSetting::TcClone;
     let mut plan = decide(&facts, &config);
