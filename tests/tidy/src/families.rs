@@ -38,10 +38,45 @@ const TAKERS: [(&str, &str); 6] = [
     ("agent/src/family/tests", ""),
 ];
 
+/// Names every file that a new family consists of, and the family that it was written from.
+const GUIDE: &str = "docs/ADDING-A-PROBE.md";
+const MODEL: &str = "listener";
+/// Stands in it for a family's name.
+const PLACE: &str = "FAMILY";
+
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = probes(tree);
     findings.extend(strangers(tree));
     findings.extend(includes(tree));
+    findings.extend(guide(tree));
+    findings
+}
+
+/// The guide names the files of the family that it was written from, all of them and no others, and
+/// lists that are there.
+fn guide(tree: &Tree) -> Vec<Finding> {
+    let Some(guide) = tree.file(GUIDE) else {
+        return Vec::new();
+    };
+    // The first cell of a table's line, where it is a path.
+    let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
+    let named: Vec<(usize, String)> = guide
+        .lines()
+        .filter_map(|(at, line)| Some((at, cell(line)?.replace(PLACE, MODEL))))
+        .collect();
+    let missing = named.iter().filter(|(_, path)| !tree.has(path));
+    let mut findings: Vec<_> = missing
+        .map(|(at, path)| guide.finding(*at, format!("{path} is not there")))
+        .collect();
+    let is_of_model = |path: &str| {
+        let mut parts = path.split('/');
+        parts.any(|part| part == MODEL || part.strip_suffix(".rs") == Some(MODEL))
+    };
+    for file in tree.files.iter().filter(|file| is_of_model(&file.path)) {
+        if !named.iter().any(|(_, path)| *path == file.path) {
+            findings.push(file.finding(0, format!("{GUIDE} does not name it")));
+        }
+    }
     findings
 }
 
@@ -198,6 +233,24 @@ mod tests {
             places,
             [("agent/src/family/b/mod.rs", 2), ("agent/src/doctor.rs", 2)]
         );
+    }
+
+    #[test]
+    fn a_guide_that_does_not_name_what_a_family_consists_of_is_found() {
+        let guide = "| file | what |\n| `a/FAMILY/x.rs` | code |\n| `a/FAMILY/y.rs` | code |\n\
+                     | `a/list.rs` | a line |\n";
+        let found = check(&tree(&[
+            ("docs/ADDING-A-PROBE.md", guide),
+            ("a/listener/x.rs", ""),
+            ("b/listener.rs", ""),
+            ("a/listening.rs", ""),
+            ("a/list.rs", ""),
+        ]));
+        let said: Vec<_> = found
+            .iter()
+            .map(|finding| (finding.path.as_str(), finding.line))
+            .collect();
+        assert_eq!(said, [("docs/ADDING-A-PROBE.md", 3), ("b/listener.rs", 0)]);
     }
 
     #[test]
