@@ -72,10 +72,14 @@ impl Head {
 
     /// Bytes of the rows once they are unpacked, without their texts.
     pub(crate) fn row_bytes(&self) -> usize {
-        let bytes = self.rows.iter().zip(Batch::row_bytes()).map(|(rows, size)| {
-            let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
-            rows.saturating_mul(size)
-        });
+        let bytes = self
+            .rows
+            .iter()
+            .zip(Batch::row_bytes())
+            .map(|(rows, size)| {
+                let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
+                rows.saturating_mul(size)
+            });
         bytes.fold(0, usize::saturating_add)
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn encode(batch: &Batch) -> Vec<u8> {
 /// For tools that look inside, such as the trainer of dictionaries.
 ///
 /// # Panics
-/// As [`encode`].
+/// As [`crate::encode`].
 #[must_use]
 pub fn arrow_streams(batch: &Batch) -> Vec<u8> {
     arrow(batch).0

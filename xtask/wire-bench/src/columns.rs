@@ -35,7 +35,11 @@ pub(crate) fn print(hosts: u64, out: &mut dyn Write) -> Result<()> {
             }
         }
     }
-    writeln!(out, "{batches} batches, {:.0} bytes each", ratio(all, batches))?;
+    writeln!(
+        out,
+        "{batches} batches, {:.0} bytes each",
+        ratio(all, batches)
+    )?;
     for (name, rows) in &rows {
         let share = ratio(*rows, batches);
         writeln!(out, "{name}: {share:.1} rows a batch; bytes a row:")?;

@@ -8,11 +8,14 @@
 use std::collections::HashMap;
 
 use bpf::abi;
-use wire::{
-    Columns, EdgeRow, Endpoint, EventKind, EventRow, Kept, Role, SINCE_STEP_MS, SightingRow, sample,
-};
+use wire::{Columns, EdgeRow, EventKind, EventRow, Kept, Role, SightingRow, sample};
 
+mod begins;
+mod key;
 mod sight;
+
+use begins::Begins;
+use key::{EdgeKey, empty_row};
 
 use super::bounds::{Bounds, Losses};
 use crate::batch::Summary;
@@ -33,55 +36,6 @@ const MISSED_SNAPSHOTS: u8 = 2;
 /// errno values of Linux on every architecture that matters here (asm-generic/errno.h).
 const ECONNREFUSED: u32 = 111;
 const ETIMEDOUT: u32 = 110;
-
-/// What makes an edge one edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct EdgeKey {
-    process_id: u32,
-    role: Role,
-    local: Endpoint,
-    remote: Endpoint,
-    netns: u32,
-    /// Nobody knows which side called `connect()`.
-    role_unknown: bool,
-}
-
-impl EdgeKey {
-    /// Ephemeral ports are merged: the client's on both sides, where it is known which one that is.
-    fn of(event: &Connection, process_id: u32) -> Self {
-        let (mut local, mut remote) = (event.local, event.remote);
-        let role_unknown = event.has(abi::WB_FLAG_ROLE_UNKNOWN);
-        match event.role {
-            _ if role_unknown => {}
-            Role::Client => local.port = 0,
-            Role::Server => remote.port = 0,
-        }
-        Self {
-            process_id,
-            role: event.role,
-            local,
-            remote,
-            netns: event.netns,
-            role_unknown,
-        }
-    }
-
-    /// Where changes go when the table is full: no address, so it never joins with anything.
-    fn catch_all(role: Role) -> Self {
-        let none = Endpoint {
-            addr: [0; 16],
-            port: 0,
-        };
-        Self {
-            process_id: 0,
-            role,
-            local: none,
-            remote: none,
-            netns: 0,
-            role_unknown: false,
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Edge {
@@ -170,10 +124,7 @@ pub struct Connections {
     told: (usize, usize),
     events: Vec<EventRow>,
     interval: u64,
-    /// Unix time at which this run began to count.
-    began_ms: u64,
-    /// The begin of the youngest edge that was forgotten.
-    forgotten_ms: u64,
+    begins: Begins,
     /// CLOCK_MONOTONIC at the beginning of the interval.
     started_ns: u64,
     tokens: u64,
@@ -198,8 +149,7 @@ impl Connections {
             told: (0, 0),
             events: Vec::new(),
             interval: 1,
-            began_ms: now.unix_ms,
-            forgotten_ms: 0,
+            begins: Begins::new(now.unix_ms),
             started_ns: now.monotonic_ns(),
             tokens: 0,
             level: 0,
@@ -291,7 +241,7 @@ impl Connections {
 
     fn close_edges(&mut self, close: &Close) -> Vec<EdgeRow> {
         let (interval, totals) = (self.interval, &mut self.totals);
-        let forgotten_ms = &mut self.forgotten_ms;
+        let begins = &mut self.begins;
         let mut rows = Vec::new();
         totals.begin(close);
         self.edges.retain(|_, edge| {
@@ -305,7 +255,7 @@ impl Connections {
             rows.extend(added.map(|row| *row));
             let stays = !ends || edge.owed.owes();
             if !stays {
-                *forgotten_ms = edge.row.since_ms.max(*forgotten_ms);
+                begins.forget(edge.row.since_ms);
             }
             stays
         });
@@ -363,17 +313,12 @@ impl Connections {
         self.count(&open, event);
         let kind = end_of(event);
         let absent = self.absent;
-        // Some show without the program that tells of all, and a part of them would mislead.
-        let counts = |column| !absent.has(column);
+        // Some resets show without the program that tells of all, and a part would mislead.
         self.change(open.edge, |row| {
             row.closed += 1;
-            match kind {
-                Some(EventKind::ResetLocal) if counts(Columns::RESET_LOCAL) => row.reset_local += 1,
-                Some(EventKind::ResetRemote) if counts(Columns::RESET_REMOTE) => {
-                    row.reset_remote += 1;
-                }
-                _ => {}
-            }
+            let ended = |end, column| u64::from(kind == Some(end) && !absent.has(column));
+            row.reset_local += ended(EventKind::ResetLocal, Columns::RESET_LOCAL);
+            row.reset_remote += ended(EventKind::ResetRemote, Columns::RESET_REMOTE);
         });
         self.sight(event, open, kind.map(|_| Kept::Abnormal), now);
         if let Some(kind) = kind {
@@ -531,7 +476,7 @@ impl Connections {
         } else {
             wanted
         };
-        let (interval, since_ms) = (self.interval, self.since_ms(now.unix_ms));
+        let (interval, since_ms) = (self.interval, self.begins.since_ms(now.unix_ms));
         let absent = match key.role_unknown {
             true => self.absent.with(Columns::ROLE),
             false => self.absent,
@@ -550,18 +495,6 @@ impl Connections {
             spare_kept: false,
         });
         key
-    }
-
-    /// From when a new edge counts: in steps from the begin of this run, which keeps batches small,
-    /// but not when one that was forgotten may have counted, with whose numbers its own would be
-    /// taken for one series.
-    fn since_ms(&self, now_ms: u64) -> u64 {
-        // No steps are known of a clock that was set back.
-        let past_ms = now_ms.saturating_sub(self.began_ms) % SINCE_STEP_MS;
-        match (now_ms - past_ms..=now_ms).contains(&self.forgotten_ms) {
-            true => now_ms,
-            false => now_ms - past_ms,
-        }
     }
 
     /// The kernel does not count this, and did not before: zeros of edges that are there mean
@@ -606,11 +539,6 @@ fn end_of(event: &Connection) -> Option<EventKind> {
     } else {
         None
     }
-}
-
-fn empty_row(key: EdgeKey, since_ms: u64) -> EdgeRow {
-    let ends = (key.process_id, key.role, key.local, key.remote);
-    EdgeRow::new(ends, key.netns, since_ms)
 }
 
 #[cfg(test)]

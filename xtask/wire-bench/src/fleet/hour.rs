@@ -86,7 +86,9 @@ impl Iterator for Hour {
         self.nats_due += second.nats.len() as u64;
         let due = usize::try_from(self.nats_due / TOTALS_EVERY).expect("few");
         self.nats_due %= TOTALS_EVERY;
-        second.nats.extend(interval.totals.nats.iter().take(due).cloned());
+        second
+            .nats
+            .extend(interval.totals.nats.iter().take(due).cloned());
         Some((interval.totals, second))
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use wire::Life;
+use wire::{Endpoint, Life};
 
 use super::sight::FIRST_PER_EDGE;
 use super::*;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use wire::SINCE_STEP_MS;
+
 use super::*;
 use crate::spool::Lost;
 
@@ -139,13 +141,19 @@ fn series_begin_in_steps_of_the_run_and_never_twice_at_once() {
 fn resets_that_no_program_tells_of_are_absent_and_not_counted_in_part() {
     let mut all = connections();
     all.lacks(Columns::RESET_LOCAL);
-    for (id, flag) in [(1, abi::WB_FLAG_RESET_SENT), (2, abi::WB_FLAG_RESET_RECEIVED)] {
+    for (id, flag) in [
+        (1, abi::WB_FLAG_RESET_SENT),
+        (2, abi::WB_FLAG_RESET_RECEIVED),
+    ] {
         let mut one = event(ReportReason::Closed, id, 10);
         one.flags |= flag;
         all.fold(&one, 3, NOW);
     }
     let summary = all.close(&end(NOW));
     let edge = only_edge(&summary);
-    assert_eq!((edge.closed, edge.reset_local, edge.reset_remote), (2, 0, 1));
+    assert_eq!(
+        (edge.closed, edge.reset_local, edge.reset_remote),
+        (2, 0, 1)
+    );
     assert_eq!(edge.absent, Columns::RESET_LOCAL);
 }
