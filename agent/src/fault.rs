@@ -26,7 +26,14 @@ pub const POINTS: [&str; 12] = [
 ];
 
 /// What the start can go on without.
-pub const STEPS: [&str; 5] = ["programs", "filters", "sockets", "lists", "tracking"];
+pub const STEPS: [&str; 6] = [
+    "programs",
+    "filters",
+    "sockets",
+    "lists",
+    "tracking",
+    "listeners",
+];
 
 #[cfg(not(debug_assertions))]
 mod asked {

@@ -28,15 +28,17 @@ const ALWAYS: [&str; 4] = ["runtime", "files", "event loop", "word of that reade
 /// Reading names takes the first; looking for the owners of sockets takes both.
 const NAMES: &[&str] = &["CAP_SYS_PTRACE"];
 const OWNERS: &[&str] = &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
+/// Programs, and the kernel's lists beside them.
+const PROGRAMS: &[&str] = &["scope", "tables", "packet and diagnostic sockets"];
 
 /// Each of `STEPS` in `agent/src/fault.rs`, alone or with another, and all of them working.
-const FALL_BACKS: [FallBack; 8] = [
+const FALL_BACKS: [FallBack; 9] = [
     FallBack {
         settings: &[],
         fail: "",
         row: ("connection", "raw tracepoints and sockops"),
         capabilities: NAMES,
-        callers: &["scope", "tables"],
+        callers: PROGRAMS,
     },
     FallBack {
         settings: &[],
@@ -47,14 +49,14 @@ const FALL_BACKS: [FallBack; 8] = [
     },
     FallBack {
         settings: &[("agent.transport", "'perf'")],
-        fail: "programs,sockets",
+        fail: "programs,sockets,listeners",
         row: ("connection", "skipped: "),
         capabilities: &[],
         callers: &[],
     },
     FallBack {
         settings: &[("agent.hooks", "'sockets'")],
-        fail: "sockets",
+        fail: "sockets,listeners",
         row: ("connection", "skipped: "),
         capabilities: &[],
         callers: &[],
@@ -64,14 +66,14 @@ const FALL_BACKS: [FallBack; 8] = [
         fail: "lists",
         row: ("discovery", "off: "),
         capabilities: NAMES,
-        callers: &["scope", "tables"],
+        callers: PROGRAMS,
     },
     FallBack {
         settings: &[("option.mode", "'tc-clone'")],
         fail: "filters",
         row: ("mode", "observe: "),
         capabilities: NAMES,
-        callers: &["scope", "tables"],
+        callers: PROGRAMS,
     },
     FallBack {
         settings: &[("option.mode", "'tc-clone'")],
@@ -84,6 +86,13 @@ const FALL_BACKS: [FallBack; 8] = [
         settings: &[("nat.conntrack", "'on'")],
         fail: "tracking",
         row: ("nat", "off: "),
+        capabilities: NAMES,
+        callers: PROGRAMS,
+    },
+    FallBack {
+        settings: &[],
+        fail: "listeners",
+        row: ("listener", "off: "),
         capabilities: NAMES,
         callers: &["scope", "tables"],
     },

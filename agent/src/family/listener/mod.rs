@@ -7,12 +7,13 @@ mod aggregate;
 mod running;
 mod sources;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use log::warn;
 
 use crate::calls::Caller;
 use crate::config::{Config, HooksSetting};
 use crate::family::contract::{Family, Opening};
+use crate::fault;
 use crate::host::{HostFacts, Pack};
 use crate::plan::{Choice, Decision, Needs, Outcome};
 use aggregate::NAME;
@@ -101,6 +102,7 @@ pub(super) fn shed(level: u8) -> Vec<String> {
 /// # Errors
 /// Sockets of the own network namespace cannot be listed.
 pub(super) fn open(opening: &Opening<'_>, decision: &mut Decision) -> Result<Box<dyn Family>> {
+    fault::before("listeners").context("listeners cannot be followed")?;
     let mut program = None;
     if matches!(&decision.outcome, Outcome::Run(variant) if variant.value == PROGRAM) {
         match Program::load(opening) {
