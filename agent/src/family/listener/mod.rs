@@ -14,7 +14,7 @@ use crate::calls::Caller;
 use crate::config::{Config, HooksSetting};
 use crate::family::contract::{Family, Opening};
 use crate::fault;
-use crate::host::{HostFacts, Pack};
+use crate::host::{Fact, HostFacts, Pack};
 use crate::plan::{Choice, Decision, Needs, Outcome};
 use aggregate::NAME;
 use running::{Running, SHED_FROM};
@@ -82,11 +82,16 @@ fn lacking(facts: &HostFacts, config: &Config) -> Option<String> {
     if let Some((fact, what)) = needed.into_iter().find(|(fact, _)| !fact.is_yes()) {
         return Some(format!("{what}: {}", fact.why()));
     }
-    match &facts.btf_pack {
-        Pack::Missing { why } => Some(format!(
+    if let Pack::Missing { why } = &facts.btf_pack {
+        return Some(format!(
             "the kernel does not describe its structures: {why}"
-        )),
-        Pack::Found(_) | Pack::NotNeeded => None,
+        ));
+    }
+    match &facts.scope {
+        Fact::No { why } if config.scope.cgroup != "/" => {
+            Some(format!("the scope's cgroup is out of reach: {why}"))
+        }
+        Fact::No { .. } | Fact::Yes | Fact::Unknown { .. } => None,
     }
 }
 
@@ -141,6 +146,20 @@ mod tests {
             take(&mut facts);
             lists.push((decide(&facts, &config()), "tried and refused"));
         }
+        let mut facts = capable_host();
+        facts.scope = missing();
+        let mut settings = config();
+        settings.scope.cgroup = "/apps".to_owned();
+        lists.push((
+            decide(&facts, &settings),
+            "the scope's cgroup is out of reach",
+        ));
+        settings.scope.cgroup = "/".to_owned();
+        assert_eq!(
+            decide(&facts, &settings).needs,
+            with.needs,
+            "all are in scope"
+        );
         for (decision, why) in lists {
             let Outcome::Run(choice) = &decision.outcome else {
                 panic!("{why}: lists should do");
