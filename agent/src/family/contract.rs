@@ -93,7 +93,9 @@ pub trait Family: Debug {
     ///
     /// # Errors
     /// A source that cannot be read any more: the agent ends, and the next start finds out.
-    fn take(&mut self, shared: &mut Shared) -> Result<bool>;
+    fn take(&mut self, _shared: &mut Shared) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Takes all that its sources have now, and of what comes meanwhile at most as much: the interval
     /// ends.

@@ -32,10 +32,6 @@ impl Family for Running {
         NAME
     }
 
-    fn take(&mut self, _: &mut Shared) -> Result<bool> {
-        Ok(false)
-    }
-
     /// Behind all others: its row has what they counted.
     fn close(&mut self, rows: &mut Summary, close: &Close, shared: &mut Shared) {
         let now = Duration::from_nanos(close.now.monotonic_ns());

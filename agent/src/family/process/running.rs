@@ -30,10 +30,6 @@ impl Family for Running {
         NAME
     }
 
-    fn take(&mut self, _: &mut Shared) -> Result<bool> {
-        Ok(false)
-    }
-
     /// Behind those who ask for identities.
     fn close(&mut self, rows: &mut Summary, close: &Close, shared: &mut Shared) {
         let lost = shared.metrics.batches_lost();
