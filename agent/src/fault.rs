@@ -175,8 +175,14 @@ mod tests {
             assert!(trials.contains(&format!("\"{point}\"")), "{point}");
         }
         let trials = include_str!("../../tests/e2e/fall_backs.rs");
+        let failed: Vec<&str> = trials
+            .split("fail: \"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .flat_map(|steps| steps.split(','))
+            .collect();
         for step in super::STEPS {
-            assert!(trials.contains(&format!("fail: \"{step}\"")), "{step}");
+            assert!(failed.contains(&step), "{step}");
         }
     }
 
