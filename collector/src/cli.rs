@@ -1,5 +1,6 @@
-//! The command line: `serve`, `topology`, `hosts`, `tables`, `rows`, `fleet`, `credential`, `import`, `unpack`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `tables`, `rows`, `fleet`, `credential`, `audit`, `import`, `unpack`, `check-config`, `version`.
 
+mod audit;
 mod carried;
 mod credential;
 mod fleet;
@@ -71,11 +72,13 @@ enum Command {
         #[command(subcommand)]
         command: fleet::FleetCommand,
     },
-    /// Show which host each credential speaks for, or let one speak for another
+    /// Show which host each credential speaks for, let one speak for another, or lock one out
     Credential {
         #[command(subcommand)]
         command: credential::CredentialCommand,
     },
+    /// Show who changed what: credentials, orders, retention
+    Audit(audit::AuditArgs),
     /// Store what agents exported into files, and write receipts that let them delete it
     Import(carried::ImportArgs),
     /// Write what is in an exported file as plain tables, for other programs
@@ -119,6 +122,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),
         Command::Credential { command } => credential::run(command, out),
+        Command::Audit(args) => audit::run(&args, out),
         Command::Import(args) => carried::import(&args, out),
         Command::Unpack(args) => carried::unpack(&args, out),
         Command::CheckConfig { config, format } => {

@@ -50,6 +50,9 @@ pub struct Imported {
     pub refused: Vec<String>,
     /// The receipt for what arrived.
     pub receipt: PathBuf,
+    /// The key that is believed from now on, where another one or none was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_believed: Option<String>,
 }
 
 /// Reads a file that is not larger than any export here may be.
@@ -89,8 +92,9 @@ pub fn import(
 ) -> Result<Imported> {
     let export = verify(bytes)?;
     let (host, key) = (export.head.host, export.head.key);
-    believe(store, (&host, &key), trust, now_ms)?;
+    let is_new = believe(store, (&host, &key), trust, now_ms)?;
     let mut imported = Imported {
+        key_believed: is_new.then(|| hex(&key)),
         host: hex(&host),
         receipt,
         ..Imported::default()
@@ -158,15 +162,16 @@ impl Imported {
     }
 }
 
+/// True where the key was not believed before.
 fn believe(
     store: &mut Store,
     (host, key): (&[u8; 16], &[u8; 32]),
     trust: Trust,
     now_ms: i64,
-) -> Result<()> {
+) -> Result<bool> {
     let pinned = store.export_key(host)?;
     match (pinned, trust) {
-        (Some(pinned), _) if pinned == *key => return Ok(()),
+        (Some(pinned), _) if pinned == *key => return Ok(false),
         (Some(pinned), Trust::Pinned | Trust::New) => bail!(
             "host {} is known by the key {}, and this file is signed by {}: somebody else's, or \
              the host was installed anew; --replace-key believes it from now on",
@@ -182,5 +187,6 @@ fn believe(
         ),
         (None, Trust::New) | (_, Trust::Replaced) => {}
     }
-    Ok(store.trust_exports(host, key, now_ms)?)
+    store.trust_exports(host, key, now_ms)?;
+    Ok(true)
 }

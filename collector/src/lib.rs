@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod server;
 // Data.
 pub mod accept;
+pub mod access;
 pub mod auth;
 pub mod counters;
 pub mod fleet;

@@ -8,6 +8,8 @@ use axum::http::StatusCode;
 pub enum Reason {
     /// Neither a valid token nor a client certificate.
     Unauthorized,
+    /// A credential that was revoked.
+    Revoked,
     /// A valid credential that is for something else.
     Forbidden,
     /// A credential that speaks for another host.
@@ -42,8 +44,9 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Unauthorized,
+        Self::Revoked,
         Self::Forbidden,
         Self::Foreign,
         Self::MediaType,
@@ -66,6 +69,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
+            Self::Revoked => "revoked",
             Self::Forbidden => "forbidden",
             Self::Foreign => "foreign",
             Self::MediaType => "media_type",
@@ -92,7 +96,7 @@ impl Reason {
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::Revoked => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Foreign => StatusCode::FORBIDDEN,
             Self::MediaType | Self::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -119,6 +123,7 @@ impl Reason {
             | Self::Unsupported
             | Self::Conflict => true,
             Self::Unauthorized
+            | Self::Revoked
             | Self::Forbidden
             | Self::Foreign
             | Self::MediaType
@@ -140,6 +145,7 @@ impl Reason {
             Self::Slow | Self::Broken | Self::Store => Some(10),
             Self::Hosts => Some(60),
             Self::Unauthorized
+            | Self::Revoked
             | Self::Forbidden
             | Self::Foreign
             | Self::MediaType

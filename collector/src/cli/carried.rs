@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
+use super::audit;
 use super::output::{Format, load, show};
+use crate::access::{Action, Entry};
 use crate::config::DEFAULT_PATH;
 use crate::escape::Shown;
 use crate::exit::Failure;
@@ -92,6 +95,10 @@ pub(super) fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Failu
         let imported = import::import(&mut store, carried, trust, &limits, time::now_ms())
             .with_context(|| file.display().to_string())?;
         refused += imported.refused.len();
+        if let Some(key) = &imported.key_believed {
+            let entry = Entry::new(Action::ExportsTrusted, imported.host.clone());
+            audit::record(&config, entry.after(json!({ "key": key })))?;
+        }
         show(out, args.format, &imported, |out, imported| {
             human(out, file, imported)
         })?;

@@ -1,52 +1,92 @@
-//! `credential`: which host each credential speaks for.
+//! `credential`: which host each credential speaks for, and who is locked out.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 
+use super::audit;
 use super::output::{Format, load, show};
-use crate::config::DEFAULT_PATH;
+use crate::access::{Action, Actor, Entry, NAME_BYTES, Revocation, named};
+use crate::config::{Config, DEFAULT_PATH};
 use crate::digest::hex;
+use crate::escape;
 use crate::exit::Failure;
 use crate::store::{self, Binding, Bounds, MIN_DIGITS, Store};
-use crate::time::rfc3339;
+use crate::time::{self, rfc3339};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CredentialCommand {
-    /// Show the credentials that were used, the host of each, and what was refused under them
-    List {
-        /// Configuration file
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-        config: PathBuf,
-        /// How to print
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
+    /// Show the credentials that were used, the host of each, what was refused under them, and those
+    /// that were revoked
+    List(Common),
     /// Let a credential speak for another host: the next one that uses it
     Release {
         /// The 16 digits by which `list` names it, or a host id for all that speak for that host
         #[arg(value_name = "ID")]
         id: String,
-        /// Configuration file
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-        config: PathBuf,
-        /// How to print
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        #[command(flatten)]
+        common: Common,
     },
+    /// Refuse a credential from now on, also on connections that are open
+    Revoke(RevokeArgs),
+    /// Take a revocation back
+    Reinstate {
+        /// The 16 digits by which `list` names it
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Where, and how to print.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What to revoke.
+#[derive(Debug, Args)]
+pub(super) struct RevokeArgs {
+    /// The first 16 digits of the SHA-256 of a token or certificate, as `list` names it
+    #[arg(value_name = "ID", required_unless_present = "host")]
+    id: Option<String>,
+    /// All credentials that speak for the host of this id
+    #[arg(long, value_name = "HOST", conflicts_with = "id")]
+    host: Option<String>,
+    /// Why, for whoever reads the list and the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    why: String,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Debug, Serialize)]
 struct Shown {
     credential: String,
-    host: String,
-    bound_ms: i64,
+    /// `None`: it was never used.
+    host: Option<String>,
+    bound_ms: Option<i64>,
     refused: u64,
     refused_host: Option<String>,
     refused_ms: Option<i64>,
+    revoked: Option<Revoked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Revoked {
+    at_ms: i64,
+    by: String,
+    why: String,
 }
 
 impl From<Binding> for Shown {
@@ -54,11 +94,22 @@ impl From<Binding> for Shown {
         let (refused_host, refused_ms) = binding.last_refused.unzip();
         Self {
             credential: binding.id.to_string(),
-            host: hex(&binding.host),
-            bound_ms: binding.bound_ms,
+            host: Some(hex(&binding.host)),
+            bound_ms: Some(binding.bound_ms),
             refused: binding.refused,
             refused_host: refused_host.map(|host| hex(&host)),
             refused_ms,
+            revoked: None,
+        }
+    }
+}
+
+impl From<Revocation> for Revoked {
+    fn from(revocation: Revocation) -> Self {
+        Self {
+            at_ms: revocation.at_ms,
+            by: revocation.actor,
+            why: revocation.why,
         }
     }
 }
@@ -66,44 +117,141 @@ impl From<Binding> for Shown {
 /// Runs one of the commands.
 pub(super) fn run(command: CredentialCommand, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
-        CredentialCommand::List { config, format } => {
-            let path = load(&config)?.store.path;
-            let list = store::Reader::open(&path)
-                .and_then(|reader| reader.credentials(false))
-                .map_err(|e| Failure::store(anyhow::Error::new(e).context(shown(&path))))?;
-            let list: Vec<Shown> = list.into_iter().map(Shown::from).collect();
-            show(out, format, &list, |out, list| table(out, list))
-        }
-        CredentialCommand::Release { id, config, format } => {
-            if id.len() < MIN_DIGITS || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return Err(Failure::usage(anyhow!(
-                    "{id:?}: expected {MIN_DIGITS} hexadecimal digits of a credential, or the 32 \
-                     of a host id"
-                )));
-            }
-            let config = load(&config)?;
-            let path = &config.store.path;
-            let released = Store::open(path, Bounds::from(&config))
-                .and_then(|mut store| store.release_credentials(&id))
-                .map_err(|e| Failure::store(anyhow::Error::new(e).context(shown(path))))?;
-            if released.is_empty() {
-                return Err(Failure::from(anyhow!("{id}: no credential was used so")));
-            }
-            let released: Vec<Shown> = released.into_iter().map(Shown::from).collect();
-            show(out, format, &released, |out, released| {
-                released.iter().try_for_each(|one| {
-                    let Shown {
-                        credential, host, ..
-                    } = one;
-                    writeln!(out, "{credential}: no longer of host {host}")
-                })
-            })
-        }
+        CredentialCommand::List(common) => list(&common, out),
+        CredentialCommand::Release { id, common } => release(&id, &common, out),
+        CredentialCommand::Revoke(args) => revoke(&args, out),
+        CredentialCommand::Reinstate { id, common } => reinstate(&id, &common, out),
     }
 }
 
-fn shown(path: &std::path::Path) -> String {
-    path.display().to_string()
+fn list(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = load(&common.config)?;
+    let revoked = audit::open(&config)?.revocations();
+    let revoked = revoked.map_err(|error| audit::failed(&config, error))?;
+    let mut list: Vec<Shown> = bindings(&config)?.into_iter().map(Shown::from).collect();
+    for revocation in revoked {
+        let name = hex(&revocation.id);
+        match list.iter_mut().find(|one| one.credential == name) {
+            Some(one) => one.revoked = Some(revocation.into()),
+            None => list.push(Shown {
+                credential: name,
+                host: None,
+                bound_ms: None,
+                refused: 0,
+                refused_host: None,
+                refused_ms: None,
+                revoked: Some(revocation.into()),
+            }),
+        }
+    }
+    show(out, common.format, &list, |out, list| table(out, list))
+}
+
+fn bindings(config: &Config) -> Result<Vec<Binding>, Failure> {
+    store::Reader::open(&config.store.path)
+        .and_then(|reader| reader.credentials(false))
+        .map_err(|error| failed(config, error))
+}
+
+fn failed(config: &Config, error: store::Error) -> Failure {
+    let path = config.store.path.display().to_string();
+    Failure::store(anyhow::Error::new(error).context(path))
+}
+
+fn release(id: &str, common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
+    if id.len() < MIN_DIGITS || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Failure::usage(anyhow!(
+            "{id:?}: expected {MIN_DIGITS} hexadecimal digits of a credential, or the 32 of a host \
+             id"
+        )));
+    }
+    let config = load(&common.config)?;
+    let released = Store::open(&config.store.path, Bounds::from(&config))
+        .and_then(|mut store| store.release_credentials(id))
+        .map_err(|error| failed(&config, error))?;
+    if released.is_empty() {
+        return Err(Failure::from(anyhow!("{id}: no credential was used so")));
+    }
+    for one in &released {
+        let entry = Entry::new(Action::CredentialReleased, one.id.to_string())
+            .before(json!({ "host": hex(&one.host) }));
+        audit::record(&config, entry)?;
+    }
+    let released: Vec<Shown> = released.into_iter().map(Shown::from).collect();
+    show(out, common.format, &released, |out, released| {
+        released.iter().try_for_each(|one| {
+            let host = one.host.as_deref().unwrap_or("-");
+            writeln!(out, "{}: no longer of host {host}", one.credential)
+        })
+    })
+}
+
+fn revoke(args: &RevokeArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = load(&args.common.config)?;
+    let bound = match &args.host {
+        Some(_) => bindings(&config)?,
+        // Whom it spoke for is worth knowing, and no condition.
+        None => bindings(&config).unwrap_or_default(),
+    };
+    let of = |binding: &Binding| (named(binding.id), Some(hex(&binding.host)));
+    let ids: Vec<_> = match (&args.id, &args.host) {
+        (Some(id), _) => {
+            let id = parse(id)?;
+            let known = bound.iter().find(|binding| named(binding.id) == id);
+            vec![known.map_or((id, None), of)]
+        }
+        (None, host) => {
+            let host = host.as_deref().unwrap_or_default().to_ascii_lowercase();
+            let its = bound.iter().filter(|binding| hex(&binding.host) == host);
+            let its: Vec<_> = its.map(of).collect();
+            if its.is_empty() {
+                return Err(Failure::from(anyhow!(
+                    "{host}: no credential speaks for a host of this id; `credential list` shows them"
+                )));
+            }
+            its
+        }
+    };
+    let access = audit::open(&config)?;
+    access
+        .revoke(&ids, &args.why, &Actor::command(), time::now_ms())
+        .map_err(|error| audit::failed(&config, error))?;
+    let names: Vec<String> = ids.iter().map(|(id, _)| hex(id)).collect();
+    show(out, args.common.format, &names, |out, names| {
+        let mut names = names.iter();
+        names.try_for_each(|name| writeln!(out, "{name}: refused from now on"))
+    })
+}
+
+fn reinstate(id: &str, common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
+    let name = parse(id)?;
+    let config = load(&common.config)?;
+    let was = audit::open(&config)?
+        .reinstate(name, &Actor::command(), time::now_ms())
+        .map_err(|error| audit::failed(&config, error))?;
+    if !was {
+        return Err(Failure::from(anyhow!("{id}: is not revoked")));
+    }
+    show(out, common.format, &hex(&name), |out, name| {
+        writeln!(out, "{name}: no longer revoked")
+    })
+}
+
+/// What names a credential, out of at least 16 digits.
+fn parse(id: &str) -> Result<[u8; NAME_BYTES], Failure> {
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE
+        .decode(id.as_bytes())
+        .ok();
+    bytes
+        .as_deref()
+        .and_then(|bytes| bytes.first_chunk())
+        .copied()
+        .ok_or_else(|| {
+            Failure::usage(anyhow!(
+                "{id:?}: expected the first {MIN_DIGITS} hexadecimal digits of the SHA-256 of a \
+                 token or certificate"
+            ))
+        })
 }
 
 fn table(out: &mut dyn Write, list: &[Shown]) -> std::io::Result<()> {
@@ -121,10 +269,19 @@ fn table(out: &mut dyn Write, list: &[Shown]) -> std::io::Result<()> {
             out,
             "{:<18}{:<34}{:<22}{:>8}  {last}",
             one.credential,
-            one.host,
-            rfc3339(one.bound_ms),
+            one.host.as_deref().unwrap_or("-"),
+            one.bound_ms.map_or(String::from("-"), rfc3339),
             one.refused,
         )?;
+        if let Some(revoked) = &one.revoked {
+            writeln!(
+                out,
+                "  revoked {} by {}: {}",
+                rfc3339(revoked.at_ms),
+                escape::Shown(&revoked.by),
+                escape::Shown(&revoked.why)
+            )?;
+        }
     }
     Ok(())
 }

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
 use wire::orders::Orders;
 
+use super::audit;
 use super::output::{Format, load, show};
+use crate::access::{Action, Entry};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::escape::Shown;
 use crate::exit::Failure;
@@ -209,7 +212,9 @@ fn apply(target: &Target, change: &Change, out: &mut dyn Write) -> Result<(), Fa
     };
     let mut store = Store::open(path, Bounds::from(&config)).map_err(named)?;
     let now_ms = time::now_ms();
+    let mut was = None;
     let made = store.change_orders(|before: Option<SignedOrders>| {
+        was = before.as_ref().map(|before| before.body.clone());
         let before = before
             .as_ref()
             .map(parse)
@@ -222,6 +227,10 @@ fn apply(target: &Target, change: &Change, out: &mut dyn Write) -> Result<(), Fa
         Wrong::Store(error) => named(error),
         Wrong::Other(error) => Failure::usage(error),
     })?;
+    let mut entry = Entry::new(Action::OrdersChanged, format!("version {}", made.version))
+        .after(json!(made.body));
+    entry.before = was.map(|was| json!(was));
+    audit::record(&config, entry)?;
     show(out, Format::Table, &made.version, |out, version| {
         writeln!(
             out,

@@ -91,6 +91,10 @@ pub struct Auth {
     pub reader_names: Vec<String>,
     /// DNS names of client certificates that many hosts have.
     pub shared_names: Vec<String>,
+    /// The database of what changes while the collector runs; see [`crate::access`].
+    pub database: PathBuf,
+    /// Age at which records of the audit log are deleted.
+    pub audit_retention: Duration,
 }
 
 impl Auth {
@@ -222,7 +226,6 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
         key_file: required("listen.key_file", raw.listen.key_file)?,
         client_ca_file: raw.listen.client_ca_file.map(|Text(path)| path),
     };
-    let auth = auth(raw.auth, &listen)?;
     let limits = limits(&raw.limits)?;
     let store = Store {
         path: or(
@@ -238,6 +241,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
             String::from("expected at least \"16MiB\""),
         ));
     }
+    let auth = auth(raw.auth, &listen, &store)?;
     Ok(Config {
         file: file.to_owned(),
         listen,
@@ -249,7 +253,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
     })
 }
 
-fn auth(raw: raw::Auth, listen: &Listen) -> Result<Auth, Mistake> {
+fn auth(raw: raw::Auth, listen: &Listen, store: &Store) -> Result<Auth, Mistake> {
     let path = |value: Option<Text<PathBuf>>| value.map(|Text(path)| path);
     let auth = Auth {
         agent_token_file: path(raw.agent_token_file),
@@ -257,8 +261,16 @@ fn auth(raw: raw::Auth, listen: &Listen) -> Result<Auth, Mistake> {
         token_file: path(raw.token_file),
         reader_names: raw.reader_names,
         shared_names: raw.shared_names,
+        database: path(raw.database).unwrap_or_else(|| store.path.with_file_name("access.db")),
+        audit_retention: or(raw.audit_retention, Duration::from_secs(365 * 86_400)),
     };
     let wrong = |key, message: &str| Err((key, String::from(message)));
+    if auth.database == store.path {
+        return wrong(
+            "auth.database",
+            "the file of store.path: expected another one",
+        );
+    }
     if auth.token_file.is_some() && auth.agent_token_file.is_some() {
         return wrong(
             "auth.token_file",

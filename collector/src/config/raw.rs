@@ -41,6 +41,8 @@ pub(super) struct Auth {
     pub(super) token_file: Option<Text<PathBuf>>,
     pub(super) reader_names: Vec<String>,
     pub(super) shared_names: Vec<String>,
+    pub(super) database: Option<Text<PathBuf>>,
+    pub(super) audit_retention: Option<Text<Duration>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

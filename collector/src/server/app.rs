@@ -8,9 +8,14 @@ use axum::extract::State;
 
 use super::fair::Shares;
 use super::secrets::Current;
+use crate::accept::{Reason, Refusal};
+use crate::access::Access;
+use crate::auth::Credential;
 use crate::config::Config;
+use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::store::writer::{Job, Newest};
+use crate::time;
 
 /// Bytes of answers that are made and not yet taken, all together.
 pub(super) const UNSENT: usize = 32 << 20;
@@ -19,6 +24,8 @@ pub(super) const UNSENT: usize = 32 << 20;
 pub(super) struct App {
     pub(super) config: Config,
     pub(super) secrets: Arc<Current>,
+    pub(super) access: Access,
+    pub(super) access_failures: Limiter,
     pub(super) metrics: Arc<Metrics>,
     /// Bytes of bodies that have arrived.
     pub(super) bodies: Arc<Shares>,
@@ -34,6 +41,55 @@ pub(super) struct App {
     pub(super) orders: Newest,
     /// False while the store cannot be written.
     pub(super) healthy: Arc<AtomicBool>,
+}
+
+impl App {
+    /// With nothing in flight; `store` is the queue to the writer, its health and its orders.
+    pub(super) fn new(
+        config: &Config,
+        secrets: Arc<Current>,
+        access: Access,
+        metrics: Arc<Metrics>,
+        store: (SyncSender<Job>, Arc<AtomicBool>, Newest),
+    ) -> Self {
+        let (jobs, healthy, orders) = store;
+        Self {
+            secrets,
+            access,
+            access_failures: Limiter::new(),
+            metrics,
+            bodies: Shares::new(config.limits.body_memory),
+            batches: Shares::new(config.limits.concurrent_batches),
+            queries: Shares::new(config.limits.concurrent_queries),
+            answers: Answers::default(),
+            batch_memory: Shares::new(config.limits.batch_memory),
+            jobs,
+            healthy,
+            orders,
+            config: config.clone(),
+        }
+    }
+
+    /// Says no to a credential that was revoked, and to all while nobody can tell.
+    pub(super) fn admits(&self, credential: &Credential) -> Result<(), Refusal> {
+        match self.access.is_revoked(credential.id) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Refusal::new(
+                Reason::Revoked,
+                format!("credential {} was revoked", credential.id),
+            )),
+            Err(error) => {
+                if let Some(suppressed) = self.access_failures.admit(time::now_ms()) {
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    log::error!(error, suppressed; "credentials cannot be judged");
+                }
+                Err(Refusal::new(
+                    Reason::Store,
+                    "credentials cannot be judged now",
+                ))
+            }
+        }
+    }
 }
 
 pub(super) type Shared = State<Arc<App>>;

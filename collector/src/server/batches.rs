@@ -48,8 +48,7 @@ pub(super) async fn batches(
     let in_flight = InFlight::begin(&app);
     let (refusal, rest) = match receive(&app, party, &mut body).await {
         Ok(received) => {
-            let bound = credential.and_then(|credential| credential.of_one_host());
-            let work = accept(Arc::clone(&app), in_flight, received, key, bound);
+            let work = accept(Arc::clone(&app), in_flight, received, key, credential);
             // A task of its own: it holds what it takes until it has ended, also when the other
             // side goes away meanwhile.
             match tokio::spawn(work).await {
@@ -154,8 +153,9 @@ async fn accept(
     _in_flight: InFlight,
     received: Received,
     key: BatchKey,
-    bound: Option<CredentialId>,
+    credential: Option<Credential>,
 ) -> Result<Status, Refusal> {
+    let bound = credential.and_then(|credential| credential.of_one_host());
     let Received { bytes, party, held } = received;
     let place = app.batches.wait(party, 1, TURN).await.map_err(no_room)?;
     let limits = app.config.limits.wire();
@@ -168,6 +168,10 @@ async fn accept(
     drop(held);
     let mut opened = opened.map_err(|_| unavailable())??;
     opened.credential = bound;
+    // Again: it may have been revoked while the body came.
+    if let Some(credential) = credential {
+        app.admits(&credential)?;
+    }
     let (reply, outcome) = oneshot::channel();
     app.jobs
         .try_send(Job { opened, reply })

@@ -32,15 +32,16 @@ use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::access::{self, Access, Action, Actor, Entry};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
 use crate::store::writer::{self, Writer};
 use crate::store::{Bounds, Store};
+use crate::time;
 use acceptor::Acceptor;
-use app::{Answers, App};
+use app::App;
 use connections::Connections;
-use fair::Shares;
 pub use routes::{Scope, routes};
 use secrets::Follower;
 pub use secrets::Secrets;
@@ -80,6 +81,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         let path = config.store.path.display().to_string();
         Failure::store(anyhow::Error::new(error).context(path))
     })?;
+    let access = open_access(config)?;
     let listener = listen(config.listen.address)?;
     let address = listener.local_addr().context("ask for the bound address")?;
     let Writer {
@@ -95,19 +97,14 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         config.store.path.clone(),
     )
     .context("start the store thread")?;
-    let app = Arc::new(App {
-        secrets: follower.current(),
-        metrics: Arc::clone(&metrics),
-        bodies: Shares::new(config.limits.body_memory),
-        batches: Shares::new(config.limits.concurrent_batches),
-        queries: Shares::new(config.limits.concurrent_queries),
-        answers: Answers::default(),
-        batch_memory: Shares::new(config.limits.batch_memory),
-        jobs,
-        healthy,
-        orders,
-        config: config.clone(),
-    });
+    let app = App::new(
+        config,
+        follower.current(),
+        access,
+        Arc::clone(&metrics),
+        (jobs, healthy, orders),
+    );
+    let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("http")
         .enable_all()
@@ -151,6 +148,31 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         serving: Some(serving),
         runtime: Some(runtime),
         writer: Some(thread),
+    })
+}
+
+/// Opens the database of credentials, and writes down where the store is bounded otherwise than
+/// before.
+fn open_access(config: &Config) -> Result<Access, Failure> {
+    let bounds = serde_json::json!({
+        "retention_s": config.store.retention.as_secs(),
+        "max_bytes": config.store.max_bytes,
+        "audit_retention_s": config.auth.audit_retention.as_secs(),
+    });
+    let open = || {
+        let access = Access::open(&config.auth.database, config.auth.audit_retention)?;
+        let before = access.last(Action::RetentionChanged)?;
+        let before = before.and_then(|record| record.after);
+        if before.as_ref() != Some(&bounds) {
+            let mut entry = Entry::new(Action::RetentionChanged, "store").after(bounds);
+            entry.before = before;
+            access.record(&Actor::collector(), entry, time::now_ms())?;
+        }
+        Ok(access)
+    };
+    open().map_err(|error: access::Error| {
+        let path = config.auth.database.display().to_string();
+        Failure::store(anyhow::Error::new(error).context(path))
     })
 }
 

@@ -141,6 +141,7 @@ async fn authorize(
                  [auth] reader_token_file, or a certificate with a name of reader_names",
             )
         }
+        (Some(credential), _) if let Err(refusal) = app.admits(&credential) => refusal,
         (Some(credential), _) => {
             request.extensions_mut().insert(credential);
             return work(&app, peer, credential, request, next).await;

@@ -16,6 +16,7 @@ mod ingest;
 mod memory;
 mod orders;
 mod restarts;
+mod revoked;
 mod scenarios;
 mod scopes;
 mod support;

@@ -69,8 +69,9 @@ const BOUNDARIES: [Boundary; 8] = [
             "agent/src/spool/",
             "collector/src/store.rs",
             "collector/src/store/",
+            "collector/src/access/",
         ],
-        why: "SQL stays behind the spool and the store",
+        why: "SQL stays behind the spool, the store and the database of credentials",
     },
     Boundary {
         needles: &["caps::", "nix::sched", "nix::mount", "chroot("],
