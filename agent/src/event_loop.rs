@@ -166,6 +166,9 @@ impl EventLoop {
         for fd in self.parts.signals.descriptors() {
             register(fd, SIGNALS)?;
         }
+        for fd in self.parts.shared.descriptors() {
+            register(fd, FAMILIES).context("records of programs")?;
+        }
         for family in &self.parts.families {
             for fd in family.descriptors() {
                 register(fd, FAMILIES).with_context(|| format!("family {}", family.name()))?;
@@ -199,7 +202,7 @@ impl EventLoop {
         let Parts {
             families, shared, ..
         } = &mut self.parts;
-        self.more = false;
+        self.more = shared.read_records()?.more;
         for family in families {
             self.more |= family.take(shared)?;
         }
@@ -258,6 +261,10 @@ impl EventLoop {
         let Parts {
             families, shared, ..
         } = &mut self.parts;
+        shared.drain_records(|shared| {
+            let mut families = families.iter_mut();
+            families.try_for_each(|family| family.take(shared).map(drop))
+        })?;
         for family in &mut *families {
             family.drain(shared)?;
         }

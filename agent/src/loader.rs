@@ -12,7 +12,7 @@ mod probes;
 mod types;
 mod whole;
 
-pub use core::{Core, CoreOnDemand, Ring, size_ring};
+pub use core::{Core, CoreOnDemand, size_ring};
 pub use fitting::{ALL_AT_ONCE, Accepted, Fitting};
 pub use object::read_iterator;
 pub(crate) use object::{map, program};

@@ -232,6 +232,8 @@ counters! {
     record_decoded_total,
     /// Records that were too short or of an unknown kind.
     record_dropped_invalid_total,
+    /// Records that reached no family: of none that runs, or more than its inbox holds.
+    record_dropped_undelivered_total,
     /// Open connections read by snapshots, several times each.
     record_snapshot_total,
     /// Connections older than the agent that it found.

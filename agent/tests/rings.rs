@@ -5,12 +5,14 @@
 
 use std::process::ExitCode;
 
-use agent::family::connection::event::Connection;
+use agent::family::connection::event::{self, Connection};
 use agent::kernel::Counters;
-use agent::loader::{Core, Ring, size_ring};
+use agent::loader::{Core, size_ring};
+use agent::metrics::Metrics;
 use agent::plan::Transport;
-use agent::records::Records;
+use agent::records::Ring;
 use anyhow::{Context as _, Result, ensure};
+use bpf::abi;
 use bpf::counters::RECORD_KINDS;
 use libbpf_rs::{MapCore as _, MapHandle, Object, ObjectBuilder, ProgramInput};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -110,27 +112,30 @@ fn flood(transport: Transport) -> Result<()> {
         bytes: BYTES,
     };
     // The one that is flooded comes first.
-    let mut records = Records::open([own, objects.core.ring()])?;
-    ensure!(records.descriptors().count() == 2, "one to wait for each");
+    let (records, metrics) = (&objects.core.records, Metrics::default());
+    records.add(own)?;
+    let decode = |bytes: &[u8]| event::decode(bytes).ok();
+    let inbox = objects.core.subscribe(abi::WB_FAMILY_CONNECTION, decode)?;
+    ensure!(records.descriptors().len() == 2, "one to wait for each");
     send(&objects.second, "wb_flood_own", FLOOD)?;
     send(&objects.first, "wb_flood_shared", FEW)?;
     send(&objects.second, "wb_flood_shared", FEW)?;
 
-    let taken = records.take()?;
-    let shared = of(&taken.events, TOLD);
+    let mut more = records.read(&metrics)?.more;
+    let taken = inbox.take();
+    let shared = of(&taken, TOLD);
     ensure!(
         shared == 2 * FEW as usize,
-        "{shared} records of both objects in the first look"
+        "{shared} records of both objects in the first reading"
     );
-    let (mut flooded, mut more) = (of(&taken.events, TOLD + 1), taken.more);
-    ensure!(flooded > 0, "nothing of the flood in the first look");
+    let mut flooded = of(&taken, TOLD + 1);
+    ensure!(flooded > 0, "nothing of the flood in the first reading");
     if transport == Transport::RingBuffer {
-        ensure!(more, "all of a full ring in one look");
+        ensure!(more, "all of a full ring in one reading");
     }
     while more {
-        let taken = records.take()?;
-        flooded += of(&taken.events, TOLD + 1);
-        more = taken.more;
+        more = records.read(&metrics)?.more;
+        flooded += of(&inbox.take(), TOLD + 1);
     }
     let kind = RECORD_KINDS.first().context("a kind")?;
     let counted = Counters::read(&objects.core.counters)?.of_records(kind);
@@ -142,10 +147,18 @@ fn flood(transport: Transport) -> Result<()> {
         flooded as u64 + shared as u64 + lost == attempted,
         "{flooded} and {shared} arrived: {counted:?}"
     );
+    // Nobody is there for them any more: they are counted, and keep nothing waiting.
+    drop(inbox);
+    send(&objects.first, "wb_flood_shared", FEW)?;
     ensure!(
-        records.arrived().iter().sum::<u64>() == attempted - lost,
-        "{:?} arrived",
-        records.arrived()
+        !records.read(&metrics)?.more,
+        "{FEW} records in one reading"
+    );
+    let decoded = metrics.record_decoded_total.get();
+    let undelivered = metrics.record_dropped_undelivered_total.get();
+    ensure!(
+        (decoded, undelivered) == (attempted - lost, FEW.into()),
+        "{decoded} decoded, {undelivered} undelivered"
     );
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::loader::{Core, CoreOnDemand};
 use crate::metrics::Metrics;
 use crate::orders::InForce;
 use crate::plan::HelperNeeds;
+use crate::records::Progress;
 
 /// A family is looked at this often although nothing wakes the event loop.
 pub const PAUSE: Duration = Duration::from_secs(1);
@@ -64,8 +65,47 @@ impl Shared {
             return;
         };
         match Counters::read(&core.counters) {
-            Ok(counters) => counters.publish(&self.metrics),
+            Ok(counters) => {
+                counters.publish(&self.metrics);
+                core.records.publish(&counters, &self.metrics);
+            }
             Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
+        }
+    }
+
+    /// What becomes readable when a ring of programs fills.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let core = self.core.as_ref();
+        core.map_or_else(Vec::new, |core| core.records.descriptors())
+    }
+
+    /// Hands each family the next records of the programs, up to the budget of each ring.
+    ///
+    /// # Errors
+    /// As [`Family::take`].
+    pub fn read_records(&self) -> Result<Progress> {
+        match &self.core {
+            Some(core) => core.records.read(&self.metrics),
+            None => Ok(Progress::default()),
+        }
+    }
+
+    /// Reads every record that is there now, and of those that come meanwhile at most as many; `fold`
+    /// is called again and again, to take what was read.
+    ///
+    /// # Errors
+    /// As [`Family::take`], and what `fold` gives.
+    pub fn drain_records(&mut self, mut fold: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let core = self.core.as_ref();
+        let mut left = core.map_or(0, |core| core.records.capacity());
+        loop {
+            let Progress { bytes, more } = self.read_records()?;
+            fold(self)?;
+            left = left.saturating_sub(bytes);
+            if !more || left == 0 {
+                return Ok(());
+            }
         }
     }
 }
@@ -90,6 +130,7 @@ pub trait Family: Debug {
     fn adopt(&mut self, _shared: &mut Shared) {}
 
     /// Takes what its sources have, each up to its budget for one turn; true when there may be more.
+    /// Its records have been read by then: they wait in its inbox.
     ///
     /// # Errors
     /// A source that cannot be read any more: the agent ends, and the next start finds out.
@@ -98,7 +139,7 @@ pub trait Family: Debug {
     }
 
     /// Takes all that its sources have now, and of what comes meanwhile at most as much: the interval
-    /// ends.
+    /// ends. Records were taken before it.
     ///
     /// # Errors
     /// As [`Family::take`].

@@ -15,17 +15,7 @@ use zerocopy::IntoBytes as _;
 use super::object::map;
 use crate::host::refusal;
 use crate::plan::Transport;
-
-/// A ring that programs write records to.
-#[derive(Clone, Copy, Debug)]
-pub struct Ring<'a> {
-    /// The map that is the ring, or holds a perf buffer for each CPU.
-    pub map: &'a MapHandle,
-    /// Which of both.
-    pub transport: Transport,
-    /// Bytes of the ring, or of one CPU's buffer.
-    pub bytes: u64,
-}
+use crate::records::{Inbox, Records, Ring};
 
 /// The maps that objects share, by their names in C.
 const COUNTERS: &str = "counters";
@@ -38,7 +28,10 @@ pub struct Core {
     /// Per-CPU counters.
     pub counters: MapHandle,
     config: MapHandle,
-    records: MapHandle,
+    /// Every ring that is read, of this object or of a family's own.
+    pub records: Records,
+    common_ring: MapHandle,
+    is_mapped: Cell<bool>,
     transport: Transport,
     ring_bytes: u64,
     /// What every program is told.
@@ -99,7 +92,9 @@ impl Core {
         Ok(Self {
             counters: handle(COUNTERS)?,
             config: handle(CONFIG)?,
-            records: handle(RECORDS)?,
+            records: Records::default(),
+            common_ring: handle(RECORDS)?,
+            is_mapped: Cell::new(false),
             transport,
             ring_bytes,
             told: Cell::default(),
@@ -115,7 +110,7 @@ impl Core {
             let shared = match map.name().to_str() {
                 Some(COUNTERS) => &self.counters,
                 Some(CONFIG) => &self.config,
-                Some(RECORDS) => &self.records,
+                Some(RECORDS) => &self.common_ring,
                 _ => continue,
             };
             // Its name may be gone from now on: kernels before 4.15 keep none.
@@ -125,14 +120,32 @@ impl Core {
         Ok(())
     }
 
-    /// The ring that families share.
+    /// How records come from the kernel.
     #[must_use]
-    pub fn ring(&self) -> Ring<'_> {
-        Ring {
-            map: &self.records,
-            transport: self.transport,
-            bytes: self.ring_bytes,
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Where the records of a family (`WB_FAMILY_*`) in the common ring go from now on; what `decode`
+    /// refuses is counted and dropped. Maps the ring for the first one, which must be before the agent
+    /// is confined.
+    ///
+    /// # Errors
+    /// As [`Records::add`].
+    pub fn subscribe<T: 'static>(
+        &self,
+        family: u32,
+        decode: fn(&[u8]) -> Option<T>,
+    ) -> Result<Inbox<T>> {
+        if !self.is_mapped.get() {
+            self.records.add(Ring {
+                map: &self.common_ring,
+                transport: self.transport,
+                bytes: self.ring_bytes,
+            })?;
+            self.is_mapped.set(true);
         }
+        Ok(self.records.subscribe(family, decode))
     }
 
     /// What every program is told.

@@ -19,10 +19,12 @@ pub fn records_balance(status: &Status) -> Result<()> {
     let attempted = status.counter("kernel_records_attempted_total")?;
     let decoded = status.counter("record_decoded_total")?;
     let invalid = status.counter("record_dropped_invalid_total")?;
+    let undelivered = status.counter("record_dropped_undelivered_total")?;
     let dropped = status.counter("kernel_records_dropped_total")?;
     ensure!(
-        attempted == decoded + invalid + dropped,
-        "{attempted} attempted, {decoded} decoded, {invalid} invalid, {dropped} dropped"
+        attempted == decoded + invalid + undelivered + dropped,
+        "{attempted} attempted, {decoded} decoded, {invalid} invalid, {undelivered} undelivered, \
+         {dropped} dropped"
     );
     for (what, all) in [("attempted", attempted), ("dropped", dropped)] {
         let begin = format!("kernel_records_{what}_");

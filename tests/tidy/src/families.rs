@@ -25,15 +25,13 @@ const ROOMS: &str = "agent/src/family/*/";
 const LISTS: [&str; 2] = ["agent/src/family/mod.rs", "agent/src/family/registry.rs"];
 
 /// Who may take what from a family beside itself: path, family.
-const TAKERS: [(&str, &str); 6] = [
+const TAKERS: [(&str, &str); 5] = [
     // Whoever measures something asks who is behind it.
     ("agent/src/family/", "process"),
     // What all families share, and where it is made.
     ("agent/src/family/contract.rs", "host"),
     ("agent/src/startup.rs", "host"),
     ("agent/src/startup.rs", "process"),
-    // The common ring has one family's records so far.
-    ("agent/src/records.rs", "connection"),
     // Tests of all decisions together.
     ("agent/src/family/tests", ""),
 ];

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use bpf::abi;
 use log::{debug, error, warn};
 
 use super::decide;
 use super::direction::Direction;
+use super::event;
 use super::kernel::{self, Loaded};
 use super::observe::{self, Lister, Observer};
 use super::plan::Connection;
@@ -18,7 +20,6 @@ use crate::family::contract::{Family, Opening};
 use crate::host::HostFacts;
 use crate::paths::{CGROUP_DIR, PROC_DIR};
 use crate::plan::{Decision, Mode};
-use crate::records::Records;
 use crate::{fault, filters};
 
 /// Begins to follow connections, by what can be had; `decision` then says by what.
@@ -88,19 +89,20 @@ fn load(plan: &mut Connection, opening: &Opening<'_>) -> Option<Programs> {
         )
     };
     let done = allowed.and_then(load).and_then(|loaded| {
-        let records = loaded.as_ref().map(|one| Records::open([one.core.ring()]));
-        let records = records.transpose()?;
-        Ok(loaded.zip(records))
+        let decode = |bytes: &[u8]| event::decode(bytes).ok();
+        let subscribe = |one: &Loaded| one.core.subscribe(abi::WB_FAMILY_CONNECTION, decode);
+        let inbox = loaded.as_ref().map(subscribe).transpose()?;
+        Ok(loaded.zip(inbox))
     });
     match done {
         Ok(done) => {
-            let (loaded, records) = done?;
+            let (loaded, inbox) = done?;
             for (program, loss) in &loaded.refused {
                 warn!(program = program.as_str(), loss = loss.as_str(); "program refused");
             }
             plan.degrade(&loaded.refused);
             let there = opening.in_force.destinations.clone();
-            Some(Programs::new(loaded, records, there))
+            Some(Programs::new(loaded, inbox, there))
         }
         Err(error) => {
             let reason = format!("{error:#}");

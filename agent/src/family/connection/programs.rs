@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use log::warn;
 
+use super::event::Connection;
 use super::fold::Fold;
 use super::kernel::{self, Loaded, Snapshot};
 use super::observe::Lister;
@@ -15,7 +16,7 @@ use crate::family::contract::Shared;
 use crate::kernel::Counters;
 use crate::metrics::Metrics;
 use crate::orders::{Destinations, InForce};
-use crate::records::{Losses, Records};
+use crate::records::Inbox;
 
 /// The programs sleep without a heartbeat for long, and the scope's cgroup is looked for.
 const BEAT: Duration = Duration::from_secs(1);
@@ -24,10 +25,9 @@ const BEAT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Programs {
     pub(super) loaded: Loaded,
-    records: Records,
+    records: Inbox<Connection>,
     /// What looks at open connections where programs have no iterators.
     pub(super) lister: Option<Lister>,
-    losses: Losses,
     evicted: u64,
     /// Every destination that the kernel may have a rule for.
     there: Destinations,
@@ -39,12 +39,11 @@ pub(super) struct Programs {
 
 impl Programs {
     /// `there` is what the kernel was loaded with.
-    pub(super) fn new(loaded: Loaded, records: Records, there: Destinations) -> Self {
+    pub(super) fn new(loaded: Loaded, records: Inbox<Connection>, there: Destinations) -> Self {
         Self {
             loaded,
             records,
             lister: None,
-            losses: Losses::default(),
             evicted: 0,
             there,
             beat_at: None,
@@ -56,7 +55,7 @@ impl Programs {
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
         let filters = self.loaded.filters.as_ref();
         let filters = filters.map(|filters| filters.fd().as_raw_fd());
-        self.records.descriptors().chain(filters).collect()
+        filters.into_iter().collect()
     }
 
     /// Takes over the connections that were there before.
@@ -74,27 +73,10 @@ impl Programs {
         }
     }
 
-    /// Folds the next records of the kernel; true when there may be more.
-    pub(super) fn take(&mut self, fold: &mut Fold, shared: &mut Shared) -> Result<bool> {
+    /// Folds the records that were read.
+    pub(super) fn take(&self, fold: &mut Fold, shared: &mut Shared) {
         let now = clock::now();
-        let taken = self.records.take()?;
-        let metrics = &shared.metrics;
-        metrics.record_dropped_invalid_total.add(taken.invalid);
-        metrics.record_decoded_total.add(taken.events.len() as u64);
-        fold.all(&taken.events, shared, now);
-        Ok(taken.more)
-    }
-
-    /// Folds every record that is there now, and of those that come meanwhile at most as many.
-    pub(super) fn drain(&mut self, fold: &mut Fold, shared: &mut Shared) -> Result<()> {
-        let before = shared.metrics.record_decoded_total.get();
-        let most = self.records.capacity();
-        while self.take(fold, shared)? {
-            if shared.metrics.record_decoded_total.get() - before >= most {
-                break;
-            }
-        }
-        Ok(())
+        fold.all(&self.records.take(), shared, now);
     }
 
     /// The heartbeat without which packet filters sleep, what their keeper says, and whether the
@@ -136,7 +118,10 @@ impl Programs {
             }
         };
         let after = Counters::read(&self.loaded.core.counters)?;
-        self.drain(fold, shared)?;
+        shared.drain_records(|shared| {
+            self.take(fold, shared);
+            Ok(())
+        })?;
         // What a list lacks that is not whole may still be open.
         if self.lister.as_ref().is_none_or(Lister::is_whole) {
             fold.connections.sweep();
@@ -176,16 +161,9 @@ impl Programs {
         Ok(Some(found))
     }
 
-    /// Publishes what the kernel counted, and looks whether there are other sockops programs by now.
+    /// Publishes what the kernel says of programs, and looks whether there are other sockops programs by now.
     pub(super) fn publish(&mut self, metrics: &Metrics, now: Now) {
         let loaded = &mut self.loaded;
-        match Counters::read(&loaded.core.counters) {
-            Ok(counters) => {
-                let (told, arrived) = (self.records.told_lost(), self.records.arrived());
-                self.losses.publish(&counters, told, &arrived, metrics);
-            }
-            Err(error) => warn!(error = format!("{error:#}").as_str(); "kernel counters not read"),
-        }
         if let Some(lister) = &self.lister {
             lister.publish(metrics);
         }

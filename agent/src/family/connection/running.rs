@@ -110,7 +110,7 @@ impl Running {
     pub(super) fn needs(&self, facts: &HostFacts, config: &Config) -> Needs {
         let uses = match &self.source {
             Source::Programs(programs) => Uses {
-                programs: Some(programs.loaded.core.ring().transport),
+                programs: Some(programs.loaded.core.transport()),
                 filters: programs.loaded.filters.is_some(),
                 lists: programs.lister.is_some(),
                 ..Uses::default()
@@ -168,14 +168,17 @@ impl Family for Running {
 
     fn take(&mut self, shared: &mut Shared) -> Result<bool> {
         match &mut self.source {
-            Source::Programs(programs) => programs.take(&mut self.fold, shared),
+            Source::Programs(programs) => {
+                programs.take(&mut self.fold, shared);
+                Ok(false)
+            }
             Source::Sockets(observer) => Self::observe(observer, &mut self.fold, shared),
         }
     }
 
     fn drain(&mut self, shared: &mut Shared) -> Result<()> {
         match &mut self.source {
-            Source::Programs(programs) => programs.drain(&mut self.fold, shared),
+            Source::Programs(_) => Ok(()),
             Source::Sockets(observer) => {
                 // Every packet that is there now: those that come meanwhile do not hold it up.
                 for _ in 0..observe::MAX_LOOKS {
