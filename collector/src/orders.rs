@@ -28,7 +28,7 @@ pub struct Change {
     /// What is said.
     pub set: Directive,
     /// Keys about which nothing is said any more.
-    pub clear: Vec<&'static str>,
+    pub clear: Vec<String>,
 }
 
 /// The next version: what was said before, changed for the hosts that `hosts` names.
@@ -43,7 +43,7 @@ pub fn next(before: Option<&Orders>, hosts: &str, change: &Change, now_ms: i64) 
     let mut orders = before.cloned().unwrap_or_default();
     let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
     orders.version = now_s.max(orders.version + 1);
-    let said: Vec<&str> = change.set.lines().iter().map(|(key, _)| *key).collect();
+    let said = change.set.lines();
     let mut mine = Rule {
         hosts: hosts.to_owned(),
         directive: Directive::default(),
@@ -54,7 +54,8 @@ pub fn next(before: Option<&Orders>, hosts: &str, change: &Change, now_ms: i64) 
             return false;
         }
         if hosts == EVERYBODY {
-            let keys = said.iter().chain(&change.clear);
+            let said = said.iter().map(|(key, _)| *key);
+            let keys = said.chain(change.clear.iter().map(String::as_str));
             keys.for_each(|key| rule.directive.clear(key));
         }
         !rule.directive.is_empty()
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(hosts, ["*", "edge-*", "db"]);
         assert_eq!(orders.rules[2].directive.option, Some(true));
         let back = Change {
-            clear: vec!["option", "nat"],
+            clear: vec!["option".into(), "nat".into()],
             ..Change::default()
         };
         let orders = next(Some(&orders), "db", &back, 0).expect("orders");
@@ -258,8 +259,8 @@ mod tests {
             let changes = [
                 change("option", "off"), change("option", "on"), change("nat", "off"),
                 change("destinations", "10.0.0.0/8"), change("sample_level", "3"),
-                Change { clear: vec!["option"], ..Change::default() },
-                Change { clear: vec!["destinations", "nat"], ..Change::default() },
+                Change { clear: vec!["option".into()], ..Change::default() },
+                Change { clear: vec!["destinations".into(), "nat".into()], ..Change::default() },
             ];
             let hosts = ["*", "a*", "b", "00"];
             let mut orders = None;

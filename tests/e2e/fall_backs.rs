@@ -32,7 +32,7 @@ const OWNERS: &[&str] = &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 const PROGRAMS: &[&str] = &["scope", "tables", "packet and diagnostic sockets"];
 
 /// Each of `STEPS` in `agent/src/fault.rs`, alone or with another, and all of them working.
-const FALL_BACKS: [FallBack; 9] = [
+const FALL_BACKS: [FallBack; 11] = [
     FallBack {
         settings: &[],
         fail: "",
@@ -83,7 +83,7 @@ const FALL_BACKS: [FallBack; 9] = [
         callers: &["packet and diagnostic sockets"],
     },
     FallBack {
-        settings: &[("nat.conntrack", "'on'")],
+        settings: &[("families.nat", "'on'")],
         fail: "tracking",
         row: ("nat", "off: "),
         capabilities: NAMES,
@@ -95,6 +95,21 @@ const FALL_BACKS: [FallBack; 9] = [
         row: ("listener", "off: "),
         capabilities: NAMES,
         callers: &["scope", "tables"],
+    },
+    FallBack {
+        settings: &[("families.listener", "'off'")],
+        fail: "",
+        row: ("listener", "off: families.listener asks for it"),
+        capabilities: NAMES,
+        callers: &["scope", "tables"],
+    },
+    FallBack {
+        settings: &[("families.connection", "'off'")],
+        fail: "",
+        row: ("connection", "off: families.connection asks for it"),
+        // Nobody follows the scope's cgroup for the program of listeners: lists do.
+        capabilities: OWNERS,
+        callers: &["packet and diagnostic sockets"],
     },
 ];
 

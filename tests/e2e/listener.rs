@@ -128,7 +128,7 @@ fn ss(scene: &Scene<'_>) -> Result<[u64; 3]> {
 }
 
 /// What the collector has of a table, as it answers.
-fn rows(scene: &Scene<'_>, table: &str, intervals: bool) -> Result<Vec<Value>> {
+pub(crate) fn rows(scene: &Scene<'_>, table: &str, intervals: bool) -> Result<Vec<Value>> {
     let mut arguments = vec!["rows", table, "--format", "json"];
     if intervals {
         arguments.push("--intervals");

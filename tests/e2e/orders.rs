@@ -9,10 +9,12 @@ use anyhow::{Context, Result, ensure};
 use tests::lab::Lab;
 use tests::lab::agent::Agent;
 use tests::lab::host::Host;
-use tests::lab::site::Family;
+use tests::lab::programs;
+use tests::lab::site::{Family, SERVICE_PORT};
 use tests::lab::wait::{wait_for, wait_until};
 
 use crate::case::{Case, SOON, case};
+use crate::listener::rows;
 use crate::nat::start_servers;
 use crate::scene::{SETTLE, shop};
 use fleet::{Agents, Ordered, USUAL, counter, said};
@@ -261,7 +263,34 @@ fn choice(lab: &Lab) -> Result<()> {
         events(&ordered)? == before,
         "sightings although they are off"
     );
-    Ok(())
+    families(&ordered, &second)
+}
+
+/// A family goes off by its name, and what it counted meanwhile comes when it is on again.
+fn families(ordered: &Ordered<'_>, host: &Host) -> Result<()> {
+    let unknown = ordered.order(&["set", "--family", "listnr=off"]);
+    let said = format!("{:#}", unknown.expect_err("no such family"));
+    ensure!(
+        said.contains("one of the families connection, listener, nat"),
+        "{said}"
+    );
+    let version = ordered.order(&["set", "--family", "listener=off"])?;
+    ordered.says(host, &format!("version {version}: "))?;
+    ordered.says(host, "listener off")?;
+    ordered.scene.delivered()?;
+    let port = SERVICE_PORT + 7;
+    let shows = || -> Result<bool> {
+        ordered.scene.delivered()?;
+        let rows = rows(&ordered.scene, "listener", true)?;
+        Ok(rows.iter().any(|row| row["values"]["local_port"] == port))
+    };
+    let _server = programs::serve(host, port, &[])?;
+    // Its first interval may have begun before the server.
+    ensure!(!shows()? && !shows()?, "listeners although they are off");
+    ordered.order(&["set", "--family", "listener=default"])?;
+    wait_until(SETTLE, "the listener that came meanwhile", || {
+        Ok(shows()?.then_some(()))
+    })
 }
 
 /// Sightings in the store.

@@ -10,11 +10,14 @@
 //! ```
 //!
 //! Lines end with a line feed; the first two are always there. Each `hosts` line begins a rule for
-//! the hosts whose name or id matches the pattern, and what is not said stays as it was. Of the
+//! the hosts whose name or id matches the pattern, and what is not said stays as it was. A key may be
+//! the name of a family ([`families`]), which switches that family on or off. Of the
 //! rules that match a host, the later one decides, key by key. The signature (Ed25519, RFC 8032)
 //! covers the bytes of the text; the first line keeps them apart from everything else that the
 //! same key may sign.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -43,7 +46,19 @@ pub struct Invalid {
     /// From 1; 0 for the text as a whole.
     pub line: usize,
     /// What would have been right.
-    pub expected: &'static str,
+    pub expected: Cow<'static, str>,
+}
+
+/// Families whose rows those of all others refer to.
+const REFERRED_TO: [&str; 2] = ["process", "host"];
+
+/// The families that can be switched on and off, by name: each that has a table, but for those whose
+/// rows all others refer to.
+#[must_use]
+pub fn families() -> BTreeSet<&'static str> {
+    let all = crate::tables().into_iter();
+    let all = all.map(|table| table.family.as_str());
+    all.filter(|family| !REFERRED_TO.contains(family)).collect()
 }
 
 /// An address range, without host bits.
@@ -107,8 +122,8 @@ pub struct Directive {
     pub sightings: Option<bool>,
     /// Whether abnormal connections are sent one by one.
     pub events: Option<bool>,
-    /// Whether translations are sent.
-    pub nat: Option<bool>,
+    /// Whether the rows of a family are sent, by its name; see [`families`].
+    pub families: BTreeMap<&'static str, bool>,
     /// Most sightings in one interval.
     pub sightings_per_interval: Option<u32>,
     /// Least sampling: at most one token in 2^n is kept.
@@ -133,7 +148,7 @@ impl Directive {
         take(&mut self.destinations, &later.destinations);
         take(&mut self.sightings, &later.sightings);
         take(&mut self.events, &later.events);
-        take(&mut self.nat, &later.nat);
+        self.families.extend(&later.families);
         take(
             &mut self.sightings_per_interval,
             &later.sightings_per_interval,
@@ -148,10 +163,11 @@ impl Directive {
             "destinations" => self.destinations = None,
             "sightings" => self.sightings = None,
             "events" => self.events = None,
-            "nat" => self.nat = None,
             "sightings_per_interval" => self.sightings_per_interval = None,
             "sample_level" => self.sample_level = None,
-            _ => {}
+            family => {
+                self.families.remove(family);
+            }
         }
     }
 
@@ -167,34 +183,35 @@ impl Directive {
                 list.join(" ")
             }
         };
-        let said = [
+        let first = [
             ("option", self.option.map(switch)),
             ("destinations", self.destinations.as_ref().map(networks)),
             ("sightings", self.sightings.map(switch)),
             ("events", self.events.map(switch)),
-            ("nat", self.nat.map(switch)),
+        ];
+        let last = [
             (
                 "sightings_per_interval",
                 self.sightings_per_interval.map(|n| n.to_string()),
             ),
             ("sample_level", self.sample_level.map(|n| n.to_string())),
         ];
-        said.into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect()
+        let families = self.families.iter();
+        let families = families.map(|(name, on)| (*name, Some(switch(*on))));
+        let all = first.into_iter().chain(families).chain(last);
+        all.filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// Reads one key; says what was expected.
     ///
     /// # Errors
     /// The key is unknown or said before, or its value is not one.
-    pub fn read(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
+    pub fn read(&mut self, key: &str, value: &str) -> Result<(), Cow<'static, str>> {
         match key {
             "option" => once(&mut self.option, switch(value)?),
             "destinations" => once(&mut self.destinations, networks(value)?),
             "sightings" => once(&mut self.sightings, switch(value)?),
             "events" => once(&mut self.events, switch(value)?),
-            "nat" => once(&mut self.nat, switch(value)?),
             "sightings_per_interval" => {
                 let count = number(value).and_then(|n| u32::try_from(n).ok());
                 once(
@@ -210,10 +227,38 @@ impl Directive {
                     level.ok_or("a number from 0 to 32")?,
                 )
             }
-            _ => Err("a key that this version knows"),
+            name => {
+                let family = family(name)?;
+                match self.families.insert(family, switch(value)?) {
+                    None => Ok(()),
+                    Some(_) => Err(TWICE),
+                }
+            }
         }
+        .map_err(Cow::Borrowed)
     }
 }
+
+/// The family of this name, if it can be switched.
+fn family(name: &str) -> Result<&'static str, String> {
+    let known = families();
+    known.get(name).copied().ok_or_else(|| {
+        let families: Vec<_> = known.into_iter().collect();
+        let (keys, families) = (KEYS.join(", "), families.join(", "));
+        format!("one of {keys}, or a family that can be switched, which are {families}")
+    })
+}
+
+/// The keys that are no families.
+const KEYS: [&str; 6] = [
+    "option",
+    "destinations",
+    "sightings",
+    "events",
+    "sightings_per_interval",
+    "sample_level",
+];
+const TWICE: &str = "each key once in a rule";
 
 /// Stands for an empty list of destinations.
 const NOWHERE: &str = "none";
@@ -221,7 +266,7 @@ const NOWHERE: &str = "none";
 fn once<T>(place: &mut Option<T>, value: T) -> Result<(), &'static str> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err("each key once in a rule"),
+        Some(_) => Err(TWICE),
     }
 }
 
@@ -274,7 +319,10 @@ impl Orders {
     /// # Errors
     /// The first line that is not as it must be. It never panics, whatever the bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, Invalid> {
-        let whole = |expected| Invalid { line: 0, expected };
+        let whole = |expected: &'static str| Invalid {
+            line: 0,
+            expected: expected.into(),
+        };
         if bytes.len() > MAX_BYTES {
             return Err(whole("at most 65536 bytes"));
         }
@@ -295,10 +343,12 @@ impl Orders {
         Ok(orders)
     }
 
-    fn read_line(&mut self, at: usize, line: &str) -> Result<(), &'static str> {
+    fn read_line(&mut self, at: usize, line: &str) -> Result<(), Cow<'static, str>> {
         if at == 0 {
             let known = line == FIRST_LINE;
-            return known.then_some(()).ok_or("\"waybill-orders 1\"");
+            return known
+                .then_some(())
+                .ok_or(Cow::Borrowed("\"waybill-orders 1\""));
         }
         let (key, value) = line.split_once(' ').ok_or("a key, a space and a value")?;
         if at == 1 {
@@ -310,7 +360,7 @@ impl Orders {
         }
         if key == "hosts" {
             if self.rules.len() == MAX_RULES {
-                return Err("at most 64 rules");
+                return Err("at most 64 rules".into());
             }
             self.rules.push(Rule {
                 hosts: check_pattern(value)?.to_owned(),
@@ -355,7 +405,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "waybill-orders 1\nversion 7\nhosts *\noption off\nhosts edge-*\noption on\n\
-                        destinations 10.0.0.0/8 fc00::/7\nsightings off\nevents on\nnat off\n\
+                        destinations 10.0.0.0/8 fc00::/7\nsightings off\nevents on\nlistener on\n\
+                        nat off\n\
                         sightings_per_interval 512\nsample_level 3\n";
 
     #[test]
@@ -381,6 +432,10 @@ mod tests {
             ("hosts *", "hosts a b"),
             ("option off", "option maybe"),
             ("option off", "option off\noption on"),
+            ("nat off", "nat off\nnat off"),
+            ("nat off", "nat maybe"),
+            ("nat off", "process off"),
+            ("nat off", "host off"),
             ("option off", "exec rm"),
             ("option off", "option off "),
             ("option off\n", "option off\n\n"),
@@ -395,6 +450,28 @@ mod tests {
             assert_ne!(text, TEXT, "{from}");
             assert!(Orders::parse(text.as_bytes()).is_err(), "{from} -> {to}");
         }
+    }
+
+    #[test]
+    fn families_are_switched_by_the_names_that_their_tables_have() {
+        let mut directive = Directive::default();
+        for family in families() {
+            assert!(!KEYS.contains(&family), "{family} is a key");
+            directive.read(family, "off").expect("a family");
+        }
+        let off: Vec<_> = directive.lines().into_iter().collect();
+        let all = ["connection", "listener", "nat"];
+        assert_eq!(off, all.map(|family| (family, "off".to_owned())));
+        let mut later = Directive::default();
+        later.read("nat", "on").expect("a family");
+        directive.overlay(&later);
+        assert_eq!(directive.lines()[2], ("nat", "on".to_owned()));
+        let unknown = Directive::default().read("listnr", "off").unwrap_err();
+        assert_eq!(
+            unknown,
+            "one of option, destinations, sightings, events, sightings_per_interval, sample_level, \
+             or a family that can be switched, which are connection, listener, nat"
+        );
     }
 
     #[test]
@@ -428,20 +505,23 @@ mod tests {
         let network = prop_oneof![Just("10.0.0.0/8"), Just("::/0"), Just("192.0.2.7/32")]
             .prop_map(|text| text.parse().expect("a network"));
         let networks = proptest::collection::vec(network, 0..4);
-        let switches = proptest::array::uniform4(any::<Option<bool>>());
+        let switches = proptest::array::uniform3(any::<Option<bool>>());
+        let names = proptest::sample::select(families().into_iter().collect::<Vec<_>>());
+        let families = proptest::collection::btree_map(names, any::<bool>(), 0..3);
         (
             switches,
+            families,
             proptest::option::of(networks),
             any::<Option<u32>>(),
             0..=MAX_LEVEL,
         )
             .prop_map(
-                |([option, sightings, events, nat], destinations, count, level)| Directive {
+                |([option, sightings, events], families, destinations, count, level)| Directive {
                     option,
                     destinations,
                     sightings,
                     events,
-                    nat,
+                    families,
                     sightings_per_interval: count,
                     sample_level: (level > 0).then_some(level),
                 },

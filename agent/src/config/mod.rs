@@ -6,6 +6,7 @@
 
 mod bounds;
 mod check;
+mod families;
 mod files;
 mod raw;
 mod section;
@@ -20,8 +21,8 @@ use std::path::Path;
 
 pub use files::{Content, MAX_FILE, read};
 pub use types::{
-    Agent, Budget, Config, Credentials, Error, HooksSetting, Jail, Key, Limits, ListsSetting, Log,
-    MAX_KEYS, ModeSetting, NatSetting, Scope, SeccompSetting, ServiceRule, Sources, Spool,
+    Agent, Budget, Config, Credentials, Error, FamilySetting, HooksSetting, Jail, Key, Limits,
+    ListsSetting, Log, MAX_KEYS, ModeSetting, Scope, SeccompSetting, ServiceRule, Sources, Spool,
     TransportSetting, Upload, WaybillOption,
 };
 pub use value::prefix::Prefix;
@@ -53,6 +54,12 @@ impl Config {
             parse(file, text, &mut read).expect("an empty configuration is valid: a test loads it");
         config.option.enabled = true;
         config
+    }
+
+    /// Whether the operator wants a family, by its name.
+    #[must_use]
+    pub fn family(&self, name: &str) -> FamilySetting {
+        self.families.get(name).copied().unwrap_or_default()
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Raw {
     pub(super) jail: RawJail,
     pub(super) budget: RawBudget,
     pub(super) option: RawOption,
+    pub(super) families: Vec<(String, At<String>)>,
+    /// What `families.nat` was called when there was one.
     pub(super) nat_conntrack: Option<At<String>>,
     pub(super) keys: Vec<RawKey>,
     pub(super) limits: RawLimits,
@@ -147,6 +149,7 @@ impl Raw {
                 .into_iter()
                 .map(|s| key(s, problems))
                 .collect(),
+            families: root.section(problems, "families").pairs(problems),
             nat_conntrack: single(&mut root, problems, "nat", "conntrack"),
             limits: limits(&mut root, problems),
             spool: spool(&mut root, problems),

@@ -123,10 +123,26 @@ fn the_same_texts_make_the_same_configuration_and_other_ones_are_judged_as_at_th
 }
 
 #[test]
+fn families_are_switched_by_name_and_the_old_key_of_nat_is_still_read() {
+    use crate::config::FamilySetting::{Auto, Off, On};
+    let written = format!("{KEY}[families]\nlistener = 'off'\nnat = 'on'");
+    let config = load(&written).unwrap();
+    let all = ["connection", "listener", "nat"].map(|name| config.family(name));
+    assert_eq!(all, [Auto, Off, On]);
+    let config = load(&format!("{KEY}[nat]\nconntrack = 'off'")).unwrap();
+    assert_eq!(config.family("nat"), Off);
+    assert_eq!(
+        config.warnings,
+        ["nat.conntrack is families.nat now; the old key is still read"]
+    );
+}
+
+#[test]
 fn the_example_shows_every_key() {
     let wrong = "x = 1\n[agent]\nx = 1\n[scope]\nx = 1\n[jail]\nx = 1\n[budget]\nx = 1\n[option]\nx = 1\n[[key]]\nx = 1\n\
         [limits]\nx = 1\n[spool]\nx = 1\n[upload]\nx = 1\n[[service]]\nx = 1\n\
-        match = { x = 1 }\n[fleet]\nx = 1\n[log]\nx = 1\n";
+        match = { x = 1 }\n[fleet]\nx = 1\n[log]\nx = 1\n\
+        [families]\nx = 'on'\n";
     let message = refused(wrong);
     let lists = message
         .lines()

@@ -28,8 +28,8 @@ pub struct Config {
     pub option: WaybillOption,
     /// `[[key]]`, the one that writes (the highest epoch) first.
     pub keys: Vec<Key>,
-    /// `[nat] conntrack`
-    pub nat: NatSetting,
+    /// `[families]`: what is said of each by its name.
+    pub families: BTreeMap<String, FamilySetting>,
     /// `[limits]`
     pub limits: Limits,
     /// `[spool]`
@@ -105,14 +105,15 @@ pub enum TransportSetting {
     Perf,
 }
 
-/// Whether the operator wants translations to be read from the kernel's connection tracking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NatSetting {
-    /// Where the host forwards packets.
+/// Whether the operator wants a family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FamilySetting {
+    /// Where it is of use.
+    #[default]
     Auto,
     /// Never.
     Off,
-    /// Also where it does not forward.
+    /// Wherever it can be had.
     On,
 }
 

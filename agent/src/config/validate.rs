@@ -9,8 +9,8 @@ use super::section::{At, Problems};
 use super::value::Expected;
 use super::{
     Agent, ByteSize, Config, ExId, Glob, HooksSetting, Key, Limits, ListsSetting, Log, MAX_KEYS,
-    ModeSetting, NatSetting, OptionKind, Prefix, Scope, ServiceRule, Sources, Spool,
-    TransportSetting, WaybillOption, bounds, upload,
+    ModeSetting, OptionKind, Prefix, Scope, ServiceRule, Sources, Spool, TransportSetting,
+    WaybillOption, bounds, families, upload,
 };
 
 const DEFAULT_ROOTFS: &str = "/opt/waybill/rootfs";
@@ -30,6 +30,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<'_>) -> Config {
     let option = option(raw.option, problems);
     let keys = keys(raw.keys, files, problems);
+    let renamed = raw.nat_conntrack.is_some().then_some(families::RENAMED);
+    let families = families::validate(raw.families, raw.nat_conntrack, problems);
     if option.enabled && keys.is_empty() && !problems.mentions("key") {
         problems.missing(
             "key",
@@ -47,7 +49,7 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
         budget: bounds::budget(raw.budget, problems),
         option,
         keys,
-        nat: value(raw.nat_conntrack, NatSetting::Auto, problems, nat),
+        families,
         limits: limits(raw.limits, problems),
         spool: spool(raw.spool, problems),
         upload: raw
@@ -63,7 +65,11 @@ pub(super) fn validate(raw: Raw, files: &mut Files<'_>, problems: &mut Problems<
             level: value(raw.log.level, ::log::LevelFilter::Info, problems, level),
             file: raw.log.file.is_some_and(|file| file.value),
         },
-        warnings: files.take_warnings(),
+        warnings: files
+            .take_warnings()
+            .into_iter()
+            .chain(renamed.map(str::to_owned))
+            .collect(),
         sources: Sources {
             text: String::new(),
             files: files.take_found(),
@@ -120,15 +126,6 @@ fn agent(raw: RawAgent, problems: &mut Problems<'_>) -> Agent {
                 )),
             }
         }),
-    }
-}
-
-fn nat(text: String) -> Result<NatSetting, Expected> {
-    match text.as_str() {
-        "auto" => Ok(NatSetting::Auto),
-        "off" => Ok(NatSetting::Off),
-        "on" => Ok(NatSetting::On),
-        _ => Err(Expected("\"auto\", \"off\" or \"on\"".into())),
     }
 }
 

@@ -8,7 +8,7 @@ use log::warn;
 use super::contract::{Family, Opening};
 use super::{connection, host, listener, nat, process};
 use crate::calls::Caller;
-use crate::config::Config;
+use crate::config::{Config, FamilySetting};
 use crate::host::HostFacts;
 use crate::plan::{Decision, JailNeeds, Needs, Plan};
 
@@ -78,7 +78,13 @@ const FAMILIES: [Entry; 5] = [
 /// Chooses for each family a variant, or skips it with a reason. Pure.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Plan {
-    let decided = FAMILIES.iter().map(|entry| (entry.decide)(facts, config));
+    let decided = FAMILIES.iter().map(|entry| {
+        let mut decision = (entry.decide)(facts, config);
+        if config.family(decision.family) == FamilySetting::Off {
+            decision.skip(format!("families.{} asks for it", decision.family));
+        }
+        decision
+    });
     let families: Vec<Decision> = decided.collect();
     let needs: Vec<Needs> = families.iter().map(|one| one.needs.clone()).collect();
     let warnings = families.iter().flat_map(|one| one.warnings.clone());

@@ -10,7 +10,7 @@ mod warnings;
 
 use wire::Columns;
 
-use crate::config::{Config, ModeSetting, NatSetting};
+use crate::config::{Config, FamilySetting, ModeSetting};
 use crate::family::connection::plan::{ConnectionVariant, DumpMethod};
 use crate::host::{Cgroup2, Fact, HostFacts, Pack};
 use crate::plan::{JailMount, Mode, Outcome, Source, Transport, Types};
@@ -390,11 +390,35 @@ fn only_gateways_read_connection_tracking_unless_asked_to() {
     let reason = "connection tracking is not in use".to_owned();
     assert_eq!(nat(&facts, &config), Outcome::Skip { reason });
     facts.conntrack = Fact::Yes;
-    config.nat = NatSetting::Off;
+    config.families.insert("nat".to_owned(), FamilySetting::Off);
     assert!(!runs(&facts, &config));
     facts.forwards = Fact::no("no device forwards packets");
-    config.nat = NatSetting::On;
+    config.families.insert("nat".to_owned(), FamilySetting::On);
     assert!(runs(&facts, &config));
+}
+
+#[test]
+fn each_family_that_can_be_switched_is_off_where_the_configuration_says_so() {
+    for name in wire::orders::families() {
+        let mut config = config();
+        config.families.insert(name.to_owned(), FamilySetting::Off);
+        let mut facts = capable_host();
+        facts.forwards = Fact::Yes;
+        let plan = super::decide(&facts, &config);
+        for one in &plan.families {
+            assert_eq!(one.runs(), one.family != name, "{name} off: {}", one.family);
+        }
+        let row = (name.to_owned(), format!("off: families.{name} asks for it"));
+        assert!(plan.rows().contains(&row), "{:?}", plan.rows());
+        let off = plan.families.iter().find(|one| one.family == name).unwrap();
+        assert_eq!(
+            off.needs,
+            crate::plan::Needs::default(),
+            "nothing is kept for it"
+        );
+        assert!(off.shortfalls.is_empty(), "it was asked for");
+        assert_eq!(plan.may_write(&config), name != "connection", "{name} off");
+    }
 }
 
 #[test]

@@ -61,7 +61,8 @@ pub struct InForce {
     pub option: bool,
     /// Where to.
     pub destinations: Destinations,
-    /// Rows that are not sent, by the names that orders have for them.
+    /// Families whose rows are not sent, and of `connection` single tables, by the names that orders
+    /// have for them.
     pub withheld: BTreeSet<&'static str>,
     /// Sightings in one interval.
     pub sightings: usize,
@@ -79,12 +80,10 @@ impl InForce {
 
 /// What is switched off, by its key in the text of orders.
 fn withheld(ordered: &Directive) -> BTreeSet<&'static str> {
-    let switches = [
-        ("sightings", ordered.sightings),
-        ("events", ordered.events),
-        ("nat", ordered.nat),
-    ];
-    let off = switches.into_iter().filter(|(_, on)| *on == Some(false));
+    let tables = [("sightings", ordered.sightings), ("events", ordered.events)];
+    let families = ordered.families.iter().map(|(name, on)| (*name, Some(*on)));
+    let off = tables.into_iter().chain(families);
+    let off = off.filter(|(_, on)| *on == Some(false));
     off.map(|(rows, _)| rows).collect()
 }
 

@@ -61,10 +61,11 @@ impl Decision {
 
     /// Gives the family up.
     pub fn skip(&mut self, reason: String) {
-        self.rows = vec![(self.family.to_owned(), format!("off: {reason}"))];
-        self.outcome = Outcome::Skip { reason };
-        self.needs = Needs::default();
-        self.warnings.clear();
+        *self = Self {
+            rows: vec![(self.family.to_owned(), format!("off: {reason}"))],
+            outcome: Outcome::Skip { reason },
+            ..Self::always(self.family, Needs::default())
+        };
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
-use wire::orders::Orders;
+use wire::orders::{Orders, families};
 
 use super::audit;
 use super::output::{Format, load, show};
@@ -89,8 +89,11 @@ pub(super) struct Values {
     /// Abnormal connections one by one: on or off
     #[arg(long, value_name = "SWITCH")]
     events: Option<String>,
-    /// Translations of gateways: on or off
-    #[arg(long, value_name = "SWITCH")]
+    /// A family of signals, by its name: listener=off
+    #[arg(long, value_name = "NAME=SWITCH")]
+    family: Vec<String>,
+    /// What it was called when there was one: nat=SWITCH
+    #[arg(long, hide = true)]
     nat: Option<String>,
     /// At most so many sightings in one interval
     #[arg(long, value_name = "N")]
@@ -112,20 +115,36 @@ impl Values {
         ];
         let mut change = Change::default();
         for (key, value) in given {
-            match value.as_deref() {
-                None => {}
-                Some("default") => change.clear.push(key),
-                Some(value) => change
-                    .set
-                    .read(key, &value.replace(',', " "))
-                    .map_err(|why| {
-                        let option = key.replace('_', "-");
-                        Failure::usage(anyhow!("--{option} {value:?}: expected {why}, or default"))
-                    })?,
+            let option = key.replace('_', "-");
+            if let Some(value) = value {
+                set(&mut change, key, value)
+                    .map_err(|why| Failure::usage(anyhow!("--{option} {value:?}: {why}")))?;
             }
+        }
+        for given in &self.family {
+            let named = given.split_once('=');
+            let named = named.filter(|(name, _)| families().contains(name));
+            named
+                .ok_or_else(|| {
+                    let known: Vec<_> = families().into_iter().collect();
+                    let known = known.join(", ");
+                    format!("expected NAME=SWITCH with one of the families {known}")
+                })
+                .and_then(|(name, value)| set(&mut change, name, value))
+                .map_err(|why| Failure::usage(anyhow!("--family {given:?}: {why}")))?;
         }
         Ok(change)
     }
+}
+
+/// Says what is said of one key from now on.
+fn set(change: &mut Change, key: &str, value: &str) -> Result<(), String> {
+    if value == "default" {
+        change.clear.push(key.to_owned());
+        return Ok(());
+    }
+    let read = change.set.read(key, &value.replace(',', " "));
+    read.map_err(|why| format!("expected {why}, or default"))
 }
 
 /// What `fleet show` says, and what every change answers.
@@ -164,7 +183,7 @@ pub(super) fn run(command: FleetCommand, out: &mut dyn Write) -> Result<(), Fail
             match state {
                 Switch::On => change.set.option = Some(true),
                 Switch::Off => change.set.option = Some(false),
-                Switch::Default => change.clear.push("option"),
+                Switch::Default => change.clear.push("option".to_owned()),
             }
             apply(&target, &change, out)
         }

@@ -139,12 +139,14 @@ fn show_says_what_is_ordered_and_who_has_it_in_force() {
             "set",
             "--destinations",
             "10.0.0.0/8,fc00::/7",
-            "--nat",
-            "off",
+            "--family",
+            "nat=off",
+            "--family",
+            "listener=off",
         ],
     );
     let version = said.split([' ', ':']).nth(1).expect("a version").to_owned();
-    let row = format!("version {version}: nat off");
+    let row = format!("version {version}: listener off");
     post(
         &site,
         running.address(),
@@ -154,6 +156,7 @@ fn show_says_what_is_ordered_and_who_has_it_in_force() {
     let shown = order(&site, &["show"]);
     for part in [
         "destinations 10.0.0.0/8 fc00::/7",
+        "listener off",
         "nat off",
         "in force on 0 of 1 hosts",
     ] {
@@ -164,7 +167,15 @@ fn show_says_what_is_ordered_and_who_has_it_in_force() {
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(shown["hosts"][0]["in_force"], true);
     assert_eq!(shown["hosts"][0]["orders"], row.as_str());
-    assert_eq!(shown["rules"][0]["says"][1][0], "nat");
+    assert_eq!(shown["rules"][0]["says"][1][0], "listener");
+    order(
+        &site,
+        &["set", "--family", "listener=default", "--nat", "on"],
+    );
+    let shown = order(&site, &["show", "--format", "json"]);
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let says = &shown["rules"][0]["says"];
+    assert_eq!(says[1], serde_json::json!(["nat", "on"]), "{says}");
 }
 
 #[test]
@@ -180,6 +191,17 @@ fn what_cannot_be_ordered_is_refused_with_what_was_expected() {
             "a network without host bits",
         ),
         (&["set", "--events", "maybe"], "on or off"),
+        (
+            &["set", "--family", "listnr=off"],
+            "one of the families connection, listener, nat",
+        ),
+        (
+            &["set", "--family", "process=off"],
+            "one of the families connection, listener, nat",
+        ),
+        (&["set", "--family", "option=off"], "NAME=SWITCH"),
+        (&["set", "--family", "nat"], "NAME=SWITCH"),
+        (&["set", "--family", "nat=perhaps"], "on or off, or default"),
         (&["option", "off", "--hosts", "a b"], "without spaces"),
         (&["set"], "required"),
     ] {

@@ -3,7 +3,23 @@
 use super::{KEY, refused};
 
 /// Each wrong value, and what its message must contain: line, key and what was expected.
-const WRONG: [(&str, &str); 49] = [
+const WRONG: [(&str, &str); 53] = [
+    (
+        "[families]\nlistnr = \"off\"",
+        "/a.toml:2: families.listnr: no such family, expected one of: connection, listener, nat",
+    ),
+    (
+        "[families]\nhost = \"off\"",
+        "families.host: no such family, expected one of: connection, listener, nat",
+    ),
+    (
+        "[families]\nlistener = \"never\"",
+        "families.listener: expected \"auto\", \"off\" or \"on\", found \"never\"",
+    ),
+    (
+        "[families]\nnat = \"off\"\n[nat]\nconntrack = \"off\"",
+        "/a.toml:2: families.nat: nat.conntrack says the same: leave that out",
+    ),
     (
         "[agent]\nrootfs = \"opt\"",
         "/a.toml:2: agent.rootfs: expected an absolute path",

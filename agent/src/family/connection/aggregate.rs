@@ -22,6 +22,7 @@ use crate::batch::Summary;
 use crate::clock::Now;
 use crate::family::connection::event::{Connection, ReportReason};
 use crate::family::totals::{Close, Owed, Totals};
+use crate::spool::Lost;
 
 /// More retransmissions than this make a connection abnormal.
 const USUAL_RETRANSMITS: u32 = 3;
@@ -189,6 +190,11 @@ impl Connections {
         self.sending = sending;
         self.bounds.sightings = sightings;
         self.level = self.level.max(sending.least_level);
+    }
+
+    /// Batches of these numbers will never arrive.
+    pub fn lost(&mut self, batches: Lost) {
+        self.totals.lost(batches);
     }
 
     /// What this host cannot measure, as far as it is known by now.

@@ -3,6 +3,7 @@
 use wire::Columns;
 
 use crate::config::Config;
+use crate::orders::InForce;
 use crate::plan::{Choice, Decision, Mode, Needs, Outcome, Transport, Types};
 
 /// The programs that write the option, one per mode.
@@ -232,6 +233,11 @@ impl Connection {
             Types::Pack(name) => Some(("types".into(), format!("{name}: the kernel has none"))),
         }
     }
+}
+
+/// Whether orders leave the option to be written.
+pub(in crate::family::connection) fn writes_option(in_force: &InForce) -> bool {
+    in_force.option && in_force.sends(NAME)
 }
 
 /// For reports and host rows: which columns of edges mean nothing on this host.

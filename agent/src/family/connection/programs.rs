@@ -10,6 +10,7 @@ use super::event::Connection;
 use super::fold::Fold;
 use super::kernel::{self, Loaded, Snapshot};
 use super::observe::Lister;
+use super::plan::writes_option;
 use crate::clock::{self, Now};
 use crate::config::Config;
 use crate::family::contract::Shared;
@@ -205,12 +206,13 @@ impl Programs {
     }
 
     fn tell(&mut self, to: &InForce) -> Result<()> {
-        if !to.option {
+        let writes = writes_option(to);
+        if !writes {
             self.switch(false)?;
         }
         let destinations = &self.loaded.maps.destinations;
         kernel::replace_destinations(destinations, &self.there, &to.destinations)?;
-        if to.option {
+        if writes {
             self.switch(true)?;
         }
         Ok(())

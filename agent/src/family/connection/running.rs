@@ -24,6 +24,7 @@ use crate::host::HostFacts;
 use crate::metrics::Metrics;
 use crate::orders::InForce;
 use crate::plan::Needs;
+use crate::spool::Lost;
 
 /// From this level of the governor on abnormal connections are not told one by one.
 const NO_EVENTS_FROM: u8 = 2;
@@ -76,6 +77,8 @@ pub(super) enum Source {
 pub(super) struct Running {
     source: Source,
     fold: Fold,
+    /// Rows are sent.
+    sends: bool,
     level: u8,
     /// Intervals so far.
     intervals: u32,
@@ -100,6 +103,7 @@ impl Running {
                 connections: Connections::new(bounds, absent, clock::now()),
                 direction,
             },
+            sends: true,
             level: 0,
             intervals: 0,
         }
@@ -234,6 +238,11 @@ impl Family for Running {
             owes,
             ..
         } = self.fold.connections.close(close);
+        if !self.sends {
+            // Told as totals once they may be.
+            self.fold.connections.lost(Lost::from(close.batch));
+            return;
+        }
         rows.edges = edges;
         rows.sightings = sightings;
         rows.events = events;
@@ -257,9 +266,10 @@ impl Family for Running {
     }
 
     fn obey(&mut self, in_force: &InForce) -> Result<()> {
+        self.sends = in_force.sends(NAME);
         let sending = Sending {
-            sightings: in_force.sends("sightings"),
-            events: in_force.sends("events"),
+            sightings: self.sends && in_force.sends("sightings"),
+            events: self.sends && in_force.sends("events"),
             least_level: in_force.sample_level,
         };
         self.fold

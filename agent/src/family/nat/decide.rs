@@ -1,7 +1,7 @@
 //! Whether this host's translations are followed. Pure.
 
 use super::calls::TRACKING;
-use crate::config::{Config, NatSetting};
+use crate::config::{Config, FamilySetting};
 use crate::host::HostFacts;
 use crate::plan::{Choice, Decision, Needs};
 
@@ -11,12 +11,12 @@ pub(super) const NAME: &str = "nat";
 /// Only gateways translate for others, and listening costs something for each connection.
 #[must_use]
 pub fn decide(facts: &HostFacts, config: &Config) -> Decision {
-    let skipped = match (config.nat, &facts.forwards, &facts.conntrack) {
-        (NatSetting::Off, ..) => Some("nat.conntrack asks for it".into()),
-        (NatSetting::Auto, forwards, _) if !forwards.is_yes() => {
+    let everywhere = config.family(NAME) == FamilySetting::On;
+    let skipped = match (&facts.forwards, &facts.conntrack) {
+        (forwards, _) if !everywhere && !forwards.is_yes() => {
             Some(format!("this host is no gateway: {}", forwards.why()))
         }
-        (_, _, conntrack) if !conntrack.is_yes() => Some(conntrack.why().to_owned()),
+        (_, conntrack) if !conntrack.is_yes() => Some(conntrack.why().to_owned()),
         _ => None,
     };
     let why = "addresses before and behind this gateway are told";

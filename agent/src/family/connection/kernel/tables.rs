@@ -8,7 +8,7 @@ use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 use zerocopy::IntoBytes;
 
 use crate::config::{Config, Key};
-use crate::family::connection::plan::{Connection, DumpMethod};
+use crate::family::connection::plan::{Connection, DumpMethod, writes_option};
 use crate::host::Numbers;
 use crate::keeper::State;
 use crate::loader::map;
@@ -106,7 +106,7 @@ pub(super) fn settings(
         write_epoch: writer.map_or(0, |key| key.epoch),
         option_exid: config.option.exid.get(),
         option_kind: config.option.kind.get(),
-        option_write: u8::from(in_force.option && may_write(config, plan)),
+        option_write: u8::from(writes_option(in_force) && may_write(config, plan)),
         option_on_data: u8::from(config.option.on_data),
         option_answer: u8::from(config.option.answer),
         keep_cb_flags: 0,
