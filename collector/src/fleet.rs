@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::hex;
@@ -12,7 +13,7 @@ use crate::store::{Binding, Evicted, HostRecord};
 const DETAILED_BYTES: usize = 256 << 20;
 
 /// All known hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Fleet {
     /// By name, then id.
     pub hosts: Vec<Host>,
@@ -26,7 +27,7 @@ pub struct Fleet {
 }
 
 /// A credential that was used for another host than the one for which it speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct RefusedCredential {
     /// First 16 hex digits of its SHA-256.
     pub credential: String,
@@ -124,7 +125,7 @@ fn indented<T: Serialize>(value: &T, columns: usize) -> Vec<u8> {
 }
 
 /// A host and its agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Host {
     /// Host id, 32 hex digits.
     pub host: String,
@@ -155,7 +156,7 @@ pub struct Host {
 }
 
 /// What a host row says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
     /// Agent version.

@@ -24,6 +24,7 @@ pub mod server;
 // Data.
 pub mod accept;
 pub mod access;
+pub mod api;
 pub mod auth;
 pub mod counters;
 pub mod fleet;

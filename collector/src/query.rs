@@ -6,7 +6,9 @@ use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::join::{self, Picture};
 use crate::meter::Meter;
 use crate::rows::{Answer, Listed, Tables};
-use crate::store::{AHEAD_TOLERANCE_MS, Error, HostCursor, Reader, TYPED, Which, Window};
+use crate::store::{
+    AHEAD_TOLERANCE_MS, AddressOf, Error, HostCursor, HostRecord, Reader, TYPED, Which, Window,
+};
 use crate::time;
 
 /// How far back a topology looks when no begin is given: what "now" means to an operator.
@@ -148,6 +150,42 @@ pub fn rows(
     Ok(answer)
 }
 
+/// The addresses that services had in a window, each once.
+///
+/// # Errors
+/// Whatever the store reports.
+pub fn addresses(
+    store: &Path,
+    asked: Asked,
+    now_ms: i64,
+    meter: Meter,
+) -> Result<Vec<AddressOf>, Error> {
+    let mut meter = meter.within(READ_MS, time::now_ms);
+    Reader::open(store)?.addresses(asked.read(now_ms), &mut meter)
+}
+
+/// The next hosts by name and id: at most `most`, and fewer where they report much; and whether
+/// there are more.
+///
+/// # Errors
+/// Whatever the store reports.
+pub fn hosts_after(
+    store: &Path,
+    after: Option<&HostCursor>,
+    most: usize,
+) -> Result<(Vec<HostRecord>, bool), Error> {
+    let reader = Reader::open(store)?;
+    let page = reader.hosts(after, most, PAGE.1)?;
+    let more = match page.last() {
+        None => false,
+        Some(last) => {
+            let last = (last.hostname.clone(), last.host);
+            !reader.hosts(Some(&last), 1, 1)?.is_empty()
+        }
+    };
+    Ok((page, more))
+}
+
 /// Hosts that are read at once, and the bytes of reports after which no more are.
 const PAGE: (usize, usize) = (256, 256 << 10);
 
@@ -200,6 +238,14 @@ impl Hosts {
             evicted: self.reader.evicted()?,
         })
     }
+}
+
+/// What a fleet document says beside its hosts.
+///
+/// # Errors
+/// Whatever the store reports.
+pub fn beside_hosts(store: &Path) -> Result<Rest, Error> {
+    Hosts::of(store)?.rest()
 }
 
 /// All hosts at once.

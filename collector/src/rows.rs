@@ -1,7 +1,10 @@
 //! What tables hold that are stored by their description, as a document.
 
+mod form;
+
 use std::net::Ipv6Addr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use wire::schema::{Column, Table, Type};
@@ -9,17 +12,18 @@ use wire::schema::{Column, Table, Type};
 use crate::digest::unhex;
 
 /// Every table that is stored.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Tables {
     /// By name.
     pub tables: Vec<Listed>,
 }
 
 /// One of them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Listed {
     /// Its description.
     #[serde(flatten)]
+    #[schemars(with = "form::Table")]
     pub table: Table,
     /// The command that shows it, where that is another one than `rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +34,7 @@ pub struct Listed {
 }
 
 /// Rows of a window.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Answer {
     /// Begin of the window, exclusive; Unix milliseconds.
     pub from_ms: i64,
@@ -43,9 +47,10 @@ pub struct Answer {
 }
 
 /// Rows of one table.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Rows {
     /// Its description.
+    #[schemars(with = "form::Table")]
     pub table: Table,
     /// Series by host and dimensions, events from the newest one on.
     pub rows: Vec<Row>,
@@ -54,7 +59,7 @@ pub struct Rows {
 }
 
 /// One row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Row {
     /// Id of the host, 32 hexadecimal digits.
     pub host: String,
@@ -73,7 +78,7 @@ pub struct Row {
 }
 
 /// A process identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Process {
     /// Its service.
     pub service: String,

@@ -39,8 +39,9 @@ pub fn rfc3339(ms: i64) -> String {
     format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or(end))
 }
 
-/// Reads `2026-01-02T03:04:05Z`, a Unix time between 1973 and 5138, whose unit its digits tell, `0`,
-/// or a duration before `now_ms` such as `90m`.
+/// Reads `2026-01-02T03:04:05Z`, in any zone that it names by its distance to UTC, a Unix time
+/// between 1973 and 5138, whose unit its digits tell, `0`, `now`, or a duration before `now_ms` such
+/// as `90m` or `-90m`.
 ///
 /// # Errors
 /// A sentence that says what was expected.
@@ -53,7 +54,10 @@ pub fn parse_point(text: &str, now_ms: i64) -> Result<i64, String> {
             )
         });
     }
-    if let Some(ago) = parse_duration(text) {
+    if text == "now" {
+        return Ok(now_ms);
+    }
+    if let Some(ago) = parse_duration(text.strip_prefix('-').unwrap_or(text)) {
         return Ok(now_ms.saturating_sub(whole_ms(ago)));
     }
     text.parse().map(Timestamp::as_millisecond).map_err(|_| {
@@ -132,6 +136,8 @@ mod tests {
     #[test]
     fn a_duration_means_before_now() {
         assert_eq!(parse_point("90m", 6_000_000), Ok(600_000));
+        assert_eq!(parse_point("-90m", 6_000_000), Ok(600_000));
+        assert_eq!(parse_point("now", 6_000_000), Ok(6_000_000));
     }
 
     #[test]
@@ -172,7 +178,9 @@ mod tests {
             "2023-02-29T00:00:00Z",
             "2024-13-01T00:00:00Z",
             "5 m",
-            "-5m",
+            "--5m",
+            "+5m",
+            "NaN",
             "2024-01-01T00:00:00",
             "2024-01-01T24:00:00Z",
             "99999999999999999999d",

@@ -5,13 +5,14 @@ mod reason;
 use std::collections::BTreeMap;
 
 pub use reason::{Reason, ReasonCount};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::{Columns, Histogram};
 
 use crate::counters::{Counters, percentile};
 
 /// Who talks to whom in a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Topology {
     /// Begin of the window, Unix milliseconds, exclusive.
     pub from_ms: i64,
@@ -42,7 +43,7 @@ pub struct Topology {
 }
 
 /// Edges, and the connections on them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Count {
     /// Edges, joined or not.
     pub edges: u64,
@@ -51,7 +52,7 @@ pub struct Count {
 }
 
 /// What a node stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
     /// A service on a host.
@@ -64,7 +65,7 @@ pub enum NodeKind {
 }
 
 /// A service on a host, or an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Node {
     /// `<hostname>/<service>`, or the address. Where several hosts share a name, theirs is
     /// `<hostname>#<begin of the host id>`.
@@ -77,7 +78,7 @@ pub struct Node {
 }
 
 /// What is known of a service, from the process last reported under its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ProcessNode {
     /// Host id, 32 hex digits.
     pub host: String,
@@ -104,7 +105,7 @@ pub struct ProcessNode {
 }
 
 /// All connections from one service to one endpoint of another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Edge {
     /// Node id.
     pub client: String,
@@ -156,7 +157,7 @@ pub struct Edge {
 }
 
 /// Bounds of an estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Interval {
     /// Not less than that.
     pub low: u64,
@@ -165,7 +166,7 @@ pub struct Interval {
 }
 
 /// Several endpoints at which something was tried in vain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Attempts {
     /// Addresses with their ports that were tried.
     pub endpoints: u64,
@@ -184,7 +185,9 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// Who saw an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Seer {
     /// The client.
@@ -196,7 +199,9 @@ pub enum Seer {
 }
 
 /// What an address stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ViaKind {
     /// The address the client called, which is not the server's.
@@ -208,7 +213,7 @@ pub enum ViaKind {
 }
 
 /// An address on the way.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 pub struct Via {
     /// Who saw it.
     pub seen_by: Seer,
@@ -219,7 +224,9 @@ pub struct Via {
 }
 
 /// What joins two sides, from the strongest to the weakest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum EvidenceKind {
     /// The same waybill token was written at one end and read at the other.
@@ -233,7 +240,7 @@ pub enum EvidenceKind {
 }
 
 /// One kind of evidence and how much of it there is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Evidence {
     /// Which kind.
     pub kind: EvidenceKind,
@@ -242,7 +249,7 @@ pub struct Evidence {
 }
 
 /// One side's counters; `null` is what its host cannot measure.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct EdgeCounters {
     /// Connections that reached ESTABLISHED.
     pub opened: u64,
@@ -287,7 +294,7 @@ pub struct EdgeCounters {
 }
 
 /// A distribution in microseconds; `null` without values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Percentiles {
     /// Median.
     pub p50: Option<u64>,

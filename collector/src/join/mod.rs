@@ -40,7 +40,7 @@ mod token;
 use crate::meter::{Exceeded, Meter};
 use crate::topology::Topology;
 pub use input::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
-pub use picture::Picture;
+pub use picture::{Picture, Told};
 pub use runs::Run;
 
 /// Joins what many hosts reported for the window `from_ms..=to_ms`.

@@ -219,6 +219,11 @@ impl Parts {
         .collect()
     }
 
+    /// What the client and the server counted.
+    pub(super) fn counters(&self) -> [Option<&Counters>; 2] {
+        [&self.client, &self.server].map(|side| side.counters.as_deref())
+    }
+
     /// The document form.
     pub(super) fn edge(
         &self,

@@ -6,7 +6,18 @@ use serde::{Serialize, Serializer};
 use super::edges::Edges;
 use super::nodes::Nodes;
 use super::reason;
-use crate::topology::{Count, Edge, ReasonCount, Seer, Topology};
+use crate::counters::Counters;
+use crate::topology::{Count, Edge, Node, ReasonCount, Seer, Topology};
+
+/// An edge, and what its document does not hold.
+pub struct Told<'a> {
+    /// Its document.
+    pub edge: Edge,
+    /// Whether both ends are known.
+    pub is_joined: bool,
+    /// What the client and the server counted.
+    pub counters: [Option<&'a Counters>; 2],
+}
 
 /// A topology whose nodes and edges are made one after the other, as they are written.
 pub struct Picture {
@@ -108,11 +119,37 @@ impl Picture {
     #[must_use]
     pub fn document(&self) -> Topology {
         Topology {
-            from_ms: self.from_ms,
-            to_ms: self.to_ms,
             nodes: self.nodes.documents().collect(),
             edges: self.list(&self.joined).collect(),
             unjoined: self.list(&self.unjoined).collect(),
+            ..self.head()
+        }
+    }
+
+    /// Every node, sorted by id.
+    pub fn nodes(&self) -> impl Iterator<Item = Node> {
+        self.nodes.documents()
+    }
+
+    /// Every edge in the order of the document: joined ones, then the others.
+    pub fn edges(&self) -> impl Iterator<Item = Told<'_>> {
+        let each = |at: &u32| Told {
+            edge: self.edge(*at),
+            is_joined: self.edges.keys[*at as usize].is_joined(),
+            counters: self.edges.parts[*at as usize].counters(),
+        };
+        self.joined.iter().chain(&self.unjoined).map(each)
+    }
+
+    /// The document without its nodes and edges.
+    #[must_use]
+    pub fn head(&self) -> Topology {
+        Topology {
+            from_ms: self.from_ms,
+            to_ms: self.to_ms,
+            nodes: Vec::new(),
+            edges: Vec::new(),
+            unjoined: Vec::new(),
             ambiguous_tokens: self.ambiguous.0,
             ambiguous_sequences: self.ambiguous.1,
             unjoined_reasons: self.unjoined_reasons(),

@@ -6,31 +6,32 @@
 //! of hosts is read page by page as it is taken. Whoever takes nothing for [`STALL`], or not all
 //! within [`SEND`], is given up.
 
-use std::io::{self, Read as _, Write};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Frame;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::app::{App, UNSENT};
+use super::app::App;
 use super::fair::{Denied, Party, Share};
-use super::refusal::error;
+use super::packed::{Encoding, Packed};
+use super::refusal::{error, refused};
+use crate::api::{Answers, Asking, Failure, Given};
 use crate::config::Limits;
 use crate::fleet::FleetText;
-use crate::join::Picture;
 use crate::meter::{Exceeded, Meter};
 use crate::metrics::Metrics;
-use crate::query::{self, Asked, Hosts};
+use crate::query::Hosts;
 use crate::store::Error;
-use crate::{escape, time};
+use crate::time;
 
 /// Time a question waits for a place.
 const PLACE: Duration = Duration::from_secs(2);
@@ -40,17 +41,8 @@ const TURN: Duration = Duration::from_secs(30);
 const STALL: Duration = Duration::from_secs(30);
 /// Time the other side may take for all.
 const SEND: Duration = Duration::from_secs(300);
-/// Bytes of a piece, about.
-const PIECE: usize = 64 << 10;
-/// Longest text of an answer, as long as `waybill-collector topology --url` reads.
-const MAX_TEXT: usize = 512 << 20;
-/// Bytes that each takes beside its packed text: to unpack it, and pieces on their way.
-const SENDING: usize = 512 << 10;
 /// Bytes of a list of hosts on its way: a page of reports, and its text.
 const HOSTS: usize = 4 << 20;
-/// Logarithm of the bytes in which repetitions are found: what packing and unpacking hold.
-const PACK_WINDOW: u32 = 17;
-
 /// The memory of a small question, and of the large one: never more than all of it.
 fn shares(limits: &Limits) -> (usize, usize) {
     let small = limits.query_memory / 4 / limits.concurrent_queries;
@@ -58,19 +50,41 @@ fn shares(limits: &Limits) -> (usize, usize) {
     (small, limits.query_memory - others)
 }
 
-/// Answers `GET /api/v1/topology`.
-pub(super) async fn topology(app: &App, party: Party, asked: Asked) -> Response {
+/// A question whose answer is a function of the store.
+pub(super) struct Question {
+    pub(super) answer: Answers,
+    pub(super) given: Given,
+    pub(super) encoding: Encoding,
+    /// `If-None-Match`.
+    pub(super) known: Vec<String>,
+    /// Nothing but the head of the answer is wanted.
+    pub(super) head_only: bool,
+}
+
+/// Answers a question.
+pub(super) async fn question(app: &App, party: Party, question: Question) -> Response {
+    let Question {
+        answer,
+        given,
+        encoding,
+        known,
+        head_only,
+    } = question;
     let mut held = match app.queries.wait(party, 1, PLACE).await {
         Ok(place) => vec![place],
         Err(denied) => return busy(app, denied),
     };
     let (small, large) = shares(&app.config.limits);
+    let asked = (answer, given);
     let mut made;
-    (made, held) = match make(app, asked, small, held).await {
+    (made, held) = match make(app, asked.clone(), small, held).await {
         Ok(made) => made,
         Err(_) => return stopping(),
     };
-    if matches!(made, Err(Error::Exceeded(Exceeded::Memory { .. }))) {
+    if matches!(
+        made,
+        Err(Failure::Store(Error::Exceeded(Exceeded::Memory { .. })))
+    ) {
         match app.answers.turn.wait(party, 1, TURN).await {
             Ok(turn) => held.push(turn),
             Err(denied) => return busy(app, denied),
@@ -86,24 +100,64 @@ pub(super) async fn topology(app: &App, party: Party, asked: Asked) -> Response 
         Ok(packed) => packed,
         Err(failure) => return failed(app, failure),
     };
-    match app.answers.unsent.take(party, packed.0.len() + SENDING) {
+    let tag = packed.tag.clone();
+    if known
+        .iter()
+        .any(|known| known == "*" || weak(known) == weak(&tag))
+    {
+        app.metrics.query_answers_total.add(1);
+        return tagged(StatusCode::NOT_MODIFIED.into_response(), &tag, None);
+    }
+    if head_only {
+        app.metrics.query_answers_total.add(1);
+        let json = HeaderValue::from_static("application/json");
+        let head = ([(CONTENT_TYPE, json)], Body::empty()).into_response();
+        return tagged(head, &tag, encoding.name());
+    }
+    match app.answers.unsent.take(party, packed.held()) {
         Ok(unsent) => held.push(unsent),
         Err(denied) => return busy(app, denied),
     }
-    send(app, held, |pieces| unpack(packed, pieces))
+    let answer = send(app, held, move |pieces| unpack(packed, encoding, pieces));
+    tagged(answer, &tag, encoding.name())
 }
 
-type Made = Result<(Result<Packed, Error>, Vec<Share>), tokio::task::JoinError>;
+/// What two tags have in common that name the same answer.
+fn weak(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
+
+fn tagged(mut response: Response, tag: &str, encoding: Option<&'static str>) -> Response {
+    let headers = response.headers_mut();
+    let tag = HeaderValue::from_str(tag).expect("a tag is hexadecimal digits");
+    headers.insert(ETAG, tag);
+    headers.insert(
+        VARY,
+        HeaderValue::from_static("accept-encoding, authorization"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if let Some(encoding) = encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    response
+}
+
+type Made = Result<(Result<Packed, Failure>, Vec<Share>), tokio::task::JoinError>;
 
 /// Reads, joins and packs on a thread that may be busy. What is held for it is held until it has
 /// ended, also when nobody waits for the answer any more.
-async fn make(app: &App, asked: Asked, bytes: usize, held: Vec<Share>) -> Made {
+async fn make(app: &App, asked: (Answers, Given), bytes: usize, held: Vec<Share>) -> Made {
     let path = app.config.store.path.clone();
     let meter = Meter::new(app.config.limits.query_rows, bytes);
     tokio::task::spawn_blocking(move || {
-        let picture = query::topology(&path, asked, time::now_ms(), meter);
-        let packed = picture.and_then(|picture| Ok(Packed::of(&picture)?));
-        (packed, held)
+        let (answer, given) = asked;
+        let asking = Asking {
+            store: &path,
+            given: &given,
+            now_ms: time::now_ms(),
+            meter,
+        };
+        (Packed::of(|out| answer(&asking, out)), held)
     })
     .await
 }
@@ -120,11 +174,11 @@ pub(super) async fn hosts(app: &App, party: Party) -> Response {
     // The first page now: what fails is still an answer of its own.
     let first = tokio::task::spawn_blocking(move || {
         let pages = Hosts::of(&path)?;
-        Ok((Page::read(pages, FleetText::default())?, held))
+        Ok::<_, Error>((Page::read(pages, FleetText::default())?, held))
     });
     let (first, held) = match first.await {
         Ok(Ok(first)) => first,
-        Ok(Err(failure)) => return failed(app, failure),
+        Ok(Err(failure)) => return failed(app, failure.into()),
         Err(_) => return stopping(),
     };
     send(app, held, |pieces| list(first, pieces))
@@ -164,63 +218,12 @@ async fn list(mut page: Page, pieces: Pieces) -> io::Result<()> {
     }
 }
 
-/// A text, packed.
-struct Packed(Vec<u8>);
-
-impl Packed {
-    /// # Errors
-    /// [`Exceeded::Answer`] for a text that nobody would read, or that cannot wait packed.
-    fn of(picture: &Picture) -> Result<Self, Exceeded> {
-        let pack = || -> io::Result<Vec<u8>> {
-            let mut encoder = zstd::Encoder::new(Vec::new(), 1)?;
-            encoder.window_log(PACK_WINDOW)?;
-            let bounded = Bounded {
-                encoder,
-                left: MAX_TEXT,
-            };
-            let mut text = io::BufWriter::with_capacity(PIECE, bounded);
-            escape::json(&mut text, picture)?;
-            let bounded = text.into_inner().map_err(io::Error::from)?;
-            bounded.encoder.finish()
-        };
-        // Memory can be written: only a bound ends it.
-        let packed = pack().map(Self);
-        packed.map_err(|_| Exceeded::Answer { limit: MAX_TEXT })
+async fn unpack(packed: Packed, encoding: Encoding, pieces: Pieces) -> io::Result<()> {
+    let mut source = packed.pieces(encoding)?;
+    while let Some(piece) = source.next_piece()? {
+        pieces.send(piece).await?;
     }
-}
-
-/// Ends a text that becomes too long, plain or packed.
-struct Bounded {
-    encoder: zstd::Encoder<'static, Vec<u8>>,
-    left: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left = self.left.checked_sub(bytes.len());
-        self.left = left.ok_or(io::ErrorKind::FileTooLarge)?;
-        if self.encoder.get_ref().len() > UNSENT - 2 * SENDING {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.encoder.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-async fn unpack(packed: Packed, pieces: Pieces) -> io::Result<()> {
-    let mut decoder = zstd::Decoder::new(&packed.0[..])?;
-    loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        (&mut decoder).take(PIECE as u64).read_to_end(&mut piece)?;
-        if piece.is_empty() {
-            return Ok(());
-        }
-        pieces.send(Bytes::from(piece)).await?;
-    }
+    Ok(())
 }
 
 /// Where pieces of an answer go.
@@ -323,8 +326,16 @@ fn stopping() -> Response {
     error(StatusCode::SERVICE_UNAVAILABLE, "stopping", message)
 }
 
-fn failed(app: &App, failure: Error) -> Response {
+fn failed(app: &App, failure: Failure) -> Response {
     app.metrics.query_failures_total.add(1);
+    let failure = match failure {
+        Failure::Refused(problem) => return refused(problem),
+        Failure::Store(failure) => failure,
+        Failure::Unwritten(why) => {
+            let message = format!("the answer cannot be written: {why}");
+            return error(StatusCode::SERVICE_UNAVAILABLE, "store", &message);
+        }
+    };
     let name = match &failure {
         Error::Exceeded(Exceeded::Rows { .. }) => "rows",
         Error::Exceeded(Exceeded::Memory { .. }) => "memory",
@@ -333,7 +344,7 @@ fn failed(app: &App, failure: Error) -> Response {
         _ => {
             let failure = format!("{:#}", anyhow::Error::new(failure));
             log::error!(error:% = failure; "question not answered");
-            let message = "the store cannot be read now";
+            let message = "the store cannot be read now; ask again";
             return error(StatusCode::SERVICE_UNAVAILABLE, "store", message);
         }
     };

@@ -1,41 +1,89 @@
-//! What people ask: topology, hosts, counters, health.
+//! What people ask: questions to the store, hosts, counters, health.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{Query, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts as _, RawPathParams, Request, State};
+use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
-use super::answers;
-use super::app::Shared;
+use super::answers::{self, Question};
+use super::app::{App, Shared};
 use super::fair::Party;
-use super::refusal::error;
-use crate::query::Asked;
-use crate::time;
+use super::packed::Encoding;
+use super::refusal::{error, refused};
+use crate::api::{Answers, Given, HOSTS, Operation, Problem, parts};
+use crate::{escape, time};
 
-/// `GET /api/v1/topology?from_ms=&to_ms=`
-pub(super) async fn topology(
-    State(app): Shared,
-    Extension(party): Extension<Party>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+/// Answers a question whose parameters are in the address.
+pub(super) async fn question(
+    app: Arc<App>,
+    (operation, answer): (&'static Operation, Answers),
+    request: Request,
 ) -> Response {
-    let Ok(Query(asked)) = asked else {
-        app.metrics.query_failures_total.add(1);
-        let message = "expected from_ms and to_ms, both optional, in Unix milliseconds";
-        return error(StatusCode::BAD_REQUEST, "query", message);
+    let party = request.extensions().get::<Party>().copied();
+    let party = party.expect("whoever gets here was let in");
+    let (mut head, _) = request.into_parts();
+    let path = RawPathParams::from_request_parts(&mut head, &()).await;
+    let read = given(operation, path, head.uri.query());
+    let given = match read {
+        Ok(given) => given,
+        Err(problem) => {
+            app.metrics.query_failures_total.add(1);
+            return refused(problem);
+        }
     };
-    let checked = asked.check_units();
-    if let Err(message) = checked.and_then(|()| asked.check_order(time::now_ms())) {
-        app.metrics.query_failures_total.add(1);
-        return error(StatusCode::BAD_REQUEST, "query", &message);
-    }
-    answers::topology(&app, party, asked).await
+    let question = Question {
+        answer,
+        given,
+        encoding: Encoding::of(&head.headers),
+        known: known(&head.headers),
+        head_only: head.method == Method::HEAD,
+    };
+    answers::question(&app, party, question).await
+}
+
+fn given(
+    operation: &Operation,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    query: Option<&str>,
+) -> Result<Given, Problem> {
+    let path = path.map_err(|_| {
+        Problem::query("an address with a part that is no UTF-8; encode it as UTF-8")
+    })?;
+    let path = path.iter().map(|(name, value)| (name.into(), value.into()));
+    let query = parts(query.unwrap_or_default())?;
+    // What the path says is not said again in the query.
+    Given::of(operation.parameters, path.chain(query), time::now_ms())
+}
+
+/// The tags of answers that the other side has.
+fn known(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(IF_NONE_MATCH).iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    let tags = lines.flat_map(|line| line.split(','));
+    tags.map(|tag| tag.trim().to_owned()).collect()
 }
 
 /// `GET /api/v1/hosts`
-pub(super) async fn hosts(State(app): Shared, Extension(party): Extension<Party>) -> Response {
+pub(super) async fn hosts(
+    State(app): Shared,
+    Extension(party): Extension<Party>,
+    request: Request,
+) -> Response {
+    let asked = parts(request.uri().query().unwrap_or_default());
+    let asked = asked.and_then(|asked| Given::of(HOSTS.parameters, asked, time::now_ms()));
+    if let Err(problem) = asked {
+        app.metrics.query_failures_total.add(1);
+        return refused(problem);
+    }
+    if request.method() == Method::HEAD {
+        let json = HeaderValue::from_static("application/json");
+        return ([(CONTENT_TYPE, json)], ()).into_response();
+    }
     answers::hosts(&app, party).await
 }
 
@@ -56,4 +104,11 @@ pub(super) async fn healthz(State(app): Shared) -> Response {
             "the store cannot be written",
         )
     }
+}
+
+/// An address that is none of the API.
+pub(super) async fn nothing(request: Request) -> Response {
+    let shown = escape::shorten(request.uri().path(), 80);
+    let why = format!("no address {shown}; /api/v1/openapi.json lists those there are");
+    error(StatusCode::NOT_FOUND, "unknown", &why)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wire::answer::{Answer, Status};
@@ -13,6 +13,7 @@ use super::acceptor::Peer;
 use super::app::App;
 use super::body;
 use crate::accept::{BatchKey, Reason, Refusal};
+use crate::api::Problem;
 use crate::time;
 
 /// How many times the limit of a batch is read and thrown away before a refusal.
@@ -83,6 +84,12 @@ pub(super) async fn refuse(
 
 /// A refusal that is not about a batch.
 pub(super) fn error(status: StatusCode, name: &str, message: &str) -> Response {
-    let answer = serde_json::json!({ "error": name, "message": message });
-    (status, Json(answer)).into_response()
+    refused(Problem::new(status.as_u16(), name, message))
+}
+
+/// The same.
+pub(super) fn refused(problem: Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let problems = HeaderValue::from_static("application/problem+json");
+    (status, [(CONTENT_TYPE, problems)], Json(problem)).into_response()
 }

@@ -1,36 +1,34 @@
 //! What each address of the API is, and who may ask it.
 //!
-//! | request | who | answer |
-//! |---|---|---|
-//! | `POST /api/v1/batches` | agents | `stored` or `duplicate`, with orders that the agent lacks; else the refusal of [`Reason`] |
-//! | `GET /api/v1/topology?from_ms=&to_ms=` | readers | [`crate::topology::Topology`] |
-//! | `GET /api/v1/hosts` | readers | [`crate::fleet::Fleet`] |
-//! | `GET /metrics` | readers | Prometheus text |
-//! | `GET /healthz` | anybody | 200 while batches can be stored, else 503, and nothing else |
+//! The table of routes is the one place that says so: the router and the OpenAPI document
+//! (`GET /api/v1/openapi.json`) are made from it.
 //!
 //! An answer to a batch has the form of [`wire::answer`], also when it is a refusal. Other
-//! refusals are `{"error": <name>, "message": <sentence>}`.
+//! refusals are [`crate::api::Problem`]s.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{Method, StatusCode};
+use axum::http::header::{ALLOW, AUTHORIZATION};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
+use axum::{Json, Router};
+use serde_json::Value;
 
 use super::acceptor::Peer;
-use super::app::App;
+use super::app::{App, Shared};
 use super::body::Held;
 use super::fair::Party;
-use super::refusal::{Form, refuse};
+use super::refusal::{Form, error, refuse};
 use super::{batches, questions};
 use crate::accept::{Reason, Refusal};
+use crate::api::{self, Listed, Operation};
 use crate::auth::{Credential, Role, bearer};
 
 /// How long any answer may take to be sent.
@@ -47,53 +45,105 @@ pub enum Scope {
     Readers,
 }
 
-/// One address of the API. There is no other way into the router than this table, so that there is
-/// no route without a scope.
-struct Route {
-    method: Method,
-    path: &'static str,
-    scope: Scope,
-    handler: fn() -> MethodRouter<Arc<App>>,
+impl Scope {
+    /// Whose credentials are let in; `None` where none is needed.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Anybody => None,
+            Self::Agents => Some("agents"),
+            Self::Readers => Some("readers"),
+        }
+    }
 }
 
-const ROUTES: [Route; 5] = [
-    Route {
-        method: Method::POST,
-        path: "/api/v1/batches",
-        scope: Scope::Agents,
-        handler: || post(batches::batches),
-    },
-    Route {
-        method: Method::GET,
-        path: "/api/v1/topology",
-        scope: Scope::Readers,
-        handler: || get(questions::topology),
-    },
-    Route {
-        method: Method::GET,
-        path: "/api/v1/hosts",
-        scope: Scope::Readers,
-        handler: || get(questions::hosts),
-    },
-    Route {
-        method: Method::GET,
-        path: "/metrics",
-        scope: Scope::Readers,
-        handler: || get(questions::metrics),
-    },
-    Route {
-        method: Method::GET,
-        path: "/healthz",
-        scope: Scope::Anybody,
-        handler: || get(questions::healthz),
-    },
+/// One address of the API. There is no other way into the router than this table, so that there is
+/// no route without a scope, and none that is not in the document.
+struct Route {
+    operation: &'static Operation,
+    scope: Scope,
+    handler: Handler,
+}
+
+/// What answers.
+enum Handler {
+    /// The operation itself.
+    Question,
+    /// This.
+    Own(fn() -> MethodRouter<Arc<App>>),
+}
+
+impl Route {
+    /// A question of people to the store.
+    const fn question(operation: &'static Operation) -> Self {
+        Self {
+            operation,
+            scope: Scope::Readers,
+            handler: Handler::Question,
+        }
+    }
+
+    const fn own(
+        operation: &'static Operation,
+        scope: Scope,
+        handler: fn() -> MethodRouter<Arc<App>>,
+    ) -> Self {
+        Self {
+            operation,
+            scope,
+            handler: Handler::Own(handler),
+        }
+    }
+
+    fn method(&self) -> Method {
+        let method = self.operation.method.parse();
+        method.expect("operations have methods of HTTP")
+    }
+
+    fn handler(&self) -> MethodRouter<Arc<App>> {
+        match (&self.handler, self.operation.answer) {
+            (Handler::Own(handler), _) => handler(),
+            (Handler::Question, answer) => {
+                let asked = (self.operation, answer.expect("a question has an answer"));
+                get(move |State(app): Shared, request: Request| {
+                    questions::question(app, asked, request)
+                })
+            }
+        }
+    }
+}
+
+const ROUTES: [Route; 9] = [
+    Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
+    Route::question(&api::TOPOLOGY),
+    Route::own(&api::HOSTS, Scope::Readers, || get(questions::hosts)),
+    Route::question(&api::FLEET),
+    Route::question(&api::TABLES),
+    Route::question(&api::ROWS),
+    Route::own(&api::DOCUMENT, Scope::Readers, || get(document)),
+    Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),
+    Route::own(&api::HEALTH, Scope::Anybody, || get(questions::healthz)),
 ];
 
 /// Every route: method, path and who may use it.
 pub fn routes() -> impl Iterator<Item = (Method, &'static str, Scope)> {
     ROUTES
         .iter()
-        .map(|route| (route.method.clone(), route.path, route.scope))
+        .map(|route| (route.method(), route.operation.path, route.scope))
+}
+
+/// The OpenAPI document of all routes.
+#[must_use]
+pub fn openapi() -> Value {
+    let listed = ROUTES.iter().map(|route| Listed {
+        operation: route.operation,
+        who: route.scope.name(),
+    });
+    api::document(&listed.collect::<Vec<_>>())
+}
+
+/// `GET /api/v1/openapi.json`
+async fn document() -> Json<Value> {
+    Json(openapi())
 }
 
 /// All routes, each behind the check of its scope.
@@ -102,15 +152,53 @@ pub(super) fn router(app: Arc<App>) -> Router {
         let state = (Arc::clone(&app), scope);
         handler.layer(middleware::from_fn_with_state(state, authorize))
     };
-    let nothing = behind(None, any(|| async { StatusCode::NOT_FOUND }));
-    ROUTES
-        .iter()
-        .fold(Router::new(), |router, route| {
-            router.route(route.path, behind(Some(route.scope), (route.handler)()))
-        })
-        // Strangers do not even learn which addresses there are.
-        .fallback_service(nothing.with_state(Arc::clone(&app)))
+    // Strangers do not even learn which addresses and methods there are.
+    let mut router = Router::new();
+    for (path, of_path) in by_path() {
+        let allow = allow(&of_path);
+        let others = any(move |method: Method| async move { other_method(&method, allow) });
+        let mut methods = MethodRouter::new();
+        for route in of_path {
+            methods = methods.merge(behind(Some(route.scope), route.handler()));
+        }
+        let others = behind(None, others).with_state::<()>(Arc::clone(&app));
+        router = router.route(path, methods.fallback_service(others));
+    }
+    let nothing = behind(None, any(questions::nothing));
+    router
+        .fallback_service(nothing.with_state::<()>(Arc::clone(&app)))
         .with_state(app)
+}
+
+fn by_path() -> BTreeMap<&'static str, Vec<&'static Route>> {
+    let mut paths: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for route in &ROUTES {
+        paths.entry(route.operation.path).or_default().push(route);
+    }
+    paths
+}
+
+/// The methods of a path, for `Allow`.
+fn allow(routes: &[&Route]) -> HeaderValue {
+    let mut methods: Vec<&str> = routes.iter().map(|route| route.operation.method).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    HeaderValue::from_str(&methods.join(", ")).expect("names of methods")
+}
+
+/// Says which methods there are: as an answer to `OPTIONS`, as a refusal to others.
+fn other_method(method: &Method, allow: HeaderValue) -> Response {
+    let mut response = if *method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let allowed = allow.to_str().unwrap_or_default();
+        let why = format!("this address takes {allowed}");
+        error(StatusCode::METHOD_NOT_ALLOWED, "method", &why)
+    };
+    response.headers_mut().insert(ALLOW, allow);
+    response
 }
 
 /// Lets through whoever has a valid credential for the scope; for none, any valid one.

@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::error::{Error, failed};
 
 /// What was deleted because the store was full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize, serde::Deserialize,
+)]
 pub struct Evicted {
     /// Data up to then may be missing; Unix milliseconds.
     pub before_ms: i64,

@@ -14,6 +14,7 @@
 //! - The file stays within its bound, and the log beside it within its own: what is oldest makes
 //!   room, and a batch is refused only while none can be made.
 
+mod addresses;
 mod context;
 mod copies;
 mod credentials;
@@ -42,6 +43,7 @@ mod tests;
 mod window;
 pub mod writer;
 
+pub use addresses::AddressOf;
 pub use credentials::{Binding, MIN_DIGITS};
 pub use database::{Bounds, Size, Store};
 pub use described::Which;

@@ -1,9 +1,12 @@
 //! Why a side of an edge is not known.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why a side of an edge is not known, from the most to the least specific.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Nobody knows which side called `connect()`: the one that is shown as the client may be the
@@ -56,7 +59,7 @@ impl Reason {
 }
 
 /// How much was not joined for one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ReasonCount {
     /// The reason.
     pub reason: Reason,

@@ -14,6 +14,7 @@ mod hostile;
 mod import;
 mod ingest;
 mod memory;
+mod openapi;
 mod orders;
 mod restarts;
 mod revoked;

@@ -1,0 +1,30 @@
+//! API v1: what can be asked, what is answered, and the OpenAPI document of both.
+//!
+//! An operation is data (`operation`): its address, its parameters and the form of its answer, from
+//! which requests are checked (`given`) and the document is written (`document`). What it answers is
+//! a function of the store, the parameters and the time; the server and the commands call the same.
+
+mod document;
+mod failure;
+mod filter;
+mod fleet;
+mod given;
+mod group;
+mod key;
+mod map;
+mod network;
+mod operation;
+mod others;
+mod page;
+mod parameter;
+mod tables;
+mod topology;
+
+pub use document::{Listed, document};
+pub use failure::{Failure, Problem};
+pub use fleet::FLEET;
+pub use given::{Given, parts};
+pub use operation::{Answers, Asking, Operation};
+pub use others::{BATCHES, DOCUMENT, HEALTH, HOSTS, METRICS};
+pub use tables::{ROWS, TABLES};
+pub use topology::TOPOLOGY;

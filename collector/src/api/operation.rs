@@ -1,0 +1,89 @@
+//! What one operation of the API is, as data.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use schemars::{Schema, SchemaGenerator};
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::given::Given;
+use super::parameter::Parameter;
+use crate::escape;
+use crate::meter::Meter;
+
+/// What can be asked at one address with one method.
+#[derive(Debug)]
+pub struct Operation {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// With `{name}` for each parameter in it.
+    pub path: &'static str,
+    /// Its name in the document, unique.
+    pub id: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// What one line does not say.
+    pub help: &'static str,
+    /// All parameters, in groups that operations share.
+    pub parameters: &'static [&'static [Parameter]],
+    /// What is answered with status 200.
+    pub form: Form,
+    /// Statuses that not every operation answers, with what they mean.
+    pub refusals: &'static [(u16, &'static str)],
+    /// Writes the answer, where that is a function of the store, the parameters and the time.
+    pub answer: Option<Answers>,
+}
+
+/// Writes an answer within what it may take.
+pub type Answers = fn(&Asking<'_>, &mut dyn Write) -> Result<(), Failure>;
+
+/// The form of an answer.
+#[derive(Debug)]
+pub enum Form {
+    /// JSON of this schema.
+    Json(fn(&mut SchemaGenerator) -> Schema),
+    /// Text of another media type.
+    Text(&'static str),
+    /// JSON of this schema, also of refusals.
+    Always(fn(&mut SchemaGenerator) -> Schema),
+}
+
+impl Operation {
+    /// Every parameter.
+    pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+        self.parameters.iter().copied().flatten()
+    }
+}
+
+/// Who asks what, where and when.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// The store.
+    pub store: &'a Path,
+    /// The parameters.
+    pub given: &'a Given,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+    /// What each reading of the store may take.
+    pub meter: Meter,
+}
+
+/// Writes an answer.
+///
+/// # Errors
+/// Those of the writer, which has a bound.
+pub(super) fn write<T: Serialize>(out: &mut dyn Write, answer: &T) -> Result<(), Failure> {
+    escape::json(out, answer).map_err(Failure::Unwritten)
+}
+
+/// Makes a schema known, and gives a reference to it.
+pub(super) fn form<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritten(error)
+    }
+}
