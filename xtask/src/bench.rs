@@ -22,6 +22,9 @@ enum Figure {
     /// Precision and recall of each kind of evidence for an edge, in simulated fleets; fails where an
     /// edge claims more than is true, or a number that claims to be exact is not
     Join,
+    /// CPU, disk and memory of a collector for fleets of simulated agents, and how long questions
+    /// take meanwhile; fails while a goal is missed
+    Collector(Passed),
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),
     /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
@@ -30,6 +33,14 @@ enum Figure {
     Tax(Lab),
     /// CPU share of an agent at each level of its governor, beside one without a budget (needs root)
     Governor(Lab),
+}
+
+/// Options of a figure that a program of its own reads.
+#[derive(clap::Args)]
+struct Passed {
+    /// Passed on: --agents, --edges, --batches, --grow-minutes, --grow-mib, --format
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
 }
 
 /// Options of figures that are measured in a lab.
@@ -61,11 +72,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "--example",
             "join",
         ])),
+        Figure::Collector(passed) => collector(passed),
         Figure::Idle(args) => idle::run(args),
         Figure::Observe(args) => in_lab("waybill-load", args),
         Figure::Tax(args) => in_lab("waybill-tax", args),
         Figure::Governor(args) => in_lab("waybill-governed", args),
     }
+}
+
+/// Builds the collector and its load, and becomes the load.
+fn collector(passed: &Passed) -> Result<ExitCode> {
+    let arguments = ["build", "--release", "-p", "collector", "--bins", "--example", "load"];
+    child::run(&mut child::cargo(&arguments))?;
+    let binaries = workspace::binaries("release")?;
+    child::become_program(
+        Command::new(binaries.join("examples/load"))
+            .arg("--collector")
+            .arg(binaries.join("waybill-collector"))
+            .args(&passed.args),
+    )
 }
 
 /// Builds the product and the program that measures it, and becomes that program.

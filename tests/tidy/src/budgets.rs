@@ -70,7 +70,7 @@ const LONG: [(&str, &str); 16] = [
         "one batch, and every way to spoil it",
     ),
     (
-        "xtask/wire-bench/src/fleet/rows.rs",
+        "xtask/fleet/src/rows.rs",
         "one function for each table, over one fleet",
     ),
 ];

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use wire::schema::{Column, Kind, Shape, Table, Type};
 use wire::{Batch, Columns, DynamicTable, Histogram, Part, Role, Values};
 
-use crate::fleet::{self, Mix, TRAINING};
+use fleet::{self, Mix, TRAINING};
 
 /// Name and rows of each golden file.
 const GOLDEN: [(&str, Mix); 7] = [

@@ -6,7 +6,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use wire::Values;
 
-use crate::fleet::{BENCH, Hour};
+use fleet::{BENCH, Hour};
 use crate::measure::ratio;
 
 /// One in so many intervals of an hour is looked at.

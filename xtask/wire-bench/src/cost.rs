@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use wire::Limits;
 
 use crate::compare::{self, otlp};
-use crate::fleet::{self, BENCH, Mix};
+use fleet::{self, BENCH, Mix};
 
 /// Times that each step is repeated; the fastest one counts, because others were disturbed.
 const ROUNDS: u32 = 15;

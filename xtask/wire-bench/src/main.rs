@@ -8,7 +8,6 @@ mod bless;
 mod columns;
 mod compare;
 mod cost;
-mod fleet;
 mod measure;
 mod report;
 mod train;

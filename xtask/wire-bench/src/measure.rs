@@ -5,7 +5,7 @@ use wire::Limits;
 
 use crate::compare::{self, json, otlp, parquet};
 use crate::cost::Cost;
-use crate::fleet::{self, BENCH, Hour, Interval, Mix};
+use fleet::{self, BENCH, Hour, Interval, Mix};
 
 /// Batch sizes that are compared; the goals are for [`GOAL_ROWS`].
 const SIZES: [usize; 3] = [100, 1000, 5000];

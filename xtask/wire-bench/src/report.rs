@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use crate::fleet::TOTALS_EVERY;
+use fleet::TOTALS_EVERY;
 use crate::measure::{Line, Report, ratio};
 
 /// Bytes per row of each format, and how many times smaller the batch is.

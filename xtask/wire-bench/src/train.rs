@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::fleet::{self, Hour, Mix, TRAINING};
+use fleet::{self, Hour, Mix, TRAINING};
 
 /// What zstd's trainer may choose from the samples: names and paths above all.
 const TRAINED_BYTES: usize = 10 << 10;

@@ -10,7 +10,7 @@ use super::rows::{Busy, Mix};
 const INTERVALS: u64 = 3_600_000 / INTERVAL_MS;
 
 /// Intervals from one total of a series to the next.
-pub(crate) const TOTALS_EVERY: u64 = 600_000 / INTERVAL_MS;
+pub const TOTALS_EVERY: u64 = 600_000 / INTERVAL_MS;
 
 /// Intervals in which a host tells of each process once more.
 const REFRESH: usize = 60;
@@ -20,9 +20,11 @@ const HOST_ROW_EVERY: u64 = 6;
 
 /// A host that goes on.
 #[derive(Debug)]
-pub(crate) struct Hour {
+pub struct Hour {
     busy: Busy,
     left: u64,
+    /// Whether every edge changes in every interval.
+    restless: bool,
     /// Whether each edge changed since its last total.
     changed: Vec<bool>,
     /// Totals of translations that are still to be told, in parts of [`TOTALS_EVERY`].
@@ -30,7 +32,9 @@ pub(crate) struct Hour {
 }
 
 impl Hour {
-    pub(crate) fn new(seed: u64, names: &Names) -> Self {
+    /// An hour after some time of work: how many edges it has, and which of them change, is chance.
+    #[must_use]
+    pub fn new(seed: u64, names: &Names) -> Self {
         let mut busy = Busy::new(seed, names, 60, 0);
         let edges = 40 + busy.random.index(260);
         busy = Busy::new(seed, names, edges, edges);
@@ -38,12 +42,26 @@ impl Hour {
             changed: vec![false; busy.edges.len()],
             busy,
             left: INTERVALS + TOTALS_EVERY,
+            restless: false,
             nats_due: 0,
         };
         // What changed before the hour has its totals in it.
         let before = usize::try_from(TOTALS_EVERY).expect("few");
         hour.by_ref().take(before).for_each(drop);
         hour
+    }
+
+    /// As many intervals as are asked for of a host with that many edges, each of which changes in
+    /// every interval.
+    #[must_use]
+    pub fn restless(seed: u64, names: &Names, edges: usize, intervals: u64) -> Self {
+        Self {
+            busy: Busy::new(seed, names, edges, edges),
+            left: intervals,
+            restless: true,
+            changed: vec![false; edges],
+            nats_due: 0,
+        }
     }
 }
 
@@ -59,7 +77,7 @@ impl Iterator for Hour {
         let mut added = Vec::new();
         for ((process, edge), changed) in busy.edges.iter_mut().zip(&mut self.changed) {
             let process = &busy.host.processes[*process];
-            let row = edge.interval(&mut busy.random, process, false);
+            let row = edge.interval(&mut busy.random, process, self.restless);
             *changed |= row.is_some();
             added.extend(row);
         }

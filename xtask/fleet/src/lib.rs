@@ -1,3 +1,4 @@
+#![forbid(unsafe_code)]
 //! Rows like those of a busy host of a fleet, from a seed.
 //!
 //! Each edge is simulated by its connections, requests and losses, so that its counters depend on
@@ -12,6 +13,7 @@ mod rows;
 mod topology;
 mod traffic;
 
-pub(crate) use hour::{Hour, TOTALS_EVERY};
-pub(crate) use names::{BENCH, TRAINING};
-pub(crate) use rows::{Interval, Mix, interval};
+pub use edges::INTERVAL_MS;
+pub use hour::{Hour, TOTALS_EVERY};
+pub use names::{BENCH, Names, TRAINING};
+pub use rows::{Interval, Mix, interval};

@@ -7,7 +7,7 @@ use super::topology::{Host, Process, Site};
 use super::traffic::{durations, total};
 
 /// Milliseconds of an interval.
-pub(crate) const INTERVAL_MS: u64 = 10_000;
+pub const INTERVAL_MS: u64 = 10_000;
 
 /// An edge of a process, with all that it counted since it began.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 
 /// A set of names that a fleet uses.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub struct Names {
     /// Program path, kernel task name, systemd unit (empty: only in containers), listening port.
     pub(crate) programs: &'static [(&'static str, &'static str, &'static str, u16)],
     pub(crate) services: &'static [&'static str],
@@ -16,7 +16,7 @@ pub(crate) struct Names {
 }
 
 /// What the dictionaries see.
-pub(crate) const TRAINING: Names = Names {
+pub const TRAINING: Names = Names {
     programs: &[
         ("/usr/sbin/nginx", "nginx", "nginx.service", 443),
         (
@@ -68,7 +68,7 @@ pub(crate) const TRAINING: Names = Names {
 };
 
 /// What the benchmark measures.
-pub(crate) const BENCH: Names = Names {
+pub const BENCH: Names = Names {
     programs: &[
         ("/opt/edge/bin/envoy", "envoy", "edge-proxy.service", 8443),
         (

@@ -14,20 +14,27 @@ use super::topology::{Host, endpoint};
 
 /// Rows of each family in one batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mix {
-    pub(crate) edges: usize,
-    pub(crate) sightings: usize,
-    pub(crate) processes: usize,
-    pub(crate) hosts: usize,
-    pub(crate) events: usize,
-    pub(crate) nats: usize,
+pub struct Mix {
+    /// Of edges that changed.
+    pub edges: usize,
+    /// Of kept connections.
+    pub sightings: usize,
+    /// Of processes that are told of again.
+    pub processes: usize,
+    /// Of the host itself.
+    pub hosts: usize,
+    /// Of abnormal connections.
+    pub events: usize,
+    /// Of translations.
+    pub nats: usize,
 }
 
 impl Mix {
     /// An interval of a busy host: every changed edge, about one kept sighting per edge, some
     /// refreshed processes and abnormal connections, a few translations of its container bridge,
     /// and the host itself.
-    pub(crate) fn interval(rows: usize) -> Self {
+    #[must_use]
+    pub fn interval(rows: usize) -> Self {
         let (sightings, processes, events) = (rows * 43 / 100, rows * 4 / 100, rows * 4 / 100);
         let nats = rows / 100;
         let edges = rows - sightings - processes - events - nats - 1;
@@ -44,15 +51,16 @@ impl Mix {
 
 /// The same interval of one host in both semantics of a row.
 #[derive(Debug)]
-pub(crate) struct Interval {
+pub struct Interval {
     /// Rows of series say what the interval added.
-    pub(crate) added: Batch,
+    pub added: Batch,
     /// Rows of series are totals.
-    pub(crate) totals: Batch,
+    pub totals: Batch,
 }
 
 /// The interval of one host; the same seed gives the same rows.
-pub(crate) fn interval(seed: u64, names: &Names, mix: Mix) -> Interval {
+#[must_use]
+pub fn interval(seed: u64, names: &Names, mix: Mix) -> Interval {
     let rows = [
         mix.edges,
         mix.processes,

@@ -1,0 +1,268 @@
+//! Agents: each with its host, its connection and its place in time.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use collector::accept::BatchKey;
+use wire::{Batch, CONTENT_TYPE, EdgeRow, Endpoint, Part, Role};
+
+use crate::server::{Server, TOKEN};
+
+/// Threads that send.
+const THREADS: usize = 4;
+/// How often a batch is tried again that the collector has no room for now.
+const TRIES: u32 = 200;
+
+/// Which rows of an interval are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// As agents send them.
+    All,
+    /// What edges counted, and nothing else.
+    Edges,
+    /// Connections, and nothing else.
+    Sightings,
+}
+
+/// What names a series of one agent.
+type Key = (u32, u8, Endpoint, Endpoint, u64);
+
+struct Agent {
+    host: fleet::Hour,
+    client: ureq::Agent,
+    /// From the simulated time to that of the bench, milliseconds; known with the first batch.
+    shift_ms: Option<i64>,
+    /// Connections that were told of, as the collector should know them.
+    opened: HashMap<Key, u64>,
+}
+
+/// The fleet.
+pub(crate) struct Agents {
+    agents: Vec<Agent>,
+    at: SocketAddr,
+    /// End of the last interval, Unix milliseconds.
+    pub(crate) now_ms: i64,
+}
+
+/// What was acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) batches: u64,
+    pub(crate) edges: u64,
+    pub(crate) sightings: u64,
+    pub(crate) rows: u64,
+    /// Compressed.
+    pub(crate) bytes: u64,
+    /// Answers of 429 and 503, after which the batch was sent again.
+    pub(crate) refused: u64,
+}
+
+impl Sent {
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.batches += more.batches;
+        self.edges += more.edges;
+        self.sightings += more.sightings;
+        self.rows += more.rows;
+        self.bytes += more.bytes;
+        self.refused += more.refused;
+    }
+}
+
+impl Agents {
+    pub(crate) fn new(server: &Server, count: u32, edges: u32, from_ms: i64) -> Result<Self> {
+        let agent = |seed: u32| -> Result<Agent> {
+            Ok(Agent {
+                host: fleet::Hour::restless(
+                    seed.into(),
+                    &fleet::BENCH,
+                    usize::try_from(edges)?,
+                    u64::MAX,
+                ),
+                client: server.client()?,
+                shift_ms: None,
+                opened: HashMap::new(),
+            })
+        };
+        Ok(Self {
+            agents: (0..count).map(agent).collect::<Result<_>>()?,
+            at: server.at,
+            now_ms: from_ms,
+        })
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.agents.len() as u64
+    }
+
+    /// The collector was started again.
+    pub(crate) fn reach(&mut self, server: &Server) {
+        self.at = server.at;
+    }
+
+    /// Connections of all series, as they were told and acknowledged.
+    pub(crate) fn opened(&self) -> u64 {
+        let all = self.agents.iter().flat_map(|agent| agent.opened.values());
+        all.sum()
+    }
+
+    /// One interval of every agent. Each waits for its answer.
+    pub(crate) fn interval(&mut self, rows: Rows) -> Result<Sent> {
+        self.now_ms += i64::try_from(fleet::INTERVAL_MS)?;
+        let (at, end_ms) = (self.at, self.now_ms);
+        // Pairs stay together: their connections are with each other.
+        let part = self.agents.len().div_ceil(THREADS).next_multiple_of(2);
+        let parts = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .agents
+                .chunks_mut(part)
+                .map(|agents| scope.spawn(move || send_all(agents, at, end_ms, rows)))
+                .collect();
+            let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            joined.collect::<Vec<_>>()
+        });
+        let mut sent = Sent::default();
+        for part in parts {
+            match part {
+                Ok(part) => sent.add(&part?),
+                Err(_) => bail!("a thread of agents ended"),
+            }
+        }
+        Ok(sent)
+    }
+}
+
+fn send_all(agents: &mut [Agent], at: SocketAddr, end_ms: i64, rows: Rows) -> Result<Sent> {
+    let mut sent = Sent::default();
+    for pair in agents.chunks_mut(2) {
+        let mut told = None;
+        for agent in pair {
+            let batch = agent.next(end_ms, rows, told.take())?;
+            sent.add(&agent.send(at, &batch)?);
+            told = Some(batch);
+        }
+    }
+    Ok(sent)
+}
+
+impl Agent {
+    /// The next batch. Its connections are those that the other one of the pair told of.
+    fn next(&mut self, end_ms: i64, rows: Rows, other: Option<Batch>) -> Result<Batch> {
+        let (_, mut batch) = self.host.next().context("a host ended")?;
+        let shift_ms = *self
+            .shift_ms
+            .get_or_insert(end_ms - batch.header.end_ms.cast_signed());
+        shift(&mut batch, shift_ms);
+        if let Some(other) = other {
+            let process = batch.edges.first().map_or(1, |row| row.process_id);
+            batch.sightings = other.sightings;
+            for row in &mut batch.sightings {
+                std::mem::swap(&mut row.local, &mut row.remote);
+                row.process_id = process;
+                row.role = match row.role {
+                    Role::Client => Role::Server,
+                    Role::Server => Role::Client,
+                };
+                row.part = match row.part {
+                    Part::Wrote => Part::Read,
+                    Part::Read => Part::Wrote,
+                    Part::Sequence => Part::Sequence,
+                };
+            }
+        }
+        if rows != Rows::All {
+            batch = Batch {
+                header: batch.header,
+                edges: batch.edges,
+                sightings: batch.sightings,
+                ..Batch::default()
+            };
+        }
+        match rows {
+            Rows::All => {}
+            Rows::Edges => batch.sightings.clear(),
+            Rows::Sightings => batch.edges.clear(),
+        }
+        Ok(batch)
+    }
+
+    fn send(&mut self, at: SocketAddr, batch: &Batch) -> Result<Sent> {
+        let body = wire::encode(batch);
+        let mut refused = 0;
+        loop {
+            let answer = self
+                .client
+                .post(format!("https://{at}/api/v1/batches"))
+                .header("Content-Type", CONTENT_TYPE)
+                .header("Idempotency-Key", BatchKey::from(&batch.header).to_string())
+                .header("Authorization", format!("Bearer {TOKEN}"))
+                .send(&body);
+            let status = match answer {
+                Ok(mut answer) => {
+                    // Read to its end: the connection is used again.
+                    answer.body_mut().read_to_string()?;
+                    answer.status().as_u16()
+                }
+                Err(error) => return Err(error).context("a batch had no answer"),
+            };
+            match status {
+                200 => break,
+                429 | 503 if refused < TRIES => {
+                    refused += 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                status => bail!("a batch was answered with {status}"),
+            }
+        }
+        self.note(&batch.edges);
+        Ok(Sent {
+            batches: 1,
+            edges: batch.edges.len() as u64,
+            sightings: batch.sightings.len() as u64,
+            rows: batch.row_count() as u64,
+            bytes: body.len() as u64,
+            refused: refused.into(),
+        })
+    }
+
+    fn note(&mut self, edges: &[EdgeRow]) {
+        // What an interval added comes first, whatever the order of the rows.
+        for row in edges.iter().filter(|row| !row.total) {
+            *self.opened.entry(key(row)).or_default() += row.opened;
+        }
+        for row in edges.iter().filter(|row| row.total) {
+            self.opened.insert(key(row), row.opened);
+        }
+    }
+}
+
+fn key(row: &EdgeRow) -> Key {
+    (
+        row.process_id,
+        row.role as u8,
+        row.local,
+        row.remote,
+        row.since_ms,
+    )
+}
+
+/// Moves a batch in time.
+fn shift(batch: &mut Batch, ms: i64) {
+    let ms_of = |time: &mut u64| *time = time.saturating_add_signed(ms);
+    let us_of = |time: &mut u64| *time = time.saturating_add_signed(ms * 1000);
+    ms_of(&mut batch.header.start_ms);
+    ms_of(&mut batch.header.end_ms);
+    batch.edges.iter_mut().for_each(|row| ms_of(&mut row.since_ms));
+    batch.nats.iter_mut().for_each(|row| ms_of(&mut row.since_ms));
+    batch.sightings.iter_mut().for_each(|row| us_of(&mut row.start_us));
+    batch.events.iter_mut().for_each(|row| us_of(&mut row.time_us));
+    batch.processes.iter_mut().for_each(|row| ms_of(&mut row.started_ms));
+    batch.hosts.iter_mut().for_each(|row| ms_of(&mut row.started_ms));
+}
+
+/// How long a piece of work takes.
+pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let begin = Instant::now();
+    Ok((work()?, begin.elapsed()))
+}

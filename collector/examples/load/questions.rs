@@ -1,0 +1,90 @@
+//! What people ask while batches arrive, and how long they wait for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::agents::{Agents, Rows, Sent};
+use crate::server::Server;
+
+/// How often each is asked.
+const TIMES: usize = 8;
+
+/// How long a question took.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Waited {
+    pub(crate) name: &'static str,
+    pub(crate) status: u16,
+    pub(crate) p50_ms: f64,
+    pub(crate) p95_ms: f64,
+    pub(crate) answer_bytes: usize,
+}
+
+/// Asks each question several times while the agents go on.
+pub(crate) fn ask(server: &Server, agents: &mut Agents) -> Result<(Vec<Waited>, Sent)> {
+    let now_ms = agents.now_ms;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let asked = all(server, now_ms);
+            over.store(true, Ordering::Relaxed);
+            asked
+        });
+        let mut sent = Sent::default();
+        while !over.load(Ordering::Relaxed) {
+            sent.add(&agents.interval(Rows::All)?);
+        }
+        match asking.join() {
+            Ok(asked) => Ok((asked?, sent)),
+            Err(_) => anyhow::bail!("the thread that asks ended"),
+        }
+    })
+}
+
+fn all(server: &Server, now_ms: i64) -> Result<Vec<Waited>> {
+    let client = server.client()?;
+    let window = |minutes: i64| {
+        let from_ms = now_ms - minutes * 60_000;
+        format!("/api/v1/topology?from_ms={from_ms}&to_ms={now_ms}")
+    };
+    let questions = [
+        ("topology of a minute", window(1)),
+        ("topology of five minutes", window(5)),
+        ("topology of an hour", window(60)),
+        ("topology of a day", window(24 * 60)),
+        ("hosts", String::from("/api/v1/hosts")),
+        ("counters", String::from("/metrics")),
+    ];
+    questions
+        .into_iter()
+        .map(|(name, path)| one(server, &client, name, &path))
+        .collect()
+}
+
+fn one(server: &Server, client: &ureq::Agent, name: &'static str, path: &str) -> Result<Waited> {
+    let mut waited = Vec::new();
+    let mut last = (0, 0);
+    for _ in 0..TIMES {
+        let begin = Instant::now();
+        let (status, body) = server.ask(client, path)?;
+        waited.push(begin.elapsed());
+        last = (status, body.len());
+        // Those that take long are asked less often.
+        if begin.elapsed() > Duration::from_secs(5) {
+            break;
+        }
+    }
+    waited.sort();
+    let at = |per_cent: usize| {
+        let rank = (waited.len() * per_cent).div_ceil(100).max(1) - 1;
+        waited[rank].as_secs_f64() * 1000.0
+    };
+    Ok(Waited {
+        name,
+        status: last.0,
+        p50_ms: at(50),
+        p95_ms: at(95),
+        answer_bytes: last.1,
+    })
+}

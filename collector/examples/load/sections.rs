@@ -1,0 +1,239 @@
+//! One fleet: what is sent to it one after the other, and what each part takes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use collector::meter::Meter;
+use collector::store::{Reader, Window};
+use collector::time;
+
+use crate::Arguments;
+use crate::agents::{Agents, Rows, Sent, timed};
+use crate::questions::{self, Waited};
+use crate::server::{Server, Taken};
+
+/// Older than anything that is sent.
+const KEEP: &str = "365d";
+/// The simulated time begins so long ago.
+const BEGIN_MS: i64 = 10 * 86_400_000;
+
+/// What a part of the batches took.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) sent: Sent,
+    pub(crate) wall: Duration,
+    pub(crate) before: Taken,
+    pub(crate) after: Taken,
+}
+
+impl Section {
+    pub(crate) fn cpu_us_per_batch(&self) -> f64 {
+        let cpu = self.after.cpu.saturating_sub(self.before.cpu);
+        cpu.as_secs_f64() * 1e6 / self.sent.batches as f64
+    }
+
+    pub(crate) fn cpu_us_per_row(&self) -> f64 {
+        self.cpu_us_per_batch() * self.sent.batches as f64 / self.sent.rows as f64
+    }
+
+    pub(crate) fn written_per_byte(&self) -> f64 {
+        (self.after.written - self.before.written) as f64 / self.sent.bytes as f64
+    }
+
+    /// Bytes by which what the store holds has grown, for each row of edges and sightings.
+    pub(crate) fn stored_per_row(&self) -> f64 {
+        let grown = self.after.used.saturating_sub(self.before.used);
+        grown as f64 / (self.sent.edges + self.sent.sightings) as f64
+    }
+}
+
+/// All that was measured of one fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Fleet {
+    pub(crate) agents: u64,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) waited: Vec<Waited>,
+    pub(crate) kept: Kept,
+    pub(crate) grown: Option<Grown>,
+    pub(crate) peak: u64,
+}
+
+/// What is there of what was acknowledged.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct Kept {
+    pub(crate) batches_acknowledged: u64,
+    pub(crate) batches_stored: u64,
+    pub(crate) rows_acknowledged: u64,
+    pub(crate) rows_stored: u64,
+    pub(crate) connections_acknowledged: u64,
+    pub(crate) connections_stored: u64,
+}
+
+/// What a store that has grown takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Grown {
+    pub(crate) sections: [Section; 2],
+    /// Processor time of deleting a row by age, beside that of storing one.
+    pub(crate) retention: Option<(f64, u64)>,
+}
+
+/// Measures one fleet on a store of its own.
+pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fleet> {
+    let mut server = Server::start(&arguments.collector, KEEP)?;
+    let client = server.client()?;
+    let from_ms = time::now_ms() - BEGIN_MS;
+    let mut agents = Agents::new(&server, count, arguments.edges, from_ms)?;
+    let mut all = Sent::default();
+    // Each says what it is, and what it counted since its series began.
+    all.add(&agents.interval(Rows::All)?);
+    let mut sections = Vec::new();
+    let parts = [
+        ("edges alone", Rows::Edges),
+        ("sightings alone", Rows::Sightings),
+        ("as agents send, small store", Rows::All),
+        ("the same again (A/A)", Rows::All),
+    ];
+    for (name, rows) in parts {
+        let least = arguments.batches.into();
+        let section = section(&server, &client, &mut agents, name, rows, least)?;
+        all.add(&section.sent);
+        sections.push(section);
+    }
+    let (waited, sent) = questions::ask(&server, &mut agents)?;
+    all.add(&sent);
+    let mut rows_stored = server.counter(&client, "ingest_rows_stored_total")?;
+    let mut peak = server.taken(&client)?.peak;
+    // What was acknowledged must be there however the collector ended.
+    server.kill(KEEP)?;
+    agents.reach(&server);
+    let kept = kept(&server, &agents, &all, &mut rows_stored, from_ms)?;
+    let grown = if grow {
+        Some(grown(arguments, &mut server, &client, &mut agents)?)
+    } else {
+        None
+    };
+    peak = peak.max(server.taken(&client)?.peak);
+    Ok(Fleet {
+        agents: agents.count(),
+        sections,
+        waited,
+        kept,
+        grown,
+        peak,
+    })
+}
+
+/// Sends at least so many batches.
+fn section(
+    server: &Server,
+    client: &ureq::Agent,
+    agents: &mut Agents,
+    name: &'static str,
+    rows: Rows,
+    batches: u64,
+) -> Result<Section> {
+    let before = server.taken(client)?;
+    let (sent, wall) = timed(|| {
+        let mut sent = Sent::default();
+        while sent.batches < batches {
+            sent.add(&agents.interval(rows)?);
+        }
+        Ok(sent)
+    })?;
+    Ok(Section {
+        name,
+        sent,
+        wall,
+        before,
+        after: server.taken(client)?,
+    })
+}
+
+/// Compares what was acknowledged with what the store holds after a kill.
+fn kept(
+    server: &Server,
+    agents: &Agents,
+    all: &Sent,
+    rows_stored: &mut u64,
+    from_ms: i64,
+) -> Result<Kept> {
+    let path = server.store();
+    let db = rusqlite::Connection::open(&path)?;
+    let batches: i64 = db.query_row("SELECT count(*) FROM batch", (), |row| row.get(0))?;
+    let mut meter = Meter::new(usize::MAX, usize::MAX);
+    let window = Window {
+        from_ms: from_ms - 86_400_000,
+        to_ms: agents.now_ms,
+    };
+    let input = Reader::open(&path)?.window(window, &mut meter)?;
+    let counted = input.flows.iter().filter_map(|flow| flow.counters.as_ref());
+    Ok(Kept {
+        batches_acknowledged: all.batches,
+        batches_stored: batches.unsigned_abs(),
+        rows_acknowledged: all.rows,
+        rows_stored: *rows_stored,
+        connections_acknowledged: agents.opened(),
+        connections_stored: counted.map(|counters| counters.opened()).sum(),
+    })
+}
+
+/// Grows the store, measures again, and deletes half of it by age.
+fn grown(
+    arguments: &Arguments,
+    server: &mut Server,
+    client: &ureq::Agent,
+    agents: &mut Agents,
+) -> Result<Grown> {
+    let begin = Instant::now();
+    let from_ms = agents.now_ms;
+    while begin.elapsed() < Duration::from_secs(60 * arguments.grow_minutes)
+        && server.taken(client)?.used < arguments.grow_mib << 20
+    {
+        agents.interval(Rows::All)?;
+    }
+    let mut part = |name| {
+        let least = arguments.batches.into();
+        section(server, client, agents, name, Rows::All, least)
+    };
+    let sections = [
+        part("as agents send, grown store")?,
+        part("the same again (A/A)")?,
+    ];
+    let half_ms = from_ms + (agents.now_ms - from_ms) / 2;
+    let age_ms = time::now_ms() - half_ms;
+    server.restart(&format!("{}s", age_ms / 1000))?;
+    let storing = (sections[0].cpu_us_per_row() + sections[1].cpu_us_per_row()) / 2.0;
+    Ok(Grown {
+        retention: retention(server, client)?.map(|(us, rows)| (us / storing, rows)),
+        sections,
+    })
+}
+
+/// Waits until retention has nothing left to delete; processor time of a row, microseconds.
+fn retention(server: &Server, client: &ureq::Agent) -> Result<Option<(f64, u64)>> {
+    let deleted = || -> Result<u64> {
+        let kinds = ["samples", "sightings", "events", "nats"];
+        kinds
+            .iter()
+            .map(|kind| server.counter(client, &format!("retention_deleted_{kind}_total")))
+            .sum()
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = deleted()?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        if last > 0 && since.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+        if Instant::now() > deadline {
+            break;
+        }
+    }
+    let cpu = server.taken(client).context("after retention")?.cpu;
+    Ok((last > 0).then(|| (cpu.as_secs_f64() * 1e6 / last as f64, last)))
+}

@@ -1,0 +1,208 @@
+//! The collector that is measured, and what the kernel says of it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use collector::tls;
+use tempfile::TempDir;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::pki::Authority;
+
+/// The token of all agents.
+pub(crate) const TOKEN: &str = "a-token-of-this-bench";
+/// The token of whoever asks.
+pub(crate) const READER: &str = "a-reader-of-this-bench";
+
+/// `USER_HZ`: what `/proc` counts processor time in, whatever the kernel's own clock.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// A collector and its folder.
+pub(crate) struct Server {
+    folder: TempDir,
+    program: PathBuf,
+    child: Child,
+    pub(crate) at: SocketAddr,
+    ca: String,
+}
+
+/// What the process took so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// Of all threads, in both modes.
+    pub(crate) cpu: Duration,
+    /// Bytes that it caused to be written to disk.
+    pub(crate) written: u64,
+    /// Bytes of the store's pages that hold something.
+    pub(crate) used: u64,
+    /// Bytes of the store's file.
+    pub(crate) file: u64,
+    /// Most memory at any time.
+    pub(crate) peak: u64,
+}
+
+impl Server {
+    pub(crate) fn start(program: &std::path::Path, retention: &str) -> Result<Self> {
+        // Not in memory: what is written to disk is measured.
+        let folder = TempDir::new_in(program.parent().context("the program has no folder")?)?;
+        let authority = Authority::new("authority of a bench");
+        let identity = authority.server();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("server.crt"), &identity.certificate)?;
+        std::fs::write(path("server.key"), &identity.key)?;
+        std::fs::write(path("tokens"), format!("{TOKEN} shared\n"))?;
+        std::fs::write(path("readers"), format!("{READER}\n"))?;
+        let (child, at) = serve(program, &folder, retention)?;
+        Ok(Self {
+            program: program.to_owned(),
+            folder,
+            child,
+            at,
+            ca: authority.pem.clone(),
+        })
+    }
+
+    /// Ends it in order and starts it again.
+    pub(crate) fn restart(&mut self, retention: &str) -> Result<()> {
+        self.end("TERM")?;
+        (self.child, self.at) = serve(&self.program, &self.folder, retention)?;
+        Ok(())
+    }
+
+    /// Kills it without a warning and starts it again.
+    pub(crate) fn kill(&mut self, retention: &str) -> Result<()> {
+        self.end("KILL")?;
+        (self.child, self.at) = serve(&self.program, &self.folder, retention)?;
+        Ok(())
+    }
+
+    fn end(&mut self, signal: &str) -> Result<()> {
+        let id = self.child.id().to_string();
+        if !Command::new("kill").args(["-s", signal, &id]).status()?.success() {
+            bail!("kill failed");
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("collector.db")
+    }
+
+    pub(crate) fn client(&self) -> Result<ureq::Agent> {
+        let ca = Certificate::from_pem(self.ca.as_bytes())?;
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(vec![ca])))
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .build();
+        Ok(ureq::Agent::config_builder()
+            .tls_config(tls)
+            .proxy(None)
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(120)))
+            .build()
+            .new_agent())
+    }
+
+    /// Status and body of what a reader asks.
+    pub(crate) fn ask(&self, client: &ureq::Agent, path: &str) -> Result<(u16, String)> {
+        let mut answer = client
+            .get(format!("https://{}{path}", self.at))
+            .header("Authorization", format!("Bearer {READER}"))
+            .call()?;
+        let body = answer.body_mut().with_config().limit(1 << 30).read_to_string()?;
+        Ok((answer.status().as_u16(), body))
+    }
+
+    /// The collector's own counters, by name; of those with labels the sum.
+    pub(crate) fn counter(&self, client: &ureq::Agent, name: &str) -> Result<u64> {
+        let (_, text) = self.ask(client, "/metrics")?;
+        let full = format!("waybill_collector_{name}");
+        let values = text.lines().filter_map(|line| {
+            let (found, value) = line.rsplit_once(' ')?;
+            let found = found.split('{').next()?;
+            (found == full || found == name).then(|| value.parse::<u64>().ok())?
+        });
+        let values: Vec<u64> = values.collect();
+        if values.is_empty() {
+            bail!("the collector has no counter {name}");
+        }
+        Ok(values.iter().sum())
+    }
+
+    pub(crate) fn taken(&self, client: &ureq::Agent) -> Result<Taken> {
+        let id = self.child.id();
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{id}/{name}"))
+                .with_context(|| format!("read {name} of the collector"))
+        };
+        // Behind the name of the program, which may hold anything.
+        let stat = read("stat")?;
+        let (_, stat) = stat.rsplit_once(')').context("stat of the collector")?;
+        let ticks: u64 = stat.split_whitespace().skip(11).take(2).flat_map(str::parse::<u64>).sum();
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        Ok(Taken {
+            cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
+            written: field(&read("io")?, "write_bytes:").context("io of the collector")?,
+            used: self.counter(client, "store_used_bytes")?,
+            file: self.counter(client, "store_file_bytes")?,
+            peak: field(&read("status")?, "VmHWM:").context("memory of the collector")? << 10,
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn serve(program: &std::path::Path, folder: &TempDir, retention: &str) -> Result<(Child, SocketAddr)> {
+    let dir = folder.path().display();
+    let config = folder.path().join("collector.toml");
+    let text = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\ncert_file = \"{dir}/server.crt\"\n\
+         key_file = \"{dir}/server.key\"\n[auth]\nagent_token_file = \"{dir}/tokens\"\n\
+         reader_token_file = \"{dir}/readers\"\n[store]\npath = \"{dir}/collector.db\"\n\
+         retention = \"{retention}\"\n"
+    );
+    std::fs::write(&config, text)?;
+    let mut child = Command::new(program)
+        .arg("serve")
+        .arg("--config")
+        .arg(&config)
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {}", program.display()))?;
+    let mut log = BufReader::new(child.stderr.take().context("no standard error")?);
+    let mut said = String::new();
+    loop {
+        let before = said.len();
+        if log.read_line(&mut said)? == 0 {
+            bail!("the collector ended before it listened:\n{said}");
+        }
+        let Some((_, rest)) = said[before..].split_once(" listening address=") else {
+            continue;
+        };
+        let address = rest.split_whitespace().next().context("no address")?;
+        let at = address.parse()?;
+        // Whatever else it says must not fill the pipe.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while log.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                line.clear();
+            }
+        });
+        return Ok((child, at));
+    }
+}
