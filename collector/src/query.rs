@@ -1,5 +1,6 @@
 //! Questions to the store: read, join, document. Used by the API and by the commands alike.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
@@ -7,9 +8,11 @@ use crate::join::{self, Picture};
 use crate::meter::Meter;
 use crate::rows::{Answer, Listed, Tables};
 use crate::store::{
-    AHEAD_TOLERANCE_MS, AddressOf, Error, HostCursor, HostRecord, Reader, TYPED, Which, Window,
+    AHEAD_TOLERANCE_MS, AddressOf, End, Error, HostCursor, HostRecord, Other, Reader, TYPED,
+    Translation, Which, Window,
 };
 use crate::time;
+use wire::Endpoint;
 
 /// How far back a topology looks when no begin is given: what "now" means to an operator.
 pub const DEFAULT_SPAN_MS: i64 = 3_600_000;
@@ -162,6 +165,65 @@ pub fn addresses(
 ) -> Result<Vec<AddressOf>, Error> {
     let mut meter = meter.within(READ_MS, time::now_ms);
     Reader::open(store)?.addresses(asked.read(now_ms), &mut meter)
+}
+
+/// Questions about one connection, within one window and what a meter has.
+#[derive(Debug)]
+pub struct Lookup {
+    reader: Reader,
+    window: Window,
+    meter: Meter,
+}
+
+impl Lookup {
+    /// In a window.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn of(store: &Path, asked: Asked, now_ms: i64, meter: Meter) -> Result<Self, Error> {
+        Ok(Self {
+            reader: Reader::open(store)?,
+            window: asked.read(now_ms),
+            meter: meter.within(READ_MS, time::now_ms),
+        })
+    }
+
+    /// Those that had connections from an address to an endpoint.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn ends(&mut self, source: IpAddr, destination: SocketAddr) -> Result<Vec<End>, Error> {
+        let (source, destination) = as_stored(source, destination);
+        self.reader
+            .ends(source, destination, self.window, &mut self.meter)
+    }
+
+    /// The other ends of the connections of an end that have this port.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn others(&mut self, end: &End, port: u16) -> Result<Vec<Other>, Error> {
+        self.reader.others(end, port, self.window, &mut self.meter)
+    }
+
+    /// What gateways made of connections from an address to an endpoint, or what became such.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    pub fn translations(
+        &mut self,
+        source: IpAddr,
+        destination: SocketAddr,
+    ) -> Result<Vec<Translation>, Error> {
+        let (source, destination) = as_stored(source, destination);
+        self.reader
+            .translations(source, destination, self.window, &mut self.meter)
+    }
+}
+
+fn as_stored(source: IpAddr, destination: SocketAddr) -> ([u8; 16], Endpoint) {
+    let source = Endpoint::from(SocketAddr::new(source, 0));
+    (source.addr, Endpoint::from(destination))
 }
 
 /// The next hosts by name and id: at most `most`, and fewer where they report much; and whether

@@ -55,6 +55,13 @@ pub(super) struct LeftOut {
     pub connections: u64,
 }
 
+impl Spot {
+    /// Connections of its edges.
+    pub(super) const fn connections(&self) -> u64 {
+        self.weight.0
+    }
+}
+
 impl Map {
     /// Everything that `filter` means.
     ///
@@ -112,6 +119,21 @@ impl Map {
         self.nodes.iter().position(of)
     }
 
+    /// The same, or a refusal that says what to do.
+    ///
+    /// # Errors
+    /// No such node.
+    pub(super) fn place(&self, name: &str) -> Result<usize, Problem> {
+        self.find(name).ok_or_else(|| {
+            let shown = crate::escape::shorten(name, 80);
+            let why = format!(
+                "no node {shown:?} in this window; /api/v1/search finds nodes, or choose a longer \
+                 window"
+            );
+            Problem::unknown(why)
+        })
+    }
+
     /// The key of an edge.
     pub(super) fn edge_key(&self, line: &Line, edge: &Edge) -> String {
         let [client, server] = [line.client, line.server].map(|at| self.nodes[at].key.as_str());
@@ -123,15 +145,7 @@ impl Map {
     /// # Errors
     /// No such node.
     pub(super) fn focus(&mut self, name: &str, depth: u64) -> Result<(), Problem> {
-        let unknown = || {
-            let shown = crate::escape::shorten(name, 80);
-            let why = format!(
-                "no node {shown:?} in this window; /api/v1/search finds nodes, or choose a longer \
-                 window"
-            );
-            Problem::unknown(why)
-        };
-        let begin = self.find(name).ok_or_else(unknown)?;
+        let begin = self.place(name)?;
         let mut beside: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for line in self.edges.iter().filter(|line| line.meant) {
             beside.entry(line.client).or_default().push(line.server);

@@ -4,7 +4,10 @@
 //! which requests are checked (`given`) and the document is written (`document`). What it answers is
 //! a function of the store, the parameters and the time; the server and the commands call the same.
 
+mod chain;
+mod distribution;
 mod document;
+mod edge;
 mod failure;
 mod filter;
 mod fleet;
@@ -13,18 +16,26 @@ mod group;
 mod key;
 mod map;
 mod network;
+mod node;
 mod operation;
 mod others;
 mod page;
 mod parameter;
+mod search;
 mod tables;
 mod topology;
+mod tuple;
 
+pub use chain::CHAIN;
 pub use document::{Listed, document};
+pub use edge::EDGE;
 pub use failure::{Failure, Problem};
 pub use fleet::FLEET;
 pub use given::{Given, parts};
+pub use node::NODE;
 pub use operation::{Answers, Asking, Operation};
 pub use others::{BATCHES, DOCUMENT, HEALTH, HOSTS, METRICS};
+pub use search::SEARCH;
 pub use tables::{ROWS, TABLES};
 pub use topology::TOPOLOGY;
+pub use tuple::Tuple;

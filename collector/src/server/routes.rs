@@ -112,9 +112,13 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 9] = [
+const ROUTES: [Route; 13] = [
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
+    Route::question(&api::NODE),
+    Route::question(&api::EDGE),
+    Route::question(&api::SEARCH),
+    Route::question(&api::CHAIN),
     Route::own(&api::HOSTS, Scope::Readers, || get(questions::hosts)),
     Route::question(&api::FLEET),
     Route::question(&api::TABLES),

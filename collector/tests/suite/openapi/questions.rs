@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use wire::{Endpoint, EventKind, EventRow, Role};
 
 use super::{Document, Reply, ask, send};
 use crate::support::site::{READER, Site, Who};
@@ -14,7 +15,7 @@ use crate::support::world::{Carry, Talk, World};
 /// through a VIP and a NAT, and from there to `db`; some connections to `db` broke.
 pub(super) fn fleet(site: &Site, at: SocketAddr) {
     let mut world = World::new();
-    let hosts = ["one", "two", "web", "data"].map(|name| world.host(name));
+    let hosts = ["one", "two", "web", "data", "gw"].map(|name| world.host(name));
     let vip = |host, ip| Talk {
         client: (host, "curl", ip),
         server: (hosts[2], "nginx", "10.2.0.2:8080"),
@@ -24,6 +25,7 @@ pub(super) fn fleet(site: &Site, at: SocketAddr) {
     };
     world.connect(&vip(hosts[0], "10.1.0.2"), 12);
     world.connect(&vip(hosts[1], "10.1.0.3"), 5);
+    world.track(hosts[4], &vip(hosts[0], "10.1.0.2"), 12);
     let inner = Talk {
         client: (hosts[2], "nginx", "10.2.0.2"),
         server: (hosts[3], "db", "10.3.0.9:5432"),
@@ -33,7 +35,10 @@ pub(super) fn fleet(site: &Site, at: SocketAddr) {
     };
     world.connect(&inner, 3);
     world.event(hosts[2], 77);
-    for batch in world.tick() {
+    for mut batch in world.tick() {
+        if batch.hosts[0].hostname == "web" {
+            batch.events.push(broken());
+        }
         assert_eq!(site.send(at, &batch).word(), "stored");
     }
     // A second interval, for steps.
@@ -43,11 +48,26 @@ pub(super) fn fleet(site: &Site, at: SocketAddr) {
     }
 }
 
+/// A connection of nginx to the database that was reset.
+fn broken() -> EventRow {
+    let endpoint = |text: &str| Endpoint::from(text.parse::<SocketAddr>().expect("endpoint"));
+    EventRow {
+        kind: EventKind::ResetRemote,
+        time_us: 1_700_000_009_000_000,
+        role: Role::Client,
+        process_id: 1,
+        local: endpoint("10.2.0.2:32786"),
+        remote: endpoint("10.3.0.9:5432"),
+        errno: 104,
+        ..EventRow::default()
+    }
+}
+
 /// All of the simulated time.
 pub(super) const ALL: &str = "from=2023-11-14T22:00:00Z&to=2023-11-14T23:00:00Z";
 
 /// Questions that together have every parameter: operation, path and query, status.
-fn asked() -> Vec<(&'static str, String, u16)> {
+fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
     let topology = |query: &str| ("topology", format!("/api/v1/topology?{ALL}&{query}"), 200);
     let get = |id, path: &str, status| (id, String::from(path), status);
     vec![
@@ -76,6 +96,31 @@ fn asked() -> Vec<(&'static str, String, u16)> {
         ),
         get("rows", "/api/v1/rows/nothing", 404),
         get("rows", "/api/v1/rows/edge", 400),
+        (
+            "node",
+            format!("/api/v1/nodes/web%2Fnginx?{ALL}&limit=5"),
+            200,
+        ),
+        get("node", "/api/v1/nodes/nobody", 404),
+        (
+            "edge",
+            format!("/api/v1/edges/{edge}?{ALL}&step=10m&limit=5"),
+            200,
+        ),
+        ("edge", format!("/api/v1/edges/{edge}?{ALL}&step=1s"), 400),
+        get("edge", "/api/v1/edges/e-0000000000000000", 404),
+        (
+            "search",
+            format!("/api/v1/search?{ALL}&q=nginx&limit=3"),
+            200,
+        ),
+        get("search", "/api/v1/search", 400),
+        (
+            "chain",
+            format!("/api/v1/chain?{ALL}&tuple=10.1.0.2:32769+10.1.0.100:80"),
+            200,
+        ),
+        get("chain", "/api/v1/chain?tuple=web", 400),
         get("openapi", "/api/v1/openapi.json", 200),
         get("metrics", "/metrics", 200),
         get("health", "/healthz", 200),
@@ -90,7 +135,8 @@ fn every_operation_and_parameter_answers_as_the_document_says() {
     fleet(&site, at);
     let document = Document::of(&site, at);
     let mut tried = BTreeSet::new();
-    for (id, path, status) in asked() {
+    let edge = super::things::edge(&site, at, DATA);
+    for (id, path, status) in asked(&edge) {
         let operation = document.operation(id);
         let reply = ask(&site, at, &path);
         assert_eq!(reply.status, status, "{path}: {}", text(&reply));
@@ -153,9 +199,9 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(owned).collect()
 }
 
-const ONE: (&str, &str) = ("one/curl", "web/nginx");
+pub(super) const ONE: (&str, &str) = ("one/curl", "web/nginx");
 const TWO: (&str, &str) = ("two/curl", "web/nginx");
-const DATA: (&str, &str) = ("web/nginx", "data/db");
+pub(super) const DATA: (&str, &str) = ("web/nginx", "data/db");
 
 #[test]
 fn a_topology_is_narrowed_by_what_is_asked() {
@@ -282,7 +328,7 @@ fn pages_of_the_fleet_follow_one_another() {
         };
         path = format!("/api/v1/fleet?limit=3&cursor={next}");
     }
-    assert_eq!(names, ["data", "one", "two", "web"]);
+    assert_eq!(names, ["data", "gw", "one", "two", "web"]);
     assert_eq!(pages, 2);
 }
 

@@ -1,0 +1,173 @@
+//! `GET /api/v1/nodes/{id}`: one node, and whom it talks to.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::filter::{Filter, addresses, of_node, wrong};
+use super::map::Map;
+use super::operation::{Asking, Form, Operation, form, write};
+use super::parameter::{Kind, Need, Parameter, WINDOW};
+use super::tables;
+use super::topology::KeyedEdge;
+use crate::query;
+use crate::rows::Row;
+use crate::store::Which;
+use crate::topology::{Node, ProcessNode};
+
+/// `GET /api/v1/nodes/{id}`
+pub const NODE: Operation = Operation {
+    method: "GET",
+    path: "/api/v1/nodes/{id}",
+    id: "node",
+    summary: "One node: what it is, who calls it, whom it calls, where it listens",
+    help: "Edges are those on which most went wrong first, then those with most connections.",
+    parameters: &[
+        &[Parameter::new("id", Kind::Text(1024), "`key` or `id` of a node.").at(Need::Path)],
+        &WINDOW,
+        &[Parameter::new(
+            "limit",
+            Kind::Number(1, 10_000),
+            "Most edges of each direction.",
+        )
+        .or("100")],
+    ],
+    form: Form::Json(form::<Answer>),
+    refusals: &[(404, "No such node in the window")],
+    answer: Some(node),
+};
+
+/// A node in a window.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeAnswer")]
+struct Answer {
+    /// Begin of the window, Unix milliseconds, exclusive.
+    from_ms: i64,
+    /// Its end, inclusive.
+    to_ms: i64,
+    /// Its key.
+    key: String,
+    /// The node: service, process, tags.
+    node: Node,
+    /// Local addresses of its connections.
+    addresses: Vec<IpAddr>,
+    /// Those who call it: upstream of it.
+    clients: Edges,
+    /// Those whom it calls: downstream of it.
+    servers: Edges,
+    /// Its sockets that listen, where its host's agent tells of them.
+    listeners: Vec<Row>,
+}
+
+/// Edges of one direction.
+#[derive(Default, Serialize, JsonSchema)]
+struct Edges {
+    /// Sums of all, shown or not.
+    total: Total,
+    /// The edges.
+    edges: Vec<KeyedEdge>,
+    /// Those beyond `limit`.
+    left_out: u64,
+}
+
+/// Sums of edges.
+#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+struct Total {
+    /// Edges.
+    edges: u64,
+    /// Their connections.
+    connections: u64,
+    /// Connections that failed or were reset.
+    wrong: u64,
+}
+
+/// Most listeners of a host that are looked at.
+const LISTENERS: usize = 10_000;
+
+fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    let asked = asking.given.asked(asking.now_ms)?;
+    let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
+    let map = Map::of(&picture, &Filter::default(), asking.meter)?;
+    let at = map.place(asking.given.text("id").unwrap_or_default())?;
+    let mut both = [Vec::new(), Vec::new()];
+    for (told, line) in picture.edges().zip(&map.edges) {
+        for (of, end) in both.iter_mut().zip([line.server, line.client]) {
+            if end == at {
+                of.push(KeyedEdge {
+                    key: map.edge_key(line, &told.edge),
+                    edge: told.edge.clone(),
+                });
+            }
+        }
+    }
+    let most = asking.given.count("limit");
+    let [clients, servers] = both.map(|edges| Edges::of(edges, most));
+    let node = picture
+        .nodes()
+        .nth(at)
+        .expect("a map has the nodes of its picture");
+    let (addresses, listeners) = match &node.process {
+        None => (Vec::new(), Vec::new()),
+        Some(process) => {
+            let all = addresses(asking)?;
+            (of_node(&all, process).to_vec(), listeners(asking, process)?)
+        }
+    };
+    let head = picture.head();
+    let answer = Answer {
+        from_ms: head.from_ms,
+        to_ms: head.to_ms,
+        key: map.nodes[at].key.clone(),
+        node,
+        addresses,
+        clients,
+        servers,
+        listeners,
+    };
+    write(out, &answer)
+}
+
+impl Edges {
+    fn of(mut edges: Vec<KeyedEdge>, most: usize) -> Self {
+        let mut total = Total::default();
+        for KeyedEdge { edge, .. } in &edges {
+            total.edges += 1;
+            total.connections = total.connections.saturating_add(edge.connections);
+            total.wrong = total.wrong.saturating_add(wrong(edge));
+        }
+        edges.sort_by_key(|keyed| std::cmp::Reverse((wrong(&keyed.edge), keyed.edge.connections)));
+        let left_out = edges.len().saturating_sub(most) as u64;
+        edges.truncate(most);
+        Self {
+            total,
+            edges,
+            left_out,
+        }
+    }
+}
+
+fn listeners(asking: &Asking<'_>, process: &ProcessNode) -> Result<Vec<Row>, Failure> {
+    let which = Which {
+        table: String::from("listener"),
+        host: Some(process.host.clone()),
+        intervals: false,
+        silent: true,
+        most: LISTENERS,
+    };
+    let answer = tables::read(asking, &which)?;
+    let rows = answer.tables.into_iter().flat_map(|table| table.rows);
+    Ok(rows.filter(|row| is_of(row, process)).collect())
+}
+
+/// Whether a row is of a node's process.
+pub(super) fn is_of(row: &Row, node: &ProcessNode) -> bool {
+    let named = row.process.as_ref().is_some_and(|process| {
+        let names = [&process.service, &process.exe, &process.comm];
+        let name = names.into_iter().find(|name| !name.is_empty());
+        name.is_some_and(|name| *name == node.service)
+    });
+    named && row.host == node.host
+}
