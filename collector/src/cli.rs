@@ -1,5 +1,6 @@
-//! The command line: `serve`, `topology`, `hosts`, `tables`, `rows`, `fleet`, `credential`, `audit`, `import`, `unpack`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `audit`, `import`, `unpack`, `check-config`, `version`.
 
+mod ask;
 mod audit;
 mod carried;
 mod credential;
@@ -63,6 +64,12 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Find services, hosts, addresses, ports and connections by a text
+    Search(ask::SearchArgs),
+    /// Show every hop of a connection by its two ends
+    Chain(ask::ChainArgs),
+    /// Show one edge: how it went on, how fast it is, what broke
+    Edge(ask::EdgeArgs),
     /// List the tables that agents fill, with their columns
     Tables(rows::TablesArgs),
     /// Show the rows of a table of any family: sums of a window, what holds, or events
@@ -118,6 +125,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             topology(source, asked, now_ms, format, out)
         }
         Command::Hosts { source, format } => hosts(source, format, out),
+        Command::Search(args) => ask::search(args, out),
+        Command::Chain(args) => ask::chain(args, out),
+        Command::Edge(args) => ask::edge(args, out),
         Command::Tables(args) => rows::tables(args, out),
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),

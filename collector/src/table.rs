@@ -1,11 +1,13 @@
 //! Documents as text for a terminal of 100 columns. Names are shortened and escaped.
 
+mod api;
 mod hosts;
 mod line;
 mod rows;
 
 use std::io::{self, Write};
 
+pub use api::{chain, edge, search};
 pub use hosts::{Hosts, hosts};
 use line::write_items;
 pub use rows::{rows, tables};

@@ -54,6 +54,26 @@ impl Operation {
     pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
         self.parameters.iter().copied().flatten()
     }
+
+    /// The address of a question with these parameters.
+    #[must_use]
+    pub fn address(&self, values: &[(&str, String)]) -> String {
+        let (mut path, mut query) = (String::from(self.path), Vec::new());
+        for (name, value) in values {
+            let place = format!("{{{name}}}");
+            if path.contains(&place) {
+                path = path.replace(&place, &encoded(value));
+            } else {
+                query.push(format!("{name}={}", encoded(value)));
+            }
+        }
+        format!("{path}?{}", query.join("&"))
+    }
+}
+
+/// A text as a part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Who asks what, where and when.

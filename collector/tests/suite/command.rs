@@ -253,3 +253,75 @@ fn tables_of_any_family_are_listed_and_shown() {
         );
     }
 }
+
+#[test]
+fn searches_chains_and_edges_are_printed_from_a_store_and_over_https() {
+    let site = Site::new();
+    let serve = Serve::start(&site, "");
+    fill(&site, serve.at);
+    let (store, url) = (site.store(), format!("https://{}", serve.at));
+    let (ca, token) = (site.path("ca.crt"), site.path("readers"));
+    let at_store = ["--store", path(&store)];
+    let at_url = [
+        "--url",
+        &url,
+        "--ca-file",
+        path(&ca),
+        "--token-file",
+        path(&token),
+    ];
+    let all = ["--from", "0", "--to", "2030-01-01T00:00:00Z"];
+    let both = |question: &[&str]| {
+        let answers =
+            [&at_store[..], &at_url].map(|source| run(&[question, &all, source].concat()));
+        for answer in &answers {
+            assert!(
+                answer.status.success(),
+                "{question:?}: {}",
+                text(&answer.stderr)
+            );
+        }
+        let [local, remote] = answers.map(|answer| text(&answer.stdout).to_owned());
+        assert_eq!(local, remote, "{question:?}");
+        assert!(local.starts_with('{') || local.lines().all(|line| line.chars().count() <= 100));
+        local
+    };
+    let found = both(&["search", "nginx"]);
+    assert!(found.contains("web/nginx"), "{found}");
+    let json: serde_json::Value =
+        serde_json::from_str(&both(&["search", "nginx", "--format", "json"])).expect("JSON");
+    let edge = json["hits"].as_array().expect("hits").iter();
+    let mut edges = edge.filter_map(|hit| hit["href"].as_str()?.strip_prefix("/api/v1/edges/"));
+    // Names find nodes, addresses find edges.
+    assert_eq!(edges.next(), None);
+    let chain = both(&["chain", "10.1.0.2:32769 -> 10.1.0.100:80"]);
+    assert!(
+        chain.contains("this connection; evidence: token"),
+        "{chain}"
+    );
+    assert!(
+        chain.contains("out 10.1.0.2:32769 -> 10.1.0.100:80"),
+        "{chain}"
+    );
+    assert!(chain.contains("ends at web/nginx"), "{chain}");
+    let key = chain
+        .split("edge ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let shown = both(&["edge", key.expect("a key")]);
+    assert!(shown.contains("one/curl -> web/nginx"), "{shown}");
+    assert!(shown.contains("rtt at the client: p50"), "{shown}");
+    for (question, code, why) in [
+        (&["chain", "web"][..], 2, "two addresses"),
+        (&["edge", "e-0000000000000000"], 1, "no edge"),
+        (&["search", "x", "--from", "yesterday"], 2, "2026-01-02"),
+    ] {
+        let refused = run(&[question, &at_store].concat());
+        assert_eq!(refused.status.code(), Some(code), "{question:?}");
+        assert!(
+            text(&refused.stderr).contains(why),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+}

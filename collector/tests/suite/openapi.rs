@@ -3,6 +3,7 @@
 mod examples;
 mod hostile;
 mod questions;
+mod scene;
 mod things;
 
 use std::collections::BTreeSet;

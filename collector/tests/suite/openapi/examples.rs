@@ -10,7 +10,7 @@ const PAGE: &str = include_str!("../../../../docs/API.md");
 fn every_example_of_the_page_is_answered() {
     let site = Site::new();
     let running = site.start("");
-    super::questions::fleet(&site, running.address());
+    super::scene::fleet(&site, running.address());
     let examples: Vec<&str> = PAGE
         .lines()
         .filter(|line| line.starts_with("curl "))

@@ -41,7 +41,7 @@ fn no_parameter_of_any_operation_brings_the_server_down() {
     let site = Site::new();
     let running = site.start("");
     let at = running.address();
-    super::questions::fleet(&site, at);
+    super::scene::fleet(&site, at);
     let document = Document::of(&site, at);
     for (path, method, operation) in document.operations() {
         if method != "GET" || operation["security"] == serde_json::json!([]) {

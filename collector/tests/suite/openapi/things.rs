@@ -4,18 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::questions::{ALL, DATA, ONE, fleet};
+use super::scene::{ALL, DATA, ONE, edge, fleet};
 use super::{Document, ask};
 use crate::support::site::Site;
-
-/// The key of an edge.
-pub(super) fn edge(site: &Site, at: SocketAddr, (client, server): (&str, &str)) -> String {
-    let all = ask(site, at, &format!("/api/v1/topology?{ALL}")).json();
-    let edges = all["edges"].as_array().expect("edges").iter();
-    let mut edges = edges.filter(|edge| edge["client"] == client && edge["server"] == server);
-    let key = edges.next().expect("the edge")["key"].as_str();
-    key.expect("a key").to_owned()
-}
 
 struct Scene<'a> {
     site: &'a Site,
