@@ -82,7 +82,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Builds the collector and its load, and becomes the load.
 fn collector(passed: &Passed) -> Result<ExitCode> {
-    let arguments = ["build", "--release", "-p", "collector", "--bins", "--example", "load"];
+    let arguments = [
+        "build",
+        "--release",
+        "-p",
+        "collector",
+        "--bins",
+        "--example",
+        "load",
+    ];
     child::run(&mut child::cargo(&arguments))?;
     let binaries = workspace::binaries("release")?;
     child::become_program(

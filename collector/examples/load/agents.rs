@@ -253,12 +253,30 @@ fn shift(batch: &mut Batch, ms: i64) {
     let us_of = |time: &mut u64| *time = time.saturating_add_signed(ms * 1000);
     ms_of(&mut batch.header.start_ms);
     ms_of(&mut batch.header.end_ms);
-    batch.edges.iter_mut().for_each(|row| ms_of(&mut row.since_ms));
-    batch.nats.iter_mut().for_each(|row| ms_of(&mut row.since_ms));
-    batch.sightings.iter_mut().for_each(|row| us_of(&mut row.start_us));
-    batch.events.iter_mut().for_each(|row| us_of(&mut row.time_us));
-    batch.processes.iter_mut().for_each(|row| ms_of(&mut row.started_ms));
-    batch.hosts.iter_mut().for_each(|row| ms_of(&mut row.started_ms));
+    batch
+        .edges
+        .iter_mut()
+        .for_each(|row| ms_of(&mut row.since_ms));
+    batch
+        .nats
+        .iter_mut()
+        .for_each(|row| ms_of(&mut row.since_ms));
+    batch
+        .sightings
+        .iter_mut()
+        .for_each(|row| us_of(&mut row.start_us));
+    batch
+        .events
+        .iter_mut()
+        .for_each(|row| us_of(&mut row.time_us));
+    batch
+        .processes
+        .iter_mut()
+        .for_each(|row| ms_of(&mut row.started_ms));
+    batch
+        .hosts
+        .iter_mut()
+        .for_each(|row| ms_of(&mut row.started_ms));
 }
 
 /// How long a piece of work takes.

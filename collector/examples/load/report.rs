@@ -68,9 +68,14 @@ impl Report {
             let kept = fleet.kept;
             let lost = kept.batches_acknowledged.abs_diff(kept.batches_stored)
                 + kept.rows_acknowledged.abs_diff(kept.rows_stored)
-                + kept.connections_acknowledged.abs_diff(kept.connections_stored);
+                + kept
+                    .connections_acknowledged
+                    .abs_diff(kept.connections_stored);
             report.goals.push(Goal::new(
-                &format!("nothing acknowledged is lost, {} agents, kill -9", fleet.agents),
+                &format!(
+                    "nothing acknowledged is lost, {} agents, kill -9",
+                    fleet.agents
+                ),
                 Some((lost as f64, Bound::AtMost(0.0))),
                 "batches, rows and sums of connections, acknowledged less stored",
             ));
@@ -84,11 +89,24 @@ impl Report {
 
     pub(crate) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         for fleet in &self.fleets {
-            writeln!(out, "{} agents, RSS peak {} MiB", fleet.agents, fleet.peak >> 20)?;
+            writeln!(
+                out,
+                "{} agents, RSS peak {} MiB",
+                fleet.agents,
+                fleet.peak >> 20
+            )?;
             writeln!(
                 out,
                 "  {:<30} {:>8} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>8}",
-                "", "batches", "rows/b", "bytes/b", "us/batch", "us/row", "written/b", "stored/r", "store"
+                "",
+                "batches",
+                "rows/b",
+                "bytes/b",
+                "us/batch",
+                "us/row",
+                "written/b",
+                "stored/r",
+                "store"
             )?;
             let grown = fleet.grown.iter().flat_map(|grown| &grown.sections);
             for section in fleet.sections.iter().chain(grown) {
@@ -151,11 +169,21 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
     let cores = edges.cpu_us_per_batch() * FLEET_BATCHES / 1e6;
     let mixed = small.cpu_us_per_batch() * FLEET_BATCHES / 1e6;
     let peak = fleet.peak as f64 / f64::from(1 << 20);
-    let hour = fleet.waited.iter().find(|waited| waited.name.ends_with("an hour"));
-    let day = fleet.waited.iter().find(|waited| waited.name.ends_with("a day"));
+    let hour = fleet
+        .waited
+        .iter()
+        .find(|waited| waited.name.ends_with("an hour"));
+    let day = fleet
+        .waited
+        .iter()
+        .find(|waited| waited.name.ends_with("a day"));
     let answered = |waited: Option<&crate::questions::Waited>, most: f64| {
         let waited = waited?;
-        let ms = if waited.status == 200 { waited.p50_ms } else { f64::INFINITY };
+        let ms = if waited.status == 200 {
+            waited.p50_ms
+        } else {
+            f64::INFINITY
+        };
         Some((ms, Bound::AtMost(most)))
     };
     let mut goals = vec![
@@ -165,14 +193,26 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             format!("CPU of a batch times 100 batches a second; as agents send {mixed:.3}"),
         ),
         Goal::new("RSS peak, MiB", Some((peak, Bound::AtMost(512.0))), ""),
-        Goal::new("topology of the last hour, ms", answered(hour, 300.0), "of the time that was sent"),
-        Goal::new("topology of the last day, ms", answered(day, 1000.0), "of the time that was sent"),
+        Goal::new(
+            "topology of the last hour, ms",
+            answered(hour, 300.0),
+            "of the time that was sent",
+        ),
+        Goal::new(
+            "topology of the last day, ms",
+            answered(day, 1000.0),
+            "of the time that was sent",
+        ),
         Goal::new(
             "bytes of the store for an edge and interval",
             Some((edges.stored_per_row(), Bound::AtMost(30.0))),
             format!("a sighting takes {:.1}", sightings.stored_per_row()),
         ),
-        Goal::new("bytes of a day after roll-up", None, "there is no roll-up yet"),
+        Goal::new(
+            "bytes of a day after roll-up",
+            None,
+            "there is no roll-up yet",
+        ),
         Goal::new(
             "bytes written to disk for each byte of a batch",
             Some((small.written_per_byte(), Bound::AtMost(10.0))),
@@ -184,12 +224,17 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             ),
         ),
     ];
-    let Some(grown) = &fleet.grown else { return goals };
+    let Some(grown) = &fleet.grown else {
+        return goals;
+    };
     let [first, second] = &grown.sections;
     let of = |one: &Section, other: &Section| one.cpu_us_per_batch() + other.cpu_us_per_batch();
     goals.push(Goal::new(
         "ingest at a grown store beside a small one, by CPU",
-        Some((ratio(of(small, again), of(first, second)), Bound::AtLeast(0.9))),
+        Some((
+            ratio(of(small, again), of(first, second)),
+            Bound::AtLeast(0.9),
+        )),
         format!(
             "at {} and {} MiB, smaller than an operator's, so that a run takes minutes; A/A {:.3} \
              and {:.3}; by rate {:.3}",
@@ -202,7 +247,9 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
     ));
     goals.push(Goal::new(
         "CPU of deleting a row by age beside storing it",
-        grown.retention.map(|(share, _)| (share, Bound::AtMost(0.05))),
+        grown
+            .retention
+            .map(|(share, _)| (share, Bound::AtMost(0.05))),
         grown.retention.map_or_else(
             || String::from("nothing was deleted in time"),
             |(_, rows)| format!("{rows} rows, with the start of the collector"),
@@ -255,7 +302,12 @@ fn section_json(section: &Section) -> Value {
 
 fn fleet_json(fleet: &Fleet) -> Value {
     let grown = fleet.grown.iter().flat_map(|grown| &grown.sections);
-    let sections: Vec<Value> = fleet.sections.iter().chain(grown).map(section_json).collect();
+    let sections: Vec<Value> = fleet
+        .sections
+        .iter()
+        .chain(grown)
+        .map(section_json)
+        .collect();
     json!({
         "agents": fleet.agents,
         "rss_peak_bytes": fleet.peak,

@@ -83,7 +83,11 @@ impl Server {
 
     fn end(&mut self, signal: &str) -> Result<()> {
         let id = self.child.id().to_string();
-        if !Command::new("kill").args(["-s", signal, &id]).status()?.success() {
+        if !Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()?
+            .success()
+        {
             bail!("kill failed");
         }
         self.child.wait()?;
@@ -115,7 +119,11 @@ impl Server {
             .get(format!("https://{}{path}", self.at))
             .header("Authorization", format!("Bearer {READER}"))
             .call()?;
-        let body = answer.body_mut().with_config().limit(1 << 30).read_to_string()?;
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(1 << 30)
+            .read_to_string()?;
         Ok((answer.status().as_u16(), body))
     }
 
@@ -144,7 +152,12 @@ impl Server {
         // Behind the name of the program, which may hold anything.
         let stat = read("stat")?;
         let (_, stat) = stat.rsplit_once(')').context("stat of the collector")?;
-        let ticks: u64 = stat.split_whitespace().skip(11).take(2).flat_map(str::parse::<u64>).sum();
+        let ticks: u64 = stat
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .flat_map(str::parse::<u64>)
+            .sum();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name))?;
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
@@ -167,7 +180,11 @@ impl Drop for Server {
     }
 }
 
-fn serve(program: &std::path::Path, folder: &TempDir, retention: &str) -> Result<(Child, SocketAddr)> {
+fn serve(
+    program: &std::path::Path,
+    folder: &TempDir,
+    retention: &str,
+) -> Result<(Child, SocketAddr)> {
     let dir = folder.path().display();
     let config = folder.path().join("collector.toml");
     let text = format!(

@@ -106,7 +106,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(around);
     let words = words.flat_map(|word| word.split("->"));
     let words = words.flat_map(|word| word.split(['→', '⇒']));
-    let trimmed = words.map(|word| word.trim_end_matches([':', '.']).trim_start_matches('/'));
+    let trimmed = words.map(|word| {
+        word.trim_end_matches([':', '.', '-'])
+            .trim_start_matches('/')
+    });
     trimmed.filter(|word| !word.is_empty() && word.len() <= MAX_WORD)
 }
 
@@ -131,7 +134,9 @@ fn at(word: &str) -> Option<At> {
         Some((word, _)) => word,
         None => word,
     };
-    if let Some(ip) = ip(word) {
+    // What stands behind a zone may be a port.
+    let zone = word.split_once('%').map_or("", |(_, zone)| zone);
+    if let Some(ip) = ip(word).filter(|_| !zone.contains([':', '.'])) {
         return Some(of(ip, None));
     }
     // `10.0.0.1:80`, and as tcpdump writes it `10.0.0.1.80` and `::1.80`; `10.0.0.1%eth0:80` is

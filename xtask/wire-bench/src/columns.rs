@@ -6,8 +6,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use wire::Values;
 
-use fleet::{BENCH, Hour};
 use crate::measure::ratio;
+use fleet::{BENCH, Hour};
 
 /// One in so many intervals of an hour is looked at.
 const SAMPLED: usize = 45;

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use fleet::TOTALS_EVERY;
 use crate::measure::{Line, Report, ratio};
+use fleet::TOTALS_EVERY;
 
 /// Bytes per row of each format, and how many times smaller the batch is.
 pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
