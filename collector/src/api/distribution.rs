@@ -75,6 +75,19 @@ impl Distribution {
             buckets,
         }
     }
+
+    /// The histogram of a row as it is shown: `sum_us`, and counts by powers of two.
+    pub(super) fn read(value: &serde_json::Value) -> Option<Histogram> {
+        let mut histogram = Histogram {
+            sum_us: value.get("sum_us")?.as_u64()?,
+            ..Histogram::default()
+        };
+        let buckets = value.get("buckets")?.as_array()?;
+        for (mine, told) in histogram.buckets.iter_mut().zip(buckets) {
+            *mine = told.as_u64()?;
+        }
+        Some(histogram)
+    }
 }
 
 impl Quantile {

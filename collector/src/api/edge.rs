@@ -290,7 +290,7 @@ fn abnormal(
             silent: false,
             most: EVENTS,
         };
-        let answer = tables::read(asking, &which)?;
+        let answer = tables::read(asking, &which, asking.given.asked(asking.now_ms)?)?;
         for table in answer.tables {
             left_out += table.rows_left_out;
             let of_edge = |row: &Row| {

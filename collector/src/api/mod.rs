@@ -5,9 +5,11 @@
 //! a function of the store, the parameters and the time; the server and the commands call the same.
 
 mod chain;
+mod columns;
 mod distribution;
 mod document;
 mod edge;
+mod events;
 mod failure;
 mod filter;
 mod fleet;
@@ -22,6 +24,7 @@ mod others;
 mod page;
 mod parameter;
 mod search;
+mod series;
 mod tables;
 mod topology;
 mod tuple;
@@ -29,6 +32,7 @@ mod tuple;
 pub use chain::CHAIN;
 pub use document::{Listed, document};
 pub use edge::EDGE;
+pub use events::EVENTS;
 pub use failure::{Failure, Problem};
 pub use fleet::FLEET;
 pub use given::{Given, parts};
@@ -36,6 +40,7 @@ pub use node::NODE;
 pub use operation::{Answers, Asking, Operation};
 pub use others::{BATCHES, DOCUMENT, HEALTH, HOSTS, METRICS};
 pub use search::SEARCH;
+pub use series::SERIES;
 pub use tables::{ROWS, TABLES};
 pub use topology::TOPOLOGY;
 pub use tuple::Tuple;

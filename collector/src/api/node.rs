@@ -157,7 +157,7 @@ fn listeners(asking: &Asking<'_>, process: &ProcessNode) -> Result<Vec<Row>, Fai
         silent: true,
         most: LISTENERS,
     };
-    let answer = tables::read(asking, &which)?;
+    let answer = tables::read(asking, &which, asking.given.asked(asking.now_ms)?)?;
     let rows = answer.tables.into_iter().flat_map(|table| table.rows);
     Ok(rows.filter(|row| is_of(row, process)).collect())
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::failure::{Failure, Problem};
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, Need, Parameter, WINDOW};
-use crate::query;
+use crate::query::{self, Asked};
 use crate::rows::{Answer, Tables};
 use crate::store::Which;
 
@@ -96,7 +96,7 @@ fn rows(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         silent: given.flag("silent"),
         most: given.count("limit"),
     };
-    write(out, &read(asking, &which)?)
+    write(out, &read(asking, &which, given.asked(asking.now_ms)?)?)
 }
 
 /// The name of a table that has rows of its own.
@@ -110,8 +110,7 @@ pub(super) fn known(table: &str) -> Result<String, Problem> {
 }
 
 /// Rows, where the table is known.
-pub(super) fn read(asking: &Asking<'_>, which: &Which) -> Result<Answer, Failure> {
-    let asked = asking.given.asked(asking.now_ms)?;
+pub(super) fn read(asking: &Asking<'_>, which: &Which, asked: Asked) -> Result<Answer, Failure> {
     let answer = query::rows(asking.store, which, asked, asking.now_ms, asking.meter)?;
     if answer.tables.is_empty() && !query::is_known(&which.table) {
         let shown = crate::escape::shorten(&which.table, 64);

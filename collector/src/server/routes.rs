@@ -112,7 +112,7 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 13] = [
+const ROUTES: [Route; 15] = [
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
     Route::question(&api::NODE),
@@ -123,6 +123,8 @@ const ROUTES: [Route; 13] = [
     Route::question(&api::FLEET),
     Route::question(&api::TABLES),
     Route::question(&api::ROWS),
+    Route::question(&api::SERIES),
+    Route::question(&api::EVENTS),
     Route::own(&api::DOCUMENT, Scope::Readers, || get(document)),
     Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),
     Route::own(&api::HEALTH, Scope::Anybody, || get(questions::healthz)),

@@ -1,6 +1,7 @@
 //! The server is held to its OpenAPI document: every operation, parameter, status and body.
 
 mod examples;
+mod families;
 mod hostile;
 mod questions;
 mod scene;

@@ -70,6 +70,40 @@ fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
     ]
 }
 
+/// The same, of tables by their descriptions.
+fn of_tables() -> Vec<(&'static str, String, u16)> {
+    let series = |query: &str, status| {
+        (
+            "series",
+            format!("/api/v1/series/probe?{ALL}&{query}"),
+            status,
+        )
+    };
+    let get = |id, path: &str, status| (id, String::from(path), status);
+    vec![
+        series(
+            "value=opened&function=rate&group=host,role&step=10m&where=role=client&limit=5",
+            200,
+        ),
+        series("value=rtt&percentile=50&host=web", 200),
+        series("value=opened&group=colour", 400),
+        series("value=colour", 400),
+        series("value=rtt&function=sum", 400),
+        series("value=role", 400),
+        series("value=opened&step=1s", 400),
+        get("series", "/api/v1/series/nothing?value=x", 404),
+        get("series", "/api/v1/series/edge?value=opened", 400),
+        (
+            "events",
+            format!("/api/v1/events/event?{ALL}&host=web&where=kind=reset_remote&limit=1"),
+            200,
+        ),
+        get("events", "/api/v1/events/event?where=kind", 400),
+        get("events", "/api/v1/events/nothing", 404),
+        get("events", "/api/v1/events/event?cursor=bad", 400),
+    ]
+}
+
 #[test]
 fn every_operation_and_parameter_answers_as_the_document_says() {
     let site = Site::new();
@@ -78,7 +112,7 @@ fn every_operation_and_parameter_answers_as_the_document_says() {
     fleet(&site, at);
     let document = Document::of(&site, at);
     let mut tried = BTreeSet::new();
-    for (id, path, status) in asked(&edge(&site, at, DATA)) {
+    for (id, path, status) in asked(&edge(&site, at, DATA)).into_iter().chain(of_tables()) {
         let operation = document.operation(id);
         let reply = ask(&site, at, &path);
         assert_eq!(reply.status, status, "{path}: {}", text(&reply));

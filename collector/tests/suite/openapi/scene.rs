@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use wire::{Endpoint, EventKind, EventRow, Role};
+use wire::{Batch, DynamicTable, Endpoint, EventKind, EventRow, ListenerRow, Role};
 
 use super::ask;
 use crate::support::site::Site;
@@ -35,13 +35,37 @@ pub(super) fn fleet(site: &Site, at: SocketAddr) {
     for mut batch in world.tick() {
         if batch.hosts[0].hostname == "web" {
             batch.events.push(broken());
+            batch.listeners.push(listening());
         }
+        batch.others.push(probe(&batch));
         assert_eq!(site.send(at, &batch).word(), "stored");
     }
     // A second interval, for steps.
     world.connect(&inner, 4);
-    for batch in world.tick() {
+    for mut batch in world.tick() {
+        batch.others.push(probe(&batch));
         assert_eq!(site.send(at, &batch).word(), "stored");
+    }
+}
+
+/// The same as edges, as a table that the collector does not know.
+fn probe(batch: &Batch) -> DynamicTable {
+    let mut probe = DynamicTable::of(&batch.edges);
+    "probe".clone_into(&mut probe.table.to_mut().name);
+    probe
+}
+
+/// Where nginx listens.
+fn listening() -> ListenerRow {
+    ListenerRow {
+        process_id: 1,
+        local: Endpoint::from(SocketAddr::from(([10, 2, 0, 2], 8080))),
+        since_ms: 1_700_000_000_000,
+        sockets: 1,
+        backlog: 511,
+        queue: 2,
+        queue_most: 9,
+        ..ListenerRow::default()
     }
 }
 

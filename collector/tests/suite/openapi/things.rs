@@ -86,6 +86,11 @@ fn a_node_says_what_it_is_and_whom_it_talks_to() {
         assert_eq!(node["clients"]["total"], total);
         assert_eq!(node["clients"]["edges"][0]["client"], "one/curl");
         assert_eq!(node["servers"]["edges"][0]["server"], "data/db");
+        let listener = &node["listeners"][0]["values"];
+        assert_eq!(
+            (&listener["local_port"], &listener["backlog"]),
+            (&json!(8080), &json!(511))
+        );
         // The key leads to the same node.
         let key = node["key"].as_str().expect("a key");
         let again = scene.get("node", &format!("/api/v1/nodes/{key}?limit=1"));
