@@ -4,11 +4,13 @@
 //! one. Each kind of bytes gets its own: zstd guesses the cost of symbols from the block before, and
 //! that guess is poor where the kind changes. A batch of format 2 is one frame.
 
+use std::io::Write as _;
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::EncoderDictionary;
+use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{CParameter, Strategy};
 
 use crate::error::DecodeError;
@@ -104,17 +106,33 @@ static WHOLE: [LazyLock<EncoderDictionary<'static>>; 2] = [
     LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[2].bytes, LARGE_LEVEL)),
 ];
 
-/// Compresses in one frame with the dictionary of format 2.
-pub(crate) fn compress_whole(raw: &[u8]) -> Vec<u8> {
+/// Compresses in one frame with the dictionary of format 2; `kinds` says from where on the bytes are
+/// of which kind. Noise that is long enough has blocks of its own: among other bytes it would spoil
+/// their table of symbols.
+pub(crate) fn compress_whole(raw: &[u8], kinds: &[(usize, Kind)]) -> Vec<u8> {
     let compress = || {
         let digested = &WHOLE[usize::from(raw.len() > SMALL)];
-        let mut compressor = Compressor::with_prepared_dictionary(digested)?;
+        let mut encoder = Encoder::with_prepared_dictionary(Vec::new(), digested)?;
+        encoder.set_pledged_src_size(Some(raw.len() as u64))?;
         // The head of the batch says both.
-        compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
-        compressor.set_parameter(CParameter::DictIdFlag(false))?;
-        compressor.compress(raw)
+        encoder.include_contentsize(false)?;
+        encoder.include_dictid(false)?;
+        let mut from = 0;
+        for pair in kinds.windows(2) {
+            let noise = pair[0].0..pair[1].0;
+            if pair[0].1 == Kind::Noise && noise.len() >= MIN_FRAME {
+                for end in [noise.start, noise.end] {
+                    encoder.write_all(&raw[from..end])?;
+                    encoder.flush()?;
+                    from = end;
+                }
+            }
+        }
+        encoder.write_all(&raw[from..])?;
+        encoder.finish()
     };
-    compress().expect("zstd compresses into memory unless that is exhausted")
+    let compressed: std::io::Result<_> = compress();
+    compressed.expect("zstd compresses into memory unless that is exhausted")
 }
 
 /// Compresses in several frames; `kinds` says from where on the bytes are of which kind.

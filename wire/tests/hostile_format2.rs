@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::UInt8Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt8Array, UInt64Array};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
@@ -324,17 +326,26 @@ fn lengths_of_lists_that_are_not_those_of_the_list_are_malformed() {
 
 #[test]
 fn buckets_that_cannot_be_are_malformed() {
-    let bucket = |value| {
-        with("edge.rtt", |table| {
-            changed(table, "bucket", bytes(table.num_rows(), value))
+    let first = |value| {
+        with("edge", |table| {
+            changed(table, "rtt.first", bytes(table.num_rows(), value))
         })
     };
-    assert!(is_malformed(&bucket(32)), "there are 32 buckets");
-    assert!(is_malformed(&bucket(3)), "a bucket twice");
-    let empty = with("edge.rtt", |table| {
-        changed(table, "count", bytes(table.num_rows(), 0))
-    });
-    assert!(is_malformed(&empty), "a bucket without a value");
+    assert!(first(0).is_ok());
+    for value in [31, 32, 255] {
+        assert!(is_malformed(&first(value)), "there are 32 buckets: {value}");
+    }
+    // All that the list has belongs to the first row.
+    let long = |table: &RecordBatch| {
+        let lengths = table.column_by_name("rtt.length").expect("lengths");
+        let lengths = lengths.as_primitive::<UInt8Type>().values();
+        let all = lengths.iter().copied().map(u64::from).sum::<u64>();
+        assert!(all > 32, "{all}");
+        let mut values = vec![0; table.num_rows()];
+        values[0] = all;
+        changed(table, "rtt.length", Arc::new(UInt64Array::from(values)))
+    };
+    assert!(is_malformed(&with("edge", long)), "a row of many buckets");
 }
 
 #[test]

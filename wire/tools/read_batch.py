@@ -17,7 +17,7 @@ import zlib
 import pyarrow
 import zstandard
 
-PAIRS = {"histogram": ("bucket", "count"), "labels": ("key", "value"), "counts": ("name", "value")}
+PAIRS = {"labels": ("key", "value"), "counts": ("name", "value")}
 DICTIONARIES = pathlib.Path(__file__).resolve().parent.parent / "dictionaries"
 
 
@@ -62,6 +62,9 @@ def values(column, main, items, head):
     name, kind = column["name"], str(column["type"])
     if kind == "address":
         return [str(ipaddress.IPv6Address(high << 64 | low)) for high, low in zip(main[name + ".high"], main[name + ".low"])]
+    if kind == "histogram":
+        counts = zip(main[name + ".first"], cut(main[name + ".length"], items.get("count", [])))
+        return [[pair for pair in enumerate(of_row, first) if pair[1]] for first, of_row in counts]
     if kind in PAIRS:
         return cut(main[name + ".length"], zip(*(items.get(part, []) for part in PAIRS[kind])))
     if name + ".before_end" in main:

@@ -11,10 +11,14 @@ pub(super) const MAX_STREAMS: usize = 4 * MAX_TABLES;
 
 /// What is added to the name of a column of lists for their lengths.
 pub(super) const LENGTH: &str = ".length";
+/// What is added to the name of a histogram for the first bucket that has a count.
+pub(super) const FIRST: &str = ".first";
 /// What is added to the name of a histogram for the sum of its values.
 pub(super) const SUM: &str = ".sum";
 /// The shift of the part that holds what is left of a number of 64 bits.
 pub(super) const LAST_PART: u32 = 24;
+/// The same of a distance in time, which is longer than most numbers: 49 days in milliseconds.
+pub(super) const LAST_PART_OF_TIME: u32 = 32;
 
 /// The descriptions of all tables that have a struct, as they travel.
 pub(super) fn descriptions() -> &'static [String] {

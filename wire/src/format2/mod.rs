@@ -12,7 +12,7 @@ use self::layout::{describe, descriptions};
 use self::read::Reader;
 use crate::batch::{Batch, tables};
 use crate::bounds::{self, Limits};
-use crate::compress::{self, Dictionary};
+use crate::compress::{self, Dictionary, Kind};
 use crate::envelope::Envelope;
 use crate::error::DecodeError;
 use crate::stream;
@@ -28,7 +28,7 @@ const DICTIONARY: u16 = 3;
 /// # Panics
 /// Where the rows of one batch take more than 2 GiB, or there are more than 64 tables.
 pub(crate) fn encode(batch: &Batch) -> Vec<u8> {
-    let (raw, rows) = arrow(batch);
+    let (raw, kinds, rows) = arrow(batch);
     let dictionary = Dictionary::find(DICTIONARY).expect("the dictionary is part of the program");
     let envelope = Envelope {
         batch: batch.header.clone(),
@@ -36,7 +36,11 @@ pub(crate) fn encode(batch: &Batch) -> Vec<u8> {
         rows,
     };
     let dictionary = u8::try_from(dictionary.id).expect("a small number");
-    head::seal(&envelope, dictionary, &compress::compress_whole(&raw))
+    head::seal(
+        &envelope,
+        dictionary,
+        &compress::compress_whole(&raw, &kinds),
+    )
 }
 
 /// The Arrow IPC streams of a batch before compression.
@@ -50,14 +54,18 @@ pub fn arrow_streams(batch: &Batch) -> Vec<u8> {
     arrow(batch).0
 }
 
-/// The streams, and the rows of each table.
-fn arrow(batch: &Batch) -> (Vec<u8>, Vec<(u8, u32)>) {
-    let (mut raw, mut rows) = (Vec::new(), Vec::new());
+/// The streams, where their bytes change in kind, and the rows of each table.
+#[expect(
+    clippy::type_complexity,
+    reason = "three lists of what belongs together"
+)]
+fn arrow(batch: &Batch) -> (Vec<u8>, Vec<(usize, Kind)>, Vec<(u8, u32)>) {
+    let (mut raw, mut kinds, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let mut add = |number: u8, description: &str, table: &DynamicTable| {
         let arranged = write::arrange(table, description, &batch.header);
         rows.push((number, u32::try_from(arranged[0].rows).expect("few rows")));
         for table in arranged {
-            stream::write(&table, &mut raw, &mut Vec::new());
+            stream::write(&table, &mut raw, &mut kinds);
         }
     };
     for (number, table) in batch.as_tables() {
@@ -71,7 +79,7 @@ fn arrow(batch: &Batch) -> (Vec<u8>, Vec<(u8, u32)>) {
         add(OTHER, &describe(&table.table), table);
     }
     assert!(rows.len() <= MAX_TABLES, "{} tables in a batch", rows.len());
-    (raw, rows)
+    (raw, kinds, rows)
 }
 
 /// Opens a batch; nothing is allocated beyond what [`memory`] says.

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::layout::{LENGTH, MAX_STREAMS, SUM, descriptions, is_before_end, unit_end};
+use super::layout::{FIRST, LENGTH, MAX_STREAMS, SUM, descriptions, is_before_end, unit_end};
 use crate::batch::{BatchHeader, tables};
 use crate::bounds::{self, Limits, ROWS_PER_ROW};
 use crate::error::DecodeError;
 use crate::schema::{Column, Table, Type};
 use crate::stream::ReadTable;
 use crate::table::{DynamicTable, Values};
-use crate::value::{HISTOGRAM_BUCKETS, Histogram};
+use crate::value::Histogram;
 
 /// Most bytes of a description.
 const MAX_DESCRIPTION: usize = 64 << 10;
@@ -247,32 +247,33 @@ impl<'a> Reading<'_, 'a> {
     }
 
     fn histograms(&self, column: &Column) -> Result<Option<Values>, DecodeError> {
-        let sums = numbers(self.read, &format!("{}{SUM}", column.name), u64::MAX)?;
-        let (Some((lengths, list)), Some(sums)) = (self.list(column)?, sums) else {
+        let of_row = |part, max| numbers(self.read, &format!("{}{part}", column.name), max);
+        let (firsts, sums) = (of_row(FIRST, u8::MAX.into())?, of_row(SUM, u64::MAX)?);
+        let (Some((lengths, list)), Some(firsts), Some(sums)) = (self.list(column)?, firsts, sums)
+        else {
             return Ok(None);
         };
-        let of_list = |name, max| match list {
-            Some(list) => numbers(list, name, max)?.ok_or_else(|| lacks(list, name)),
-            None => Ok(Vec::new()),
+        let counts = match list {
+            Some(list) => numbers(list, "count", u64::MAX)?.ok_or_else(|| lacks(list, "count"))?,
+            None => Vec::new(),
         };
-        let last = HISTOGRAM_BUCKETS as u64 - 1;
-        let buckets = of_list("bucket", last)?;
-        let counts = of_list("count", u64::MAX)?;
-        let mut pairs = buckets.into_iter().zip(counts);
-        let histogram = |(length, sum_us): (usize, u64)| {
+        let mut rest = counts.as_slice();
+        let histogram = |((length, first), sum_us): ((usize, u64), u64)| {
             let mut histogram = Histogram {
                 sum_us,
                 ..Histogram::default()
             };
-            for (bucket, count) in pairs.by_ref().take(length) {
-                let slot = &mut histogram.buckets[usize::try_from(bucket).expect("below 32")];
-                if count == 0 || std::mem::replace(slot, count) != 0 {
-                    return Err(malformed("a bucket that is empty or comes twice"));
-                }
-            }
+            let from = usize::try_from(first).expect("a byte");
+            let buckets = histogram.buckets.get_mut(from..from.saturating_add(length));
+            let (Some(buckets), Some((counts, after))) = (buckets, rest.split_at_checked(length))
+            else {
+                return Err(malformed("more buckets than a histogram has"));
+            };
+            buckets.copy_from_slice(counts);
+            rest = after;
             Ok(histogram)
         };
-        let histograms = lengths.into_iter().zip(sums).map(histogram);
+        let histograms = lengths.into_iter().zip(firsts).zip(sums).map(histogram);
         histograms
             .collect::<Result<_, _>>()
             .map(Values::Histograms)

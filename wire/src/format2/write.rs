@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::layout::{LAST_PART, LENGTH, SUM, is_before_end, unit_end};
+use super::layout::{FIRST, LAST_PART, LAST_PART_OF_TIME, LENGTH, SUM, is_before_end, unit_end};
 use crate::batch::BatchHeader;
+use crate::compress::Kind;
 use crate::schema::Column;
 use crate::stream::{ArrowColumn, ArrowTable, Values as Arrow};
 use crate::table::{DynamicTable, Values};
@@ -44,7 +45,8 @@ fn push(
         Values::Numbers(numbers) if is_before_end(column) => {
             let end = unit_end(column, header);
             let before: Vec<_> = numbers.iter().map(|time| end.wrapping_sub(*time)).collect();
-            main.number(format!("{name}.before_end"), u64::BITS, &before);
+            let name = format!("{name}.before_end");
+            main.parts(name, (u64::BITS, LAST_PART_OF_TIME), &before);
         }
         Values::Numbers(numbers) => {
             let bits = column.values.bits().unwrap_or(u64::BITS);
@@ -60,8 +62,8 @@ fn push(
             };
             // Always in parts: those of a network have most in common, and whether a host has more
             // of IPv6 must not change the schema, which the dictionary knows.
-            main.parts(format!("{name}.high"), u64::BITS, &half(0));
-            main.parts(format!("{name}.low"), u64::BITS, &half(8));
+            main.parts(format!("{name}.high"), (u64::BITS, LAST_PART), &half(0));
+            main.parts(format!("{name}.low"), (u64::BITS, LAST_PART), &half(8));
         }
         Values::Histograms(histograms) => push_histograms(name, histograms, main, list),
         Values::Labels(labels) => {
@@ -83,20 +85,28 @@ fn push(
     }
 }
 
+/// The counts from the first bucket that is not empty to the last one: which buckets those are
+/// depends on the path, and changes less from row to row than the numbers of all.
 fn push_histograms(name: &str, histograms: &[Histogram], main: &mut Parts, list: &mut Parts) {
-    let used = |histogram: &Histogram| histogram.buckets.iter().filter(|count| **count > 0).count();
-    main.length(name, histograms.iter().map(used));
+    let used = |histogram: &Histogram| {
+        let is_used = |count: &u64| *count > 0;
+        let first = histogram.buckets.iter().position(is_used).unwrap_or(0);
+        let last = histogram.buckets.iter().rposition(is_used);
+        first..last.map_or(first, |last| last + 1)
+    };
+    let used: Vec<_> = histograms.iter().map(used).collect();
+    let lengths: Vec<_> = used.iter().map(|used| used.len() as u64).collect();
+    main.number(format!("{name}{LENGTH}"), u8::BITS, &lengths);
+    let firsts: Vec<_> = used.iter().map(|used| used.start as u64).collect();
+    main.number(format!("{name}{FIRST}"), u8::BITS, &firsts);
     let sums: Vec<_> = histograms
         .iter()
         .map(|histogram| histogram.sum_us)
         .collect();
     main.number(format!("{name}{SUM}"), u64::BITS, &sums);
-    let buckets = histograms.iter().flat_map(|histogram| {
-        let buckets = histogram.buckets.iter().zip(0u64..);
-        buckets.filter(|(count, _)| **count > 0)
-    });
-    let (counts, buckets): (Vec<u64>, Vec<u64>) = buckets.unzip();
-    list.number(String::from("bucket"), u8::BITS, &buckets);
+    let counts = histograms.iter().zip(used);
+    let counts = counts.flat_map(|(histogram, used)| &histogram.buckets[used]);
+    let counts: Vec<_> = counts.copied().collect();
     list.number(String::from("count"), u64::BITS, &counts);
 }
 
@@ -120,12 +130,16 @@ impl Parts {
     fn number(&mut self, name: String, bits: u32, numbers: &[u64]) {
         if bits == u64::BITS && is_random(numbers) {
             self.rows = numbers.len();
-            return self.push(0, name, whole(bits, numbers));
+            self.push(0, name, whole(bits, numbers));
+            let column = self.columns.last_mut().map(|(_, column)| column);
+            column.expect("just pushed").turns = vec![(0, Kind::Noise)];
+            return;
         }
-        self.parts(name, bits, numbers);
+        self.parts(name, (bits, LAST_PART), numbers);
     }
 
-    fn parts(&mut self, name: String, bits: u32, numbers: &[u64]) {
+    /// Bytes of so many bits, and the rest from the last part on.
+    fn parts(&mut self, name: String, (bits, last): (u32, u32), numbers: &[u64]) {
         self.rows = numbers.len();
         if self.rows < MIN_PARTED {
             return self.push(0, name, whole(bits, numbers));
@@ -138,7 +152,7 @@ impl Parts {
                 format!("{name}<<{shift}")
             };
             let shifted = numbers.iter().map(|number| number >> shift);
-            if shift == LAST_PART {
+            if shift == last {
                 self.push(shift, part, Arrow::Longs(shifted.collect()));
                 break;
             }

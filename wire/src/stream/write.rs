@@ -103,11 +103,11 @@ pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, kinds: &mut Vec<(usiz
     let zeros = table
         .columns
         .iter()
-        .filter(|column| column.values.is_zero());
-    let zeros = zeros.map(|column| column.values.bytes()).max();
-    body.zeros_wanted = zeros.filter(|_| table.shares_zeros);
+        .filter(|column| table.shares_zeros && column.values.is_zero());
+    let zeros = zeros.map(|column| column.values.bytes()).max().unwrap_or(0);
+    body.bytes.resize(zeros.next_multiple_of(8), 0);
     for column in &table.columns {
-        body.push(column);
+        body.push(column, table.shares_zeros);
     }
     kinds.push((out.len(), Kind::Text));
     write_message(&schema_message(table), out);
@@ -127,23 +127,15 @@ struct Body {
     bytes: Vec<u8>,
     buffers: Vec<Buffer>,
     kinds: Vec<(usize, Kind)>,
-    /// Bytes of the longest column of zeros, where such columns share them.
-    zeros_wanted: Option<usize>,
-    /// Where these are.
-    zeros: Option<usize>,
 }
 
 impl Body {
-    fn push(&mut self, column: &ArrowColumn) {
+    fn push(&mut self, column: &ArrowColumn, shares_zeros: bool) {
         // No validity bitmap: there are no nulls.
         self.buffers.push(Buffer::new(0, 0));
-        if let Some(wanted) = self.zeros_wanted
-            && column.values.is_zero()
-        {
-            let at = *self.zeros.get_or_insert(self.bytes.len());
-            let end = (at + wanted).next_multiple_of(8);
-            self.bytes.resize(self.bytes.len().max(end), 0);
-            let buffer = Buffer::new(length(at), length(column.values.bytes()));
+        if shares_zeros && column.values.is_zero() {
+            // They stand at the begin.
+            let buffer = Buffer::new(0, length(column.values.bytes()));
             self.buffers.push(buffer);
             return;
         }
@@ -155,7 +147,12 @@ impl Body {
             Values::Bytes(bytes) => self.append(bytes),
             Values::Shorts(numbers) => self.append_all(numbers.iter().map(|n| n.to_le_bytes())),
             Values::Words(numbers) => self.append_all(numbers.iter().map(|n| n.to_le_bytes())),
-            Values::Longs(numbers) => self.append_all(numbers.iter().map(|n| n.to_le_bytes())),
+            Values::Longs(numbers) => {
+                self.append_all(numbers.iter().map(|n| n.to_le_bytes()));
+                if column.turns.iter().any(|(_, kind)| *kind == Kind::Noise) {
+                    self.kinds.push((self.bytes.len(), Kind::Tokens));
+                }
+            }
             Values::Text { offsets, data } => {
                 self.kinds.push((start, Kind::Text));
                 self.append_all(offsets.iter().map(|offset| offset.to_le_bytes()));
