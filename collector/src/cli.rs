@@ -1,4 +1,4 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `audit`, `import`, `unpack`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `audit`, `import`, `unpack`, `store`, `check-config`, `version`.
 
 mod ask;
 mod audit;
@@ -8,6 +8,7 @@ mod fleet;
 mod output;
 mod rows;
 mod source;
+mod store;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,11 @@ enum Command {
     Import(carried::ImportArgs),
     /// Write what is in an exported file as plain tables, for other programs
     Unpack(carried::UnpackArgs),
+    /// Check the store, back it up, put a backup in its place, or give its free room back
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
+    },
     /// Check a configuration file and every file it names
     CheckConfig {
         /// Configuration file
@@ -135,6 +141,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(&args, out),
         Command::Import(args) => carried::import(&args, out),
         Command::Unpack(args) => carried::unpack(&args, out),
+        Command::Store { command } => store::run(&command, out),
         Command::CheckConfig { config, format } => {
             let checked = load(&config)?;
             Secrets::load(&checked)?;

@@ -86,6 +86,19 @@ impl Meter {
         self.rows.0.min(self.bytes.0 / bytes_each.max(1))
     }
 
+    /// Whether there is time left.
+    ///
+    /// # Errors
+    /// [`Exceeded::Time`].
+    pub fn time(&self) -> Result<(), Exceeded> {
+        match self.time {
+            Some(time) if (time.clock)() > time.until_ms => Err(Exceeded::Time {
+                limit_ms: time.limit_ms,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes a row of so many bytes.
     ///
     /// # Errors
@@ -93,13 +106,7 @@ impl Meter {
     pub fn row(&mut self, bytes: usize) -> Result<(), Exceeded> {
         let left = self.rows.0.checked_sub(1);
         self.rows.0 = left.ok_or(Exceeded::Rows { limit: self.rows.1 })?;
-        if let Some(time) = self.time
-            && (time.clock)() > time.until_ms
-        {
-            return Err(Exceeded::Time {
-                limit_ms: time.limit_ms,
-            });
-        }
+        self.time()?;
         self.bytes(bytes)
     }
 

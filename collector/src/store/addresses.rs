@@ -34,6 +34,7 @@ impl Reader {
         window: Window,
         meter: &mut Meter,
     ) -> Result<Vec<AddressOf>, Error> {
+        // Of a run with batches that `known` has not written yet, any may have been active.
         // The name of a node: `join::rows` has the same order.
         let mut statement = self
             .connection
@@ -44,7 +45,9 @@ impl Reader {
                  JOIN boot ON boot.id = flow.boot_id JOIN host ON host.id = boot.host_id
                  LEFT JOIN process ON process.boot_id = flow.boot_id
                      AND process.process_id = flow.process_id
-                 WHERE (subject.last_ms > ?1 OR subject.open > 0) AND subject.since_ms <= ?2",
+                 WHERE (subject.last_ms > ?1 OR subject.open > 0
+                     OR (boot.flushed < boot.last_sequence AND boot.last_ms > ?1))
+                     AND subject.since_ms <= ?2",
             )
             .map_err(failed)?;
         let of = params![window.from_ms, window.to_ms];

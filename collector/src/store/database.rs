@@ -6,10 +6,12 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::credentials::{self, Binding};
+use super::deleted::Deleted;
 use super::error::Error;
 use super::put::Outcome;
-use super::retention::{Deleted, Retention};
+use super::retention::Retention;
 use super::room::{PAGE_BYTES, Pages, Room};
+use super::runs::Runs;
 use super::{hosts, migrate, put};
 use crate::accept::Opened;
 use crate::config::Config;
@@ -48,6 +50,7 @@ pub struct Store {
     log: PathBuf,
     pub(super) log_bytes: u64,
     hosts_forgotten: u64,
+    runs: Runs,
 }
 
 /// How large the store is.
@@ -77,6 +80,7 @@ impl Store {
             log: PathBuf::from(log),
             log_bytes: LOG_BYTES,
             hosts_forgotten: 0,
+            runs: Runs::default(),
         })
     }
 
@@ -126,6 +130,16 @@ impl Store {
 
     fn try_put(&mut self, batches: &[&Opened], now_ms: i64) -> Result<Vec<Outcome>, Error> {
         self.check_log()?;
+        let mark = self.runs.mark();
+        let outcomes = self.put_all(batches, now_ms);
+        if outcomes.is_err() {
+            self.runs.undo(mark);
+        }
+        outcomes
+    }
+
+    /// All in one transaction.
+    fn put_all(&mut self, batches: &[&Opened], now_ms: i64) -> Result<Vec<Outcome>, Error> {
         let hosts = self.hosts;
         let transaction = begin(&mut self.connection)?;
         let before = Pages::of(&transaction).map_err(write_failed)?;
@@ -133,7 +147,7 @@ impl Store {
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
             let (outcome, made_room) =
-                put_as(&transaction, batch, hosts, now_ms).map_err(write_failed)?;
+                put_as(&transaction, &mut self.runs, batch, hosts, now_ms).map_err(write_failed)?;
             forgotten += made_room;
             outcomes.push(outcome);
             let after = Pages::of(&transaction).map_err(write_failed)?;
@@ -181,10 +195,12 @@ impl Store {
     /// When the database cannot be written.
     pub fn retain(&mut self, retention: &mut Retention, now_ms: i64) -> Result<Deleted, Error> {
         let transaction = begin(&mut self.connection)?;
+        let mut boots = Vec::new();
         let deleted = retention
-            .step(&transaction, now_ms)
+            .step(&transaction, now_ms, &mut boots)
             .and_then(|deleted| transaction.commit().map(|()| deleted))
             .map_err(write_failed)?;
+        self.runs.forget(boots);
         self.shrink().map_err(write_failed)?;
         Ok(deleted)
     }
@@ -200,7 +216,10 @@ impl Store {
             return Ok(false);
         }
         let transaction = begin(&mut self.connection)?;
-        let step = self.room.step(transaction, now_ms).map_err(write_failed)?;
+        let mut boots = Vec::new();
+        let step = self.room.step(transaction, now_ms, &mut boots);
+        self.runs.forget(boots);
+        let step = step.map_err(write_failed)?;
         self.shrink().map_err(write_failed)?;
         Ok(step.is_some())
     }
@@ -223,6 +242,9 @@ impl Store {
         let transaction = begin(&mut self.connection)?;
         let purged = hosts::purge(&transaction).map_err(write_failed)?;
         transaction.commit().map_err(write_failed)?;
+        if purged.is_some() {
+            self.runs.clear();
+        }
         Ok(purged)
     }
 
@@ -268,6 +290,7 @@ impl Store {
 /// one more host; also the number of hosts that made room.
 fn put_as(
     db: &Connection,
+    runs: &mut Runs,
     opened: &Opened,
     hosts: u64,
     now_ms: i64,
@@ -281,7 +304,7 @@ fn put_as(
     let Some(forgotten) = hosts::admit(db, host, hosts, now_ms)? else {
         return Ok((Outcome::TooManyHosts, 0));
     };
-    let outcome = put::put(db, opened, now_ms)?;
+    let outcome = put::put(db, runs, opened, now_ms)?;
     if let Some(credential) = opened.credential
         && matches!(outcome, Outcome::Stored { .. } | Outcome::Duplicate)
     {

@@ -1,10 +1,11 @@
 //! Who knows a connection by its addresses.
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use wire::{Endpoint, Part, Role};
 
 use super::error::{Error, failed};
 use super::read::Reader;
+use super::short;
 use super::window::Window;
 use crate::digest::hex;
 use crate::meter::Meter;
@@ -140,6 +141,112 @@ impl Reader {
                 })
             };
             others.push(read().map_err(failed)?);
+        }
+        for (token, span) in self.tokens_of(of, port, window, meter)? {
+            others.extend(self.short_others(of, token, span, meter)?);
+            if others.len() >= usize::try_from(MOST).unwrap_or(0) {
+                break;
+            }
+        }
+        Ok(others)
+    }
+
+    /// Tokens of the connections of an end that have this port, with the interval that told of each:
+    /// the other end of any may have lived within one.
+    fn tokens_of(
+        &self,
+        of: &End,
+        port: u16,
+        window: Window,
+        meter: &mut Meter,
+    ) -> Result<Vec<(u64, Window)>, Error> {
+        let db = &self.connection;
+        let boot: i64 = db
+            .prepare_cached("SELECT boot_id FROM flow WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([of.flow], |row| row.get(0)))
+            .map_err(failed)?;
+        let mut statement = db
+            .prepare_cached(
+                "SELECT token, first_ms, last_ms FROM sighting WHERE flow_id = ?1 AND port = ?2
+                     AND first_ms <= ?4 AND coalesce(ended_ms, last_ms) > ?3
+                 ORDER BY last_ms DESC LIMIT ?5",
+            )
+            .map_err(failed)?;
+        let Window { from_ms, to_ms } = window;
+        let long = statement
+            .query_map(params![of.flow, port, from_ms, to_ms, MOST], |row| {
+                let token: i64 = row.get(0)?;
+                let (from_ms, to_ms) = (row.get(1)?, row.get(2)?);
+                Ok((token.cast_unsigned(), Window { from_ms, to_ms }))
+            })
+            .map_err(failed)?;
+        let mut tokens = long.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?;
+        let within = short::within(db, window).map_err(failed)?;
+        for head in within.iter().rev().filter(|head| head.boot == boot) {
+            meter.time()?;
+            let rows = short::rows(db, head).map_err(failed)?;
+            let mine = rows
+                .iter()
+                .filter(|row| row.flow == of.flow && row.port == port);
+            let span = Window {
+                from_ms: head.start_ms,
+                to_ms: head.end_ms,
+            };
+            tokens.extend(mine.map(|row| (row.token, span)));
+            if tokens.len() as u64 >= MOST.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Other ends of a token where one of the two lived within an interval.
+    fn short_others(
+        &self,
+        of: &End,
+        token: u64,
+        span: Window,
+        meter: &mut Meter,
+    ) -> Result<Vec<Other>, Error> {
+        let db = &self.connection;
+        let mut ends: Vec<(i64, u16, u8)> = Vec::new();
+        let mut heads = short::within(db, span).map_err(failed)?;
+        heads.extend(short::near(db, span, &heads).map_err(failed)?);
+        let mut is_short = false;
+        for head in heads {
+            meter.time()?;
+            let rows = short::rows(db, &head).map_err(failed)?;
+            for row in rows.iter().filter(|row| row.token == token) {
+                is_short |= row.flow == of.flow;
+                ends.push((row.flow, row.port, row.part));
+            }
+        }
+        if is_short {
+            // Two that go on are found without.
+            let mut statement = db
+                .prepare_cached("SELECT flow_id, port, part FROM sighting WHERE token = ?1")
+                .map_err(failed)?;
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let long = statement
+                .query_map([token.cast_signed()], row)
+                .map_err(failed)?;
+            ends.extend(long.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?);
+        }
+        let sql =
+            format!("SELECT {COLUMNS} FROM flow {TABLES} WHERE flow.id = ?1 AND flow.role <> ?2");
+        let mut statement = db.prepare_cached(&sql).map_err(failed)?;
+        let mut others = Vec::new();
+        for (flow, port, part) in ends.into_iter().filter(|(flow, ..)| *flow != of.flow) {
+            meter.row(END)?;
+            let found = statement
+                .query_row(params![flow, of.role as u8], end)
+                .optional()
+                .map_err(failed)?;
+            others.extend(found.map(|end| Other {
+                end,
+                port,
+                by_token: part != Part::Sequence as u8,
+            }));
         }
         Ok(others)
     }

@@ -29,6 +29,12 @@ pub enum Error {
     /// The file was written by an older version and only `serve` upgrades it.
     #[error("the store is of an older version; start `serve` once to upgrade it")]
     Older,
+    /// A file that is to be written is there.
+    #[error("{} is there already; move it away first", .path.display())]
+    Exists {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// The bound by size is reached, and what was evicted in this turn is not enough. Eviction goes
     /// on; the batch should be sent again.
     #[error("the store has reached its {max_bytes} bytes")]

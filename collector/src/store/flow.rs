@@ -1,165 +1,298 @@
-//! Rows of a batch that belong to flows: what edges counted, and sightings.
+//! Rows of a batch that say what edges counted.
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
-use wire::{EdgeRow, Endpoint, Life, Role, SightingRow};
+use std::collections::{BTreeMap, HashMap};
 
+use rusqlite::{Connection, Result};
+use wire::EdgeRow;
+
+use super::block::{self, Edge, Edges, Head, Kind, Values};
 use super::context::{Context, signed};
-use super::sample::Flows;
-use super::series::{self, Late, Series};
+use super::known::{FlowKey, Run, blocks_after};
+use super::series::Late;
 use crate::counters::Counters;
 
-/// When a sighted connection ended that has not.
-const STILL_OPEN: i64 = i64::MAX;
+/// Rows of a block: what is unpacked at once is bounded.
+pub(super) const BLOCK_ROWS: usize = if cfg!(test) { 700 } else { 1000 };
+/// Most rows of later batches that one batch looks at for what it brings late: some 60 a row is
+/// usual, as agents tell totals every ten minutes. What is beyond shows with the next total.
+const LATE_ROWS: usize = if cfg!(test) { 200 } else { 50_000 };
 
-/// The key of a flow: endpoints without the ephemeral port, and that port.
-struct FlowKey {
-    process_id: u32,
-    role: Role,
-    netns: u32,
-    local: Endpoint,
-    remote: Endpoint,
+/// Where the blocks of a batch go.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) context: Context,
+    pub(super) received_ms: i64,
+    /// No later batch of its run was there before it.
+    pub(super) is_newest: bool,
 }
 
-/// Stores what one row of edges says of its subject.
-pub(super) fn put_edge(
-    db: &Connection,
-    context: Context,
-    row: &EdgeRow,
+impl Place<'_> {
+    pub(super) fn head(&self) -> Head {
+        let context = self.context;
+        let interval = (context.start_ms, context.end_ms);
+        Head::new((context.boot, context.sequence), interval, self.received_ms)
+    }
+}
+
+/// What rows say of one subject.
+struct Told {
+    /// Flow and begin.
+    key: (i64, i64),
+    absent: u64,
+    added: Values,
+    total: Option<Values>,
+}
+
+/// Stores what the rows of edges say of their subjects.
+pub(super) fn put_edges(
+    place: Place<'_>,
+    run: &mut Run,
+    rows: &[EdgeRow],
     late: &mut Late,
 ) -> Result<()> {
-    let flow = put_flow(
-        db,
-        context,
-        &FlowKey {
+    // Blocks behind which it comes are written already.
+    run.must_write |= !place.is_newest;
+    // A total has what its own interval added.
+    let added = rows.iter().filter(|row| !row.total);
+    let rows: Vec<&EdgeRow> = added.chain(rows.iter().filter(|row| row.total)).collect();
+    let mut blocks = Vec::new();
+    for rows in rows.chunks(BLOCK_ROWS) {
+        let told = told(place, run, rows, late)?;
+        blocks.push(Edges {
+            rows: if place.is_newest {
+                newest(run, told, place.context.end_ms)
+            } else {
+                between(place, run, told, late)?
+            },
+            open: None,
+        });
+    }
+    if place.is_newest
+        && let Some(open) = run.tell_open(place.context.end_ms)
+    {
+        if blocks.is_empty() {
+            blocks.push(Edges::default());
+        }
+        if let Some(last) = blocks.last_mut() {
+            last.open = Some(open);
+        }
+    }
+    for block in blocks {
+        if !block.rows.is_empty() || block.open.is_some() {
+            block::write(place.db, &place.head(), &block)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows by their subjects, which are made where they are new.
+fn told(
+    place: Place<'_>,
+    run: &mut Run,
+    rows: &[&EdgeRow],
+    late: &mut Late,
+) -> Result<BTreeMap<i64, Told>> {
+    let mut all = BTreeMap::new();
+    for row in rows {
+        let key = FlowKey {
             process_id: row.process_id,
-            role: row.role,
+            role: row.role as u8,
             netns: row.netns,
             local: row.local,
             remote: row.remote,
-        },
-    )?;
-    let since_ms = signed(row.since_ms);
-    let known: Option<Series> = db
-        .prepare_cached(
-            "SELECT id, last_ms, cut FROM subject WHERE flow_id = ?1 AND since_ms = ?2",
-        )?
-        .query_row([flow, since_ms], Series::of)
-        .optional()?;
-    let subject = match known {
-        Some(subject) => subject,
-        None => Series::new(
-            db.prepare_cached(
-                "INSERT INTO subject (flow_id, since_ms, last_ms, open) VALUES (?1, ?2, 0, 0)",
-            )?
-            .insert([flow, since_ms])?,
-            context.is_cut(since_ms),
-        ),
-    };
-    let counted = (row.total, Counters::from(row));
-    let newest = series::put::<Flows>(db, context, subject, counted, late)?;
-    db.prepare_cached(
-        "UPDATE subject SET last_ms = max(last_ms, ?2), open = coalesce(?3, open), cut = ?4
-         WHERE id = ?1",
-    )?
-    .execute(params![
-        subject.id,
-        context.end_ms,
-        newest.map(|counters| signed(counters.open())),
-        subject.cut && !row.total,
-    ])?;
-    Ok(())
-}
-
-/// Stores one sighting, or what is new of it.
-pub(super) fn put_sighting(db: &Connection, context: Context, row: &SightingRow) -> Result<()> {
-    let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
-    let flow = put_flow(db, context, &key)?;
-    // An agent repeats the sighting of what outlived its interval when it ends: nothing is added,
-    // and the interval that told of it first stays, whichever batch comes first. The
-    // lowest `kept` is "sampled", and the lowest level is the one of when it began.
-    db.prepare_cached(
-        "INSERT INTO sighting (token, flow_id, part, port, answer, kept, sample_level, start_us,
-             first_ms, last_ms, ended_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-         ON CONFLICT (token, flow_id, part, port) DO UPDATE SET
-             kept = min(kept, excluded.kept),
-             sample_level = min(sample_level, excluded.sample_level),
-             start_us = min(start_us, excluded.start_us),
-             first_ms = min(first_ms, excluded.first_ms),
-             last_ms = min(last_ms, excluded.last_ms),
-             ended_ms = min(coalesce(ended_ms, excluded.ended_ms),
-                 coalesce(excluded.ended_ms, ended_ms))",
-    )?
-    .execute(params![
-        row.token.cast_signed(),
-        flow,
-        row.part as u8,
-        port,
-        row.answer,
-        row.kept as u8,
-        row.sample_level,
-        signed(row.start_us),
-        context.start_ms,
-        context.end_ms,
-        match row.life {
-            Life::Unknown => None,
-            Life::Open => Some(STILL_OPEN),
-            Life::Ended => Some(context.end_ms),
-        },
-    ])?;
-    Ok(())
-}
-
-/// The flow's id, made when it is new.
-fn put_flow(db: &Connection, context: Context, key: &FlowKey) -> Result<i64> {
-    let values = params![
-        context.boot,
-        key.process_id,
-        key.role as u8,
-        key.netns,
-        key.local.addr,
-        key.local.port,
-        key.remote.addr,
-        key.remote.port,
-    ];
-    let known: Option<i64> = db
-        .prepare_cached(
-            "SELECT id FROM flow WHERE boot_id = ?1 AND process_id = ?2 AND role = ?3
-                 AND netns = ?4 AND local_addr = ?5 AND local_port = ?6 AND remote_addr = ?7
-                 AND remote_port = ?8",
-        )?
-        .query_row(values, |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        return Ok(id);
+        };
+        let Some(flow) = run.flow(place.db, place.context.boot, &key, None)? else {
+            late.refused += 1;
+            continue;
+        };
+        let key = (flow, signed(row.since_ms));
+        let absent = u64::from(row.absent.bits());
+        let Some(subject) = run.subject(place.db, place.context, key, absent)? else {
+            late.refused += 1;
+            continue;
+        };
+        subject.absent |= absent;
+        let told = all.entry(subject.id).or_insert_with(|| Told {
+            key,
+            absent: 0,
+            added: Values::default(),
+            total: None,
+        });
+        told.absent |= absent;
+        let values = Values::from(&Counters::from(*row));
+        match row.total {
+            true => told.total = Some(values),
+            false => told.added.add(&values),
+        }
     }
-    db.prepare_cached(
-        "INSERT INTO flow (boot_id, process_id, role, netns, local_addr, local_port, remote_addr,
-             remote_port)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .insert(values)
+    Ok(all)
 }
 
-/// Takes the ephemeral port out of a connection's addresses: what is left names its flow.
-fn split(
-    process_id: u32,
-    role: Role,
-    netns: u32,
-    mut local: Endpoint,
-    mut remote: Endpoint,
-) -> (FlowKey, u16) {
-    let ephemeral = match role {
-        Role::Client => &mut local.port,
-        Role::Server => &mut remote.port,
-    };
-    let port = std::mem::take(ephemeral);
-    let key = FlowKey {
-        process_id,
-        role,
-        netns,
-        local,
-        remote,
-    };
-    (key, port)
+/// What the newest batch of a run adds.
+fn newest(run: &mut Run, told: BTreeMap<i64, Told>, end_ms: i64) -> Vec<Edge> {
+    let mut rows = Vec::with_capacity(told.len());
+    let mut must_write = false;
+    for (id, told) in told {
+        let Some(subject) = run.known(&told.key) else {
+            continue;
+        };
+        let mut known = subject.known();
+        let mut added = told.added;
+        match &told.total {
+            // What was counted before it was evicted belongs to no window.
+            Some(total) if subject.cut => {
+                known.clone_from(total);
+                (subject.cut, must_write) = (false, true);
+            }
+            Some(total) => {
+                added = total.clone().less(&known);
+                known.clone_from(total);
+            }
+            None => known.add(&added),
+        }
+        subject.set(&known);
+        subject.touch(end_ms);
+        rows.push(Edge {
+            subject: id,
+            absent: told.absent,
+            added,
+            told: told.total.map(Box::new),
+        });
+    }
+    run.must_write |= must_write;
+    rows
+}
+
+/// What later batches of a run say of a subject.
+#[derive(Default)]
+struct After {
+    /// What they added before the next total.
+    added: Values,
+    /// The place of the next total among the blocks, and what was known before it.
+    total: Option<(usize, Values)>,
+}
+
+/// What a batch adds behind which others are there already: the next total has it.
+fn between(
+    place: Place<'_>,
+    run: &mut Run,
+    told: BTreeMap<i64, Told>,
+    late: &mut Late,
+) -> Result<Vec<Edge>> {
+    let (db, context) = (place.db, place.context);
+    let (mut blocks, whole) = later(db, context, late)?;
+    let mut after: HashMap<i64, After> = HashMap::new();
+    for (at, (_, edges)) in blocks.iter().enumerate() {
+        for row in edges
+            .rows
+            .iter()
+            .filter(|row| told.contains_key(&row.subject))
+        {
+            let after = after.entry(row.subject).or_default();
+            match &row.told {
+                _ if after.total.is_some() => {}
+                Some(total) => after.total = Some((at, (**total).clone().less(&row.added))),
+                None => after.added.add(&row.added),
+            }
+        }
+    }
+    let mut rows = Vec::with_capacity(told.len());
+    for (id, told) in told {
+        let after = after.remove(&id).unwrap_or_default();
+        let Some(subject) = run.known(&told.key) else {
+            continue;
+        };
+        if after.total.is_none() && !whole {
+            late.unplaced += 1;
+            continue;
+        }
+        let next = after.total.as_ref().map(|(at, _)| *at);
+        let mut known = after
+            .total
+            .map_or_else(|| subject.known(), |(_, known)| known);
+        let before = known.clone().less(&after.added);
+        let mut added = told.added;
+        match &told.total {
+            Some(total) if subject.cut && next.is_none() => {
+                known = after.added;
+                known.add(total);
+                subject.cut = false;
+                subject.set(&known);
+            }
+            _ => {
+                if let Some(total) = &told.total {
+                    added = total.clone().less(&before);
+                }
+                known.add(&added);
+                if next.is_none() {
+                    subject.set(&known);
+                }
+                correct(&mut blocks, next, id, &added);
+            }
+        }
+        subject.touch(context.end_ms);
+        rows.push(Edge {
+            subject: id,
+            absent: told.absent,
+            added,
+            told: told.total.map(Box::new),
+        });
+    }
+    for (head, edges) in blocks.iter().filter(|(head, _)| head.changed) {
+        block::rewrite(db, head, edges)?;
+    }
+    Ok(rows)
+}
+
+/// The blocks of edges of later batches, as far as one batch looks; and whether these are all.
+fn later(db: &Connection, context: Context, late: &mut Late) -> Result<(Vec<(Head, Edges)>, bool)> {
+    let mut blocks = Vec::new();
+    for batch in blocks_after(db, context.boot, Some(context.sequence))? {
+        for head in block::in_order(db, Kind::Edges, batch)? {
+            let edges: Edges = block::read(db, &head)?;
+            late.looked += edges.rows.len();
+            blocks.push((head, edges));
+        }
+        if late.looked > LATE_ROWS {
+            return Ok((blocks, false));
+        }
+    }
+    Ok((blocks, true))
+}
+
+/// Takes what comes late from the total that has it already, and adds it to what was open before
+/// that.
+fn correct(blocks: &mut [(Head, Edges)], next: Option<usize>, subject: i64, added: &Values) {
+    if added.is_zero() {
+        return;
+    }
+    if let Some((head, edges)) = next.and_then(|at| blocks.get_mut(at))
+        && let Some(row) = edges
+            .rows
+            .iter_mut()
+            .find(|row| row.subject == subject && row.told.is_some())
+    {
+        row.added = std::mem::take(&mut row.added).less(added);
+        head.changed = true;
+    }
+    let change = added.open();
+    if change == 0 {
+        return;
+    }
+    for (head, edges) in blocks.iter_mut().take(next.unwrap_or(usize::MAX)) {
+        let Some(open) = &mut edges.open else {
+            continue;
+        };
+        match open.iter().position(|open| open.subject == subject) {
+            Some(at) => open[at].open = open[at].open.saturating_add_signed(change),
+            None => open.push(block::Open {
+                subject,
+                open: change.max(0).unsigned_abs(),
+                last_ms: head.start_ms,
+            }),
+        }
+        open.retain(|open| open.open > 0);
+        head.changed = true;
+    }
 }

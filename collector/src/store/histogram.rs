@@ -3,6 +3,7 @@
 use wire::{HISTOGRAM_BUCKETS, Histogram};
 
 /// Buckets and sum as LEB128 numbers, without the zeros at the end.
+#[cfg(test)]
 pub(super) fn encode(histogram: &Histogram) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HISTOGRAM_BUCKETS + 9);
     let mut used = 0;

@@ -74,6 +74,10 @@ pub(super) fn purge(db: &Connection) -> Result<Option<u64>> {
             }
         }
     }
+    left -= blocks(db, host, left)?;
+    if left <= 0 {
+        return Ok(Some((STEP_ROWS - left).unsigned_abs()));
+    }
     for sql in OF_HOST {
         left -= delete(db, sql, host, left)?;
         if left <= 0 {
@@ -84,12 +88,9 @@ pub(super) fn purge(db: &Connection) -> Result<Option<u64>> {
 }
 
 /// What belongs to a flow, then the flow; each only once nothing before it is left.
-const OF_FLOW: [&str; 4] = [
+const OF_FLOW: [&str; 3] = [
     "DELETE FROM sighting WHERE (token, flow_id, part, port) IN (
          SELECT token, flow_id, part, port FROM sighting WHERE flow_id = ?1 LIMIT ?2)",
-    "DELETE FROM sample WHERE (subject_id, end_ms) IN (
-         SELECT subject_id, end_ms FROM subject JOIN sample ON subject_id = id
-         WHERE flow_id = ?1 LIMIT ?2)",
     "DELETE FROM subject WHERE id IN (SELECT id FROM subject WHERE flow_id = ?1 LIMIT ?2)",
     "DELETE FROM flow WHERE id = ?1 AND ?2 = ?2",
 ];
@@ -121,6 +122,35 @@ const OF_HOST: [&str; 9] = [
     "DELETE FROM host WHERE id = ?1 AND ?2 = ?2
          AND NOT EXISTS (SELECT 1 FROM boot WHERE host_id = ?1)",
 ];
+
+/// Deletes blocks of a host with about `most` rows; how many rows they had.
+fn blocks(db: &Connection, host: i64, most: i64) -> Result<i64> {
+    let mut statement = db.prepare_cached(
+        "SELECT boot.id, batch.sequence, batch.first_block, batch.last_block
+         FROM boot JOIN batch ON batch.boot_id = boot.id
+         WHERE host_id = ?1 AND first_block IS NOT NULL",
+    )?;
+    let mut batches = statement.query([host])?;
+    let mut deleted = 0;
+    while let Some(batch) = batches.next()? {
+        let of: [i64; 2] = [batch.get(2)?, batch.get(3)?];
+        let rows: Option<i64> = db
+            .prepare_cached("SELECT sum(row_count) FROM block WHERE id >= ?1 AND id <= ?2")?
+            .query_row(of, |row| row.get(0))?;
+        let sql = "DELETE FROM block WHERE id >= ?1 AND id <= ?2";
+        db.prepare_cached(sql)?.execute(of)?;
+        let key: [i64; 2] = [batch.get(0)?, batch.get(1)?];
+        let sql = "UPDATE batch SET first_block = NULL, last_block = NULL
+             WHERE boot_id = ?1 AND sequence = ?2";
+        db.prepare_cached(sql)?.execute(key)?;
+        // One without rows says what is open.
+        deleted += rows.unwrap_or(0).max(1);
+        if deleted >= most {
+            break;
+        }
+    }
+    Ok(deleted)
+}
 
 fn delete(db: &Connection, sql: &str, id: i64, most: i64) -> Result<i64> {
     let deleted = db.prepare_cached(sql)?.execute(params![id, most])?;

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::convert::{self, Progress};
 use super::error::Error;
-use crate::files;
+use crate::log::Limiter;
+use crate::{files, time};
 
 /// Marks the file as ours, in the bytes `WBYC`; another program's database is left alone.
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
@@ -23,6 +25,7 @@ const STEPS: [&str; 9] = [
     include_str!("adopted.sql"),
     include_str!("totals.sql"),
     include_str!("described.sql"),
+    include_str!("blocks.sql"),
 ];
 
 /// How long one connection waits for another.
@@ -44,6 +47,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     let mut connection = Connection::open(path).map_err(|e| Error::sqlite("open", e))?;
     prepare(&mut connection).map_err(|e| Error::sqlite("prepare", e))?;
     migrate(&mut connection)?;
+    convert(&mut connection)?;
     Ok(connection)
 }
 
@@ -86,6 +90,21 @@ fn migrate(connection: &mut Connection) -> Result<(), Error> {
         .map_err(|e| Error::sqlite("migrate", e))
 }
 
+/// What no statement can do; goes on where it was ended.
+fn convert(connection: &mut Connection) -> Result<(), Error> {
+    let failed = |error| Error::sqlite("convert", error);
+    let said = Limiter::new();
+    if !convert::is_left(connection).map_err(failed)? {
+        return Ok(());
+    }
+    while let Some(Progress { done, all }) = convert::step(connection).map_err(failed)? {
+        if let Some(_lines) = said.admit(time::now_ms()) {
+            log::info!(done, all; "converting the store of an older version, run by run");
+        }
+    }
+    Ok(())
+}
+
 /// Steps that were applied; an error for a file of another program or a newer version.
 fn version(connection: &Connection) -> Result<usize, Error> {
     let number = |name: &str| {
@@ -121,7 +140,11 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     };
     prepare().map_err(|e| Error::sqlite("open", e))?;
     match version(&connection)? {
-        version if version == STEPS.len() => Ok(connection),
+        version if version == STEPS.len() && !is_converting(&connection)? => Ok(connection),
         _ => Err(Error::Older),
     }
+}
+
+fn is_converting(connection: &Connection) -> Result<bool, Error> {
+    convert::is_left(connection).map_err(|e| Error::sqlite("read", e))
 }

@@ -6,26 +6,33 @@
 //! Invariants:
 //! - A batch is stored completely or not at all, in the same transaction as its key; an answered
 //!   batch is on disk.
-//! - The order of arrival does not change what is answered: samples are cumulative and kept under
-//!   the end of their interval, whichever kind of rows they are made from (`series`); sightings are
-//!   merged by minimum and maximum.
-//! - Retention and eviction delete a bounded number of rows per step. Retention never deletes the
-//!   sample that is the baseline of a living subject; what eviction deleted, readers know.
+//! - The order of arrival does not change what is answered: what edges counted is kept as what each
+//!   interval added, whichever kind of rows it is made from (`flow`), samples of other series are
+//!   cumulative (`series`); sightings are merged by minimum and maximum.
+//! - Retention and eviction delete a bounded number of rows or blocks per step. Retention never
+//!   deletes what is known of a living series; what eviction deleted, readers know.
+//! - A batch writes what it brings, behind what came before: what is known of a run is in memory,
+//!   and made anew from blocks (`known`).
 //! - The file stays within its bound, and the log beside it within its own: what is oldest makes
 //!   room, and a batch is refused only while none can be made.
 
 mod addresses;
+mod block;
 mod context;
+mod convert;
 mod copies;
 mod credentials;
 mod database;
+mod deleted;
 mod described;
+mod edges;
 mod ends;
 mod error;
 mod evicted;
 mod flow;
 mod histogram;
 mod hosts;
+mod known;
 mod list;
 mod migrate;
 mod nat;
@@ -37,16 +44,21 @@ mod retention;
 mod room;
 mod row;
 mod run;
-mod sample;
+mod runs;
 mod series;
+mod short;
+mod sighted;
 #[cfg(test)]
 mod tests;
+mod unused;
+pub mod upkeep;
 mod window;
 pub mod writer;
 
 pub use addresses::AddressOf;
 pub use credentials::{Binding, MIN_DIGITS};
 pub use database::{Bounds, Size, Store};
+pub use deleted::Deleted;
 pub use described::Which;
 pub use ends::{End, Other, Translation};
 pub use error::Error;
@@ -55,5 +67,5 @@ pub use list::{HostCursor, HostRecord};
 pub use orders::SignedOrders;
 pub use put::{AHEAD_TOLERANCE_MS, Outcome, TYPED};
 pub use read::Reader;
-pub use retention::{Deleted, Retention};
+pub use retention::Retention;
 pub use window::Window;

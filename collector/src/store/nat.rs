@@ -1,6 +1,6 @@
 //! Family `nat` in the store: what gateways translated.
 //!
-//! As with the counters of flows, samples are cumulative under the end of their interval
+//! As with described series, samples are cumulative under the end of their interval
 //! ([`super::series`]), so what happened in a window is a difference of two of them.
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};

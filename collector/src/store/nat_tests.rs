@@ -140,11 +140,29 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     // What later versions added is taken out again.
     let db = Connection::open(path(&dir)).unwrap();
     db.execute_batch(
-        "ALTER TABLE sample DROP COLUMN absent; ALTER TABLE sample DROP COLUMN adopted;
-         ALTER TABLE sample DROP COLUMN total; ALTER TABLE subject DROP COLUMN cut;
+        "DROP TABLE block; ALTER TABLE batch DROP COLUMN first_block;
+         ALTER TABLE batch DROP COLUMN last_block; ALTER TABLE boot DROP COLUMN flushed;
+         ALTER TABLE subject DROP COLUMN known; ALTER TABLE subject DROP COLUMN absent;
+         ALTER TABLE flow DROP COLUMN last_ms;
+         CREATE INDEX boot_last ON boot (last_ms);
+         CREATE INDEX batch_received ON batch (received_ms);
+         CREATE INDEX subject_last ON subject (last_ms);
+         CREATE INDEX subject_open ON subject (last_ms) WHERE open > 0;
+         CREATE TABLE sample (subject_id INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+             sequence INTEGER NOT NULL, opened INTEGER NOT NULL, closed INTEGER NOT NULL,
+             failed INTEGER NOT NULL, refused INTEGER NOT NULL, reset_local INTEGER NOT NULL,
+             reset_remote INTEGER NOT NULL, bytes_sent INTEGER NOT NULL,
+             bytes_received INTEGER NOT NULL, segments_sent INTEGER NOT NULL,
+             segments_received INTEGER NOT NULL, retransmits INTEGER NOT NULL,
+             out_of_order INTEGER NOT NULL, zero_windows INTEGER NOT NULL,
+             connect_latency BLOB NOT NULL, rtt BLOB NOT NULL,
+             PRIMARY KEY (subject_id, end_ms)) STRICT, WITHOUT ROWID;
+         INSERT INTO sample SELECT id, 10000, 1, 5, 5, 0, 0, 0, 0, 500, 0, 0, 0, 0, 0, 0, x'', x''
+             FROM subject;
+         ALTER TABLE subject DROP COLUMN cut;
          DROP TABLE nat; DROP TABLE nat_sample;
          DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
-         DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name; DROP INDEX host_known;
+         DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name;
          DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;
          DROP INDEX sighting_open; ALTER TABLE sighting DROP COLUMN ended_ms;
          CREATE INDEX sample_end ON sample (end_ms);

@@ -3,14 +3,20 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use wire::{HostRow, ProcessRow};
 
+use super::block;
 use super::context::{Context, signed};
-use super::flow::{put_edge, put_sighting};
+use super::flow::{Place, put_edges};
+use super::runs::Runs;
 use super::series::Late;
+use super::sighted::put_sightings;
 use super::{copies, described, nat};
 use crate::accept::Opened;
 
 /// A host clock this far ahead is taken to be wrong; below, it is ordinary drift. Milliseconds.
 pub const AHEAD_TOLERANCE_MS: i64 = 10 * 60 * 1000;
+
+/// When a host was seen last is kept to this, milliseconds.
+const SEEN_EVERY_MS: i64 = 30_000;
 
 /// Tables that have places of their own in the store, and the commands that show them.
 pub const TYPED: [(&str, &str); 5] = [
@@ -51,7 +57,12 @@ fn is_described(table: &str) -> bool {
 }
 
 /// Stores one batch, unless it is stored.
-pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outcome> {
+pub(super) fn put(
+    db: &Connection,
+    runs: &mut Runs,
+    opened: &Opened,
+    now_ms: i64,
+) -> Result<Outcome> {
     let header = &opened.batch.header;
     let stored: Option<Vec<u8>> = db
         .prepare_cached(
@@ -71,25 +82,26 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
             Outcome::Conflict
         });
     }
-    let (host, context, clock_ahead) = put_batch(db, opened, now_ms)?;
+    let (host, context, clock_ahead, is_newest) = put_batch(db, opened, now_ms)?;
     let copied = copies::shows(db, host, context.boot, context.end_ms)?;
     for row in &opened.batch.processes {
         put_process(db, context, row)?;
     }
     let mut late = Late::default();
-    for row in &opened.batch.edges {
-        put_edge(db, context, row, &mut late)?;
-    }
-    for row in &opened.batch.sightings {
-        put_sighting(db, context, row)?;
-    }
+    let place = Place {
+        db,
+        context,
+        received_ms: now_ms,
+        is_newest,
+    };
+    put_blocks(place, runs, opened, &mut late)?;
     for row in &opened.batch.nats {
         nat::put(db, context, row, &mut late)?;
     }
     for row in &opened.batch.hosts {
         put_host(db, host, context, row)?;
     }
-    let mut refused = 0;
+    let mut refused = late.refused;
     for table in opened.batch.described(is_described) {
         refused += described::put(db, (host, context), &table, &mut late)?;
     }
@@ -101,17 +113,27 @@ pub(super) fn put(db: &Connection, opened: &Opened, now_ms: i64) -> Result<Outco
     })
 }
 
-/// Host, agent run and key of the batch; also decides under which times it is stored.
-fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Context, bool)> {
-    let header = &opened.batch.header;
-    let host: i64 = db
-        .prepare_cached(
-            "INSERT INTO host (host, first_seen_ms, last_seen_ms) VALUES (?1, ?2, ?2)
-             ON CONFLICT (host) DO UPDATE SET
-                 last_seen_ms = max(last_seen_ms, excluded.last_seen_ms), forgotten = 0
-             RETURNING id",
+/// What edges counted and connections that were kept.
+fn put_blocks(place: Place<'_>, runs: &mut Runs, opened: &Opened, late: &mut Late) -> Result<()> {
+    let (db, context) = (place.db, place.context);
+    let run = runs.get(db, context.boot)?;
+    let before = block::last(db)?;
+    put_edges(place, run, &opened.batch.edges, late)?;
+    put_sightings(place, run, &opened.batch.sightings, late)?;
+    if let Some((first, last)) = block::written(db, before)? {
+        db.prepare_cached(
+            "UPDATE batch SET first_block = ?3, last_block = ?4
+             WHERE boot_id = ?1 AND sequence = ?2",
         )?
-        .query_row(params![header.host, now_ms], |row| row.get(0))?;
+        .execute([context.boot, context.sequence, first, last])?;
+    }
+    run.wrote(db, context.boot)
+}
+
+/// Host, agent run and key of the batch, and whether it is the newest one; also decides under which times it is stored.
+fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Context, bool, bool)> {
+    let header = &opened.batch.header;
+    let host = put_seen(db, &header.host, now_ms)?;
     let sequence = signed(header.sequence);
     let (boot, known_ahead, last_ms, newest): (i64, i64, i64, i64) = db
         .prepare_cached(
@@ -167,7 +189,28 @@ fn put_batch(db: &Connection, opened: &Opened, now_ms: i64) -> Result<(i64, Cont
         count(opened.bytes),
         count(opened.batch.row_count()),
     ])?;
-    Ok((host, context, ahead > 0))
+    Ok((host, context, ahead > 0, newest == sequence))
+}
+
+/// The host's number; it was seen now.
+fn put_seen(db: &Connection, host: &[u8; 16], now_ms: i64) -> Result<i64> {
+    let known: Option<(i64, i64, bool)> = db
+        .prepare_cached("SELECT id, last_seen_ms, forgotten FROM host WHERE host = ?1")?
+        .query_row([host], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    // Its row is long, and not written again with each of its batches.
+    if let Some((id, seen_ms, false)) = known
+        && (seen_ms..seen_ms.saturating_add(SEEN_EVERY_MS)).contains(&now_ms)
+    {
+        return Ok(id);
+    }
+    db.prepare_cached(
+        "INSERT INTO host (host, first_seen_ms, last_seen_ms) VALUES (?1, ?2, ?2)
+         ON CONFLICT (host) DO UPDATE SET
+             last_seen_ms = max(last_seen_ms, excluded.last_seen_ms), forgotten = 0
+         RETURNING id",
+    )?
+    .query_row(params![host, now_ms], |row| row.get(0))
 }
 
 /// When the interval of a batch ended, between those of its neighbours: what one says of a series

@@ -6,16 +6,15 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::Columns;
 
+use super::block::Head;
 use super::copies::{self, Copy};
 use super::error::{Error, failed};
 use super::evicted::{Evicted, evicted};
-use super::row::{flow, process, sighting, texts};
-use super::sample::{self, Flows};
-use super::series::{self, Counted};
+use super::row::{self, flow, process, sighting, texts};
 use super::window::Window;
-use super::{migrate, nat, run};
+use super::{edges, migrate, nat, run, short};
 use crate::counters::Counters;
-use crate::join::{HostId, Input, Presence, Run, cost};
+use crate::join::{HostId, Input, Presence, Run, Sighting, cost};
 use crate::meter::Meter;
 
 /// Most tokens of an agent that does not tell ends that may stand for the connections of one flow
@@ -111,66 +110,30 @@ impl Loading<'_> {
 
     /// What each subject counted in the window.
     fn subjects(&mut self) -> Result<(), Error> {
-        // Those with a sample after the begin of the window, and the silent ones with open
-        // connections. Whether they were active in the window, their samples tell.
-        let mut statement = self
-            .db
-            .prepare(
-                "SELECT id, flow_id, since_ms FROM subject WHERE last_ms > ?1
-                 UNION ALL
-                 SELECT id, flow_id, since_ms FROM subject WHERE last_ms <= ?1 AND open > 0",
-            )
-            .map_err(failed)?;
-        let mut rows = statement.query([self.window.from_ms]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            self.meter.row(0)?;
-            let values = || Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            let (subject, flow, since_ms) = values().map_err(failed)?;
-            self.subject(subject, flow, since_ms)?;
-        }
-        Ok(())
-    }
-
-    fn subject(&mut self, subject: i64, flow: i64, since_ms: i64) -> Result<(), Error> {
-        let evicted = self.input.evicted_before_ms;
-        let of = (subject, since_ms);
-        let found = series::counted::<Flows>(self.db, of, self.window, evicted).map_err(failed)?;
-        let Some(Counted { last, baseline }) = found else {
-            return Ok(());
-        };
-        let (counters, open_before) = match baseline {
-            Some(baseline) => (last.value.since(&baseline), baseline.open()),
-            // Nothing new, but the agent was there and still had the connection.
-            None if last.value.open() > 0 && self.reported_in_window(flow)? => {
-                (Counters::default(), last.value.open())
+        for counted in edges::window(self.db, self.window, self.meter)? {
+            let subject = edges::subject(self.db, counted.subject).map_err(failed)?;
+            // Names may have been evicted before what others say of them.
+            let Some((flow, since_ms)) = subject else {
+                continue;
+            };
+            let Some(at) = self.flow(flow)? else { continue };
+            // What was added has been counted already, and goes as the flow's counters come.
+            if counted.added.is_none() && self.input.flows[at].counters.is_none() {
+                self.meter.bytes(cost::COUNTERS)?;
             }
-            None => return Ok(()),
-        };
-        let at = self.flow(flow)?;
-        if self.input.flows[at].counters.is_none() {
-            self.meter.bytes(cost::COUNTERS)?;
+            let flow = &mut self.input.flows[at];
+            // Without anything new the agent was there and still had the connection.
+            let counters = counted
+                .added
+                .map(|added| added.counters(counted.absent))
+                .unwrap_or_default();
+            flow.counters.get_or_insert_default().add(&counters);
+            flow.open_before = flow.open_before.saturating_add(counted.open_before);
+            // A host's clock may have been wrong when it began to count.
+            flow.first_ms = flow.first_ms.min(since_ms.min(counted.last_ms));
+            flow.last_ms = flow.last_ms.max(counted.last_ms);
         }
-        let flow = &mut self.input.flows[at];
-        flow.counters.get_or_insert_default().add(&counters);
-        flow.open_before = flow.open_before.saturating_add(open_before);
-        // A host's clock may have been wrong when it began to count.
-        flow.first_ms = flow.first_ms.min(since_ms.min(last.end_ms));
-        flow.last_ms = flow.last_ms.max(last.end_ms);
         Ok(())
-    }
-
-    fn reported_in_window(&self, flow: i64) -> Result<bool, Error> {
-        self.db
-            .prepare_cached(
-                "SELECT boot.first_ms <= ?3 AND boot.last_ms > ?2
-                 FROM flow JOIN boot ON boot.id = flow.boot_id WHERE flow.id = ?1",
-            )
-            .and_then(|mut statement| {
-                statement.query_row([flow, self.window.from_ms, self.window.to_ms], |row| {
-                    row.get(0)
-                })
-            })
-            .map_err(failed)
     }
 
     /// Whether this or another run of its agent did.
@@ -189,13 +152,12 @@ impl Loading<'_> {
             .map_err(failed)
     }
 
-    /// Index of a flow, which is read when it is asked for first.
-    fn flow(&mut self, id: i64) -> Result<usize, Error> {
+    /// Index of a flow, which is read when it is asked for first; `None` where it was evicted.
+    fn flow(&mut self, id: i64) -> Result<Option<usize>, Error> {
         if let Some(at) = self.flows.get(&id) {
-            return Ok(*at);
+            return Ok(Some(*at));
         }
-        self.meter.row(cost::FLOW)?;
-        let (boot, process_id, mut flow) = self
+        let found = self
             .db
             .prepare_cached(
                 "SELECT flow.boot_id, flow.process_id, flow.role, flow.netns, flow.local_addr,
@@ -203,8 +165,12 @@ impl Loading<'_> {
                  FROM flow JOIN boot ON boot.id = flow.boot_id
                  JOIN host ON host.id = boot.host_id WHERE flow.id = ?1",
             )
-            .and_then(|mut statement| statement.query_row([id], flow))
+            .and_then(|mut statement| statement.query_row([id], flow).optional())
             .map_err(failed)?;
+        let Some((boot, process_id, mut flow)) = found else {
+            return Ok(None);
+        };
+        self.meter.row(cost::FLOW)?;
         if let Some(copy) = self.copies.get(&boot) {
             flow.host = copy.host;
         }
@@ -213,7 +179,7 @@ impl Loading<'_> {
         self.input.flows.push(flow);
         let at = self.input.flows.len() - 1;
         self.flows.insert(id, at);
-        Ok(at)
+        Ok(Some(at))
     }
 
     /// A run of an agent, which is read when it is asked for first.
@@ -262,6 +228,14 @@ impl Loading<'_> {
     /// not end when this end's do.
     fn sightings(&mut self) -> Result<(), Error> {
         let Window { from_ms, to_ms } = self.window;
+        let within = short::within(self.db, self.window).map_err(failed)?;
+        let mut short = HashSet::new();
+        for head in &within {
+            self.short(head, &mut |token| {
+                short.insert(token);
+                true
+            })?;
+        }
         let mut seen = HashSet::new();
         self.tokens(
             "SELECT token FROM sighting WHERE last_ms > ?1 AND last_ms <= ?2 LIMIT ?3",
@@ -269,6 +243,12 @@ impl Loading<'_> {
             [from_ms, to_ms, self.sightings_left().saturating_add(1)],
             &mut seen,
         )?;
+        // Other ends of short ones may go on.
+        for token in &short {
+            if !seen.contains(token) {
+                self.tokens("SELECT ?1", [token.cast_signed()], &mut seen)?;
+            }
+        }
         // Of those that were told before, the ones that were still open. Agents that tell no ends
         // leave it open which these were: the latest ones may be, and the join decides.
         let before: Vec<(i64, u64)> = self
@@ -293,7 +273,36 @@ impl Loading<'_> {
                 &mut seen,
             )?;
         }
+        seen.extend(short);
+        for head in short::near(self.db, self.window, &within).map_err(failed)? {
+            self.short(&head, &mut |token| seen.contains(&token))?;
+        }
         self.silent()
+    }
+
+    /// The sightings of a block whose tokens are wanted.
+    fn short(&mut self, head: &Head, wanted: &mut dyn FnMut(u64) -> bool) -> Result<(), Error> {
+        self.meter.time()?;
+        for row in short::rows(self.db, head).map_err(failed)? {
+            if !wanted(row.token) {
+                continue;
+            }
+            let Some(at) = self.flow(row.flow)? else {
+                continue;
+            };
+            self.meter.row(cost::SIGHTING)?;
+            self.sighted(row::short(&row, head, at, self.window));
+        }
+        Ok(())
+    }
+
+    fn sighted(&mut self, sighting: Sighting) {
+        let flow = &mut self.input.flows[sighting.flow];
+        flow.first_ms = flow.first_ms.min(sighting.first_ms);
+        if sighting.presence != Presence::Outside {
+            flow.last_ms = flow.last_ms.max(sighting.last_ms);
+        }
+        self.input.sightings.push(sighting);
     }
 
     /// Flows that only sightings lead to counted nothing where their agent reported: zero is known.
@@ -305,18 +314,16 @@ impl Loading<'_> {
             .filter(|(_, at)| self.input.flows[*at].counters.is_none())
             .collect();
         for (id, at) in unknown {
-            let absent: Option<Columns> = self
+            let absent: Option<u64> = self
                 .db
-                .prepare_cached(
-                    "SELECT absent FROM subject JOIN sample ON subject_id = subject.id
-                     WHERE flow_id = ?1 LIMIT 1",
-                )
+                .prepare_cached("SELECT absent FROM subject WHERE flow_id = ?1 LIMIT 1")
                 .and_then(|mut statement| {
-                    statement
-                        .query_row([id], |row| sample::columns(row, 0))
-                        .optional()
+                    let absent = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+                    statement.query_row([id], absent).optional()
                 })
-                .map_err(failed)?;
+                .map_err(failed)?
+                .map(i64::unsigned_abs);
+            let absent = absent.map(|bits| row::columns(bits).unwrap_or(Columns::NONE));
             let Some(absent) = absent else { continue };
             if self.host_reported_in_window(id)? {
                 self.meter.bytes(cost::COUNTERS)?;
@@ -369,14 +376,11 @@ impl Loading<'_> {
             }
             self.meter.row(cost::SIGHTING)?;
             new.insert(sighting.token);
-            let at = self.flow(row.get(0).map_err(failed)?)?;
+            let Some(at) = self.flow(row.get(0).map_err(failed)?)? else {
+                continue;
+            };
             sighting.flow = at;
-            let flow = &mut self.input.flows[at];
-            flow.first_ms = flow.first_ms.min(sighting.first_ms);
-            if sighting.presence != Presence::Outside {
-                flow.last_ms = flow.last_ms.max(sighting.last_ms);
-            }
-            self.input.sightings.push(sighting);
+            self.sighted(sighting);
         }
         seen.extend(new);
         Ok(())

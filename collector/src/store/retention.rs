@@ -10,54 +10,23 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::deleted::Deleted;
+use super::known;
 use super::old::{STEP_ROWS, by_time, old, run};
+use super::unused::{
+    NATS, OfRun, SERIES, UNUSED_BOOT, UNUSED_FLOW, UNUSED_HOST, UNUSED_TABLE, blocks, write_all,
+};
 
 /// Rows that a step may look at.
 const STEP_VISITS: i64 = 4000;
+/// Runs of which a step writes what is known.
+const STEP_RUNS: i64 = 20;
 
 /// Deletes what is older than an age, step by step.
 #[derive(Clone, Debug)]
 pub struct Retention {
     age_ms: i64,
     pass: Option<Pass>,
-}
-
-/// What one step deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deleted {
-    /// Keys of batches.
-    pub batches: u64,
-    /// Counter samples.
-    pub samples: u64,
-    /// Sightings.
-    pub sightings: u64,
-    /// Events.
-    pub events: u64,
-    /// Translations of gateways, with their samples.
-    pub nats: u64,
-    /// Subjects, series, flows, processes, runs, hosts and descriptions of tables.
-    pub identities: u64,
-    /// True when another step has something to do now.
-    pub more: bool,
-}
-
-impl Deleted {
-    /// Rows of all kinds.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.batches + self.samples + self.sightings + self.events + self.nats + self.identities
-    }
-
-    /// Adds what another step deleted; `more` is that of the later one.
-    pub fn add(&mut self, later: &Self) {
-        self.batches += later.batches;
-        self.samples += later.samples;
-        self.sightings += later.sightings;
-        self.events += later.events;
-        self.nats += later.nats;
-        self.identities += later.identities;
-        self.more = later.more;
-    }
 }
 
 impl Retention {
@@ -68,7 +37,13 @@ impl Retention {
     }
 
     /// One step inside the caller's transaction; a pass begins when none is under way.
-    pub(super) fn step(&mut self, db: &Connection, now_ms: i64) -> Result<Deleted> {
+    /// `boots` are runs of which names were deleted.
+    pub(super) fn step(
+        &mut self,
+        db: &Connection,
+        now_ms: i64,
+        boots: &mut Vec<i64>,
+    ) -> Result<Deleted> {
         let age_ms = self.age_ms;
         let begin = || {
             let horizon_ms = now_ms.saturating_sub(age_ms);
@@ -76,7 +51,7 @@ impl Retention {
         };
         // Kept only once the step went well: what is rolled back is tried again.
         let mut pass = self.pass.clone().unwrap_or_else(begin);
-        let deleted = pass.step(db)?;
+        let deleted = pass.step(db, boots)?;
         self.pass = deleted.more.then_some(pass);
         Ok(deleted)
     }
@@ -135,14 +110,14 @@ impl Pass {
     }
 
     /// One step; `more` until the pass is over.
-    pub(super) fn step(&mut self, db: &Connection) -> Result<Deleted> {
+    pub(super) fn step(&mut self, db: &Connection, boots: &mut Vec<i64>) -> Result<Deleted> {
         let mut deleted = Deleted::default();
         let over = match self.stage {
             Stage::Rows => self.rows(db, &mut deleted)?,
-            Stage::Subjects => self.subjects(db, &mut deleted)?,
+            Stage::Subjects => self.subjects(db, &mut deleted, boots)?,
             Stage::Nats => self.of_runs(NATS, db, &mut deleted)?,
             Stage::Series => self.of_runs(SERIES, db, &mut deleted)?,
-            Stage::Flows => self.unused("flow", UNUSED_FLOW, db, &mut deleted)?,
+            Stage::Flows => self.flows(db, &mut deleted, boots)?,
             Stage::Processes => self.processes(db, &mut deleted)?,
             Stage::Boots => self.unused("boot", UNUSED_BOOT, db, &mut deleted)?,
             Stage::Hosts => self.unused("host", UNUSED_HOST, db, &mut deleted)?,
@@ -162,6 +137,10 @@ impl Pass {
     /// What has a time of its own; true when nothing is left of it.
     fn rows(&self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
         let horizon = self.horizon_ms;
+        // What was counted is in nothing but the blocks that are to go.
+        if !known::write_before(db, horizon, STEP_RUNS)? {
+            return Ok(false);
+        }
         let key = "token, flow_id, part, port";
         let event = "boot_id, sequence, table_id, place";
         let sightings = match self.idle {
@@ -182,38 +161,50 @@ impl Pass {
         };
         deleted.batches = by_time(db, "batch", "boot_id, sequence", batches, horizon)?;
         let counts = [deleted.sightings, deleted.events, deleted.batches];
-        Ok(counts.iter().all(|n| *n < STEP_ROWS.unsigned_abs()))
+        let over = counts.iter().all(|n| *n < STEP_ROWS.unsigned_abs());
+        Ok(blocks(db, horizon, deleted)? && over)
     }
 
-    /// Old samples of the next subjects, and the subjects that are over.
-    ///
-    /// A subject may go on as long as its agent runs, and then its last old sample is the baseline
-    /// for what follows. So it stays while the agent reports, unless it has been idle.
-    fn subjects(&mut self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
+    /// The next subjects, as far as they are over: they may go on as long as their agent runs, and
+    /// what is known of them stays while it reports, unless they have been idle.
+    fn subjects(
+        &mut self,
+        db: &Connection,
+        deleted: &mut Deleted,
+        boots: &mut Vec<i64>,
+    ) -> Result<bool> {
         let (all, idle) = match self.idle {
             Idle::All => (true, i64::MIN),
             Idle::Since(idle) => (false, idle),
         };
-        let sql = "SELECT subject.id,
+        let sql = "SELECT subject.id, flow.boot_id,
                  subject.last_ms <= ?1 AND (?2 OR boot.last_ms <= ?1
-                     OR (subject.last_ms <= ?3 AND subject.open = 0)),
-                 (SELECT max(end_ms) FROM sample WHERE subject_id = subject.id AND end_ms <= ?1),
-                 (SELECT min(end_ms) FROM sample WHERE subject_id = subject.id)
+                     OR (subject.last_ms <= ?3 AND subject.open = 0))
              FROM subject JOIN flow ON flow.id = subject.flow_id
              JOIN boot ON boot.id = flow.boot_id
              WHERE subject.id > ?4 ORDER BY subject.id LIMIT ?5";
-        let values = params![self.horizon_ms, all, idle, self.cursor.0, STEP_VISITS];
-        for old in old(db, sql, values)? {
-            let left = STEP_ROWS.saturating_sub_unsigned(deleted.samples);
-            deleted.samples += old.delete(db, ("sample", "subject_id"), left)?;
-            if deleted.samples >= STEP_ROWS.unsigned_abs() {
-                // Some of this one's may be left: it is the first of the next step.
-                return Ok(false);
+        let mut over = Vec::new();
+        // A second time once it is known what blocks have of those that seem to be.
+        for looks in 0..2 {
+            let values = params![self.horizon_ms, all, idle, self.cursor.0, STEP_VISITS];
+            let found: Vec<(i64, i64, bool)> = db
+                .prepare_cached(sql)?
+                .query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<Result<_>>()?;
+            over = found
+                .iter()
+                .filter(|(.., over)| *over)
+                .map(|(id, boot, _)| (*id, *boot))
+                .collect();
+            if looks == 0 {
+                write_all(db, over.iter().map(|(_, boot)| *boot))?;
+            } else if let Some((last, ..)) = found.last() {
+                self.cursor.0 = *last;
             }
-            if old.over {
-                deleted.identities += run(db, "DELETE FROM subject WHERE id = ?1", [old.id])?;
-            }
-            self.cursor.0 = old.id;
+        }
+        for (id, boot) in over {
+            deleted.identities += run(db, "DELETE FROM subject WHERE id = ?1", [id])?;
+            boots.push(boot);
         }
         self.is_last(db, "subject")
     }
@@ -284,6 +275,26 @@ impl Pass {
         Ok(false)
     }
 
+    /// The next flows that nothing refers to.
+    fn flows(
+        &mut self,
+        db: &Connection,
+        deleted: &mut Deleted,
+        boots: &mut Vec<i64>,
+    ) -> Result<bool> {
+        let sql = format!(
+            "SELECT boot_id FROM flow WHERE id > ?1 AND id <= ?1 + ?2 AND ?3 = ?3 {UNUSED_FLOW}"
+        );
+        let values = params![self.cursor.0.max(0), STEP_ROWS, self.horizon_ms];
+        let unused: Vec<i64> = db
+            .prepare_cached(&sql)?
+            .query_map(values, |row| row.get(0))?
+            .collect::<Result<_>>()?;
+        write_all(db, unused.iter().copied())?;
+        boots.extend(unused);
+        self.unused("flow", UNUSED_FLOW, db, deleted)
+    }
+
     /// The next processes that are old and have no flow.
     fn processes(&mut self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
         let last: Option<(i64, i64)> = db
@@ -332,47 +343,3 @@ impl Stage {
         }
     }
 }
-
-const UNUSED_FLOW: &str = "
-    AND NOT EXISTS (SELECT 1 FROM subject WHERE subject.flow_id = flow.id)
-    AND NOT EXISTS (SELECT 1 FROM sighting WHERE sighting.flow_id = flow.id)";
-const UNUSED_BOOT: &str = "
-    AND last_ms <= ?3
-    AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.boot_id = boot.id)
-    AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
-    AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
-    AND NOT EXISTS (SELECT 1 FROM series WHERE series.boot_id = boot.id)
-    AND NOT EXISTS (SELECT 1 FROM event WHERE event.boot_id = boot.id)
-    AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)";
-const UNUSED_HOST: &str = "
-    AND last_seen_ms <= ?3
-    AND NOT EXISTS (SELECT 1 FROM boot WHERE boot.host_id = host.id)";
-
-const UNUSED_TABLE: &str = "
-    AND NOT EXISTS (SELECT 1 FROM series WHERE series.table_id = described.id)
-    AND NOT EXISTS (SELECT 1 FROM event WHERE event.table_id = described.id)";
-
-/// Where deleted samples are counted, and the series itself where that is somewhere else.
-type Count = fn(&mut Deleted) -> (&mut u64, Option<&mut u64>);
-
-/// A table of series that belong to runs of agents.
-struct OfRun {
-    table: &'static str,
-    samples: &'static str,
-    /// The column of the samples that names the series.
-    key: &'static str,
-    count: Count,
-}
-
-const NATS: OfRun = OfRun {
-    table: "nat",
-    samples: "nat_sample",
-    key: "nat_id",
-    count: |deleted| (&mut deleted.nats, None),
-};
-const SERIES: OfRun = OfRun {
-    table: "series",
-    samples: "series_sample",
-    key: "series_id",
-    count: |deleted| (&mut deleted.samples, Some(&mut deleted.identities)),
-};

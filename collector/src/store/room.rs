@@ -7,8 +7,9 @@
 
 use rusqlite::{Connection, Result, Transaction, params};
 
+use super::deleted::Deleted;
 use super::error::Error;
-use super::retention::{Deleted, Pass};
+use super::retention::Pass;
 
 /// Bytes of a page: rows are small, and 4 KiB is what file systems write anyway.
 pub(super) const PAGE_BYTES: u64 = 4096;
@@ -104,6 +105,7 @@ impl Room {
     }
 
     /// One step of eviction in a transaction of its own; `None` where nothing is left to evict.
+    /// `boots` are runs of which names were deleted.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -111,6 +113,7 @@ impl Room {
         &mut self,
         transaction: Transaction<'_>,
         now_ms: i64,
+        boots: &mut Vec<i64>,
     ) -> Result<Option<Deleted>> {
         self.evicting = true;
         let (mut pass, began) = match self.pass.clone() {
@@ -120,7 +123,7 @@ impl Room {
                 None => return Ok(None),
             },
         };
-        let deleted = pass.step(&transaction)?;
+        let deleted = pass.step(&transaction, boots)?;
         note(&transaction, began, now_ms, deleted.rows())?;
         transaction.commit()?;
         self.pass = deleted.more.then_some(pass);

@@ -59,7 +59,17 @@ fn full(sequence: u64) -> Opened {
 }
 
 pub(super) fn left(store: &Store, table: &str) -> u64 {
-    let sql = format!("SELECT count(*) FROM {table}");
+    // Rows that are packed count as those that are not.
+    let packed = |kind: u8| {
+        format!(
+            "(SELECT coalesce(sum(row_count), 0) FROM block WHERE kind = {kind} AND pieces > 0)"
+        )
+    };
+    let sql = match table {
+        "sample" => format!("SELECT {}", packed(0)),
+        "sighting" => format!("SELECT count(*) + {} FROM sighting", packed(1)),
+        table => format!("SELECT count(*) FROM {table}"),
+    };
     let left: i64 = store
         .connection
         .query_row(&sql, (), |row| row.get(0))

@@ -1,11 +1,46 @@
 //! Rows of the store as the join takes them.
 
 use rusqlite::Row;
-use wire::{Endpoint, Kept, Part, ProcessRow, Role};
+use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
 
+use super::block::{Head, Sighted};
 use super::error::{Error, failed};
 use super::window::Window;
 use crate::join::{Flow, HostId, Presence, Process, Run, Sighting, cost};
+
+/// What a host cannot measure, from its bits; `None` for what this program has not written.
+pub(super) fn columns(bits: u64) -> Option<Columns> {
+    Columns::from_bits(bits.try_into().ok()?)
+}
+
+/// A sighting of a block, of the flow with an index.
+pub(super) fn short(row: &Sighted, head: &Head, flow: usize, window: Window) -> Sighting {
+    Sighting {
+        flow,
+        token: row.token,
+        part: part(row.part),
+        sample_level: row.sample_level,
+        port: row.port,
+        start_us: row.start_us,
+        adopted: row.kept == Kept::Adopted as u8,
+        first_ms: head.start_ms,
+        last_ms: head.end_ms,
+        // It ended in the interval that told of it.
+        presence: Presence::of(
+            head.end_ms,
+            Some(head.end_ms),
+            (window.from_ms, window.to_ms),
+        ),
+    }
+}
+
+fn part(number: u8) -> Part {
+    match number {
+        0 => Part::Wrote,
+        1 => Part::Read,
+        _ => Part::Sequence,
+    }
+}
 
 /// Memory of the texts of a process.
 pub(super) fn texts(row: &ProcessRow) -> usize {
@@ -81,11 +116,7 @@ pub(super) fn sighting(row: &Row<'_>, window: Window) -> Result<Sighting, Error>
         Ok(Sighting {
             flow: 0,
             token: token.cast_unsigned(),
-            part: match part {
-                0 => Part::Wrote,
-                1 => Part::Read,
-                _ => Part::Sequence,
-            },
+            part: self::part(part),
             sample_level: row.get(3)?,
             port: row.get(4)?,
             start_us: row.get(5)?,

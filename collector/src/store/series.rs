@@ -58,6 +58,10 @@ pub(super) trait Table {
 pub(super) struct Late {
     /// Samples to which something was added that came late.
     touched: usize,
+    /// Rows of later batches that were looked at for what comes late.
+    pub(super) looked: usize,
+    /// Rows of flows or subjects beyond the bound of a run: not stored.
+    pub(super) refused: u64,
     /// Rows of which a part shows with the next totals only.
     pub(super) unplaced: u64,
 }

@@ -7,6 +7,8 @@ use wire::{
     SightingRow,
 };
 
+#[path = "block_tests.rs"]
+mod block_tests;
 #[path = "clock_tests.rs"]
 mod clock_tests;
 #[path = "copies_tests.rs"]

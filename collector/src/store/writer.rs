@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::database::Store;
+use super::deleted::Deleted;
 use super::error::Error;
 use super::orders::SignedOrders;
 use super::put::Outcome;
-use super::retention::{Deleted, Retention};
+use super::retention::Retention;
 use crate::accept::Opened;
 use crate::log::Limiter;
 use crate::metrics::Metrics;

@@ -21,3 +21,4 @@ mod revoked;
 mod scenarios;
 mod scopes;
 mod support;
+mod upkeep;

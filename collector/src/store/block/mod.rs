@@ -1,0 +1,17 @@
+//! Rows of one batch, packed: what its edges counted, and its connections that lived within its
+//! interval.
+//!
+//! A batch is written where the last one ended, whatever its rows belong to; a window is a range of
+//! blocks. Rows say what their interval added: a total becomes what it adds to what is known.
+
+mod edges;
+mod number;
+mod sightings;
+mod table;
+
+pub(super) use edges::{Edge, Edges, Open};
+pub(super) use number::{Values, pack, unpack};
+pub(super) use sightings::{Sighted, Sightings};
+pub(super) use table::{
+    Head, Kind, id_at, in_order, in_window, last, read, rewrite, write, written,
+};
