@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use notation::{hex, unhex};
 use ring::digest::{self, SHA256};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -19,7 +20,6 @@ use crate::cli::{ExportArgs, Format, ReceiptArgs};
 use crate::clock::unix_ms;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::files;
-use crate::hex::unhex;
 use crate::paths::STATE_DIR;
 use crate::reports::{print_json, print_lines, spool_path};
 use crate::setup;
@@ -59,7 +59,7 @@ pub fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let key = key(&state.join(KEY_FILE)).or_exit(Exit::Runtime)?;
     let public = public(&key);
     let mut report = Report {
-        key: public.iter().map(|b| format!("{b:02x}")).collect(),
+        key: hex(&public),
         files: Vec::new(),
     };
     let mut after = 0;
@@ -105,7 +105,7 @@ impl<'a> Place<'a> {
 
     fn path(&self, head: &Head) -> PathBuf {
         if self.out.is_dir() {
-            let host: String = head.host[..4].iter().map(|b| format!("{b:02x}")).collect();
+            let host = hex(&head.host[..4]);
             let name = format!("waybill-{host}-{}-{}.wbx", head.made_ms, self.number);
             return self.out.join(name);
         }
@@ -247,7 +247,7 @@ fn key(file: &Path) -> Result<Ed25519KeyPair> {
         SystemRandom::new()
             .fill(&mut seed)
             .map_err(|_| anyhow!("the kernel gives no random bytes"))?;
-        let digits: String = seed.iter().map(|b| format!("{b:02x}")).collect();
+        let digits = hex(&seed);
         let mut opened = files::make_own(File::options().write(true).create_new(true), file)?;
         writeln!(opened, "{digits}")?;
         opened.sync_all()?;

@@ -23,7 +23,6 @@ pub mod export;
 pub mod fault;
 pub mod files;
 pub mod filters;
-mod hex;
 pub mod host;
 pub mod jail;
 pub mod keeper;

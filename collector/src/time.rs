@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use notation::parse_duration;
+pub use notation::rfc3339;
 
 /// Unix times from 1973 to 5138 have twelve to fourteen digits in milliseconds; what is smaller or
 /// larger is one of these in another unit.
@@ -26,17 +28,6 @@ pub fn monotonic() -> Instant {
 #[must_use]
 pub fn whole_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// `2026-01-02T03:04:05.678Z`; beyond the years -9999 to 9999 it is the first or last moment of them.
-#[must_use]
-pub fn rfc3339(ms: i64) -> String {
-    let end = if ms < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
-    format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or(end))
 }
 
 /// Reads `2026-01-02T03:04:05Z`, in any zone that it names by its distance to UTC, a Unix time
@@ -95,26 +86,9 @@ pub fn check_ms(ms: i64) -> Result<(), String> {
     ))
 }
 
-/// Reads `10s`, `5m`, `12h`, `7d` or `250ms`.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let count: u64 = text[..digits].parse().ok()?;
-    let unit_ms: u64 = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    count.checked_mul(unit_ms).map(Duration::from_millis)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{check_ms, parse_duration, parse_point, rfc3339};
-    use std::time::Duration;
+    use super::{check_ms, parse_point, rfc3339};
 
     #[test]
     fn a_time_survives_writing_and_reading() {
@@ -191,15 +165,6 @@ mod tests {
                     .contains("2026-01-02T03:04:05Z"),
                 "{bad}"
             );
-        }
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(parse_duration("7d"), Some(Duration::from_secs(604_800)));
-        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
-        for bad in ["7", "d", "7w", "7 d", "-7d", "1.5h"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
 }

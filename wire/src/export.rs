@@ -12,6 +12,8 @@
 
 use std::fmt::Write as _;
 
+use notation::{hex, unhex};
+
 /// First bytes of an export.
 pub const MAGIC: [u8; 4] = *b"WYBX";
 /// What is signed begins with this, apart from everything else that a key may sign.
@@ -173,10 +175,10 @@ impl Receipt {
     /// The text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("{RECEIPT}\nhost {}\n", hex(self.host));
+        let mut text = format!("{RECEIPT}\nhost {}\n", hex(&self.host));
         for (boot, from, to) in &self.batches {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "batches {} {from} {to}", hex(*boot));
+            let _ = writeln!(text, "batches {} {from} {to}", hex(boot));
         }
         let sum = crate::checksum::crc32(text.as_bytes());
         let _ = writeln!(text, "crc32 {sum:08x}");
@@ -216,16 +218,6 @@ impl Receipt {
         }
         Ok(receipt)
     }
-}
-
-fn hex(id: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(id))
-}
-
-fn unhex(text: &str) -> Option<[u8; 16]> {
-    let plain = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let id = u128::from_str_radix(text, 16).ok().filter(|_| plain)?;
-    Some(id.to_be_bytes())
 }
 
 #[cfg(test)]

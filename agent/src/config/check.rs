@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use notation::{A_DURATION, format_duration, parse_duration};
+
 use super::section::{At, Problems};
-use super::value::{ByteSize, Expected, format_duration, parse_duration};
+use super::value::{ByteSize, Expected};
 
 /// Characters of a name.
 const MAX_NAME: usize = 128;
@@ -52,7 +54,8 @@ pub(super) fn duration(
     max: Duration,
 ) -> impl FnOnce(String) -> Result<Duration, Expected> {
     move |text| {
-        let duration = parse_duration(&text)?;
+        let duration = parse_duration(&text);
+        let duration = duration.ok_or_else(|| Expected(A_DURATION.to_owned()))?;
         if duration < min || duration > max {
             let (min, max) = (format_duration(min), format_duration(max));
             return Err(Expected(format!("a duration from {min} to {max}")));

@@ -6,12 +6,12 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use notation::unhex;
 use wire::orders::KEY_BYTES;
 
 use super::section::{At, Problems};
 use super::value::Secret;
 use crate::files;
-use crate::hex::unhex;
 
 /// Far above every certificate bundle; a wrong path must not fill the memory.
 pub const MAX_FILE: u64 = 4 << 20;
@@ -241,10 +241,5 @@ fn wrong(path: &At<String>, expected: &str, bytes: &[u8], problems: &mut Problem
 
 fn parse_fleet_key(bytes: &[u8]) -> Option<Secret<[u8; 16]>> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
-    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    u128::from_str_radix(text, 16)
-        .ok()
-        .map(|key| Secret::new(key.to_be_bytes()))
+    unhex(text).map(Secret::new)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::files::Content;
-use super::value::{Expected, format_duration, parse_duration};
+use super::value::Expected;
 use super::{ByteSize, Config, Glob, OptionKind, Prefix, parse};
 
 const EXAMPLE: &str = include_str!("../../../packaging/config/agent.toml.example");
@@ -306,12 +306,6 @@ fn option_kinds_are_the_experimental_ones() {
 }
 
 proptest! {
-    #[test]
-    fn durations_survive_writing_and_reading(millis in 0_u64..=400 * 86_400_000) {
-        let duration = Duration::from_millis(millis);
-        prop_assert_eq!(parse_duration(&format_duration(duration)).unwrap(), duration);
-    }
-
     #[test]
     fn sizes_survive_writing_and_reading(bytes in any::<u64>()) {
         prop_assert_eq!(ByteSize::new(bytes).to_string().parse::<ByteSize>().unwrap().bytes(), bytes);

@@ -6,7 +6,6 @@ pub(super) mod prefix;
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 /// What a value should have been, in the words an operator reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,34 +36,18 @@ impl ByteSize {
     }
 }
 
-const SIZE_UNITS: [(&str, u64); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
-
 impl FromStr for ByteSize {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        let wrong = || Expected::new("a size such as \"64KiB\", \"256MiB\" or \"1GiB\"");
-        let (number, factor) = SIZE_UNITS
-            .iter()
-            .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
-            .unwrap_or((text, 1));
-        let number: u64 = digits(number).ok_or_else(wrong)?;
-        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+        let bytes = notation::parse_size(text).map(Self);
+        bytes.ok_or_else(|| Expected::new(notation::A_SIZE))
     }
 }
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) = SIZE_UNITS
-            .into_iter()
-            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
-            .unwrap_or(("B", 1));
-        write!(f, "{}{unit}", self.0 / factor)
+        f.write_str(&notation::format_size(self.0))
     }
 }
 
@@ -107,44 +90,6 @@ impl fmt::Display for CpuShare {
             tenths => write!(f, "{}.{tenths}%", self.0 / 10),
         }
     }
-}
-
-const TIME_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-];
-
-/// Parses a duration such as `500ms`, `10s`, `5m`, `12h` or `7d`.
-///
-/// # Errors
-/// Says what a duration looks like.
-pub fn parse_duration(text: &str) -> Result<Duration, Expected> {
-    let wrong =
-        || Expected::new("a duration such as \"500ms\", \"10s\", \"5m\", \"12h\" or \"7d\"");
-    let (number, factor) = TIME_UNITS
-        .iter()
-        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))
-        .ok_or_else(wrong)?;
-    let number: u64 = digits(number).ok_or_else(wrong)?;
-    number
-        .checked_mul(factor)
-        .map(Duration::from_millis)
-        .ok_or_else(wrong)
-}
-
-/// Writes a duration the way [`parse_duration`] reads it, in the largest unit that divides it.
-#[must_use]
-pub fn format_duration(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) = TIME_UNITS
-        .into_iter()
-        .filter(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
-        .max_by_key(|(_, factor)| *factor)
-        .unwrap_or(("ms", 1));
-    format!("{}{unit}", millis / factor)
 }
 
 /// Only ASCII digits: `u64::from_str` alone would also take a sign.

@@ -1,10 +1,10 @@
 //! The orders of one host: what is taken, what is on trial, and what is in force. Pure.
 
+use notation::unhex;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use wire::orders::{Directive, Invalid, KEY_BYTES, Orders};
 
 use crate::config::Glob;
-use crate::hex::unhex;
 
 use super::mailbox::UploadProgress;
 use super::signed::Signed;

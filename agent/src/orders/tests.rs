@@ -25,10 +25,9 @@ fn names() -> [String; 2] {
 
 fn signed(seed: u8, body: &str) -> Signed {
     let signature = pair(seed).sign(body.as_bytes());
-    let digits = signature.as_ref().iter().map(|b| format!("{b:02x}"));
     Signed {
         body: body.to_owned(),
-        signature: digits.collect(),
+        signature: notation::hex(signature.as_ref()),
     }
 }
 

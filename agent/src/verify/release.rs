@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use notation::{hex, unhex};
 use ring::digest::{self, SHA256};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
@@ -83,7 +84,7 @@ pub(super) fn refused_mode(metadata: &Metadata) -> Option<String> {
 }
 
 pub(super) fn check(key: &[u8], signed: &str, signature: &Path) -> Result<()> {
-    let bytes = unhex(text(signature)?.trim_end())
+    let bytes = unhex::<64>(text(signature)?.trim_end())
         .with_context(|| format!("{}: not hexadecimal digits", signature.display()))?;
     UnparsedPublicKey::new(&ED25519, key)
         .verify(signed.as_bytes(), &bytes)
@@ -95,8 +96,8 @@ pub(super) fn read_key(path: &Path) -> Result<Vec<u8>> {
     let path = &path
         .canonicalize()
         .with_context(|| format!("find the key {}", path.display()))?;
-    unhex(text(path)?.trim_end())
-        .filter(|key| key.len() == ED25519_KEY)
+    unhex::<ED25519_KEY>(text(path)?.trim_end())
+        .map(Vec::from)
         .with_context(|| {
             format!(
                 "{}: a key is {} hexadecimal digits",
@@ -195,21 +196,6 @@ pub(super) fn text(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !digits || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs;
@@ -218,7 +204,9 @@ pub(super) mod tests {
 
     use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-    use super::{folder, hex, parse, read_key, single, sum_of, unhex};
+    use notation::hex;
+
+    use super::{folder, parse, read_key, single, sum_of};
 
     fn pair() -> Ed25519KeyPair {
         Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
@@ -380,6 +368,5 @@ pub(super) mod tests {
             fs::write(&file, bad).unwrap();
             assert!(read_key(&file).is_err(), "{bad}");
         }
-        assert_eq!(unhex("é0"), None);
     }
 }

@@ -128,7 +128,7 @@ impl Given {
     /// A duration in milliseconds.
     #[must_use]
     pub fn duration_ms(&self, name: &str) -> Option<i64> {
-        time::parse_duration(self.text(name)?).map(time::whole_ms)
+        notation::parse_duration(self.text(name)?).map(time::whole_ms)
     }
 
     /// The window that is asked for.
@@ -156,7 +156,7 @@ impl Kind {
         let checked = match self {
             Self::Time => point(&value, now_ms).map(|ms| ms.to_string()),
             Self::Milliseconds => milliseconds(&value),
-            Self::Duration => match time::parse_duration(&value) {
+            Self::Duration => match notation::parse_duration(&value) {
                 Some(duration) if duration >= Duration::from_secs(1) => Ok(value.clone()),
                 _ => Err(String::from(
                     "expected a duration of a second or more, such as 30s or 5m",

@@ -11,8 +11,6 @@ use log::LevelFilter;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::time;
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
@@ -144,27 +142,18 @@ impl FromText for PathBuf {
 }
 
 impl FromText for Duration {
-    const EXPECTED: &'static str = "a duration such as \"10s\", \"5m\", \"12h\" or \"30d\"";
+    const EXPECTED: &'static str = notation::A_DURATION;
 
     fn from_text(text: &str) -> Option<Self> {
-        time::parse_duration(text).filter(|d| !d.is_zero())
+        notation::parse_duration(text).filter(|d| !d.is_zero())
     }
 }
 
 impl FromText for Size {
-    const EXPECTED: &'static str = "a size such as \"64KiB\", \"8MiB\" or \"2GiB\"";
+    const EXPECTED: &'static str = notation::A_SIZE;
 
     fn from_text(text: &str) -> Option<Self> {
-        let digits = text.find(|c: char| !c.is_ascii_digit())?;
-        let count: u64 = text[..digits].parse().ok()?;
-        let unit: u64 = match &text[digits..] {
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            "TiB" => 1 << 40,
-            _ => return None,
-        };
-        count.checked_mul(unit).filter(|n| *n > 0).map(Self)
+        notation::parse_size(text).filter(|n| *n > 0).map(Self)
     }
 }
 

@@ -8,16 +8,17 @@ use crate::{File, Finding, Tree};
 const REGISTER: &str = "docs/decisions/dependencies.md";
 
 /// Which of our crates may use which.
-const KNOWS: [(&str, &[&str]); 8] = [
+const KNOWS: [(&str, &[&str]); 9] = [
     // The agent's tests assemble a jail by the manifest.
-    ("agent", &["bpf", "follow", "rootfs", "wire"]),
+    ("agent", &["bpf", "follow", "notation", "rootfs", "wire"]),
     ("bpf", &[]),
-    ("collector", &["follow", "wire"]),
+    ("collector", &["follow", "notation", "wire"]),
     ("compat-matrix", &["rootfs"]),
     ("follow", &[]),
     ("matrix-guest", &["bpf", "rootfs", "tests"]),
+    ("notation", &[]),
     ("tidy", &[]),
-    ("wire", &[]),
+    ("wire", &["notation"]),
 ];
 
 /// The same for tests alone.
