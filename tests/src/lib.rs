@@ -15,6 +15,7 @@
 pub mod demo;
 pub mod governed;
 pub mod lab;
+pub mod listening;
 pub mod load;
 pub mod program;
 pub mod tax;

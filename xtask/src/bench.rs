@@ -33,6 +33,8 @@ enum Figure {
     Tax(Lab),
     /// CPU share of an agent at each level of its governor, beside one without a budget (needs root)
     Governor(Lab),
+    /// What following listeners costs, in an interval and for each connection (needs root)
+    Listener(Lab),
 }
 
 /// Options of a figure that a program of its own reads.
@@ -50,7 +52,7 @@ struct Lab {
     #[arg(long)]
     debug: bool,
     /// Passed on: observe takes --hooks, --per-second, --seconds; tax --rounds, --batches, --format; governor --idle,
-    /// --per-second, --rounds
+    /// --per-second, --rounds; listener --listeners, --accepts, --intervals, --rounds
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -77,6 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Figure::Observe(args) => in_lab("waybill-load", args),
         Figure::Tax(args) => in_lab("waybill-tax", args),
         Figure::Governor(args) => in_lab("waybill-governed", args),
+        Figure::Listener(args) => in_lab("waybill-listening", args),
     }
 }
 
