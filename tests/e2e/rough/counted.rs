@@ -71,7 +71,7 @@ pub(crate) fn enough(what: &str, tokens: u64, tally: &Tally) -> Result<()> {
         "nothing was tried: {tally:?}"
     );
     let said = format!("{tokens} tokens {what} of {arrived} handshake ACKs that arrived");
-    writeln!(std::io::stderr(), "rough: {said}; {tally:?}").ok();
     ensure!(tokens * 100 >= arrived * 97, "{said}; {tally:?}");
+    writeln!(std::io::stderr(), "rough: {said}; {tally:?}").ok();
     Ok(())
 }
