@@ -127,6 +127,7 @@ impl Fleet {
         // One in a turn: the upload thread leaves no more.
         if let Some(signed) = self.mailbox.take() {
             news |= self.take(signed);
+            self.publish();
         }
         news |= self.judge();
         if news {
@@ -162,7 +163,9 @@ impl Fleet {
             metrics.orders_ignored_total.add(1);
             return false;
         };
-        match standing.take(signed.clone(), monotonic_ms(), self.mailbox.progress()) {
+        // Before it is known whether they are taken: what is begun meanwhile must not prove them.
+        let before = self.mailbox.begin_trial();
+        match standing.take(signed.clone(), monotonic_ms(), before) {
             Ok(true) => {
                 metrics.orders_taken_total.add(1);
                 info!(orders = standing.said().as_str(); "orders taken");

@@ -59,12 +59,12 @@ impl Mailbox {
     /// Whether each request shall go over a connection of its own.
     #[must_use]
     pub fn on_trial(&self) -> bool {
-        self.on_trial.load(Ordering::Relaxed)
+        self.on_trial.load(Ordering::SeqCst)
     }
 
     /// A request begins.
     pub fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The request that began last has ended. Only one is under way at a time.
@@ -96,11 +96,20 @@ impl Mailbox {
         self.inbox.1.try_recv().ok()
     }
 
+    /// Begins a trial, and says how far the collector was reached before it: each later request asks for
+    /// a connection of its own. (Who begins looks whether there is a trial, who begins a trial looks what
+    /// was begun: one of both sees the other, in the one order that all of these have.)
+    #[must_use]
+    pub fn begin_trial(&self) -> UploadProgress {
+        self.on_trial.store(true, Ordering::SeqCst);
+        self.progress()
+    }
+
     /// How far the collector was reached.
     #[must_use]
     pub fn progress(&self) -> UploadProgress {
         UploadProgress {
-            begun: self.begun.load(Ordering::Relaxed),
+            begun: self.begun.load(Ordering::SeqCst),
             answered: self.answered.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
         }
@@ -109,6 +118,37 @@ impl Mailbox {
     /// Says how orders stand.
     pub fn tell(&self, newest: u64, on_trial: bool) {
         self.newest.store(newest, Ordering::Relaxed);
-        self.on_trial.store(on_trial, Ordering::Relaxed);
+        self.on_trial.store(on_trial, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mailbox;
+
+    #[test]
+    fn every_request_after_a_trial_began_asks_for_a_connection_of_its_own() {
+        for _ in 0..200 {
+            let mailbox = Mailbox::new(true);
+            let (before, kept) = std::thread::scope(|scope| {
+                let uploads = scope.spawn(|| {
+                    let request = |_| {
+                        mailbox.begin();
+                        mailbox.on_trial()
+                    };
+                    // The first of them that is on trial ends it.
+                    (0..1_000_000)
+                        .map(request)
+                        .take_while(|alone| !alone)
+                        .count()
+                });
+                let before = mailbox.begin_trial();
+                (before.begun, uploads.join().expect("no panic"))
+            });
+            assert!(
+                kept as u64 <= before,
+                "{kept} kept theirs, {before} were begun"
+            );
+        }
     }
 }
