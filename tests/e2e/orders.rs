@@ -356,16 +356,6 @@ fn keyless(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// What the collector's host lets in of the client's new connections.
-fn admit(ordered: &Ordered<'_>, few: &str) -> Result<()> {
-    let (client, host) = (ordered.client(0).name(), &ordered.scene.collector.host);
-    let new = format!("iifname \"m-{client}\" tcp dport 9443 tcp flags syn / syn,ack");
-    host.nft(&format!(
-        "table inet cut\ndelete table inet cut\ntable inet cut {{\n\
-         chain in {{ type filter hook input priority 0; policy accept;\n{new} {few}\n{new} drop\n }}\n}}\n"
-    ))
-}
-
 fn roll_back(lab: &Lab) -> Result<()> {
     let mut ordered = Ordered::new(lab, 1, USUAL)?;
     let client = ordered.client(0).clone();
@@ -381,10 +371,10 @@ fn roll_back(lab: &Lab) -> Result<()> {
     // No connection is left, and one can be made: the orders come over it, and the next one, which is
     // to prove them, finds no way.
     ordered.scene.collector.kill()?;
-    admit(&ordered, "drop")?;
+    ordered.admit("drop")?;
     ordered.scene.collector.start()?;
     let second = ordered.order(&["option", "on"])?;
-    admit(&ordered, "limit rate 1/day burst 1 packets accept")?;
+    ordered.admit("limit rate 1/day burst 1 packets accept")?;
     ordered.says(&client, &format!("version {second}: option on (on trial)"))?;
     let agent = ordered.agent(&client)?;
     let rolled = format!("version {first}: option off ({second} rolled back");
@@ -397,7 +387,7 @@ fn roll_back(lab: &Lab) -> Result<()> {
         counter(agent, "orders_rolled_back_total")? == 1,
         "not counted"
     );
-    admit(&ordered, "accept")?;
+    ordered.admit("accept")?;
     wait_for(Duration::from_secs(60), "a collector that knows", || {
         agent.flush()?;
         let hosts = ordered.scene.collector.hosts()?.to_string();

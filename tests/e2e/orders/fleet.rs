@@ -94,6 +94,17 @@ impl<'a> Ordered<'a> {
         Ok(())
     }
 
+    /// Says what the collector's host lets in of the first client's new connections.
+    pub(crate) fn admit(&self, few: &str) -> Result<()> {
+        let device = format!("m-{}", self.client(0).name());
+        let new = format!("iifname \"{device}\" tcp dport 9443 tcp flags syn / syn,ack");
+        self.scene.collector.host.nft(&format!(
+            "table inet cut\ndelete table inet cut\ntable inet cut {{\n\
+             chain in {{ type filter hook input priority 0; policy accept;\n\
+             {new} {few}\n{new} drop\n }}\n}}\n"
+        ))
+    }
+
     /// Waits until an agent says this of its orders, and lets it report meanwhile.
     pub(crate) fn says(&self, host: &Host, words: &str) -> Result<()> {
         let agent = self.agent(host)?;
