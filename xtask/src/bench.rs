@@ -91,13 +91,13 @@ fn collector(passed: &Passed) -> Result<ExitCode> {
         "-p",
         "collector",
         "--bins",
-        "--example",
-        "load",
+        "-p",
+        "collector-bench",
     ];
     child::run(&mut child::cargo(&arguments))?;
     let binaries = workspace::binaries("release")?;
     child::become_program(
-        Command::new(binaries.join("examples/load"))
+        Command::new(binaries.join("collector-bench"))
             .arg("--collector")
             .arg(binaries.join("waybill-collector"))
             .args(&passed.args),

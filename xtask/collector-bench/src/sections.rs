@@ -7,8 +7,8 @@ use collector::meter::Meter;
 use collector::store::{Reader, Window};
 use collector::time;
 
-use crate::Arguments;
 use crate::agents::{Agents, Rows, Sent, timed};
+use crate::arguments::Arguments;
 use crate::questions::{self, Waited};
 use crate::server::{Server, Taken};
 

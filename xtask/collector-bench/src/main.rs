@@ -1,0 +1,44 @@
+//! `cargo xtask bench collector`: what a collector takes for a fleet of simulated agents.
+//!
+//! A real `waybill-collector serve`, real TLS, and one identity and one connection for each host;
+//! all agents are in this process. The collector's own figures are read from `/proc`.
+
+#![forbid(unsafe_code)]
+
+mod agents;
+mod arguments;
+#[allow(dead_code, reason = "tests have clients with certificates as well")]
+#[path = "../../../collector/tests/suite/support/pki.rs"]
+mod pki;
+mod questions;
+mod report;
+mod sections;
+mod server;
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use arguments::{Arguments, Format};
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut fleets = Vec::new();
+    for (at, agents) in arguments.agents.iter().enumerate() {
+        let is_last = at + 1 == arguments.agents.len();
+        fleets.push(sections::fleet(&arguments, *agents, is_last)?);
+    }
+    let report = report::Report::of(fleets);
+    let out = &mut io::stdout().lock();
+    match arguments.format {
+        Format::Table => report.table(out)?,
+        Format::Json => report.json(out)?,
+    }
+    Ok(if report.is_missed() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
