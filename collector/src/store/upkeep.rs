@@ -13,7 +13,7 @@ use super::read::Reader;
 use crate::files;
 
 /// Most faults that a check names.
-const FAULTS: i64 = 100;
+const FAULTS: usize = 100;
 
 /// What a check of a store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -77,7 +77,7 @@ fn blocks(db: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
                 };
                 checked.blocks += 1;
                 if let Err(error) = read
-                    && checked.faults.len() < FAULTS.unsigned_abs() as usize
+                    && checked.faults.len() < FAULTS
                 {
                     checked.faults.push(format!("block {}: {error}", head.id));
                 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::sections::{Fleet, Section};
+use crate::sections::{Fleet, Grown, Section};
 
 /// Batches a second of a fleet of 1,000 agents.
 const FLEET_BATCHES: f64 = 100.0;
@@ -224,12 +224,17 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             ),
         ),
     ];
-    let Some(grown) = &fleet.grown else {
-        return goals;
-    };
+    if let Some(grown) = &fleet.grown {
+        goals.extend(grown_goals(small, again, grown));
+    }
+    goals
+}
+
+/// What a grown store costs beside a small one.
+fn grown_goals(small: &Section, again: &Section, grown: &Grown) -> [Goal; 2] {
     let [first, second] = &grown.sections;
     let of = |one: &Section, other: &Section| one.cpu_us_per_batch() + other.cpu_us_per_batch();
-    goals.push(Goal::new(
+    let ingest = Goal::new(
         "ingest at a grown store beside a small one, by CPU",
         Some((
             ratio(of(small, again), of(first, second)),
@@ -244,8 +249,8 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             ratio(first.cpu_us_per_batch(), second.cpu_us_per_batch()),
             ratio(rate(first) + rate(second), rate(small) + rate(again)),
         ),
-    ));
-    goals.push(Goal::new(
+    );
+    let retention = Goal::new(
         "CPU of deleting a row by age beside storing it",
         grown
             .retention
@@ -254,8 +259,8 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             || String::from("nothing was deleted in time"),
             |(_, rows)| format!("{rows} rows, with the start of the collector"),
         ),
-    ));
-    goals
+    );
+    [ingest, retention]
 }
 
 fn rate(section: &Section) -> f64 {

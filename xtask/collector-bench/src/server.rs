@@ -214,12 +214,14 @@ fn serve(
         let address = rest.split_whitespace().next().context("no address")?;
         let at = address.parse()?;
         // Whatever else it says must not fill the pipe.
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while log.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-                line.clear();
-            }
-        });
+        std::thread::Builder::new()
+            .name(String::from("log"))
+            .spawn(move || {
+                let mut line = String::new();
+                while log.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                    line.clear();
+                }
+            })?;
         return Ok((child, at));
     }
 }
