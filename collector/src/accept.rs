@@ -92,6 +92,8 @@ pub struct Opened {
     pub bytes: usize,
     /// The credential under which it came, if that is of one host.
     pub credential: Option<CredentialId>,
+    /// The bytes themselves, where outputs are to have them.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// Opens the body of a request.
@@ -130,6 +132,7 @@ fn open_if(
         digest: sha256(bytes),
         bytes: bytes.len(),
         credential: None,
+        payload: None,
     })
 }
 

@@ -111,7 +111,10 @@ pub fn import(
             })
         {
             match accept::open_of(batch, &host, limits) {
-                Ok(batch) => opened.push(batch),
+                Ok(opened_now) => opened.push(Opened {
+                    payload: Some(batch.to_vec()),
+                    ..opened_now
+                }),
                 Err(refusal) => imported.refuse(refusal.detail),
             }
         }

@@ -8,6 +8,8 @@
 //!                                              table, JSON <- topology::Topology <---+
 //! ```
 //!
+//! What was stored goes on to other programs by `outputs`, out of an outbox in the store.
+//!
 //! To follow a batch, read `server`, `accept`, `store`, then for its way out `query`, `join`,
 //! `topology`, `table`.
 
@@ -32,6 +34,7 @@ pub mod import;
 pub mod join;
 pub mod meter;
 pub mod orders;
+pub mod outputs;
 pub mod query;
 pub mod remote;
 pub mod rows;

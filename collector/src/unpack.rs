@@ -52,7 +52,7 @@ pub fn arrow(export: &Export<'_>, folder: &Path) -> Result<Vec<Table>> {
         let opened = accept::open_of(bytes, &export.head.host, &Limits::default())
             .map_err(|refusal| anyhow!("batch {}: {}", number + 1, refusal.detail))?;
         for table in opened.batch.described(|_| true) {
-            let is_its = |writing: &Writing| writing.description == *table.table;
+            let is_its = |writing: &Writing| writing.is_of(&table.table);
             let at = match writers.iter().position(is_its) {
                 Some(at) => at,
                 None => open(&mut writers, folder, &table.table)?,
@@ -77,7 +77,8 @@ fn open(writers: &mut Vec<Writing>, folder: &Path, table: &Description) -> Resul
     Ok(writers.len() - 1)
 }
 
-struct Writing {
+/// A file of one table that is being written.
+pub(crate) struct Writing {
     description: Description,
     schema: SchemaRef,
     writer: FileWriter<BufWriter<File>>,
@@ -85,7 +86,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn open(file: PathBuf, table: &Description) -> Result<Self> {
+    pub(crate) fn open(file: PathBuf, table: &Description) -> Result<Self> {
         let schema = Arc::new(Schema::new(columns::fields(table)));
         let mut options = OpenOptions::new();
         let made = files::make(options.truncate(true), &file, files::PRIVATE)
@@ -100,7 +101,24 @@ impl Writing {
         })
     }
 
-    fn add(&mut self, header: &BatchHeader, table: &DynamicTable) -> Result<()> {
+    /// Whether its columns are those of this description.
+    pub(crate) fn is_of(&self, table: &Description) -> bool {
+        self.description == *table
+    }
+
+    /// The table's name.
+    pub(crate) fn table_name(&self) -> &str {
+        &self.description.name
+    }
+
+    /// Bytes that were written to it so far.
+    pub(crate) fn size(&self) -> u64 {
+        let file = self.writer.get_ref().get_ref();
+        file.metadata().map_or(0, |file| file.len())
+    }
+
+    /// Appends the rows of a batch.
+    pub(crate) fn add(&mut self, header: &BatchHeader, table: &DynamicTable) -> Result<()> {
         if table.rows == 0 {
             return Ok(());
         }
@@ -113,10 +131,13 @@ impl Writing {
             .with_context(|| format!("write {}", self.table.file.display()))
     }
 
-    fn finish(mut self) -> Result<Table> {
+    /// The end of the file; it is on disk then.
+    pub(crate) fn finish(mut self) -> Result<Table> {
         self.writer
             .finish()
             .with_context(|| format!("write {}", self.table.file.display()))?;
+        let synced = self.writer.get_ref().get_ref().sync_all();
+        synced.with_context(|| format!("sync {}", self.table.file.display()))?;
         Ok(self.table)
     }
 }

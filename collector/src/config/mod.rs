@@ -3,6 +3,7 @@
 //! Two stages: `raw` is what was written, [`Config`] is what is needed. A mistake is reported
 //! with the file, the path of the key and what was expected there.
 
+mod outputs;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+pub use outputs::{Broker, File, Format, Http, Kind, Output, Sasl, Temporality};
 use raw::{Count, Size, Text};
 
 /// Where the configuration is looked for when none is named.
@@ -61,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// The key that signs orders, which only the command `fleet` reads.
     pub signing_key_file: Option<PathBuf>,
+    /// Where batches go beside the store, by name.
+    pub outputs: Vec<Output>,
     /// Least severe level that is logged.
     pub log_level: LevelFilter,
 }
@@ -127,6 +131,8 @@ pub struct Store {
     pub retention: Duration,
     /// Size of the file; the oldest data make room for new ones.
     pub max_bytes: u64,
+    /// Bytes of batches that wait for outputs.
+    pub outbox_bytes: u64,
 }
 
 /// `[limits]`
@@ -210,11 +216,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Error> {
         let key = format!("{} (line {at})", error.path());
         wrong(&key, said(error.inner()))
     })?;
-    validate(file, raw).map_err(|(key, message)| wrong(key, message))
+    validate(file, raw).map_err(|(key, message)| wrong(&key, message))
 }
 
 /// A key path and what was expected there.
-type Mistake = (&'static str, String);
+type Mistake = (String, String);
+
+fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Mistake> {
+    Err((key.into(), message.into()))
+}
 
 fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
     let listen = Listen {
@@ -234,12 +244,17 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
         ),
         retention: or(raw.store.retention, Duration::from_secs(30 * 86_400)),
         max_bytes: or(raw.store.max_bytes, Size(64 << 30)).0,
+        outbox_bytes: or(raw.store.outbox_bytes, Size(1 << 30)).0,
     };
     if store.max_bytes < 16 << 20 {
-        return Err((
-            "store.max_bytes",
-            String::from("expected at least \"16MiB\""),
-        ));
+        return wrong("store.max_bytes", "expected at least \"16MiB\"");
+    }
+    let outputs = outputs::validate(raw.outputs)?;
+    if !outputs.is_empty() && store.outbox_bytes > store.max_bytes / 2 {
+        return wrong(
+            "store.outbox_bytes",
+            String::from("expected at most half of store.max_bytes, of which it is a part"),
+        );
     }
     let auth = auth(raw.auth, &listen, &store)?;
     Ok(Config {
@@ -249,6 +264,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
         store,
         limits,
         signing_key_file: raw.fleet.signing_key_file.map(|Text(path)| path),
+        outputs,
         log_level: or(raw.log.level, LevelFilter::Info),
     })
 }
@@ -264,7 +280,6 @@ fn auth(raw: raw::Auth, listen: &Listen, store: &Store) -> Result<Auth, Mistake>
         database: path(raw.database).unwrap_or_else(|| store.path.with_file_name("access.db")),
         audit_retention: or(raw.audit_retention, Duration::from_secs(365 * 86_400)),
     };
-    let wrong = |key, message: &str| Err((key, String::from(message)));
     if auth.database == store.path {
         return wrong(
             "auth.database",
@@ -320,14 +335,14 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
         let bytes = value.as_ref().map_or(default, |Text(Size(n))| *n);
         match usize::try_from(bytes) {
             Ok(fits) if bytes <= most => Ok(fits),
-            _ => Err((key, format!("expected at most \"{}MiB\"", most >> 20))),
+            _ => wrong(key, format!("expected at most \"{}MiB\"", most >> 20)),
         }
     };
     let count = |key, value: Option<Count>, default: u32, most: u32| {
         let count = value.map_or(default, |Count(n)| n);
         match usize::try_from(count) {
             Ok(fits) if (1..=most).contains(&count) => Ok(fits),
-            _ => Err((key, format!("expected a whole number from 1 to {most}"))),
+            _ => wrong(key, format!("expected a whole number from 1 to {most}")),
         }
     };
     let limits = Limits {
@@ -373,18 +388,16 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
         hosts: count("limits.hosts", raw.hosts, 20_000, 1_000_000)?,
     };
     if limits.batch_raw_bytes < limits.batch_bytes {
-        return Err((
+        return wrong(
             "limits.batch_raw_bytes",
-            String::from(
-                "expected at least limits.batch_bytes, for it is the size after unpacking",
-            ),
-        ));
+            "expected at least limits.batch_bytes, for it is the size after unpacking",
+        );
     }
     if limits.body_memory / 2 < limits.batch_bytes {
-        return Err((
+        return wrong(
             "limits.body_memory",
-            String::from("expected at least twice limits.batch_bytes, for a peer gets half of it"),
-        ));
+            "expected at least twice limits.batch_bytes, for a peer gets half of it",
+        );
     }
     Ok(limits)
 }
@@ -396,5 +409,5 @@ fn or<T>(value: Option<Text<T>>, default: T) -> T {
 fn required<T: raw::FromText>(key: &'static str, value: Option<Text<T>>) -> Result<T, Mistake> {
     value
         .map(|Text(value)| value)
-        .ok_or_else(|| (key, format!("missing, expected {}", T::EXPECTED)))
+        .ok_or_else(|| (key.to_owned(), format!("missing, expected {}", T::EXPECTED)))
 }

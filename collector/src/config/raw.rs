@@ -1,6 +1,7 @@
 //! What the operator wrote: every key optional, unknown keys refused, values in the types they
 //! are written in. No defaults and no cross-checks here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ pub(super) struct File {
     pub(super) store: Store,
     pub(super) limits: Limits,
     pub(super) fleet: Fleet,
+    pub(super) outputs: BTreeMap<String, Output>,
     pub(super) log: Log,
 }
 
@@ -49,6 +51,7 @@ pub(super) struct Store {
     pub(super) path: Option<Text<PathBuf>>,
     pub(super) retention: Option<Text<Duration>>,
     pub(super) max_bytes: Option<Text<Size>>,
+    pub(super) outbox_bytes: Option<Text<Size>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +75,31 @@ pub(super) struct Limits {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fleet {
     pub(super) signing_key_file: Option<Text<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Output {
+    pub(super) kind: Option<String>,
+    pub(super) tables: Option<Vec<String>>,
+    pub(super) url: Option<String>,
+    pub(super) timeout: Option<Text<Duration>>,
+    pub(super) ca_file: Option<Text<PathBuf>>,
+    pub(super) token_file: Option<Text<PathBuf>>,
+    pub(super) client_cert_file: Option<Text<PathBuf>>,
+    pub(super) client_key_file: Option<Text<PathBuf>>,
+    pub(super) temporality: Option<String>,
+    pub(super) max_series: Option<Count>,
+    pub(super) path: Option<Text<PathBuf>>,
+    pub(super) format: Option<String>,
+    pub(super) max_bytes: Option<Text<Size>>,
+    pub(super) max_age: Option<Text<Duration>>,
+    pub(super) brokers: Option<Vec<String>>,
+    pub(super) topic: Option<String>,
+    pub(super) tls: Option<bool>,
+    pub(super) sasl: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<Text<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -52,6 +52,8 @@ fn the_packaged_example_says_what_the_defaults_are() {
     spelled_out.signing_key_file = None;
     assert!(spelled_out.auth.reader_token_file.is_some());
     spelled_out.auth.reader_token_file = None;
+    assert!(!spelled_out.outputs.is_empty());
+    spelled_out.outputs.clear();
     assert_eq!(spelled_out, as_shipped);
 }
 
@@ -255,4 +257,42 @@ fn names_of_certificates_are_names() {
 fn broken_toml_is_reported_with_its_line() {
     assert!(message("[listen\n").contains("line 1"));
     assert!(message("\n\n[listen]\naddress = \n").contains("line 4"));
+}
+
+#[test]
+fn an_output_has_the_keys_of_its_kind_and_no_secret_goes_in_the_clear() {
+    let with = |output: &str| message(&format!("{GOOD}[outputs.one]\n{output}\n"));
+    let cases = [
+        ("", "outputs.one.kind: expected"),
+        ("kind = \"kaffka\"", "outputs.one.kind: expected"),
+        ("kind = \"file\"", "outputs.one.path: missing"),
+        (
+            "kind = \"file\"\npath = \"/x\"\nurl = \"http://x\"",
+            "outputs.one.url: an output of kind \"file\" has no such key",
+        ),
+        ("kind = \"remote_write\"", "outputs.one.url: missing"),
+        ("kind = \"remote_write\"\nurl = \"x\"", "outputs.one.url: expected https://"),
+        (
+            "kind = \"remote_write\"\nurl = \"https://x\"",
+            "outputs.one.ca_file: missing",
+        ),
+        (
+            "kind = \"remote_write\"\nurl = \"http://x\"\ntoken_file = \"/x\"",
+            "outputs.one.url: expected https://",
+        ),
+        (
+            "kind = \"file\"\npath = \"/x\"\ntables = []",
+            "outputs.one.tables: expected",
+        ),
+    ];
+    for (output, expected) in cases {
+        let found = with(output);
+        assert!(found.contains(expected), "{output}: {found}");
+    }
+    let name = message(&format!("{GOOD}[outputs.\"a/b\"]\nkind = \"file\"\n"));
+    assert!(name.contains("outputs.a/b: expected a name"), "{name}");
+    let bound = message(&format!(
+        "{GOOD}[store]\nmax_bytes = \"16MiB\"\n[outputs.one]\nkind = \"file\"\npath = \"/x\"\n"
+    ));
+    assert!(bound.contains("store.outbox_bytes: expected at most half"), "{bound}");
 }

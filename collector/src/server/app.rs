@@ -14,6 +14,7 @@ use crate::auth::Credential;
 use crate::config::Config;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
+use crate::outputs::Status;
 use crate::store::writer::{Job, Newest};
 use crate::time;
 
@@ -39,6 +40,7 @@ pub(super) struct App {
     pub(super) jobs: SyncSender<Job>,
     /// What agents are told in answers.
     pub(super) orders: Newest,
+    pub(super) outputs: Arc<Status>,
     /// False while the store cannot be written.
     pub(super) healthy: Arc<AtomicBool>,
 }
@@ -51,6 +53,7 @@ impl App {
         access: Access,
         metrics: Arc<Metrics>,
         store: (SyncSender<Job>, Arc<AtomicBool>, Newest),
+        outputs: Arc<Status>,
     ) -> Self {
         let (jobs, healthy, orders) = store;
         Self {
@@ -66,6 +69,7 @@ impl App {
             jobs,
             healthy,
             orders,
+            outputs,
             config: config.clone(),
         }
     }

@@ -18,7 +18,7 @@ use super::app::{App, Shared};
 use super::body::{self, Unread};
 use super::fair::{Denied, Party, Share};
 use super::refusal::{Form, refuse};
-use crate::accept::{self, BatchKey, Reason, Refusal};
+use crate::accept::{self, BatchKey, Opened, Reason, Refusal};
 use crate::auth::{Credential, CredentialId};
 use crate::digest::hex;
 use crate::metrics::Metrics;
@@ -164,8 +164,15 @@ async fn accept(
     let needed = wire::memory(&bytes, &limits).min(most);
     let memory = app.batch_memory.wait(party, needed, TURN).await;
     let memory = memory.map_err(no_room)?;
-    let opened = tokio::task::spawn_blocking(move || accept::open(&bytes, &key, &limits)).await;
-    drop(held);
+    let is_output = !app.config.outputs.is_empty();
+    let opened = tokio::task::spawn_blocking(move || {
+        let opened = accept::open(&bytes, &key, &limits)?;
+        let payload = is_output.then_some(bytes);
+        Ok(Opened { payload, ..opened })
+    });
+    let opened = opened.await;
+    // Outputs get the bytes themselves, which stay in memory until they are in the store.
+    let held = is_output.then_some(held);
     let mut opened = opened.map_err(|_| unavailable())??;
     opened.credential = bound;
     // Again: it may have been revoked while the body came.
@@ -177,7 +184,7 @@ async fn accept(
         .try_send(Job { opened, reply })
         .map_err(|_| unavailable())?;
     let outcome = outcome.await;
-    drop((place, memory));
+    drop((place, memory, held));
     match outcome {
         Ok(Ok(Outcome::Stored {
             clock_ahead,

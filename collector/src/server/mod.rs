@@ -37,6 +37,7 @@ use crate::access::{self, Access, Action, Actor, Entry};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
+use crate::outputs::{Outputs, Status};
 use crate::store::writer::{self, Writer};
 use crate::store::{Bounds, Store};
 use crate::time;
@@ -65,6 +66,7 @@ pub struct Running {
     // In the order in which they must end.
     serving: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
+    outputs: Outputs,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -78,11 +80,16 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
+    let mut store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
         let path = config.store.path.display().to_string();
         Failure::store(anyhow::Error::new(error).context(path))
     })?;
     let access = open_access(config)?;
+    let names: Vec<String> = config.outputs.iter().map(|output| output.name.clone()).collect();
+    let outbox = store
+        .keep_for(&names, config.store.outbox_bytes)
+        .map_err(Failure::store)?;
+    let status = Arc::new(Status::new(&outbox));
     let listener = listen(config.listen.address)?;
     let address = listener.local_addr().context("ask for the bound address")?;
     let Writer {
@@ -104,6 +111,7 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         access,
         Arc::clone(&metrics),
         (jobs, healthy, orders),
+        Arc::clone(&status),
     );
     let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -140,8 +148,11 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         let service = routes::router(app).into_make_service();
         (runtime.spawn(server.http1_only().serve(service)), signals)
     };
+    let outputs = Outputs::start(&config.outputs, &config.store.path, &outbox, &status)
+        .context("start an output")?;
     log::info!(address:%; "listening");
     Ok(Running {
+        outputs,
         address,
         handle,
         metrics,
@@ -252,6 +263,8 @@ impl Running {
                 .context("accept connections")?;
             runtime.shutdown_timeout(GRACE);
         }
+        // Before the writer saves how far they are.
+        self.outputs.stop(GRACE);
         self.join_writer()?;
         log::info!("stopped");
         Ok(())

@@ -90,7 +90,8 @@ pub(super) async fn hosts(
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): Shared) -> Response {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(CONTENT_TYPE, text)], app.metrics.prometheus()).into_response()
+    let own = app.metrics.prometheus() + &app.outputs.prometheus(time::now_ms());
+    ([(CONTENT_TYPE, text)], own).into_response()
 }
 
 /// `GET /healthz`: 200 while batches can be stored.

@@ -1,6 +1,7 @@
 //! The one connection that writes: batches in, and what makes room for them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -8,6 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::credentials::{self, Binding};
 use super::deleted::Deleted;
 use super::error::Error;
+use super::outbox::{self, Outbox};
 use super::put::Outcome;
 use super::retention::Retention;
 use super::room::{PAGE_BYTES, Pages, Room};
@@ -51,6 +53,7 @@ pub struct Store {
     pub(super) log_bytes: u64,
     hosts_forgotten: u64,
     runs: Runs,
+    outbox: Option<Arc<Outbox>>,
 }
 
 /// How large the store is.
@@ -81,7 +84,37 @@ impl Store {
             log_bytes: LOG_BYTES,
             hosts_forgotten: 0,
             runs: Runs::default(),
+            outbox: None,
         })
+    }
+
+    /// Keeps batches for these outputs from here on, at most so many bytes of them; for none, what
+    /// was kept is deleted.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn keep_for(&mut self, outputs: &[String], most_bytes: u64) -> Result<Arc<Outbox>, Error> {
+        let transaction = begin(&mut self.connection)?;
+        let outbox = Outbox::open(&transaction, outputs, most_bytes).map_err(write_failed)?;
+        transaction.commit().map_err(write_failed)?;
+        let outbox = Arc::new(outbox);
+        self.outbox = (!outputs.is_empty()).then(|| Arc::clone(&outbox));
+        Ok(outbox)
+    }
+
+    /// Saves how far outputs are, and deletes what all of them are done with.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn tend_outbox(&mut self) -> Result<(), Error> {
+        let Some(outbox) = &self.outbox else {
+            return Ok(());
+        };
+        let transaction = begin(&mut self.connection)?;
+        let tended = outbox.tend(&transaction).map_err(write_failed)?;
+        transaction.commit().map_err(write_failed)?;
+        outbox.committed(tended);
+        Ok(())
     }
 
     /// Stores batches that arrived together, with one commit.
@@ -150,10 +183,19 @@ impl Store {
                 put_as(&transaction, &mut self.runs, batch, hosts, now_ms).map_err(write_failed)?;
             forgotten += made_room;
             outcomes.push(outcome);
+            if let (Outcome::Stored { .. }, Some(payload)) = (outcome, &batch.payload) {
+                outbox::add(&transaction, payload, now_ms).map_err(write_failed)?;
+            }
             let after = Pages::of(&transaction).map_err(write_failed)?;
             self.room.check(before, after)?;
         }
+        let outbox = self.outbox.as_ref();
+        let tended = outbox.map(|outbox| outbox.tend(&transaction));
+        let tended = tended.transpose().map_err(write_failed)?;
         transaction.commit().map_err(write_failed)?;
+        if let (Some(outbox), Some(tended)) = (outbox, tended) {
+            outbox.committed(tended);
+        }
         self.hosts_forgotten += forgotten;
         Ok(outcomes)
     }

@@ -15,7 +15,7 @@ use crate::{files, time};
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
@@ -26,6 +26,7 @@ const STEPS: [&str; 10] = [
     include_str!("totals.sql"),
     include_str!("described.sql"),
     include_str!("blocks.sql"),
+    include_str!("outbox.sql"),
 ];
 
 /// How long one connection waits for another.

@@ -38,6 +38,9 @@ mod migrate;
 mod nat;
 mod old;
 mod orders;
+pub mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 mod put;
 mod read;
 mod retention;

@@ -121,6 +121,7 @@ fn opened(batch: Batch) -> Opened {
     Opened {
         digest: crate::digest::sha256(content.as_bytes()),
         credential: None,
+        payload: None,
         bytes: content.len(),
         batch,
     }

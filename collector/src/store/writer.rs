@@ -119,8 +119,11 @@ impl Work {
             let wait = if more { Duration::ZERO } else { IDLE };
             let rows = match jobs.recv_timeout(wait) {
                 Ok(job) => self.commit(group(job, jobs)),
-                Err(RecvTimeoutError::Timeout) => 0,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tend_outbox();
+                    0
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.tend_outbox(),
             };
             more = self.evict(rows);
             if due <= Instant::now() {
@@ -161,6 +164,12 @@ impl Work {
             drop(job.reply.send(outcome));
         }
         rows as u64
+    }
+
+    fn tend_outbox(&mut self) {
+        if let Err(error) = self.store.tend_outbox() {
+            self.complain("positions of outputs not saved", &error);
+        }
     }
 
     /// Before the answers, too.

@@ -50,6 +50,7 @@ fn digest_fully(batch: Batch) {
         digest: sha256(b""),
         bytes: 0,
         credential: None,
+        payload: None,
     };
     let outcome = store
         .put(&[&opened], 1)

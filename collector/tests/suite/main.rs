@@ -16,6 +16,7 @@ mod ingest;
 mod memory;
 mod openapi;
 mod orders;
+mod outputs;
 mod restarts;
 mod revoked;
 mod scenarios;

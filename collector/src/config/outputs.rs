@@ -1,0 +1,387 @@
+//! `[outputs.NAME]`: where batches go beside the store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::{self, Count, Size, Text};
+use super::{Mistake, wrong};
+
+/// Most outputs: each has a thread, and a batch is read once for each.
+const MOST: usize = 16;
+/// Most bytes of a name, which is part of metrics and of names of files.
+const NAME_BYTES: usize = 32;
+
+/// One output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// `[a-z0-9_-]`.
+    pub name: String,
+    /// Tables whose rows it gets; all where there is none.
+    pub tables: Vec<String>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What an output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Newest values of series beside the collector's own counters at `GET /metrics`.
+    Prometheus {
+        /// Rows of series that are kept.
+        max_series: usize,
+    },
+    /// Prometheus remote write, version 1.
+    RemoteWrite(Http),
+    /// OTLP over HTTP.
+    Otlp(Http, Temporality),
+    /// Kafka.
+    Kafka(Broker),
+    /// Files in a directory.
+    File(File),
+}
+
+/// A server that takes requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// `https://` or `http://`.
+    pub url: String,
+    /// Time for a request and its answer.
+    pub timeout: Duration,
+    /// Who may vouch for it, PEM; needed for `https://`.
+    pub ca_file: Option<PathBuf>,
+    /// File with a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// Client certificate and key, PEM.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// Rows of series whose sums are kept.
+    pub max_series: usize,
+}
+
+/// What points of OTLP sums and histograms tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temporality {
+    /// What an interval added.
+    Delta,
+    /// Everything since the collector knows the series.
+    Cumulative,
+}
+
+/// Brokers of a Kafka cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// `host:port` of some of them.
+    pub brokers: Vec<String>,
+    /// Topic; `{table}` in it stands for the name of the table.
+    pub topic: String,
+    /// What a record holds.
+    pub format: Format,
+    /// Time for what is sent, and for the answer.
+    pub timeout: Duration,
+    /// Who may vouch for the brokers, PEM; without TLS none.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate and key, PEM.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// Who the collector is.
+    pub sasl: Option<Sasl>,
+}
+
+/// SASL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sasl {
+    /// `plain`, `scram-sha-256` or `scram-sha-512`.
+    pub mechanism: String,
+    /// User.
+    pub user: String,
+    /// File with the password.
+    pub password_file: PathBuf,
+}
+
+/// A directory for files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The directory.
+    pub path: PathBuf,
+    /// What is in them.
+    pub format: Format,
+    /// Bytes after which a file is complete.
+    pub max_bytes: u64,
+    /// Age at which a file is complete.
+    pub max_age: Duration,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An object per line.
+    Json,
+    /// Apache Arrow IPC.
+    Arrow,
+}
+
+pub(super) fn validate(raw: BTreeMap<String, raw::Output>) -> Result<Vec<Output>, Mistake> {
+    if raw.len() > MOST {
+        return wrong("outputs", format!("expected at most {MOST}"));
+    }
+    let outputs = raw.into_iter().map(|(name, raw)| {
+        let key = |key: &str| format!("outputs.{name}.{key}");
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(fits) {
+            let message = format!("expected a name of 1 to {NAME_BYTES} of a-z, 0-9, _ and -");
+            return wrong(format!("outputs.{name}"), message);
+        }
+        let tables = raw.tables.clone().unwrap_or_default();
+        if raw.tables.is_some() && tables.is_empty() {
+            return wrong(key("tables"), "expected names of tables, or none of this key");
+        }
+        let taken = Taken { raw: &raw, key: &key };
+        Ok(Output {
+            kind: taken.kind()?,
+            tables,
+            name: name.clone(),
+        })
+    });
+    outputs.collect()
+}
+
+/// The keys of one output, each of which belongs to some kinds.
+struct Taken<'a> {
+    raw: &'a raw::Output,
+    key: &'a dyn Fn(&str) -> String,
+}
+
+impl Taken<'_> {
+    fn kind(&self) -> Result<Kind, Mistake> {
+        const HTTP: [&str; 7] = [
+            "url",
+            "timeout",
+            "ca_file",
+            "token_file",
+            "client_cert_file",
+            "client_key_file",
+            "max_series",
+        ];
+        const FILE: [&str; 4] = ["path", "format", "max_bytes", "max_age"];
+        const KAFKA: [&str; 11] = [
+            "brokers",
+            "topic",
+            "format",
+            "timeout",
+            "tls",
+            "ca_file",
+            "client_cert_file",
+            "client_key_file",
+            "sasl",
+            "user",
+            "password_file",
+        ];
+        let kind = self.raw.kind.as_deref().unwrap_or_default();
+        match kind {
+            "prometheus" => {
+                self.only(kind, &["max_series"])?;
+                let max_series = self.max_series();
+                Ok(Kind::Prometheus { max_series })
+            }
+            "remote_write" => {
+                self.only(kind, &HTTP)?;
+                Ok(Kind::RemoteWrite(self.http()?))
+            }
+            "otlp" => {
+                self.only(kind, &[&HTTP[..], &["temporality"]].concat())?;
+                let temporality = match self.raw.temporality.as_deref() {
+                    None | Some("delta") => Temporality::Delta,
+                    Some("cumulative") => Temporality::Cumulative,
+                    Some(_) => {
+                        return wrong(
+                            (self.key)("temporality"),
+                            "expected \"delta\" or \"cumulative\"",
+                        );
+                    }
+                };
+                Ok(Kind::Otlp(self.http()?, temporality))
+            }
+            "file" => {
+                self.only(kind, &FILE)?;
+                self.file()
+            }
+            "kafka" => {
+                self.only(kind, &KAFKA)?;
+                self.kafka()
+            }
+            _ => wrong(
+                (self.key)("kind"),
+                "expected \"prometheus\", \"remote_write\", \"otlp\", \"kafka\" or \"file\"",
+            ),
+        }
+    }
+
+    /// Refuses keys that this kind has no use for.
+    fn only(&self, kind: &str, keys: &[&str]) -> Result<(), Mistake> {
+        let raw = self.raw;
+        let set = [
+            ("url", raw.url.is_some()),
+            ("timeout", raw.timeout.is_some()),
+            ("ca_file", raw.ca_file.is_some()),
+            ("token_file", raw.token_file.is_some()),
+            ("client_cert_file", raw.client_cert_file.is_some()),
+            ("client_key_file", raw.client_key_file.is_some()),
+            ("temporality", raw.temporality.is_some()),
+            ("max_series", raw.max_series.is_some()),
+            ("path", raw.path.is_some()),
+            ("format", raw.format.is_some()),
+            ("max_bytes", raw.max_bytes.is_some()),
+            ("max_age", raw.max_age.is_some()),
+            ("brokers", raw.brokers.is_some()),
+            ("topic", raw.topic.is_some()),
+            ("tls", raw.tls.is_some()),
+            ("sasl", raw.sasl.is_some()),
+            ("user", raw.user.is_some()),
+            ("password_file", raw.password_file.is_some()),
+        ];
+        match set.into_iter().find(|(key, set)| *set && !keys.contains(key)) {
+            Some((key, _)) => wrong(
+                (self.key)(key),
+                format!("an output of kind \"{kind}\" has no such key"),
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn path(value: &Option<Text<PathBuf>>) -> Option<PathBuf> {
+        value.as_ref().map(|Text(path)| path.clone())
+    }
+
+    fn missing<T>(&self, key: &str, expected: &str) -> Result<T, Mistake> {
+        wrong((self.key)(key), format!("missing, expected {expected}"))
+    }
+
+    fn max_series(&self) -> usize {
+        let most = self.raw.max_series.map_or(100_000, |Count(most)| most);
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    fn timeout(&self) -> Duration {
+        let timeout = self.raw.timeout.as_ref();
+        timeout.map_or(Duration::from_secs(10), |Text(timeout)| *timeout)
+    }
+
+    fn client(&self) -> Result<Option<(PathBuf, PathBuf)>, Mistake> {
+        let raw = self.raw;
+        match (
+            Self::path(&raw.client_cert_file),
+            Self::path(&raw.client_key_file),
+        ) {
+            (Some(chain), Some(key)) => Ok(Some((chain, key))),
+            (None, None) => Ok(None),
+            (None, Some(_)) => self.missing("client_cert_file", "the certificate of the key"),
+            (Some(_), None) => self.missing("client_key_file", "the key of the certificate"),
+        }
+    }
+
+    fn http(&self) -> Result<Http, Mistake> {
+        let Some(url) = self.raw.url.clone() else {
+            return self.missing("url", "https://<host>:<port>/<path>");
+        };
+        let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+        if rest.is_none_or(str::is_empty) || url.contains(['@', '#']) {
+            return wrong(
+                (self.key)("url"),
+                "expected https:// or http:// and a server, without user or fragment",
+            );
+        }
+        let ca_file = Self::path(&self.raw.ca_file);
+        let token_file = Self::path(&self.raw.token_file);
+        let client = self.client()?;
+        if url.starts_with("https://") && ca_file.is_none() {
+            return self.missing("ca_file", "certificates that may vouch for the server, PEM");
+        }
+        if !url.starts_with("https://") && (token_file.is_some() || client.is_some()) {
+            return wrong(
+                (self.key)("url"),
+                "expected https://, for credentials are not sent in the clear",
+            );
+        }
+        Ok(Http {
+            url,
+            timeout: self.timeout(),
+            ca_file,
+            token_file,
+            client,
+            max_series: self.max_series(),
+        })
+    }
+
+    fn format(&self) -> Result<Format, Mistake> {
+        match self.raw.format.as_deref() {
+            None | Some("json") => Ok(Format::Json),
+            Some("arrow") => Ok(Format::Arrow),
+            Some(_) => wrong((self.key)("format"), "expected \"json\" or \"arrow\""),
+        }
+    }
+
+    fn file(&self) -> Result<Kind, Mistake> {
+        let Some(path) = Self::path(&self.raw.path) else {
+            return self.missing("path", "the directory of the files");
+        };
+        let max_bytes = match &self.raw.max_bytes {
+            Some(Text(Size(bytes))) => *bytes,
+            None => 64 << 20,
+        };
+        let max_age = match &self.raw.max_age {
+            Some(Text(age)) => *age,
+            None => Duration::from_secs(60),
+        };
+        Ok(Kind::File(File {
+            path,
+            format: self.format()?,
+            max_bytes,
+            max_age,
+        }))
+    }
+
+    fn kafka(&self) -> Result<Kind, Mistake> {
+        let raw = self.raw;
+        let brokers = raw.brokers.clone().unwrap_or_default();
+        if brokers.is_empty() {
+            return self.missing("brokers", "a list of \"host:port\"");
+        }
+        let ca_file = Self::path(&raw.ca_file);
+        let client = self.client()?;
+        let tls = raw.tls.unwrap_or(ca_file.is_some());
+        if tls && ca_file.is_none() {
+            return self.missing("ca_file", "certificates that may vouch for the brokers, PEM");
+        }
+        if !tls && (ca_file.is_some() || client.is_some()) {
+            return wrong((self.key)("tls"), "expected true, for there are certificates");
+        }
+        let sasl = match (&raw.sasl, &raw.user, Self::path(&raw.password_file)) {
+            (None, None, None) => None,
+            (Some(mechanism), Some(user), Some(password_file)) => {
+                let known = ["plain", "scram-sha-256", "scram-sha-512"];
+                if !known.contains(&mechanism.as_str()) {
+                    let message = "expected \"plain\", \"scram-sha-256\" or \"scram-sha-512\"";
+                    return wrong((self.key)("sasl"), message);
+                }
+                if mechanism == "plain" && !tls {
+                    let message = "expected TLS, for \"plain\" sends the password in the clear";
+                    return wrong((self.key)("tls"), message);
+                }
+                Some(Sasl {
+                    mechanism: mechanism.clone(),
+                    user: user.clone(),
+                    password_file,
+                })
+            }
+            _ => return wrong((self.key)("sasl"), "expected sasl, user and password_file together"),
+        };
+        Ok(Kind::Kafka(Broker {
+            brokers,
+            topic: raw.topic.clone().unwrap_or_else(|| String::from("waybill")),
+            format: self.format()?,
+            timeout: self.timeout(),
+            ca_file,
+            client,
+            sasl,
+        }))
+    }
+}

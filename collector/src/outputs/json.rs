@@ -1,0 +1,57 @@
+//! A row as a line of JSON.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use serde_json::{Map, Value as Json, json};
+use wire::schema::{Column, Type};
+use wire::{BatchHeader, DynamicTable, Values};
+
+use crate::digest::hex;
+use crate::rows;
+
+/// Appends the rows of a table, each with what its batch is known by; null is what the host cannot
+/// measure.
+pub(super) fn lines(header: &BatchHeader, table: &DynamicTable, out: &mut Vec<u8>) {
+    let columns = || table.table.columns.iter().zip(&table.columns);
+    let absent = columns().find_map(|(column, values)| match (&column.values, values) {
+        (Type::Columns, Values::Numbers(bits)) => Some(&bits[..]),
+        _ => None,
+    });
+    for row in 0..table.rows {
+        let bits = absent.map_or(0, |absent| absent[row]);
+        let is_absent = |bit: u8| bits.checked_shr(bit.into()).unwrap_or(0) & 1 == 1;
+        let values = columns().filter(|(column, _)| column.values != Type::Columns);
+        let values = values.map(|(column, values)| {
+            let value = match column.absent.is_some_and(is_absent) {
+                true => Json::Null,
+                false => value(column, values, row),
+            };
+            (column.name.clone(), value)
+        });
+        let line = json!({
+            "table": table.table.name,
+            "host": hex(&header.host),
+            "boot": hex(&header.boot),
+            "sequence": header.sequence,
+            "start_ms": header.start_ms,
+            "end_ms": header.end_ms,
+            "row": values.collect::<Map<_, _>>(),
+        });
+        out.extend(line.to_string().into_bytes());
+        out.push(b'\n');
+    }
+}
+
+fn value(column: &Column, values: &Values, row: usize) -> Json {
+    match values {
+        Values::Numbers(numbers) => rows::shown(column, numbers[row].into()),
+        Values::Texts(texts) => texts[row].as_str().into(),
+        Values::Addresses(all) => Ipv6Addr::from(all[row]).to_canonical().to_string().into(),
+        Values::Histograms(all) => rows::histogram(all[row].sum_us, all[row].buckets.to_vec()),
+        Values::Labels(all) => json!(all[row]),
+        Values::Counts(all) => {
+            json!(all[row].iter().cloned().collect::<BTreeMap<String, u64>>())
+        }
+    }
+}
