@@ -35,6 +35,7 @@ pub mod join;
 pub mod meter;
 pub mod orders;
 pub mod outputs;
+pub mod process;
 pub mod query;
 pub mod remote;
 pub mod rows;

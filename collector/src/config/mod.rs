@@ -3,6 +3,7 @@
 //! Two stages: `raw` is what was written, [`Config`] is what is needed. A mistake is reported
 //! with the file, the path of the key and what was expected there.
 
+mod mistake;
 mod outputs;
 mod raw;
 #[cfg(test)]
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-pub use outputs::{Broker, File, Format, Http, Kind, Output, Sasl, Temporality};
+use mistake::{Mistake, wrong};
+pub use outputs::{File, Format, Http, Kind, Output, Temporality};
 use raw::{Count, Size, Text};
 
 /// Where the configuration is looked for when none is named.
@@ -217,13 +219,6 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Error> {
         wrong(&key, said(error.inner()))
     })?;
     validate(file, raw).map_err(|(key, message)| wrong(&key, message))
-}
-
-/// A key path and what was expected there.
-type Mistake = (String, String);
-
-fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Mistake> {
-    Err((key.into(), message.into()))
 }
 
 fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {

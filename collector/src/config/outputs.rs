@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::mistake::{Mistake, wrong};
 use super::raw::{self, Count, Size, Text};
-use super::{Mistake, wrong};
 
 /// Most outputs: each has a thread, and a batch is read once for each.
 const MOST: usize = 16;
@@ -26,17 +26,10 @@ pub struct Output {
 /// What an output is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Newest values of series beside the collector's own counters at `GET /metrics`.
-    Prometheus {
-        /// Rows of series that are kept.
-        max_series: usize,
-    },
     /// Prometheus remote write, version 1.
     RemoteWrite(Http),
     /// OTLP over HTTP.
     Otlp(Http, Temporality),
-    /// Kafka.
-    Kafka(Broker),
     /// Files in a directory.
     File(File),
 }
@@ -65,36 +58,6 @@ pub enum Temporality {
     Delta,
     /// Everything since the collector knows the series.
     Cumulative,
-}
-
-/// Brokers of a Kafka cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
-    /// `host:port` of some of them.
-    pub brokers: Vec<String>,
-    /// Topic; `{table}` in it stands for the name of the table.
-    pub topic: String,
-    /// What a record holds.
-    pub format: Format,
-    /// Time for what is sent, and for the answer.
-    pub timeout: Duration,
-    /// Who may vouch for the brokers, PEM; without TLS none.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate and key, PEM.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// Who the collector is.
-    pub sasl: Option<Sasl>,
-}
-
-/// SASL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sasl {
-    /// `plain`, `scram-sha-256` or `scram-sha-512`.
-    pub mechanism: String,
-    /// User.
-    pub user: String,
-    /// File with the password.
-    pub password_file: PathBuf,
 }
 
 /// A directory for files.
@@ -162,26 +125,8 @@ impl Taken<'_> {
             "max_series",
         ];
         const FILE: [&str; 4] = ["path", "format", "max_bytes", "max_age"];
-        const KAFKA: [&str; 11] = [
-            "brokers",
-            "topic",
-            "format",
-            "timeout",
-            "tls",
-            "ca_file",
-            "client_cert_file",
-            "client_key_file",
-            "sasl",
-            "user",
-            "password_file",
-        ];
         let kind = self.raw.kind.as_deref().unwrap_or_default();
         match kind {
-            "prometheus" => {
-                self.only(kind, &["max_series"])?;
-                let max_series = self.max_series();
-                Ok(Kind::Prometheus { max_series })
-            }
             "remote_write" => {
                 self.only(kind, &HTTP)?;
                 Ok(Kind::RemoteWrite(self.http()?))
@@ -204,13 +149,9 @@ impl Taken<'_> {
                 self.only(kind, &FILE)?;
                 self.file()
             }
-            "kafka" => {
-                self.only(kind, &KAFKA)?;
-                self.kafka()
-            }
             _ => wrong(
                 (self.key)("kind"),
-                "expected \"prometheus\", \"remote_write\", \"otlp\", \"kafka\" or \"file\"",
+                "expected \"remote_write\", \"otlp\" or \"file\"",
             ),
         }
     }
@@ -231,12 +172,6 @@ impl Taken<'_> {
             ("format", raw.format.is_some()),
             ("max_bytes", raw.max_bytes.is_some()),
             ("max_age", raw.max_age.is_some()),
-            ("brokers", raw.brokers.is_some()),
-            ("topic", raw.topic.is_some()),
-            ("tls", raw.tls.is_some()),
-            ("sasl", raw.sasl.is_some()),
-            ("user", raw.user.is_some()),
-            ("password_file", raw.password_file.is_some()),
         ];
         match set.into_iter().find(|(key, set)| *set && !keys.contains(key)) {
             Some((key, _)) => wrong(
@@ -336,52 +271,6 @@ impl Taken<'_> {
             format: self.format()?,
             max_bytes,
             max_age,
-        }))
-    }
-
-    fn kafka(&self) -> Result<Kind, Mistake> {
-        let raw = self.raw;
-        let brokers = raw.brokers.clone().unwrap_or_default();
-        if brokers.is_empty() {
-            return self.missing("brokers", "a list of \"host:port\"");
-        }
-        let ca_file = Self::path(&raw.ca_file);
-        let client = self.client()?;
-        let tls = raw.tls.unwrap_or(ca_file.is_some());
-        if tls && ca_file.is_none() {
-            return self.missing("ca_file", "certificates that may vouch for the brokers, PEM");
-        }
-        if !tls && (ca_file.is_some() || client.is_some()) {
-            return wrong((self.key)("tls"), "expected true, for there are certificates");
-        }
-        let sasl = match (&raw.sasl, &raw.user, Self::path(&raw.password_file)) {
-            (None, None, None) => None,
-            (Some(mechanism), Some(user), Some(password_file)) => {
-                let known = ["plain", "scram-sha-256", "scram-sha-512"];
-                if !known.contains(&mechanism.as_str()) {
-                    let message = "expected \"plain\", \"scram-sha-256\" or \"scram-sha-512\"";
-                    return wrong((self.key)("sasl"), message);
-                }
-                if mechanism == "plain" && !tls {
-                    let message = "expected TLS, for \"plain\" sends the password in the clear";
-                    return wrong((self.key)("tls"), message);
-                }
-                Some(Sasl {
-                    mechanism: mechanism.clone(),
-                    user: user.clone(),
-                    password_file,
-                })
-            }
-            _ => return wrong((self.key)("sasl"), "expected sasl, user and password_file together"),
-        };
-        Ok(Kind::Kafka(Broker {
-            brokers,
-            topic: raw.topic.clone().unwrap_or_else(|| String::from("waybill")),
-            format: self.format()?,
-            timeout: self.timeout(),
-            ca_file,
-            client,
-            sasl,
         }))
     }
 }

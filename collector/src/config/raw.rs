@@ -94,12 +94,6 @@ pub(super) struct Output {
     pub(super) format: Option<String>,
     pub(super) max_bytes: Option<Text<Size>>,
     pub(super) max_age: Option<Text<Duration>>,
-    pub(super) brokers: Option<Vec<String>>,
-    pub(super) topic: Option<String>,
-    pub(super) tls: Option<bool>,
-    pub(super) sasl: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) password_file: Option<Text<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,25 +10,9 @@ use wire::{BatchHeader, DynamicTable, Values};
 use crate::digest::hex;
 use crate::rows;
 
-/// Appends the rows of a table, each with what its batch is known by; null is what the host cannot
-/// measure.
+/// Appends the rows of a table, each with what its batch is known by.
 pub(super) fn lines(header: &BatchHeader, table: &DynamicTable, out: &mut Vec<u8>) {
-    let columns = || table.table.columns.iter().zip(&table.columns);
-    let absent = columns().find_map(|(column, values)| match (&column.values, values) {
-        (Type::Columns, Values::Numbers(bits)) => Some(&bits[..]),
-        _ => None,
-    });
     for row in 0..table.rows {
-        let bits = absent.map_or(0, |absent| absent[row]);
-        let is_absent = |bit: u8| bits.checked_shr(bit.into()).unwrap_or(0) & 1 == 1;
-        let values = columns().filter(|(column, _)| column.values != Type::Columns);
-        let values = values.map(|(column, values)| {
-            let value = match column.absent.is_some_and(is_absent) {
-                true => Json::Null,
-                false => value(column, values, row),
-            };
-            (column.name.clone(), value)
-        });
         let line = json!({
             "table": table.table.name,
             "host": hex(&header.host),
@@ -36,11 +20,31 @@ pub(super) fn lines(header: &BatchHeader, table: &DynamicTable, out: &mut Vec<u8
             "sequence": header.sequence,
             "start_ms": header.start_ms,
             "end_ms": header.end_ms,
-            "row": values.collect::<Map<_, _>>(),
+            "row": self::row(table, row),
         });
         out.extend(line.to_string().into_bytes());
         out.push(b'\n');
     }
+}
+
+/// One row by column; null is what the host cannot measure.
+pub(super) fn row(table: &DynamicTable, row: usize) -> Map<String, Json> {
+    let columns = || table.table.columns.iter().zip(&table.columns);
+    let absent = columns().find_map(|(column, values)| match (&column.values, values) {
+        (Type::Columns, Values::Numbers(bits)) => Some(bits[row]),
+        _ => None,
+    });
+    let bits = absent.unwrap_or(0);
+    let is_absent = |bit: u8| bits.checked_shr(bit.into()).unwrap_or(0) & 1 == 1;
+    let values = columns().filter(|(column, _)| column.values != Type::Columns);
+    let values = values.map(|(column, values)| {
+        let value = match column.absent.is_some_and(is_absent) {
+            true => Json::Null,
+            false => value(column, values, row),
+        };
+        (column.name.clone(), value)
+    });
+    values.collect()
 }
 
 fn value(column: &Column, values: &Values, row: usize) -> Json {

@@ -13,6 +13,7 @@ mod feed;
 mod file;
 mod http;
 mod json;
+mod otlp;
 mod remote_write;
 mod requests;
 mod rows;
@@ -32,6 +33,7 @@ use crate::time;
 use feed::Feed;
 use file::Files;
 use http::Client;
+use otlp::Otlp;
 use remote_write::RemoteWrite;
 use requests::Requests;
 use sink::Sink;
@@ -104,6 +106,9 @@ fn sink(output: &Output) -> Box<dyn Sink> {
             RemoteWrite::new(http.max_series),
         )),
         Kind::File(file) => Box::new(Files::new(&output.name, file.clone(), time::now_ms)),
-        Kind::Prometheus { .. } | Kind::Otlp(..) | Kind::Kafka(_) => unreachable!(),
+        Kind::Otlp(http, temporality) => Box::new(Requests::new(
+            Client::new(http.clone()),
+            Otlp::new(http.max_series, *temporality, time::now_ms()),
+        )),
     }
 }

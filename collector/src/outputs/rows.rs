@@ -128,6 +128,37 @@ impl<'a> Rows<'a> {
         self.table.table.shape == Shape::State
     }
 
+    /// Whether its rows are about moments.
+    pub(super) fn is_events(&self) -> bool {
+        self.table.table.shape == Shape::Events
+    }
+
+    /// The table's name.
+    pub(super) fn name(&self) -> &str {
+        &self.table.table.name
+    }
+
+    /// Host and run of its agent, hexadecimal.
+    pub(super) fn whose(&self) -> (String, String) {
+        (hex(&self.header.host), hex(&self.header.boot))
+    }
+
+    /// A row as people know it.
+    pub(super) fn row(&self, row: usize) -> serde_json::Map<String, serde_json::Value> {
+        super::json::row(self.table, row)
+    }
+
+    /// When what a row tells of happened, Unix microseconds, where it says so.
+    pub(super) fn time_us(&self, row: usize) -> Option<u64> {
+        let mut columns = self.table.table.columns.iter().zip(&self.table.columns);
+        columns.find_map(|(column, values)| match values {
+            Values::Numbers(numbers) if column.kind == Kind::Time && column.unit == "us" => {
+                Some(numbers[row])
+            }
+            _ => None,
+        })
+    }
+
     /// `waybill_TABLE_info`, for a table of what holds.
     pub(super) fn info(&self) -> Option<String> {
         self.is_state()

@@ -90,7 +90,8 @@ pub(super) async fn hosts(
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): Shared) -> Response {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    let own = app.metrics.prometheus() + &app.outputs.prometheus(time::now_ms());
+    let outputs = app.outputs.prometheus(time::now_ms());
+    let own = [app.metrics.prometheus(), outputs, process::prometheus()].concat();
     ([(CONTENT_TYPE, text)], own).into_response()
 }
 

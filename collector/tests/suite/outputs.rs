@@ -184,3 +184,30 @@ fn victoria_metrics_takes_what_is_written_to_it() {
         written_to(&program);
     }
 }
+
+#[test]
+fn victoria_metrics_takes_otlp() {
+    let Some(program) = Program::start(Wanted::VictoriaMetrics) else {
+        return;
+    };
+    if !program.takes_otlp() {
+        eprintln!("skipped: this victoria-metrics is older than 1.92 and takes no OTLP");
+        return;
+    }
+    let site = Site::new();
+    let limits = format!(
+        "[outputs.otel]\nkind = \"otlp\"\nurl = \"{}\"\ntables = [\"edge\"]\n\
+         temporality = \"cumulative\"\n",
+        program.url("/opentelemetry")
+    );
+    let serve = Serve::start(&site, &limits);
+    let mut fleet = Fleet::new();
+    for _ in 0..5 {
+        fleet.send(&site, serve.at);
+    }
+    let counts = all_sent(&site, serve.at, "otel");
+    assert_eq!(counts["sent_total"], fleet.batches);
+    let sum = |name: &str| format!("sum({{__name__=\"waybill.edge.{name}\"}})");
+    arrives(&program, &sum("opened"), fleet.opened);
+    arrives(&program, &sum("rtt_count"), fleet.opened);
+}

@@ -84,6 +84,17 @@ impl Program {
         }
     }
 
+    /// Whether it has an address for OTLP, which answers an empty request.
+    pub(super) fn takes_otlp(&self) -> bool {
+        let url = self.url("/opentelemetry/v1/metrics");
+        let output = Command::new("curl")
+            .args(["-s", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}"])
+            .args(["-H", "Content-Type: application/x-protobuf", "-X", "POST", &url])
+            .output()
+            .expect("curl");
+        output.stdout.starts_with(b"2")
+    }
+
     /// The number that a query gives; `None` for none.
     pub(super) fn query(&self, query: &str) -> Option<f64> {
         let mut curl = Command::new("curl");
