@@ -16,7 +16,7 @@ use super::fair::Party;
 use super::packed::Encoding;
 use super::refusal::{error, refused};
 use crate::api::{Answers, Given, HOSTS, Operation, Problem, parts};
-use crate::{escape, time};
+use crate::{escape, process, time};
 
 /// Answers a question whose parameters are in the address.
 pub(super) async fn question(
