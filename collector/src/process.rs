@@ -46,17 +46,23 @@ fn taken(stat: &str, status: &str, machine: &str) -> Taken {
     let boot = machine.lines().find_map(|line| line.strip_prefix("btime "));
     let boot: Option<f64> = boot.and_then(|seconds| seconds.trim().parse().ok());
     Taken {
-        cpu_seconds: field(14).zip(field(15)).map(|(user, system)| (user + system) / TICKS),
+        cpu_seconds: field(14)
+            .zip(field(15))
+            .map(|(user, system)| (user + system) / TICKS),
         resident_bytes: kib("VmRSS:"),
         virtual_bytes: kib("VmSize:"),
-        start_seconds: boot.zip(field(22)).map(|(boot, ticks)| boot + ticks / TICKS),
+        start_seconds: boot
+            .zip(field(22))
+            .map(|(boot, ticks)| boot + ticks / TICKS),
         open_fds: None,
         max_fds: None,
     }
 }
 
 fn max_fds(limits: &str) -> Option<f64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -138,8 +144,16 @@ mod tests {
     fn what_cannot_be_read_is_absent() {
         assert!(!text(&taken("", "", "")).contains("process_"));
         let here = prometheus();
-        for name in ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"] {
-            assert!(here.contains(&format!("\nprocess_{name} ")), "{name}: {here}");
+        for name in [
+            "cpu_seconds_total",
+            "resident_memory_bytes",
+            "open_fds",
+            "max_fds",
+        ] {
+            assert!(
+                here.contains(&format!("\nprocess_{name} ")),
+                "{name}: {here}"
+            );
         }
     }
 }

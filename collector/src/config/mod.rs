@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use mistake::{Mistake, wrong};
+use mistake::{Mistake, or, required, wrong};
 pub use outputs::{File, Format, Http, Kind, Output, Temporality};
 use raw::{Count, Size, Text};
 
@@ -395,14 +395,4 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
         );
     }
     Ok(limits)
-}
-
-fn or<T>(value: Option<Text<T>>, default: T) -> T {
-    value.map_or(default, |Text(value)| value)
-}
-
-fn required<T: raw::FromText>(key: &'static str, value: Option<Text<T>>) -> Result<T, Mistake> {
-    value
-        .map(|Text(value)| value)
-        .ok_or_else(|| (key.to_owned(), format!("missing, expected {}", T::EXPECTED)))
 }

@@ -95,9 +95,15 @@ pub(super) fn validate(raw: BTreeMap<String, raw::Output>) -> Result<Vec<Output>
         }
         let tables = raw.tables.clone().unwrap_or_default();
         if raw.tables.is_some() && tables.is_empty() {
-            return wrong(key("tables"), "expected names of tables, or none of this key");
+            return wrong(
+                key("tables"),
+                "expected names of tables, or none of this key",
+            );
         }
-        let taken = Taken { raw: &raw, key: &key };
+        let taken = Taken {
+            raw: &raw,
+            key: &key,
+        };
         Ok(Output {
             kind: taken.kind()?,
             tables,
@@ -173,7 +179,10 @@ impl Taken<'_> {
             ("max_bytes", raw.max_bytes.is_some()),
             ("max_age", raw.max_age.is_some()),
         ];
-        match set.into_iter().find(|(key, set)| *set && !keys.contains(key)) {
+        match set
+            .into_iter()
+            .find(|(key, set)| *set && !keys.contains(key))
+        {
             Some((key, _)) => wrong(
                 (self.key)(key),
                 format!("an output of kind \"{kind}\" has no such key"),

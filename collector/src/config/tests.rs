@@ -271,7 +271,10 @@ fn an_output_has_the_keys_of_its_kind_and_no_secret_goes_in_the_clear() {
             "outputs.one.url: an output of kind \"file\" has no such key",
         ),
         ("kind = \"remote_write\"", "outputs.one.url: missing"),
-        ("kind = \"remote_write\"\nurl = \"x\"", "outputs.one.url: expected https://"),
+        (
+            "kind = \"remote_write\"\nurl = \"x\"",
+            "outputs.one.url: expected https://",
+        ),
         (
             "kind = \"remote_write\"\nurl = \"https://x\"",
             "outputs.one.ca_file: missing",
@@ -294,5 +297,8 @@ fn an_output_has_the_keys_of_its_kind_and_no_secret_goes_in_the_clear() {
     let bound = message(&format!(
         "{GOOD}[store]\nmax_bytes = \"16MiB\"\n[outputs.one]\nkind = \"file\"\npath = \"/x\"\n"
     ));
-    assert!(bound.contains("store.outbox_bytes: expected at most half"), "{bound}");
+    assert!(
+        bound.contains("store.outbox_bytes: expected at most half"),
+        "{bound}"
+    );
 }

@@ -79,7 +79,11 @@ impl Counted {
             *left_out += 1;
             return None;
         }
-        let zeros: Vec<Value> = told.values.iter().map(|value| value.beyond(value)).collect();
+        let zeros: Vec<Value> = told
+            .values
+            .iter()
+            .map(|value| value.beyond(value))
+            .collect();
         let series = self.series.entry(key).or_insert_with(|| Series {
             sums: zeros.clone(),
             base: told.begun.then(|| zeros.clone()),
@@ -95,7 +99,8 @@ impl Counted {
     }
 
     fn make_room(&mut self) -> bool {
-        if self.series.len() >= self.most && self.newest_ms.saturating_sub(self.swept_ms) > IDLE_MS / 60
+        if self.series.len() >= self.most
+            && self.newest_ms.saturating_sub(self.swept_ms) > IDLE_MS / 60
         {
             self.swept_ms = self.newest_ms;
             let since = self.newest_ms.saturating_sub(IDLE_MS);
@@ -139,7 +144,10 @@ impl Series {
     /// What a total adds to the sums.
     fn total(&mut self, totals: &[Value], zeros: Vec<Value>) -> Vec<Value> {
         let pairs = |with: &[Value]| -> Vec<Value> {
-            let beyond = totals.iter().zip(with).map(|(total, with)| total.beyond(with));
+            let beyond = totals
+                .iter()
+                .zip(with)
+                .map(|(total, with)| total.beyond(with));
             beyond.collect()
         };
         let Some(base) = &self.base else {
@@ -148,7 +156,10 @@ impl Series {
             return zeros;
         };
         let since = pairs(base);
-        let added = since.iter().zip(&self.sums).map(|(since, sum)| since.beyond(sum));
+        let added = since
+            .iter()
+            .zip(&self.sums)
+            .map(|(since, sum)| since.beyond(sum));
         added.collect()
     }
 }
@@ -191,7 +202,10 @@ mod tests {
             told(50, false, false, 1),
         ];
         let expected = [(5, 5), (1, 6), (9, 15), (1, 16)];
-        assert_eq!(run(&rows), expected.map(|(added, sum)| Some((added, sum, false))));
+        assert_eq!(
+            run(&rows),
+            expected.map(|(added, sum)| Some((added, sum, false)))
+        );
     }
 
     #[test]
@@ -203,7 +217,10 @@ mod tests {
             told(40, true, false, 1010),
         ];
         let expected = [(5, 5), (0, 5), (2, 7), (3, 10)];
-        assert_eq!(run(&rows), expected.map(|(added, sum)| Some((added, sum, false))));
+        assert_eq!(
+            run(&rows),
+            expected.map(|(added, sum)| Some((added, sum, false)))
+        );
     }
 
     #[test]
@@ -234,7 +251,9 @@ mod tests {
         let mut left_out = 0;
         let mut take = |key: u8, end_ms| {
             let told = told(end_ms, false, true, 1);
-            counted.take([key; 16], told, &[false], &mut left_out).is_some()
+            counted
+                .take([key; 16], told, &[false], &mut left_out)
+                .is_some()
         };
         assert!(take(1, 1_000) && take(2, 2_000));
         assert!(!take(3, 3_000));

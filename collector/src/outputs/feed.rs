@@ -107,11 +107,7 @@ impl Feed {
     }
 
     /// Moves the position, or says how long to leave the destination alone.
-    fn judge(
-        &self,
-        running: &mut Running,
-        sent: Result<Option<Done>, Later>,
-    ) -> Option<Duration> {
+    fn judge(&self, running: &mut Running, sent: Result<Option<Done>, Later>) -> Option<Duration> {
         let output = &self.progress.name;
         match sent {
             Ok(None) => None,

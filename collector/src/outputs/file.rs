@@ -40,7 +40,11 @@ struct Open {
 }
 
 enum Written {
-    Lines { file: File, path: PathBuf, bytes: u64 },
+    Lines {
+        file: File,
+        path: PathBuf,
+        bytes: u64,
+    },
     Tables(Vec<Writing>),
 }
 
@@ -88,7 +92,12 @@ impl Files {
         for parcel in std::mem::take(&mut self.waiting) {
             let open = match &mut self.open {
                 Some(open) => open,
-                none => none.insert(Open::new(&self.name, &self.config, &parcel, (self.clock)())?),
+                none => none.insert(Open::new(
+                    &self.name,
+                    &self.config,
+                    &parcel,
+                    (self.clock)(),
+                )?),
             };
             open.add(&self.name, &self.config, &parcel)?;
         }
@@ -188,7 +197,9 @@ impl Open {
                     *bytes += lines.len() as u64;
                 }
                 Written::Tables(tables) => {
-                    let mut known = tables.iter().position(|writing| writing.is_of(&table.table));
+                    let mut known = tables
+                        .iter()
+                        .position(|writing| writing.is_of(&table.table));
                     if known.is_none() {
                         if tables.len() >= TABLES {
                             anyhow::bail!("more than {TABLES} tables at once");
@@ -214,7 +225,8 @@ impl Open {
         let mut moves = Vec::new();
         match self.written {
             Written::Lines { file, path, .. } => {
-                file.sync_all().with_context(|| format!("sync {}", path.display()))?;
+                file.sync_all()
+                    .with_context(|| format!("sync {}", path.display()))?;
                 moves.push((path, format!("{name}-{span}.jsonl")));
             }
             Written::Tables(tables) => {

@@ -68,16 +68,19 @@ impl Client {
             None => self.connect()?,
         };
         let url = format!("{}{path}", self.config.url);
-        let mut request = agent
-            .post(&url)
-            .header("User-Agent", concat!("waybill-collector/", env!("CARGO_PKG_VERSION")));
+        let mut request = agent.post(&url).header(
+            "User-Agent",
+            concat!("waybill-collector/", env!("CARGO_PKG_VERSION")),
+        );
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        let mut response = request.send(body).with_context(|| format!("post to {url}"))?;
+        let mut response = request
+            .send(body)
+            .with_context(|| format!("post to {url}"))?;
         let status = response.status().as_u16();
         let wait = response.headers().get("Retry-After");
         let wait = wait.and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
@@ -120,10 +123,10 @@ impl Client {
         self.token = match &config.token_file {
             None => None,
             Some(file) => {
-                let text =
-                    files::text(file).with_context(|| format!("read {}", file.display()))?;
+                let text = files::text(file).with_context(|| format!("read {}", file.display()))?;
                 let token = text.lines().map(str::trim).find(|line| !line.is_empty());
-                let token = token.with_context(|| format!("{}: expected a token", file.display()))?;
+                let token =
+                    token.with_context(|| format!("{}: expected a token", file.display()))?;
                 Some(token.to_owned())
             }
         };

@@ -88,7 +88,9 @@ impl Otlp {
             let key = rows.key(row, &labels);
             let is_gauge = |metric: &Metric<'_>| metric.instrument == Instrument::Gauge;
             let is_gauge: Vec<bool> = rows.metrics.iter().map(is_gauge).collect();
-            let known = self.counted.take(key, told, &is_gauge, &mut self.left_out)?;
+            let known = self
+                .counted
+                .take(key, told, &is_gauge, &mut self.left_out)?;
             keys.push(key);
             match self.temporality {
                 Temporality::Delta => (interval.start_ms, known.added),
@@ -149,7 +151,9 @@ fn data(
         value => is_gauge || !value.is_zero(),
     });
     if metric.instrument == Instrument::Histogram {
-        let points: Vec<_> = told.filter_map(|point| histogram(point, at, interval)).collect();
+        let points: Vec<_> = told
+            .filter_map(|point| histogram(point, at, interval))
+            .collect();
         return (!points.is_empty()).then(|| {
             Data::Histogram(Histogram {
                 data_points: points,
@@ -177,7 +181,9 @@ fn data(
         match &point.values[at] {
             Value::Number(value) => number(None, *value),
             Value::Counts(counts) => {
-                counts.iter().for_each(|(name, value)| number(Some(name), *value));
+                counts
+                    .iter()
+                    .for_each(|(name, value)| number(Some(name), *value));
             }
             Value::Absent | Value::Histogram(_) => {}
         }
@@ -253,7 +259,10 @@ fn resource(rows: &Rows<'_>) -> Option<Resource> {
 /// A row as a record: its columns are attributes, with the table's name in front.
 fn record(rows: &Rows<'_>, interval: Interval, row: usize) -> LogRecord {
     let name = rows.name();
-    let columns = rows.row(row).into_iter().filter(|(_, value)| !value.is_null());
+    let columns = rows
+        .row(row)
+        .into_iter()
+        .filter(|(_, value)| !value.is_null());
     let attributes = columns.map(|(column, value)| {
         let value = match value {
             Json::Bool(value) => Any::BoolValue(value),
@@ -267,9 +276,10 @@ fn record(rows: &Rows<'_>, interval: Interval, row: usize) -> LogRecord {
         any(&format!("waybill.{name}.{column}"), value)
     });
     LogRecord {
-        time_unix_nano: rows
-            .time_us(row)
-            .map_or_else(|| nanoseconds(interval.end_ms), |us| us.saturating_mul(1000)),
+        time_unix_nano: rows.time_us(row).map_or_else(
+            || nanoseconds(interval.end_ms),
+            |us| us.saturating_mul(1000),
+        ),
         observed_time_unix_nano: nanoseconds(interval.end_ms),
         event_name: format!("waybill.{name}"),
         attributes: attributes.collect(),

@@ -113,7 +113,9 @@ impl RemoteWrite {
         let mut request = WriteRequest::default();
         if let Some(info) = rows.info() {
             let labels = rows.words(row);
-            request.timeseries.push(series(&info, &labels, None, &[(interval.end_ms, 1.0)]));
+            request
+                .timeseries
+                .push(series(&info, &labels, None, &[(interval.end_ms, 1.0)]));
         }
         if rows.metrics.is_empty() {
             return request;
@@ -135,7 +137,9 @@ impl RemoteWrite {
             let known = self.counted.take(key, told, &is_gauge, &mut self.left_out);
             let Some(known) = known else { return request };
             keys.push(key);
-            let Known { before, sums, late, .. } = known;
+            let Known {
+                before, sums, late, ..
+            } = known;
             if late {
                 return request;
             }
@@ -154,7 +158,9 @@ impl RemoteWrite {
                 if begins && interval.start_ms + 1 < interval.end_ms {
                     points.insert(0, (interval.start_ms + 1, 0.0));
                 }
-                request.timeseries.push(series(&name, &labels, label, &points));
+                request
+                    .timeseries
+                    .push(series(&name, &labels, label, &points));
             });
         }
         request

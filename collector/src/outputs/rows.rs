@@ -289,7 +289,11 @@ pub(super) fn samples(
             for (bucket, n) in histogram.buckets.iter().enumerate() {
                 count = count.saturating_add(*n);
                 if bucket + 1 < HISTOGRAM_BUCKETS {
-                    sample("_bucket", Some(("le", &bound(bucket).to_string())), count as f64);
+                    sample(
+                        "_bucket",
+                        Some(("le", &bound(bucket).to_string())),
+                        count as f64,
+                    );
                 }
             }
             sample("_bucket", Some(("le", "+Inf")), count as f64);

@@ -140,13 +140,22 @@ impl Status {
             head(&mut text, metric, kind, help);
             for (name, seen) in &seen {
                 let value = value(seen);
-                let _ = writeln!(text, "waybill_collector_{metric}{{output=\"{name}\"}} {value}");
+                let _ = writeln!(
+                    text,
+                    "waybill_collector_{metric}{{output=\"{name}\"}} {value}"
+                );
             }
         }
         let level = self.outbox.level();
-        let age_ms = level.oldest_ms.map_or(0, |at| now_ms.saturating_sub(at).max(0));
+        let age_ms = level
+            .oldest_ms
+            .map_or(0, |at| now_ms.saturating_sub(at).max(0));
         let gauges = [
-            ("outbox_bytes", "Bytes of batches that wait for outputs.", level.bytes as f64),
+            (
+                "outbox_bytes",
+                "Bytes of batches that wait for outputs.",
+                level.bytes as f64,
+            ),
             (
                 "outbox_oldest_age_seconds",
                 "Age of the oldest batch that waits for an output.",

@@ -181,7 +181,9 @@ fn a_server_that_is_busy_gets_the_same_again_after_the_time_it_asked_for() {
     let mut world = World::start(&[server.output("tsdb")], 1 << 20);
     let begin = Instant::now();
     world.put(&[1], 1);
-    until("it is sent", || world.line("waybill_collector_output_sent_total{output=\"tsdb\"} 1"));
+    until("it is sent", || {
+        world.line("waybill_collector_output_sent_total{output=\"tsdb\"} 1")
+    });
     assert!(begin.elapsed() >= Duration::from_secs(1));
     let got = server.got.lock().unwrap();
     assert_eq!(got.len(), 3);
@@ -192,21 +194,35 @@ fn a_server_that_is_busy_gets_the_same_again_after_the_time_it_asked_for() {
 
 #[test]
 fn what_a_server_never_takes_is_counted_and_keeps_no_other_batch_back() {
-    let server = Server::start(|_, body| if names_host(body, 2) { (400, "") } else { (200, "") });
+    let server = Server::start(|_, body| {
+        if names_host(body, 2) {
+            (400, "")
+        } else {
+            (200, "")
+        }
+    });
     let mut world = World::start(&[server.output("tsdb")], 1 << 20);
     world.put(&[1, 2, 3], 1);
-    until("they are sent", || world.line("waybill_collector_output_sent_total{output=\"tsdb\"} 2"));
+    until("they are sent", || {
+        world.line("waybill_collector_output_sent_total{output=\"tsdb\"} 2")
+    });
     assert!(world.line("waybill_collector_output_refused_total{output=\"tsdb\"} 1"));
     assert!(world.line("waybill_collector_output_waiting{output=\"tsdb\"} 0"));
     let got = server.got.lock().unwrap();
-    let alone = |host| got.iter().any(|body| (1..=3).all(|other| names_host(body, other) == (other == host)));
+    let alone = |host| {
+        got.iter()
+            .any(|body| (1..=3).all(|other| names_host(body, other) == (other == host)))
+    };
     assert!(alone(1) && alone(2) && alone(3), "{}", got.len());
 }
 
 #[test]
 fn a_dead_output_holds_up_no_other_and_what_it_lacks_is_counted() {
     let alive = Server::start(|_, _| (200, ""));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let mut dead = alive.output("dead");
     if let Kind::RemoteWrite(http) = &mut dead.kind {
         http.url = format!("http://{closed}/write");
@@ -256,7 +272,10 @@ fn files_are_whole_and_hold_every_batch_once_they_have_their_name() {
         let left = folder.join(".archive-00000000000000000001.partial");
         std::fs::write(&left, "half a li").unwrap();
         std::fs::write(folder.join(".archive-else.partial"), "").unwrap();
-        world.outbox = world.store.keep_for(&[output.name.clone()], 1 << 20).unwrap();
+        world.outbox = world
+            .store
+            .keep_for(&[output.name.clone()], 1 << 20)
+            .unwrap();
         world.status = Arc::new(Status::new(&world.outbox));
         let path = world.dir.path().join("db");
         world.outputs = Outputs::start(&[output], &path, &world.outbox, &world.status).unwrap();
@@ -266,16 +285,22 @@ fn files_are_whole_and_hold_every_batch_once_they_have_their_name() {
         let names = || -> Vec<String> {
             let entries = std::fs::read_dir(&folder).unwrap();
             let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-            names.filter(|name| name != ".archive-else.partial").collect()
+            names
+                .filter(|name| name != ".archive-else.partial")
+                .collect()
         };
         // Nothing counts as sent before the file is complete.
-        until("it is being written", || names().iter().any(|name| name.ends_with(".partial")));
+        until("it is being written", || {
+            names().iter().any(|name| name.ends_with(".partial"))
+        });
         assert!(world.line("waybill_collector_output_sent_total{output=\"archive\"} 0"));
         std::thread::park_timeout(Duration::from_millis(50));
         world.outputs.stop(Duration::from_secs(10));
         let sent = world.outbox.outputs[0].at().sent;
         assert!(sent > 0);
-        let [name] = &names()[..] else { panic!("{:?}", names()) };
+        let [name] = &names()[..] else {
+            panic!("{:?}", names())
+        };
         let span = format!("archive-{:020}-{sent:020}", 1);
         assert_eq!(*name, format!("{span}{end}"));
         let rows = match format {

@@ -85,7 +85,11 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         Failure::store(anyhow::Error::new(error).context(path))
     })?;
     let access = open_access(config)?;
-    let names: Vec<String> = config.outputs.iter().map(|output| output.name.clone()).collect();
+    let names: Vec<String> = config
+        .outputs
+        .iter()
+        .map(|output| output.name.clone())
+        .collect();
     let outbox = store
         .keep_for(&names, config.store.outbox_bytes)
         .map_err(Failure::store)?;

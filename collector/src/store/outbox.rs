@@ -231,8 +231,7 @@ impl Outbox {
              WHERE name = ?1 AND (position, refused, dropped) <> (?2, ?4, ?5)",
         )?;
         for (output, at) in self.outputs.iter().zip(&saved) {
-            let [sent, refused, dropped] =
-                [at.sent, at.refused, at.dropped].map(u64::cast_signed);
+            let [sent, refused, dropped] = [at.sent, at.refused, at.dropped].map(u64::cast_signed);
             update.execute(params![output.name, at.position, sent, refused, dropped])?;
         }
         Ok(Tended {

@@ -25,7 +25,9 @@ struct Fleet {
 
 impl Fleet {
     fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
         Self {
             begin_ms: u64::try_from(now.as_millis()).expect("milliseconds") - 120_000,
             sequence: 0,
@@ -116,10 +118,16 @@ fn files_have_every_answered_batch_also_after_kills() {
     let mut seen = HashMap::new();
     for entry in std::fs::read_dir(&folder).expect("files") {
         let path = entry.expect("entry").path();
-        assert!(path.extension().is_some_and(|end| end == "jsonl"), "{path:?}");
+        assert!(
+            path.extension().is_some_and(|end| end == "jsonl"),
+            "{path:?}"
+        );
         for line in std::fs::read_to_string(&path).expect("text").lines() {
             let line: Value = serde_json::from_str(line).expect("JSON");
-            let key = (line["host"].to_string(), line["sequence"].as_u64().expect("number"));
+            let key = (
+                line["host"].to_string(),
+                line["sequence"].as_u64().expect("number"),
+            );
             seen.insert(key, line["row"]["opened"].as_u64().expect("number"));
         }
     }
@@ -151,7 +159,9 @@ fn written_to(program: &Program) {
     );
     let mut serve = Serve::start(&site, &nobody);
     fleet.send(&site, serve.at);
-    until("it fails", || (counted(&site, serve.at, "tsdb")["failing"] == 1).then_some(()));
+    until("it fails", || {
+        (counted(&site, serve.at, "tsdb")["failing"] == 1).then_some(())
+    });
     serve.child.kill().expect("kill");
     drop(serve);
     let serve = Serve::start(&site, &right);
@@ -163,8 +173,16 @@ fn written_to(program: &Program) {
     let sum = "sum(waybill_edge_opened_total)";
     arrives(program, sum, fleet.opened);
     arrives(program, "sum(waybill_edge_rtt_seconds_count)", fleet.opened);
-    arrives(program, "sum(waybill_edge_rtt_seconds_bucket{le=\"0.000512\"})", fleet.opened);
-    arrives(program, "sum(waybill_edge_rtt_seconds_bucket{le=\"0.000256\"})", 0);
+    arrives(
+        program,
+        "sum(waybill_edge_rtt_seconds_bucket{le=\"0.000512\"})",
+        fleet.opened,
+    );
+    arrives(
+        program,
+        "sum(waybill_edge_rtt_seconds_bucket{le=\"0.000256\"})",
+        0,
+    );
     let labels = "count(waybill_edge_opened_total{role=\"client\",remote_address=\"10.0.0.2\"})";
     arrives(program, labels, 3);
     let (code, log) = serve.end("TERM");

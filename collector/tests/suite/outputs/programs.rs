@@ -36,7 +36,10 @@ impl Program {
             Wanted::VictoriaMetrics => "victoria-metrics",
         };
         let path = std::env::var("PATH").unwrap_or_default();
-        if !path.split(':').any(|folder| PathBuf::from(folder).join(name).is_file()) {
+        if !path
+            .split(':')
+            .any(|folder| PathBuf::from(folder).join(name).is_file())
+        {
             // The harness has no word for it.
             eprintln!("skipped: {name} is not installed (ci/deps)");
             return None;
@@ -66,13 +69,19 @@ impl Program {
             at,
             authority,
         };
-        until("it answers", || program.query("vector(7)").filter(|n| *n == 7.0));
+        until("it answers", || {
+            program.query("vector(7)").filter(|n| *n == 7.0)
+        });
         Some(program)
     }
 
     /// The address of a path.
     pub(super) fn url(&self, path: &str) -> String {
-        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        let scheme = if self.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}{path}", self.at)
     }
 
@@ -88,8 +97,22 @@ impl Program {
     pub(super) fn takes_otlp(&self) -> bool {
         let url = self.url("/opentelemetry/v1/metrics");
         let output = Command::new("curl")
-            .args(["-s", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}"])
-            .args(["-H", "Content-Type: application/x-protobuf", "-X", "POST", &url])
+            .args([
+                "-s",
+                "--max-time",
+                "5",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+            ])
+            .args([
+                "-H",
+                "Content-Type: application/x-protobuf",
+                "-X",
+                "POST",
+                &url,
+            ])
             .output()
             .expect("curl");
         output.stdout.starts_with(b"2")
