@@ -72,7 +72,7 @@ fn the_packaged_example_shows_every_key() {
         let (_, expected) = message.rsplit_once("expected ").expect(&message);
         for key in expected.split('`').skip(1).step_by(2) {
             keys += 1;
-            let shown = [format!("{key} = "), format!("[{key}]")];
+            let shown = [format!("{key} = "), format!("[{key}]"), format!("[{key}.")];
             assert!(
                 shown.iter().any(|shown| example.contains(shown)),
                 "packaging/config/collector.toml.example lacks {key}"

@@ -144,7 +144,7 @@ fn opened(host: u8, sequence: u64) -> Opened {
     let batch = Batch {
         header: BatchHeader {
             host: [host; 16],
-            boot: [2; 16],
+            boot: [77; 16],
             sequence,
             start_ms,
             end_ms: start_ms + 10_000,
