@@ -140,7 +140,8 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
     // What later versions added is taken out again.
     let db = Connection::open(path(&dir)).unwrap();
     db.execute_batch(
-        "DROP TABLE block; ALTER TABLE batch DROP COLUMN first_block;
+        "DROP TABLE outbox; DROP TABLE output;
+         DROP TABLE block; ALTER TABLE batch DROP COLUMN first_block;
          ALTER TABLE batch DROP COLUMN last_block; ALTER TABLE boot DROP COLUMN flushed;
          ALTER TABLE subject DROP COLUMN known; ALTER TABLE subject DROP COLUMN absent;
          ALTER TABLE flow DROP COLUMN last_ms;
