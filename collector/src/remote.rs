@@ -1,6 +1,6 @@
 //! Questions to a collector somewhere else, over HTTPS.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +53,12 @@ impl Remote {
                 self.url
             );
         }
-        let agent = self.agent()?;
+        let agent = caller(Call {
+            ca_file: Some(&self.ca_file),
+            client: self.client.as_ref(),
+            https_only: true,
+            timeout: TIMEOUT,
+        })?;
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         let mut request = agent.get(&url);
         if let Some(file) = &self.token_file {
@@ -77,39 +82,59 @@ impl Remote {
         }
         serde_json::from_reader(body.reader()).with_context(|| format!("read the answer of {url}"))
     }
+}
 
-    fn agent(&self) -> anyhow::Result<ureq::Agent> {
-        let roots: Vec<_> = tls::certificates(&self.ca_file)?
+/// What calls another program over HTTP.
+pub type Caller = ureq::Agent;
+
+/// How another program is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Who may vouch for it, PEM; none where it is called in the clear.
+    pub ca_file: Option<&'a Path>,
+    /// Client certificate and key, PEM.
+    pub client: Option<&'a (PathBuf, PathBuf)>,
+    /// Only over TLS.
+    pub https_only: bool,
+    /// Time for a request and its answer.
+    pub timeout: Duration,
+}
+
+/// Makes what calls: no proxy, no redirects, and a status is no error.
+///
+/// # Errors
+/// When a file cannot be read or used.
+pub fn caller(call: Call<'_>) -> anyhow::Result<Caller> {
+    let read = |file: &Path| -> anyhow::Result<Vec<Certificate<'static>>> {
+        let found = tls::certificates(file)?;
+        Ok(found
             .iter()
             .map(|der| Certificate::from_der(der).to_owned())
-            .collect();
-        let client = match &self.client {
-            None => None,
-            Some((chain, key)) => {
-                let chain: Vec<_> = tls::certificates(chain)?
-                    .iter()
-                    .map(|der| Certificate::from_der(der).to_owned())
-                    .collect();
-                let pem = crate::files::read(key, crate::files::MAX_SMALL)
-                    .with_context(|| format!("read {}", key.display()))?;
-                let key = PrivateKey::from_pem(&pem)
-                    .with_context(|| format!("{}: expected a PEM private key", key.display()))?;
-                Some(ClientCert::new_with_certs(&chain, key))
-            }
-        };
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .client_cert(client)
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .build();
-        Ok(ureq::Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
-            .build()
-            .new_agent())
-    }
+            .collect())
+    };
+    let roots = call.ca_file.map(read).transpose()?.unwrap_or_default();
+    let client = match call.client {
+        None => None,
+        Some((chain, key)) => {
+            let pem = crate::files::read(key, crate::files::MAX_SMALL)
+                .with_context(|| format!("read {}", key.display()))?;
+            let private = PrivateKey::from_pem(&pem)
+                .with_context(|| format!("{}: expected a PEM private key", key.display()))?;
+            Some(ClientCert::new_with_certs(&read(chain)?, private))
+        }
+    };
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .client_cert(client)
+        .unversioned_rustls_crypto_provider(tls::provider())
+        .build();
+    Ok(Caller::config_builder()
+        .tls_config(tls)
+        .https_only(call.https_only)
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .timeout_global(Some(call.timeout))
+        .build()
+        .new_agent())
 }

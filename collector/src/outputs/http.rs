@@ -1,14 +1,13 @@
 //! One request to a destination, and what its answer means.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::sink::Later;
 use crate::config::Http;
-use crate::{escape, files, tls};
+use crate::remote::{self, Call, Caller};
+use crate::{escape, files, time};
 
 /// Longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -18,7 +17,7 @@ const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// A client of one server. Files are read again with each attempt after a failure.
 pub(super) struct Client {
     config: Http,
-    agent: Option<ureq::Agent>,
+    agent: Option<Caller>,
     token: Option<String>,
 }
 
@@ -83,7 +82,7 @@ impl Client {
             .with_context(|| format!("post to {url}"))?;
         let status = response.status().as_u16();
         let wait = response.headers().get("Retry-After");
-        let wait = wait.and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
+        let wait = wait.and_then(|value| retry_after(value.to_str().ok()?, now()));
         let answer = response.body_mut().with_config().limit(MAX_ANSWER);
         // Read to the end, so that the connection serves the next request too.
         let text = answer.read_to_string().unwrap_or_default();
@@ -98,28 +97,14 @@ impl Client {
         }
     }
 
-    fn connect(&mut self) -> anyhow::Result<ureq::Agent> {
+    fn connect(&mut self) -> anyhow::Result<Caller> {
         let config = &self.config;
-        let mut roots = Vec::new();
-        if let Some(file) = &config.ca_file {
-            for der in tls::certificates(file)? {
-                roots.push(Certificate::from_der(&der).to_owned());
-            }
-        }
-        let client = match &config.client {
-            None => None,
-            Some((chain, key)) => {
-                let chain: Vec<_> = tls::certificates(chain)?
-                    .iter()
-                    .map(|der| Certificate::from_der(der).to_owned())
-                    .collect();
-                let pem = files::read(key, files::MAX_SMALL)
-                    .with_context(|| format!("read {}", key.display()))?;
-                let key = PrivateKey::from_pem(&pem)
-                    .with_context(|| format!("{}: expected a PEM private key", key.display()))?;
-                Some(ClientCert::new_with_certs(&chain, key))
-            }
-        };
+        let agent = remote::caller(Call {
+            ca_file: config.ca_file.as_deref(),
+            client: config.client.as_ref(),
+            https_only: config.url.starts_with("https://"),
+            timeout: config.timeout,
+        })?;
         self.token = match &config.token_file {
             None => None,
             Some(file) => {
@@ -130,23 +115,15 @@ impl Client {
                 Some(token.to_owned())
             }
         };
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .client_cert(client)
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .https_only(config.url.starts_with("https://"))
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .timeout_global(Some(config.timeout))
-            .build()
-            .new_agent();
         self.agent = Some(agent.clone());
         Ok(agent)
     }
+}
+
+/// The wall clock.
+fn now() -> SystemTime {
+    let since = Duration::from_millis(time::now_ms().max(0).unsigned_abs());
+    SystemTime::UNIX_EPOCH + since
 }
 
 /// `Retry-After` as seconds or as a date, bounded.

@@ -25,7 +25,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::{Kind, Output};
 use crate::store::outbox::Outbox;
@@ -80,9 +80,9 @@ impl Outputs {
     /// Lets each finish what it is sending, for at most so long.
     pub fn stop(&mut self, most: Duration) {
         self.outbox.stop();
-        let until = Instant::now() + most;
+        let until = time::monotonic() + most;
         for thread in self.threads.drain(..) {
-            while !thread.is_finished() && Instant::now() < until {
+            while !thread.is_finished() && time::monotonic() < until {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
             // What it was sending is sent again by the next start.

@@ -154,12 +154,13 @@ fn data(
         let points: Vec<_> = told
             .filter_map(|point| histogram(point, at, interval))
             .collect();
-        return (!points.is_empty()).then(|| {
-            Data::Histogram(Histogram {
-                data_points: points,
-                aggregation_temporality: temporality as i32,
-            })
-        });
+        if points.is_empty() {
+            return None;
+        }
+        return Some(Data::Histogram(Histogram {
+            data_points: points,
+            aggregation_temporality: temporality as i32,
+        }));
     }
     let mut numbers = Vec::new();
     for point in told {

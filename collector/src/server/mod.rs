@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
+use crate::store::outbox::Outbox;
 use crate::store::writer::{self, Writer};
 use crate::store::{Bounds, Store};
 use crate::time;
@@ -80,19 +81,8 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let mut store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
-        let path = config.store.path.display().to_string();
-        Failure::store(anyhow::Error::new(error).context(path))
-    })?;
+    let (store, outbox) = open_store(config)?;
     let access = open_access(config)?;
-    let names: Vec<String> = config
-        .outputs
-        .iter()
-        .map(|output| output.name.clone())
-        .collect();
-    let outbox = store
-        .keep_for(&names, config.store.outbox_bytes)
-        .map_err(Failure::store)?;
     let status = Arc::new(Status::new(&outbox));
     let listener = listen(config.listen.address)?;
     let address = listener.local_addr().context("ask for the bound address")?;
@@ -165,6 +155,23 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         runtime: Some(runtime),
         writer: Some(thread),
     })
+}
+
+/// Opens the store, and what waits in it for outputs.
+fn open_store(config: &Config) -> Result<(Store, Arc<Outbox>), Failure> {
+    let mut store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
+        let path = config.store.path.display().to_string();
+        Failure::store(anyhow::Error::new(error).context(path))
+    })?;
+    let names: Vec<String> = config
+        .outputs
+        .iter()
+        .map(|output| output.name.clone())
+        .collect();
+    let outbox = store
+        .keep_for(&names, config.store.outbox_bytes)
+        .map_err(Failure::store)?;
+    Ok((store, outbox))
 }
 
 /// Opens the database of credentials, and writes down where the store is bounded otherwise than

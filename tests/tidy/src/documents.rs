@@ -12,7 +12,10 @@ const DECISIONS: &str = "docs/decisions/";
 
 /// Where the agent's counters are declared.
 const METRICS: &str = "agent/src/metrics.rs";
-const COLLECTOR_METRICS: &str = "collector/src/metrics.rs";
+const COLLECTOR_METRICS: [&str; 2] = [
+    "collector/src/metrics.rs",
+    "collector/src/outputs/status.rs",
+];
 
 /// Where those are declared that the agent's programs count, and the kinds of their records.
 const PROGRAMS_COUNT: (&str, &str) = ("bpf/families/", "/counters.h");
@@ -171,9 +174,14 @@ fn counters(tree: &Tree) -> Vec<Finding> {
         for word in line.split('`').skip(1).step_by(2) {
             // The collector's are written as Prometheus shows them.
             let gone = match word.strip_prefix("waybill_collector_") {
-                Some(name) => !tree.file(COLLECTOR_METRICS).is_some_and(|file| {
-                    let declares = format!("    {name}: \"");
-                    file.text.contains(&declares) || file.text.contains(&format!("TYPE {word} "))
+                Some(name) => !COLLECTOR_METRICS.iter().any(|file| {
+                    let declares = [
+                        format!("    {name}: \""),
+                        format!("TYPE {word} "),
+                        format!("        \"{name}\",\n"),
+                    ];
+                    let file = tree.file(file);
+                    file.is_some_and(|file| declares.iter().any(|text| file.text.contains(text)))
                 }),
                 None => declared.iter().all(|(_, name)| *name != word) && !counted(word),
             };
