@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod skipped;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -88,7 +90,7 @@ fn the_reader_made_of_standard_tools_reads_every_number() {
     let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
     let tools = python(&["-c", "import pyarrow, zstandard"]);
     if !tools.is_ok_and(|output| output.status.success()) {
-        println!("skipped: python3 has no pyarrow and zstandard");
+        skipped::skipped("python3 has no pyarrow and zstandard");
         return;
     }
     let wire = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -3,6 +3,7 @@
 mod programs;
 mod tally;
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -183,7 +184,9 @@ fn run_one(name: &str, command: &mut Command, args: &Args) -> Result<Tally> {
 
 /// Runs a command, copies its standard output at once and counts the results in it.
 fn tallied(command: &mut Command) -> Result<(Tally, bool)> {
+    let skipped = workspace::binaries("debug")?.join(format!("skipped-{}", std::process::id()));
     let mut child = command
+        .env("WAYBILL_SKIPPED", &skipped)
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("start {}", command.get_program().display()))?;
@@ -213,5 +216,10 @@ fn tallied(command: &mut Command) -> Result<(Tally, bool)> {
     }
     tally.line(&String::from_utf8_lossy(&line));
     let status = child.wait().context("wait for a test")?;
+    // There is none where nothing was skipped.
+    if let Ok(late) = fs::read_to_string(&skipped) {
+        fs::remove_file(&skipped).context("remove the list of skipped tests")?;
+        late.lines().for_each(|what| tally.skipped_late(what));
+    }
     Ok((tally, status.success()))
 }

@@ -41,7 +41,7 @@ impl Server {
         let url = format!("http://{}/write", listener.local_addr().unwrap());
         let got = Arc::<Mutex<Vec<Vec<u8>>>>::default();
         let seen = Arc::clone(&got);
-        std::thread::spawn(move || {
+        let serve = move || {
             for stream in listener.incoming() {
                 let mut stream = BufReader::new(stream.unwrap());
                 while let Some(body) = request(&mut stream) {
@@ -56,7 +56,11 @@ impl Server {
                     }
                 }
             }
-        });
+        };
+        std::thread::Builder::new()
+            .name(String::from("receiver"))
+            .spawn(serve)
+            .unwrap();
         Self { url, got }
     }
 
@@ -274,7 +278,7 @@ fn files_are_whole_and_hold_every_batch_once_they_have_their_name() {
         std::fs::write(folder.join(".archive-else.partial"), "").unwrap();
         world.outbox = world
             .store
-            .keep_for(&[output.name.clone()], 1 << 20)
+            .keep_for(std::slice::from_ref(&output.name), 1 << 20)
             .unwrap();
         world.status = Arc::new(Status::new(&world.outbox));
         let path = world.dir.path().join("db");

@@ -209,7 +209,7 @@ fn victoria_metrics_takes_otlp() {
         return;
     };
     if !program.takes_otlp() {
-        eprintln!("skipped: this victoria-metrics is older than 1.92 and takes no OTLP");
+        programs::skipped("victoria-metrics is older than 1.92 and takes no OTLP");
         return;
     }
     let site = Site::new();

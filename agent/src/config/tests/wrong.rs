@@ -164,7 +164,7 @@ const WRONG: [(&str, &str); 53] = [
     ),
     (
         "[spool]\nmax_bytes = \"1KiB\"",
-        "spool.max_bytes: expected a size from 1MiB to 1024GiB",
+        "spool.max_bytes: expected a size from 1MiB to 1TiB",
     ),
     (
         "[spool]\nmax_age = \"1s\"",

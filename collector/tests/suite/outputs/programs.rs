@@ -1,6 +1,9 @@
 //! Programs that outputs are for, on loopback. Where one is not installed, a trial says so and ends:
 //! `ci/deps` installs them.
 
+#[path = "../../../../wire/tests/skipped/mod.rs"]
+mod skipped;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::support::pki::Authority;
 use crate::support::until;
+
+pub(super) use skipped::skipped;
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +45,7 @@ impl Program {
             .split(':')
             .any(|folder| PathBuf::from(folder).join(name).is_file())
         {
-            // The harness has no word for it.
-            eprintln!("skipped: {name} is not installed (ci/deps)");
+            skipped(&format!("{name} is not installed (ci/deps)"));
             return None;
         }
         let dir = TempDir::new().expect("directory");
