@@ -60,7 +60,7 @@ impl Counters {
         }
     }
 
-    /// Writes them into the agent's own, but for those of records: see [`crate::records::Losses`].
+    /// Writes them into the agent's own, but for those of records: see `records`.
     pub fn publish(&self, metrics: &Metrics) {
         for counter in COUNTERS {
             metrics.kernel(counter.number).set(self.get(counter.number));

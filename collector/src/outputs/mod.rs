@@ -4,7 +4,7 @@
 //! store (outbox: batches as they came) -> feed (one thread for each output) -> a destination
 //! ```
 //!
-//! A destination ([`sink::Sink`]) takes batches one after the other and says how far it is. One that
+//! A destination (`sink`) takes batches one after the other and says how far it is. One that
 //! is slow or away holds up neither the store nor the others: batches wait in the outbox, which is
 //! bounded, and what makes room is counted as dropped.
 
