@@ -32,6 +32,7 @@ pub mod counters;
 pub mod fleet;
 pub mod import;
 pub mod join;
+pub mod joined;
 pub mod meter;
 pub mod orders;
 pub mod outputs;

@@ -99,6 +99,12 @@ impl Meter {
         }
     }
 
+    /// Bytes that may still be taken.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.bytes.0
+    }
+
     /// Takes a row of so many bytes.
     ///
     /// # Errors

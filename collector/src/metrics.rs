@@ -80,6 +80,18 @@ counters! {
     ingest_batches_copied_host_total: "counter",
     /// Batches being received, decoded or stored now.
     ingest_batches_in_flight: "gauge",
+    /// Slices of a minute that were joined.
+    join_slices_total: "counter",
+    /// Those of them that had been joined before and were changed by what came later.
+    join_slices_again_total: "counter",
+    /// Slices of any length that wait to be joined, those that go on among them.
+    join_slices_waiting: "gauge",
+    /// Those of them that take more rows or memory than a question may, and are not joined.
+    join_slices_too_large: "gauge",
+    /// Age of the oldest slice of a minute that waits.
+    join_oldest_waiting_seconds: "gauge",
+    /// Times that a slice could not be read, joined or stored; it is tried again.
+    join_failures_total: "counter",
     /// Answers that carried orders to an agent that had older ones.
     orders_sent_total: "counter",
     /// Seconds in which no more files could be opened, connections among them.
@@ -130,6 +142,8 @@ counters! {
     store_evicted_nats_total: "counter",
     /// Identities (hosts, processes, flows) evicted because the store was full.
     store_evicted_identities_total: "counter",
+    /// Slices of what was joined that were deleted because the store was full.
+    store_evicted_slices_total: "counter",
     /// Hosts that made room for new ones.
     store_forgotten_hosts_total: "counter",
     /// Rows deleted of hosts that made room.
@@ -146,6 +160,8 @@ counters! {
     retention_deleted_nats_total: "counter",
     /// Identities (hosts, processes, flows) deleted by retention.
     retention_deleted_identities_total: "counter",
+    /// Slices of what was joined that retention deleted.
+    retention_deleted_slices_total: "counter",
     /// Retention steps that failed.
     retention_failures_total: "counter",
 }

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
-use crate::join::{self, Picture};
+use crate::join::Picture;
+use crate::joined;
 use crate::meter::Meter;
 use crate::rows::{Answer, Listed, Tables};
 use crate::store::{
@@ -93,8 +94,8 @@ pub fn topology(
 ) -> Result<Picture, Error> {
     let window = asked.window(now_ms);
     meter = meter.within(READ_MS, time::now_ms);
-    let input = Reader::open(store)?.window(asked.read(now_ms), &mut meter)?;
-    Ok(join::picture(input, (window.from_ms, window.to_ms), meter)?)
+    let mut reader = Reader::open(store)?;
+    joined::topology(&mut reader, window, asked.read(now_ms), meter)
 }
 
 /// The command that shows a table which is not stored by its description.

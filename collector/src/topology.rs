@@ -77,7 +77,7 @@ pub struct Node {
     pub process: Option<ProcessNode>,
 }
 
-/// What is known of a service, from the process last reported under its name.
+/// What is known of a service, from the process under its name that started last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ProcessNode {
     /// Host id, 32 hex digits.

@@ -6,6 +6,7 @@
 mod mistake;
 mod outputs;
 mod raw;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use log::LevelFilter;
 use mistake::{Mistake, or, required, wrong};
 pub use outputs::{File, Format, Http, Kind, Output, Temporality};
 use raw::{Count, Size, Text};
+pub use store::Store;
 
 /// Where the configuration is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/waybill/collector.toml";
@@ -124,19 +126,6 @@ impl Auth {
     }
 }
 
-/// `[store]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The SQLite database.
-    pub path: PathBuf,
-    /// Age at which data are deleted.
-    pub retention: Duration,
-    /// Size of the file; the oldest data make room for new ones.
-    pub max_bytes: u64,
-    /// Bytes of batches that wait for outputs.
-    pub outbox_bytes: u64,
-}
-
 /// `[limits]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -238,6 +227,8 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
             PathBuf::from("/var/lib/waybill-collector/collector.db"),
         ),
         retention: or(raw.store.retention, Duration::from_secs(30 * 86_400)),
+        retention_minutes: or(raw.store.retention_minutes, Duration::from_secs(7 * 86_400)),
+        retention_hours: or(raw.store.retention_hours, Duration::from_secs(400 * 86_400)),
         max_bytes: or(raw.store.max_bytes, Size(64 << 30)).0,
         outbox_bytes: or(raw.store.outbox_bytes, Size(1 << 30)).0,
     };

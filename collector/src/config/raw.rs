@@ -50,6 +50,8 @@ pub(super) struct Auth {
 pub(super) struct Store {
     pub(super) path: Option<Text<PathBuf>>,
     pub(super) retention: Option<Text<Duration>>,
+    pub(super) retention_minutes: Option<Text<Duration>>,
+    pub(super) retention_hours: Option<Text<Duration>>,
     pub(super) max_bytes: Option<Text<Size>>,
     pub(super) outbox_bytes: Option<Text<Size>>,
 }

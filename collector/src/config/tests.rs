@@ -22,6 +22,14 @@ fn the_least_configuration_has_the_documented_defaults() {
     let config = parse(Path::new("x"), GOOD).expect("good");
     assert_eq!(config.listen.address.to_string(), "0.0.0.0:9443");
     assert_eq!(config.store.retention, Duration::from_secs(30 * 86_400));
+    assert_eq!(
+        config.store.retention_minutes,
+        Duration::from_secs(7 * 86_400)
+    );
+    assert_eq!(
+        config.store.retention_hours,
+        Duration::from_secs(400 * 86_400)
+    );
     assert_eq!(config.limits.batch_bytes, 8 << 20);
     assert_eq!(config.limits.batch_raw_bytes, 64 << 20);
     assert_eq!(config.limits.batch_rows, 200_000);

@@ -57,7 +57,7 @@ pub(super) fn link(rows: &mut Rows, links: &mut Links, halves: &Halves) {
         }
     }
     let put = |link: &mut Link, both| link.addresses = link.addresses.saturating_add(both);
-    candidates.link((rows, links, halves), &BTreeMap::new(), put);
+    candidates.link((rows, links, halves), put);
 }
 
 fn agreement(row: &Row) -> Agreement {

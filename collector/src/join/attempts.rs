@@ -116,6 +116,28 @@ impl Groups {
     }
 }
 
+impl Attempts {
+    /// Adds those of another time: at least so many, for some may have been tried at both.
+    pub(super) fn add(&mut self, other: &Self) {
+        let all = self.ports.iter().chain(&other.ports);
+        let ports: BTreeSet<u16> = all.flat_map(|text| ports_of(text)).collect();
+        let (listed, more) = ranges(&ports);
+        self.ports = listed;
+        self.ports_left_out = more.max(self.ports_left_out).max(other.ports_left_out);
+        self.endpoints = self.endpoints.max(other.endpoints);
+        self.addresses = self.addresses.max(other.addresses);
+    }
+}
+
+/// The ports of a range as [`ranges`] writes it.
+fn ports_of(text: &str) -> std::ops::RangeInclusive<u16> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) => first..=last,
+        _ => std::ops::RangeInclusive::new(1, 0),
+    }
+}
+
 /// Ranges of ports, the first ones, and the number of ports behind them.
 fn ranges(ports: &BTreeSet<u16>) -> (Vec<String>, u64) {
     let mut all: Vec<(u16, u16)> = Vec::new();

@@ -85,7 +85,6 @@ impl Candidates {
     pub(super) fn link(
         self,
         (rows, links, halves): (&mut Rows, &mut Links, &Halves),
-        names: &BTreeMap<HostId, &str>,
         put: fn(&mut Link, u64),
     ) {
         for bounds in self.bounds(rows, links, halves) {
@@ -99,7 +98,7 @@ impl Candidates {
                     (rows.all[row].key.local, rows.all[row].key.remote)
                 });
                 let gateways = self.pairs[&bounds.pair].gateways.iter();
-                let ways = via(near, far).chain(gateways.map(|host| gateway(*host, names)));
+                let ways = via(near, far).chain(gateways.map(|host| gateway(*host)));
                 if let Some(link) = links.entry(bounds.pair, ways) {
                     put(link, both);
                     let least = bounds.certain.least.min(both);
@@ -271,11 +270,11 @@ pub(super) fn share(rows: &mut Rows, links: &mut Links, clients: &[usize], serve
     }
 }
 
-fn gateway(host: HostId, names: &BTreeMap<HostId, &str>) -> Via {
-    let name = names.get(&host).filter(|name| !name.is_empty());
+/// By its id; whoever shows it knows its name.
+fn gateway(host: HostId) -> Via {
     Via {
         seen_by: Seer::Gateway,
         kind: ViaKind::Gateway,
-        address: name.map_or_else(|| hex(&host.0), |name| (*name).to_owned()),
+        address: hex(&host.0),
     }
 }

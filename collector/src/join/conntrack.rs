@@ -114,13 +114,8 @@ pub(super) fn link(input: &Input, rows: &mut Rows, links: &mut Links, halves: &H
             candidates.add_elsewhere(*row, origin.elsewhere);
         }
     }
-    let names: BTreeMap<HostId, &str> = input
-        .hosts
-        .iter()
-        .map(|(host, name)| (*host, name.as_str()))
-        .collect();
     let put = |link: &mut Link, both| link.conntrack = link.conntrack.saturating_add(both);
-    candidates.link((rows, links, halves), &names, put);
+    candidates.link((rows, links, halves), put);
 }
 
 impl Translations {

@@ -295,6 +295,7 @@ mod tests {
             first_ms: 0,
             last_ms: 1,
             presence: Presence::Within,
+            open: false,
         });
     }
 

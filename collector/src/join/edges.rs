@@ -16,6 +16,7 @@ use super::side::{EdgeKey, Side};
 use crate::counters::shares as divided;
 
 /// All edges, sorted by their keys.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Edges {
     pub(super) keys: Vec<EdgeKey>,
     pub(super) parts: Vec<Parts>,
@@ -28,6 +29,8 @@ struct Piece {
     weight: u64,
     /// The part of it that was open when the window began, as far as it is known.
     open: u64,
+    /// The part of it that is open when it ends, the same.
+    still_open: u64,
     /// No link accounts for it.
     rest: bool,
 }
@@ -56,6 +59,7 @@ pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
             edge,
             weight: link.share(side),
             open: link.open[side],
+            still_open: link.still_open[side],
             rest: false,
         }));
         let [client, server] = [pair.0, pair.1].map(|row| &rows.all[row].key);
@@ -71,6 +75,7 @@ pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
                 edge,
                 weight,
                 open: 0,
+                still_open: 0,
                 rest: true,
             });
             parts[edge].add_rest(row, reason::of(row, &reporting));
@@ -82,6 +87,9 @@ pub(super) fn assemble(mut rows: Rows, links: Links) -> Edges {
     pieces.sort_unstable_by_key(|piece| (piece.row, piece.edge));
     for of_row in pieces.chunk_by(|a, b| a.row == b.row) {
         divide(&mut rows.all[of_row[0].row], of_row, &mut parts);
+    }
+    for (key, parts) in keys.iter().zip(&mut parts) {
+        parts.settle(key);
     }
     Edges { keys, parts }
 }
@@ -133,7 +141,7 @@ fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
     if weights.iter().all(|weight| *weight == 0) {
         weights.fill(1);
     }
-    let still = divided(row.open, &weights);
+    let still = still_open(row.open, pieces, &weights);
     let counters = match row.counters.take() {
         Some(counters) if pieces.len() == 1 => vec![Some(counters)],
         Some(counters) => {
@@ -165,6 +173,31 @@ fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
             edge.shared_rows_seen.widen(row.seen_ms);
         }
     }
+}
+
+/// How much of each piece is open when the window ends: what is known of single connections, and of
+/// the rest a part of what is left.
+fn still_open(open: u64, pieces: &[Piece], weights: &[u64]) -> Vec<u64> {
+    let known: Vec<u64> = pieces.iter().map(|piece| piece.still_open).collect();
+    let all = known.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
+    if all >= open {
+        return divided(open, &known);
+    }
+    let left = weights.iter().zip(&known);
+    let left: Vec<u64> = left
+        .map(|(all, known)| all.saturating_sub(*known))
+        .collect();
+    let left = if left.iter().all(|n| *n == 0) {
+        weights
+    } else {
+        &left
+    };
+    let more = divided(open - all, left);
+    known
+        .iter()
+        .zip(more)
+        .map(|(known, more)| known + more)
+        .collect()
 }
 
 /// How much of each piece was open when the window began. What is known of that is known of single

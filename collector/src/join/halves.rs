@@ -10,7 +10,8 @@ use wire::{Part, Role, sample};
 
 use super::reporters::{Reporter, Reporters, SAME_TIME_US, side};
 use super::rows::Rows;
-use super::token::{Connection, End, Half, Pairing, same_start};
+use super::seen::End;
+use super::token::{Connection, Half, Pairing, same_start};
 
 /// Most reports of one row that are looked at; those of one with more stand for the others.
 const MOST_REPORTS: usize = 4096;

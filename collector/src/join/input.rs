@@ -18,6 +18,8 @@ pub struct Input {
     pub hosts: Vec<(HostId, String)>,
     /// Runs of agents that are hosts of their own, because several machines use one host id.
     pub copies: BTreeSet<HostId>,
+    /// Hosts that reported in the window, whatever it was.
+    pub reported: BTreeSet<HostId>,
     /// Process identities.
     pub processes: Vec<Process>,
     /// Flows with what they counted in the window.
@@ -90,6 +92,8 @@ pub struct Sighting {
     pub last_ms: i64,
     /// What it has to do with the window.
     pub presence: Presence,
+    /// Its agent says that it is open when the window ends.
+    pub open: bool,
 }
 
 /// What one end of a connection has to do with the window, by the intervals of its own agent: the

@@ -94,6 +94,11 @@ pub(super) struct Link {
     pub(super) only_by: [[u64; 2]; 2],
     /// Those that were open when the window began, as the client tells and as the server tells.
     pub(super) open: [u64; 2],
+    /// Those that are open when it ends, the same.
+    pub(super) still_open: [u64; 2],
+    /// Those that were not seen to begin in the window, by kind of evidence, as the client tells and,
+    /// where it does not, as the server tells.
+    pub(super) found_by: [[u64; 2]; 2],
     /// Connections that both of them stand for, with those that both rows have left over.
     pub(super) told: u64,
     /// The part of these that each are known.
@@ -124,8 +129,11 @@ impl Link {
             self.only[side].add(connection);
             self.only_by[by][side] += 1;
         }
+        let counts = usize::from(!here[0]);
+        self.found_by[by][counts] += u64::from(!connection.new[counts]);
         for side in SIDES {
             self.open[side] += u64::from(connection.presence[side] == Presence::Open);
+            self.still_open[side] += u64::from(here[side] && connection.open[side]);
         }
     }
 

@@ -10,10 +10,15 @@
 //!
 //! The same input in any order, and with any sighting repeated, gives the same topology. Nothing
 //! is thrown away: each row's counters are divided among its edges without a remainder.
+//!
+//! What is joined ([`Joined`]) can be kept, and windows that follow one another add up: each side of
+//! a connection belongs to the window in which its agent told of it.
 
+mod added;
 mod address;
 mod attempts;
 mod candidates;
+mod codec;
 pub mod confidence;
 mod conntrack;
 pub mod cost;
@@ -21,6 +26,7 @@ mod direction;
 mod edges;
 mod halves;
 mod input;
+mod joined;
 mod links;
 mod nodes;
 mod parts;
@@ -30,6 +36,7 @@ mod reason;
 mod reporters;
 mod rows;
 mod runs;
+mod seen;
 mod sequence;
 mod shares;
 mod side;
@@ -39,7 +46,9 @@ mod token;
 
 use crate::meter::{Exceeded, Meter};
 use crate::topology::Topology;
+pub use codec::Damaged;
 pub use input::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
+pub use joined::Joined;
 pub use picture::{Picture, Told};
 pub use runs::Run;
 
@@ -62,17 +71,31 @@ pub fn topology(input: &Input, from_ms: i64, to_ms: i64) -> Topology {
 /// # Panics
 /// As [`topology`].
 pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Picture, Exceeded> {
+    let hosts = std::mem::take(&mut input.hosts);
+    let evicted = input.evicted_before_ms;
+    let joined = joined(input, window.0, meter)?;
+    Ok(Picture::new(window, joined, hosts, evicted))
+}
+
+/// The same without the names of hosts, to be kept or added up. The window begins at `from_ms`.
+///
+/// # Errors
+/// As [`picture`].
+///
+/// # Panics
+/// As [`topology`].
+pub fn joined(mut input: Input, from_ms: i64, meter: Meter) -> Result<Joined, Exceeded> {
     let mut links = links::Links::new(meter);
     direction::settle(&mut input);
     token::sort(&mut input.sightings);
-    let places = token::Places::of(&input);
+    let places = seen::Places::of(&input);
     let mut tokens = token::pair(&input, &places);
     let mut sequences = sequence::pair(&input, &places, &mut tokens);
     present::settle(&input, &mut tokens, &mut sequences);
     let reporters = reporters::Reporters::of(&input);
     input.sightings = Vec::new();
     drop(places);
-    let mut rows = rows::Rows::collect(&mut input, window.0);
+    let mut rows = rows::Rows::collect(&mut input, from_ms);
     links.add_tokens(&input, &rows, &tokens.connections);
     links.add_sequences(&input, &rows, &sequences.connections);
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
@@ -90,17 +113,7 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
     drop(halves);
     let keys = std::mem::take(&mut rows.nodes);
     let edges = edges::assemble(rows, links);
-    let mut sides: Vec<side::Side> = edges
-        .keys
-        .iter()
-        .flat_map(|key| [key.client, key.server])
-        .chain(edges.parts.iter().flat_map(parts::Parts::candidates))
-        .collect();
-    sides.sort_unstable();
-    sides.dedup();
-    sides.shrink_to_fit();
-    let evicted = input.evicted_before_ms;
-    let nodes = nodes::Nodes::of(&mut input, keys, sides);
-    drop(input);
-    Ok(Picture::new(window, nodes, edges, ambiguous, evicted))
+    let processes = nodes::processes(&input, &keys);
+    let hosts = (input.reported, input.copies);
+    Ok(Joined::new((keys, processes), hosts, edges, ambiguous))
 }

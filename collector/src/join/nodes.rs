@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::input::{HostId, Input, Process};
+use wire::ProcessRow;
+
+use super::input::{HostId, Input};
 use super::rows::{NodeKey, UNKNOWN_SERVICE};
 use super::side::Side;
 use crate::digest::hex;
@@ -21,16 +23,19 @@ pub(super) struct Nodes {
     keys: Vec<NodeKey>,
     hostnames: BTreeMap<HostId, String>,
     copies: BTreeSet<HostId>,
-    /// The process that describes each: the one last reported.
-    processes: Vec<Option<Process>>,
+    /// The process that describes each.
+    processes: Vec<Option<ProcessRow>>,
 }
 
 impl Nodes {
-    /// Takes names and processes out of the input.
-    pub(super) fn of(input: &mut Input, keys: Vec<NodeKey>, sides: Vec<Side>) -> Self {
-        let processes = processes(input, &keys);
-        input.processes = Vec::new();
-        let hostnames = std::mem::take(&mut input.hosts).into_iter().collect();
+    /// Those of `sides`, which are sorted.
+    pub(super) fn of(
+        keys: Vec<NodeKey>,
+        processes: Vec<Option<ProcessRow>>,
+        (hosts, copies): (Vec<(HostId, String)>, BTreeSet<HostId>),
+        sides: Vec<Side>,
+    ) -> Self {
+        let hostnames = hosts.into_iter().collect();
         let ids = ids(&sides, &keys, &hostnames);
         let mut order: Vec<u32> = (0..).take(ids.len()).collect();
         order.sort_unstable_by(|a, b| ids[*a as usize].cmp(&ids[*b as usize]));
@@ -40,9 +45,17 @@ impl Nodes {
             order,
             keys,
             hostnames,
-            copies: std::mem::take(&mut input.copies),
+            copies,
             processes,
         }
+    }
+
+    /// The names of hosts by their ids, 32 hexadecimal digits.
+    pub(super) fn names(&self) -> BTreeMap<String, &str> {
+        let names = self.hostnames.iter();
+        names
+            .map(|(host, name)| (hex(&host.0), name.as_str()))
+            .collect()
     }
 
     /// The id of a side that an edge names.
@@ -91,8 +104,7 @@ impl Nodes {
             Side::Network(..) => return other(id, NodeKind::Network),
         };
         let key = &self.keys[node];
-        let row = self.processes[node].as_ref();
-        let row = row.map(|process| process.row.clone()).unwrap_or_default();
+        let row = self.processes[node].clone().unwrap_or_default();
         Node {
             id,
             kind: NodeKind::Process,
@@ -148,19 +160,8 @@ fn ids(sides: &[Side], keys: &[NodeKey], hostnames: &BTreeMap<HostId, String>) -
     sides.iter().map(&mut id).collect()
 }
 
-/// The process that describes each node: the one last reported.
-fn processes(input: &Input, keys: &[NodeKey]) -> Vec<Option<Process>> {
-    let rank = |p: &Process| {
-        let row = &p.row;
-        (
-            p.last_ms,
-            Reverse(row.process_id),
-            row.exe.clone(),
-            row.cgroup.clone(),
-            row.comm.clone(),
-            row.tags.clone(),
-        )
-    };
+/// The process that describes each node.
+pub(super) fn processes(input: &Input, keys: &[NodeKey]) -> Vec<Option<ProcessRow>> {
     let mut owners: Vec<(HostId, usize)> = input
         .flows
         .iter()
@@ -168,17 +169,26 @@ fn processes(input: &Input, keys: &[NodeKey]) -> Vec<Option<Process>> {
         .collect();
     owners.sort_unstable();
     owners.dedup();
-    let mut best: BTreeMap<(HostId, &str), &Process> = BTreeMap::new();
+    let mut best: BTreeMap<(HostId, &str), &ProcessRow> = BTreeMap::new();
     for (host, process) in owners {
         let process = &input.processes[process];
         best.entry((host, super::rows::service(Some(process))))
-            .and_modify(|known| {
-                if rank(process) > rank(known) {
-                    *known = process;
-                }
-            })
-            .or_insert(process);
+            .and_modify(|known| *known = describing(known, &process.row))
+            .or_insert(&process.row);
     }
     let of_node = |key: &NodeKey| best.get(&(key.host, key.service.as_str())).copied();
     keys.iter().map(|key| of_node(key).cloned()).collect()
+}
+
+/// Of two processes of one service, the one that describes it: which started last, whenever it was
+/// told of.
+pub(super) fn describing<'a>(a: &'a ProcessRow, b: &'a ProcessRow) -> &'a ProcessRow {
+    fn rank(row: &ProcessRow) -> impl Ord {
+        (
+            (row.started_ms, Reverse(row.process_id)),
+            [&row.exe, &row.cgroup, &row.comm, &row.container, &row.unit],
+            (&row.tags, row.tgid),
+        )
+    }
+    if rank(b) > rank(a) { b } else { a }
 }

@@ -1,7 +1,7 @@
 //! An edge as it is added up, and what its document says of the sums.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::confidence::{self, ONE_SIDED};
 use super::links::{Link, MAX_VIA};
@@ -9,41 +9,39 @@ use super::rows::{MAX_CANDIDATES, NodeId, Row};
 use super::side::{EdgeKey, Side};
 use crate::counters::Counters;
 use crate::topology::{
-    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via,
+    Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via, ViaKind,
 };
 
 /// An edge while its links and shares are added up.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Parts {
     /// As the client tells.
-    tokens: u64,
-    sequences: u64,
-    /// Connections that both account for.
-    estimate: u64,
+    pub(super) here: Found,
     /// Those that the server tells of in the window and the client in another one.
-    elsewhere: Found,
-    conntrack: u64,
-    addresses: u64,
-    connections: u64,
+    pub(super) elsewhere: Found,
+    /// The part of both that had begun before the window.
+    pub(super) here_old: Found,
+    pub(super) elsewhere_old: Found,
+    pub(super) connections: u64,
     /// Least and most, where some of it is an estimate.
-    range: (u64, u64),
-    sampled: bool,
-    same_namespace: bool,
-    via: Vec<Via>,
+    pub(super) range: (u64, u64),
+    pub(super) sampled: bool,
+    pub(super) same_namespace: bool,
+    pub(super) via: Vec<Via>,
     pub(super) client: Share,
     pub(super) server: Share,
     pub(super) seen: Span,
     pub(super) shared_rows_seen: Span,
     /// Why rows left something over, and how much.
-    reasons: Vec<(Reason, u64)>,
+    pub(super) reasons: Vec<(Reason, u64)>,
     /// What was tried in vain, where that is several endpoints.
     pub(super) attempts: Option<Box<Attempts>>,
     /// Who may be the other end.
-    candidates: BTreeSet<NodeId>,
+    pub(super) candidates: BTreeSet<NodeId>,
 }
 
 /// What one side contributes.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Share {
     pub(super) counters: Option<Box<Counters>>,
     pub(super) apportioned: bool,
@@ -52,19 +50,27 @@ pub(super) struct Share {
     pub(super) open_before: u64,
     /// Connections open when it ended.
     pub(super) open: u64,
+    /// Connections that a later window may find open; with those of an earlier one that nobody found
+    /// since.
+    pub(super) left_open: u64,
+    /// It was added up from several windows.
+    pub(super) added: bool,
 }
 
 /// Connections that evidence joined.
-#[derive(Clone, Copy, Default)]
-struct Found {
-    tokens: u64,
-    sequences: u64,
-    estimate: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) tokens: u64,
+    pub(super) sequences: u64,
+    /// Connections that both account for.
+    pub(super) estimate: u64,
+    pub(super) conntrack: u64,
+    pub(super) addresses: u64,
 }
 
 /// A span of time that grows.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Span(Option<(i64, i64)>);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Option<(i64, i64)>);
 
 impl Span {
     pub(super) fn widen(&mut self, other: (i64, i64)) {
@@ -85,19 +91,29 @@ pub(super) fn left(row: &Row) -> u64 {
 impl Parts {
     pub(super) fn add_link(&mut self, link: Link, same_namespace: bool) {
         let [by_token, by_sequence] = link.only_by;
-        self.tokens += link.tokens.number + by_token[0];
-        self.sequences += link.sequences.number + by_sequence[0];
+        self.here.tokens += link.tokens.number + by_token[0];
+        self.here.sequences += link.sequences.number + by_sequence[0];
         self.elsewhere.tokens += by_token[1];
         self.elsewhere.sequences += by_sequence[1];
+        let [old_tokens, old_sequences] = link.found_by;
+        for (side, old) in [&mut self.here_old, &mut self.elsewhere_old]
+            .into_iter()
+            .enumerate()
+        {
+            old.tokens += old_tokens[side];
+            old.sequences += old_sequences[side];
+            old.estimate += old_tokens[side] + old_sequences[side];
+        }
         let [only, elsewhere] = link.only.map(|only| only.estimate());
         self.elsewhere.estimate = self.elsewhere.estimate.saturating_add(elsewhere);
         self.connections = self.connections.saturating_add(only);
         self.range.0 = self.range.0.saturating_add(only);
         self.range.1 = self.range.1.saturating_add(only);
-        self.estimate = self.estimate.saturating_add(only);
-        self.conntrack = self.conntrack.saturating_add(link.conntrack);
-        self.estimate = self.estimate.saturating_add(link.told - link.extra);
-        self.addresses = self.addresses.saturating_add(link.addresses);
+        let here = &mut self.here;
+        here.estimate = here.estimate.saturating_add(only);
+        here.conntrack = here.conntrack.saturating_add(link.conntrack);
+        here.estimate = here.estimate.saturating_add(link.told - link.extra);
+        here.addresses = here.addresses.saturating_add(link.addresses);
         let weight = link.weight();
         self.connections = self.connections.saturating_add(weight);
         let (low, high) = link.range.unwrap_or((weight, weight));
@@ -124,9 +140,16 @@ impl Parts {
         self.range.1 = self.range.1.saturating_add(left);
         let room = MAX_CANDIDATES - self.candidates.len();
         self.candidates.extend(row.candidates.iter().take(room));
+        self.add_reason(reason, left);
+    }
+
+    pub(super) fn add_reason(&mut self, reason: Reason, left: u64) {
         match self.reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, sum)) => *sum = sum.saturating_add(left),
-            None => self.reasons.push((reason, left)),
+            None => {
+                self.reasons.push((reason, left));
+                self.reasons.sort_unstable();
+            }
         }
     }
 
@@ -166,14 +189,14 @@ impl Parts {
     /// Connections found by tokens, by sequence numbers, and what they account for. A window may be
     /// so short that only the server tells of any in it.
     fn found(&self) -> Found {
-        if self.tokens + self.sequences > 0 {
-            return Found {
-                tokens: self.tokens,
-                sequences: self.sequences,
-                estimate: self.estimate,
-            };
+        if self.here.tokens + self.here.sequences > 0 {
+            return self.here;
         }
-        self.elsewhere
+        Found {
+            conntrack: self.here.conntrack,
+            addresses: self.here.addresses,
+            ..self.elsewhere
+        }
     }
 
     /// Who may be the other end of what is not joined.
@@ -191,14 +214,16 @@ impl Parts {
             tokens,
             sequences,
             estimate,
+            conntrack,
+            addresses,
         } = self.found();
         if tokens > 0 {
             confidence::token(tokens, estimate, self.connections())
         } else if sequences > 0 {
             confidence::sequence(sequences, estimate, self.connections())
-        } else if self.conntrack > 0 {
-            confidence::conntrack(self.conntrack, self.connections())
-        } else if self.addresses > 0 {
+        } else if conntrack > 0 {
+            confidence::conntrack(conntrack, self.connections())
+        } else if addresses > 0 {
             let (client, server) = (self.client.connections, self.server.connections);
             confidence::address(client, server, self.same_namespace)
         } else {
@@ -207,11 +232,12 @@ impl Parts {
     }
 
     fn evidence(&self) -> Vec<Evidence> {
+        let found = self.found();
         [
-            (EvidenceKind::Token, self.found().tokens),
-            (EvidenceKind::Sequence, self.found().sequences),
-            (EvidenceKind::Conntrack, self.conntrack),
-            (EvidenceKind::Address, self.addresses),
+            (EvidenceKind::Token, found.tokens),
+            (EvidenceKind::Sequence, found.sequences),
+            (EvidenceKind::Conntrack, found.conntrack),
+            (EvidenceKind::Address, found.addresses),
         ]
         .into_iter()
         .filter(|(_, connections)| *connections > 0)
@@ -224,13 +250,31 @@ impl Parts {
         [&self.client, &self.server].map(|side| side.counters.as_deref())
     }
 
+    /// The addresses on the way; `gateways` are the names of hosts by their ids.
+    fn via(&self, gateways: &BTreeMap<String, &str>) -> Vec<Via> {
+        let named = |via: &Via| {
+            let name = gateways.get(&via.address);
+            match (via.kind, name.filter(|name| !name.is_empty())) {
+                (ViaKind::Gateway, Some(name)) => Via {
+                    address: (*name).to_owned(),
+                    ..via.clone()
+                },
+                _ => via.clone(),
+            }
+        };
+        let mut all: Vec<Via> = self.via.iter().map(named).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The document form.
     pub(super) fn edge(
         &self,
         key: &EdgeKey,
         (client, server): (&str, &str),
         candidates: Vec<String>,
-        unknown_owners: Vec<Seer>,
+        (unknown_owners, gateways): (Vec<Seer>, &BTreeMap<String, &str>),
     ) -> Edge {
         let (first_seen_ms, last_seen_ms) =
             self.seen.0.or(self.shared_rows_seen.0).unwrap_or_default();
@@ -238,7 +282,7 @@ impl Parts {
             client: client.to_owned(),
             server: server.to_owned(),
             server_endpoint: key.endpoint.to_string(),
-            via: self.via.clone(),
+            via: self.via(gateways),
             evidence: self.evidence(),
             confidence: self.confidence(unknown_owners.len()),
             unknown_owners,
@@ -269,6 +313,11 @@ impl Parts {
 impl Share {
     fn document(&self) -> Option<EdgeCounters> {
         let counters = self.counters.as_ref()?;
-        Some(EdgeCounters::new(counters, self.open, self.apportioned))
+        let mut document = EdgeCounters::new(counters, self.open, self.apportioned);
+        if self.added {
+            // What one run of an agent left open in an earlier window the next one did not adopt.
+            document.adopted = document.adopted.min(self.open_before);
+        }
+        Some(document)
     }
 }

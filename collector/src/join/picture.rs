@@ -3,7 +3,11 @@
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use std::collections::BTreeMap;
+
 use super::edges::Edges;
+use super::input::HostId;
+use super::joined::Joined;
 use super::nodes::Nodes;
 use super::reason;
 use crate::counters::Counters;
@@ -35,13 +39,24 @@ pub struct Picture {
 }
 
 impl Picture {
-    pub(super) fn new(
+    /// Of what was joined, the names of hosts, and up to when data may be missing.
+    #[must_use]
+    pub fn new(
         (from_ms, to_ms): (i64, i64),
-        nodes: Nodes,
-        edges: Edges,
-        ambiguous: (u64, u64),
+        joined: Joined,
+        hosts: Vec<(HostId, String)>,
         evicted_before_ms: Option<i64>,
     ) -> Self {
+        let sides = joined.sides();
+        let Joined {
+            nodes,
+            processes,
+            copies,
+            edges,
+            ambiguous,
+            reported: _,
+        } = joined;
+        let nodes = Nodes::of(nodes, processes, (hosts, copies), sides);
         let ranks = nodes.ranks();
         let sort = |list: Vec<u32>| {
             let rank = |at: &u32| {
@@ -72,14 +87,15 @@ impl Picture {
         }
     }
 
-    fn edge(&self, at: u32) -> Edge {
+    fn edge(&self, at: u32, gateways: &BTreeMap<String, &str>) -> Edge {
         let key = &self.edges.keys[at as usize];
         let ids = (self.nodes.id(&key.client), self.nodes.id(&key.server));
         let parts = &self.edges.parts[at as usize];
         let candidates = parts
             .candidates()
             .map(|side| self.nodes.id(&side).to_owned());
-        parts.edge(key, ids, candidates.collect(), self.unknown_owners(at))
+        let unknown = self.unknown_owners(at);
+        parts.edge(key, ids, candidates.collect(), (unknown, gateways))
     }
 
     /// The sides of an edge whose process is not known.
@@ -106,7 +122,8 @@ impl Picture {
     }
 
     fn list<'a>(&'a self, list: &'a [u32]) -> impl Iterator<Item = Edge> {
-        list.iter().map(|at| self.edge(*at))
+        let gateways = self.nodes.names();
+        list.iter().map(move |at| self.edge(*at, &gateways))
     }
 
     fn unjoined_reasons(&self) -> Vec<ReasonCount> {
@@ -133,8 +150,9 @@ impl Picture {
 
     /// Every edge in the order of the document: joined ones, then the others.
     pub fn edges(&self) -> impl Iterator<Item = Told<'_>> {
-        let each = |at: &u32| Told {
-            edge: self.edge(*at),
+        let gateways = self.nodes.names();
+        let each = move |at: &u32| Told {
+            edge: self.edge(*at, &gateways),
             is_joined: self.edges.keys[*at as usize].is_joined(),
             counters: self.edges.parts[*at as usize].counters(),
         };

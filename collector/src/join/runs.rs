@@ -35,16 +35,22 @@ pub(super) struct Sum {
 pub(super) fn sum(seen: &mut [RunCounts]) -> Sum {
     seen.sort_unstable();
     let mut sum = Sum::default();
+    // Of a run that is known by what it told behind the window, nothing is known in it.
+    let counted = |seen: &&RunCounts| (seen.found, seen.opened, seen.closed) != (0, 0, 0);
+    let last = seen.iter().filter(counted).map(|seen| seen.run).next_back();
     let total = |run: &[RunCounts], value: fn(&RunCounts) -> u64| {
         run.iter().map(value).fold(0, u64::saturating_add)
     };
     for run in seen.chunk_by(|a, b| a.run == b.run) {
+        if !run.iter().any(|seen| counted(&seen)) {
+            continue;
+        }
         let found = total(run, |seen| seen.found);
         sum.found = sum.found.saturating_add(found.saturating_sub(sum.open));
         let known = found.saturating_add(total(run, |seen| seen.opened));
         sum.open = known.saturating_sub(total(run, |seen| seen.closed));
     }
-    if seen.last().is_some_and(|last| last.run.ended) {
+    if last.is_some_and(|last| last.ended) {
         sum.open = 0;
     }
     sum

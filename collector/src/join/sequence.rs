@@ -10,10 +10,8 @@ use std::collections::BTreeSet;
 use wire::{Part, Role};
 
 use super::input::Input;
-use super::token::{
-    Connection, End, Ends, EndsSeen, Half, Pairing, Places, Seen, is_new, report, same_start,
-    single,
-};
+use super::seen::{End, Ends, EndsSeen, Places, Seen, is_new, report, single};
+use super::token::{Connection, Half, Pairing, same_start};
 
 /// Ends of one connection begin at one moment, by clocks that may be an hour apart: hosts without
 /// time service drift by minutes, and a wrong time zone in the hardware clock is a whole hour.

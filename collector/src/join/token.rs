@@ -5,64 +5,12 @@
 //! is ambiguous (a reused token, a copied packet, two agents on one namespace, a forger) and is
 //! counted, never joined. A token seen by one end only is a half: it waits for the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use wire::{Endpoint, Part, Role};
+use wire::{Part, Role};
 
-use super::input::{Flow, Input, Presence, Sighting};
-
-/// One end of a connection: flows with the same addresses, and the port that they do not hold.
-///
-/// The agent run is not part of it: after a restart the same connection is the same end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct End {
-    /// Number among the addresses of [`Places`].
-    place: u32,
-    pub(super) port: u16,
-}
-
-/// The distinct addresses of flows, so that an end is a few bytes.
-#[derive(Debug)]
-pub(super) struct Places {
-    of_flow: Vec<u32>,
-}
-
-impl Places {
-    pub(super) fn of(input: &Input) -> Self {
-        let key = |at: &u32| {
-            let flow = &input.flows[*at as usize];
-            (flow.host, flow.netns, flow.role, flow.local, flow.remote)
-        };
-        let mut order: Vec<u32> = (0..).take(input.flows.len()).collect();
-        order.sort_unstable_by_key(key);
-        let mut of_flow = vec![0; order.len()];
-        let mut place = 0;
-        for pair in order.windows(2) {
-            place += u32::from(key(&pair[0]) != key(&pair[1]));
-            of_flow[pair[1] as usize] = place;
-        }
-        Self { of_flow }
-    }
-
-    fn end(&self, sighting: &Sighting) -> End {
-        End {
-            place: self.of_flow[sighting.flow],
-            port: sighting.port,
-        }
-    }
-}
-
-impl End {
-    /// Local and remote endpoint of this end of a connection of the flow.
-    pub(super) fn addresses(self, flow: &Flow) -> (Endpoint, Endpoint) {
-        let (mut local, mut remote) = (flow.local, flow.remote);
-        match flow.role {
-            Role::Client => local.port = self.port,
-            Role::Server => remote.port = self.port,
-        }
-        (local, remote)
-    }
-}
+use super::input::{Input, Presence, Sighting};
+use super::seen::{End, Ends, EndsSeen, Places, Seen, is_new, report, single};
 
 /// A connection whose two ends are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +32,10 @@ pub(super) struct Connection {
     pub(super) presence: [Presence; 2],
     /// Whether these are only when an agent found it open.
     pub(super) adopted: (bool, bool),
+    /// Whether each side saw it begin in the window.
+    pub(super) new: [bool; 2],
+    /// Whether each side says that it is open when the window ends.
+    pub(super) open: [bool; 2],
 }
 
 /// What the sightings amount to.
@@ -130,19 +82,6 @@ impl Half {
     }
 }
 
-/// All reports of one token by one end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) flow: usize,
-    level: u8,
-    pub(super) start_us: i64,
-    /// Nobody saw how it began: it is no later than that.
-    pub(super) adopted: bool,
-    first_ms: i64,
-    last_ms: i64,
-    presence: Presence,
-}
-
 #[derive(Default)]
 struct Token {
     wrote: EndsSeen,
@@ -153,9 +92,6 @@ struct Token {
 /// the two tokens of a connection may have been converted at different moments. A port is used
 /// again after a second at the earliest (`tcp_tw_reuse`).
 const SAME_START_US: u64 = 500_000;
-
-/// All reports of one kind of one token, by end.
-pub(super) type EndsSeen = BTreeMap<End, Seen>;
 
 /// A joined token.
 #[derive(Clone)]
@@ -265,77 +201,6 @@ pub(super) fn same_start(a_us: i64, b_us: i64) -> bool {
     a_us.abs_diff(b_us) <= SAME_START_US
 }
 
-/// Adds a sighting to those of the same token.
-pub(super) fn report(input: &Input, places: &Places, ends: &mut EndsSeen, sighting: &Sighting) {
-    let new = seen(sighting);
-    ends.entry(places.end(sighting))
-        .and_modify(|old| *old = merge(input, *old, new))
-        .or_insert(new);
-}
-
-fn seen(sighting: &Sighting) -> Seen {
-    Seen {
-        flow: sighting.flow,
-        level: sighting.sample_level,
-        start_us: sighting.start_us,
-        adopted: sighting.adopted,
-        first_ms: sighting.first_ms,
-        last_ms: sighting.last_ms,
-        presence: sighting.presence,
-    }
-}
-
-/// Whether the first report of a token is in the window: of adjacent ones in exactly one.
-pub(super) fn is_new(of_one: &[Sighting]) -> bool {
-    let first = of_one.iter().min_by_key(|one| (one.last_ms, one.presence));
-    first.is_some_and(|one| one.presence == Presence::Within)
-}
-
-/// Joins two reports of the same token by the same end, whichever came first.
-fn merge(input: &Input, a: Seen, b: Seen) -> Seen {
-    // The process that had the connection first is the one that opened or accepted it; among
-    // equals the flows' own values decide, not their order.
-    let rank = |seen: &Seen| {
-        let flow = &input.flows[seen.flow];
-        let process = flow.process.map(|at| &input.processes[at].row);
-        let identity = process.map(|p| (&p.service, &p.exe, &p.comm, p.process_id));
-        (
-            seen.presence,
-            seen.first_ms,
-            flow.first_ms,
-            flow.last_ms,
-            identity,
-        )
-    };
-    let first = if rank(&b) < rank(&a) { b } else { a };
-    Seen {
-        flow: first.flow,
-        level: a.level.min(b.level),
-        start_us: a.start_us.min(b.start_us),
-        adopted: a.adopted && b.adopted,
-        first_ms: a.first_ms.min(b.first_ms),
-        last_ms: a.last_ms.max(b.last_ms),
-        presence: first.presence,
-    }
-}
-
-/// How many ends there are.
-pub(super) enum Ends {
-    None,
-    One((End, Seen)),
-    Many,
-}
-
-/// The only end, if there is one.
-pub(super) fn single(ends: &EndsSeen) -> Ends {
-    let mut all = ends.iter();
-    match (all.next(), all.next()) {
-        (None, _) => Ends::None,
-        (Some((end, seen)), None) => Ends::One((*end, *seen)),
-        (Some(_), Some(_)) => Ends::Many,
-    }
-}
-
 /// The connection of a writer and a reader; `None` when both claim the same role.
 fn join(input: &Input, token: u64, writer: (End, Seen), reader: (End, Seen)) -> Option<Joined> {
     let role = |seen: &Seen| input.flows[seen.flow].role;
@@ -367,6 +232,8 @@ impl Connection {
             start_us: (client.1.start_us, server.1.start_us),
             presence: [client.1.presence, server.1.presence],
             adopted: (client.1.adopted, server.1.adopted),
+            new: [client.1.new, server.1.new],
+            open: [client.1.open, server.1.open],
         }
     }
 
@@ -391,6 +258,12 @@ impl Connection {
         self.seen_ms.1 = self.seen_ms.1.max(other.seen_ms.1);
         for (mine, other) in self.presence.iter_mut().zip(other.presence) {
             *mine = other.min(*mine);
+        }
+        for (mine, other) in self.new.iter_mut().zip(other.new) {
+            *mine |= other;
+        }
+        for (mine, other) in self.open.iter_mut().zip(other.open) {
+            *mine &= other;
         }
         self
     }

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::outputs::Status;
-use crate::store::writer::{Job, Newest};
+use crate::store::writer::{Message, Newest};
 use crate::time;
 
 /// Bytes of answers that are made and not yet taken, all together.
@@ -37,7 +37,7 @@ pub(super) struct App {
     /// Questions being answered, until the answer was sent.
     pub(super) queries: Arc<Shares>,
     pub(super) answers: Answers,
-    pub(super) jobs: SyncSender<Job>,
+    pub(super) jobs: SyncSender<Message>,
     /// What agents are told in answers.
     pub(super) orders: Newest,
     pub(super) outputs: Arc<Status>,
@@ -52,7 +52,7 @@ impl App {
         secrets: Arc<Current>,
         access: Access,
         metrics: Arc<Metrics>,
-        store: (SyncSender<Job>, Arc<AtomicBool>, Newest),
+        store: (SyncSender<Message>, Arc<AtomicBool>, Newest),
         outputs: Arc<Status>,
     ) -> Self {
         let (jobs, healthy, orders) = store;

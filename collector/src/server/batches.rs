@@ -22,7 +22,7 @@ use crate::accept::{self, BatchKey, Opened, Reason, Refusal};
 use crate::auth::{Credential, CredentialId};
 use crate::digest::hex;
 use crate::metrics::Metrics;
-use crate::store::writer::Job;
+use crate::store::writer::{Job, Message};
 use crate::store::{self, Outcome, SignedOrders};
 
 /// How long a batch that has arrived waits for its turn: agents wait 10 s for an answer.
@@ -181,7 +181,7 @@ async fn accept(
     }
     let (reply, outcome) = oneshot::channel();
     app.jobs
-        .try_send(Job { opened, reply })
+        .try_send(Message::Batch(Box::new(Job { opened, reply })))
         .map_err(|_| unavailable())?;
     let outcome = outcome.await;
     drop((place, memory, held));

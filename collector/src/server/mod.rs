@@ -12,6 +12,7 @@ mod body;
 mod connections;
 mod descriptors;
 mod fair;
+mod joining;
 mod packed;
 mod questions;
 mod refusal;
@@ -36,10 +37,11 @@ use tokio::time::MissedTickBehavior;
 use crate::access::{self, Access, Action, Actor, Entry};
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::joined::Joiner;
 use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
 use crate::store::outbox::Outbox;
-use crate::store::writer::{self, Writer};
+use crate::store::writer;
 use crate::store::{Bounds, Store};
 use crate::time;
 use acceptor::Acceptor;
@@ -68,6 +70,7 @@ pub struct Running {
     serving: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
     outputs: Outputs,
+    joiner: Option<Joiner>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -86,17 +89,11 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     let status = Arc::new(Status::new(&outbox));
     let listener = listen(config.listen.address)?;
     let address = listener.local_addr().context("ask for the bound address")?;
-    let Writer {
-        jobs,
-        thread,
-        healthy,
-        orders,
-    } = writer::spawn(
+    let writer = writer::spawn(
         store,
         config.limits.concurrent_batches,
-        config.store.retention,
+        &config.store,
         Arc::clone(&metrics),
-        config.store.path.clone(),
     )
     .context("start the store thread")?;
     let app = App::new(
@@ -104,9 +101,10 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         follower.current(),
         access,
         Arc::clone(&metrics),
-        (jobs, healthy, orders),
+        (writer.jobs, writer.healthy, writer.orders),
         Arc::clone(&status),
     );
+    let joiner = joining::start(&app).context("start the joining thread")?;
     let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("http")
@@ -153,7 +151,8 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         signals,
         serving: Some(serving),
         runtime: Some(runtime),
-        writer: Some(thread),
+        joiner: Some(joiner),
+        writer: Some(writer.thread),
     })
 }
 
@@ -281,8 +280,10 @@ impl Running {
         Ok(())
     }
 
-    /// The thread ends when the last queue to it is gone, and with the runtime they all are.
+    /// The thread ends when the last queue to it is gone, and with the runtime and whoever joins they
+    /// all are.
     fn join_writer(&mut self) -> anyhow::Result<()> {
+        self.joiner = None;
         let joined = self.writer.take().map(std::thread::JoinHandle::join);
         match joined {
             Some(Err(_)) => anyhow::bail!("the store thread panicked"),

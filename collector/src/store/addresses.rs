@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::error::{Error, failed};
-use super::read::Reader;
+use super::reader::Reader;
 use super::window::Window;
 use crate::digest::hex;
 use crate::meter::Meter;

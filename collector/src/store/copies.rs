@@ -16,6 +16,8 @@ use crate::join::HostId;
 pub(super) const SLACK_MS: i64 = 2000;
 /// Newest runs of one host that are looked at for the list of hosts.
 const MAX_RUNS: i64 = 256;
+/// The same with every batch.
+const NEWEST_RUNS: i64 = 16;
 
 /// A run of an agent.
 #[derive(Clone, Copy)]
@@ -102,6 +104,41 @@ pub(super) fn of_host(db: &Connection, host: &[u8; 16]) -> Result<Option<i64>> {
         }
     }
     Ok(upto)
+}
+
+/// Runs of a host that were alive at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Together {
+    /// Since when, Unix milliseconds.
+    pub(super) first_ms: i64,
+    runs: usize,
+}
+
+/// Those of the newest runs of a host that were alive at once; `None` where none were.
+pub(super) fn together(db: &Connection, host: i64) -> Result<Option<Together>> {
+    let mut statement = db.prepare_cached(
+        "SELECT * FROM (SELECT host_id, id, first_ms, last_ms FROM boot WHERE host_id = ?1
+             ORDER BY last_ms DESC LIMIT ?2)
+         ORDER BY first_ms, id",
+    )?;
+    let runs = statement.query_map([host, NEWEST_RUNS], run)?;
+    let (mut longest, mut together): (Option<Run>, Option<Together>) = (None, None);
+    for run in runs {
+        let run = run?;
+        if let Some(before) = longest
+            && is_beside(db, before, run)?.is_some()
+        {
+            let known = together.get_or_insert(Together {
+                first_ms: run.first_ms,
+                runs: 1,
+            });
+            known.runs += 1;
+        }
+        if longest.is_none_or(|before| run.last_ms > before.last_ms) {
+            longest = Some(run);
+        }
+    }
+    Ok(together)
 }
 
 fn run(row: &rusqlite::Row<'_>) -> Result<Run> {

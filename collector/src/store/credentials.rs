@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::Error;
-use super::read::Reader;
+use super::reader::Reader;
 use crate::auth::CredentialId;
 
 /// Fewest digits that name a credential: so many that nobody else's begins so.

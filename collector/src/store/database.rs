@@ -14,6 +14,7 @@ use super::put::Outcome;
 use super::retention::Retention;
 use super::room::{PAGE_BYTES, Pages, Room};
 use super::runs::Runs;
+use super::slices::{self, Finished};
 use super::{hosts, migrate, put};
 use crate::accept::Opened;
 use crate::config::Config;
@@ -298,6 +299,20 @@ impl Store {
     /// When the database cannot be written.
     pub fn release_credentials(&mut self, name: &str) -> Result<Vec<Binding>, Error> {
         credentials::release(&self.connection, name).map_err(write_failed)
+    }
+
+    /// Stores what was joined of a slice.
+    ///
+    /// # Errors
+    /// When the database cannot be written, or is full.
+    pub fn put_joined(&mut self, finished: &Finished, now_ms: i64) -> Result<(), Error> {
+        self.check_log()?;
+        let transaction = begin(&mut self.connection)?;
+        let before = Pages::of(&transaction).map_err(write_failed)?;
+        slices::put(&transaction, finished, now_ms).map_err(write_failed)?;
+        let after = Pages::of(&transaction).map_err(write_failed)?;
+        self.room.check(before, after)?;
+        transaction.commit().map_err(write_failed)
     }
 
     /// How large it is now.

@@ -15,12 +15,14 @@ pub struct Deleted {
     pub nats: u64,
     /// Subjects, series, flows, processes, runs, hosts and descriptions of tables.
     pub identities: u64,
+    /// Slices of what was joined.
+    pub slices: u64,
     /// True when another step has something to do now.
     pub more: bool,
 }
 
 impl Deleted {
-    /// Rows of all kinds.
+    /// Rows of all kinds; what was joined of them is none.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.batches + self.samples + self.sightings + self.events + self.nats + self.identities
@@ -34,6 +36,7 @@ impl Deleted {
         self.events += later.events;
         self.nats += later.nats;
         self.identities += later.identities;
+        self.slices += later.slices;
         self.more = later.more;
     }
 }

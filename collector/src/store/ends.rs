@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use wire::{Endpoint, Part, Role};
 
 use super::error::{Error, failed};
-use super::read::Reader;
+use super::reader::Reader;
 use super::short;
 use super::window::Window;
 use crate::digest::hex;

@@ -6,50 +6,50 @@ use proptest::prelude::{Strategy, any, prop};
 use tempfile::TempDir;
 use wire::{Batch, BatchHeader, EdgeRow, HostRow, Kept, Life, Part, ProcessRow, Role, SightingRow};
 
-use super::{NOW, endpoint, opened, store};
+use super::{NOW, Opened, endpoint, opened, store};
 
 /// No connection begins later; milliseconds.
-pub(super) const LAST_BEGIN: u64 = 100_000;
+pub(crate) const LAST_BEGIN: u64 = 100_000;
 /// All intervals of which anything is told have ended then.
-pub(super) const END: i64 = 400_000;
-pub(super) const VIP: &str = "10.1.0.100:80";
-pub(super) const GATEWAY: &str = "10.2.0.1:0";
+pub(crate) const END: i64 = 400_000;
+pub(crate) const VIP: &str = "10.1.0.100:80";
+pub(crate) const GATEWAY: &str = "10.2.0.1:0";
 /// Services of clients, two on each host, and servers, each on its own.
-pub(super) const CLIENTS: usize = 4;
-pub(super) const SERVERS: usize = 2;
+pub(crate) const CLIENTS: usize = 4;
+pub(crate) const SERVERS: usize = 2;
 
 /// From a service of a client through a gateway, which hides it, to a server, which is one of those
 /// behind one address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Talk {
-    pub(super) client: usize,
-    pub(super) server: usize,
-    pub(super) begin: u64,
+pub(crate) struct Talk {
+    pub(crate) client: usize,
+    pub(crate) server: usize,
+    pub(crate) begin: u64,
     /// Not before [`END`] for what stays open.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 /// When the agent of a host ends its intervals, and when it is started again.
 #[derive(Clone, Debug)]
-pub(super) struct Agent {
-    pub(super) interval: u64,
-    pub(super) phase: u64,
-    pub(super) restarts: Vec<u64>,
+pub(crate) struct Agent {
+    pub(crate) interval: u64,
+    pub(crate) phase: u64,
+    pub(crate) restarts: Vec<u64>,
     /// It says which connections ended.
-    pub(super) tells_ends: bool,
+    pub(crate) tells_ends: bool,
     /// Its rows say what their interval added.
-    pub(super) adds: bool,
+    pub(crate) adds: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct History {
-    pub(super) talks: Vec<Talk>,
-    pub(super) agents: Vec<Agent>,
+pub(crate) struct History {
+    pub(crate) talks: Vec<Talk>,
+    pub(crate) agents: Vec<Agent>,
 }
 
 impl Agent {
     /// Begin and end of each interval, by run.
-    pub(super) fn runs(&self) -> Vec<Vec<(u64, u64)>> {
+    pub(crate) fn runs(&self) -> Vec<Vec<(u64, u64)>> {
         let mut runs = Vec::new();
         let mut begin = 0;
         let stops = self.restarts.iter().copied().chain([END.unsigned_abs()]);
@@ -71,7 +71,7 @@ impl Agent {
 }
 
 /// The host of a service, and its process there.
-pub(super) fn place(role: Role, number: usize) -> (u8, u32) {
+pub(crate) fn place(role: Role, number: usize) -> (u8, u32) {
     let number = u8::try_from(number).unwrap();
     match role {
         Role::Client => (number / 2, u32::from(number % 2) + 1),
@@ -79,7 +79,7 @@ pub(super) fn place(role: Role, number: usize) -> (u8, u32) {
     }
 }
 
-pub(super) fn ports(role: Role, number: usize, port: u16) -> (wire::Endpoint, wire::Endpoint) {
+pub(crate) fn ports(role: Role, number: usize, port: u16) -> (wire::Endpoint, wire::Endpoint) {
     let (host, _) = place(role, number);
     match role {
         Role::Client => (endpoint(&format!("10.1.0.{host}:{port}")), endpoint(VIP)),
@@ -94,20 +94,20 @@ pub(super) fn ports(role: Role, number: usize, port: u16) -> (wire::Endpoint, wi
 }
 
 /// What a run of an agent counted so far, by role and service.
-pub(super) type Counted = BTreeMap<(Role, usize), EdgeRow>;
+pub(crate) type Counted = BTreeMap<(Role, usize), EdgeRow>;
 
 /// The interval that ends, its run's begin and its host.
 #[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) host: u8,
-    pub(super) started: u64,
-    pub(super) begin: u64,
-    pub(super) end: u64,
+pub(crate) struct Span {
+    pub(crate) host: u8,
+    pub(crate) started: u64,
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
 }
 
 impl History {
     /// What the agent of a host tells of, interval by interval.
-    pub(super) fn batches(&self, host: u8, agent: &Agent) -> Vec<Batch> {
+    pub(crate) fn batches(&self, host: u8, agent: &Agent) -> Vec<Batch> {
         let mut batches = Vec::new();
         for (boot, run) in (0..).zip(agent.runs()) {
             let started = run.first().map_or(0, |(begin, _)| *begin);
@@ -148,7 +148,7 @@ impl History {
     }
 
     /// The edges that changed in an interval, and what is told of connections.
-    pub(super) fn told(
+    pub(crate) fn told(
         &self,
         agent: &Agent,
         span: Span,
@@ -191,19 +191,24 @@ impl History {
         (edges.collect(), sightings)
     }
 
-    pub(super) fn stored(&self) -> TempDir {
-        let dir = TempDir::new().unwrap();
-        let mut store = store(&dir);
+    /// The batches of each host, one after the other.
+    pub(crate) fn all_batches(&self) -> Vec<Opened> {
         let hosts = (0..CLIENTS).map(|n| place(Role::Client, n).0);
         let mut hosts: Vec<u8> = hosts
             .chain((0..SERVERS).map(|n| place(Role::Server, n).0))
             .collect();
         hosts.dedup();
         let batches = hosts.iter().zip(&self.agents);
-        let batches: Vec<_> = batches
+        batches
             .flat_map(|(host, agent)| self.batches(*host, agent))
             .map(opened)
-            .collect();
+            .collect()
+    }
+
+    pub(crate) fn stored(&self) -> TempDir {
+        let dir = TempDir::new().unwrap();
+        let mut store = store(&dir);
+        let batches = self.all_batches();
         for outcome in store.put(&batches.iter().collect::<Vec<_>>(), NOW) {
             outcome.unwrap();
         }
@@ -212,7 +217,7 @@ impl History {
 }
 
 /// One end of a talk.
-pub(super) fn sighted(
+pub(crate) fn sighted(
     at: usize,
     talk: &Talk,
     role: Role,
@@ -247,7 +252,7 @@ pub(super) fn sighted(
     }
 }
 
-pub(super) fn agent(tells_ends: bool) -> impl Strategy<Value = Agent> {
+pub(crate) fn agent(tells_ends: bool) -> impl Strategy<Value = Agent> {
     let interval = prop::sample::select(vec![1_000, 7_000, 10_000, 60_000]);
     (interval, 1_u64..60_000, any::<bool>()).prop_map(move |(interval, phase, adds)| Agent {
         interval,
@@ -258,7 +263,7 @@ pub(super) fn agent(tells_ends: bool) -> impl Strategy<Value = Agent> {
     })
 }
 
-pub(super) fn talk() -> impl Strategy<Value = Talk> {
+pub(crate) fn talk() -> impl Strategy<Value = Talk> {
     // Most end at once, some much later, and some stay.
     let lives = prop::sample::select(vec![1_u64, 300, 900, 5_000, 50_000, 1_000_000]);
     (0..CLIENTS, 0..SERVERS, 0..LAST_BEGIN, lives).prop_map(|(client, server, begin, lives)| Talk {
@@ -269,14 +274,14 @@ pub(super) fn talk() -> impl Strategy<Value = Talk> {
     })
 }
 
-pub(super) fn history(tells_ends: bool) -> impl Strategy<Value = History> {
+pub(crate) fn history(tells_ends: bool) -> impl Strategy<Value = History> {
     let talks = prop::collection::vec(talk(), 1..40);
     let agents = prop::collection::vec(agent(tells_ends), CLIENTS / 2 + SERVERS);
     (talks, agents).prop_map(|(talks, agents)| History { talks, agents })
 }
 
 /// A history, and where the whole of it is cut.
-pub(super) fn cut(tells_ends: bool) -> impl Strategy<Value = (History, Vec<i64>)> {
+pub(crate) fn cut(tells_ends: bool) -> impl Strategy<Value = (History, Vec<i64>)> {
     let cuts = prop::collection::vec(1..END, 0..12).prop_map(|mut cuts| {
         cuts.extend([0, END]);
         cuts.sort_unstable();

@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use super::copies;
 use super::error::{Error, failed};
-use super::read::Reader;
+use super::reader::Reader;
 use crate::join::HostId;
 
 /// What is known of a host.

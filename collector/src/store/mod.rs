@@ -11,6 +11,8 @@
 //!   cumulative (`series`); sightings are merged by minimum and maximum.
 //! - Retention and eviction delete a bounded number of rows or blocks per step. Retention never
 //!   deletes what is known of a living series; what eviction deleted, readers know.
+//! - What was joined of a slice of time is marked as old in the transaction that changes its rows
+//!   (`marks`), and is joined again.
 //! - A batch writes what it brings, behind what came before: what is known of a run is in memory,
 //!   and made anew from blocks (`known`).
 //! - The file stays within its bound, and the log beside it within its own: what is oldest makes
@@ -30,10 +32,12 @@ mod ends;
 mod error;
 mod evicted;
 mod flow;
+mod frozen;
 mod histogram;
 mod hosts;
 mod known;
 mod list;
+mod marks;
 mod migrate;
 mod nat;
 mod old;
@@ -43,6 +47,8 @@ pub mod outbox;
 mod outbox_tests;
 mod put;
 mod read;
+mod reader;
+mod recent;
 mod retention;
 mod room;
 mod row;
@@ -51,8 +57,10 @@ mod runs;
 mod series;
 mod short;
 mod sighted;
+mod slice;
+mod slices;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unused;
 pub mod upkeep;
 mod window;
@@ -69,6 +77,7 @@ pub use evicted::Evicted;
 pub use list::{HostCursor, HostRecord};
 pub use orders::SignedOrders;
 pub use put::{AHEAD_TOLERANCE_MS, Outcome, TYPED};
-pub use read::Reader;
+pub use reader::{Reader, View};
 pub use retention::Retention;
+pub use slices::{Finished, Piece, Slice, SliceCounts, Waiting};
 pub use window::Window;

@@ -167,6 +167,7 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
          DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;
          DROP INDEX sighting_open; ALTER TABLE sighting DROP COLUMN ended_ms;
          CREATE INDEX sample_end ON sample (end_ms);
+         DROP TABLE slice; DROP TABLE joined; DROP TABLE slice_frozen;
          DROP TABLE described; DROP TABLE series; DROP TABLE series_sample; DROP TABLE event;
          CREATE TABLE event (id INTEGER PRIMARY KEY, flow_id INTEGER NOT NULL, kind INTEGER NOT NULL,
              end_ms INTEGER NOT NULL, time_us INTEGER NOT NULL, port INTEGER NOT NULL,

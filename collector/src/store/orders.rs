@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::database::Store;
 use super::error::Error;
-use super::read::Reader;
+use super::reader::Reader;
 
 /// Versions that are kept, for whoever wants to know what was ordered when.
 const KEPT: i64 = 1000;

@@ -6,6 +6,7 @@ use wire::{HostRow, ProcessRow};
 use super::block;
 use super::context::{Context, signed};
 use super::flow::{Place, put_edges};
+use super::marks::Marks;
 use super::runs::Runs;
 use super::series::Late;
 use super::sighted::put_sightings;
@@ -82,9 +83,11 @@ pub(super) fn put(
             Outcome::Conflict
         });
     }
+    let mut marks = Marks::before(db, header, std::mem::take(&mut runs.recent), now_ms)?;
     let (host, context, clock_ahead, is_newest) = put_batch(db, opened, now_ms)?;
     let copied = copies::shows(db, host, context.boot, context.end_ms)?;
     for row in &opened.batch.processes {
+        marks.process(db, context, row)?;
         put_process(db, context, row)?;
     }
     let mut late = Late::default();
@@ -94,7 +97,7 @@ pub(super) fn put(
         received_ms: now_ms,
         is_newest,
     };
-    put_blocks(place, runs, opened, &mut late)?;
+    put_blocks(place, runs, opened, (&mut marks, &mut late))?;
     for row in &opened.batch.nats {
         nat::put(db, context, row, &mut late)?;
     }
@@ -105,6 +108,7 @@ pub(super) fn put(
     for table in opened.batch.described(is_described) {
         refused += described::put(db, (host, context), &table, &mut late)?;
     }
+    runs.recent = marks.apply(db, context, now_ms)?;
     Ok(Outcome::Stored {
         clock_ahead,
         copied,
@@ -114,12 +118,17 @@ pub(super) fn put(
 }
 
 /// What edges counted and connections that were kept.
-fn put_blocks(place: Place<'_>, runs: &mut Runs, opened: &Opened, late: &mut Late) -> Result<()> {
+fn put_blocks(
+    place: Place<'_>,
+    runs: &mut Runs,
+    opened: &Opened,
+    (marks, late): (&mut Marks, &mut Late),
+) -> Result<()> {
     let (db, context) = (place.db, place.context);
     let run = runs.get(db, context.boot)?;
     let before = block::last(db)?;
     put_edges(place, run, &opened.batch.edges, late)?;
-    put_sightings(place, run, &opened.batch.sightings, late)?;
+    put_sightings(place, run, &opened.batch.sightings, (marks, late))?;
     if let Some((first, last)) = block::written(db, before)? {
         db.prepare_cached(
             "UPDATE batch SET first_block = ?3, last_block = ?4

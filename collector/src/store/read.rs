@@ -1,7 +1,6 @@
-//! Questions: the rows of a window, and what is known of the hosts.
+//! The rows of a window.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::Columns;
@@ -9,10 +8,10 @@ use wire::Columns;
 use super::block::Head;
 use super::copies::{self, Copy};
 use super::error::{Error, failed};
-use super::evicted::{Evicted, evicted};
+use super::evicted::evicted;
 use super::row::{self, flow, process, sighting, texts};
 use super::window::Window;
-use super::{edges, migrate, nat, run, short};
+use super::{edges, nat, run, short};
 use crate::counters::Counters;
 use crate::join::{HostId, Input, Presence, Run, Sighting, cost};
 use crate::meter::Meter;
@@ -21,56 +20,30 @@ use crate::meter::Meter;
 /// that are older than the window.
 const MAX_EARLIER_TOKENS: u64 = 64;
 
-/// A read-only connection.
-#[derive(Debug)]
-pub struct Reader {
-    pub(super) connection: Connection,
-}
-
-impl Reader {
-    /// Opens the database; works while `serve` writes to it.
-    ///
-    /// # Errors
-    /// When it cannot be opened, is not ours, or has another version.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = migrate::open_reader(path)?;
-        Ok(Self { connection })
-    }
-
-    /// Everything a topology of the window is made from, of one moment; what is left of `meter` is
-    /// for what the join makes of it.
-    ///
-    /// # Errors
-    /// [`Error::Exceeded`] where that is more than `meter` has, and whatever SQLite reports.
-    pub fn window(&mut self, window: Window, meter: &mut Meter) -> Result<Input, Error> {
-        let snapshot = self.connection.transaction().map_err(failed)?;
-        let mut loading = Loading {
-            window,
-            input: Input {
-                evicted_before_ms: evicted(&snapshot)?.map(|evicted| evicted.before_ms),
-                ..Input::default()
-            },
-            db: &snapshot,
-            meter,
-            copies: copies::runs(&snapshot, window).map_err(failed)?,
-            flows: HashMap::new(),
-            processes: HashMap::new(),
-            runs: HashMap::new(),
-        };
-        loading.hosts()?;
-        loading.subjects()?;
-        loading.sightings()?;
-        loading.nats()?;
-        Ok(loading.input)
-    }
-
-    /// What was deleted because the store was full; `None` while nothing was.
-    ///
-    /// # Errors
-    /// Whatever SQLite reports.
-    pub fn evicted(&self) -> Result<Option<Evicted>, Error> {
-        evicted(&self.connection)
-    }
+/// As [`super::Reader::window`], of a snapshot.
+pub(super) fn window(
+    snapshot: &Connection,
+    window: Window,
+    meter: &mut Meter,
+) -> Result<Input, Error> {
+    let mut loading = Loading {
+        window,
+        input: Input {
+            evicted_before_ms: evicted(snapshot)?.map(|evicted| evicted.before_ms),
+            ..Input::default()
+        },
+        db: snapshot,
+        meter,
+        copies: copies::runs(snapshot, window).map_err(failed)?,
+        flows: HashMap::new(),
+        processes: HashMap::new(),
+        runs: HashMap::new(),
+    };
+    loading.hosts()?;
+    loading.subjects()?;
+    loading.sightings()?;
+    loading.nats()?;
+    Ok(loading.input)
 }
 
 /// An [`Input`] while it is read.
@@ -98,6 +71,23 @@ impl Loading<'_> {
             let (host, name) = host().map_err(failed)?;
             self.meter.bytes(cost::HOST + cost::text(name.len()))?;
             self.input.hosts.push((host, name));
+        }
+        drop(rows);
+        let mut statement = self
+            .db
+            .prepare_cached(
+                "SELECT boot.id, host.host FROM boot JOIN host ON host.id = boot.host_id
+                 WHERE boot.last_ms > ?1 AND boot.first_ms <= ?2",
+            )
+            .map_err(failed)?;
+        let mut rows = statement
+            .query([self.window.from_ms, self.window.to_ms])
+            .map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let run = || Ok((row.get(0)?, HostId(row.get(1)?)));
+            let (boot, host): (i64, HostId) = run().map_err(failed)?;
+            let copy = self.copies.get(&boot).map(|copy| copy.host);
+            self.input.reported.insert(copy.unwrap_or(host));
         }
         for copy in self.copies.values() {
             self.meter

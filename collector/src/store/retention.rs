@@ -11,6 +11,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::deleted::Deleted;
+use super::frozen::{self, Ages};
 use super::known;
 use super::old::{STEP_ROWS, by_time, old, run};
 use super::unused::{
@@ -26,6 +27,8 @@ const STEP_RUNS: i64 = 20;
 #[derive(Clone, Debug)]
 pub struct Retention {
     age_ms: i64,
+    /// Of what was joined; it is kept where there is none.
+    joined: Option<Ages>,
     pass: Option<Pass>,
 }
 
@@ -33,7 +36,19 @@ impl Retention {
     /// Deletes what is older than `age_ms`.
     #[must_use]
     pub fn new(age_ms: i64) -> Self {
-        Self { age_ms, pass: None }
+        Self {
+            age_ms,
+            joined: None,
+            pass: None,
+        }
+    }
+
+    /// And of what was joined, slices of up to ten minutes that are older than `short_ms`, and those
+    /// of an hour that are older than `long_ms`.
+    #[must_use]
+    pub fn with_joined(self, short_ms: i64, long_ms: i64) -> Self {
+        let joined = Some(Ages { short_ms, long_ms });
+        Self { joined, ..self }
     }
 
     /// One step inside the caller's transaction; a pass begins when none is under way.
@@ -51,7 +66,11 @@ impl Retention {
         };
         // Kept only once the step went well: what is rolled back is tried again.
         let mut pass = self.pass.clone().unwrap_or_else(begin);
-        let deleted = pass.step(db, boots)?;
+        frozen::freeze(db, pass.horizon_ms)?;
+        let mut deleted = pass.step(db, boots)?;
+        if let Some(ages) = self.joined {
+            deleted.slices = frozen::retain(db, ages, now_ms)?;
+        }
         self.pass = deleted.more.then_some(pass);
         Ok(deleted)
     }

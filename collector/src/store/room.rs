@@ -9,6 +9,7 @@ use rusqlite::{Connection, Result, Transaction, params};
 
 use super::deleted::Deleted;
 use super::error::Error;
+use super::frozen;
 use super::retention::Pass;
 
 /// Bytes of a page: rows are small, and 4 KiB is what file systems write anyway.
@@ -116,6 +117,20 @@ impl Room {
         boots: &mut Vec<i64>,
     ) -> Result<Option<Deleted>> {
         self.evicting = true;
+        // What was joined takes no more than half.
+        if self.pass.is_none() && frozen::bytes(&transaction)? > self.most * PAGE_BYTES / 2 {
+            let slices = frozen::evict(&transaction)?;
+            if slices > 0 {
+                transaction.commit()?;
+                let deleted = Deleted {
+                    slices,
+                    more: true,
+                    ..Deleted::default()
+                };
+                self.evicted.add(&deleted);
+                return Ok(Some(deleted));
+            }
+        }
         let (mut pass, began) = match self.pass.clone() {
             Some(pass) => (pass, None),
             None => match oldest(&transaction)? {
@@ -123,6 +138,9 @@ impl Room {
                 None => return Ok(None),
             },
         };
+        if let Some(horizon_ms) = began {
+            frozen::freeze(&transaction, horizon_ms)?;
+        }
         let deleted = pass.step(&transaction, boots)?;
         note(&transaction, began, now_ms, deleted.rows())?;
         transaction.commit()?;

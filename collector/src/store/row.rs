@@ -31,6 +31,7 @@ pub(super) fn short(row: &Sighted, head: &Head, flow: usize, window: Window) -> 
             Some(head.end_ms),
             (window.from_ms, window.to_ms),
         ),
+        open: head.end_ms > window.to_ms,
     }
 }
 
@@ -113,6 +114,7 @@ pub(super) fn sighting(row: &Row<'_>, window: Window) -> Result<Sighting, Error>
         let token: i64 = row.get(1)?;
         let part: u8 = row.get(2)?;
         let last_ms = row.get(7)?;
+        let ended_ms: Option<i64> = row.get(8)?;
         Ok(Sighting {
             flow: 0,
             token: token.cast_unsigned(),
@@ -122,7 +124,8 @@ pub(super) fn sighting(row: &Row<'_>, window: Window) -> Result<Sighting, Error>
             start_us: row.get(5)?,
             first_ms: row.get(6)?,
             last_ms,
-            presence: Presence::of(last_ms, row.get(8)?, (window.from_ms, window.to_ms)),
+            presence: Presence::of(last_ms, ended_ms, (window.from_ms, window.to_ms)),
+            open: ended_ms.is_some_and(|ended_ms| ended_ms > window.to_ms),
             adopted: row.get::<_, u8>(9)? == Kept::Adopted as u8,
         })
     };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, Result};
 
 use super::known::Run;
+use super::recent::Recent;
 
 /// Subjects of all runs together: some 200 bytes each.
 const SUBJECTS: usize = if cfg!(test) { 60 } else { 400_000 };
@@ -14,6 +15,8 @@ const SUBJECTS: usize = if cfg!(test) { 60 } else { 400_000 };
 pub(super) struct Runs {
     runs: HashMap<i64, Run>,
     turn: u64,
+    /// Connections that were told of lately.
+    pub(super) recent: Recent,
 }
 
 impl Runs {

@@ -12,9 +12,9 @@ use super::window::Window;
 
 /// How far from a window the other ends of its connections are looked for: by what clocks differ,
 /// and by how much later one of two agents sends. Milliseconds.
-const NEAR_MS: i64 = 120_000;
+pub(super) const NEAR_MS: i64 = 120_000;
 /// Longest interval of an agent, milliseconds.
-const INTERVAL_MS: i64 = 900_000;
+pub(super) const INTERVAL_MS: i64 = 900_000;
 
 /// Blocks whose intervals end in a window.
 pub(super) fn within(db: &Connection, window: Window) -> Result<Vec<Head>> {

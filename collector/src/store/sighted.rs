@@ -7,6 +7,7 @@ use super::block::{self, Sighted, Sightings};
 use super::context::{Context, signed};
 use super::flow::{BLOCK_ROWS, Place};
 use super::known::{FlowKey, Run};
+use super::marks::{End, Marks};
 use super::series::Late;
 
 /// When a sighted connection ended that has not.
@@ -17,7 +18,7 @@ pub(super) fn put_sightings(
     place: Place<'_>,
     run: &mut Run,
     rows: &[SightingRow],
-    late: &mut Late,
+    (marks, late): (&mut Marks, &mut Late),
 ) -> Result<()> {
     let (db, context) = (place.db, place.context);
     for rows in rows.chunks(BLOCK_ROWS) {
@@ -33,6 +34,8 @@ pub(super) fn put_sightings(
                 late.refused += 1;
                 continue;
             };
+            let end = End { port, is_short };
+            marks.sighting(db, context, end, row)?;
             if !is_short {
                 put_sighting(db, context, row, (flow, port))?;
                 continue;

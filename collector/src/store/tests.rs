@@ -16,9 +16,11 @@ mod copies_tests;
 #[path = "described_tests.rs"]
 mod described_tests;
 #[path = "history_tests.rs"]
-mod history_tests;
+pub(crate) mod history_tests;
 #[path = "hostile_tests.rs"]
 mod hostile_tests;
+#[path = "marks_tests.rs"]
+mod marks_tests;
 #[path = "nat_tests.rs"]
 mod nat_tests;
 #[path = "probe_tests.rs"]
@@ -29,6 +31,8 @@ mod retention_tests;
 mod room_tests;
 #[path = "series_tests.rs"]
 mod series_tests;
+#[path = "slices_tests.rs"]
+mod slices_tests;
 #[path = "window_tests.rs"]
 mod window_tests;
 
@@ -48,14 +52,14 @@ const ALL: Window = Window {
     to_ms: i64::MAX,
 };
 /// Far after every batch of these tests.
-const NOW: i64 = 1_000_000_000;
+pub(crate) const NOW: i64 = 1_000_000_000;
 const ROOM: Bounds = Bounds {
     max_bytes: 1 << 30,
     hosts: 100,
 };
 
 /// At most so many rows.
-fn rows(most: usize) -> Meter {
+pub(crate) fn rows(most: usize) -> Meter {
     Meter::new(most, usize::MAX)
 }
 
@@ -116,7 +120,7 @@ fn batch(sequence: u64, edges: Vec<EdgeRow>) -> Opened {
     opened(batch)
 }
 
-fn opened(batch: Batch) -> Opened {
+pub(crate) fn opened(batch: Batch) -> Opened {
     let content = format!("{batch:?}");
     Opened {
         digest: crate::digest::sha256(content.as_bytes()),
@@ -127,11 +131,11 @@ fn opened(batch: Batch) -> Opened {
     }
 }
 
-fn store(dir: &TempDir) -> Store {
+pub(crate) fn store(dir: &TempDir) -> Store {
     Store::open(&path(dir), ROOM).unwrap()
 }
 
-fn path(dir: &TempDir) -> std::path::PathBuf {
+pub(crate) fn path(dir: &TempDir) -> std::path::PathBuf {
     dir.path().join("collector.db")
 }
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::block::{self, Edges, Kind, Sightings};
 use super::error::{Error, failed};
 use super::migrate;
-use super::read::Reader;
+use super::reader::Reader;
 use crate::files;
 
 /// Most faults that a check names.

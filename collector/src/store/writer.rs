@@ -16,7 +16,9 @@ use super::error::Error;
 use super::orders::SignedOrders;
 use super::put::Outcome;
 use super::retention::Retention;
+use super::slices::Finished;
 use crate::accept::Opened;
+use crate::config::Store as Kept;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::time;
@@ -44,11 +46,20 @@ pub struct Job {
     pub reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
+/// What the writer thread is asked for.
+#[derive(Debug)]
+pub enum Message {
+    /// To store a batch.
+    Batch(Box<Job>),
+    /// To store what was joined of a slice, and to say what became of it.
+    Joined(Finished, SyncSender<Result<(), Error>>),
+}
+
 /// The queue to the writer thread, and the thread.
 #[derive(Debug)]
 pub struct Writer {
     /// Where jobs go. The thread ends when every clone of it is gone.
-    pub jobs: SyncSender<Job>,
+    pub jobs: SyncSender<Message>,
     /// The thread.
     pub thread: JoinHandle<()>,
     /// False while the last commit failed.
@@ -68,9 +79,8 @@ pub type Newest = Arc<Mutex<Option<Arc<SignedOrders>>>>;
 pub fn spawn(
     store: Store,
     queue: usize,
-    retention: Duration,
+    kept: &Kept,
     metrics: Arc<Metrics>,
-    path: PathBuf,
 ) -> std::io::Result<Writer> {
     let (jobs, receiver) = sync_channel(queue);
     let healthy = Arc::new(AtomicBool::new(true));
@@ -80,9 +90,12 @@ pub fn spawn(
         store,
         metrics,
         healthy: Arc::clone(&healthy),
-        every: (retention / RETENTION_PART).clamp(RETENTION_EVERY[0], RETENTION_EVERY[1]),
-        retention: Retention::new(time::whole_ms(retention)),
-        path,
+        every: (kept.retention / RETENTION_PART).clamp(RETENTION_EVERY[0], RETENTION_EVERY[1]),
+        retention: Retention::new(time::whole_ms(kept.retention)).with_joined(
+            time::whole_ms(kept.retention_minutes),
+            time::whole_ms(kept.retention_hours),
+        ),
+        path: kept.path.clone(),
         failures: Limiter::new(),
         evictions: Limiter::new(),
     };
@@ -111,14 +124,14 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, jobs: &Receiver<Job>) {
+    fn run(mut self, jobs: &Receiver<Message>) {
         // When retention takes its next step.
         let mut due = Instant::now();
         let mut more = true;
         loop {
             let wait = if more { Duration::ZERO } else { IDLE };
             let rows = match jobs.recv_timeout(wait) {
-                Ok(job) => self.commit(group(job, jobs)),
+                Ok(message) => self.take(message, jobs),
                 Err(RecvTimeoutError::Timeout) => {
                     self.tend_outbox();
                     0
@@ -134,6 +147,23 @@ impl Work {
             more |= self.purge();
             self.measure();
         }
+    }
+
+    /// Rows that were offered to the store.
+    fn take(&mut self, message: Message, jobs: &Receiver<Message>) -> u64 {
+        let (rows, joined) = match message {
+            Message::Batch(job) => {
+                let (group, joined) = group(*job, jobs);
+                (self.commit(group), joined)
+            }
+            Message::Joined(finished, reply) => (0, Some((finished, reply))),
+        };
+        if let Some((finished, reply)) = joined {
+            let stored = self.store.put_joined(&finished, time::now_ms());
+            // Whoever has joined it may have ended.
+            drop(reply.send(stored));
+        }
+        rows
     }
 
     /// Rows that were offered to the store.
@@ -247,6 +277,7 @@ impl Work {
         metrics
             .store_evicted_identities_total
             .add(evicted.identities);
+        metrics.store_evicted_slices_total.add(evicted.slices);
         let rows = evicted.rows();
         if rows > 0
             && let Some(suppressed) = self.evictions.admit(time::now_ms())
@@ -302,6 +333,7 @@ impl Work {
                 metrics
                     .retention_deleted_identities_total
                     .add(deleted.identities);
+                metrics.retention_deleted_slices_total.add(deleted.slices);
                 if deleted.more {
                     Duration::ZERO
                 } else {
@@ -330,14 +362,22 @@ impl Work {
     }
 }
 
-/// A job and those that wait behind it, as many as one commit takes.
-fn group(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
+/// What was joined, and where the outcome goes.
+type Joined = (Finished, SyncSender<Result<(), Error>>);
+
+/// A job and those that wait behind it, as many as one commit takes, up to something else.
+fn group(first: Job, jobs: &Receiver<Message>) -> (Vec<Job>, Option<Joined>) {
     let mut rows = first.opened.batch.row_count();
     let mut group = vec![first];
     while group.len() < GROUP && rows < GROUP_ROWS {
-        let Ok(job) = jobs.try_recv() else { break };
-        rows += job.opened.batch.row_count();
-        group.push(job);
+        match jobs.try_recv() {
+            Ok(Message::Batch(job)) => {
+                rows += job.opened.batch.row_count();
+                group.push(*job);
+            }
+            Ok(Message::Joined(finished, reply)) => return (group, Some((finished, reply))),
+            Err(_) => break,
+        }
     }
-    group
+    (group, None)
 }

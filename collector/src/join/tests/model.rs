@@ -141,6 +141,7 @@ impl Model {
                 first_ms: -10_000,
                 last_ms: 10,
                 presence: Presence::Within,
+                open: false,
             });
         };
         if matches!(

@@ -93,6 +93,7 @@ fn shuffled(input: &Input, seed: u64) -> Input {
         hosts: input.hosts.clone(),
         evicted_before_ms: None,
         copies: input.copies.clone(),
+        reported: input.reported.clone(),
         processes: input.processes.clone(),
         flows: flow_order
             .iter()
@@ -269,6 +270,7 @@ proptest! {
                 first_ms: i64::MIN,
                 last_ms: i64::MAX,
                 presence,
+                open: false,
             });
         }
         let joined = topology(&input, i64::MIN, i64::MAX);

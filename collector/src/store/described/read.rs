@@ -15,7 +15,7 @@ use crate::meter::Meter;
 use crate::rows::{self, Answer, Row, Rows};
 use crate::store::error::{Error, failed};
 use crate::store::evicted::evicted;
-use crate::store::read::Reader;
+use crate::store::reader::Reader;
 use crate::store::series::{self, Counted, Table as _, Value as _};
 use crate::store::window::Window;
 

@@ -139,6 +139,7 @@ impl Builder {
                     first_ms: 0,
                     last_ms: 10,
                     presence: Presence::Within,
+                    open: false,
                 });
             }
         }

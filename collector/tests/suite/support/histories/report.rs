@@ -157,6 +157,7 @@ impl Builder {
                     adopted: false,
                     first_ms,
                     last_ms: first_ms + 10_000,
+                    open: false,
                     presence: if begin_us > from_us || from_us == 0 {
                         Presence::Within
                     } else {

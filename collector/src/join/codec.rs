@@ -1,0 +1,377 @@
+//! What was joined, as bytes to keep.
+//!
+//! ```text
+//! version u8 | edges u32 | bytes u32 | zstd of:
+//!     length u32 | head: names, addresses and whatever else many edges share, JSON
+//!     chunks of up to CHUNK edges: each number of all of them, then the next one; lists
+//! ```
+//!
+//! Numbers are LEB128; one that is zero for all edges of a chunk is one byte. Edges refer to the
+//! head by number, so each name is there once. A part is decodable alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+use wire::{Endpoint, ProcessRow};
+
+use super::input::HostId;
+use super::joined::Joined;
+use super::parts::Parts;
+use super::rows::NodeKey;
+use super::side::{EdgeKey, Side};
+use crate::digest::{hex, unhex};
+use crate::topology::{Attempts, Reason, Via};
+pub use numbers::Damaged;
+use numbers::{NUMBERS, Taken};
+use process::{Process, of_process, process_of};
+
+mod numbers;
+mod process;
+
+const VERSION: u8 = 1;
+/// Version, edges, bytes.
+const HEAD: usize = 9;
+/// Edges whose numbers are together.
+const CHUNK: usize = 1024;
+/// Most bytes before compression that are believed.
+const MOST_BYTES: usize = 1 << 30;
+/// It is written once and read again and again.
+const LEVEL: i32 = 6;
+
+/// What many edges share.
+#[derive(Default, Serialize, Deserialize)]
+struct Head {
+    hosts: Vec<String>,
+    /// Number of the host, service, process.
+    nodes: Vec<(u64, String, Option<Process>)>,
+    /// Numbers of hosts.
+    reported: Vec<u64>,
+    copies: Vec<u64>,
+    ambiguous: (u64, u64),
+    addresses: Vec<IpAddr>,
+    networks: Vec<(IpAddr, u8)>,
+    endpoints: Vec<(Ipv6Addr, u16)>,
+    vias: Vec<Via>,
+    reasons: Vec<Reason>,
+    attempts: Vec<Attempts>,
+    /// Times are from then on, Unix milliseconds.
+    base_ms: i64,
+}
+
+/// Values with their numbers.
+struct Names<T>(BTreeMap<T, u64>);
+
+impl<T: Ord + Clone> Names<T> {
+    fn of(all: impl Iterator<Item = T>) -> Self {
+        let mut names: BTreeMap<T, u64> = all.map(|one| (one, 0)).collect();
+        for (number, at) in (0..).zip(names.values_mut()) {
+            *at = number;
+        }
+        Self(names)
+    }
+
+    fn number(&self, one: &T) -> u64 {
+        self.0[one]
+    }
+}
+
+/// What many edges share, each with a number.
+struct Shared {
+    hosts: Names<HostId>,
+    /// Addresses and networks; processes have the numbers of their nodes, and these follow.
+    others: Names<Side>,
+    endpoints: Names<Endpoint>,
+    vias: Names<Via>,
+    reasons: Names<Reason>,
+    nodes: u64,
+}
+
+impl Shared {
+    fn of(joined: &Joined) -> Self {
+        let parts = || joined.edges.parts.iter();
+        let of_nodes = joined.nodes.iter().map(|node| node.host);
+        let others = joined.reported.iter().chain(&joined.copies).copied();
+        let is_process = |side: &Side| matches!(side, Side::Process(_));
+        let sides = joined.sides().into_iter();
+        Self {
+            hosts: Names::of(of_nodes.chain(others)),
+            others: Names::of(sides.filter(|side| !is_process(side))),
+            endpoints: Names::of(joined.edges.keys.iter().map(|key| key.endpoint)),
+            vias: Names::of(parts().flat_map(|parts| parts.via.iter().cloned())),
+            reasons: Names::of(parts().flat_map(|parts| parts.reasons.iter().map(|(r, _)| *r))),
+            nodes: joined.nodes.len() as u64,
+        }
+    }
+
+    fn side(&self, side: &Side) -> u64 {
+        match side {
+            Side::Process(node) => u64::from(*node),
+            other => self.nodes + self.others.number(other),
+        }
+    }
+
+    /// Without attempts, which are added as their edges come.
+    fn head(&self, joined: &Joined) -> Head {
+        let node = |(node, process): (&NodeKey, &Option<ProcessRow>)| {
+            let host = self.hosts.number(&node.host);
+            (host, node.service.clone(), process.as_ref().map(of_process))
+        };
+        let numbers = |hosts: &BTreeSet<HostId>| {
+            let numbers = hosts.iter().map(|host| self.hosts.number(host));
+            numbers.collect::<Vec<u64>>()
+        };
+        let endpoints = self.endpoints.0.keys();
+        let first_ms = joined
+            .edges
+            .parts
+            .iter()
+            .filter_map(|parts| Some(parts.seen.0?.0));
+        let mut head = Head {
+            hosts: self.hosts.0.keys().map(|host| hex(&host.0)).collect(),
+            nodes: joined
+                .nodes
+                .iter()
+                .zip(&joined.processes)
+                .map(node)
+                .collect(),
+            reported: numbers(&joined.reported),
+            copies: numbers(&joined.copies),
+            ambiguous: joined.ambiguous,
+            endpoints: endpoints
+                .map(|end| (Ipv6Addr::from(end.addr), end.port))
+                .collect(),
+            vias: self.vias.0.keys().cloned().collect(),
+            reasons: self.reasons.0.keys().copied().collect(),
+            base_ms: first_ms.min().unwrap_or(0),
+            ..Head::default()
+        };
+        for side in self.others.0.keys() {
+            match side {
+                Side::Process(_) => {}
+                Side::Address(ip) => head.addresses.push(*ip),
+                Side::Network(ip, bits) => head.networks.push((*ip, *bits)),
+            }
+        }
+        head
+    }
+
+    /// The chunks of edges.
+    fn body(&self, joined: &Joined, head: &mut Head) -> Vec<u8> {
+        let (keys, parts) = (&joined.edges.keys, &joined.edges.parts);
+        let mut body = Vec::new();
+        let mut before = [0; 3];
+        for (keys, parts) in keys.chunks(CHUNK).zip(parts.chunks(CHUNK)) {
+            let mut rows: Vec<u64> = Vec::with_capacity(keys.len() * NUMBERS);
+            let mut lists: Vec<u8> = Vec::new();
+            for (key, parts) in keys.iter().zip(parts) {
+                let of_key = [
+                    self.side(&key.client),
+                    self.side(&key.server),
+                    self.endpoints.number(&key.endpoint),
+                ];
+                numbers::put(&mut rows, (of_key, &mut before), parts, head.base_ms);
+                self.lists(&mut lists, parts, head);
+            }
+            numbers::columns(&mut body, &rows);
+            body.extend(lists);
+        }
+        body
+    }
+
+    fn lists(&self, bytes: &mut Vec<u8>, parts: &Parts, head: &mut Head) {
+        let mut list = |values: Vec<u64>| {
+            numbers::leb128(bytes, values.len() as u64);
+            let each = values.into_iter();
+            each.for_each(|value| numbers::leb128(bytes, value));
+        };
+        list(parts.via.iter().map(|via| self.vias.number(via)).collect());
+        let reasons = parts.reasons.iter();
+        list(
+            reasons
+                .flat_map(|(reason, left)| [self.reasons.number(reason), *left])
+                .collect(),
+        );
+        list(
+            parts
+                .candidates
+                .iter()
+                .map(|node| u64::from(*node))
+                .collect(),
+        );
+        let attempts = parts.attempts.iter().map(|attempts| {
+            head.attempts.push((**attempts).clone());
+            head.attempts.len() as u64 - 1
+        });
+        list(attempts.collect());
+    }
+}
+
+impl Joined {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// It is larger than anything that can be read again.
+    pub fn encode(&self) -> Result<Vec<u8>, Damaged> {
+        let shared = Shared::of(self);
+        let mut head = shared.head(self);
+        let body = shared.body(self, &mut head);
+        let head = serde_json::to_vec(&head).map_err(|_| Damaged)?;
+        let length = |bytes: usize| u32::try_from(bytes).map_err(|_| Damaged);
+        let raw = [&length(head.len())?.to_le_bytes()[..], &head, &body].concat();
+        if raw.len() > MOST_BYTES {
+            return Err(Damaged);
+        }
+        let packed = zstd::bulk::compress(&raw, LEVEL).map_err(|_| Damaged)?;
+        let mut bytes = vec![VERSION];
+        bytes.extend(length(self.edges())?.to_le_bytes());
+        bytes.extend(length(raw.len())?.to_le_bytes());
+        bytes.extend(packed);
+        Ok(bytes)
+    }
+
+    /// The number of its edges, and the bytes that reading it takes.
+    ///
+    /// # Errors
+    /// These are no such bytes.
+    pub fn size(bytes: &[u8]) -> Result<(usize, usize), Damaged> {
+        let (version, rest) = bytes.split_first().ok_or(Damaged)?;
+        let mut rest = rest;
+        let (edges, raw) = (u32_of(&mut rest)?, u32_of(&mut rest)?);
+        // An edge is a byte for each of its four lists at least.
+        if *version != VERSION || raw > MOST_BYTES || edges > raw / 4 {
+            return Err(Damaged);
+        }
+        Ok((edges, raw))
+    }
+
+    /// The inverse of [`Self::encode`].
+    ///
+    /// # Errors
+    /// These are no such bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let (edges, raw) = Self::size(bytes)?;
+        let raw = zstd::bulk::decompress(&bytes[HEAD..], raw).map_err(|_| Damaged)?;
+        let mut rest = &raw[..];
+        let length = u32_of(&mut rest)?;
+        let (head, mut rest) = rest.split_at_checked(length).ok_or(Damaged)?;
+        let head: Head = serde_json::from_slice(head).map_err(|_| Damaged)?;
+        let mut joined = head.joined()?;
+        joined.edges.keys.reserve(edges);
+        joined.edges.parts.reserve(edges);
+        let mut before = [0; 3];
+        let mut left = edges;
+        while left > 0 {
+            let rows = left.min(CHUNK);
+            let table = numbers::table(&mut rest, rows)?;
+            for row in table.chunks_exact(NUMBERS) {
+                let Taken { key, mut parts } = numbers::take(row, &mut before, head.base_ms)?;
+                let key = head.key(key)?;
+                head.lists(&mut rest, &mut parts)?;
+                if joined.edges.keys.last().is_some_and(|last| *last >= key) {
+                    return Err(Damaged);
+                }
+                joined.edges.keys.push(key);
+                joined.edges.parts.push(parts);
+            }
+            left -= rows;
+        }
+        Ok(joined)
+    }
+}
+
+impl Head {
+    /// What is not of edges.
+    fn joined(&self) -> Result<Joined, Damaged> {
+        let id = |text: &String| unhex::<16>(text).map(HostId).ok_or(Damaged);
+        let hosts: Vec<HostId> = self.hosts.iter().map(id).collect::<Result<_, _>>()?;
+        let host = |number: &u64| nth(&hosts, *number).copied();
+        let node = |(number, service, _): &(u64, String, _)| {
+            let host = host(number)?;
+            let service = service.clone();
+            Ok(NodeKey { host, service })
+        };
+        let nodes: Vec<NodeKey> = self
+            .nodes
+            .iter()
+            .map(node)
+            .collect::<Result<_, Damaged>>()?;
+        if !nodes.is_sorted_by(|a, b| a < b) {
+            return Err(Damaged);
+        }
+        let processes = self.nodes.iter().map(|(_, _, process)| process.as_ref());
+        Ok(Joined {
+            nodes,
+            processes: processes.map(|process| process.map(process_of)).collect(),
+            reported: self.reported.iter().map(host).collect::<Result<_, _>>()?,
+            copies: self.copies.iter().map(host).collect::<Result<_, _>>()?,
+            ambiguous: self.ambiguous,
+            ..Joined::default()
+        })
+    }
+
+    fn side(&self, number: u64) -> Result<Side, Damaged> {
+        let at = usize::try_from(number).map_err(|_| Damaged)?;
+        let Some(at) = at.checked_sub(self.nodes.len()) else {
+            return u32::try_from(number)
+                .map(Side::Process)
+                .map_err(|_| Damaged);
+        };
+        if let Some(ip) = self.addresses.get(at) {
+            return Ok(Side::Address(*ip));
+        }
+        let network = self.networks.get(at - self.addresses.len());
+        let (ip, bits) = network.ok_or(Damaged)?;
+        Ok(Side::Network(*ip, *bits))
+    }
+
+    fn key(&self, [client, server, endpoint]: [u64; 3]) -> Result<EdgeKey, Damaged> {
+        let (addr, port) = *nth(&self.endpoints, endpoint)?;
+        let addr = addr.octets();
+        Ok(EdgeKey {
+            client: self.side(client)?,
+            server: self.side(server)?,
+            endpoint: Endpoint { addr, port },
+        })
+    }
+
+    fn lists(&self, rest: &mut &[u8], parts: &mut Parts) -> Result<(), Damaged> {
+        let list = |rest: &mut &[u8]| -> Result<Vec<u64>, Damaged> {
+            let length = usize::try_from(numbers::number(rest)?).map_err(|_| Damaged)?;
+            if length > rest.len() {
+                return Err(Damaged);
+            }
+            (0..length).map(|_| numbers::number(rest)).collect()
+        };
+        for via in list(rest)? {
+            parts.via.push(nth(&self.vias, via)?.clone());
+        }
+        for pair in list(rest)?.chunks(2) {
+            let [reason, left] = pair else {
+                return Err(Damaged);
+            };
+            parts.reasons.push((*nth(&self.reasons, *reason)?, *left));
+        }
+        for node in list(rest)? {
+            nth(&self.nodes, node)?;
+            parts
+                .candidates
+                .insert(u32::try_from(node).map_err(|_| Damaged)?);
+        }
+        for attempts in list(rest)? {
+            parts.attempts = Some(Box::new(nth(&self.attempts, attempts)?.clone()));
+        }
+        Ok(())
+    }
+}
+
+fn nth<T>(all: &[T], number: u64) -> Result<&T, Damaged> {
+    let at = usize::try_from(number).map_err(|_| Damaged)?;
+    all.get(at).ok_or(Damaged)
+}
+
+fn u32_of(rest: &mut &[u8]) -> Result<usize, Damaged> {
+    let (first, tail) = rest.split_first_chunk().ok_or(Damaged)?;
+    *rest = tail;
+    usize::try_from(u32::from_le_bytes(*first)).map_err(|_| Damaged)
+}

@@ -1,0 +1,18 @@
+//! Joins slices of time as batches arrive, and answers from what was joined.
+//!
+//! ```text
+//! batch --> store: rows, and marks on the slices that they change
+//! slice that has settled --> read its rows --> join --> stored in the place of what was there
+//! question --> slices that are joined + rows of those that are not yet --> added up
+//! ```
+//!
+//! What a slice holds is what the join makes of its rows, whatever came late, twice or in another
+//! order; so an answer is the same whether a slice is joined already or not (decision 31).
+
+mod answer;
+mod joiner;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{next, topology};
+pub use joiner::{Joiner, spawn};
