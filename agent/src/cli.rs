@@ -22,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   waybill-agent doctor                    what this host can do, and what is missing
   waybill-agent check-config              whether the configuration is right
+  waybill-agent enroll --token-file FILE  get this host's certificate from the collector
   waybill-agent run                       run in the foreground until SIGTERM
   waybill-agent spool stat --format json  what waits for the collector
   waybill-agent verify DIR --key KEY      whether a bundle is what its makers signed
@@ -40,6 +41,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Check the configuration and every file it names, and list all mistakes
     CheckConfig(ReportArgs),
+    /// Get this host's certificate by a token of `waybill-collector enroll token`; the running agent
+    /// takes it with its next start, and renews it by itself
+    Enroll(EnrollArgs),
     /// Look into the queue of batches that wait for the collector
     Spool {
         /// Which look.
@@ -58,6 +62,20 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Print the version
     Version(FormatArgs),
+}
+
+/// By what to enroll.
+#[derive(Args, Debug)]
+pub struct EnrollArgs {
+    /// The collector, https://host[:port] [default: upload.url of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub collector: Option<String>,
+    /// A file with the token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigArgs,
 }
 
 /// What to verify.
@@ -216,6 +234,7 @@ mod tests {
             "spool stat --format json",
             "version --format json",
             "clean",
+            "enroll --collector https://c --token-file /a --config /b",
             "verify /a --key /b --format json",
             "export --out /a --max-size 1MiB --again --config /b",
             "receipt /a /b --format json",

@@ -68,7 +68,9 @@ impl Handle {
             return Self::start_spool(spool, metrics).map(|(handle, ..)| handle);
         };
         let transport = upload::Transport::new(&settings).context("prepare the upload")?;
-        let transport = transport.with_mailbox(mailbox);
+        let transport = transport
+            .with_mailbox(mailbox)
+            .with_metrics(Arc::clone(&metrics));
         Self::start_with(spool, metrics, |client, metrics| {
             upload::thread::start(transport, client, metrics)
         })

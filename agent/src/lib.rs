@@ -18,6 +18,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod doctor;
+pub mod enroll;
 pub mod exit;
 pub mod export;
 pub mod fault;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use agent::cli::{Cli, Command};
 use agent::exit::{Exit, is_broken_pipe};
-use agent::{collect, doctor, export, host, jail, reports, startup, verify};
+use agent::{collect, doctor, enroll, export, host, jail, reports, startup, verify};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             Some(file) => collect::run(&args.report, file, &mut out),
             None => doctor::run(&args.report, &mut out),
         },
+        Command::Enroll(args) => enroll::run(&args, &mut out),
         Command::CheckConfig(args) => reports::check_config(&args, &mut out),
         Command::Spool { command } => reports::spool(&command, &mut out),
         Command::Export(args) => export::run(&args, &mut out),

@@ -296,6 +296,12 @@ counters! {
     upload_duplicate_total,
     /// Batches the collector refused for good.
     upload_dropped_refused_total,
+    /// Certificates that the collector signed by a token.
+    upload_enrolled_total,
+    /// Certificates that the collector signed before the last one ended.
+    upload_renewed_total,
+    /// Attempts to get or renew a certificate that failed.
+    upload_enrolment_failed_total,
     /// Attempts that failed and will be repeated.
     upload_retried_total,
     /// The part of those that the collector answered with 401 or 403.

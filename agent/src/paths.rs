@@ -10,6 +10,8 @@ pub const CGROUP_DIR: &str = "/sys/fs/cgroup";
 pub const PROC_DIR: &str = "/proc";
 /// The spool's database.
 pub const SPOOL_FILE: &str = "/var/lib/waybill/spool.db";
+/// The certificate that the collector signed, and its key.
+pub const ENROLLED_FILE: &str = "/var/lib/waybill/enrolled.json";
 /// The log, where the configuration asks for a file.
 pub const LOG_FILE: &str = "/var/lib/waybill/agent.log";
 /// Held by the one agent that runs here.

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::config::{self, Config, Credentials};
+use crate::paths::ENROLLED_FILE;
 use crate::upload::proxy::{Environment, Proxy, from_environment};
 use crate::upload::{self, Transport};
 
@@ -53,6 +54,10 @@ fn settings(upload: &config::Upload) -> upload::Settings {
             Credentials::Certificate { chain_pem, key_pem } => upload::Credential::Certificate {
                 chain_pem: chain_pem.clone(),
                 key_pem: key_pem.expose().clone(),
+            },
+            Credentials::Enrolled(token) => upload::Credential::Enrolled {
+                token: token.as_ref().map(|token| token.expose().clone()),
+                file: ENROLLED_FILE.into(),
             },
             Credentials::Token(token) => upload::Credential::Token(token.expose().clone()),
         },

@@ -75,8 +75,31 @@ fn on_line(unseen: &Option<&'static str>) -> String {
 pub enum Role {
     /// Sends batches.
     Agent,
-    /// Asks.
-    Reader,
+    /// Asks, and may do what the rank allows.
+    Person(Rank),
+}
+
+/// What a person may do; each rank may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Sees what hosts report.
+    Viewer,
+    /// Changes what the fleet does.
+    Operator,
+    /// Sees and changes who may do what.
+    Admin,
+}
+
+impl Rank {
+    /// The rank of a word in a file of tokens.
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "viewer" => Some(Self::Viewer),
+            "operator" => Some(Self::Operator),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
+    }
 }
 
 /// SHA-256 of a token or of a certificate (DER): names it without giving it away.
@@ -105,13 +128,15 @@ pub struct Credential {
     pub role: Role,
     /// Many hosts have it, so it speaks for none of them in particular.
     pub shared: bool,
+    /// The name under which its host was enrolled, which may have other certificates.
+    pub identity: Option<CredentialId>,
 }
 
 impl Credential {
     /// What binds a host to it; `None` for a shared one.
     #[must_use]
     pub fn of_one_host(&self) -> Option<CredentialId> {
-        (!self.shared).then_some(self.id)
+        (!self.shared).then_some(self.identity.unwrap_or(self.id))
     }
 }
 
@@ -175,7 +200,7 @@ impl Credentials {
             shared: false,
         };
         let reader = Grant {
-            role: Role::Reader,
+            role: Role::Person(Rank::Viewer),
             shared: true,
         };
         // From before there were roles, when one token was everybody's.
@@ -222,15 +247,26 @@ impl Credentials {
                 ));
             }
             let mut grant = grant;
-            match (words.next(), words.next()) {
+            let (word, more) = (words.next(), words.next());
+            match (word, more) {
                 (None, _) => {}
+                (Some(word), None)
+                    if let (Role::Person(_), Some(rank)) = (grant.role, Rank::of(word)) =>
+                {
+                    grant.role = Role::Person(rank);
+                }
                 (Some(SHARED), None) if grant.role == Role::Agent => grant.shared = true,
                 _ if grant.role == Role::Agent => {
                     return Err(wrong(
                         "nothing behind the token, or the word \"shared\" where many hosts have it",
                     ));
                 }
-                _ => return Err(wrong("nothing behind the token")),
+                _ => {
+                    return Err(wrong(
+                        "nothing behind the token, or one of the words \"viewer\", \"operator\" and \
+                         \"admin\"",
+                    ));
+                }
             }
             count += 1;
             let id = CredentialId(sha256(token.as_bytes()));
@@ -250,7 +286,13 @@ impl Credentials {
     pub fn token(&self, token: &str) -> Option<Credential> {
         let id = CredentialId(sha256(token.as_bytes()));
         let Grant { role, shared } = *self.tokens.get(&id)?;
-        Some(Credential { id, role, shared })
+        let identity = None;
+        Some(Credential {
+            id,
+            role,
+            shared,
+            identity,
+        })
     }
 
     /// The credential that a verified certificate is: an agent's, unless its name says otherwise.
@@ -258,7 +300,7 @@ impl Credentials {
     pub fn certificate(&self, certificate: &Certificate) -> Credential {
         let named = |list: &[String]| certificate.names.iter().any(|name| list.contains(name));
         let (role, shared) = if named(&self.reader_names) {
-            (Role::Reader, true)
+            (Role::Person(Rank::Viewer), true)
         } else {
             (Role::Agent, named(&self.shared_names))
         };
@@ -266,6 +308,19 @@ impl Credentials {
             id: certificate.id,
             role,
             shared,
+            identity: None,
+        }
+    }
+
+    /// The credential that a certificate of the collector's own authority is: an agent's, of one
+    /// host, whatever name it has.
+    #[must_use]
+    pub fn own_certificate(&self, certificate: &Certificate) -> Credential {
+        Credential {
+            id: certificate.id,
+            role: Role::Agent,
+            shared: false,
+            identity: None,
         }
     }
 }

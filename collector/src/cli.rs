@@ -1,9 +1,10 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `audit`, `import`, `unpack`, `store`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `version`.
 
 mod ask;
 mod audit;
 mod carried;
 mod credential;
+mod enroll;
 mod fleet;
 mod output;
 mod rows;
@@ -85,7 +86,17 @@ enum Command {
         #[command(subcommand)]
         command: credential::CredentialCommand,
     },
-    /// Show who changed what: credentials, orders, retention
+    /// Make the authority that signs certificates of agents
+    Ca {
+        #[command(subcommand)]
+        command: enroll::CaCommand,
+    },
+    /// Let hosts get certificates by themselves: make tokens for it, list what was issued
+    Enroll {
+        #[command(subcommand)]
+        command: enroll::EnrollCommand,
+    },
+    /// Show who changed what: credentials, enrolment, orders, retention
     Audit(audit::AuditArgs),
     /// Store what agents exported into files, and write receipts that let them delete it
     Import(carried::ImportArgs),
@@ -138,6 +149,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),
         Command::Credential { command } => credential::run(command, out),
+        Command::Ca { command } => enroll::ca(command, out),
+        Command::Enroll { command } => enroll::run(command, out),
         Command::Audit(args) => audit::run(&args, out),
         Command::Import(args) => carried::import(&args, out),
         Command::Unpack(args) => carried::unpack(&args, out),

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 /// Far above every configuration, key, list of tokens and certificate bundle.
@@ -57,6 +57,22 @@ pub fn make(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<Fil
         file.set_permissions(Permissions::from_mode(mode))?;
     }
     Ok(file)
+}
+
+/// Leaves what root has made to whose directory it is for: programs that run as another account read
+/// it there. Whoever cannot give it away needs not to.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn give_to_owner_of(directory: &Path, path: &Path) -> io::Result<()> {
+    let (owner, file) = (directory.metadata()?, path.metadata()?);
+    if owner.uid() == file.uid() {
+        return Ok(());
+    }
+    match chown(path, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
 }
 
 fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {

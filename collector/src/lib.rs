@@ -28,6 +28,7 @@ pub mod accept;
 pub mod access;
 pub mod api;
 pub mod auth;
+pub mod authority;
 pub mod counters;
 pub mod fleet;
 pub mod import;

@@ -94,6 +94,18 @@ counters! {
     join_failures_total: "counter",
     /// Answers that carried orders to an agent that had older ones.
     orders_sent_total: "counter",
+    /// Hosts that got their first certificate.
+    enroll_issued_total: "counter",
+    /// Certificates that took the place of one before its end.
+    enroll_renewed_total: "counter",
+    /// Requests for a certificate with a token that is none.
+    enroll_refused_unknown_total: "counter",
+    /// Requests for a certificate with a token that has been used.
+    enroll_refused_used_total: "counter",
+    /// Requests for a certificate with a token that is too old.
+    enroll_refused_expired_total: "counter",
+    /// Requests for a certificate that cannot be read, or ask for what is not given.
+    enroll_refused_request_total: "counter",
     /// Seconds in which no more files could be opened, connections among them.
     open_files_exhausted_total: "counter",
     /// Times certificates, keys and tokens were put in force anew after their files changed.

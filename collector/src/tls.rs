@@ -54,49 +54,59 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Who judges client certificates.
-type Verifier = Arc<dyn ClientCertVerifier>;
+pub type Verifier = Arc<dyn ClientCertVerifier>;
 
-/// What the server offers, and who judges client certificates where any are asked for.
+/// What the server offers.
 ///
-/// A client certificate is asked for where a CA is configured, and one that is not of that CA ends
+/// A client certificate is asked for where there is who judges it, and one that is not of a CA known here ends
 /// the handshake. A client without one gets as far as HTTP, where it needs a token: so it is told
 /// 401 instead of being cut off, and `/healthz` works for everybody.
 ///
 /// # Errors
 /// When a file is missing or cannot be used.
-pub fn server_config(listen: &Listen) -> Result<(ServerConfig, Option<Verifier>), Error> {
-    let named = |key| {
-        move |error| Error::Key {
-            key,
-            source: Box::new(error),
-        }
-    };
+pub fn server_config(listen: &Listen, verifier: Option<&Verifier>) -> Result<ServerConfig, Error> {
     let chain = certificates(&listen.cert_file).map_err(named("listen.cert_file"))?;
     let key = private_key(&listen.key_file).map_err(named("listen.key_file"))?;
-    let provider = provider();
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(&listen.cert_file, e))?;
-    let (builder, verifier) = match &listen.client_ca_file {
-        None => (builder.with_no_client_auth(), None),
-        Some(file) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(file).map_err(named("listen.client_ca_file"))? {
-                roots.add(certificate).map_err(|e| unusable(file, e))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .allow_unauthenticated()
-                .build()
-                .map_err(|e| unusable(file, e))?;
-            let for_later: Verifier = Arc::clone(&verifier);
-            (builder.with_client_cert_verifier(verifier), Some(for_later))
-        }
+    let builder = match verifier {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
     };
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|e| unusable(&listen.cert_file, e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((config, verifier))
+    Ok(config)
+}
+
+/// Who judges client certificates by the authorities in these files, each named by its key.
+///
+/// # Errors
+/// When a file is missing or cannot be used.
+pub fn client_verifier(files: &[(&'static str, &Path)]) -> Result<Option<Verifier>, Error> {
+    let Some((_, first)) = files.first() else {
+        return Ok(None);
+    };
+    let mut roots = RootCertStore::empty();
+    for (key, file) in files {
+        for certificate in certificates(file).map_err(named(key))? {
+            roots.add(certificate).map_err(|e| unusable(file, e))?;
+        }
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map(|verifier| Some(verifier as Verifier))
+        .map_err(|e| unusable(first, e))
+}
+
+fn named(key: &'static str) -> impl Fn(Error) -> Error {
+    move |error| Error::Key {
+        key,
+        source: Box::new(error),
+    }
 }
 
 /// All certificates of a PEM file, at least one.

@@ -18,6 +18,7 @@ mod containers;
 mod copies;
 mod demo;
 mod direction;
+mod enrolment;
 mod export;
 mod fall_backs;
 mod faults;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         neighbours::CASES,
         loss::CASES,
         totals::CASES,
+        enrolment::CASES,
         upload::CASES,
         followed::CASES,
         branches::CASES,

@@ -10,6 +10,7 @@ mod bounds;
 mod cell;
 mod checksum;
 mod compress;
+pub mod enrol;
 mod envelope;
 mod error;
 pub mod export;

@@ -147,6 +147,19 @@ impl<'r> Files<'r> {
         key
     }
 
+    /// A token that is used once: its file may be gone.
+    pub(super) fn spent_token(
+        &mut self,
+        path: &At<String>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Option<Secret<String>>> {
+        let is_absolute = Path::new(&path.value).is_absolute();
+        match (self.read)(Path::new(&path.value)) {
+            Err(error) if is_absolute && error.kind() == io::ErrorKind::NotFound => Some(None),
+            _ => self.token(path, problems).map(Some),
+        }
+    }
+
     /// A bearer token: the first line of the file.
     pub(super) fn token(
         &mut self,

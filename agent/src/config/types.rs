@@ -285,6 +285,9 @@ pub enum Credentials {
     },
     /// Bearer token.
     Token(Secret<String>),
+    /// A certificate that the collector signs, got by this token; `None` where there is no token
+    /// (any more).
+    Enrolled(Option<Secret<String>>),
 }
 
 /// `[[service]]`: turns what a process is into what it does.

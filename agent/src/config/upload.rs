@@ -30,9 +30,8 @@ pub(super) fn validate(
     );
     let ca_pem = ca.and_then(|ca| files.pem(&ca, "CERTIFICATE", problems));
     let credentials = credentials(
-        raw.token_file,
-        raw.client_cert_file,
-        raw.client_key_file,
+        (raw.token_file, raw.enroll_token_file),
+        (raw.client_cert_file, raw.client_key_file),
         files,
         problems,
     );
@@ -103,13 +102,22 @@ fn server_name(text: String) -> Result<String, Expected> {
 }
 
 fn credentials(
-    token: Option<At<String>>,
-    chain: Option<At<String>>,
-    key: Option<At<String>>,
+    (token, enroll): (Option<At<String>>, Option<At<String>>),
+    (chain, key): (Option<At<String>>, Option<At<String>>),
     files: &mut Files<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Credentials> {
-    const EITHER: &str = "either token_file, or client_cert_file and client_key_file";
+    const EITHER: &str =
+        "either token_file, or client_cert_file and client_key_file, or enroll_token_file";
+    if let Some(enroll) = enroll {
+        if [&token, &chain, &key].iter().any(|other| other.is_some()) {
+            problems.wrong(&enroll.place, &format!("{EITHER}, not several"));
+            return None;
+        }
+        return files
+            .spent_token(&enroll, problems)
+            .map(Credentials::Enrolled);
+    }
     match (token, chain, key) {
         (Some(token), None, None) => files.token(&token, problems).map(Credentials::Token),
         (None, Some(chain), Some(key)) => {

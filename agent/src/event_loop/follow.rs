@@ -1,5 +1,6 @@
 //! What changed of what was read at the start, put in force.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -40,7 +41,9 @@ impl EventLoop {
             match Transport::new(&settings) {
                 Ok(transport) => {
                     let mailbox = self.parts.fleet.mailbox();
-                    self.parts.spool.change(transport.with_mailbox(mailbox));
+                    let metrics = Arc::clone(&self.parts.shared.metrics);
+                    let transport = transport.with_mailbox(mailbox).with_metrics(metrics);
+                    self.parts.spool.change(transport);
                 }
                 Err(error) => warn!(error:% = error; "the upload goes on as before"),
             }

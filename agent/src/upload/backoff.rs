@@ -46,6 +46,15 @@ fn between(low: Duration, high: Duration, random: u64) -> Duration {
     low + Duration::from_nanos(part)
 }
 
+/// A random number for jitter; the middle where the system has none.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let filled = rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes);
+    filled.map_or(u64::MAX / 2, |()| u64::from_ne_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

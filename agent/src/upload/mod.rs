@@ -5,12 +5,16 @@
 //! sent until one of the first two, always under the same idempotency key; the collector
 //! deduplicates.
 //!
+//! `enrolment` gets and renews the agent's own certificate, where the collector signs it.
+//!
 //! `answer` and `backoff` are pure; `transport` is one request, `proxy` and `bounded` are what it goes
 //! through; `thread` owns the clock.
 
 mod answer;
 mod backoff;
 mod bounded;
+mod client;
+mod enrolment;
 pub mod proxy;
 mod settings;
 pub(crate) mod thread;

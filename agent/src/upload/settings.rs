@@ -1,6 +1,7 @@
 //! Where batches go, and what of that cannot be used.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::proxy;
@@ -34,6 +35,13 @@ pub enum Credential {
         /// Its private key, PEM.
         key_pem: Vec<u8>,
     },
+    /// A TLS client certificate that the collector signs for this agent.
+    Enrolled {
+        /// What gets the first one; it may have been used.
+        token: Option<String>,
+        /// Where certificate and key are kept.
+        file: PathBuf,
+    },
 }
 
 impl fmt::Debug for Credential {
@@ -42,6 +50,7 @@ impl fmt::Debug for Credential {
         f.write_str(match self {
             Self::Token(_) => "Token(hidden)",
             Self::Certificate { .. } => "Certificate(hidden)",
+            Self::Enrolled { .. } => "Enrolled(hidden)",
         })
     }
 }

@@ -341,7 +341,7 @@ impl<S: Way> Uploader<S> {
     fn put_off(&mut self, batch: &Sealed, retry: &Retry) {
         self.failures = self.failures.saturating_add(1);
         self.metrics.upload_retried_total.add(1);
-        let random = random();
+        let random = backoff::random();
         let delay = match retry.pace {
             Pace::Backoff => backoff::jittered(self.failures, random),
             Pace::Asked(wish) => backoff::asked(wish, random),
@@ -382,13 +382,4 @@ impl<S: Way> Uploader<S> {
         };
         counter.add(1);
     }
-}
-
-/// A random number for jitter; the middle where the system has none.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let filled = rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes);
-    filled.map_or(u64::MAX / 2, |()| u64::from_ne_bytes(bytes))
 }

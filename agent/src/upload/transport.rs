@@ -4,51 +4,42 @@
 
 use std::fmt;
 use std::io::Read;
-use std::net::ToSocketAddrs;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use ureq::config::Config;
+use anyhow::{Context as _, anyhow, bail, ensure};
 use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use ureq::http::{HeaderValue, Uri};
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector, TcpConnector};
 
+use super::answer::{Answer, words};
+use super::backoff::random;
+use super::client::{Address, BATCHES_PATH, bearer, client};
+use super::enrolment::{Asking, Enrolment, Stored};
+use super::{Credential, Error, Settings};
 use crate::clock;
+use crate::metrics::Metrics;
 use crate::orders::{Mailbox, Signed};
 use crate::spool::Sealed;
 
-use super::answer::{Answer, words};
-use super::bounded::Bound;
-use super::proxy::Tunnel;
-use super::{Credential, Error, Settings};
-
-const BATCHES_PATH: &str = "/api/v1/batches";
 const MEDIA_TYPE: &str = "application/vnd.waybill.batch";
 /// Bytes of an answer that are read: a few dozen, and orders, of which one byte takes two in JSON.
 pub(super) const ANSWER_MAX_BYTES: u64 = 4096 + 2 * wire::orders::MAX_BYTES as u64;
-/// An idle connection is closed after this; it should outlast an interval.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-
-/// Addresses of one name that are tried; the client has room for as many.
-const ADDRESSES_MAX: usize = 16;
 
 /// Sends batches to one collector.
 pub struct Transport {
-    agent: ureq::Agent,
+    /// Another one after each certificate.
+    agent: Arc<Mutex<ureq::Agent>>,
+    settings: Settings,
     uri: Uri,
+    enrolment: Option<Enrolment>,
+    metrics: Arc<Metrics>,
     authorization: Option<HeaderValue>,
     timeout: Duration,
     mailbox: Arc<Mailbox>,
 }
 
 /// Cuts off what a transport is doing, from another thread.
-pub(super) struct Interrupt(ureq::Agent);
+pub(super) struct Interrupt(Arc<Mutex<ureq::Agent>>);
 
 /// No answer came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,64 +59,34 @@ impl Transport {
     /// A setting cannot be used; secrets are not repeated in the error.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let address = Address::parse(settings)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        check_certificates(settings, &provider)?;
-        let mut tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(provider)
-            .root_certs(RootCerts::Specific(Arc::new(authorities(settings)?)));
-        let mut authorization = None;
+        let (mut authorization, mut pair, mut enrolment) = (None, None, None);
         match &settings.credential {
             Credential::Token(token) => authorization = Some(bearer(token)?),
             Credential::Certificate { chain_pem, key_pem } => {
-                let chain = certificates(chain_pem).map_err(|_| Error::Certificate)?;
-                let chain: Vec<_> = chain
-                    .iter()
-                    .map(|c| Certificate::from_der(c.as_ref()).to_owned())
-                    .collect();
-                let key = PrivateKey::from_pem(key_pem).map_err(|_| Error::Key)?;
-                tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
+                pair = Some((&chain_pem[..], &key_pem[..]));
+            }
+            Credential::Enrolled { token, file } => {
+                enrolment = Some(Enrolment::new(token.clone(), file.clone()));
             }
         }
-        let config = Config::builder()
-            .tls_config(tls.build())
-            .https_only(true)
-            // A batch goes to the configured address or nowhere: no redirection. Of a proxy the
-            // connector below knows.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .http_status_as_error(false)
-            .timeout_global(Some(settings.timeout))
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(IDLE_MAX)
-            .max_response_header_size(16 << 10)
-            .input_buffer_size(32 << 10)
-            .output_buffer_size(64 << 10)
-            .user_agent(concat!("waybill-agent/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let next = settings
-            .proxy
-            .as_ref()
-            .map(|proxy| proxy.address().to_owned());
-        let resolver = ConfiguredHost(next.unwrap_or_else(|| address.connect_to.clone()));
-        let tunnel = Tunnel {
-            proxy: settings.proxy.clone(),
-            target: address.connect_to,
-        };
-        let connector =
-            ().chain(TcpConnector::default())
-                .chain(tunnel)
-                .chain(RustlsConnector::default())
-                .chain(Bound);
-        let agent = ureq::Agent::with_parts(config, connector, resolver);
+        let agent = client(settings, &address, pair)?;
         Ok(Self {
-            agent,
+            agent: Arc::new(Mutex::new(agent)),
+            settings: settings.clone(),
             uri: address.uri,
+            enrolment,
+            metrics: Arc::default(),
             authorization,
             timeout: settings.timeout,
             mailbox: Arc::new(Mailbox::new(false)),
         })
+    }
+
+    /// Counts what it asks beside batches in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Asks for orders, and hands them and the fate of each request to `mailbox`.
@@ -137,10 +98,17 @@ impl Transport {
 
     /// Sends one batch and waits for the answer, `at_most` or the configured time, whichever is
     /// shorter. Name resolution is not part of that time; the system's resolver bounds it.
-    pub(super) fn send(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+    pub(super) fn send(&mut self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+        self.certify(None, at_most)?;
         self.mailbox.begin();
         let answer = self.ask(batch, at_most);
         self.mailbox.end(answer.is_ok());
+        let said = answer.as_ref().ok().and_then(|answer| answer.date.as_ref());
+        let collector_ms = said.and_then(|date| httpdate::parse_http_date(date).ok());
+        if collector_ms.is_some() {
+            // The batch was answered, whatever becomes of this.
+            drop(self.certify(collector_ms, at_most));
+        }
         let orders = answer.as_ref().ok().and_then(Answer::orders);
         if let Some((body, signature)) = orders {
             self.mailbox.deliver(Signed { body, signature });
@@ -148,17 +116,141 @@ impl Transport {
         answer
     }
 
-    fn ask(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
-        // The TLS library takes such a clock for impossible, and panics.
-        if clock::is_before_1970() {
-            return Err(Unanswered {
-                reason: "the clock stands before 1970: certificates cannot be judged".into(),
-                timed_out: false,
-                by_proxy: false,
-            });
+    /// Gets or renews the agent's own certificate where that is due by the collector's time.
+    ///
+    /// An error where there is none without which nothing can be sent.
+    fn certify(
+        &mut self,
+        collector: Option<SystemTime>,
+        at_most: Duration,
+    ) -> Result<(), Unanswered> {
+        let Some(mut enrolment) = self.enrolment.take() else {
+            return Ok(());
+        };
+        let was_in_use = enrolment.is_in_use();
+        let done = self.certify_with(&mut enrolment, collector, at_most);
+        let failed = |error: anyhow::Error| Unanswered::because(&format!("{error:#}"));
+        let done = match done {
+            Err(error) if enrolment.is_in_use() && was_in_use => {
+                let wait = enrolment.failed(Instant::now(), random());
+                let error = format!("{error:#}");
+                self.metrics.upload_enrolment_failed_total.add(1);
+                log::warn!(error, retry_s = wait.as_secs(); "certificate not renewed, will be repeated");
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.upload_enrolment_failed_total.add(1);
+                Err(failed(error))
+            }
+            Ok(()) => Ok(()),
+        };
+        self.enrolment = Some(enrolment);
+        done
+    }
+
+    fn certify_with(
+        &self,
+        enrolment: &mut Enrolment,
+        collector: Option<SystemTime>,
+        at_most: Duration,
+    ) -> anyhow::Result<()> {
+        if !enrolment.is_in_use()
+            && let Some(stored) = enrolment.load()
+        {
+            self.present(stored)?;
+            enrolment.put_in_use();
         }
-        let mut request = self
-            .agent
+        let since = collector.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let collector_ms = since.and_then(|since| i64::try_from(since.as_millis()).ok());
+        let Some(asking) = enrolment.next(Instant::now(), collector_ms)? else {
+            return Ok(());
+        };
+        let by_certificate = asking.by_certificate;
+        let (status, answer) = self.post(&asking, at_most)?;
+        if status != 200 {
+            // A token that is not taken does not become one that is.
+            if status == 403 && !by_certificate && enrolment.name().is_some() {
+                enrolment.forget_token();
+            }
+            let problem: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
+            let said = problem["detail"]
+                .as_str()
+                .map_or(&answer[..], str::as_bytes);
+            bail!("no certificate: status {status} {}", words(said));
+        }
+        let stored = enrolment.take(asking, &answer, random())?;
+        self.present(stored)?;
+        let counter = if by_certificate {
+            &self.metrics.upload_renewed_total
+        } else {
+            &self.metrics.upload_enrolled_total
+        };
+        counter.add(1);
+        let valid_s = stored.expires_ms.saturating_sub(stored.issued_ms) / 1000;
+        log::info!(name = stored.name.as_str(), valid_s; "the collector signed a certificate");
+        enrolment.put_in_use();
+        Ok(())
+    }
+
+    /// Asks for a certificate; status and body of the answer.
+    fn post(&self, asking: &Asking, at_most: Duration) -> anyhow::Result<(u16, Vec<u8>)> {
+        check_clock().map_err(|unanswered| anyhow!(unanswered.reason))?;
+        let uri = self.uri.to_string();
+        let base = uri.strip_suffix(BATCHES_PATH).unwrap_or(&uri);
+        let agent = match asking.by_certificate {
+            true => self.agent(),
+            // Whoever has none yet, or one that is not taken any more, shows none.
+            false => client(&self.settings, &Address::parse(&self.settings)?, None)?,
+        };
+        let mut response = agent
+            .post(format!("{base}{}", asking.path))
+            .config()
+            .timeout_global(Some(self.timeout.min(at_most)))
+            .build()
+            .header(CONTENT_TYPE, wire::enrol::MEDIA_TYPE)
+            .send(&asking.body[..])?;
+        let mut body = Vec::new();
+        let most = wire::enrol::MAX_BYTES as u64;
+        let mut reader = response.body_mut().as_reader().take(most);
+        reader.read_to_end(&mut body)?;
+        Ok((response.status().as_u16(), body))
+    }
+
+    /// Shows this certificate from the next connection on, which is a new one.
+    fn present(&self, stored: &Stored) -> Result<(), Error> {
+        let pair = (stored.certificate.as_bytes(), stored.key.as_bytes());
+        let address = Address::parse(&self.settings)?;
+        let next = client(&self.settings, &address, Some(pair))?;
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    fn agent(&self) -> ureq::Agent {
+        self.agent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Gets a certificate by the token, whatever there is already; the name in it.
+    ///
+    /// # Errors
+    /// What went wrong, in the collector's words where it said some.
+    pub fn enroll(&mut self) -> anyhow::Result<String> {
+        let mut enrolment = self.enrolment.take().context("nothing to enroll with")?;
+        enrolment.put_in_use();
+        self.certify_with(&mut enrolment, None, self.timeout)?;
+        ensure!(
+            enrolment.is_written(),
+            "the certificate cannot be written, and the token is used up"
+        );
+        enrolment.name().context("no token")
+    }
+
+    fn ask(&self, batch: &Sealed, at_most: Duration) -> Result<Answer, Unanswered> {
+        check_clock()?;
+        let agent = self.agent();
+        let mut request = agent
             .post(&self.uri)
             .config()
             .timeout_global(Some(self.timeout.min(at_most)))
@@ -195,7 +287,7 @@ impl Transport {
     }
 
     pub(super) fn interrupt(&self) -> Interrupt {
-        Interrupt(self.agent.clone())
+        Interrupt(Arc::clone(&self.agent))
     }
 }
 
@@ -209,7 +301,8 @@ impl fmt::Debug for Transport {
 impl Interrupt {
     /// The request under way fails, and so does every later one.
     pub(super) fn now(self) {
-        self.0.shutdown();
+        let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        agent.clone().shutdown();
     }
 }
 
@@ -217,6 +310,25 @@ impl fmt::Debug for Interrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Interrupt")
     }
+}
+
+impl Unanswered {
+    fn because(reason: &str) -> Self {
+        Self {
+            reason: words(reason.as_bytes()),
+            timed_out: false,
+            by_proxy: false,
+        }
+    }
+}
+
+/// The TLS library takes such a clock for impossible, and panics.
+fn check_clock() -> Result<(), Unanswered> {
+    if clock::is_before_1970() {
+        let why = "the clock stands before 1970: certificates cannot be judged";
+        return Err(Unanswered::because(why));
+    }
+    Ok(())
 }
 
 impl From<ureq::Error> for Unanswered {
@@ -230,127 +342,4 @@ impl From<ureq::Error> for Unanswered {
             by_proxy,
         }
     }
-}
-
-/// Where to connect to, and what to ask for there.
-struct Address {
-    /// `host:port` of the configured URL.
-    connect_to: String,
-    /// With the name the server is expected to have.
-    uri: Uri,
-}
-
-impl Address {
-    fn parse(settings: &Settings) -> Result<Self, Error> {
-        let wrong = |expected| Error::Url {
-            url: settings.url.clone(),
-            expected,
-        };
-        let url: Uri = settings
-            .url
-            .parse()
-            .map_err(|_| wrong("https://host[:port][/prefix]"))?;
-        if url.scheme_str() != Some("https") {
-            return Err(wrong(
-                "https, the only scheme that protects batches and credential",
-            ));
-        }
-        let authority = url.authority().ok_or_else(|| wrong("a host"))?;
-        if authority.as_str().contains('@') {
-            return Err(wrong("no user or password in the URL"));
-        }
-        if url.query().is_some() {
-            return Err(wrong("no query in the URL"));
-        }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => 443,
-            // A port that is none would silently be the default one.
-            _ => authority
-                .port_u16()
-                .filter(|port| *port > 0)
-                .ok_or_else(|| wrong("a port"))?,
-        };
-        let name = match &settings.server_name {
-            None => authority.host().to_owned(),
-            Some(name) if name.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{name}]"),
-            Some(name) => name.clone(),
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        ServerName::try_from(bare).map_err(|_| Error::ServerName { name: name.clone() })?;
-        let prefix = url.path().trim_end_matches('/');
-        let uri = format!("https://{name}:{port}{prefix}{BATCHES_PATH}")
-            .parse()
-            .map_err(|_| Error::ServerName { name })?;
-        Ok(Self {
-            connect_to: format!("{}:{port}", authority.host()),
-            uri,
-        })
-    }
-}
-
-/// Resolves the configured host or its proxy's, whatever name the server is asked for.
-///
-/// In the calling thread: the client's own resolver would leave one behind for each lookup that
-/// takes too long.
-#[derive(Debug)]
-struct ConfiguredHost(String);
-
-impl Resolver for ConfiguredHost {
-    fn resolve(
-        &self,
-        _uri: &Uri,
-        _config: &Config,
-        _timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut resolved = self.empty();
-        for address in self.0.to_socket_addrs()?.take(ADDRESSES_MAX) {
-            resolved.push(address);
-        }
-        if resolved.is_empty() {
-            Err(ureq::Error::HostNotFound)
-        } else {
-            Ok(resolved)
-        }
-    }
-}
-
-fn bearer(token: &str) -> Result<HeaderValue, Error> {
-    let usable = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::Token)?;
-    value.set_sensitive(true);
-    usable.then_some(value).ok_or(Error::Token)
-}
-
-/// What the client would only find out at the first connection, by a panic.
-fn check_certificates(settings: &Settings, provider: &Arc<CryptoProvider>) -> Result<(), Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&settings.ca_pem).map_err(|_| Error::Authority)? {
-        roots.add(certificate).map_err(|_| Error::Authority)?;
-    }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Tls)?
-        .with_root_certificates(roots);
-    if let Credential::Certificate { chain_pem, key_pem } = &settings.credential {
-        let chain = certificates(chain_pem).map_err(|_| Error::Certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| Error::Key)?;
-        builder
-            .with_client_auth_cert(chain, key)
-            .map_err(Error::Tls)?;
-    }
-    Ok(())
-}
-
-fn authorities(settings: &Settings) -> Result<Vec<Certificate<'static>>, Error> {
-    let all = certificates(&settings.ca_pem).map_err(|_| Error::Authority)?;
-    Ok(all
-        .iter()
-        .map(|c| Certificate::from_der(c.as_ref()).to_owned())
-        .collect())
-}
-
-/// The certificates of a PEM file; none is an error.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ()> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    all.ok().filter(|all| !all.is_empty()).ok_or(())
 }

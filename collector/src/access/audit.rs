@@ -1,7 +1,8 @@
 //! Reads the audit log.
 
 use rusqlite::{Row, params};
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::actor::Actor;
@@ -12,8 +13,15 @@ use super::record::{Action, Entry};
 /// Most records of one answer.
 const LISTED: u32 = 10_000;
 
+/// Records of the log.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct AuditLog {
+    /// The last first.
+    pub records: Vec<AuditRecord>,
+}
+
 /// One record of the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct AuditRecord {
     /// Grows with each record.
     pub id: i64,
@@ -34,8 +42,7 @@ pub struct AuditRecord {
 }
 
 /// Which records.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// From this time on, Unix milliseconds.
     pub from_ms: Option<i64>,

@@ -1,7 +1,6 @@
 //! Opens the file: PRAGMAs, and the schema of this version.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,36 +13,22 @@ use crate::files;
 const APPLICATION_ID: i32 = 0x5742_5941;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("enrolment.sql")];
 
 /// How long one connection waits for another.
 const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     files::make(&mut OpenOptions::new(), path, files::PRIVATE).map_err(Error::Open)?;
-    give_to_owner(path).map_err(Error::Open)?;
+    // SQLite gives what it makes beside it to the same owner.
+    if let Some(directory) = path.parent() {
+        files::give_to_owner_of(directory, path).map_err(Error::Open)?;
+    }
     let failed = |doing| move |source| Error::Sqlite { doing, source };
     let mut connection = Connection::open(path).map_err(failed("open"))?;
     prepare(&mut connection).map_err(failed("prepare"))?;
     migrate(&mut connection)?;
     Ok(connection)
-}
-
-/// A command that root runs leaves the file to whose directory it is in; SQLite gives what it makes
-/// beside it to the same owner.
-fn give_to_owner(path: &Path) -> std::io::Result<()> {
-    let Some(directory) = path.parent() else {
-        return Ok(());
-    };
-    let (owner, file) = (directory.metadata()?, path.metadata()?);
-    if owner.uid() == file.uid() {
-        return Ok(());
-    }
-    match chown(path, Some(owner.uid()), Some(owner.gid())) {
-        // Nobody but root can, and nobody but root needs to.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        given => given,
-    }
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -9,13 +9,15 @@
 mod actor;
 mod audit;
 mod database;
+mod enrol;
 mod error;
 mod gate;
 mod record;
 mod revoked;
 
 pub use actor::Actor;
-pub use audit::{AuditQuery, AuditRecord};
+pub use audit::{AuditLog, AuditQuery, AuditRecord};
+pub use enrol::{Enrolled, Invitation, NotEnrolled, identity};
 pub use error::Error;
 pub use gate::Access;
 pub use record::{Action, Entry};

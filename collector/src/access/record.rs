@@ -38,6 +38,18 @@ actions! {
     CredentialReinstated = "credential.reinstated",
     /// A credential may speak for another host.
     CredentialReleased = "credential.released",
+    /// A token for enrolment was made.
+    EnrolmentInvited = "enrolment.invited",
+    /// Tokens for enrolment were made void.
+    EnrolmentWithdrawn = "enrolment.withdrawn",
+    /// A host got its first certificate.
+    EnrolmentDone = "enrolment.done",
+    /// A host got its next certificate.
+    EnrolmentRenewed = "enrolment.renewed",
+    /// A token for enrolment was refused that had been used, or was too old.
+    EnrolmentRefused = "enrolment.refused",
+    /// The authority that signs certificates of agents was made.
+    AuthorityMade = "authority.made",
     /// Orders to the fleet were signed.
     OrdersChanged = "orders.changed",
     /// The key of a host's exports was believed.

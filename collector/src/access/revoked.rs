@@ -113,7 +113,7 @@ impl Access {
     }
 }
 
-fn insert(
+pub(super) fn insert(
     db: &Connection,
     id: &[u8; NAME_BYTES],
     spoke_for: Option<&str>,

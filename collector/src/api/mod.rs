@@ -4,11 +4,13 @@
 //! which requests are checked (`given`) and the document is written (`document`). What it answers is
 //! a function of the store, the parameters and the time; the server and the commands call the same.
 
+mod audit;
 mod chain;
 mod columns;
 mod distribution;
 mod document;
 mod edge;
+mod enrolment;
 mod events;
 mod failure;
 mod filter;
@@ -29,9 +31,11 @@ mod tables;
 mod topology;
 mod tuple;
 
+pub use audit::AUDIT;
 pub use chain::CHAIN;
 pub use document::{Listed, document};
 pub use edge::EDGE;
+pub use enrolment::{ENROLL, RENEW};
 pub use events::EVENTS;
 pub use failure::{Failure, Problem};
 pub use fleet::FLEET;

@@ -1,4 +1,4 @@
-use super::{Certificate, CredentialId, Credentials, Error, Role, bearer};
+use super::{Certificate, CredentialId, Credentials, Error, Rank, Role, bearer};
 use crate::config::Auth;
 
 const ONE: &str = "0123456789abcdef";
@@ -53,7 +53,10 @@ fn a_token_is_of_its_file_and_of_one_host_unless_it_says_so() {
     };
     assert_eq!(of(ONE), (Role::Agent, true));
     assert_eq!(of(TWO), (Role::Agent, false));
-    assert_eq!(of("reader-of-the-fleet"), (Role::Reader, false));
+    assert_eq!(
+        of("reader-of-the-fleet"),
+        (Role::Person(Rank::Viewer), false)
+    );
     // The key from before: it sends, for any host, and does not ask.
     assert_eq!(of(third), (Role::Agent, false));
 }
@@ -123,7 +126,7 @@ fn a_certificate_is_an_agents_unless_its_name_is_a_readers() {
     assert_eq!(of(&[]), (Role::Agent, true));
     assert_eq!(of(&["web.example"]), (Role::Agent, true));
     assert_eq!(of(&["web.example", "fleet.example"]), (Role::Agent, false));
-    assert_eq!(of(&["ops.example"]), (Role::Reader, false));
+    assert_eq!(of(&["ops.example"]), (Role::Person(Rank::Viewer), false));
     // Names are compared as they are written: no pattern is anybody.
     assert_eq!(of(&["*.example"]), (Role::Agent, true));
 }
@@ -142,4 +145,25 @@ fn the_scheme_is_bearer_in_any_case() {
     assert_eq!(bearer("Bearer  abc "), Some("abc"));
     assert_eq!(bearer("Basic abc"), None);
     assert_eq!(bearer("Bearer"), None);
+}
+
+#[test]
+fn a_person_has_the_rank_behind_the_token_and_none_is_a_viewer() {
+    let ranks = "a-viewer-of-the-fleet\nan-operator-of-it operator\nan-admin-of-the-fleet admin\n";
+    let known = load([None, Some(ranks), None]).unwrap();
+    let of = |token| known.token(token).map(|found| found.role);
+    for (token, rank) in [
+        ("a-viewer-of-the-fleet", Rank::Viewer),
+        ("an-operator-of-it", Rank::Operator),
+        ("an-admin-of-the-fleet", Rank::Admin),
+    ] {
+        assert_eq!(of(token), Some(Role::Person(rank)));
+    }
+    assert!(Rank::Viewer < Rank::Operator && Rank::Operator < Rank::Admin);
+    for wrong in ["root", "Admin", "admin operator", "shared"] {
+        let text = format!("{ONE} {wrong}\n");
+        assert!(load([None, Some(&text), None]).is_err(), "{wrong}");
+    }
+    // An agent has none.
+    assert!(agents(&format!("{ONE} admin\n")).is_err());
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::audit;
 use super::output::{Format, load, show};
-use crate::access::{Action, Actor, Entry, NAME_BYTES, Revocation, named};
+use crate::access::{Action, Actor, Entry, NAME_BYTES, Revocation, identity, named};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::digest::hex;
 use crate::escape;
@@ -25,7 +25,8 @@ pub(super) enum CredentialCommand {
     List(Common),
     /// Let a credential speak for another host: the next one that uses it
     Release {
-        /// The 16 digits by which `list` names it, or a host id for all that speak for that host
+        /// The 16 digits by which `list` names it, a host id for all that speak for that host, or
+        /// the name of a host that was enrolled
         #[arg(value_name = "ID")]
         id: String,
         #[command(flatten)]
@@ -60,7 +61,8 @@ pub(super) struct RevokeArgs {
     /// The first 16 digits of the SHA-256 of a token or certificate, as `list` names it
     #[arg(value_name = "ID", required_unless_present = "host")]
     id: Option<String>,
-    /// All credentials that speak for the host of this id
+    /// All credentials that speak for the host of this id, or that were or may be issued for a host
+    /// of this name
     #[arg(long, value_name = "HOST", conflicts_with = "id")]
     host: Option<String>,
     /// Why, for whoever reads the list and the audit log
@@ -73,6 +75,8 @@ pub(super) struct RevokeArgs {
 #[derive(Debug, Serialize)]
 struct Shown {
     credential: String,
+    /// The name under which its host was enrolled.
+    name: Option<String>,
     /// `None`: it was never used.
     host: Option<String>,
     bound_ms: Option<i64>,
@@ -94,6 +98,7 @@ impl From<Binding> for Shown {
         let (refused_host, refused_ms) = binding.last_refused.unzip();
         Self {
             credential: binding.id.to_string(),
+            name: None,
             host: Some(hex(&binding.host)),
             bound_ms: Some(binding.bound_ms),
             refused: binding.refused,
@@ -126,15 +131,29 @@ pub(super) fn run(command: CredentialCommand, out: &mut dyn Write) -> Result<(),
 
 fn list(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
     let config = load(&common.config)?;
-    let revoked = audit::open(&config)?.revocations();
-    let revoked = revoked.map_err(|error| audit::failed(&config, error))?;
+    let access = audit::open(&config)?;
+    let failed = |error| audit::failed(&config, error);
+    let (revoked, names) = (
+        access.revocations().map_err(failed)?,
+        access.enrolled_names().map_err(failed)?,
+    );
     let mut list: Vec<Shown> = bindings(&config)?.into_iter().map(Shown::from).collect();
+    for name in &names {
+        let id = identity(name).to_string();
+        if let Some(one) = list.iter_mut().find(|one| one.credential == id) {
+            one.name = Some(name.clone());
+        }
+    }
     for revocation in revoked {
-        let name = hex(&revocation.id);
-        match list.iter_mut().find(|one| one.credential == name) {
+        let id = hex(&revocation.id);
+        match list.iter_mut().find(|one| one.credential == id) {
             Some(one) => one.revoked = Some(revocation.into()),
             None => list.push(Shown {
-                credential: name,
+                name: revocation
+                    .spoke_for
+                    .clone()
+                    .filter(|name| names.contains(name)),
+                credential: id,
                 host: None,
                 bound_ms: None,
                 refused: 0,
@@ -159,13 +178,18 @@ fn failed(config: &Config, error: store::Error) -> Failure {
 }
 
 fn release(id: &str, common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = load(&common.config)?;
+    let names = audit::open(&config)?.enrolled_names();
+    let names = names.map_err(|error| audit::failed(&config, error))?;
+    let of_name = names.iter().find(|name| name.eq_ignore_ascii_case(id));
+    let of_name = of_name.map(|name| identity(name).to_string());
+    let id = of_name.as_deref().unwrap_or(id);
     if id.len() < MIN_DIGITS || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(Failure::usage(anyhow!(
-            "{id:?}: expected {MIN_DIGITS} hexadecimal digits of a credential, or the 32 of a host \
-             id"
+            "{id:?}: expected {MIN_DIGITS} hexadecimal digits of a credential, the 32 of a host id, \
+             or the name of a host that was enrolled"
         )));
     }
-    let config = load(&common.config)?;
     let released = Store::open(&config.store.path, Bounds::from(&config))
         .and_then(|mut store| store.release_credentials(id))
         .map_err(|error| failed(&config, error))?;
@@ -188,39 +212,82 @@ fn release(id: &str, common: &Common, out: &mut dyn Write) -> Result<(), Failure
 
 fn revoke(args: &RevokeArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let config = load(&args.common.config)?;
+    let access = audit::open(&config)?;
+    let failed = |error| audit::failed(&config, error);
     let bound = match &args.host {
         Some(_) => bindings(&config)?,
         // Whom it spoke for is worth knowing, and no condition.
         None => bindings(&config).unwrap_or_default(),
     };
-    let of = |binding: &Binding| (named(binding.id), Some(hex(&binding.host)));
-    let ids: Vec<_> = match (&args.id, &args.host) {
-        (Some(id), _) => {
-            let id = parse(id)?;
-            let known = bound.iter().find(|binding| named(binding.id) == id);
-            vec![known.map_or((id, None), of)]
-        }
-        (None, host) => {
-            let host = host.as_deref().unwrap_or_default().to_ascii_lowercase();
-            let its = bound.iter().filter(|binding| hex(&binding.host) == host);
-            let its: Vec<_> = its.map(of).collect();
-            if its.is_empty() {
-                return Err(Failure::from(anyhow!(
-                    "{host}: no credential speaks for a host of this id; `credential list` shows them"
-                )));
-            }
-            its
-        }
+    let names = access.enrolled_names().map_err(failed)?;
+    let target = match (&args.id, &args.host) {
+        (Some(id), _) => Target::of_id(parse(id)?, &bound, &names),
+        (None, host) => Target::of_host(host.as_deref().unwrap_or_default(), &bound, &names),
     };
-    let access = audit::open(&config)?;
+    let (actor, now_ms) = (Actor::command(), time::now_ms());
+    let mut revoked: Vec<_> = target.ids.iter().map(|(id, _)| *id).collect();
     access
-        .revoke(&ids, &args.why, &Actor::command(), time::now_ms())
-        .map_err(|error| audit::failed(&config, error))?;
-    let names: Vec<String> = ids.iter().map(|(id, _)| hex(id)).collect();
-    show(out, args.common.format, &names, |out, names| {
-        let mut names = names.iter();
-        names.try_for_each(|name| writeln!(out, "{name}: refused from now on"))
+        .revoke(&target.ids, &args.why, &actor, now_ms)
+        .map_err(failed)?;
+    let mut is_known = !revoked.is_empty();
+    for name in &target.names {
+        let of_name = access.revoke_name(name, &args.why, &actor, now_ms);
+        let of_name = of_name.map_err(failed)?;
+        is_known |= of_name.is_some();
+        revoked.extend(of_name.into_iter().flatten());
+    }
+    if !is_known {
+        let host = args.host.as_deref().unwrap_or_default();
+        return Err(Failure::from(anyhow!(
+            "{host}: no credential speaks for a host of this id or name; `credential list` and \
+             `enroll list` show them"
+        )));
+    }
+    let revoked: Vec<String> = revoked.iter().map(|id| hex(id)).collect();
+    show(out, args.common.format, &revoked, |out, revoked| {
+        if revoked.is_empty() {
+            return writeln!(
+                out,
+                "its tokens for enrolment are void; it has no certificate"
+            );
+        }
+        let mut ids = revoked.iter();
+        ids.try_for_each(|id| writeln!(out, "{id}: refused from now on"))
     })
+}
+
+/// Credentials to revoke, and names under which hosts were enrolled, with every certificate of each.
+#[derive(Debug, Default)]
+struct Target {
+    ids: Vec<([u8; NAME_BYTES], Option<String>)>,
+    names: Vec<String>,
+}
+
+impl Target {
+    fn of_id(id: [u8; NAME_BYTES], bound: &[Binding], names: &[String]) -> Self {
+        let mut target = Self::default();
+        // What binds the host of a name is shown in the list, and is no certificate itself.
+        if let Some(name) = names.iter().find(|name| named(identity(name)) == id) {
+            target.names.push(name.clone());
+        } else {
+            let known = bound.iter().find(|binding| named(binding.id) == id);
+            target.ids.push((id, known.map(|known| hex(&known.host))));
+        }
+        target
+    }
+
+    fn of_host(host: &str, bound: &[Binding], names: &[String]) -> Self {
+        let host = host.to_ascii_lowercase();
+        let mut target = Self::default();
+        for binding in bound.iter().filter(|binding| hex(&binding.host) == host) {
+            let its = Self::of_id(named(binding.id), bound, names);
+            target.ids.extend(its.ids);
+            target.names.extend(its.names);
+        }
+        // Also one that has a token and no certificate yet.
+        target.names.push(host);
+        target
+    }
 }
 
 fn reinstate(id: &str, common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
@@ -273,6 +340,9 @@ fn table(out: &mut dyn Write, list: &[Shown]) -> std::io::Result<()> {
             one.bound_ms.map_or(String::from("-"), rfc3339),
             one.refused,
         )?;
+        if let Some(name) = &one.name {
+            writeln!(out, "  enrolled as {name}")?;
+        }
         if let Some(revoked) = &one.revoked {
             writeln!(
                 out,

@@ -3,6 +3,7 @@
 //! Two stages: `raw` is what was written, [`Config`] is what is needed. A mistake is reported
 //! with the file, the path of the key and what was expected there.
 
+mod auth;
 mod mistake;
 mod outputs;
 mod raw;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+pub use auth::{Auth, Enroll};
 use mistake::{Mistake, or, required, wrong};
 pub use outputs::{File, Format, Http, Kind, Output, Temporality};
 use raw::{Count, Size, Text};
@@ -61,6 +63,8 @@ pub struct Config {
     pub listen: Listen,
     /// Who may send and who may ask.
     pub auth: Auth,
+    /// The authority that signs certificates of agents; `None` where nobody is enrolled.
+    pub enroll: Option<Enroll>,
     /// Where to keep what was received.
     pub store: Store,
     /// Bounds.
@@ -84,46 +88,6 @@ pub struct Listen {
     pub key_file: PathBuf,
     /// CA of client certificates, PEM; `None` when only tokens are taken.
     pub client_ca_file: Option<PathBuf>,
-}
-
-/// `[auth]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Auth {
-    /// Tokens that send batches, one per line: of one host each, unless the line says `shared`.
-    pub agent_token_file: Option<PathBuf>,
-    /// Tokens that ask, one per line.
-    pub reader_token_file: Option<PathBuf>,
-    /// As `agent_token_file`, each of them shared: the key from before there were two kinds.
-    pub token_file: Option<PathBuf>,
-    /// DNS names of client certificates that ask; all others send batches.
-    pub reader_names: Vec<String>,
-    /// DNS names of client certificates that many hosts have.
-    pub shared_names: Vec<String>,
-    /// The database of what changes while the collector runs; see [`crate::access`].
-    pub database: PathBuf,
-    /// Age at which records of the audit log are deleted.
-    pub audit_retention: Duration,
-}
-
-impl Auth {
-    /// What is valid and may not be meant.
-    #[must_use]
-    pub fn advice(&self) -> Vec<&'static str> {
-        let mut advice = Vec::new();
-        if self.token_file.is_some() {
-            advice.push(
-                "auth.token_file is the old name of auth.agent_token_file: its tokens send batches \
-                 of any host, as if each line said \"shared\", and do not ask any more",
-            );
-        }
-        if self.reader_token_file.is_none() && self.reader_names.is_empty() {
-            advice.push(
-                "nobody may ask over HTTPS, for neither auth.reader_token_file nor \
-                 auth.reader_names is set; commands on this host read the store",
-            );
-        }
-        advice
-    }
 }
 
 /// `[limits]`
@@ -242,78 +206,20 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
             String::from("expected at most half of store.max_bytes, of which it is a part"),
         );
     }
-    let auth = auth(raw.auth, &listen, &store)?;
+    let enroll = auth::enroll(raw.enroll)?;
+    let has_ca = listen.client_ca_file.is_some();
+    let auth = auth::auth(raw.auth, &store.path, (has_ca, enroll.is_some()))?;
     Ok(Config {
         file: file.to_owned(),
         listen,
         auth,
+        enroll,
         store,
         limits,
         signing_key_file: raw.fleet.signing_key_file.map(|Text(path)| path),
         outputs,
         log_level: or(raw.log.level, LevelFilter::Info),
     })
-}
-
-fn auth(raw: raw::Auth, listen: &Listen, store: &Store) -> Result<Auth, Mistake> {
-    let path = |value: Option<Text<PathBuf>>| value.map(|Text(path)| path);
-    let auth = Auth {
-        agent_token_file: path(raw.agent_token_file),
-        reader_token_file: path(raw.reader_token_file),
-        token_file: path(raw.token_file),
-        reader_names: raw.reader_names,
-        shared_names: raw.shared_names,
-        database: path(raw.database).unwrap_or_else(|| store.path.with_file_name("access.db")),
-        audit_retention: or(raw.audit_retention, Duration::from_secs(365 * 86_400)),
-    };
-    if auth.database == store.path {
-        return wrong(
-            "auth.database",
-            "the file of store.path: expected another one",
-        );
-    }
-    if auth.token_file.is_some() && auth.agent_token_file.is_some() {
-        return wrong(
-            "auth.token_file",
-            "the old name of auth.agent_token_file, which is there too: expected one of them",
-        );
-    }
-    let no_token = auth.token_file.is_none() && auth.agent_token_file.is_none();
-    if no_token && listen.client_ca_file.is_none() {
-        return wrong(
-            "auth.agent_token_file",
-            "missing, and so is listen.client_ca_file: expected at least one of them, for a \
-             collector that knows nobody cannot tell agents from strangers",
-        );
-    }
-    for (key, names) in [
-        ("auth.reader_names", &auth.reader_names),
-        ("auth.shared_names", &auth.shared_names),
-    ] {
-        if !names.is_empty() && listen.client_ca_file.is_none() {
-            return wrong(
-                key,
-                "names of client certificates, and listen.client_ca_file is missing",
-            );
-        }
-        if names
-            .iter()
-            .any(|name| name.is_empty() || name.contains('*'))
-        {
-            return wrong(key, "expected names as certificates have them, no patterns");
-        }
-    }
-    if auth
-        .reader_names
-        .iter()
-        .any(|name| auth.shared_names.contains(name))
-    {
-        return wrong(
-            "auth.shared_names",
-            "a name of auth.reader_names is here too: a credential sends or asks, not both",
-        );
-    }
-    Ok(auth)
 }
 
 fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {

@@ -17,6 +17,7 @@ use serde::de::{Deserializer, Error, Visitor};
 pub(super) struct File {
     pub(super) listen: Listen,
     pub(super) auth: Auth,
+    pub(super) enroll: Enroll,
     pub(super) store: Store,
     pub(super) limits: Limits,
     pub(super) fleet: Fleet,
@@ -43,6 +44,14 @@ pub(super) struct Auth {
     pub(super) shared_names: Vec<String>,
     pub(super) database: Option<Text<PathBuf>>,
     pub(super) audit_retention: Option<Text<Duration>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Enroll {
+    pub(super) ca_cert_file: Option<Text<PathBuf>>,
+    pub(super) ca_key_file: Option<Text<PathBuf>>,
+    pub(super) lifetime: Option<Text<Duration>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -15,7 +15,7 @@ use tower_layer::Layer;
 
 use super::connections::{Connection, Connections};
 use super::fair::Party;
-use super::secrets::{Current, Shown};
+use super::secrets::Shown;
 use super::stream::Watched;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
@@ -38,7 +38,6 @@ pub(super) struct Peer {
 #[derive(Clone)]
 pub(super) struct Acceptor {
     tls: RustlsAcceptor,
-    secrets: Arc<Current>,
     connections: Arc<Connections>,
     metrics: Arc<Metrics>,
     full: Arc<Limiter>,
@@ -48,13 +47,11 @@ pub(super) struct Acceptor {
 impl Acceptor {
     pub(super) fn new(
         tls: RustlsAcceptor,
-        secrets: Arc<Current>,
         connections: Arc<Connections>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             tls,
-            secrets,
             connections,
             metrics,
             full: Arc::default(),
@@ -89,8 +86,6 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
             // Answers are small and complete: waiting to fill a segment only delays them.
             stream.set_nodelay(true)?;
             let switch = connection.switch();
-            // Older than what the handshake will take: what is replaced meanwhile is judged again.
-            let number = this.secrets.number();
             let stream = Watched::new(stream, Arc::clone(&switch), Arc::clone(&this.metrics));
             let (stream, service) =
                 this.tls
@@ -107,9 +102,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
                         }
                     })?;
             let shown = stream.get_ref().1.peer_certificates();
-            let certificate = shown
-                .and_then(|chain| Shown::new(chain, number))
-                .map(Arc::new);
+            let certificate = shown.and_then(Shown::new).map(Arc::new);
             let peer = Peer {
                 address,
                 party,

@@ -7,9 +7,9 @@ use std::sync::mpsc::SyncSender;
 use axum::extract::State;
 
 use super::fair::Shares;
-use super::secrets::Current;
+use super::secrets::{Current, Shown};
 use crate::accept::{Reason, Refusal};
-use crate::access::Access;
+use crate::access::{self, Access, identity};
 use crate::auth::Credential;
 use crate::config::Config;
 use crate::log::Limiter;
@@ -21,12 +21,18 @@ use crate::time;
 /// Bytes of answers that are made and not yet taken, all together.
 pub(super) const UNSENT: usize = 32 << 20;
 
+/// Changes of credentials that are made at once.
+const ACCESS_WORK: usize = 4;
+
 /// What handlers share.
 pub(super) struct App {
     pub(super) config: Config,
     pub(super) secrets: Arc<Current>,
     pub(super) access: Access,
     pub(super) access_failures: Limiter,
+    /// Changes of it that are asked for over the network.
+    pub(super) access_work: Arc<Shares>,
+    pub(super) enroll_refusals: Limiter,
     pub(super) metrics: Arc<Metrics>,
     /// Bytes of bodies that have arrived.
     pub(super) bodies: Arc<Shares>,
@@ -46,6 +52,25 @@ pub(super) struct App {
 }
 
 impl App {
+    /// The credential that a connection's certificate is, if it is one.
+    pub(super) fn certificate(&self, shown: &Shown) -> Result<Option<Credential>, Refusal> {
+        let now_ms = time::now_ms();
+        let Some(valid) = self.secrets.known().certificate(shown, now_ms) else {
+            return Ok(None);
+        };
+        if !valid.own {
+            return Ok(Some(valid.credential));
+        }
+        // What it has signed is written down: another certificate of it was made elsewhere.
+        match self.access.enrolled_name(valid.credential.id, now_ms) {
+            Ok(name) => Ok(name.map(|name| Credential {
+                identity: Some(identity(&name)),
+                ..valid.credential
+            })),
+            Err(error) => Err(self.cannot_judge(error)),
+        }
+    }
+
     /// With nothing in flight; `store` is the queue to the writer, its health and its orders.
     pub(super) fn new(
         config: &Config,
@@ -60,6 +85,8 @@ impl App {
             secrets,
             access,
             access_failures: Limiter::new(),
+            access_work: Shares::new(ACCESS_WORK),
+            enroll_refusals: Limiter::new(),
             metrics,
             bodies: Shares::new(config.limits.body_memory),
             batches: Shares::new(config.limits.concurrent_batches),
@@ -82,17 +109,17 @@ impl App {
                 Reason::Revoked,
                 format!("credential {} was revoked", credential.id),
             )),
-            Err(error) => {
-                if let Some(suppressed) = self.access_failures.admit(time::now_ms()) {
-                    let error = format!("{:#}", anyhow::Error::new(error));
-                    log::error!(error, suppressed; "credentials cannot be judged");
-                }
-                Err(Refusal::new(
-                    Reason::Store,
-                    "credentials cannot be judged now",
-                ))
-            }
+            Err(error) => Err(self.cannot_judge(error)),
         }
+    }
+
+    /// Says so, and to whom asked, that it should come again.
+    pub(super) fn cannot_judge(&self, error: access::Error) -> Refusal {
+        if let Some(suppressed) = self.access_failures.admit(time::now_ms()) {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            log::error!(error, suppressed; "credentials cannot be judged");
+        }
+        Refusal::new(Reason::Store, "credentials cannot be judged now")
     }
 }
 

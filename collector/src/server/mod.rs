@@ -7,10 +7,12 @@
 mod acceptor;
 mod answers;
 mod app;
+mod audit;
 mod batches;
 mod body;
 mod connections;
 mod descriptors;
+mod enrolment;
 mod fair;
 mod joining;
 mod packed;
@@ -114,7 +116,6 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     let handle = Handle::new();
     let acceptor = Acceptor::new(
         RustlsAcceptor::new(follower.tls()).handshake_timeout(HEAD_TIMEOUT),
-        follower.current(),
         Connections::new(
             descriptors::room_for(config.limits.connections),
             Arc::clone(&metrics),

@@ -26,10 +26,10 @@ use super::app::{App, Shared};
 use super::body::Held;
 use super::fair::Party;
 use super::refusal::{Form, error, refuse};
-use super::{batches, questions};
+use super::{audit, batches, enrolment, questions};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
-use crate::auth::{Credential, Role, bearer};
+use crate::auth::{Credential, Rank, Role, bearer};
 
 /// How long any answer may take to be sent.
 const SENT: Duration = Duration::from_secs(300);
@@ -41,8 +41,10 @@ pub enum Scope {
     Anybody,
     /// Credentials of [`Role::Agent`].
     Agents,
-    /// Credentials of [`Role::Reader`].
+    /// People of any rank.
     Readers,
+    /// People of rank [`Rank::Admin`].
+    Admins,
 }
 
 impl Scope {
@@ -52,6 +54,7 @@ impl Scope {
             Self::Anybody => None,
             Self::Agents => Some("agents"),
             Self::Readers => Some("readers"),
+            Self::Admins => Some("admins"),
         }
     }
 }
@@ -112,7 +115,7 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 15] = [
+const ROUTES: [Route; 18] = [
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
     Route::question(&api::NODE),
@@ -125,8 +128,11 @@ const ROUTES: [Route; 15] = [
     Route::question(&api::ROWS),
     Route::question(&api::SERIES),
     Route::question(&api::EVENTS),
+    Route::own(&api::AUDIT, Scope::Admins, || get(audit::audit)),
     Route::own(&api::DOCUMENT, Scope::Readers, || get(document)),
     Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),
+    Route::own(&api::ENROLL, Scope::Anybody, || post(enrolment::enroll)),
+    Route::own(&api::RENEW, Scope::Agents, || post(enrolment::renew)),
     Route::own(&api::HEALTH, Scope::Anybody, || get(questions::healthz)),
 ];
 
@@ -217,36 +223,49 @@ async fn authorize(
         return next.run(request).await;
     }
     let peer = request.extensions().get::<Peer>().cloned();
-    let refusal = match (credential(&app, &peer, &request), scope) {
-        (None, _) => Refusal::new(
+    let found = credential(&app, &peer, &request);
+    let refusal = match (found, scope) {
+        (Err(refusal), _) => refusal,
+        (Ok(None), _) => Refusal::new(
             Reason::Unauthorized,
             "a valid bearer token or client certificate is needed",
         ),
-        (Some(Credential { role, .. }), Some(Scope::Agents)) if role != Role::Agent => {
-            Refusal::new(
-                Reason::Forbidden,
-                "this credential asks and does not send batches",
-            )
+        (Ok(Some(credential)), Some(scope))
+            if let Err(refusal) = permit(credential.role, scope) =>
+        {
+            refusal
         }
-        (Some(Credential { role, .. }), Some(Scope::Readers)) if role != Role::Reader => {
-            Refusal::new(
-                Reason::Forbidden,
-                "this credential sends batches and does not ask: people have a token of \
-                 [auth] reader_token_file, or a certificate with a name of reader_names",
-            )
-        }
-        (Some(credential), _) if let Err(refusal) = app.admits(&credential) => refusal,
-        (Some(credential), _) => {
+        (Ok(Some(credential)), _) if let Err(refusal) = app.admits(&credential) => refusal,
+        (Ok(Some(credential)), _) => {
             request.extensions_mut().insert(credential);
             return work(&app, peer, credential, request, next).await;
         }
     };
-    let form = if scope == Some(Scope::Agents) {
+    let form = if request.uri().path() == api::BATCHES.path {
         Form::Batch(batches::key(request.headers()).ok())
     } else {
         Form::Plain
     };
     refuse(&app, &peer, form, refusal, Some(request.into_body())).await
+}
+
+/// Whether a role is let in where a scope is.
+fn permit(role: Role, scope: Scope) -> Result<(), Refusal> {
+    let why = match (scope, role) {
+        (Scope::Anybody, _)
+        | (Scope::Agents, Role::Agent)
+        | (Scope::Readers, Role::Person(_))
+        | (Scope::Admins, Role::Person(Rank::Admin)) => return Ok(()),
+        (Scope::Agents, Role::Person(_)) => "this credential asks and does not send batches",
+        (Scope::Readers | Scope::Admins, Role::Agent) => {
+            "this credential sends batches and does not ask: people have a token of [auth] \
+             reader_token_file, or a certificate with a name of reader_names"
+        }
+        (Scope::Admins, Role::Person(_)) => {
+            "this takes an admin: a token of [auth] reader_token_file with the word \"admin\" behind it"
+        }
+    };
+    Err(Refusal::new(Reason::Forbidden, why))
 }
 
 /// Runs the request; its connection is at work until the answer was sent.
@@ -267,15 +286,16 @@ async fn work(
 }
 
 /// The credential of a request: its token where that is valid, else the certificate.
-fn credential(app: &App, peer: &Option<Peer>, request: &Request) -> Option<Credential> {
+fn credential(
+    app: &App,
+    peer: &Option<Peer>,
+    request: &Request,
+) -> Result<Option<Credential>, Refusal> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.and_then(|value| bearer(value.to_str().ok()?));
-    let known = app.secrets.known();
-    let certificate = || {
-        let shown = peer.as_ref()?.certificate.as_ref()?;
-        known.certificate(shown)
-    };
-    token
-        .and_then(|token| known.token(token))
-        .or_else(certificate)
+    if let Some(known) = token.and_then(|token| app.secrets.known().token(token)) {
+        return Ok(Some(known));
+    }
+    let shown = peer.as_ref().and_then(|peer| peer.certificate.as_ref());
+    shown.map_or(Ok(None), |shown| app.certificate(shown))
 }

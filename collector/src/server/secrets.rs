@@ -1,8 +1,7 @@
 //! Certificates, keys and tokens: read at the start, and again when their files change.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,21 +10,33 @@ use follow::{Stamp, Watch};
 use nix::sys::resource::{Resource, getrlimit};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
 
 use crate::auth::{Certificate, Credential, Credentials};
-use crate::config::Config;
+use crate::authority::Authority;
+use crate::config::{Config, Enroll};
 use crate::exit::Failure;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
+use crate::tls::Verifier;
 use crate::{files, time, tls};
+
+/// How long it is believed that a certificate is valid: it may expire.
+const JUDGED_MS: i64 = 60_000;
 
 /// Everything the configuration refers to, loaded.
 pub struct Secrets {
     tls: ServerConfig,
-    /// Who judges client certificates, where any are asked for.
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    judges: Judges,
     credentials: Credentials,
+    authority: Option<Arc<Authority>>,
+}
+
+/// Who judges client certificates, where any are asked for.
+struct Judges {
+    /// By every authority.
+    all: Option<Verifier>,
+    /// By the collector's own alone.
+    own: Option<Verifier>,
 }
 
 impl Secrets {
@@ -39,15 +50,39 @@ impl Secrets {
             .map_err(|(key, error)| anyhow::Error::new(error).context(key))
             .with_context(named)
             .map_err(Failure::usage)?;
-        let (tls, verifier) = tls::server_config(&config.listen)
-            .with_context(named)
-            .map_err(Failure::usage)?;
+        let load = || -> anyhow::Result<_> {
+            let own = config.enroll.as_ref();
+            let own = own.map(|own| ("enroll.ca_cert_file", own.ca_cert_file.as_path()));
+            let others = config.listen.client_ca_file.as_deref();
+            let others = others.map(|file| ("listen.client_ca_file", file));
+            let all: Vec<_> = own.into_iter().chain(others).collect();
+            let judges = Judges {
+                all: tls::client_verifier(&all)?,
+                own: tls::client_verifier(own.as_slice())?,
+            };
+            let tls = tls::server_config(&config.listen, judges.all.as_ref())?;
+            let authority = config.enroll.as_ref().map(authority).transpose()?;
+            Ok((tls, judges, authority))
+        };
+        let (tls, judges, authority) = load().with_context(named).map_err(Failure::usage)?;
         Ok(Self {
             tls,
-            verifier,
+            judges,
             credentials,
+            authority: authority.map(Arc::new),
         })
     }
+}
+
+/// The authority that signs certificates of agents.
+fn authority(enroll: &Enroll) -> anyhow::Result<Authority> {
+    let read = |key, path: &Path| {
+        let file = path.display().to_string();
+        files::text(path).with_context(|| format!("{key}: {file}"))
+    };
+    let certificate = read("enroll.ca_cert_file", &enroll.ca_cert_file)?;
+    let key = read("enroll.ca_key_file", &enroll.ca_key_file)?;
+    Authority::load(&certificate, &key, enroll.lifetime).context("enroll.ca_key_file")
 }
 
 /// The certificate that a connection showed, and when it was last found valid.
@@ -56,24 +91,42 @@ pub(super) struct Shown {
     certificate: Certificate,
     /// The peer's own, and those above it.
     chain: Vec<CertificateDer<'static>>,
-    /// The number of the secrets under which it was valid.
-    valid_in: AtomicU64,
+    judged: Mutex<Option<Judged>>,
+}
+
+/// That it was valid.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    /// The number of the secrets then.
+    number: u64,
+    /// When, Unix milliseconds.
+    at_ms: i64,
+    /// Whether the collector's own authority has signed it.
+    own: bool,
 }
 
 impl Shown {
     /// `chain` as TLS has just verified it; `None` where there is none.
-    pub(super) fn new(chain: &[CertificateDer<'static>], number: u64) -> Option<Self> {
+    pub(super) fn new(chain: &[CertificateDer<'static>]) -> Option<Self> {
         Some(Self {
             certificate: Certificate::new(chain.first()?),
             chain: chain.to_vec(),
-            valid_in: AtomicU64::new(number),
+            judged: Mutex::new(None),
         })
     }
 }
 
+/// What a certificate is that is valid.
+pub(super) struct Valid {
+    pub(super) credential: Credential,
+    /// The collector's own authority has signed it.
+    pub(super) own: bool,
+}
+
 /// What is valid now.
 pub(super) struct Known {
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    judges: Judges,
+    authority: Option<Arc<Authority>>,
     credentials: Credentials,
     /// How often they were read before.
     number: u64,
@@ -85,18 +138,49 @@ impl Known {
         self.credentials.token(token)
     }
 
+    /// What signs certificates of agents.
+    pub(super) fn authority(&self) -> Option<Arc<Authority>> {
+        self.authority.clone()
+    }
+
     /// The credential that a connection's certificate is. One that was verified by a CA that is not
-    /// configured any more is none, however long the connection is open.
-    pub(super) fn certificate(&self, shown: &Shown) -> Option<Credential> {
-        if shown.valid_in.load(Ordering::Relaxed) != self.number {
-            let (own, above) = shown.chain.split_first()?;
-            let since = u64::try_from(time::now_ms()).ok()?;
-            let at = UnixTime::since_unix_epoch(Duration::from_millis(since));
-            let verifier = self.verifier.as_ref()?;
-            verifier.verify_client_cert(own, above, at).ok()?;
-            shown.valid_in.store(self.number, Ordering::Relaxed);
+    /// configured any more, or that has expired, is none, however long the connection is open.
+    pub(super) fn certificate(&self, shown: &Shown, now_ms: i64) -> Option<Valid> {
+        let mut judged = shown.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |was: &Judged| {
+            was.number == self.number && (0..JUDGED_MS).contains(&(now_ms - was.at_ms))
+        };
+        let own = match judged.filter(holds) {
+            Some(was) => was.own,
+            None => {
+                *judged = None;
+                let own = self.judge(shown, now_ms)?;
+                *judged = Some(Judged {
+                    number: self.number,
+                    at_ms: now_ms,
+                    own,
+                });
+                own
+            }
+        };
+        // By its name it may be a person's, but not where it was made for a host.
+        let credential = match own {
+            true => self.credentials.own_certificate(&shown.certificate),
+            false => self.credentials.certificate(&shown.certificate),
+        };
+        Some(Valid { credential, own })
+    }
+
+    /// Whether the own authority has signed it; `None` where it is not valid.
+    fn judge(&self, shown: &Shown, now_ms: i64) -> Option<bool> {
+        let (own, above) = shown.chain.split_first()?;
+        let since = Duration::from_millis(u64::try_from(now_ms).ok()?);
+        let at = UnixTime::since_unix_epoch(since);
+        let valid = |judge: &Verifier| judge.verify_client_cert(own, above, at).is_ok();
+        if !self.judges.all.as_ref().is_some_and(valid) {
+            return None;
         }
-        Some(self.credentials.certificate(&shown.certificate))
+        Some(self.judges.own.as_ref().is_some_and(valid))
     }
 }
 
@@ -107,11 +191,6 @@ impl Current {
     /// What is valid now.
     pub(super) fn known(&self) -> Arc<Known> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// How often it was replaced.
-    pub(super) fn number(&self) -> u64 {
-        self.known().number
     }
 }
 
@@ -145,7 +224,8 @@ impl Follower {
         let text = (at_once(&config.file), files::text(&config.file).ok());
         let secrets = Secrets::load(config)?;
         let known = Known {
-            verifier: secrets.verifier,
+            judges: secrets.judges,
+            authority: secrets.authority,
             credentials: secrets.credentials,
             number: 0,
         };
@@ -215,7 +295,8 @@ impl Follower {
                     .write()
                     .unwrap_or_else(PoisonError::into_inner);
                 *current = Arc::new(Known {
-                    verifier: secrets.verifier,
+                    judges: secrets.judges,
+                    authority: secrets.authority,
                     credentials: secrets.credentials,
                     number: current.number + 1,
                 });
@@ -235,6 +316,7 @@ impl Follower {
 /// The files that a configuration names and that are read by a running collector.
 fn named(config: &Config) -> impl Iterator<Item = &Path> {
     let (listen, auth) = (&config.listen, &config.auth);
+    let enroll = config.enroll.as_ref();
     [
         Some(&listen.cert_file),
         Some(&listen.key_file),
@@ -242,6 +324,8 @@ fn named(config: &Config) -> impl Iterator<Item = &Path> {
         auth.agent_token_file.as_ref(),
         auth.reader_token_file.as_ref(),
         auth.token_file.as_ref(),
+        enroll.map(|enroll| &enroll.ca_cert_file),
+        enroll.map(|enroll| &enroll.ca_key_file),
     ]
     .into_iter()
     .flatten()
@@ -284,6 +368,7 @@ mod tests {
     #[test]
     fn every_file_that_is_read_at_the_start_is_followed() {
         let text = "[listen]\ncert_file = \"/1\"\nkey_file = \"/2\"\nclient_ca_file = \"/3\"\n\
+            [enroll]\nca_cert_file = \"/6\"\nca_key_file = \"/7\"\n\
             [auth]\nreader_token_file = \"/5\"\n";
         let of = |key: &str| {
             let text = format!("{text}{key} = \"/4\"\n");
@@ -294,7 +379,7 @@ mod tests {
             files.sort();
             files.join(" ")
         };
-        assert_eq!(of("agent_token_file"), "/1 /2 /3 /4 /5");
-        assert_eq!(of("token_file"), "/1 /2 /3 /4 /5");
+        assert_eq!(of("agent_token_file"), "/1 /2 /3 /4 /5 /6 /7");
+        assert_eq!(of("token_file"), "/1 /2 /3 /4 /5 /6 /7");
     }
 }

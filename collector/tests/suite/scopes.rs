@@ -6,7 +6,9 @@ use collector::server::{Scope, routes};
 use wire::CONTENT_TYPE;
 
 use crate::support::pki::Identity;
-use crate::support::site::{self, Answer, READER, READER_NAME, Site, TOKEN, Who};
+use crate::support::site::{self, ADMIN, Answer, READER, READER_NAME, Site, TOKEN, Who};
+
+const OPERATOR: &str = "an-operator-of-this-test";
 
 /// Asks a route; a batch route gets a body that is no batch.
 fn ask(site: &Site, at: std::net::SocketAddr, method: &Method, path: &str, who: Who<'_>) -> Answer {
@@ -25,28 +27,39 @@ fn ask(site: &Site, at: std::net::SocketAddr, method: &Method, path: &str, who: 
 #[test]
 fn every_route_lets_in_those_of_its_scope_and_nobody_else() {
     let site = Site::new();
+    site.write(
+        "readers",
+        &format!("{READER}\n{OPERATOR} operator\n{ADMIN} admin\n"),
+    );
     let running = site::start(&site.config(true, true, ""));
     let at = running.address();
     let agent: Identity = site.agents.client();
     let person = site.agents.client_named(READER_NAME);
     let agents = [Who::Token(TOKEN), Who::Certificate(&agent)];
-    let readers = [Who::Token(READER), Who::Certificate(&person)];
+    let readers = [
+        Who::Token(READER),
+        Who::Token(OPERATOR),
+        Who::Certificate(&person),
+    ];
+    let admins = [Who::Token(ADMIN)];
     let strangers = [Who::Nobody, Who::Token("a-token-of-nobody"), Who::Token("")];
     let mut scopes = Vec::new();
     for (method, path, scope) in routes() {
         scopes.push(scope);
         let path = &crate::openapi::concrete(path);
         let ask = |who| ask(&site, at, &method, path, who);
-        // (agent, reader, stranger): whether the request gets past the check.
+        // (agent, reader, admin, stranger): whether the request gets past the check.
         let allowed = match scope {
-            Scope::Anybody => [true, true, true],
-            Scope::Agents => [true, false, false],
-            Scope::Readers => [false, true, false],
+            Scope::Anybody => [true, true, true, true],
+            Scope::Agents => [true, false, false, false],
+            Scope::Readers => [false, true, true, false],
+            Scope::Admins => [false, false, true, false],
         };
         for (who, allowed, refusal) in [
             (&agents[..], allowed[0], (403, "forbidden")),
             (&readers[..], allowed[1], (403, "forbidden")),
-            (&strangers[..], allowed[2], (401, "unauthorized")),
+            (&admins[..], allowed[2], (403, "forbidden")),
+            (&strangers[..], allowed[3], (401, "unauthorized")),
         ] {
             for who in who {
                 let answer = ask(*who);
@@ -57,7 +70,7 @@ fn every_route_lets_in_those_of_its_scope_and_nobody_else() {
             }
         }
     }
-    for scope in [Scope::Anybody, Scope::Agents, Scope::Readers] {
+    for scope in [Scope::Anybody, Scope::Agents, Scope::Readers, Scope::Admins] {
         assert!(scopes.contains(&scope), "{scope:?} was not tried");
     }
     // Neither does another method, or another path, tell a stranger anything.
@@ -120,4 +133,22 @@ fn the_old_key_still_takes_batches_and_answers_nothing() {
         let answer = site.get(running.address(), "/api/v1/hosts", Who::Token(token));
         assert!([401, 403].contains(&answer.status), "{answer:?}");
     }
+}
+
+#[test]
+fn an_admin_reads_who_changed_what() {
+    let site = Site::new();
+    let running = site.start("");
+    let ask = |path: &str, token| site.get(running.address(), path, Who::Token(token));
+    let answer = ask("/api/v1/audit?from=-1h&limit=5", ADMIN);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let records = answer.json["records"].as_array().expect("a list");
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["action"], "retention.changed");
+    let first = records[0]["id"].as_i64().expect("a number");
+    let before = ask(&format!("/api/v1/audit?before_id={first}"), ADMIN);
+    assert_eq!(before.json["records"].as_array().map(Vec::len), Some(0));
+    let wrong = ask("/api/v1/audit?form=1h", ADMIN);
+    assert_eq!((wrong.status, wrong.word()), (400, "query"));
+    assert_eq!(ask("/api/v1/audit", READER).status, 403);
 }

@@ -26,6 +26,8 @@ pub(crate) const OTHER: &str = "token-of-one-host-2";
 pub(crate) const READER: &str = "a-reader-of-this-test";
 /// That of somebody else who asks.
 pub(crate) const OTHER_READER: &str = "another-reader-of-this";
+/// That of somebody who may ask everything.
+pub(crate) const ADMIN: &str = "an-admin-of-this-test";
 /// The name in the certificate of people who ask.
 pub(crate) const READER_NAME: &str = "ops.example";
 
@@ -92,7 +94,10 @@ impl Site {
         site.write("agents.crt", &site.agents.pem);
         let tokens = format!("# this test\n{TOKEN} shared\n{OWN}\n{OTHER}\n");
         site.write("tokens", &tokens);
-        site.write("readers", &format!("{READER}\n{OTHER_READER}\n"));
+        site.write(
+            "readers",
+            &format!("{READER}\n{OTHER_READER}\n{ADMIN} admin\n"),
+        );
         site
     }
 
