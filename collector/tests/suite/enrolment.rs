@@ -166,12 +166,15 @@ fn what_is_no_token_for_it_or_too_old_or_no_request_gets_nothing() {
             "application/json",
             body.as_bytes(),
         )
-        .expect("an answer")
     };
-    let bad = post(&json!({ "token": good, "csr": "nonsense" }).to_string());
+    let bad = post(&json!({ "token": good, "csr": "nonsense" }).to_string()).expect("an answer");
     assert_eq!((bad.status, bad.word()), (400, "csr"), "{}", bad.text);
-    for body in ["", "{}", "[]", &"x".repeat(100_000)] {
-        assert_eq!(post(body).status, 400, "{}", &body[..body.len().min(9)]);
+    for body in ["", "{}", "[]"] {
+        assert_eq!(post(body).expect("an answer").status, 400, "{body}");
+    }
+    // The connection may end before all of it was sent.
+    if let Ok(answer) = post(&"x".repeat(100_000)) {
+        assert_eq!(answer.status, 400);
     }
     // None of that used the token up.
     assert_eq!(enroll(&site, at, &good, &key).status, 200);
