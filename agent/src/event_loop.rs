@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use log::{info, warn};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use notify::Notifier;
 
 use crate::batch::{Sealer, Summary};
 use crate::clock::{self, Now};
@@ -30,7 +31,6 @@ use crate::governor::Governor;
 use crate::jail::SandboxState;
 use crate::log::Output;
 use crate::meter::Meter;
-use crate::notify::Notifier;
 use crate::status::{Helper, Kept};
 use crate::upload;
 use crate::writer::Writer;
@@ -131,7 +131,7 @@ pub fn run(parts: Parts) -> Result<delivery::Drained> {
     event_loop.close(false)?;
     event_loop.parts.spool.kick();
     let mode = &event_loop.parts.shared.host.row().mode;
-    event_loop.parts.notifier.ready(mode);
+    event_loop.parts.notifier.ready(&format!("mode {mode}"));
     fault::at("report.closed");
     let ended = event_loop.wait();
     event_loop.parts.notifier.stopping();

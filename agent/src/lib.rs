@@ -32,7 +32,6 @@ pub mod loader;
 pub mod log;
 mod netlink;
 mod netns;
-pub mod notify;
 pub mod paths;
 pub mod plan;
 pub mod reports;

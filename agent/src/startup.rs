@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use notify::Notifier;
 use wire::HostRow;
 
 use crate::config::{Config, SeccompSetting};
@@ -24,7 +25,6 @@ use crate::jail::{self, Entered, Jailed};
 use crate::loader::CoreOnDemand;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
-use crate::notify::Notifier;
 use crate::paths::{CGROUP_DIR, LOCK_FILE, LOG_FILE, PROC_DIR, RUN_DIR, SPOOL_FILE, STATE_DIR};
 use crate::plan::Plan;
 use crate::status::{Helper, Kept};

@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use notify::Notifier;
 
 use crate::config::DEFAULT_PATH;
 use crate::exit::Failure;
@@ -180,7 +181,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
 fn serve(config: &Path) -> Result<(), Failure> {
     let config = load(config)?;
     logging::init(config.log_level);
-    Ok(server::start(&config)?.until_signal()?)
+    let notifier = Notifier::from_environment();
+    Ok(server::start_as_service(&config, notifier)?.until_signal()?)
 }
 
 fn topology(

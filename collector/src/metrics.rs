@@ -114,6 +114,8 @@ counters! {
     secrets_refused_total: "counter",
     /// 1 while the configuration file is not what it was at the start.
     configuration_changed: "gauge",
+    /// Times that a connection could not be accepted; it waits and is tried again.
+    connections_accept_failed_total: "counter",
     /// Connections refused because there were too many, each of them at work.
     connections_dropped_full_total: "counter",
     /// Connections closed to let another one in: idle ones, or of the peer with most of them.

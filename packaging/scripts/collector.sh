@@ -30,7 +30,13 @@ give() {
   chown "$1:$1" "$STATE"
 }
 
-before_files_go() { :; }
+before_files_go() {
+  # Where an administrator enabled its socket, a connection would start the service again.
+  if has_systemd && systemctl --quiet is-active "$NAME.socket"; then
+    systemctl --quiet disable --now "$NAME.socket" || true
+    stop_service
+  fi
+}
 
 after_files_went() {
   # The next account may get the same number: it must not get the store with it.

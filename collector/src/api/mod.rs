@@ -42,7 +42,7 @@ pub use fleet::FLEET;
 pub use given::{Given, parts};
 pub use node::NODE;
 pub use operation::{Answers, Asking, Operation};
-pub use others::{BATCHES, DOCUMENT, HEALTH, HOSTS, METRICS};
+pub use others::{BATCHES, Check, DOCUMENT, HEALTH, HOSTS, METRICS, READY, Readiness};
 pub use search::SEARCH;
 pub use series::SERIES;
 pub use tables::{ROWS, TABLES};

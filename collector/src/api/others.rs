@@ -1,6 +1,7 @@
 //! Operations whose answers are not questions to the store, or are sent as they are read.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 
 use super::operation::{Form, Operation, form};
 use crate::fleet::Fleet;
@@ -77,6 +78,61 @@ pub const HEALTH: Operation = Operation {
     refusals: &[],
     answer: None,
 };
+
+/// `GET /readyz`
+pub const READY: Operation = Operation {
+    method: "GET",
+    path: "/readyz",
+    id: "ready",
+    summary: "Whether batches should come here",
+    help: "Not while the store cannot be written or takes long, nor while the collector stops. Asks \
+           for no credential.",
+    parameters: &[],
+    form: Form::Always(form::<Readiness>),
+    refusals: &[],
+    answer: None,
+};
+
+/// Whether batches should come here.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Readiness {
+    /// Whether all is as it should be.
+    pub ready: bool,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+}
+
+impl Readiness {
+    /// Ready where every check is good.
+    #[must_use]
+    pub fn of(checks: Vec<Check>) -> Self {
+        let ready = checks.iter().all(|check| check.ok);
+        Self { ready, checks }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Check {
+    /// `store`: it can be written; `writer`: the thread that does it answers; `serving`: the
+    /// collector does not stop.
+    pub name: &'static str,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    pub why: Option<String>,
+}
+
+impl Check {
+    /// Good where nothing is wrong.
+    #[must_use]
+    pub fn new(name: &'static str, why: Option<String>) -> Self {
+        let ok = why.is_none();
+        Self { name, ok, why }
+    }
+}
 
 /// Batches can be stored.
 #[derive(JsonSchema)]

@@ -1,11 +1,11 @@
 //! What handlers share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 
 use axum::extract::State;
 
+use super::drain::Ending;
 use super::fair::Shares;
 use super::secrets::{Current, Shown};
 use crate::accept::{Reason, Refusal};
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::outputs::Status;
+use crate::store::Health;
 use crate::store::writer::{Message, Newest};
 use crate::time;
 
@@ -47,8 +48,10 @@ pub(super) struct App {
     /// What agents are told in answers.
     pub(super) orders: Newest,
     pub(super) outputs: Arc<Status>,
-    /// False while the store cannot be written.
-    pub(super) healthy: Arc<AtomicBool>,
+    /// Of the thread that writes the store.
+    pub(super) health: Arc<Health>,
+    /// Whether the server ends.
+    pub(super) ending: Ending,
 }
 
 impl App {
@@ -77,10 +80,11 @@ impl App {
         secrets: Arc<Current>,
         access: Access,
         metrics: Arc<Metrics>,
-        store: (SyncSender<Message>, Arc<AtomicBool>, Newest),
+        store: (SyncSender<Message>, Arc<Health>, Newest),
         outputs: Arc<Status>,
+        ending: Ending,
     ) -> Self {
-        let (jobs, healthy, orders) = store;
+        let (jobs, health, orders) = store;
         Self {
             secrets,
             access,
@@ -94,7 +98,8 @@ impl App {
             answers: Answers::default(),
             batch_memory: Shares::new(config.limits.batch_memory),
             jobs,
-            healthy,
+            health,
+            ending,
             orders,
             outputs,
             config: config.clone(),

@@ -12,8 +12,11 @@ mod batches;
 mod body;
 mod connections;
 mod descriptors;
+mod drain;
 mod enrolment;
 mod fair;
+mod gate;
+mod health;
 mod joining;
 mod packed;
 mod questions;
@@ -23,16 +26,18 @@ mod secrets;
 mod signals;
 mod stream;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum_server::Handle;
 use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use notify::Notifier;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -44,11 +49,13 @@ use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
 use crate::store::outbox::Outbox;
 use crate::store::writer;
-use crate::store::{Bounds, Store};
+use crate::store::{Bounds, Health, Store};
 use crate::time;
 use acceptor::Acceptor;
 use app::App;
 use connections::Connections;
+use drain::Drain;
+use gate::{Gate, Place};
 pub use routes::{Scope, openapi, routes};
 use secrets::Follower;
 pub use secrets::Secrets;
@@ -59,13 +66,17 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of the head of a request, and of an answer that wait to be written: each connection may
 /// take as much.
 const HEAD_BYTES: usize = 32 << 10;
+/// What a service manager shows of a collector that serves.
+const SERVING: &str = "takes batches and answers questions";
 /// Time requests have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A server that listens.
 pub struct Running {
     address: SocketAddr,
-    handle: Handle<SocketAddr>,
+    handle: Handle<Place>,
+    drain: Drain,
+    notifier: Arc<Notifier>,
     metrics: Arc<Metrics>,
     signals: Signals,
     // In the order in which they must end.
@@ -76,11 +87,20 @@ pub struct Running {
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
-/// Opens the store, binds the address and serves.
+/// As [`start_as_service`], with nobody to tell.
+///
+/// # Errors
+/// As there.
+pub fn start(config: &Config) -> Result<Running, Failure> {
+    start_as_service(config, Notifier::default())
+}
+
+/// Opens the store, binds the address and serves, and tells the service manager.
 ///
 /// # Errors
 /// When a secret, the store or the address cannot be had; each with its exit code.
-pub fn start(config: &Config) -> Result<Running, Failure> {
+pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, Failure> {
+    let notifier = Arc::new(notifier);
     let metrics = Arc::new(Metrics::default());
     let follower = Follower::start(config, Arc::clone(&metrics))?;
     for advice in config.auth.advice() {
@@ -89,8 +109,10 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     let (store, outbox) = open_store(config)?;
     let access = open_access(config)?;
     let status = Arc::new(Status::new(&outbox));
-    let listener = listen(config.listen.address)?;
-    let address = listener.local_addr().context("ask for the bound address")?;
+    let opened = gate::open(config.listen.address)?;
+    let address = opened.listener.local_addr();
+    let address = address.context("ask for the bound address")?;
+    let (ending, is_ending) = watch::channel(false);
     let writer = writer::spawn(
         store,
         config.limits.concurrent_batches,
@@ -103,8 +125,9 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         follower.current(),
         access,
         Arc::clone(&metrics),
-        (writer.jobs, writer.healthy, writer.orders),
+        (writer.jobs, Arc::clone(&writer.health), writer.orders),
         Arc::clone(&status),
+        is_ending.clone(),
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
     let app = Arc::new(app);
@@ -114,21 +137,23 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
         .build()
         .context("start the runtime")?;
     let handle = Handle::new();
+    let room = descriptors::room_for(config.limits.connections);
+    let connections = Connections::new(room, Arc::clone(&metrics));
     let acceptor = Acceptor::new(
         RustlsAcceptor::new(follower.tls()).handshake_timeout(HEAD_TIMEOUT),
-        Connections::new(
-            descriptors::room_for(config.limits.connections),
-            Arc::clone(&metrics),
-        ),
+        Arc::clone(&connections),
         Arc::clone(&metrics),
     );
     let (serving, signals) = {
         let _context = runtime.enter();
         let signals = Signals::hear().context("hear signals")?;
         let hangup = signals::hangup().context("hear signals")?;
-        runtime.spawn(follow(follower, hangup));
-        let mut server = axum_server::from_tcp(listener)
-            .context("watch the listener")?
+        runtime.spawn(follow(follower, hangup, Arc::clone(&notifier)));
+        if let Some(every) = notifier.every() {
+            runtime.spawn(beat(every, Arc::clone(&notifier), writer.health));
+        }
+        let gate = Gate::new(opened.listener, is_ending, Arc::clone(&metrics));
+        let mut server = Server::<Place>::from_listener(gate.context("watch the listener")?)
             .acceptor(acceptor)
             .handle(handle.clone());
         // Without a timer hyper waits for ever for the head of a request.
@@ -143,8 +168,11 @@ pub fn start(config: &Config) -> Result<Running, Failure> {
     };
     let outputs = Outputs::start(&config.outputs, &config.store.path, &outbox, &status)
         .context("start an output")?;
-    log::info!(address:%; "listening");
+    log::info!(address:%, socket = opened.by; "listening");
+    notifier.ready(SERVING);
     Ok(Running {
+        drain: Drain::new(ending, connections),
+        notifier,
         outputs,
         address,
         handle,
@@ -199,14 +227,8 @@ fn open_access(config: &Config) -> Result<Access, Failure> {
     })
 }
 
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .with_context(|| format!("listen on {address}"))
-}
-
 /// Looks at the files of the configuration once in a period, and at once on SIGHUP.
-async fn follow(mut follower: Follower, mut hangup: Signal) {
+async fn follow(mut follower: Follower, mut hangup: Signal, notifier: Arc<Notifier>) {
     let mut period = tokio::time::interval(follow::PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -214,6 +236,9 @@ async fn follow(mut follower: Follower, mut hangup: Signal) {
             _ = period.tick() => false,
             _ = hangup.recv() => true,
         };
+        if at_once {
+            notifier.reloading();
+        }
         // A file system may take its time.
         let looked = tokio::task::spawn_blocking(move || {
             follower.look(at_once);
@@ -223,6 +248,20 @@ async fn follow(mut follower: Follower, mut hangup: Signal) {
             Ok(back) => follower = back,
             Err(_) => return log::error!("files are not followed any more"),
         }
+        if at_once {
+            notifier.ready(SERVING);
+        }
+    }
+}
+
+/// Tells the service manager that there is still somebody who answers and somebody who stores.
+async fn beat(every: Duration, notifier: Arc<Notifier>, writer: Arc<Health>) {
+    let mut beats = tokio::time::interval(every);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A thread that is slow is waited for: another process would wait for the same disk.
+    while !writer.ended() {
+        beats.tick().await;
+        notifier.heartbeat();
     }
 }
 
@@ -258,6 +297,7 @@ impl Running {
         }
         self.serving = Some(serving);
         log::info!(signal = name; "stopping");
+        self.notifier.stopping();
         self.stop()
     }
 
@@ -266,8 +306,9 @@ impl Running {
     /// # Errors
     /// When the listener or a thread failed.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        self.handle.graceful_shutdown(Some(GRACE));
         if let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) {
+            let left = runtime.block_on(self.drain.wait(GRACE));
+            self.handle.graceful_shutdown(Some(left));
             runtime
                 .block_on(serving)
                 .context("serve")?

@@ -1,14 +1,13 @@
-//! What people ask: questions to the store, hosts, counters, health.
+//! What people ask: questions to the store, hosts, counters.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use axum::Extension;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts as _, RawPathParams, Request, State};
 use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
 use super::answers::{self, Question};
 use super::app::{App, Shared};
@@ -93,19 +92,6 @@ pub(super) async fn metrics(State(app): Shared) -> Response {
     let outputs = app.outputs.prometheus(time::now_ms());
     let own = [app.metrics.prometheus(), outputs, process::prometheus()].concat();
     ([(CONTENT_TYPE, text)], own).into_response()
-}
-
-/// `GET /healthz`: 200 while batches can be stored.
-pub(super) async fn healthz(State(app): Shared) -> Response {
-    if app.healthy.load(Ordering::Relaxed) {
-        Json(serde_json::json!({ "status": "ok" })).into_response()
-    } else {
-        error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "store",
-            "the store cannot be written",
-        )
-    }
 }
 
 /// An address that is none of the API.

@@ -24,9 +24,10 @@ use serde_json::Value;
 use super::acceptor::Peer;
 use super::app::{App, Shared};
 use super::body::Held;
+use super::drain;
 use super::fair::Party;
 use super::refusal::{Form, error, refuse};
-use super::{audit, batches, enrolment, questions};
+use super::{audit, batches, enrolment, health, questions};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
 use crate::auth::{Credential, Rank, Role, bearer};
@@ -115,7 +116,7 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 18] = [
+const ROUTES: [Route; 19] = [
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
     Route::question(&api::NODE),
@@ -133,7 +134,8 @@ const ROUTES: [Route; 18] = [
     Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),
     Route::own(&api::ENROLL, Scope::Anybody, || post(enrolment::enroll)),
     Route::own(&api::RENEW, Scope::Agents, || post(enrolment::renew)),
-    Route::own(&api::HEALTH, Scope::Anybody, || get(questions::healthz)),
+    Route::own(&api::HEALTH, Scope::Anybody, || get(health::healthz)),
+    Route::own(&api::READY, Scope::Anybody, || get(health::readyz)),
 ];
 
 /// Every route: method, path and who may use it.
@@ -177,9 +179,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
         router = router.route(path, methods.fallback_service(others));
     }
     let nothing = behind(None, any(questions::nothing));
+    let ending = app.ending.clone();
     router
         .fallback_service(nothing.with_state::<()>(Arc::clone(&app)))
         .with_state(app)
+        .layer(middleware::from_fn_with_state(ending, drain::close))
 }
 
 fn by_path() -> BTreeMap<&'static str, Vec<&'static Route>> {

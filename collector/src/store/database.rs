@@ -118,6 +118,21 @@ impl Store {
         Ok(())
     }
 
+    /// Writes the version that it has once more: whether it can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn probe(&mut self) -> Result<(), Error> {
+        self.check_log()?;
+        let transaction = begin(&mut self.connection)?;
+        let version = "user_version";
+        transaction
+            .pragma_query_value(None, version, |row| row.get::<_, i64>(0))
+            .and_then(|number| transaction.pragma_update(None, version, number))
+            .and_then(|()| transaction.commit())
+            .map_err(write_failed)
+    }
+
     /// Stores batches that arrived together, with one commit.
     ///
     /// If the group fails, each batch is tried alone, so that one of them cannot take the others

@@ -66,6 +66,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The sentence, with those of its causes behind it.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        text
+    }
+
     pub(super) fn sqlite(action: &'static str, source: rusqlite::Error) -> Self {
         Self::Sqlite { action, source }
     }

@@ -1,59 +1,39 @@
 //! The writer thread: takes batches from a bounded queue, commits them in groups, and between
 //! groups lets retention and eviction take steps.
 
+mod message;
+
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::database::Store;
 use super::deleted::Deleted;
 use super::error::Error;
+use super::health::Health;
 use super::orders::SignedOrders;
 use super::put::Outcome;
 use super::retention::Retention;
-use super::slices::Finished;
 use crate::accept::Opened;
 use crate::config::Store as Kept;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::time;
+use message::group;
+pub use message::{Job, Message};
 
-/// Most batches in one commit: enough to share its cost, few enough to answer soon.
-const GROUP: usize = 32;
-/// Rows after which no further batch joins a commit: what it adds to the log is bounded.
-const GROUP_ROWS: usize = 50_000;
 /// A pass of retention looks at every subject, and need not delete to the minute: it begins when
 /// this part of the age has passed, within these bounds.
 const RETENTION_PART: u32 = 48;
 const RETENTION_EVERY: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
 /// How long the thread waits for batches before it looks after the store.
 const IDLE: Duration = Duration::from_secs(10);
+/// The same while the store cannot be written: whoever asks whether it can sends no batches to it.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Steps of eviction between two groups, at most.
 const STEPS: usize = 16;
-
-/// A batch on its way to the store. Dropping the job drops `reply`, which the other side sees.
-#[derive(Debug)]
-pub struct Job {
-    /// The batch.
-    pub opened: Opened,
-    /// Where the outcome goes. Without one the batch was not stored and should be sent again,
-    /// unless it is [`Error::TooLarge`].
-    pub reply: oneshot::Sender<Result<Outcome, Error>>,
-}
-
-/// What the writer thread is asked for.
-#[derive(Debug)]
-pub enum Message {
-    /// To store a batch.
-    Batch(Box<Job>),
-    /// To store what was joined of a slice, and to say what became of it.
-    Joined(Finished, SyncSender<Result<(), Error>>),
-}
 
 /// The queue to the writer thread, and the thread.
 #[derive(Debug)]
@@ -62,8 +42,8 @@ pub struct Writer {
     pub jobs: SyncSender<Message>,
     /// The thread.
     pub thread: JoinHandle<()>,
-    /// False while the last commit failed.
-    pub healthy: Arc<AtomicBool>,
+    /// How it does.
+    pub health: Arc<Health>,
     /// The newest orders as of the last commit.
     pub orders: Newest,
 }
@@ -83,13 +63,13 @@ pub fn spawn(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<Writer> {
     let (jobs, receiver) = sync_channel(queue);
-    let healthy = Arc::new(AtomicBool::new(true));
+    let health = Arc::new(Health::new(Instant::now()));
     let orders = Newest::default();
     let work = Work {
         orders: Arc::clone(&orders),
         store,
         metrics,
-        healthy: Arc::clone(&healthy),
+        health: Arc::clone(&health),
         every: (kept.retention / RETENTION_PART).clamp(RETENTION_EVERY[0], RETENTION_EVERY[1]),
         retention: Retention::new(time::whole_ms(kept.retention)).with_joined(
             time::whole_ms(kept.retention_minutes),
@@ -105,16 +85,25 @@ pub fn spawn(
     Ok(Writer {
         jobs,
         thread,
-        healthy,
+        health,
         orders,
     })
+}
+
+/// Says that the thread has ended, however it does.
+struct Ends(Arc<Health>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 struct Work {
     orders: Newest,
     store: Store,
     metrics: Arc<Metrics>,
-    healthy: Arc<AtomicBool>,
+    health: Arc<Health>,
     retention: Retention,
     /// From the begin of one pass of retention to that of the next.
     every: Duration,
@@ -125,14 +114,26 @@ struct Work {
 
 impl Work {
     fn run(mut self, jobs: &Receiver<Message>) {
+        let _ends = Ends(Arc::clone(&self.health));
+        self.probe();
         // When retention takes its next step.
         let mut due = Instant::now();
         let mut more = true;
         loop {
-            let wait = if more { Duration::ZERO } else { IDLE };
-            let rows = match jobs.recv_timeout(wait) {
+            let wait = match self.health.failing() {
+                _ if more => Duration::ZERO,
+                Some(_) => TRY_AGAIN,
+                None => IDLE,
+            };
+            self.health.wait();
+            let message = jobs.recv_timeout(wait);
+            self.health.begin(Instant::now());
+            let rows = match message {
                 Ok(message) => self.take(message, jobs),
                 Err(RecvTimeoutError::Timeout) => {
+                    if self.health.failing().is_some() {
+                        self.probe();
+                    }
                     self.tend_outbox();
                     0
                 }
@@ -174,9 +175,11 @@ impl Work {
         let outcomes = self.store.put(&batches, now_ms);
         // A batch that is too large for the store says nothing about the store.
         let fails = |outcome: &Result<_, Error>| matches!(outcome, Err(error) if !matches!(error, Error::TooLarge { .. }));
-        let healthy = !outcomes.iter().any(fails);
+        let failure = outcomes.iter().find(|outcome| fails(outcome));
+        let failure = failure.and_then(|outcome| outcome.as_ref().err());
+        let healthy = failure.is_none();
         // Before the answers: who is told that the store fails finds it said of the health too.
-        self.healthy.store(healthy, Ordering::Relaxed);
+        self.health.set(failure.map(Error::with_causes));
         self.metrics.store_commits_total.add(u64::from(healthy));
         self.look_for_orders();
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
@@ -194,6 +197,19 @@ impl Work {
             drop(job.reply.send(outcome));
         }
         rows as u64
+    }
+
+    /// Writes something, and says whether that works.
+    fn probe(&mut self) {
+        let probed = self.store.probe();
+        let is_new = self
+            .health
+            .set(probed.as_ref().err().map(Error::with_causes));
+        match probed {
+            Ok(()) if is_new => log::info!("the store can be written again"),
+            Ok(()) => {}
+            Err(error) => self.complain("the store cannot be written", &error),
+        }
     }
 
     fn tend_outbox(&mut self) {
@@ -350,34 +366,8 @@ impl Work {
 
     fn complain(&self, what: &'static str, error: &Error) {
         if let Some(suppressed) = self.failures.admit(time::now_ms()) {
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(error);
-            while let Some(next) = cause {
-                text = format!("{text}: {next}");
-                cause = next.source();
-            }
             let path = self.path.display();
-            log::error!(path:%, error = text, suppressed; "{what}");
+            log::error!(path:%, error = error.with_causes(), suppressed; "{what}");
         }
     }
-}
-
-/// What was joined, and where the outcome goes.
-type Joined = (Finished, SyncSender<Result<(), Error>>);
-
-/// A job and those that wait behind it, as many as one commit takes, up to something else.
-fn group(first: Job, jobs: &Receiver<Message>) -> (Vec<Job>, Option<Joined>) {
-    let mut rows = first.opened.batch.row_count();
-    let mut group = vec![first];
-    while group.len() < GROUP && rows < GROUP_ROWS {
-        match jobs.try_recv() {
-            Ok(Message::Batch(job)) => {
-                rows += job.opened.batch.row_count();
-                group.push(*job);
-            }
-            Ok(Message::Joined(finished, reply)) => return (group, Some((finished, reply))),
-            Err(_) => break,
-        }
-    }
-    (group, None)
 }

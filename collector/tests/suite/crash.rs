@@ -11,6 +11,8 @@ use crate::support::site::{Site, TOKEN, Who, count};
 use crate::support::until;
 use crate::support::world::World;
 
+/// The program that is tried.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waybill-collector");
 /// Batches that agents send in these tests, and agents.
 const BATCHES: u64 = 60;
 const AGENTS: u8 = 3;
@@ -25,13 +27,14 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn start(site: &Site, limits: &str) -> Self {
         let config = site.configure(true, false, limits);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_waybill-collector"))
-            .arg("serve")
-            .arg("--config")
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start");
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg("--config").arg(config);
+        Self::run(&mut command)
+    }
+
+    /// The same by a command of its own, which becomes the collector.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("start");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
         let at = loop {
@@ -48,14 +51,24 @@ impl Serve {
         Self { child, at, log }
     }
 
-    /// Sends a signal, waits for the end, and returns exit code and the rest of the log.
-    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, String) {
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill")
             .args(["-s", signal, &pid])
             .status()
             .expect("kill");
         assert!(sent.success());
+    }
+
+    /// Sends a signal, waits for the end, and returns exit code and the rest of the log.
+    pub(crate) fn end(self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for the end, and returns exit code and the rest of the log.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.log, &mut rest).expect("log");
         (self.child.wait().expect("ends").code(), rest)
@@ -70,7 +83,7 @@ impl Drop for Serve {
     }
 }
 
-fn batch(agent: u8, sequence: u64) -> Batch {
+pub(crate) fn batch(agent: u8, sequence: u64) -> Batch {
     let mut world = World::new();
     let host = world.host("one");
     world.event(host, sequence);

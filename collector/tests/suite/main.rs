@@ -16,6 +16,7 @@ mod import;
 mod ingest;
 mod memory;
 mod openapi;
+mod operation;
 mod orders;
 mod outputs;
 mod restarts;

@@ -8,15 +8,19 @@ use crate::{File, Finding, Tree};
 const REGISTER: &str = "docs/decisions/dependencies.md";
 
 /// Which of our crates may use which.
-const KNOWS: [(&str, &[&str]); 9] = [
+const KNOWS: [(&str, &[&str]); 10] = [
     // The agent's tests assemble a jail by the manifest.
-    ("agent", &["bpf", "follow", "notation", "rootfs", "wire"]),
+    (
+        "agent",
+        &["bpf", "follow", "notation", "notify", "rootfs", "wire"],
+    ),
     ("bpf", &[]),
-    ("collector", &["follow", "notation", "wire"]),
+    ("collector", &["follow", "notation", "notify", "wire"]),
     ("compat-matrix", &["rootfs"]),
     ("follow", &[]),
     ("matrix-guest", &["bpf", "rootfs", "tests"]),
     ("notation", &[]),
+    ("notify", &[]),
     ("tidy", &[]),
     ("wire", &["notation"]),
 ];

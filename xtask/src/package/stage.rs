@@ -208,6 +208,11 @@ fn collector(staging: &Staging<'_>) -> Result<()> {
     program(tree.release, name, &to)?;
     set_mode(&to, 0o755)?;
     tree.directory(STORE, 0o750)?;
+    tree.copy(
+        "packaging/systemd/waybill-collector.socket",
+        "usr/lib/systemd/system/waybill-collector.socket",
+        0o644,
+    )?;
     let config = workspace::read("packaging/config/collector.toml.example")?;
     tree.write("etc/waybill/collector.toml", &config, 0o644)
 }

@@ -73,6 +73,7 @@ fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
         get("openapi", "/api/v1/openapi.json", 200),
         get("metrics", "/metrics", 200),
         get("health", "/healthz", 200),
+        get("ready", "/readyz", 200),
     ]
 }
 

@@ -4,6 +4,8 @@
 //! `NOTIFY_SOCKET` names. It is a few lines, so nothing is linked for it. Managers other than
 //! systemd speak it too; without one all of this does nothing.
 
+#![forbid(unsafe_code)]
+
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -47,12 +49,23 @@ impl Notifier {
         }
     }
 
-    /// Says that the agent measures.
-    pub fn ready(&mut self, mode: &str) {
-        self.say(&format!("READY=1\nSTATUS=mode {mode}"));
+    /// Says that what the program is for has begun; `status` is one line for people.
+    pub fn ready(&self, status: &str) {
+        self.say(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// Says that the agent is alive, where the manager wants to know it and it is time to.
+    /// Says that configuration is read again; [`Notifier::ready`] ends it.
+    pub fn reloading(&self) {
+        self.say("RELOADING=1");
+    }
+
+    /// How often the manager wants to hear that the program is alive; `None` where it does not.
+    #[must_use]
+    pub fn every(&self) -> Option<Duration> {
+        self.every
+    }
+
+    /// Says that the program is alive, where the manager wants to know it and it is time to.
     pub fn alive(&mut self, now: Instant) {
         let Some(every) = self.every else {
             return;
@@ -62,17 +75,22 @@ impl Notifier {
             .is_none_or(|at| now.saturating_duration_since(at) >= every);
         if due {
             self.said_at = Some(now);
-            self.say("WATCHDOG=1");
+            self.heartbeat();
         }
     }
 
-    /// Says that the agent ends by intention.
-    pub fn stopping(&mut self) {
+    /// The same at once.
+    pub fn heartbeat(&self) {
+        self.say("WATCHDOG=1");
+    }
+
+    /// Says that the program ends by intention.
+    pub fn stopping(&self) {
         self.say("STOPPING=1");
     }
 
     /// A word that is not taken is not repeated: the next heartbeat says as much.
-    fn say(&mut self, text: &str) {
+    fn say(&self, text: &str) {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(text.as_bytes())
         {
@@ -127,12 +145,14 @@ mod tests {
             (&by_path, path.to_str().unwrap().to_owned()),
             (&by_name, format!("@{name}")),
         ] {
-            let mut notifier = Notifier {
+            let notifier = Notifier {
                 socket: Some(connect(&place).unwrap()),
                 ..Notifier::default()
             };
-            notifier.ready("sockops");
+            notifier.ready("mode sockops");
             assert_eq!(told(manager), "READY=1\nSTATUS=mode sockops");
+            notifier.reloading();
+            assert_eq!(told(manager), "RELOADING=1");
             notifier.stopping();
             assert_eq!(told(manager), "STOPPING=1");
         }
@@ -180,7 +200,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let _manager = UnixDatagram::bind(&path).unwrap();
-        let mut notifier = Notifier {
+        let notifier = Notifier {
             socket: Some(connect(path.to_str().unwrap()).unwrap()),
             ..Notifier::default()
         };

@@ -1,0 +1,54 @@
+//! What the writer thread is asked for, and what of it shares a commit.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use tokio::sync::oneshot;
+
+use crate::accept::Opened;
+use crate::store::error::Error;
+use crate::store::put::Outcome;
+use crate::store::slices::Finished;
+
+/// Most batches in one commit: enough to share its cost, few enough to answer soon.
+const GROUP: usize = 32;
+/// Rows after which no further batch joins a commit: what it adds to the log is bounded.
+const GROUP_ROWS: usize = 50_000;
+
+/// A batch on its way to the store. Dropping the job drops `reply`, which the other side sees.
+#[derive(Debug)]
+pub struct Job {
+    /// The batch.
+    pub opened: Opened,
+    /// Where the outcome goes. Without one the batch was not stored and should be sent again,
+    /// unless it is [`Error::TooLarge`].
+    pub reply: oneshot::Sender<Result<Outcome, Error>>,
+}
+
+/// What the writer thread is asked for.
+#[derive(Debug)]
+pub enum Message {
+    /// To store a batch.
+    Batch(Box<Job>),
+    /// To store what was joined of a slice, and to say what became of it.
+    Joined(Finished, SyncSender<Result<(), Error>>),
+}
+
+/// What was joined, and where the outcome goes.
+pub(super) type Joined = (Finished, SyncSender<Result<(), Error>>);
+
+/// A job and those that wait behind it, as many as one commit takes, up to something else.
+pub(super) fn group(first: Job, jobs: &Receiver<Message>) -> (Vec<Job>, Option<Joined>) {
+    let mut rows = first.opened.batch.row_count();
+    let mut group = vec![first];
+    while group.len() < GROUP && rows < GROUP_ROWS {
+        match jobs.try_recv() {
+            Ok(Message::Batch(job)) => {
+                rows += job.opened.batch.row_count();
+                group.push(*job);
+            }
+            Ok(Message::Joined(finished, reply)) => return (group, Some((finished, reply))),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}
