@@ -129,7 +129,7 @@ fn reordered(lab: &Lab) -> Result<()> {
         let batch = new.batch(sequence, true, sequence == 5 || sequence == 8);
         new.send(collector, sequence, wire::encode(&batch))?;
         let batch = old.batch(sequence, false, true);
-        old.send(collector, sequence, wire::format1::encode(&batch))
+        old.send(collector, sequence, format1::encode(&batch))
     };
     for sequence in [2, 1, 1, 4] {
         send(&collector, sequence)?;

@@ -2,9 +2,12 @@
 //! checksum around what is compressed.
 
 use crate::batch::{BatchHeader, MAGIC};
-use crate::bounds::Limits;
+use crate::bounds::{self, Limits};
 use crate::checksum::crc32;
 use crate::error::DecodeError;
+
+/// Number of a table for which the reader may have no struct; a batch may have several.
+pub(crate) const OTHER: u8 = 255;
 
 const ENTRY: usize = 5;
 const CHECKSUM: usize = 4;
@@ -104,18 +107,45 @@ impl Envelope {
     pub(crate) fn raw(&self) -> usize {
         usize::try_from(self.raw).unwrap_or(usize::MAX)
     }
-}
 
-/// Refuses more rows than the limits allow.
-pub(crate) fn check_rows(
-    rows: impl Iterator<Item = u32>,
-    limits: &Limits,
-) -> Result<(), DecodeError> {
-    let rows: u64 = rows.map(u64::from).sum();
-    if usize::try_from(rows).unwrap_or(usize::MAX) > limits.max_rows {
-        return Err(too_large("rows", limits.max_rows));
+    /// Rows of the table of that number.
+    pub(crate) fn rows_of(&self, table: usize) -> u32 {
+        let mut found = self.rows.iter();
+        let found = found.find(|(number, _)| usize::from(*number) == table);
+        found.map_or(0, |(_, rows)| *rows)
     }
-    Ok(())
+
+    /// Refuses tables that come twice or have no rows, and more rows than the limits allow.
+    pub(crate) fn check_rows(&self, limits: &Limits) -> Result<(), DecodeError> {
+        for (at, (table, rows)) in self.rows.iter().enumerate() {
+            let twice = self.rows[..at].iter().any(|(other, _)| other == table);
+            if *rows == 0 || twice && *table != OTHER {
+                return Err(malformed("row counts are not distinct"));
+            }
+        }
+        let rows: u64 = self.rows.iter().map(|(_, rows)| u64::from(*rows)).sum();
+        if usize::try_from(rows).unwrap_or(usize::MAX) > limits.max_rows {
+            return Err(too_large("rows", limits.max_rows));
+        }
+        Ok(())
+    }
+
+    /// Bytes of all rows, with those of a row of each table.
+    pub(crate) fn row_bytes(&self, of_table: impl Fn(usize) -> usize) -> usize {
+        let bytes = self.rows.iter().map(|(table, rows)| {
+            let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
+            rows.saturating_mul(of_table(usize::from(*table)))
+        });
+        bytes.fold(0, usize::saturating_add)
+    }
+
+    /// The most bytes of memory that opening takes, with those of its rows without their texts.
+    pub(crate) fn memory(&self, row_bytes: usize, limits: &Limits) -> usize {
+        let unpacked = self.raw().saturating_mul(bounds::RAW_FACTOR);
+        let unpacked = unpacked.saturating_add(row_bytes);
+        self.raw()
+            .saturating_add(unpacked.min(bounds::unpacked(limits)))
+    }
 }
 
 pub(crate) fn malformed(what: &str) -> DecodeError {

@@ -22,7 +22,7 @@ pub mod metric;
 pub mod orders;
 pub mod sample;
 pub mod schema;
-mod stream;
+pub mod stream;
 mod table;
 mod value;
 

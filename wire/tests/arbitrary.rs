@@ -6,7 +6,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::{any_batch, sorted};
-use wire::{Batch, DecodeError, EdgeRow, Limits, decode, encode, format1, memory};
+use wire::{Batch, DecodeError, EdgeRow, Limits, decode, encode, memory};
 
 const FORMATS: [fn(&Batch) -> Vec<u8>; 2] = [format1::encode, encode];
 

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use wire::{Batch, Limits, decode, encode, format1};
+use wire::{Batch, Limits, decode, encode};
 
 /// Name, batch and rows.
 type Golden = (&'static str, &'static [u8], &'static str);

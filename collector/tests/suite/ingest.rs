@@ -147,12 +147,7 @@ fn either_credential_suffices_where_both_are_configured() {
 /// CRC-32 as at the end of a batch.
 pub(crate) fn seal(bytes: &mut [u8]) {
     let (content, sum) = bytes.split_last_chunk_mut::<4>().expect("a batch");
-    let crc = !content.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
-        })
-    });
-    *sum = crc.to_le_bytes();
+    *sum = format1::checksum(content).to_le_bytes();
 }
 
 #[test]
@@ -169,7 +164,7 @@ fn a_batch_of_format_1_is_stored_as_one_of_format_2() {
         let store = site.store();
         TABLES.map(|table| count(&store, table))
     };
-    let [first, second] = [wire::format1::encode(&batch), wire::encode(&batch)];
+    let [first, second] = [format1::encode(&batch), wire::encode(&batch)];
     assert!(first[4] == 1 && second[4] == 2);
     let rows = stored(&first);
     assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");

@@ -8,7 +8,7 @@ use crate::{File, Finding, Tree};
 const REGISTER: &str = "docs/decisions/dependencies.md";
 
 /// Which of our crates may use which.
-const KNOWS: [(&str, &[&str]); 10] = [
+const KNOWS: [(&str, &[&str]); 11] = [
     // The agent's tests assemble a jail by the manifest.
     (
         "agent",
@@ -21,12 +21,18 @@ const KNOWS: [(&str, &[&str]); 10] = [
     ("matrix-guest", &["bpf", "rootfs", "tests"]),
     ("notation", &[]),
     ("notify", &[]),
+    ("rootfs", &[]),
     ("tidy", &[]),
     ("wire", &["notation"]),
 ];
 
-/// The same for tests alone.
-const TESTS_KNOW: [(&str, &str); 1] = [("agent", "rootfs")];
+/// The same for tests alone. What ships cannot write format 1, because nobody whom it knows may know
+/// the crate that does.
+const TESTS_KNOW: [(&str, &str); 3] = [
+    ("agent", "rootfs"),
+    ("collector", "format1"),
+    ("wire", "format1"),
+];
 
 /// Tables of a manifest that name dependencies.
 const TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
@@ -185,6 +191,30 @@ mod tests {
         ]));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].message, "wire must not know agent");
+    }
+
+    #[test]
+    fn the_writer_of_format_1_is_known_by_tests_alone() {
+        let package = |name: &str, table: &str| {
+            let head = format!("[package]\nname = \"{name}\"\n[{table}]\n");
+            head + "format1.workspace = true\n"
+        };
+        let writer = "[package]\nname = \"format1\"\n";
+        let found = |name: &str, table: &str| {
+            let found = check(&tree(&[
+                (REGISTER, ""),
+                ("wire/tests/format1/Cargo.toml", writer),
+                ("x/Cargo.toml", &package(name, table)),
+            ]));
+            found.len()
+        };
+        for name in ["wire", "collector"] {
+            assert_eq!(found(name, "dev-dependencies"), 0, "{name}");
+            assert_eq!(found(name, "dependencies"), 1, "{name}");
+        }
+        for name in ["agent", "follow", "notation", "bpf", "rootfs"] {
+            assert_eq!(found(name, "dev-dependencies"), 1, "{name}");
+        }
     }
 
     #[test]

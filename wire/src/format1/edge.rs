@@ -1,10 +1,10 @@
 //! Family `edge`: counters of all connections between a process and a remote service.
 
-use super::codec::{Codec, Column, column, first, narrow, previous, second};
 use super::histogram::HistogramColumns;
 use super::keys::{EndColumns, Ends, Keys};
 use super::number::{Expected, bits};
 use super::rate::{Mean, Rate, Spread};
+use super::source::{Column, Source, any, column, first, narrow, near, second};
 use crate::error::DecodeError;
 use crate::family::connection::{Columns, EdgeRow, Role};
 
@@ -43,205 +43,104 @@ pub(crate) struct EdgeColumns {
 }
 
 impl EdgeColumns {
-    pub(crate) fn of(rows: &[EdgeRow], keys: &Keys) -> Self {
-        let mut rows: Vec<_> = rows.iter().collect();
-        rows.sort_by_cached_key(|row| Ends::from(*row).order());
-        let all = |get: fn(&EdgeRow) -> u64| rows.iter().map(|row| get(row)).collect::<Vec<_>>();
-        let opened = all(|row| row.opened.wrapping_add(row.adopted));
-        let handshakes: Vec<_> = rows
-            .iter()
-            .zip(&opened)
-            .map(|(row, opened)| handshakes(row.role, *opened))
-            .collect();
-        let rtt = HistogramColumns::of(rows.iter().map(|row| &row.rtt), &opened, None);
-        let connects = rows.iter().map(|row| &row.connect_latency);
-        let connect_latency = HistogramColumns::of(connects, &handshakes, Some(&rtt));
-        Self {
-            ends: EndColumns::of(rows.iter().map(|row| Ends::from(*row)), keys),
-            since: all(|row| row.since_ms),
-            adopted: all(|row| row.adopted),
-            live: all(|row| (row.opened.wrapping_add(row.adopted)).wrapping_sub(row.closed)),
-            failed: all(|row| row.failed),
-            refused: all(|row| row.refused),
-            reset_local: all(|row| row.reset_local),
-            reset_remote: all(|row| row.reset_remote),
-            bytes_sent: all(|row| row.bytes_sent),
-            bytes_received: all(|row| row.bytes_received),
-            segments_sent: all(|row| row.segments_sent),
-            segments_received: all(|row| row.segments_received),
-            retransmits: all(|row| row.retransmits),
-            out_of_order: all(|row| row.out_of_order),
-            zero_windows: all(|row| row.zero_windows),
-            absent: all(|row| u64::from(row.absent.bits())),
-            opened,
-            rtt,
-            connect_latency,
-        }
-    }
-
     /// The table `edge` and that of its histograms.
-    pub(crate) fn code(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
-        self.ends.code(codec, keys)?;
-        let last = self.code_since(codec)?;
-        self.code_opened(codec, last)?;
-        self.code_volume(codec)?;
-        self.code_troubles(codec)?;
-        self.code_histograms(codec, keys)?;
-        self.code_absent(codec)?;
-        self.code_adopted(codec)
+    pub(crate) fn read(source: &mut impl Source, keys: &Keys) -> Result<Self, DecodeError> {
+        let mut columns = Self {
+            ends: EndColumns::read(source, keys)?,
+            ..Self::default()
+        };
+        let last = columns.read_since(source)?;
+        columns.read_opened(source, last)?;
+        columns.read_volume(source)?;
+        columns.read_troubles(source)?;
+        columns.read_histograms(source, keys)?;
+        columns.read_absent(source)?;
+        columns.read_adopted(source)?;
+        Ok(columns)
     }
 
     /// Edges began when the agent did, or lately: the shorter distance counts. Returns the last
     /// beginning.
-    fn code_since(&mut self, codec: &mut impl Codec) -> Result<u64, DecodeError> {
-        let mut first = self.since.iter().copied().min().unwrap_or(0);
-        let mut last = self.since.iter().copied().max().unwrap_or(0);
-        codec.parameter(&mut first)?;
-        codec.parameter(&mut last)?;
-        let fold = |since: u64| match (since.wrapping_sub(first), last.wrapping_sub(since)) {
-            (after, before) if after < before => 2 * after + 1,
-            (_, before) => 2 * before,
-        };
+    fn read_since(&mut self, source: &mut impl Source) -> Result<u64, DecodeError> {
+        let (first, last) = (source.parameter()?, source.parameter()?);
         let unfold = |code: u64| match (code >> 1, code & 1) {
             (after, 1) => first.wrapping_add(after),
             (before, _) => last.wrapping_sub(before),
         };
-        let mut codes = self.since.iter().map(|since| fold(*since)).collect();
         let note = "odd: twice the time since the first, plus 1; even: twice the time to the last";
-        codec.numbers(column("since_ms", note), &mut codes, &mut |_, _| {
-            Expected::ANY
-        })?;
+        let codes = any(source, "since_ms", note)?;
         self.since = codes.into_iter().map(unfold).collect();
         Ok(last)
     }
 
-    fn code_opened(&mut self, codec: &mut impl Codec, last: u64) -> Result<(), DecodeError> {
+    fn read_opened(&mut self, source: &mut impl Source, last: u64) -> Result<(), DecodeError> {
         let age = |since: &u64| last.saturating_sub(*since).saturating_add(1);
         let ages: Vec<_> = self.since.iter().map(age).collect();
         let mut rate = Rate::new(&ages, self.ends.services());
-        let opened = column(
-            "opened",
-            "in bits: like the rate over age among the subject's",
-        );
-        codec.numbers(opened, &mut self.opened, &mut |row, before| {
+        let note = "in bits: like the rate over age among the subject's";
+        self.opened = source.numbers(column("opened", note), &mut |row, before| {
             Expected::Bits(bits(rate.value(row, before)))
-        })
+        })?;
+        Ok(())
     }
 
-    fn code_volume(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+    fn read_volume(&mut self, source: &mut impl Source) -> Result<(), DecodeError> {
         let groups = self.ends.services();
-        let (rate, sent) = (
-            Rate::new(&self.opened, groups),
-            first("bytes_sent_received", SHARE),
-        );
-        rated(codec, sent, &mut self.bytes_sent, rate, Spread::Share(2))?;
+        let mut share = |column, base: &[u64], shift| {
+            rated(
+                source,
+                column,
+                Rate::new(base, groups),
+                Spread::Share(shift),
+            )
+        };
+        let name = "bytes_sent_received";
+        self.bytes_sent = share(first(name, SHARE), &self.opened, 2)?;
         // Requests are answered, so bytes sent tell of the number of requests.
         let pairs = self.opened.iter().zip(&self.bytes_sent);
-        let means: Vec<_> = pairs
-            .map(|(opened, sent)| geometric_mean(*opened, *sent))
-            .collect();
-        let (rate, received) = (Rate::new(&means, groups), second("bytes_sent_received"));
-        rated(
-            codec,
-            received,
-            &mut self.bytes_received,
-            rate,
-            Spread::Share(2),
-        )?;
-        let sent: Vec<_> = self.efforts(&self.bytes_sent, &self.bytes_received);
-        let (rate, column) = (Rate::new(&sent, groups), column("segments_sent", SHARE));
-        rated(
-            codec,
-            column,
-            &mut self.segments_sent,
-            rate,
-            Spread::Share(6),
-        )?;
-        let received: Vec<_> = self.efforts(&self.bytes_received, &self.bytes_sent);
+        let means = pairs.map(|(opened, sent)| geometric_mean(*opened, *sent));
+        self.bytes_received = share(second(name), &means.collect::<Vec<_>>(), 2)?;
+        let sent = self.efforts(&self.bytes_sent, &self.bytes_received);
+        self.segments_sent = share(column("segments_sent", SHARE), &sent, 6)?;
+        let received = self.efforts(&self.bytes_received, &self.bytes_sent);
         let scaled = received.iter().zip(&sent).zip(&self.segments_sent);
         let answers = scaled.map(|((to, from), segments)| scale(*segments, *to, *from));
         let answers: Vec<_> = answers.collect();
-        let (rate, column) = (
-            Rate::new(&answers, groups),
-            self::column("segments_received", SHARE),
-        );
-        rated(
-            codec,
-            column,
-            &mut self.segments_received,
-            rate,
-            Spread::Share(6),
-        )
+        self.segments_received = share(column("segments_received", SHARE), &answers, 6)?;
+        Ok(())
     }
 
-    fn code_troubles(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
+    fn read_troubles(&mut self, source: &mut impl Source) -> Result<(), DecodeError> {
         let (services, networks) = (self.ends.services(), self.ends.all_networks());
-        let mut rare = |column, values: &mut Vec<u64>, base: &[u64], groups| {
-            rated(codec, column, values, Rate::new(base, groups), Spread::Root)
+        let mut rare = |column, base: &[u64], groups| {
+            rated(source, column, Rate::new(base, groups), Spread::Root)
         };
-        let opened = &self.opened;
-        rare(
-            first("failed_refused", ROOT),
-            &mut self.failed,
-            opened,
-            services,
-        )?;
-        rare(
-            second("failed_refused"),
-            &mut self.refused,
-            &self.failed,
-            services,
-        )?;
-        rare(
-            first("reset_local_remote", ROOT),
-            &mut self.reset_local,
-            opened,
-            services,
-        )?;
-        rare(
-            second("reset_local_remote"),
-            &mut self.reset_remote,
-            opened,
-            services,
-        )?;
+        let (name, opened) = ("failed_refused", &self.opened);
+        self.failed = rare(first(name, ROOT), opened, services)?;
+        self.refused = rare(second(name), &self.failed, services)?;
+        let name = "reset_local_remote";
+        self.reset_local = rare(first(name, ROOT), opened, services)?;
+        self.reset_remote = rare(second(name), opened, services)?;
         let name = "retransmits_out_of_order";
-        rare(
-            first(name, LOSS),
-            &mut self.retransmits,
-            &self.segments_sent,
-            networks,
-        )?;
-        rare(
-            second(name),
-            &mut self.out_of_order,
-            &self.segments_received,
-            networks,
-        )?;
-        rare(
-            column("zero_windows", ROOT),
-            &mut self.zero_windows,
-            opened,
-            services,
-        )?;
-        let live = column("live", "opened less closed");
-        codec.numbers(live, &mut self.live, &mut |_, _| Expected::ANY)
+        self.retransmits = rare(first(name, LOSS), &self.segments_sent, networks)?;
+        self.out_of_order = rare(second(name), &self.segments_received, networks)?;
+        self.zero_windows = rare(column("zero_windows", ROOT), opened, services)?;
+        self.live = any(source, "live", "opened less closed")?;
+        Ok(())
     }
 
-    fn code_absent(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
-        if !codec.knows(1) {
-            self.absent = vec![0; self.opened.len()];
-            return Ok(());
-        }
+    fn read_absent(&mut self, source: &mut impl Source) -> Result<(), DecodeError> {
         let note = "one bit per column that cannot be measured; near the one before";
-        codec.numbers(
-            column("absent", note),
-            &mut self.absent,
-            &mut |row, before| Expected::near(previous(row, before)),
-        )
+        self.absent = if source.knows(1) {
+            near(source, "absent", note)?
+        } else {
+            vec![0; self.opened.len()]
+        };
+        Ok(())
     }
 
-    fn code_adopted(&mut self, codec: &mut impl Codec) -> Result<(), DecodeError> {
-        if !codec.knows(2) {
+    fn read_adopted(&mut self, source: &mut impl Source) -> Result<(), DecodeError> {
+        if !source.knows(2) {
             self.adopted = vec![0; self.opened.len()];
             return Ok(());
         }
@@ -249,10 +148,11 @@ impl EdgeColumns {
         let (latency, absent) = (&self.connect_latency, &self.absent);
         let unmeasured = u64::from(Columns::CONNECT_LATENCY.bits());
         let adopted = column("adopted", "of opened; near those without connect_latency");
-        codec.numbers(adopted, &mut self.adopted, &mut |row, _| {
+        self.adopted = source.numbers(adopted, &mut |row, _| {
             let measured = absent[row] & unmeasured == 0;
             Expected::near(if measured { latency.lacks(row) } else { 0 })
-        })
+        })?;
+        Ok(())
     }
 
     /// Segments that so many bytes in both directions take, roughly.
@@ -265,43 +165,45 @@ impl EdgeColumns {
         .collect()
     }
 
-    fn code_histograms(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
+    fn read_histograms(
+        &mut self,
+        source: &mut impl Source,
+        keys: &Keys,
+    ) -> Result<(), DecodeError> {
         let (groups, networks) = (self.ends.services(), &self.ends.networks);
         let mut rate = Rate::new(&self.opened, groups);
-        let extra = column(
-            "rtt_extra",
-            "added to opened; about the rate among the subject's",
-        );
+        let note = "added to opened; about the rate among the subject's";
+        let extra = column("rtt_extra", note);
         self.rtt
-            .code_totals(codec, extra, &self.opened, &mut |row, before| {
+            .read_totals(source, extra, &self.opened, &mut |row, before| {
                 rate.about(Spread::Share(1), row, before)
             })?;
         let mut mean = Mean::new(networks);
         let peak = column("rtt_peak", "near the mean of the network's");
-        self.rtt
-            .code_peaks(codec, peak, &mut |row, before| mean.near(row, before))?;
+        self.rtt.peak = source.numbers(peak, &mut |row, before| mean.near(row, before))?;
         let (paths, connects) = (&self.rtt.peak, &mut self.connect_latency);
         let peak = column("connect_latency_peak", "near rtt_peak");
-        connects.code_peaks(codec, peak, &mut |row, _| Expected::near(paths[row]))?;
+        connects.peak = source.numbers(peak, &mut |row, _| Expected::near(paths[row]))?;
         let opened = self.opened.iter().enumerate();
-        let handshakes: Vec<_> = opened
-            .map(|(row, opened)| handshakes(self.ends.role(row, keys), *opened))
-            .collect();
-        let extra = column(
-            "connect_latency_extra",
-            "added to a client's opened; near 0",
-        );
-        connects.code_totals(codec, extra, &handshakes, &mut |_, _| Expected::near(0))?;
-        self.rtt.code_sides(codec, "rtt_below_above")?;
-        connects.code_sides(codec, "connect_latency_below_above")?;
-        HistogramColumns::code_counts(&mut self.rtt, connects, codec, "edge_bucket")?;
-        codec.table("edge", &mut self.opened.len())?;
-        self.rtt.code_sums(codec, "rtt_sum_us")?;
+        // A client began the handshake and so measured it.
+        let handshakes = opened.map(|(row, opened)| match self.ends.role(row, keys) {
+            Role::Client => *opened,
+            Role::Server => 0,
+        });
+        let handshakes: Vec<_> = handshakes.collect();
+        let note = "added to a client's opened; near 0";
+        let extra = column("connect_latency_extra", note);
+        connects.read_totals(source, extra, &handshakes, &mut |_, _| Expected::near(0))?;
+        self.rtt.read_sides(source, "rtt_below_above")?;
+        connects.read_sides(source, "connect_latency_below_above")?;
+        HistogramColumns::read_counts(&mut self.rtt, connects, source, "edge_bucket")?;
+        source.table("edge");
+        self.rtt.read_sums(source, "rtt_sum_us")?;
         self.connect_latency
-            .code_sums(codec, "connect_latency_sum_us")
+            .read_sums(source, "connect_latency_sum_us")
     }
 
-    /// The rows, after [`Self::code`].
+    /// The rows.
     pub(crate) fn rows(&self, keys: &Keys) -> Result<Vec<EdgeRow>, DecodeError> {
         let row = |row: usize| {
             let Ends {
@@ -347,14 +249,6 @@ fn absent(bits: u64) -> Result<Columns, DecodeError> {
         .ok_or_else(|| DecodeError::Malformed(format!("no columns {bits:#x} of an edge")))
 }
 
-/// Connections whose handshake this side began and so measured.
-fn handshakes(role: Role, opened: u64) -> u64 {
-    match role {
-        Role::Client => opened,
-        Role::Server => 0,
-    }
-}
-
 fn geometric_mean(one: u64, other: u64) -> u64 {
     let mean = (u128::from(one) * u128::from(other)).isqrt();
     u64::try_from(mean).expect("a mean of two numbers is no larger than both")
@@ -367,13 +261,10 @@ fn scale(value: u64, to: u64, from: u64) -> u64 {
 }
 
 fn rated(
-    codec: &mut impl Codec,
+    source: &mut impl Source,
     column: Column,
-    values: &mut Vec<u64>,
     mut rate: Rate<'_>,
     spread: Spread,
-) -> Result<(), DecodeError> {
-    codec.numbers(column, values, &mut |row, before| {
-        rate.about(spread, row, before)
-    })
+) -> Result<Vec<u64>, DecodeError> {
+    source.numbers(column, &mut |row, before| rate.about(spread, row, before))
 }

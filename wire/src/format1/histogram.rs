@@ -4,8 +4,8 @@
 //! buckets below and above it are in use; their counts, outwards from the mode, are a table of their
 //! own; and the fullest bucket's count is what remains of the total.
 
-use super::codec::{Codec, Column, Expect, column, first, previous, second};
 use super::number::{Expected, bits};
+use super::source::{Column, Expect, Source, column, first, second};
 use crate::error::DecodeError;
 use crate::value::{HISTOGRAM_BUCKETS, Histogram};
 
@@ -30,47 +30,16 @@ fn total(buckets: &[u64; HISTOGRAM_BUCKETS]) -> u64 {
         .fold(0, |sum, count| sum.wrapping_add(*count))
 }
 
-/// First, fullest and last bucket in use.
-fn shape(buckets: &[u64; HISTOGRAM_BUCKETS]) -> Option<(usize, usize, usize)> {
-    let first = buckets.iter().position(|count| *count > 0)?;
-    let last = buckets.iter().rposition(|count| *count > 0)?;
-    let peak = (first..=last).rev().max_by_key(|bucket| buckets[*bucket])?;
-    Some((first, peak, last))
-}
-
 impl HistogramColumns {
-    pub(crate) fn of<'a>(
-        histograms: impl Iterator<Item = &'a Histogram>,
-        certain: &[u64],
-        like: Option<&Self>,
-    ) -> Self {
-        let mut columns = Self::default();
-        for (row, histogram) in histograms.enumerate() {
-            // An empty one takes the place where the next column expects it.
-            let near = like.map_or_else(|| previous(row, &columns.peak), |like| like.peak[row]);
-            let near = usize::try_from(near).expect("a bucket");
-            let (first, peak, last) = shape(&histogram.buckets).unwrap_or((near, near, near));
-            columns
-                .extra
-                .push(total(&histogram.buckets).wrapping_sub(certain[row]));
-            columns.peak.push(peak as u64);
-            columns.below.push((peak - first) as u64);
-            columns.above.push((last - peak) as u64);
-            columns.sum.push(histogram.sum_us);
-            columns.counts.push(histogram.buckets);
-        }
-        columns
-    }
-
     /// The totals: what they are beyond `certain`.
-    pub(crate) fn code_totals(
+    pub(crate) fn read_totals(
         &mut self,
-        codec: &mut impl Codec,
+        source: &mut impl Source,
         column: Column,
         certain: &[u64],
         expect: Expect<'_>,
     ) -> Result<(), DecodeError> {
-        codec.numbers(column, &mut self.extra, expect)?;
+        self.extra = source.numbers(column, expect)?;
         let totals = certain.iter().zip(&self.extra);
         self.totals = totals
             .map(|(certain, extra)| certain.wrapping_add(*extra))
@@ -78,27 +47,17 @@ impl HistogramColumns {
         Ok(())
     }
 
-    /// How many values a row lacks to as many as are certain, after [`Self::code_totals`]; 0 where
+    /// How many values a row lacks to as many as are certain, after [`Self::read_totals`]; 0 where
     /// it has more.
     pub(crate) fn lacks(&self, row: usize) -> u64 {
         let lacks = self.extra[row].wrapping_neg();
         if lacks.cast_signed() < 0 { 0 } else { lacks }
     }
 
-    /// The places of the fullest buckets.
-    pub(crate) fn code_peaks(
-        &mut self,
-        codec: &mut impl Codec,
-        column: Column,
-        expect: Expect<'_>,
-    ) -> Result<(), DecodeError> {
-        codec.numbers(column, &mut self.peak, expect)
-    }
-
     /// How many buckets are in use on both sides of the peaks.
-    pub(crate) fn code_sides(
+    pub(crate) fn read_sides(
         &mut self,
-        codec: &mut impl Codec,
+        source: &mut impl Source,
         name: &'static str,
     ) -> Result<(), DecodeError> {
         let totals = &self.totals;
@@ -106,8 +65,8 @@ impl HistogramColumns {
         let mut wide =
             |row: usize, _: &[u64]| Expected::near(u64::from(bits(totals[row]) * 5 / 32));
         let note = "high: below the peak, low: above; near 5/32 of the total's bits";
-        codec.numbers(first(name, note), &mut self.below, &mut wide)?;
-        codec.numbers(second(name), &mut self.above, &mut wide)?;
+        self.below = source.numbers(first(name, note), &mut wide)?;
+        self.above = source.numbers(second(name), &mut wide)?;
         self.check()
     }
 
@@ -124,28 +83,27 @@ impl HistogramColumns {
 
     /// The counts beside the peaks, in a table of their own: those of `path`, then those of another
     /// histogram of the same path.
-    pub(crate) fn code_counts(
+    pub(crate) fn read_counts(
         path: &mut Self,
         other: &mut Self,
-        codec: &mut impl Codec,
+        source: &mut impl Source,
         table: &'static str,
     ) -> Result<(), DecodeError> {
         let all = path.side_count() + other.side_count();
-        let mut rows = all;
-        codec.table(table, &mut rows)?;
+        let rows = source.table(table);
         // Before anything is allocated for them.
         if rows != all {
             let what = format!("{rows} rows of {table}, not {all}");
             return Err(DecodeError::Malformed(what));
         }
         let (sides, other_sides) = (path.sides(), other.sides());
-        let mut counts = path.counts_of(&sides);
-        counts.extend(other.counts_of(&other_sides));
+        for columns in [&mut *path, &mut *other] {
+            columns.counts = vec![[0; HISTOGRAM_BUCKETS]; columns.peak.len()];
+        }
+        let mut counts = Vec::new();
         if rows > 0 {
-            codec.turns(&turns(&sides, 0));
-            codec.turns(&turns(&other_sides, sides.len()));
             let note = "in bits: falling from the peak; of the second histogram like the first";
-            codec.numbers(column("count", note), &mut counts, &mut |index, before| {
+            counts = source.numbers(column("count", note), &mut |index, before| {
                 // Counts are expected from those further in, or from the other histogram's.
                 if let Some(last) = index.checked_sub(1).and_then(|last| sides.get(last)) {
                     path.counts[last.row][last.bucket()] = last.count(before[index - 1]);
@@ -191,15 +149,6 @@ impl HistogramColumns {
             0
         };
         (falling + u32::from(longer)).clamp(1, u64::BITS)
-    }
-
-    /// The counts in those places; zeros before they are read.
-    fn counts_of(&mut self, sides: &[Side]) -> Vec<u64> {
-        self.counts.resize(self.peak.len(), [0; HISTOGRAM_BUCKETS]);
-        sides
-            .iter()
-            .map(|side| side.code(self.counts[side.row][side.bucket()]))
-            .collect()
     }
 
     /// The fullest bucket has what the others leave of the total.
@@ -257,17 +206,18 @@ impl HistogramColumns {
     }
 
     /// The sums, after the counts.
-    pub(crate) fn code_sums(
+    pub(crate) fn read_sums(
         &mut self,
-        codec: &mut impl Codec,
+        source: &mut impl Source,
         name: &'static str,
     ) -> Result<(), DecodeError> {
         let counts = &self.counts;
         let sum = column(name, "about the sum that the counts suggest");
-        codec.numbers(sum, &mut self.sum, &mut |row, _| expected_sum(&counts[row]))
+        self.sum = source.numbers(sum, &mut |row, _| expected_sum(&counts[row]))?;
+        Ok(())
     }
 
-    /// One histogram, after all columns are coded.
+    /// One histogram, after all columns are read.
     pub(crate) fn row(&self, row: usize) -> Histogram {
         Histogram {
             buckets: self.counts[row],
@@ -303,12 +253,7 @@ impl Side {
         }
     }
 
-    /// What is written for a count: the last bucket in use has at least one value.
-    fn code(&self, count: u64) -> u64 {
-        count.wrapping_sub(u64::from(self.step == self.steps))
-    }
-
-    /// The count that was written as `code`.
+    /// The count that was written as `code`: the last bucket in use has at least one value.
     fn count(&self, code: u64) -> u64 {
         code.wrapping_add(u64::from(self.step == self.steps))
     }
@@ -317,16 +262,6 @@ impl Side {
     fn kind(&self) -> (u8, bool) {
         (self.step, self.step == self.steps)
     }
-}
-
-/// Where in a sorted list another kind begins; those of many steps are too few to tell apart.
-fn turns(sides: &[Side], start: usize) -> Vec<usize> {
-    let kind = |side: &Side| (side.step.min(3), side.step < 3 && side.step == side.steps);
-    let mut turns = vec![start];
-    let changes = sides.windows(2).enumerate();
-    let changes = changes.filter(|(_, pair)| kind(&pair[0]) != kind(&pair[1]));
-    turns.extend(changes.map(|(index, _)| start + index + 1));
-    turns
 }
 
 fn index(bucket: u64) -> usize {

@@ -1,4 +1,4 @@
-//! How one number becomes a token and some bits.
+//! How a token and some bits become one number.
 //!
 //! A number is first turned into a *code* that is small where the number is as expected. Small codes
 //! are a token each; of a large one the token names the length and the rest goes, as it is, into the
@@ -9,11 +9,16 @@ use crate::error::DecodeError;
 
 /// What a reader knows about a number before it reads it, and so how the number is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
+pub enum Expected {
     /// At least this: the code is the wrapping difference.
     AtLeast(u64),
     /// About this: the code is the zigzag difference, whose lowest `noise` bits go to the bit string.
-    About { base: u64, noise: u32 },
+    About {
+        /// What it is about.
+        base: u64,
+        /// Bits of the code that no compressor shortens.
+        noise: u32,
+    },
     /// About that many significant bits: the token is the zigzag difference to it.
     Bits(u32),
 }
@@ -29,71 +34,21 @@ impl Expected {
 }
 
 /// Codes below this are tokens of their own.
-const DIRECT: u64 = 8;
-/// Significant bits of `DIRECT`.
-const DIRECT_BITS: u32 = 4;
-const DIRECT_TOKENS: u8 = 8;
+pub const DIRECT: u8 = 8;
+/// Significant bits of [`DIRECT`].
+pub const DIRECT_BITS: u32 = 4;
 
 /// Significant bits of a number; 0 for 0.
-pub(crate) const fn bits(value: u64) -> u32 {
+#[must_use]
+pub const fn bits(value: u64) -> u32 {
     u64::BITS - value.leading_zeros()
-}
-
-fn zigzag(value: u64, base: u64) -> u64 {
-    let difference = value.wrapping_sub(base).cast_signed();
-    ((difference << 1) ^ (difference >> 63)).cast_unsigned()
 }
 
 fn unzigzag(code: u64, base: u64) -> u64 {
     base.wrapping_add((code >> 1) ^ (code & 1).wrapping_neg())
 }
 
-/// A number as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Coded {
-    pub(crate) token: u8,
-    /// For the bit string: the lowest `count` bits of this.
-    pub(crate) bits: u64,
-    pub(crate) count: u32,
-}
-
-/// How `value` is written.
-pub(crate) fn write(value: u64, expected: Expected) -> Coded {
-    match expected {
-        Expected::AtLeast(base) => write_code(value.wrapping_sub(base), 0),
-        Expected::About { base, noise } => write_code(zigzag(value, base), noise),
-        Expected::Bits(expected) => {
-            let length = bits(value);
-            let token = zigzag(u64::from(length), u64::from(expected));
-            Coded {
-                token: u8::try_from(token).expect("lengths are at most 64"),
-                bits: value,
-                count: length.saturating_sub(1),
-            }
-        }
-    }
-}
-
-fn write_code(code: u64, noise: u32) -> Coded {
-    let short = code >> noise;
-    if short < DIRECT {
-        let token = u8::try_from(short).expect("a direct token");
-        return Coded {
-            token,
-            bits: code,
-            count: noise,
-        };
-    }
-    let length = bits(code);
-    let token = u8::try_from(length - noise - DIRECT_BITS).expect("lengths are at most 64");
-    Coded {
-        token: token + DIRECT_TOKENS,
-        bits: code,
-        count: length - 1,
-    }
-}
-
-/// Reads the number that [`write`] wrote with the same expectation.
+/// Reads the number that was written with the same expectation.
 pub(crate) fn read(
     token: u8,
     expected: Expected,
@@ -115,14 +70,14 @@ pub(crate) fn read(
 
 fn read_code(token: u8, noise: u32, input: &mut BitReader<'_>) -> Result<u64, DecodeError> {
     let out_of_range = || malformed("token out of range");
-    if token < DIRECT_TOKENS {
+    if token < DIRECT {
         let short = u64::from(token);
         if bits(short) + noise > u64::BITS {
             return Err(out_of_range());
         }
         return Ok(short << noise | input.take(noise)?);
     }
-    let length = u32::from(token - DIRECT_TOKENS) + DIRECT_BITS + noise;
+    let length = u32::from(token - DIRECT) + DIRECT_BITS + noise;
     if length > u64::BITS {
         return Err(out_of_range());
     }
@@ -133,37 +88,7 @@ fn malformed(what: &str) -> DecodeError {
     DecodeError::Malformed(what.to_owned())
 }
 
-/// A string of bits; the first one is the lowest bit of the first byte.
-#[derive(Debug, Default)]
-pub(crate) struct BitWriter {
-    bytes: Vec<u8>,
-    pending: u128,
-    filled: u32,
-}
-
-impl BitWriter {
-    /// Appends the lowest `count` bits of `value`, at most 64.
-    pub(crate) fn put(&mut self, value: u64, count: u32) {
-        let mask = (1u128 << count) - 1;
-        self.pending |= (u128::from(value) & mask) << self.filled;
-        self.filled += count;
-        while self.filled >= 8 {
-            self.bytes.push(self.pending.to_le_bytes()[0]);
-            self.pending >>= 8;
-            self.filled -= 8;
-        }
-    }
-
-    /// The bytes, the last one filled up with zeros.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
-        if self.filled > 0 {
-            self.bytes.push(self.pending.to_le_bytes()[0]);
-        }
-        self.bytes
-    }
-}
-
-/// Reads what a [`BitWriter`] wrote.
+/// Reads a string of bits; the first one is the lowest bit of the first byte.
 #[derive(Debug)]
 pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
@@ -215,26 +140,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_number_survives_any_expectation(
-            numbers in prop::collection::vec(
-                (prop_oneof![any::<u64>(), 0..20u64, Just(u64::MAX)], any_expected()),
-                0..20,
-            ),
-        ) {
-            let mut out = BitWriter::default();
-            let tokens: Vec<_> = numbers.iter().map(|(value, expected)| {
-                let coded = write(*value, *expected);
-                out.put(coded.bits, coded.count);
-                coded.token
-            }).collect();
-            let bytes = out.finish();
-            let mut input = BitReader::new(&bytes);
-            for (token, (value, expected)) in tokens.iter().zip(&numbers) {
-                prop_assert_eq!(read(*token, *expected, &mut input).expect("own bits"), *value);
-            }
-        }
-
-        #[test]
         fn any_token_and_bits_are_read_or_refused(
             token: u8,
             expected in any_expected(),
@@ -242,19 +147,5 @@ mod tests {
         ) {
             drop(read(token, expected, &mut BitReader::new(&bytes)));
         }
-    }
-
-    #[test]
-    fn small_differences_are_tokens_without_bits() {
-        let coded = |value, expected| {
-            let Coded { token, count, .. } = write(value, expected);
-            (token, count)
-        };
-        assert_eq!(coded(7, Expected::ANY), (7, 0));
-        assert_eq!(coded(1000, Expected::near(1000)), (0, 0));
-        assert_eq!(coded(997, Expected::near(1000)), (5, 0));
-        assert_eq!(coded(0, Expected::Bits(3)), (5, 0));
-        assert_eq!(coded(9, Expected::ANY), (8, 3));
-        assert_eq!(coded(u64::MAX, Expected::ANY), (68, 63));
     }
 }

@@ -1,111 +1,57 @@
 //! Family `sighting`: one end of one connection that carried a waybill.
 
-use super::codec::{Codec, column, narrow, previous};
 use super::keys::{EndColumns, Ends, Keys};
-use super::number::Expected;
+use super::source::{Source, any, narrow, near};
 use crate::error::DecodeError;
 use crate::family::connection::{Kept, Life, Part, Role, SightingRow};
 
-/// The rows of the family by column.
-#[derive(Debug, Default)]
-pub(crate) struct SightingColumns {
-    ends: EndColumns,
-    /// Rotated right by the level, so that the zeros at the end of a sampled token lead.
-    token: Vec<u64>,
-    sample_level: Vec<u64>,
-    kept: Vec<u64>,
-    /// 0 where the client wrote or the server read; 1 the other way round; 2 more for an answer; 4
-    /// where both ends made the token from sequence numbers.
-    part: Vec<u64>,
-    /// Microseconds from the start to the end of the interval, wrapping.
-    age: Vec<u64>,
-    life: Vec<u64>,
-}
-
-impl SightingColumns {
-    pub(crate) fn of(rows: &[SightingRow], end_ms: u64, keys: &Keys) -> Self {
-        let mut rows: Vec<_> = rows.iter().collect();
-        rows.sort_by_cached_key(|row| (Ends::from(*row).order(), row.start_us, row.token));
-        let all = |get: &dyn Fn(&SightingRow) -> u64| rows.iter().map(|row| get(row)).collect();
-        Self {
-            ends: EndColumns::of(rows.iter().map(|row| Ends::from(*row)), keys),
-            token: all(&|row| row.token.rotate_right(u32::from(row.sample_level))),
-            sample_level: all(&|row| u64::from(row.sample_level)),
-            kept: all(&|row| row.kept as u64),
-            part: all(&|row| match row.part {
-                Part::Sequence => SEQUENCE,
-                part => (part as u64) ^ (row.role as u64) | u64::from(row.answer) << 1,
-            }),
-            age: all(&|row| end_us(end_ms).wrapping_sub(row.start_us)),
-            life: all(&|row| row.life as u64),
-        }
-    }
-
-    /// The table `sighting`.
-    pub(crate) fn code(&mut self, codec: &mut impl Codec, keys: &Keys) -> Result<(), DecodeError> {
-        self.ends.code(codec, keys)?;
-        let level = column("sample_level", "near the one before");
-        codec.numbers(level, &mut self.sample_level, &mut |row, before| {
-            Expected::near(previous(row, before))
-        })?;
-        for (name, note, values) in [
-            (
-                "kept",
-                "0 sampled, 1 abnormal, 2 long-lived, 3 first, 4 adopted",
-                &mut self.kept,
-            ),
-            (
-                "part",
-                "1 unless client wrote or server read; 2 more for an answer; 4 by sequence numbers",
-                &mut self.part,
-            ),
-            (
-                "start_us",
-                "microseconds before the end of the interval",
-                &mut self.age,
-            ),
-            ("token", "rotated right by sample_level", &mut self.token),
-        ] {
-            codec.numbers(column(name, note), values, &mut |_, _| Expected::ANY)?;
-        }
-        if codec.knows(LIFE_SINCE) {
-            let life = column("life", "0 not known, 1 open, 2 ended");
-            codec.numbers(life, &mut self.life, &mut |_, _| Expected::ANY)?;
-        } else {
-            self.life = vec![0; self.token.len()];
-        }
-        Ok(())
-    }
-
-    /// The rows, after [`Self::code`].
-    pub(crate) fn rows(&self, end_ms: u64, keys: &Keys) -> Result<Vec<SightingRow>, DecodeError> {
-        let row = |row: usize| {
-            let Ends {
-                process_id,
-                role,
-                netns,
-                local,
-                remote,
-            } = self.ends.row(row, keys)?;
-            let (part, answer) = part(self.part[row], role)?;
-            let sample_level: u8 = narrow(self.sample_level[row], "sample_level")?;
-            Ok(SightingRow {
-                token: self.token[row].rotate_left(u32::from(sample_level)),
-                part,
-                answer,
-                role,
-                kept: kept(self.kept[row])?,
-                life: life(self.life[row])?,
-                sample_level,
-                process_id,
-                local,
-                remote,
-                netns,
-                start_us: end_us(end_ms).wrapping_sub(self.age[row]),
-            })
-        };
-        (0..self.token.len()).map(row).collect()
-    }
+/// The rows, from the table `sighting`.
+pub(crate) fn read(
+    source: &mut impl Source,
+    end_ms: u64,
+    keys: &Keys,
+) -> Result<Vec<SightingRow>, DecodeError> {
+    let ends = EndColumns::read(source, keys)?;
+    let levels = near(source, "sample_level", "near the one before")?;
+    let note = "0 sampled, 1 abnormal, 2 long-lived, 3 first, 4 adopted";
+    let reasons = any(source, "kept", note)?;
+    let note = "1 unless client wrote or server read; 2 more for an answer; 4 by sequence numbers";
+    let parts = any(source, "part", note)?;
+    let note = "microseconds before the end of the interval";
+    let ages = any(source, "start_us", note)?;
+    // The zeros at the end of a sampled token lead.
+    let tokens = any(source, "token", "rotated right by sample_level")?;
+    let lives = if source.knows(LIFE_SINCE) {
+        any(source, "life", "0 not known, 1 open, 2 ended")?
+    } else {
+        vec![0; tokens.len()]
+    };
+    let row = |row: usize| {
+        let Ends {
+            process_id,
+            role,
+            netns,
+            local,
+            remote,
+        } = ends.row(row, keys)?;
+        let (part, answer) = part(parts[row], role)?;
+        let sample_level: u8 = narrow(levels[row], "sample_level")?;
+        Ok(SightingRow {
+            token: tokens[row].rotate_left(u32::from(sample_level)),
+            part,
+            answer,
+            role,
+            kept: kept(reasons[row])?,
+            life: life(lives[row])?,
+            sample_level,
+            process_id,
+            local,
+            remote,
+            netns,
+            start_us: end_us(end_ms).wrapping_sub(ages[row]),
+        })
+    };
+    (0..tokens.len()).map(row).collect()
 }
 
 /// Microseconds of a time in milliseconds.

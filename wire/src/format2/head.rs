@@ -2,7 +2,7 @@
 
 use crate::batch::tables;
 use crate::bounds::Limits;
-use crate::envelope::{Envelope, check_rows, malformed};
+use crate::envelope::{Envelope, OTHER, malformed};
 use crate::error::DecodeError;
 
 /// Layout of the head.
@@ -10,9 +10,6 @@ pub(crate) const VERSION: u8 = 2;
 /// Rises with each change of a table that has a struct; for people, because each table travels with
 /// its own version.
 pub const SCHEMA: u8 = 1;
-
-/// Number of a table for which the reader may have no struct.
-pub(crate) const OTHER: u8 = 255;
 
 /// Most tables of a batch.
 pub(crate) const MAX_TABLES: usize = 64;
@@ -36,24 +33,12 @@ pub(crate) fn open<'a>(
     };
     let ([_, _, _, dictionary], mut envelope, compressed) =
         Envelope::open(bytes, limits, VERSION, own)?;
-    check_tables(&mut envelope.rows)?;
-    check_rows(envelope.rows.iter().map(|(_, rows)| *rows), limits)?;
-    Ok((envelope, dictionary, compressed))
-}
-
-fn check_tables(rows: &mut [(u8, u32)]) -> Result<(), DecodeError> {
-    let known = tables().len();
-    for at in 0..rows.len() {
-        let (before, rest) = rows.split_at_mut(at);
-        let (table, rows) = &mut rest[0];
+    for (table, _) in &mut envelope.rows {
         // A number that this reader does not know is that of a newer one's struct.
-        if usize::from(*table) >= known {
+        if usize::from(*table) >= tables().len() {
             *table = OTHER;
         }
-        let twice = *table != OTHER && before.iter().any(|(other, _)| other == table);
-        if twice || *rows == 0 {
-            return Err(malformed("row counts are not distinct"));
-        }
     }
-    Ok(())
+    envelope.check_rows(limits)?;
+    Ok((envelope, dictionary, compressed))
 }

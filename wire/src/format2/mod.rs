@@ -5,21 +5,21 @@ mod layout;
 mod read;
 mod write;
 
+use self::head::MAX_TABLES;
 pub use self::head::SCHEMA;
 pub(crate) use self::head::VERSION;
-use self::head::{MAX_TABLES, OTHER};
 use self::layout::{describe, descriptions};
 use self::read::Reader;
 use crate::batch::{Batch, tables};
 use crate::bounds::{self, Limits};
-use crate::compress::{self, Dictionary, Kind};
-use crate::envelope::Envelope;
+use crate::compress::{self, Dictionary};
+use crate::envelope::{Envelope, OTHER};
 use crate::error::DecodeError;
-use crate::stream;
+use crate::stream::{self, Kind};
 use crate::table::DynamicTable;
 
 /// The dictionary that new batches are compressed with.
-const DICTIONARY: u16 = 3;
+const DICTIONARY: u8 = 3;
 
 /// Seals rows into bytes of format 2.
 ///
@@ -29,18 +29,12 @@ const DICTIONARY: u16 = 3;
 /// Where the rows of one batch take more than 2 GiB, or there are more than 64 tables.
 pub(crate) fn encode(batch: &Batch) -> Vec<u8> {
     let (raw, kinds, rows) = arrow(batch);
-    let dictionary = Dictionary::find(DICTIONARY).expect("the dictionary is part of the program");
     let envelope = Envelope {
         batch: batch.header.clone(),
         raw: u32::try_from(raw.len()).expect("a batch is far below 4 GiB"),
         rows,
     };
-    let dictionary = u8::try_from(dictionary.id).expect("a small number");
-    head::seal(
-        &envelope,
-        dictionary,
-        &compress::compress_whole(&raw, &kinds),
-    )
+    head::seal(&envelope, DICTIONARY, &compress::compress(&raw, &kinds))
 }
 
 /// The Arrow IPC streams of a batch before compression.
@@ -90,13 +84,9 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError
     let reader = Reader::open(&raw, limits)?;
     bounds::check(reader.bytes().saturating_add(row_bytes(&head)), limits)?;
     let hosts = tables().iter().position(|table| table.name == "host");
-    let hosts = head
-        .rows
-        .iter()
-        .find(|(number, _)| Some(usize::from(*number)) == hosts);
     bounds::check_hosts(
         reader.text_bytes("host"),
-        hosts.map_or(0, |(_, rows)| *rows),
+        hosts.map_or(0, |number| head.rows_of(number)),
     )?;
     let mut batch = Batch {
         header: head.batch.clone(),
@@ -129,25 +119,15 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError
 
 /// The most bytes of memory that [`decode`] takes.
 pub(crate) fn memory(bytes: &[u8], limits: &Limits) -> usize {
-    let Ok((head, ..)) = head::open(bytes, limits) else {
-        return 0;
-    };
-    let unpacked = head.raw().saturating_mul(bounds::RAW_FACTOR);
-    let unpacked = unpacked.saturating_add(row_bytes(&head));
-    head.raw()
-        .saturating_add(unpacked.min(bounds::unpacked(limits)))
+    head::open(bytes, limits).map_or(0, |(head, ..)| head.memory(row_bytes(&head), limits))
 }
 
 /// Bytes of the rows once they are unpacked, as structs and as columns, without their texts.
 fn row_bytes(head: &Envelope) -> usize {
     let sizes = Batch::row_bytes();
-    let bytes = head.rows.iter().map(|(number, rows)| {
-        let table = tables().get(usize::from(*number)).copied();
+    head.row_bytes(|number| {
+        let table = tables().get(number).copied();
         let columns = table.map_or(bounds::MAX_OTHER_ROW, read::row_bytes);
-        let size = sizes.get(usize::from(*number)).map_or(0, |size| *size);
-        usize::try_from(*rows)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(size + columns)
-    });
-    bytes.fold(0, usize::saturating_add)
+        sizes.get(number).map_or(0, |size| *size) + columns
+    })
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::layout::{FIRST, LAST_PART, LAST_PART_OF_TIME, LENGTH, SUM, is_before_end, unit_end};
 use crate::batch::BatchHeader;
-use crate::compress::Kind;
 use crate::schema::Column;
+use crate::stream::Kind;
 use crate::stream::{ArrowColumn, ArrowTable, Values as Arrow};
 use crate::table::{DynamicTable, Values};
 use crate::value::Histogram;

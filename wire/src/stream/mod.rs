@@ -7,4 +7,4 @@ mod read;
 mod write;
 
 pub(crate) use read::ReadTable;
-pub(crate) use write::{ArrowColumn, ArrowTable, Values, write};
+pub use write::{ArrowColumn, ArrowTable, Kind, Values, write};

@@ -11,11 +11,21 @@ use arrow_schema::{DataType, Field, Schema};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
 use super::framing::{CONTINUATION, END, KEY};
-use crate::compress::Kind;
+
+/// What bytes are like from some place on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Schemas and texts: long matches among themselves and in the dictionary.
+    Text,
+    /// Tokens of a few kinds: small numbers without an order.
+    Tokens,
+    /// Bits that no compressor shortens.
+    Noise,
+}
 
 /// The values of one Arrow column.
 #[derive(Debug)]
-pub(crate) enum Values {
+pub enum Values {
     /// UInt8.
     Bytes(Vec<u8>),
     /// UInt16.
@@ -25,31 +35,45 @@ pub(crate) enum Values {
     /// UInt64.
     Longs(Vec<u64>),
     /// Utf8.
-    Text { offsets: Vec<i32>, data: Vec<u8> },
+    Text {
+        /// Where each begins, and the end of the last.
+        offsets: Vec<i32>,
+        /// All of them.
+        data: Vec<u8>,
+    },
     /// Binary.
-    Blob { offsets: Vec<i32>, data: Vec<u8> },
+    Blob {
+        /// Where each begins, and the end of the last.
+        offsets: Vec<i32>,
+        /// All of them.
+        data: Vec<u8>,
+    },
 }
 
 /// One Arrow column.
 #[derive(Debug)]
-pub(crate) struct ArrowColumn {
-    pub(crate) name: Cow<'static, str>,
+pub struct ArrowColumn {
+    /// Name of the field.
+    pub name: Cow<'static, str>,
     /// Metadata of the field.
-    pub(crate) note: Option<&'static str>,
+    pub note: Option<&'static str>,
     /// Rows from which on its bytes are of another kind than those before.
-    pub(crate) turns: Vec<(usize, Kind)>,
-    pub(crate) values: Values,
+    pub turns: Vec<(usize, Kind)>,
+    /// As many as the table has rows.
+    pub values: Values,
 }
 
 /// One table to write.
 #[derive(Debug)]
-pub(crate) struct ArrowTable {
+pub struct ArrowTable {
     /// What [`KEY`] in the schema's metadata says.
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) rows: usize,
-    pub(crate) columns: Vec<ArrowColumn>,
+    pub name: Cow<'static, str>,
+    /// Number of rows.
+    pub rows: usize,
+    /// In the order of the fields.
+    pub columns: Vec<ArrowColumn>,
     /// Columns of zeros refer to the same bytes.
-    pub(crate) shares_zeros: bool,
+    pub shares_zeros: bool,
 }
 
 impl Values {
@@ -76,13 +100,19 @@ impl Values {
     }
 
     /// Utf8.
-    pub(crate) fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+    ///
+    /// # Panics
+    /// Where they have 2 GiB together.
+    pub fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Self {
         let (offsets, data) = join(values.map(str::as_bytes));
         Self::Text { offsets, data }
     }
 
     /// Binary.
-    pub(crate) fn blobs<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
+    ///
+    /// # Panics
+    /// Where they have 2 GiB together.
+    pub fn blobs<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let (offsets, data) = join(values);
         Self::Blob { offsets, data }
     }
@@ -98,7 +128,10 @@ fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> (Vec<i32>, Vec<u8>) {
 }
 
 /// Appends a table as a complete Arrow IPC stream, and to `kinds` where its bytes change in kind.
-pub(crate) fn write(table: &ArrowTable, out: &mut Vec<u8>, kinds: &mut Vec<(usize, Kind)>) {
+///
+/// # Panics
+/// Where the table has 2 GiB.
+pub fn write(table: &ArrowTable, out: &mut Vec<u8>, kinds: &mut Vec<(usize, Kind)>) {
     let mut body = Body::default();
     let zeros = table
         .columns

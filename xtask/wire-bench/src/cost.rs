@@ -42,7 +42,7 @@ impl Cost {
         Ok(Self {
             rows,
             seal: per_row(&|| drop(black_box(wire::encode(&batch)))),
-            seal_format1: per_row(&|| drop(black_box(wire::format1::encode(&interval.totals)))),
+            seal_format1: per_row(&|| drop(black_box(format1::encode(&interval.totals)))),
             open: per_row(&|| drop(black_box(wire::decode(&sealed, &limits)))),
             otlp: per_row(&|| drop(black_box(otlp::requests(&batch, otlp::Style::Plain)))),
             otlp_zstd: per_row(&|| drop(black_box(compare::zstd_len(&plain)))),

@@ -233,7 +233,7 @@ fn sizes(interval: &Interval) -> Result<Sizes> {
         lean_otlp_zstd: compare::zstd_len(&lean)?,
         json_zstd: compare::zstd_len(&[json::lines(batch)])?,
         parquet_zstd: parquet::len(batch)? as u64,
-        format1: wire::format1::encode(&interval.totals).len() as u64,
+        format1: format1::encode(&interval.totals).len() as u64,
         waybill: sealed.len() as u64,
     })
 }
@@ -255,7 +255,7 @@ fn hours(hosts: u64) -> Hours {
                 continue;
             }
             let weight = SAMPLED as u64;
-            hours.format1 += weight * wire::format1::encode(&first).len() as u64;
+            hours.format1 += weight * format1::encode(&first).len() as u64;
             hours.format2 += weight * wire::encode(&second).len() as u64;
         }
     }
