@@ -1,9 +1,10 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
 
 mod ask;
 mod audit;
 mod carried;
 mod credential;
+mod doctor;
 mod enroll;
 mod fleet;
 mod output;
@@ -117,6 +118,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Look whether everything that the configuration names is there and works: store, disk, address,
+    /// certificates, files with secrets, outputs, limits, clock; also while `serve` runs
+    Doctor(doctor::DoctorArgs),
     /// Show the version
     Version {
         /// How to print
@@ -169,6 +173,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
             };
             show(out, format, &answer, human)
         }
+        Command::Doctor(args) => doctor::run(&args, out),
         Command::Version { format } => {
             let version = env!("CARGO_PKG_VERSION");
             let answer = serde_json::json!({ "name": "waybill-collector", "version": version });

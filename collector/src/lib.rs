@@ -18,6 +18,7 @@
 // Control.
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod files;
 pub mod log;

@@ -20,7 +20,7 @@ use crate::store::writer::{Message, Newest};
 use crate::time;
 
 /// Bytes of answers that are made and not yet taken, all together.
-pub(super) const UNSENT: usize = 32 << 20;
+pub const UNSENT: usize = 32 << 20;
 
 /// Changes of credentials that are made at once.
 const ACCESS_WORK: usize = 4;

@@ -5,10 +5,16 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// Files that are no connections: store, log, readers of the store, the runtime.
 const OTHERS: u64 = 128;
 
+/// Files that so many connections take, with all others.
+#[must_use]
+pub fn descriptors_for(connections: usize) -> u64 {
+    (connections as u64).saturating_add(OTHERS)
+}
+
 /// Raises the limit of open files for so many connections, as far as it may be raised; how many
 /// connections it is enough for.
 pub(super) fn room_for(connections: usize) -> usize {
-    let wanted = connections as u64 + OTHERS;
+    let wanted = descriptors_for(connections);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return connections;
     };

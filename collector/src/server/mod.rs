@@ -53,7 +53,9 @@ use crate::store::{Bounds, Health, Store};
 use crate::time;
 use acceptor::Acceptor;
 use app::App;
+pub use app::UNSENT;
 use connections::Connections;
+pub use descriptors::descriptors_for;
 use drain::Drain;
 use gate::{Gate, Place};
 pub use routes::{Scope, openapi, routes};
@@ -66,6 +68,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of the head of a request, and of an answer that wait to be written: each connection may
 /// take as much.
 const HEAD_BYTES: usize = 32 << 10;
+/// What a connection takes: what it reads and writes, and its part of TLS.
+pub const CONNECTION_BYTES: usize = 2 * HEAD_BYTES + (16 << 10);
 /// What a service manager shows of a collector that serves.
 const SERVING: &str = "takes batches and answers questions";
 /// Time requests have to end when the server stops.

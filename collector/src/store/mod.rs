@@ -38,6 +38,7 @@ mod histogram;
 mod hosts;
 mod known;
 mod list;
+pub mod look;
 mod marks;
 mod migrate;
 mod nat;

@@ -7,6 +7,7 @@ mod binding;
 mod command;
 mod concurrency;
 mod crash;
+mod doctor;
 mod enrolment;
 mod evidence;
 mod fairness;
