@@ -30,6 +30,10 @@ pub const DEFAULT_PATH: &str = "/etc/waybill/collector.toml";
 /// configuration.
 pub const DEFAULT_QUERY_MEMORY: usize = 192 << 20;
 
+/// Bytes of memory for joining one slice of time, unless set otherwise: a minute of 100,000 edges
+/// and some 600,000 connections that were kept.
+const DEFAULT_JOIN_MEMORY: u64 = 448 << 20;
+
 /// A mistake in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -115,6 +119,8 @@ pub struct Limits {
     pub query_rows: usize,
     /// Bytes of memory of all answers that are made at once.
     pub query_memory: usize,
+    /// Bytes of memory for joining one slice of time, in its turn among large questions.
+    pub join_memory: usize,
     /// Hosts known at once.
     pub hosts: usize,
 }
@@ -275,6 +281,12 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
             "limits.query_memory",
             &raw.query_memory,
             u64::try_from(DEFAULT_QUERY_MEMORY).unwrap_or(u64::MAX),
+            1 << 40,
+        )?,
+        join_memory: size(
+            "limits.join_memory",
+            &raw.join_memory,
+            DEFAULT_JOIN_MEMORY,
             1 << 40,
         )?,
         hosts: count("limits.hosts", raw.hosts, 20_000, 1_000_000)?,

@@ -79,6 +79,7 @@ pub(super) struct Limits {
     pub(super) concurrent_queries: Option<Count>,
     pub(super) query_rows: Option<Count>,
     pub(super) query_memory: Option<Text<Size>>,
+    pub(super) join_memory: Option<Text<Size>>,
     pub(super) hosts: Option<Count>,
 }
 

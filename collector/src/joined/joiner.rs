@@ -30,8 +30,8 @@ pub struct Joiner {
 }
 
 /// Starts it on the store at `path`. What is joined goes to the one writer by `writer`; one slice
-/// takes at most what `meter` has, while it holds what `turn` gives. Where that gives nothing, it asks
-/// again a second later.
+/// takes at most what `meter` has, while it holds what `turn` waits for. Where that gives nothing, it
+/// asks again a second later.
 ///
 /// # Errors
 /// When the thread cannot be started.

@@ -50,13 +50,6 @@ fn shares(limits: &Limits) -> (usize, usize) {
     (small, limits.query_memory - others)
 }
 
-/// The memory of whoever takes the turn of large questions without a place among questions: what is
-/// left when each of these is small.
-pub(super) fn without_place(limits: &Limits) -> usize {
-    let (small, large) = shares(limits);
-    large - small
-}
-
 /// A question whose answer is a function of the store.
 pub(super) struct Question {
     pub(super) answer: Answers,

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::answers;
 use super::app::App;
 use super::fair::Party;
 use crate::config::Config;
@@ -17,9 +16,10 @@ pub(super) fn start(app: &App) -> std::io::Result<Joiner> {
     let turn = Arc::clone(&app.answers.turn);
     joined::spawn(
         store.path.clone(),
-        Meter::new(limits.query_rows, answers::without_place(limits)),
+        Meter::new(limits.query_rows, limits.join_memory),
         app.jobs.clone(),
         Arc::clone(&app.metrics),
-        move || turn.take(nobody, 1).ok(),
+        // Behind those who wait already, and before all who come later.
+        move || turn.wait_on_thread(nobody, 1),
     )
 }

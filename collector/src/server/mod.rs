@@ -57,6 +57,7 @@ pub use app::UNSENT;
 use connections::Connections;
 pub use descriptors::descriptors_for;
 use drain::Drain;
+use fair::Shares;
 use gate::{Gate, Place};
 pub use routes::{Scope, openapi, routes};
 use secrets::Follower;
@@ -88,6 +89,8 @@ pub struct Running {
     runtime: Option<Runtime>,
     outputs: Outputs,
     joiner: Option<Joiner>,
+    /// What the joiner may wait for.
+    turn: Arc<Shares>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -134,6 +137,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         is_ending.clone(),
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
+    let turn = Arc::clone(&app.answers.turn);
     let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("http")
@@ -185,6 +189,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         serving: Some(serving),
         runtime: Some(runtime),
         joiner: Some(joiner),
+        turn,
         writer: Some(writer.thread),
     })
 }
@@ -329,6 +334,7 @@ impl Running {
     /// The thread ends when the last queue to it is gone, and with the runtime and whoever joins they
     /// all are.
     fn join_writer(&mut self) -> anyhow::Result<()> {
+        self.turn.close();
         self.joiner = None;
         let joined = self.writer.take().map(std::thread::JoinHandle::join);
         match joined {
