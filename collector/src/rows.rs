@@ -42,6 +42,10 @@ pub struct Answer {
     pub to_ms: i64,
     /// Data up to then may be missing, because the store was full.
     pub evicted_before_ms: Option<i64>,
+    /// From when it is whole, where something of the window was deleted because of its age or because
+    /// the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_from_ms: Option<i64>,
     /// One for each description that hosts have of the table.
     pub tables: Vec<Rows>,
 }

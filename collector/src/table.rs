@@ -72,6 +72,13 @@ pub fn topology(out: &mut dyn Write, topology: &Topology) -> io::Result<()> {
             "the store was full: data up to {before} may be missing"
         )?;
     }
+    if let Some(from) = topology.whole_from_ms {
+        writeln!(
+            out,
+            "whole from {} on: what is older was deleted",
+            rfc3339(from)
+        )?;
+    }
     let copied = |node: &Node| node.process.as_ref().is_some_and(|of| of.host_copied);
     if topology.nodes.iter().any(copied) {
         writeln!(

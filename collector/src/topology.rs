@@ -40,6 +40,11 @@ pub struct Topology {
     /// while nothing was ever evicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted_before_ms: Option<i64>,
+    /// What ended up to then is missing in part or as a whole, because of its age or because the
+    /// store was full: from then on the answer is whole; Unix milliseconds; not there while all of
+    /// the window is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_from_ms: Option<i64>,
 }
 
 /// Edges, and the connections on them.

@@ -58,6 +58,10 @@ struct Answer {
     from_ms: i64,
     /// Its end, inclusive.
     to_ms: i64,
+    /// From when the answer is whole, where something of the window was deleted because of its age or
+    /// because the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_from_ms: Option<i64>,
     /// As it was understood; the side that dialled first.
     tuple: String,
     /// Whether the text had the sides the other way round.
@@ -142,6 +146,7 @@ fn chain(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let answer = Answer {
         from_ms: head.from_ms,
         to_ms: head.to_ms,
+        whole_from_ms: head.whole_from_ms,
         tuple: shown.to_string(),
         reversed: shown != tuple,
         chains,

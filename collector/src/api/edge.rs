@@ -70,6 +70,10 @@ struct Answer {
     from_ms: i64,
     /// Its end, inclusive.
     to_ms: i64,
+    /// From when the answer is whole, where something of the window was deleted because of its age or
+    /// because the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_from_ms: Option<i64>,
     /// The edge: addresses on the way, evidence, confidence, counters of both sides.
     #[serde(flatten)]
     edge: KeyedEdge,
@@ -154,7 +158,8 @@ fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let [client_node, server_node] = ends.map(node);
     let keys = ends.map(|at| map.nodes[at].key.clone());
-    let (from_ms, to_ms) = (picture.head().from_ms, picture.head().to_ms);
+    let head = picture.head();
+    let (from_ms, to_ms, whole_from_ms) = (head.from_ms, head.to_ms, head.whole_from_ms);
     drop((map, picture));
     let step_ms = step(given.duration_ms("step"), from_ms, to_ms)?;
     let (steps, truncated) = steps(asking, (from_ms, to_ms, step_ms), &keys, &edge)?;
@@ -162,6 +167,7 @@ fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let answer = Answer {
         from_ms,
         to_ms,
+        whole_from_ms,
         edge: KeyedEdge {
             key: String::from(key),
             edge,

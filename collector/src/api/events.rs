@@ -49,6 +49,10 @@ struct Page {
     from_ms: i64,
     /// Where this page begins: the newest time, inclusive.
     to_ms: i64,
+    /// From when the answer is whole, where something of the window was deleted because of its age or
+    /// because the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_from_ms: Option<i64>,
     /// The rows.
     rows: Vec<Row>,
     /// The cursor of the next page; not there on the last one.
@@ -89,6 +93,7 @@ fn events(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let answer = tables::read(asking, &which, asked)?;
     let conditions = Where::parse(given.text("where"), &answer)?;
     let (from_ms, to_ms) = (answer.from_ms, answer.to_ms);
+    let whole_from_ms = answer.whole_from_ms;
     let more = answer.tables.iter().any(|rows| rows.rows_left_out > 0);
     let mut all = Vec::new();
     for rows in answer.tables {
@@ -119,6 +124,7 @@ fn events(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let page = Page {
         from_ms,
         to_ms,
+        whole_from_ms,
         rows,
         next,
     };

@@ -48,6 +48,10 @@ struct Answer {
     from_ms: i64,
     /// Its end, inclusive.
     to_ms: i64,
+    /// From when the answer is whole, where something of the window was deleted because of its age or
+    /// because the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_from_ms: Option<i64>,
     /// Its key.
     key: String,
     /// The node: service, process, tags.
@@ -120,6 +124,7 @@ fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let answer = Answer {
         from_ms: head.from_ms,
         to_ms: head.to_ms,
+        whole_from_ms: head.whole_from_ms,
         key: map.nodes[at].key.clone(),
         node,
         addresses,

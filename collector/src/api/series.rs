@@ -78,6 +78,10 @@ struct Found {
     from_ms: i64,
     /// Its end, inclusive.
     to_ms: i64,
+    /// From when the answer is whole, where something of the window was deleted because of its age or
+    /// because the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_from_ms: Option<i64>,
     /// Length of a step, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     step_ms: Option<i64>,
@@ -198,6 +202,7 @@ fn series(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let found = Found {
         from_ms,
         to_ms,
+        whole_from_ms: answer.whole_from_ms,
         step_ms,
         function: word.into(),
         unit,

@@ -115,6 +115,10 @@ struct Answer<N, E, U> {
     /// Data up to then may be missing, for the store was full; Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     evicted_before_ms: Option<i64>,
+    /// From when the answer is whole, where something of the window was deleted because of its age or
+    /// because the store was full; Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_from_ms: Option<i64>,
     /// Groups and edges between them, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     grouped: Option<Grouped>,
@@ -187,6 +191,7 @@ fn answer<N, E, U>(
         unjoined_reasons: head.unjoined_reasons,
         unknown_owners: head.unknown_owners,
         evicted_before_ms: head.evicted_before_ms,
+        whole_from_ms: head.whole_from_ms,
         grouped,
         left_out,
     }

@@ -36,6 +36,8 @@ pub struct Picture {
     ambiguous: (u64, u64),
     /// Data up to then may be missing, for they made room.
     evicted_before_ms: Option<i64>,
+    /// From when it is whole, where something of the window was deleted.
+    whole_from_ms: Option<i64>,
 }
 
 impl Picture {
@@ -84,6 +86,17 @@ impl Picture {
             unjoined,
             ambiguous,
             evicted_before_ms,
+            whole_from_ms: None,
+        }
+    }
+
+    /// Of a window of which something was deleted, where `ms` says from when it is whole.
+    #[must_use]
+    pub fn with_whole_from(self, ms: Option<i64>) -> Self {
+        let whole_from_ms = ms;
+        Self {
+            whole_from_ms,
+            ..self
         }
     }
 
@@ -173,6 +186,7 @@ impl Picture {
             unjoined_reasons: self.unjoined_reasons(),
             unknown_owners: self.all_unknown_owners(),
             evicted_before_ms: self.evicted_before_ms,
+            whole_from_ms: self.whole_from_ms,
         }
     }
 }
@@ -189,7 +203,7 @@ impl<T: Serialize, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Each<F> {
 /// As the document, of which it never holds more than one node or edge.
 impl Serialize for Picture {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_struct("Topology", 10)?;
+        let mut document = serializer.serialize_struct("Topology", 11)?;
         document.serialize_field("from_ms", &self.from_ms)?;
         document.serialize_field("to_ms", &self.to_ms)?;
         document.serialize_field("nodes", &Each(|| self.nodes.documents()))?;
@@ -201,6 +215,9 @@ impl Serialize for Picture {
         document.serialize_field("unknown_owners", &self.all_unknown_owners())?;
         if let Some(before) = &self.evicted_before_ms {
             document.serialize_field("evicted_before_ms", before)?;
+        }
+        if let Some(from) = &self.whole_from_ms {
+            document.serialize_field("whole_from_ms", from)?;
         }
         document.end()
     }

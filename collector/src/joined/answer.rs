@@ -18,9 +18,10 @@ pub fn topology(
     let shown = (window.from_ms, window.to_ms);
     let evicted = view.evicted_before_ms()?;
     let pieces = view.pieces(read)?;
+    let whole = view.whole_from(read, &pieces)?;
     if let [Piece::Rows(rows)] = pieces[..] {
         let input = view.window(rows, &mut meter)?;
-        return Ok(join::picture(input, shown, meter)?);
+        return Ok(join::picture(input, shown, meter)?.with_whole_from(whole));
     }
     let mut sum = Joined::default();
     for piece in pieces {
@@ -42,7 +43,7 @@ pub fn topology(
     for (_, name) in &hosts {
         meter.bytes(cost::HOST + cost::text(name.len()))?;
     }
-    Ok(Picture::new(shown, sum, hosts, evicted))
+    Ok(Picture::new(shown, sum, hosts, evicted).with_whole_from(whole))
 }
 
 /// What was joined of a slice, to be added to something with so many edges.

@@ -1,6 +1,9 @@
 //! What is stored of a slice is what the join makes of its rows, whatever came in which order; and
 //! slices add up to what the join makes of all rows.
 
+mod gone;
+mod marked;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -28,6 +28,11 @@ impl Deleted {
         self.batches + self.samples + self.sightings + self.events + self.nats + self.identities
     }
 
+    /// Whether any of it belonged to a time of which somebody may ask.
+    pub(super) fn has_time(&self) -> bool {
+        self.samples + self.sightings + self.events + self.nats > 0
+    }
+
     /// Adds what another step deleted; `more` is that of the later one.
     pub fn add(&mut self, later: &Self) {
         self.batches += later.batches;

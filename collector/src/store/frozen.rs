@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::gone::{self, Gone};
 use super::slice::{LENGTHS, slice};
 
 /// What is kept of what was joined, milliseconds.
@@ -51,6 +52,13 @@ pub(super) fn retain(db: &Connection, ages: Ages, now_ms: i64) -> Result<u64> {
     if !old.is_empty() {
         // What is before the end of the last one.
         freeze(db, before[0])?;
+    }
+    if old.iter().any(|[length_ms, _]| *length_ms == longest) {
+        let gone = Gone {
+            rows_ms: None,
+            slices_ms: Some(before[1]),
+        };
+        gone::note(db, gone)?;
     }
     for key in &old {
         for table in ["joined", "slice"] {

@@ -15,7 +15,7 @@ use crate::{files, time};
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 14] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
@@ -28,6 +28,8 @@ const STEPS: [&str; 12] = [
     include_str!("blocks.sql"),
     include_str!("outbox.sql"),
     include_str!("joined.sql"),
+    include_str!("gone.sql"),
+    include_str!("indexes.sql"),
 ];
 
 /// How long one connection waits for another.

@@ -33,6 +33,7 @@ mod error;
 mod evicted;
 mod flow;
 mod frozen;
+mod gone;
 mod health;
 mod histogram;
 mod hosts;
@@ -47,6 +48,7 @@ mod orders;
 pub mod outbox;
 #[cfg(test)]
 mod outbox_tests;
+mod pace;
 mod put;
 mod read;
 mod reader;
@@ -65,6 +67,7 @@ mod slices;
 pub(crate) mod tests;
 mod unused;
 pub mod upkeep;
+mod whole;
 mod window;
 pub mod writer;
 

@@ -141,8 +141,7 @@ pub(super) fn window(
               ORDER BY end_ms LIMIT 1),
              nat.boot_id
          FROM nat JOIN boot ON boot.id = nat.boot_id JOIN host ON host.id = boot.host_id
-         WHERE nat.last_ms > ?1
-             OR (boot.last_ms > ?1 AND boot.first_ms <= ?2)",
+         WHERE boot.last_ms > ?1 AND boot.first_ms <= ?2",
     )?;
     let rows = statement.query_map([window.from_ms, window.to_ms, evicted_ms], nat)?;
     // A row without a sample up to the end of the window began after it.

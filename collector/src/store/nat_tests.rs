@@ -165,9 +165,11 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
          DROP TABLE orders; DROP TABLE exporter; DROP TABLE credential;
          DROP TABLE evicted; DROP INDEX batch_end; DROP INDEX host_name;
          DROP INDEX host_forgotten; ALTER TABLE host DROP COLUMN forgotten;
-         DROP INDEX sighting_open; ALTER TABLE sighting DROP COLUMN ended_ms;
+         DROP INDEX sighting_flow; ALTER TABLE sighting DROP COLUMN ended_ms;
+         CREATE INDEX sighting_flow ON sighting (flow_id, last_ms);
+         CREATE INDEX process_last ON process (last_ms);
          CREATE INDEX sample_end ON sample (end_ms);
-         DROP TABLE slice; DROP TABLE joined; DROP TABLE slice_frozen;
+         DROP TABLE slice; DROP TABLE joined; DROP TABLE slice_frozen; DROP TABLE gone;
          DROP TABLE described; DROP TABLE series; DROP TABLE series_sample; DROP TABLE event;
          CREATE TABLE event (id INTEGER PRIMARY KEY, flow_id INTEGER NOT NULL, kind INTEGER NOT NULL,
              end_ms INTEGER NOT NULL, time_us INTEGER NOT NULL, port INTEGER NOT NULL,

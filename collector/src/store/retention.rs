@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::deleted::Deleted;
 use super::frozen::{self, Ages};
+use super::gone::{self, Gone};
 use super::known;
 use super::old::{STEP_ROWS, by_time, old, run};
 use super::unused::{
@@ -142,6 +143,11 @@ impl Pass {
             Stage::Hosts => self.unused("host", UNUSED_HOST, db, &mut deleted)?,
             Stage::Described => self.unused("described", UNUSED_TABLE, db, &mut deleted)?,
         };
+        if deleted.has_time() {
+            let rows_ms = Some(self.horizon_ms);
+            let slices_ms = None;
+            gone::note(db, Gone { rows_ms, slices_ms })?;
+        }
         deleted.more = true;
         if over {
             self.cursor = (i64::MIN, i64::MIN);

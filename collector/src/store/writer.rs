@@ -14,6 +14,7 @@ use super::deleted::Deleted;
 use super::error::Error;
 use super::health::Health;
 use super::orders::SignedOrders;
+use super::pace::Pace;
 use super::put::Outcome;
 use super::retention::Retention;
 use crate::accept::Opened;
@@ -78,6 +79,7 @@ pub fn spawn(
         path: kept.path.clone(),
         failures: Limiter::new(),
         evictions: Limiter::new(),
+        pace: Pace::new(Instant::now(), queue),
     };
     let thread = std::thread::Builder::new()
         .name(String::from("store"))
@@ -110,6 +112,7 @@ struct Work {
     path: PathBuf,
     failures: Limiter,
     evictions: Limiter,
+    pace: Pace,
 }
 
 impl Work {
@@ -154,7 +157,7 @@ impl Work {
     fn take(&mut self, message: Message, jobs: &Receiver<Message>) -> u64 {
         let (rows, joined) = match message {
             Message::Batch(job) => {
-                let (group, joined) = group(*job, jobs);
+                let (group, joined) = group(*job, jobs, &mut self.pace);
                 (self.commit(group), joined)
             }
             Message::Joined(finished, reply) => (0, Some((finished, reply))),

@@ -70,6 +70,13 @@ pub fn rows(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
             "the store was full: data up to {before} may be missing"
         )?;
     }
+    if let Some(from) = answer.whole_from_ms {
+        writeln!(
+            out,
+            "whole from {} on: what is older was deleted",
+            rfc3339(from)
+        )?;
+    }
     Ok(())
 }
 

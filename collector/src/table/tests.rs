@@ -67,6 +67,7 @@ fn edge(client: &str, server: &str) -> Edge {
 fn shown(edges: Vec<Edge>) -> String {
     let document = Topology {
         evicted_before_ms: Some(1_700_000_000_000),
+        whole_from_ms: Some(1_700_000_000_000),
         from_ms: 0,
         to_ms: 1_700_000_000_000,
         nodes: Vec::new(),
@@ -102,6 +103,7 @@ joined: 1, known by one side only: 0, ambiguous tokens: 0, sequence numbers: 0
     2 edges with 40 connections: process of a side not known
 from 1970-01-01T00:00:00.000Z to 2023-11-14T22:13:20.000Z
 the store was full: data up to 2023-11-14T22:13:20.000Z may be missing
+whole from 2023-11-14T22:13:20.000Z on: what is older was deleted
 ~ divided in proportion, or estimated
 ";
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

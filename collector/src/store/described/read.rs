@@ -15,8 +15,10 @@ use crate::meter::Meter;
 use crate::rows::{self, Answer, Row, Rows};
 use crate::store::error::{Error, failed};
 use crate::store::evicted::evicted;
+use crate::store::gone::gone;
 use crate::store::reader::Reader;
 use crate::store::series::{self, Counted, Table as _, Value as _};
+use crate::store::slices::Piece;
 use crate::store::window::Window;
 
 /// The column that names a process, unique within a run of an agent.
@@ -61,6 +63,9 @@ impl Reader {
     ) -> Result<Answer, Error> {
         let snapshot = self.connection.transaction().map_err(failed)?;
         let evicted_before_ms = evicted(&snapshot)?.map(|evicted| evicted.before_ms);
+        let whole_from_ms = gone(&snapshot)
+            .map_err(failed)?
+            .whole_from(window, &[Piece::Rows(window)]);
         let mut tables = Vec::new();
         for known in catalogue::named(&snapshot, &which.table).map_err(failed)? {
             let mut reading = Reading {
@@ -86,6 +91,7 @@ impl Reader {
             from_ms: window.from_ms,
             to_ms: window.to_ms,
             evicted_before_ms,
+            whole_from_ms,
             tables,
         })
     }

@@ -1,16 +1,16 @@
 //! What the writer thread is asked for, and what of it shares a commit.
 
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use crate::accept::Opened;
 use crate::store::error::Error;
+use crate::store::pace::Pace;
 use crate::store::put::Outcome;
 use crate::store::slices::Finished;
 
-/// Most batches in one commit: enough to share its cost, few enough to answer soon.
-const GROUP: usize = 32;
 /// Rows after which no further batch joins a commit: what it adds to the log is bounded.
 const GROUP_ROWS: usize = 50_000;
 
@@ -36,13 +36,22 @@ pub enum Message {
 /// What was joined, and where the outcome goes.
 pub(super) type Joined = (Finished, SyncSender<Result<(), Error>>);
 
-/// A job and those that wait behind it, as many as one commit takes, up to something else.
-pub(super) fn group(first: Job, jobs: &Receiver<Message>) -> (Vec<Job>, Option<Joined>) {
+/// A job and those that come behind it, as many as one commit takes, up to something else.
+pub(super) fn group(
+    first: Job,
+    jobs: &Receiver<Message>,
+    pace: &mut Pace,
+) -> (Vec<Job>, Option<Joined>) {
+    let host = |job: &Job| job.opened.batch.header.host;
+    let now = Instant::now();
+    let until = now + pace.arrived(host(&first), now);
     let mut rows = first.opened.batch.row_count();
     let mut group = vec![first];
-    while group.len() < GROUP && rows < GROUP_ROWS {
-        match jobs.try_recv() {
+    while group.len() < pace.most() && rows < GROUP_ROWS {
+        let left = until.saturating_duration_since(Instant::now());
+        match jobs.recv_timeout(left) {
             Ok(Message::Batch(job)) => {
+                pace.arrived(host(&job), now);
                 rows += job.opened.batch.row_count();
                 group.push(*job);
             }

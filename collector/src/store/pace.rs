@@ -1,0 +1,94 @@
+//! How long a commit waits for more batches.
+//!
+//! A commit writes some pages whatever is in it. Where many hosts send, those that arrive within
+//! [`GATHER`] share one; where few do, and where one host sends what it had to keep, each batch is
+//! stored at once, for its agent sends the next one after the answer.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// Most batches in one commit: enough to share its cost, few enough to answer soon.
+const GROUP: usize = 32;
+/// The longest that a batch waits for others.
+const GATHER: Duration = Duration::from_millis(50);
+/// Hosts that sent within [`LOOK`] from which on it does.
+const MANY: usize = 20;
+/// How long hosts are counted.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Who sent lately.
+#[derive(Debug)]
+pub(super) struct Pace {
+    since: Instant,
+    hosts: HashSet<[u8; 16]>,
+    many: bool,
+    most: usize,
+}
+
+impl Pace {
+    /// At most so many batches are on their way at once.
+    pub(super) fn new(now: Instant, on_their_way: usize) -> Self {
+        Self {
+            since: now,
+            hosts: HashSet::new(),
+            many: false,
+            most: on_their_way.clamp(1, GROUP),
+        }
+    }
+
+    /// Most batches in one commit: for more than may be on their way it would wait in vain.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// A batch of a host has arrived; gives how long those that come next may be waited for.
+    pub(super) fn arrived(&mut self, host: [u8; 16], now: Instant) -> Duration {
+        if now.saturating_duration_since(self.since) >= LOOK {
+            self.many = self.hosts.len() >= MANY;
+            self.hosts.clear();
+            self.since = now;
+        }
+        // More would change nothing.
+        if self.hosts.len() < MANY {
+            self.hosts.insert(host);
+        }
+        if self.many { GATHER } else { Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the last of so many batches waits, that come over two seconds from so many hosts.
+    fn waits(batches: u32, hosts: u32) -> Duration {
+        let begin = Instant::now();
+        let mut pace = Pace::new(begin, 16);
+        let mut last = Duration::ZERO;
+        for n in 0..batches {
+            let mut host = [0; 16];
+            host[..4].copy_from_slice(&(n % hosts).to_be_bytes());
+            last = pace.arrived(host, begin + 2 * LOOK * n / batches);
+        }
+        last
+    }
+
+    #[test]
+    fn batches_of_many_hosts_share_commits_and_others_never_wait() {
+        assert_eq!(waits(200, 1000), GATHER);
+        assert_eq!(waits(2000, 1), Duration::ZERO);
+        assert_eq!(waits(2000, 19), Duration::ZERO);
+        assert_eq!(waits(20, 1000), Duration::ZERO);
+    }
+
+    #[test]
+    fn it_ends_when_they_have_gone() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(begin, 16);
+        for host in 0..30 {
+            pace.arrived([host; 16], begin);
+        }
+        assert_eq!(pace.arrived([0; 16], begin + LOOK), GATHER);
+        assert_eq!(pace.arrived([0; 16], begin + 2 * LOOK), Duration::ZERO);
+    }
+}
