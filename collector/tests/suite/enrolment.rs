@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::pki::Identity;
 use crate::support::site::{self, Answer, READER, READER_NAME, Site, Who, waybill};
 
-fn command(site: &Site, words: &[&str]) -> String {
+pub(crate) fn command(site: &Site, words: &[&str]) -> String {
     let config = site.path("collector.toml").display().to_string();
     waybill(&[words, &["--config", &config]].concat())
 }
@@ -20,7 +20,7 @@ fn listed(site: &Site, words: &[&str]) -> Value {
 }
 
 /// A site with an authority of its own, whose certificates are valid for so long.
-fn enrolling(lifetime: &str) -> (Site, Running) {
+pub(crate) fn enrolling(lifetime: &str) -> (Site, Running) {
     let site = Site::new();
     let file = site.configure(true, true, "");
     let text = std::fs::read_to_string(&file).expect("the configuration");
@@ -35,7 +35,7 @@ fn enrolling(lifetime: &str) -> (Site, Running) {
     (site, running)
 }
 
-fn token(site: &Site, name: &str, more: &[&str]) -> String {
+pub(crate) fn token(site: &Site, name: &str, more: &[&str]) -> String {
     let text = command(site, &[&["enroll", "token", "--for", name], more].concat());
     text.trim().to_owned()
 }
@@ -46,7 +46,7 @@ fn request(key: &KeyPair) -> String {
     request.pem().expect("PEM")
 }
 
-fn enroll(site: &Site, at: SocketAddr, token: &str, key: &KeyPair) -> Answer {
+pub(crate) fn enroll(site: &Site, at: SocketAddr, token: &str, key: &KeyPair) -> Answer {
     let body = json!({ "token": token, "csr": request(key) }).to_string();
     let path = "/api/v1/enroll";
     site.post_to(
@@ -67,7 +67,7 @@ fn renew(site: &Site, at: SocketAddr, who: Who<'_>, key: &KeyPair) -> Answer {
         .expect("an answer")
 }
 
-fn identity(answer: &Answer, key: &KeyPair) -> Identity {
+pub(crate) fn identity(answer: &Answer, key: &KeyPair) -> Identity {
     assert_eq!(answer.status, 200, "{}", answer.text);
     Identity {
         certificate: answer.json["certificate"].as_str().expect("PEM").to_owned(),

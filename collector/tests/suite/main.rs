@@ -15,6 +15,7 @@ mod followed;
 mod hostile;
 mod import;
 mod ingest;
+mod joined;
 mod memory;
 mod openapi;
 mod operation;
