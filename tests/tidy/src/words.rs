@@ -50,11 +50,9 @@ const BANNED: [Banned; 12] = [
 ];
 
 /// The places that wait: each polls a condition and gives up at a deadline.
-const SLEEPERS: [&str; 5] = [
+const SLEEPERS: [&str; 3] = [
     "agent/src/spool/tests/mod.rs",
     "tests/src/lab/wait.rs",
-    "xtask/collector-bench/src/agents.rs",
-    "xtask/collector-bench/src/sections.rs",
     "xtask/src/idle.rs",
 ];
 

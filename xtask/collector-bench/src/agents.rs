@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use collector::accept::BatchKey;
 use wire::{Batch, CONTENT_TYPE, EdgeRow, Endpoint, Part, Role};
 
-use crate::server::{Server, TOKEN};
+use crate::server::{Server, token};
+use crate::wait::wait_until;
 
-/// Threads that send.
-const THREADS: usize = 4;
-/// How often a batch is tried again that the collector has no room for now.
-const TRIES: u32 = 200;
+/// Batches on their way at once: those of a fleet come from everywhere.
+const THREADS: usize = 32;
+/// How long a batch is tried again that the collector has no room for now.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which rows of an interval are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ type Key = (u32, u8, Endpoint, Endpoint, u64);
 
 struct Agent {
     host: fleet::Hour,
+    /// Its own.
+    token: String,
     client: ureq::Agent,
     /// From the simulated time to that of the bench, milliseconds; known with the first batch.
     shift_ms: Option<i64>,
@@ -80,6 +83,7 @@ impl Agents {
                     usize::try_from(edges)?,
                     u64::MAX,
                 ),
+                token: token(seed),
                 client: server.client()?,
                 shift_ms: None,
                 opened: HashMap::new(),
@@ -107,8 +111,21 @@ impl Agents {
         all.sum()
     }
 
-    /// One interval of every agent. Each waits for its answer.
+    /// So much simulated time passes of which nothing is told.
+    pub(crate) fn skip(&mut self, ms: i64) {
+        self.now_ms += ms;
+        for agent in &mut self.agents {
+            agent.shift_ms = agent.shift_ms.map(|shift_ms| shift_ms + ms);
+        }
+    }
+
+    /// One interval of every agent, as fast as they are answered.
     pub(crate) fn interval(&mut self, rows: Rows) -> Result<Sent> {
+        self.interval_within(rows, Duration::ZERO)
+    }
+
+    /// One interval of every agent, spread over so long. Each waits for its answer.
+    pub(crate) fn interval_within(&mut self, rows: Rows, wall: Duration) -> Result<Sent> {
         self.now_ms += i64::try_from(fleet::INTERVAL_MS)?;
         let (at, end_ms) = (self.at, self.now_ms);
         // Pairs stay together: their connections are with each other.
@@ -117,7 +134,7 @@ impl Agents {
             let threads: Vec<_> = self
                 .agents
                 .chunks_mut(part)
-                .map(|agents| scope.spawn(move || send_all(agents, at, end_ms, rows)))
+                .map(|agents| scope.spawn(move || send_all(agents, at, (end_ms, wall), rows)))
                 .collect();
             let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
             joined.collect::<Vec<_>>()
@@ -133,9 +150,19 @@ impl Agents {
     }
 }
 
-fn send_all(agents: &mut [Agent], at: SocketAddr, end_ms: i64, rows: Rows) -> Result<Sent> {
+fn send_all(
+    agents: &mut [Agent],
+    at: SocketAddr,
+    (end_ms, wall): (i64, Duration),
+    rows: Rows,
+) -> Result<Sent> {
+    let (begin, all) = (Instant::now(), agents.len().div_ceil(2));
     let mut sent = Sent::default();
-    for pair in agents.chunks_mut(2) {
+    for (turn, pair) in (0..).zip(agents.chunks_mut(2)) {
+        let due = wall * turn / u32::try_from(all)?;
+        wait_until(PATIENCE, "turn of an agent", || {
+            Ok((begin.elapsed() >= due).then_some(()))
+        })?;
         let mut told = None;
         for agent in pair {
             let batch = agent.next(end_ms, rows, told.take())?;
@@ -190,13 +217,14 @@ impl Agent {
     fn send(&mut self, at: SocketAddr, batch: &Batch) -> Result<Sent> {
         let body = wire::encode(batch);
         let mut refused = 0;
-        loop {
+        let text = BatchKey::from(&batch.header).to_string();
+        wait_until(PATIENCE, "room for a batch", || {
             let answer = self
                 .client
                 .post(format!("https://{at}/api/v1/batches"))
                 .header("Content-Type", CONTENT_TYPE)
-                .header("Idempotency-Key", BatchKey::from(&batch.header).to_string())
-                .header("Authorization", format!("Bearer {TOKEN}"))
+                .header("Idempotency-Key", &text)
+                .header("Authorization", format!("Bearer {}", self.token))
                 .send(&body);
             let status = match answer {
                 Ok(mut answer) => {
@@ -207,14 +235,14 @@ impl Agent {
                 Err(error) => return Err(error).context("a batch had no answer"),
             };
             match status {
-                200 => break,
-                429 | 503 if refused < TRIES => {
+                200 => Ok(Some(())),
+                429 | 503 => {
                     refused += 1;
-                    std::thread::sleep(Duration::from_millis(20));
+                    Ok(None)
                 }
                 status => bail!("a batch was answered with {status}"),
             }
-        }
+        })?;
         self.note(&batch.edges);
         Ok(Sent {
             batches: 1,
@@ -222,7 +250,7 @@ impl Agent {
             sightings: batch.sightings.len() as u64,
             rows: batch.row_count() as u64,
             bytes: body.len() as u64,
-            refused: refused.into(),
+            refused,
         })
     }
 

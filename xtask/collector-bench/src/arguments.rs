@@ -2,11 +2,13 @@
 
 use clap::{Parser, ValueEnum};
 
+use crate::server::MOST_AGENTS;
+
 #[derive(Debug, Parser)]
 #[command(about = "What a collector takes for a fleet of simulated agents", long_about = None)]
 pub(crate) struct Arguments {
     /// Sizes of the fleet; the last one is also measured with a grown store.
-    #[arg(long, value_delimiter = ',', default_value = "100,1000", value_parser = clap::value_parser!(u32).range(2..=2000))]
+    #[arg(long, value_delimiter = ',', default_value = "100,1000", value_parser = clap::value_parser!(u32).range(2..=MOST_AGENTS.into()))]
     pub(crate) agents: Vec<u32>,
     /// Edges of each agent that change in each interval.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]

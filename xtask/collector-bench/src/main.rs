@@ -14,6 +14,9 @@ mod questions;
 mod report;
 mod sections;
 mod server;
+#[allow(dead_code, unreachable_pub, reason = "labs wait in more ways")]
+#[path = "../../../tests/src/lab/wait.rs"]
+mod wait;
 
 use std::io;
 use std::process::ExitCode;

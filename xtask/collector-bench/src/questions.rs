@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::agents::{Agents, Rows, Sent};
 use crate::server::Server;
@@ -32,8 +32,10 @@ pub(crate) fn ask(server: &Server, agents: &mut Agents) -> Result<(Vec<Waited>, 
             asked
         });
         let mut sent = Sent::default();
+        // As agents do: each once in an interval.
+        let interval = Duration::from_millis(fleet::INTERVAL_MS);
         while !over.load(Ordering::Relaxed) {
-            sent.add(&agents.interval(Rows::All)?);
+            sent.add(&agents.interval_within(Rows::All, interval)?);
         }
         match asking.join() {
             Ok(asked) => Ok((asked?, sent)),
@@ -48,11 +50,23 @@ fn all(server: &Server, now_ms: i64) -> Result<Vec<Waited>> {
         let from_ms = now_ms - minutes * 60_000;
         format!("/api/v1/topology?from_ms={from_ms}&to_ms={now_ms}")
     };
+    let hour = format!("from_ms={}&to_ms={now_ms}", now_ms - 3_600_000);
+    let node = node(server, &client, &window(5))?;
     let questions = [
         ("topology of a minute", window(1)),
         ("topology of five minutes", window(5)),
         ("topology of an hour", window(60)),
         ("topology of a day", window(24 * 60)),
+        (
+            "the hundred largest of an hour",
+            format!("{}&limit=100", window(60)),
+        ),
+        ("groups of an hour", format!("{}&group=service", window(60))),
+        ("a node of an hour", format!("/api/v1/nodes/{node}?{hour}")),
+        (
+            "search in an hour",
+            format!("/api/v1/search?q=nginx&{hour}"),
+        ),
         ("hosts", String::from("/api/v1/hosts")),
         ("counters", String::from("/metrics")),
     ];
@@ -60,6 +74,15 @@ fn all(server: &Server, now_ms: i64) -> Result<Vec<Waited>> {
         .into_iter()
         .map(|(name, path)| one(server, &client, name, &path))
         .collect()
+}
+
+/// The key of a node.
+fn node(server: &Server, client: &ureq::Agent, topology: &str) -> Result<String> {
+    let (status, text) = server.ask(client, &format!("{topology}&limit=1"))?;
+    let document: serde_json::Value = serde_json::from_str(&text)?;
+    let key = document["nodes"][0]["key"].as_str();
+    key.map(String::from)
+        .with_context(|| format!("no node in an answer of {status}"))
 }
 
 fn one(server: &Server, client: &ureq::Agent, name: &'static str, path: &str) -> Result<Waited> {

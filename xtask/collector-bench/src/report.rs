@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::sections::{Fleet, Grown, Section};
 
+/// A 20th of what the rows of an edge took in a day, each in a place of its own.
+const DAY_BYTES: f64 = 8640.0 * 105.0 / 20.0;
 /// Batches a second of a fleet of 1,000 agents.
 const FLEET_BATCHES: f64 = 100.0;
 
@@ -109,7 +111,8 @@ impl Report {
                 "store"
             )?;
             let grown = fleet.grown.iter().flat_map(|grown| &grown.sections);
-            for section in fleet.sections.iter().chain(grown) {
+            let paced = std::iter::once(&fleet.paced);
+            for section in fleet.sections.iter().chain(paced).chain(grown) {
                 line(out, section)?;
             }
             for waited in &fleet.waited {
@@ -192,6 +195,15 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             Some((cores, Bound::AtMost(1.0))),
             format!("CPU of a batch times 100 batches a second; as agents send {mixed:.3}"),
         ),
+        Goal::new(
+            "cores while agents send as they do, and slices are joined",
+            Some((fleet.paced.cores(), Bound::AtMost(1.0))),
+            format!(
+                "{} agents; {:.1} bytes written for each byte",
+                fleet.agents,
+                fleet.paced.written_per_byte()
+            ),
+        ),
         Goal::new("RSS peak, MiB", Some((peak, Bound::AtMost(512.0))), ""),
         Goal::new(
             "topology of the last hour, ms",
@@ -209,15 +221,18 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
             format!("a sighting takes {:.1}", sightings.stored_per_row()),
         ),
         Goal::new(
-            "bytes of a day after roll-up",
-            None,
-            "there is no roll-up yet",
+            "bytes of an edge and day after roll-up",
+            fleet
+                .edge_hour
+                .map(|bytes| (24.0 * bytes, Bound::AtMost(DAY_BYTES))),
+            "24 slices of an hour; at most a 20th of a row of 105 bytes in each interval",
         ),
         Goal::new(
             "bytes written to disk for each byte of a batch",
-            Some((small.written_per_byte(), Bound::AtMost(10.0))),
+            Some((fleet.paced.written_per_byte(), Bound::AtMost(10.0))),
             format!(
-                "edges alone {:.1}, sightings alone {:.1}, again {:.1}",
+                "as fast as it goes {:.1}, edges alone {:.1}, sightings alone {:.1}, again {:.1}",
+                small.written_per_byte(),
                 edges.written_per_byte(),
                 sightings.written_per_byte(),
                 again.written_per_byte()
@@ -310,6 +325,7 @@ fn fleet_json(fleet: &Fleet) -> Value {
     let sections: Vec<Value> = fleet
         .sections
         .iter()
+        .chain([&fleet.paced])
         .chain(grown)
         .map(section_json)
         .collect();

@@ -11,11 +11,14 @@ use crate::agents::{Agents, Rows, Sent, timed};
 use crate::arguments::Arguments;
 use crate::questions::{self, Waited};
 use crate::server::{Server, Taken};
+use crate::wait::wait_until;
 
 /// Older than anything that is sent.
 const KEEP: &str = "365d";
 /// The simulated time begins so long ago.
 const BEGIN_MS: i64 = 10 * 86_400_000;
+/// Time for joining all of it.
+const JOINED: Duration = Duration::from_secs(1800);
 
 /// What a part of the batches took.
 #[derive(Clone, Debug)]
@@ -31,6 +34,12 @@ impl Section {
     pub(crate) fn cpu_us_per_batch(&self) -> f64 {
         let cpu = self.after.cpu.saturating_sub(self.before.cpu);
         cpu.as_secs_f64() * 1e6 / self.sent.batches as f64
+    }
+
+    /// Processors that were busy with it.
+    pub(crate) fn cores(&self) -> f64 {
+        let cpu = self.after.cpu.saturating_sub(self.before.cpu);
+        cpu.as_secs_f64() / self.wall.as_secs_f64()
     }
 
     pub(crate) fn cpu_us_per_row(&self) -> f64 {
@@ -53,8 +62,12 @@ impl Section {
 pub(crate) struct Fleet {
     pub(crate) agents: u64,
     pub(crate) sections: Vec<Section>,
+    /// As agents send, each once in an interval, with all that goes on beside it.
+    pub(crate) paced: Section,
     pub(crate) waited: Vec<Waited>,
     pub(crate) kept: Kept,
+    /// Bytes of what was joined of an edge and hour.
+    pub(crate) edge_hour: Option<f64>,
     pub(crate) grown: Option<Grown>,
     pub(crate) peak: u64,
 }
@@ -100,6 +113,9 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
         all.add(&section.sent);
         sections.push(section);
     }
+    all.add(&history(&server, &client, &mut agents)?);
+    let paced = paced(&server, &client, &mut agents)?;
+    all.add(&paced.sent);
     let (waited, sent) = questions::ask(&server, &mut agents)?;
     all.add(&sent);
     let mut rows_stored = server.counter(&client, "ingest_rows_stored_total")?;
@@ -108,6 +124,7 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
     server.kill(KEEP)?;
     agents.reach(&server);
     let kept = kept(&server, &agents, &all, &mut rows_stored, from_ms)?;
+    let edge_hour = edge_hour(&server)?;
     let grown = if grow {
         Some(grown(arguments, &mut server, &client, &mut agents)?)
     } else {
@@ -117,10 +134,55 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
     Ok(Fleet {
         agents: agents.count(),
         sections,
+        paced,
         waited,
         kept,
+        edge_hour,
         grown,
         peak,
+    })
+}
+
+/// A day before the questions, each hour of which has the edges of all agents, and each ten minutes
+/// of the last one; and time for joining it.
+fn history(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result<Sent> {
+    const MINUTE_MS: i64 = 60_000;
+    let mut sent = Sent::default();
+    let hours = std::iter::repeat_n(60 * MINUTE_MS, 23);
+    let tens = std::iter::repeat_n(10 * MINUTE_MS, 5);
+    for pause_ms in hours.chain(tens) {
+        sent.add(&agents.interval(Rows::All)?);
+        agents.skip(pause_ms);
+    }
+    sent.add(&agents.interval(Rows::All)?);
+    wait_until(JOINED, "slices that are joined", || {
+        // Asking it takes its time.
+        server.settle(JOINED)?;
+        let waiting = server.counter(client, "join_slices_waiting")?;
+        let too_large = server.counter(client, "join_slices_too_large")?;
+        Ok((waiting <= too_large).then_some(()))
+    })?;
+    Ok(sent)
+}
+
+/// Sends for some minutes what agents send in them, so that slices are joined meanwhile.
+fn paced(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result<Section> {
+    const INTERVALS: u32 = 15;
+    let before = server.taken(client)?;
+    let interval = Duration::from_millis(fleet::INTERVAL_MS);
+    let (sent, wall) = timed(|| {
+        let mut sent = Sent::default();
+        for _ in 0..INTERVALS {
+            sent.add(&agents.interval_within(Rows::All, interval)?);
+        }
+        Ok(sent)
+    })?;
+    Ok(Section {
+        name: "each once in an interval",
+        sent,
+        wall,
+        before,
+        after: server.taken(client)?,
     })
 }
 
@@ -178,6 +240,14 @@ fn kept(
     })
 }
 
+/// What the slices of an hour take for each of their edges, bytes.
+fn edge_hour(server: &Server) -> Result<Option<f64>> {
+    let db = rusqlite::Connection::open(server.store())?;
+    let sql =
+        "SELECT sum(bytes) * 1.0 / sum(edges) FROM slice WHERE length_ms = 3600000 AND edges > 0";
+    Ok(db.query_row(sql, (), |row| row.get(0))?)
+}
+
 /// Grows the store, measures again, and deletes half of it by age.
 fn grown(
     arguments: &Arguments,
@@ -219,21 +289,9 @@ fn retention(server: &Server, client: &ureq::Agent) -> Result<Option<(f64, u64)>
             .map(|kind| server.counter(client, &format!("retention_deleted_{kind}_total")))
             .sum()
     };
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let (mut last, mut since) = (0, Instant::now());
-    loop {
-        std::thread::sleep(Duration::from_millis(500));
-        let now = deleted()?;
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        if last > 0 && since.elapsed() > Duration::from_secs(3) {
-            break;
-        }
-        if Instant::now() > deadline {
-            break;
-        }
-    }
+    // Asking it takes its time.
+    server.settle(Duration::from_secs(600))?;
+    let last = deleted()?;
     let cpu = server.taken(client).context("after retention")?.cpu;
     Ok((last > 0).then(|| (cpu.as_secs_f64() * 1e6 / last as f64, last)))
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use collector::tls;
@@ -13,14 +13,25 @@ use tempfile::TempDir;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::pki::Authority;
+use crate::wait::wait_until;
 
-/// The token of all agents.
-pub(crate) const TOKEN: &str = "a-token-of-this-bench";
+/// Most agents of a fleet.
+pub(crate) const MOST_AGENTS: u32 = 2000;
 /// The token of whoever asks.
 pub(crate) const READER: &str = "a-reader-of-this-bench";
 
 /// `USER_HZ`: what `/proc` counts processor time in, whatever the kernel's own clock.
 const TICKS_PER_SECOND: u64 = 100;
+
+/// The token of an agent.
+pub(crate) fn token(agent: u32) -> String {
+    format!("a-token-of-this-bench-{agent:06}")
+}
+
+/// Processor time that a process takes in [`QUIET`] that has nothing to do, at most.
+const REST: Duration = Duration::from_millis(60);
+/// How long it takes none.
+const QUIET: Duration = Duration::from_secs(4);
 
 /// A collector and its folder.
 pub(crate) struct Server {
@@ -55,7 +66,8 @@ impl Server {
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("server.crt"), &identity.certificate)?;
         std::fs::write(path("server.key"), &identity.key)?;
-        std::fs::write(path("tokens"), format!("{TOKEN} shared\n"))?;
+        let tokens: Vec<String> = (0..MOST_AGENTS).map(token).collect();
+        std::fs::write(path("tokens"), tokens.join("\n"))?;
         std::fs::write(path("readers"), format!("{READER}\n"))?;
         let (child, at) = serve(program, &folder, retention)?;
         Ok(Self {
@@ -143,14 +155,12 @@ impl Server {
         Ok(values.iter().sum())
     }
 
-    pub(crate) fn taken(&self, client: &ureq::Agent) -> Result<Taken> {
+    /// Processor time of all its threads.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
         let id = self.child.id();
-        let read = |name: &str| {
-            std::fs::read_to_string(format!("/proc/{id}/{name}"))
-                .with_context(|| format!("read {name} of the collector"))
-        };
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))
+            .context("read stat of the collector")?;
         // Behind the name of the program, which may hold anything.
-        let stat = read("stat")?;
         let (_, stat) = stat.rsplit_once(')').context("stat of the collector")?;
         let ticks: u64 = stat
             .split_whitespace()
@@ -158,12 +168,33 @@ impl Server {
             .take(2)
             .flat_map(str::parse::<u64>)
             .sum();
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+
+    /// Waits until it has had nothing to do for some seconds.
+    pub(crate) fn settle(&self, within: Duration) -> Result<()> {
+        let (mut last, mut since) = (self.cpu()?, Instant::now());
+        wait_until(within, "end of its work", || {
+            let now = self.cpu()?;
+            if now > last + REST {
+                (last, since) = (now, Instant::now());
+            }
+            Ok((since.elapsed() > QUIET).then_some(()))
+        })
+    }
+
+    pub(crate) fn taken(&self, client: &ureq::Agent) -> Result<Taken> {
+        let id = self.child.id();
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{id}/{name}"))
+                .with_context(|| format!("read {name} of the collector"))
+        };
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name))?;
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         };
         Ok(Taken {
-            cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
+            cpu: self.cpu()?,
             written: field(&read("io")?, "write_bytes:").context("io of the collector")?,
             used: self.counter(client, "store_used_bytes")?,
             file: self.counter(client, "store_file_bytes")?,
