@@ -13,6 +13,7 @@ use webpki::EndEntityCert;
 
 use crate::config::Auth;
 use crate::digest::{hex, sha256};
+use crate::rank::Rank;
 
 /// Shortest token that is taken: 16 characters of base64 hold 96 bits.
 const MIN_TOKEN: usize = 16;
@@ -79,29 +80,6 @@ pub enum Role {
     Person(Rank),
 }
 
-/// What a person may do; each rank may do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// Sees what hosts report.
-    Viewer,
-    /// Changes what the fleet does.
-    Operator,
-    /// Sees and changes who may do what.
-    Admin,
-}
-
-impl Rank {
-    /// The rank of a word in a file of tokens.
-    fn of(word: &str) -> Option<Self> {
-        match word {
-            "viewer" => Some(Self::Viewer),
-            "operator" => Some(Self::Operator),
-            "admin" => Some(Self::Admin),
-            _ => None,
-        }
-    }
-}
-
 /// SHA-256 of a token or of a certificate (DER): names it without giving it away.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CredentialId(pub [u8; 32]);
@@ -161,6 +139,12 @@ impl Certificate {
             names,
         }
     }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn id(&self) -> CredentialId {
+        self.id
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -176,6 +160,7 @@ pub struct Credentials {
     tokens: HashMap<CredentialId, Grant>,
     reader_names: Vec<String>,
     shared_names: Vec<String>,
+    proxy_names: Vec<String>,
 }
 
 impl fmt::Debug for Credentials {
@@ -194,6 +179,10 @@ impl Credentials {
             tokens: HashMap::new(),
             reader_names: auth.reader_names.clone(),
             shared_names: auth.shared_names.clone(),
+            proxy_names: auth
+                .proxy
+                .as_ref()
+                .map_or_else(Vec::new, |proxy| proxy.certificate_names.clone()),
         };
         let agent = Grant {
             role: Role::Agent,
@@ -310,6 +299,13 @@ impl Credentials {
             shared,
             identity: None,
         }
+    }
+
+    /// Whether a verified certificate is that of a proxy, which says who asks and is no credential.
+    #[must_use]
+    pub fn is_proxy(&self, certificate: &Certificate) -> bool {
+        let is_proxy = |name| self.proxy_names.contains(name);
+        certificate.names.iter().any(is_proxy)
     }
 
     /// The credential that a certificate of the collector's own authority is: an agent's, of one

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
 
 mod ask;
 mod audit;
@@ -7,10 +7,15 @@ mod credential;
 mod doctor;
 mod enroll;
 mod fleet;
+mod login_link;
 mod output;
+mod people;
+mod prompt;
 mod rows;
 mod source;
 mod store;
+mod token;
+mod user;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,6 +93,16 @@ enum Command {
         #[command(subcommand)]
         command: credential::CredentialCommand,
     },
+    /// People who log in: add, list, disable or remove them, give them roles and passwords
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
+    /// Tokens with which programs ask in the name of a user: make, list or revoke them
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
     /// Make the authority that signs certificates of agents
     Ca {
         #[command(subcommand)]
@@ -154,6 +169,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),
         Command::Credential { command } => credential::run(command, out),
+        Command::User { command } => user::run(command, out),
+        Command::Token { command } => token::run(command, out),
         Command::Ca { command } => enroll::ca(command, out),
         Command::Enroll { command } => enroll::run(command, out),
         Command::Audit(args) => audit::run(&args, out),

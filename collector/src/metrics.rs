@@ -106,6 +106,18 @@ counters! {
     enroll_refused_expired_total: "counter",
     /// Requests for a certificate that cannot be read, or ask for what is not given.
     enroll_refused_request_total: "counter",
+    /// Sessions of people that began.
+    logins_total: "counter",
+    /// Attempts to log in with a wrong password or link, or as a user that is disabled.
+    logins_failed_total: "counter",
+    /// Attempts to log in refused because there were too many of a user or from an address.
+    logins_refused_limited_total: "counter",
+    /// Attempts to log in refused because as many passwords were being tried as may be.
+    logins_refused_busy_total: "counter",
+    /// Requests with headers of a proxy from where no proxy is: the headers did not count.
+    proxy_headers_ignored_total: "counter",
+    /// Requests of a proxy that named nobody, more than one, or somebody who may do nothing.
+    proxy_headers_refused_total: "counter",
     /// Seconds in which no more files could be opened, connections among them.
     open_files_exhausted_total: "counter",
     /// Times certificates, keys and tokens were put in force anew after their files changed.

@@ -12,6 +12,8 @@ pub enum Reason {
     Revoked,
     /// A valid credential that is for something else.
     Forbidden,
+    /// A request that a browser may have sent for a page of somebody else.
+    CrossSite,
     /// A credential that speaks for another host.
     Foreign,
     /// Not the media type of a batch.
@@ -44,10 +46,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unauthorized,
         Self::Revoked,
         Self::Forbidden,
+        Self::CrossSite,
         Self::Foreign,
         Self::MediaType,
         Self::Key,
@@ -71,6 +74,7 @@ impl Reason {
             Self::Unauthorized => "unauthorized",
             Self::Revoked => "revoked",
             Self::Forbidden => "forbidden",
+            Self::CrossSite => "cross_site",
             Self::Foreign => "foreign",
             Self::MediaType => "media_type",
             Self::Key => "key",
@@ -97,7 +101,7 @@ impl Reason {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unauthorized | Self::Revoked => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CrossSite | Self::Foreign => StatusCode::FORBIDDEN,
             Self::MediaType | Self::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Key | Self::KeyMismatch | Self::Malformed | Self::Conflict => {
@@ -125,6 +129,7 @@ impl Reason {
             Self::Unauthorized
             | Self::Revoked
             | Self::Forbidden
+            | Self::CrossSite
             | Self::Foreign
             | Self::MediaType
             | Self::Key
@@ -147,6 +152,7 @@ impl Reason {
             Self::Unauthorized
             | Self::Revoked
             | Self::Forbidden
+            | Self::CrossSite
             | Self::Foreign
             | Self::MediaType
             | Self::Key

@@ -15,6 +15,12 @@ pub enum Error {
         /// Its version.
         version: i64,
     },
+    /// The kernel gives no random bytes.
+    #[error("the kernel gives no random bytes")]
+    Random,
+    /// There is no memory for it, or what is kept of it cannot be used.
+    #[error("a password cannot be hashed")]
+    Password,
     /// SQLite.
     #[error("cannot {doing} the database of credentials")]
     Sqlite {

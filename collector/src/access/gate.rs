@@ -45,6 +45,15 @@ impl Access {
         ask(&self.reading()).map_err(Error::read)
     }
 
+    /// Remembers something that is no change of who may do what, and is not written down.
+    pub(super) fn note(
+        &self,
+        note: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
+        let connection = self.write.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&connection).map_err(Error::write)
+    }
+
     /// Changes something, and writes down what was changed: both or neither.
     pub(super) fn change<T, E: From<Error>>(
         &self,

@@ -1,5 +1,5 @@
-//! Who may do what, as far as it changes while the collector runs: revocations, and the log of every
-//! change.
+//! Who may do what, as far as it changes while the collector runs: revocations, hosts that are
+//! enrolled, users with their sessions and tokens, and the log of every change.
 //!
 //! In a database of its own beside the store, for its owner alone: it holds what nobody else may
 //! read, it is small, and neither the store's commits nor its size keep anybody from being locked
@@ -12,16 +12,28 @@ mod database;
 mod enrol;
 mod error;
 mod gate;
+mod password;
 mod record;
 mod revoked;
+mod secret;
+mod session;
+mod user;
+mod user_token;
 
 pub use actor::Actor;
 pub use audit::{AuditLog, AuditQuery, AuditRecord};
 pub use enrol::{Enrolled, Invitation, NotEnrolled, identity};
 pub use error::Error;
 pub use gate::Access;
+pub use password::{Hashed, check as check_password, made_up as made_up_password};
 pub use record::{Action, Entry};
 pub use revoked::{NAME_BYTES, Revocation, named};
+pub use secret::secret;
+pub use session::{Lasting, Method, Session};
+pub use user::{Change, NotChanged, User, user_name};
+pub use user_token::{NewToken, TOKEN_PREFIX, UserToken, token_name};
 
+#[cfg(test)]
+mod people_tests;
 #[cfg(test)]
 mod tests;

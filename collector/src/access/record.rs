@@ -54,6 +54,30 @@ actions! {
     OrdersChanged = "orders.changed",
     /// The key of a host's exports was believed.
     ExportsTrusted = "exports.trusted",
+    /// A user was added.
+    UserAdded = "user.added",
+    /// A user was removed, and with it its sessions and tokens.
+    UserRemoved = "user.removed",
+    /// A user has another role.
+    UserRoleChanged = "user.role_changed",
+    /// A user may not do anything any more.
+    UserDisabled = "user.disabled",
+    /// A user may again.
+    UserEnabled = "user.enabled",
+    /// A user has another password.
+    UserPasswordChanged = "user.password_changed",
+    /// A link was made that begins a session of a user.
+    LoginLinkMade = "login_link.made",
+    /// Somebody could not log in.
+    LoginFailed = "login.failed",
+    /// Somebody logged in.
+    SessionBegun = "session.begun",
+    /// Sessions were ended, by their user or somebody else.
+    SessionEnded = "session.ended",
+    /// A token of a user was made.
+    TokenMade = "token.made",
+    /// A token of a user was revoked.
+    TokenRevoked = "token.revoked",
     /// The collector began with another retention or bound of the store than before.
     RetentionChanged = "retention.changed",
 }

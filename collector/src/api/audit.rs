@@ -22,6 +22,7 @@ pub const AUDIT: Operation = Operation {
         ),
         Parameter::new("limit", Kind::Number(1, 10_000), "Most records.").or("1000"),
     ]],
+    body: None,
     form: Form::Json(form::<AuditLog>),
     refusals: &[
         (400, "A parameter that is unknown or cannot be used"),

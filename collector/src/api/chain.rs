@@ -40,6 +40,7 @@ pub const CHAIN: Operation = Operation {
         .at(Need::Required)],
         &WINDOW,
     ],
+    body: None,
     form: Form::Json(form::<Answer>),
     refusals: &[],
     answer: Some(chain),

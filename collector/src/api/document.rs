@@ -15,9 +15,16 @@ use super::parameter::{Kind, Need, Parameter};
 pub struct Listed {
     /// The operation.
     pub operation: &'static Operation,
-    /// Which credentials are let in; `None` where none is needed.
+    /// Which credentials are let in, [`AGENTS`] or people; `None` where none is needed.
     pub who: Option<&'static str>,
 }
+
+/// The cookie by which a session is known. A browser takes one with this prefix from this very host
+/// alone, over TLS, and sends it to no other.
+pub const SESSION_COOKIE: &str = "__Host-waybill";
+
+/// Those who send batches.
+pub const AGENTS: &str = "agents";
 
 const ABOUT: &str = "Times are Unix milliseconds in answers. Every `GET` answers `HEAD` and every \
                      address `OPTIONS`. Refusals are `application/problem+json`: `error` is a word \
@@ -60,6 +67,7 @@ pub fn document(listed: &[Listed]) -> Value {
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer" },
                 "certificate": { "type": "mutualTLS" },
+                "session": { "type": "apiKey", "in": "cookie", "name": SESSION_COOKIE },
             },
         },
     })
@@ -116,12 +124,20 @@ fn operation(listed: &Listed, problem: &Value, generator: &mut SchemaGenerator) 
         "responses": answers,
         "security": [],
     });
-    if who.is_some() {
+    if let Some(who) = who {
         described["security"] = json!([{ "token": [] }, { "certificate": [] }]);
+        if *who != AGENTS {
+            described["security"] =
+                json!([{ "token": [] }, { "certificate": [] }, { "session": [] }]);
+        }
         described["x-credentials"] = json!(who);
     }
     if !operation.help.is_empty() {
         described["description"] = json!(operation.help);
+    }
+    if let Some(body) = operation.body {
+        let content = json(body(generator).to_value());
+        described["requestBody"] = json!({ "required": true, "content": content });
     }
     let parameters: Vec<Value> = operation.parameters().map(parameter).collect();
     if !parameters.is_empty() {

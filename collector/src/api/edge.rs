@@ -50,6 +50,7 @@ pub const EDGE: Operation = Operation {
             .or("100"),
         ],
     ],
+    body: None,
     form: Form::Json(form::<Answer>),
     refusals: &[(404, "No such edge in the window")],
     answer: Some(edge),

@@ -13,6 +13,7 @@ pub const ENROLL: Operation = Operation {
     help: "The body is JSON with a `token` of `waybill-collector enroll token` and a `csr` (PKCS #10, \
            PEM), of which only the public key is taken.",
     parameters: &[],
+    body: None,
     form: Form::Json(form::<Certificate>),
     refusals: REFUSALS,
     answer: None,
@@ -26,6 +27,7 @@ pub const RENEW: Operation = Operation {
     summary: "A host's next certificate",
     help: "Asked with the certificate that is to be replaced. The body is JSON with a `csr`.",
     parameters: &[],
+    body: None,
     form: Form::Json(form::<Certificate>),
     refusals: REFUSALS,
     answer: None,

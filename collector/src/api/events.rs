@@ -33,6 +33,7 @@ pub const EVENTS: Operation = Operation {
             CURSOR,
         ],
     ],
+    body: None,
     form: Form::Json(form::<Page>),
     refusals: &[(404, "No such table")],
     answer: Some(events),

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::failure::{Failure, Problem};
 use super::given::Given;
-use super::network::Network;
 use super::operation::Asking;
 use super::parameter::{Kind, Parameter};
+use crate::network::Network;
 use crate::query;
 use crate::topology::{Edge, EdgeCounters, Node, ProcessNode};
 

@@ -31,6 +31,7 @@ pub const FLEET: Operation = Operation {
         .or("100"),
         CURSOR,
     ]],
+    body: None,
     form: Form::Json(form::<Page>),
     refusals: &[],
     answer: Some(fleet),

@@ -10,9 +10,9 @@ use super::failure::Failure;
 use super::filter::{Addresses, addresses, namespace, of_node, wrong};
 use super::key;
 use super::map::{LeftOut, Map};
-use super::network::Network;
 use super::operation::Asking;
 use crate::join::Picture;
+use crate::network::Network;
 use crate::topology::{Edge, EdgeCounters, Node};
 
 /// What nodes are grouped by.

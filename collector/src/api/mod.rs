@@ -19,21 +19,23 @@ mod given;
 mod group;
 mod key;
 mod map;
-mod network;
 mod node;
 mod operation;
 mod others;
 mod page;
 mod parameter;
+mod people;
 mod search;
 mod series;
 mod tables;
+mod tokens;
 mod topology;
 mod tuple;
+mod users;
 
 pub use audit::AUDIT;
 pub use chain::CHAIN;
-pub use document::{Listed, document};
+pub use document::{AGENTS, Listed, SESSION_COOKIE, document};
 pub use edge::EDGE;
 pub use enrolment::{ENROLL, RENEW};
 pub use events::EVENTS;
@@ -43,8 +45,16 @@ pub use given::{Given, parts};
 pub use node::NODE;
 pub use operation::{Answers, Asking, Operation};
 pub use others::{BATCHES, Check, DOCUMENT, HEALTH, HOSTS, METRICS, READY, Readiness};
+pub use people::{
+    By, ChangePassword, END_SESSION, Ended, LOGIN, LOGOUT, Login, PASSWORD, SESSIONS, SessionShown,
+    Sessions, WHOAMI, Whoami,
+};
 pub use search::SEARCH;
 pub use series::SERIES;
 pub use tables::{ROWS, TABLES};
+pub use tokens::{ADD_TOKEN, AddToken, REVOKE_TOKEN, TOKENS, TokenMade, TokenShown, Tokens};
 pub use topology::TOPOLOGY;
 pub use tuple::Tuple;
+pub use users::{
+    ADD_USER, AddUser, CHANGE_USER, ChangeUser, REMOVE_USER, USERS, UserChanged, UserShown, Users,
+};

@@ -35,6 +35,7 @@ pub const NODE: Operation = Operation {
         )
         .or("100")],
     ],
+    body: None,
     form: Form::Json(form::<Answer>),
     refusals: &[(404, "No such node in the window")],
     answer: Some(node),

@@ -27,6 +27,8 @@ pub struct Operation {
     pub help: &'static str,
     /// All parameters, in groups that operations share.
     pub parameters: &'static [&'static [Parameter]],
+    /// The JSON that the request has as its body, where it has one of a form.
+    pub body: Option<fn(&mut SchemaGenerator) -> Schema>,
     /// What is answered with status 200.
     pub form: Form,
     /// Statuses that not every operation answers, with what they mean.

@@ -14,6 +14,7 @@ pub const HOSTS: Operation = Operation {
     summary: "All hosts at once",
     help: "Sent as it is read, neither packed nor tagged. `/api/v1/fleet` has pages.",
     parameters: &[],
+    body: None,
     form: Form::Json(form::<Fleet>),
     refusals: &[
         (400, "It takes no parameters"),
@@ -34,6 +35,7 @@ pub const DOCUMENT: Operation = Operation {
     summary: "This document",
     help: "",
     parameters: &[],
+    body: None,
     form: Form::Json(any_object),
     refusals: &[],
     answer: None,
@@ -48,6 +50,7 @@ pub const BATCHES: Operation = Operation {
     help: "The body is a batch as `wire/FORMAT.md` describes it, `Idempotency-Key` its host, run \
            and number. The answer says what the agent may do with the batch.",
     parameters: &[],
+    body: None,
     form: Form::Always(form::<BatchAnswer>),
     refusals: &[],
     answer: None,
@@ -61,6 +64,7 @@ pub const METRICS: Operation = Operation {
     summary: "What this collector counted, for Prometheus",
     help: "",
     parameters: &[],
+    body: None,
     form: Form::Text("text/plain"),
     refusals: &[],
     answer: None,
@@ -74,6 +78,7 @@ pub const HEALTH: Operation = Operation {
     summary: "Whether batches can be stored",
     help: "Says nothing else, and asks for no credential.",
     parameters: &[],
+    body: None,
     form: Form::Json(form::<Health>),
     refusals: &[],
     answer: None,
@@ -88,6 +93,7 @@ pub const READY: Operation = Operation {
     help: "Not while the store cannot be written or takes long, nor while the collector stops. Asks \
            for no credential.",
     parameters: &[],
+    body: None,
     form: Form::Always(form::<Readiness>),
     refusals: &[],
     answer: None,

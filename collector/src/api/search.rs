@@ -31,6 +31,7 @@ pub const SEARCH: Operation = Operation {
         &WINDOW,
         &[Parameter::new("limit", Kind::Number(1, 200), "Most hits.").or("20")],
     ],
+    body: None,
     form: Form::Json(form::<Answer>),
     refusals: &[],
     answer: Some(search),

@@ -60,6 +60,7 @@ pub const SERIES: Operation = Operation {
             .or("20"),
         ],
     ],
+    body: None,
     form: Form::Json(form::<Found>),
     refusals: &[(404, "No such table")],
     answer: Some(series),

@@ -18,6 +18,7 @@ pub const TABLES: Operation = Operation {
     help: "A table is described by values: columns with kind, type, unit and help. Those with \
            `shown_by` are part of the topology and have no rows of their own.",
     parameters: &[],
+    body: None,
     form: Form::Json(form::<Tables>),
     refusals: &[],
     answer: Some(tables),
@@ -55,6 +56,7 @@ pub const ROWS: Operation = Operation {
             .or("1000"),
         ],
     ],
+    body: None,
     form: Form::Json(form::<Answer>),
     refusals: &[(404, "No such table")],
     answer: Some(rows),

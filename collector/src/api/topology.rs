@@ -55,6 +55,7 @@ pub const TOPOLOGY: Operation = Operation {
                 .at(Need::Deprecated),
         ],
     ],
+    body: None,
     form: Form::Json(answer_form),
     refusals: &[(404, "The focus is not in the window")],
     answer: Some(topology),

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
-use data_encoding::BASE64URL_NOPAD;
 use notation::parse_duration;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use serde_json::json;
 
 use super::audit;
 use super::output::{Format, load, show};
-use crate::access::{Action, Actor, Entry, Invitation};
+use crate::access::{Action, Actor, Entry, Invitation, secret};
 use crate::authority::{Authority, is_name};
 use crate::config::{Config, DEFAULT_PATH, Enroll};
 use crate::digest::{hex, sha256};
@@ -193,13 +191,9 @@ fn token(args: &TokenArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let now_ms = time::now_ms();
     let mut made = Vec::new();
     for name in &args.names {
-        let mut bytes = [0; 32];
-        SystemRandom::new()
-            .fill(&mut bytes)
-            .map_err(|_| anyhow!("the kernel gives no random bytes"))?;
         let invitation = Invitation {
             name: name.clone(),
-            token: format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&bytes)),
+            token: secret(PREFIX).map_err(|error| audit::failed(&config, error))?,
             expires_ms: now_ms.saturating_add(time::whole_ms(args.expires)),
         };
         access

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::mistake::{Mistake, or, required, wrong};
+use super::proxy::{self, Proxy};
 use super::raw::{self, Text};
 
 /// `[enroll]`
@@ -34,6 +35,12 @@ pub struct Auth {
     pub database: PathBuf,
     /// Age at which records of the audit log are deleted.
     pub audit_retention: Duration,
+    /// How long a session goes on that nobody uses.
+    pub session_idle: Duration,
+    /// How long one goes on, however much it is used.
+    pub session_lifetime: Duration,
+    /// Proxies that say who asks.
+    pub proxy: Option<Proxy>,
 }
 
 impl Auth {
@@ -49,8 +56,9 @@ impl Auth {
         }
         if self.reader_token_file.is_none() && self.reader_names.is_empty() {
             advice.push(
-                "nobody may ask over HTTPS, for neither auth.reader_token_file nor \
-                 auth.reader_names is set; commands on this host read the store",
+                "nobody may ask over HTTPS but users of `waybill-collector user`, for neither \
+                 auth.reader_token_file nor auth.reader_names is set; commands on this host read \
+                 the store",
             );
         }
         advice
@@ -92,7 +100,18 @@ pub(super) fn auth(
         shared_names: raw.shared_names,
         database: path(raw.database).unwrap_or_else(|| store.with_file_name("access.db")),
         audit_retention: or(raw.audit_retention, Duration::from_secs(365 * 86_400)),
+        session_idle: or(raw.session_idle, Duration::from_secs(3600)),
+        session_lifetime: or(raw.session_lifetime, Duration::from_secs(12 * 3600)),
+        proxy: proxy::validate(raw.proxy)?,
     };
+    for (key, duration) in [
+        ("auth.session_idle", auth.session_idle),
+        ("auth.session_lifetime", auth.session_lifetime),
+    ] {
+        if duration < Duration::from_secs(1) || duration > Duration::from_secs(366 * 86_400) {
+            return wrong(key, "expected a duration from \"1s\" to \"366d\"");
+        }
+    }
     if auth.database == store {
         return wrong(
             "auth.database",
@@ -113,9 +132,19 @@ pub(super) fn auth(
              one of them, for a collector that knows nobody cannot tell agents from strangers",
         );
     }
+    names(&auth, has_ca)?;
+    Ok(auth)
+}
+
+/// Each name of a certificate is of one thing.
+fn names(auth: &Auth, has_ca: bool) -> Result<(), Mistake> {
+    let none = Vec::new();
+    let proxies = auth.proxy.as_ref();
+    let proxies = proxies.map_or(&none, |proxy| &proxy.certificate_names);
     for (key, names) in [
         ("auth.reader_names", &auth.reader_names),
         ("auth.shared_names", &auth.shared_names),
+        ("auth.proxy.certificate_names", proxies),
     ] {
         if !names.is_empty() && !has_ca {
             return wrong(
@@ -140,5 +169,17 @@ pub(super) fn auth(
             "a name of auth.reader_names is here too: a credential sends or asks, not both",
         );
     }
-    Ok(auth)
+    if let Some(name) = proxies
+        .iter()
+        .find(|name| auth.reader_names.contains(name) || auth.shared_names.contains(name))
+    {
+        return wrong(
+            "auth.proxy.certificate_names",
+            format!(
+                "{name:?} is in auth.reader_names or auth.shared_names too: a certificate is of a \
+                 proxy, or asks or sends itself"
+            ),
+        );
+    }
+    Ok(())
 }

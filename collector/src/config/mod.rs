@@ -6,6 +6,7 @@
 mod auth;
 mod mistake;
 mod outputs;
+mod proxy;
 mod raw;
 mod store;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use log::LevelFilter;
 pub use auth::{Auth, Enroll};
 use mistake::{Mistake, or, required, wrong};
 pub use outputs::{File, Format, Http, Kind, Output, Temporality};
+pub use proxy::{Proxy, Says};
 use raw::{Count, Size, Text};
 pub use store::Store;
 

@@ -44,6 +44,20 @@ pub(super) struct Auth {
     pub(super) shared_names: Vec<String>,
     pub(super) database: Option<Text<PathBuf>>,
     pub(super) audit_retention: Option<Text<Duration>>,
+    pub(super) session_idle: Option<Text<Duration>>,
+    pub(super) session_lifetime: Option<Text<Duration>>,
+    pub(super) proxy: Proxy,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Proxy {
+    pub(super) networks: Vec<String>,
+    pub(super) certificate_names: Vec<String>,
+    pub(super) user_header: Option<String>,
+    pub(super) groups_header: Option<String>,
+    pub(super) roles: BTreeMap<String, String>,
+    pub(super) default_role: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::parse;
+use crate::rank::Rank;
 
 const GOOD: &str = r#"
 [listen]
@@ -60,6 +61,8 @@ fn the_packaged_example_says_what_the_defaults_are() {
     spelled_out.signing_key_file = None;
     assert!(spelled_out.auth.reader_token_file.is_some());
     spelled_out.auth.reader_token_file = None;
+    assert!(spelled_out.auth.proxy.is_some());
+    spelled_out.auth.proxy = None;
     let lifetime = spelled_out.enroll.take().map(|enroll| enroll.lifetime);
     assert_eq!(lifetime, Some(Duration::from_secs(90 * 86_400)));
     assert!(!spelled_out.outputs.is_empty());
@@ -82,7 +85,12 @@ fn the_packaged_example_shows_every_key() {
         let (_, expected) = message.rsplit_once("expected ").expect(&message);
         for key in expected.split('`').skip(1).step_by(2) {
             keys += 1;
-            let shown = [format!("{key} = "), format!("[{key}]"), format!("[{key}.")];
+            let shown = [
+                format!("{key} = "),
+                format!("[{key}]"),
+                format!("[{key}."),
+                format!(".{key}]"),
+            ];
             assert!(
                 shown.iter().any(|shown| example.contains(shown)),
                 "packaging/config/collector.toml.example lacks {key}"
@@ -261,6 +269,77 @@ fn names_of_certificates_are_names() {
     ] {
         assert!(with(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_proxy_is_somewhere_or_has_a_certificate_and_says_what_people_may() {
+    let with = |proxy: &str| {
+        let text = GOOD.replace("[auth]", "client_ca_file = \"/ca\"\n[auth]");
+        parse(Path::new("x"), &format!("{text}[auth.proxy]\n{proxy}\n"))
+    };
+    let says =
+        "user_header = \"X-User\"\ngroups_header = \"X-Groups\"\nroles = { a = \"admin\" }\n";
+    let good = with(&format!("networks = [\"10.0.0.5\"]\n{says}")).expect("good");
+    let proxy = good.auth.proxy.expect("a proxy");
+    assert!(proxy.is_at([10, 0, 0, 5].into()) && !proxy.is_at([10, 0, 0, 6].into()));
+    let says_who = proxy.says.expect("it says who");
+    assert_eq!(says_who.rank(["x", "a"]), Some(Rank::Admin));
+    assert_eq!(says_who.rank(["x"]), None);
+    assert!(
+        with("networks = [\"10.0.0.0/8\"]")
+            .expect("good")
+            .auth
+            .proxy
+            .is_some()
+    );
+    assert!(with("").expect("good").auth.proxy.is_none());
+    for (bad, key) in [
+        (says, "auth.proxy.networks"),
+        ("networks = [\"0.0.0.0/0\"]", "auth.proxy.networks"),
+        ("networks = [\"::/0\"]", "auth.proxy.networks"),
+        ("networks = [\"proxy.example\"]", "auth.proxy.networks"),
+        (
+            "networks = [\"10.0.0.5\"]\ndefault_role = \"viewer\"",
+            "auth.proxy.user_header",
+        ),
+        (
+            "networks = [\"10.0.0.5\"]\nuser_header = \"Cookie\"",
+            "auth.proxy.user_header",
+        ),
+        (
+            "networks = [\"10.0.0.5\"]\nuser_header = \"X User\"",
+            "auth.proxy.user_header",
+        ),
+        (
+            "networks = [\"10.0.0.5\"]\nuser_header = \"X\"",
+            "auth.proxy.roles",
+        ),
+        (
+            "networks = [\"10.0.0.5\"]\nuser_header = \"X\"\ndefault_role = \"king\"",
+            "auth.proxy.default_role",
+        ),
+        (
+            "networks = [\"10.0.0.5\"]\nuser_header = \"X\"\nroles = { a = \"admin\" }",
+            "auth.proxy.groups_header",
+        ),
+        (
+            "networks = [\"10.0.0.5\"]\nuser_header = \"X\"\ngroups_header = \"x\"\n\
+             default_role = \"viewer\"",
+            "auth.proxy.groups_header",
+        ),
+        (
+            "certificate_names = [\"*.example\"]",
+            "auth.proxy.certificate_names",
+        ),
+    ] {
+        let found = with(bad).expect_err(bad).to_string();
+        assert!(found.contains(key), "{bad}: {found}");
+    }
+    let twice = "certificate_names = [\"a\"]\n[auth]\nreader_names = [\"a\"]\n";
+    let text = GOOD.replace("[auth]\n", "client_ca_file = \"/ca\"\n[auth.proxy]\n");
+    let text = text.replace("agent_token_file", &format!("{twice}agent_token_file"));
+    let found = message(&text);
+    assert!(found.contains("auth.proxy.certificate_names"), "{found}");
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn tagged(mut response: Response, tag: &str, encoding: Option<&'static str>) -> 
     headers.insert(ETAG, tag);
     headers.insert(
         VARY,
-        HeaderValue::from_static("accept-encoding, authorization"),
+        HeaderValue::from_static("accept-encoding, authorization, cookie"),
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Some(encoding) = encoding {

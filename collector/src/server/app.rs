@@ -7,6 +7,7 @@ use axum::extract::State;
 
 use super::drain::Ending;
 use super::fair::Shares;
+use super::logins::Logins;
 use super::secrets::{Current, Shown};
 use crate::accept::{Reason, Refusal};
 use crate::access::{self, Access, identity};
@@ -34,6 +35,7 @@ pub(super) struct App {
     /// Changes of it that are asked for over the network.
     pub(super) access_work: Arc<Shares>,
     pub(super) enroll_refusals: Limiter,
+    pub(super) logins: Logins,
     pub(super) metrics: Arc<Metrics>,
     /// Bytes of bodies that have arrived.
     pub(super) bodies: Arc<Shares>,
@@ -91,6 +93,7 @@ impl App {
             access_failures: Limiter::new(),
             access_work: Shares::new(ACCESS_WORK),
             enroll_refusals: Limiter::new(),
+            logins: Logins::new(time::monotonic()),
             metrics,
             bodies: Shares::new(config.limits.body_memory),
             batches: Shares::new(config.limits.concurrent_batches),
@@ -104,6 +107,11 @@ impl App {
             outputs,
             config: config.clone(),
         }
+    }
+
+    /// How long a session goes on that nobody uses, milliseconds.
+    pub(super) fn idle_ms(&self) -> i64 {
+        time::whole_ms(self.config.auth.session_idle)
     }
 
     /// Says no to a credential that was revoked, and to all while nobody can tell.

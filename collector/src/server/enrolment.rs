@@ -2,31 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use wire::enrol::{Certificate, Enroll, MAX_BYTES, MEDIA_TYPE, Renew};
+use wire::enrol::{Certificate, Enroll, Renew};
 
-use super::acceptor::Peer;
 use super::app::{App, Shared};
-use super::fair::Party;
-use super::refusal::error;
+use super::request::{Refused, change, read, source};
 use crate::access::{Action, Actor, Entry, NotEnrolled};
 use crate::auth::Credential;
 use crate::authority::{Authority, Issued};
 use crate::time;
-
-/// Time in which a request must have arrived.
-const BODY: Duration = Duration::from_secs(10);
-/// Time a request waits for its turn.
-const TURN: Duration = Duration::from_secs(5);
 
 /// `POST /api/v1/enroll`
 pub(super) async fn enroll(State(app): Shared, request: Request) -> Response {
@@ -93,7 +82,7 @@ pub(super) async fn renew(
     .await
 }
 
-/// Does what changes something on a thread that may wait for the disk, a few at a time.
+/// Does what the authority is needed for.
 async fn work(
     app: Arc<App>,
     source: Option<IpAddr>,
@@ -107,20 +96,9 @@ async fn work(
         );
         return refused.answer();
     };
-    let party = Party::of(source.unwrap_or(IpAddr::from([0, 0, 0, 0])));
-    let Ok(place) = app.access_work.wait(party, 1, TURN).await else {
-        return Refused::busy().answer();
-    };
-    let worker = Arc::clone(&app);
-    let done = tokio::task::spawn_blocking(move || {
-        let done = work(&worker, &authority);
-        drop(place);
-        done
-    });
-    match done.await {
-        Ok(Ok(certificate)) => Json(certificate).into_response(),
-        Ok(Err(refused)) => refused.answer(),
-        Err(_) => Refused::busy().answer(),
+    match change(app, source, move |app| work(app, &authority)).await {
+        Ok(certificate) => Json(certificate).into_response(),
+        Err(refused) => refused.answer(),
     }
 }
 
@@ -131,51 +109,6 @@ fn certificate(name: String, issued: Issued) -> Certificate {
         issued_ms: issued.issued_ms,
         expires_ms: issued.expires_ms,
     }
-}
-
-fn source(request: &Request) -> Option<IpAddr> {
-    Some(request.extensions().get::<Peer>()?.address.ip())
-}
-
-/// Reads the whole of a small JSON request.
-pub(super) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refused> {
-    let (parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
-        return Err(Refused::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "media_type",
-            "expected Content-Type application/json",
-        ));
-    }
-    let bytes = tokio::time::timeout(BODY, collect(body)).await;
-    let bytes = bytes.ok().flatten().ok_or_else(|| {
-        Refused::new(
-            StatusCode::BAD_REQUEST,
-            "request",
-            "the request is too long or did not arrive in time",
-        )
-    })?;
-    // What is wrong is not repeated: it may hold a secret.
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let at = format!("line {}, column {}", error.line(), error.column());
-        Refused::new(
-            StatusCode::BAD_REQUEST,
-            "request",
-            format!("not the JSON that is expected here ({at})"),
-        )
-    })
-}
-
-async fn collect(body: Body) -> Option<axum::body::Bytes> {
-    axum::body::to_bytes(body, MAX_BYTES).await.ok()
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers
-        .get(CONTENT_TYPE)
-        .and_then(|text| text.to_str().ok());
-    let media_type = text.and_then(|text| text.split(';').next()).map(str::trim);
-    media_type.is_some_and(|found| found.eq_ignore_ascii_case(MEDIA_TYPE))
 }
 
 /// Counts and says why a host gets no certificate; a token that was used or is too old is written
@@ -224,45 +157,4 @@ fn not_enrolled(app: &App, refused: NotEnrolled, source: Option<IpAddr>) -> Refu
         }
     }
     Refused::new(status, name, why)
-}
-
-/// An answer that is a refusal.
-#[derive(Debug)]
-pub(super) struct Refused {
-    status: StatusCode,
-    name: &'static str,
-    message: String,
-    retry_after_s: Option<u64>,
-}
-
-impl Refused {
-    pub(super) fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            name,
-            message: message.into(),
-            retry_after_s: None,
-        }
-    }
-
-    /// It should come again.
-    pub(super) fn busy() -> Self {
-        Self {
-            retry_after_s: Some(5),
-            ..Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "this cannot be done now",
-            )
-        }
-    }
-
-    pub(super) fn answer(self) -> Response {
-        let mut response = error(self.status, self.name, &self.message);
-        if let Some(seconds) = self.retry_after_s {
-            let seconds = HeaderValue::from(seconds);
-            response.headers_mut().insert(RETRY_AFTER, seconds);
-        }
-        response
-    }
 }

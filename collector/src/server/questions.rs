@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts as _, RawPathParams, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +13,8 @@ use super::app::{App, Shared};
 use super::fair::Party;
 use super::packed::Encoding;
 use super::refusal::{error, refused};
-use crate::api::{Answers, Given, HOSTS, Operation, Problem, parts};
+use super::request::given;
+use crate::api::{Answers, Given, HOSTS, Operation, parts};
 use crate::{escape, process, time};
 
 /// Answers a question whose parameters are in the address.
@@ -26,9 +26,7 @@ pub(super) async fn question(
     let party = request.extensions().get::<Party>().copied();
     let party = party.expect("whoever gets here was let in");
     let (mut head, _) = request.into_parts();
-    let path = RawPathParams::from_request_parts(&mut head, &()).await;
-    let read = given(operation, path, head.uri.query());
-    let given = match read {
+    let given = match given(operation, &mut head).await {
         Ok(given) => given,
         Err(problem) => {
             app.metrics.query_failures_total.add(1);
@@ -43,20 +41,6 @@ pub(super) async fn question(
         head_only: head.method == Method::HEAD,
     };
     answers::question(&app, party, question).await
-}
-
-fn given(
-    operation: &Operation,
-    path: Result<RawPathParams, RawPathParamsRejection>,
-    query: Option<&str>,
-) -> Result<Given, Problem> {
-    let path = path.map_err(|_| {
-        Problem::query("an address with a part that is no UTF-8; encode it as UTF-8")
-    })?;
-    let path = path.iter().map(|(name, value)| (name.into(), value.into()));
-    let query = parts(query.unwrap_or_default())?;
-    // What the path says is not said again in the query.
-    Given::of(operation.parameters, path.chain(query), time::now_ms())
 }
 
 /// The tags of answers that the other side has.

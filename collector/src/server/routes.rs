@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION};
+use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
 use axum::{Json, Router};
 use serde_json::Value;
 
@@ -26,11 +26,13 @@ use super::app::{App, Shared};
 use super::body::Held;
 use super::drain;
 use super::fair::Party;
+use super::people::{Found, Sent};
 use super::refusal::{Form, error, refuse};
-use super::{audit, batches, enrolment, health, questions};
+use super::{audit, batches, enrolment, health, people, questions};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
-use crate::auth::{Credential, Rank, Role, bearer};
+use crate::auth::{Credential, Role};
+use crate::rank::Rank;
 
 /// How long any answer may take to be sent.
 const SENT: Duration = Duration::from_secs(300);
@@ -53,7 +55,7 @@ impl Scope {
     const fn name(self) -> Option<&'static str> {
         match self {
             Self::Anybody => None,
-            Self::Agents => Some("agents"),
+            Self::Agents => Some(api::AGENTS),
             Self::Readers => Some("readers"),
             Self::Admins => Some("admins"),
         }
@@ -116,7 +118,7 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 19] = [
+const ROUTES: [Route; 32] = [
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
     Route::question(&api::NODE),
@@ -134,6 +136,29 @@ const ROUTES: [Route; 19] = [
     Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),
     Route::own(&api::ENROLL, Scope::Anybody, || post(enrolment::enroll)),
     Route::own(&api::RENEW, Scope::Agents, || post(enrolment::renew)),
+    Route::own(&api::LOGIN, Scope::Anybody, || post(people::login)),
+    Route::own(&api::LOGOUT, Scope::Readers, || post(people::logout)),
+    Route::own(&api::WHOAMI, Scope::Readers, || get(people::whoami)),
+    Route::own(&api::PASSWORD, Scope::Readers, || {
+        post(people::change_password)
+    }),
+    Route::own(&api::SESSIONS, Scope::Readers, || get(people::sessions)),
+    Route::own(&api::END_SESSION, Scope::Readers, || {
+        delete(people::end_session)
+    }),
+    Route::own(&api::TOKENS, Scope::Readers, || get(people::tokens)),
+    Route::own(&api::ADD_TOKEN, Scope::Readers, || post(people::add_token)),
+    Route::own(&api::REVOKE_TOKEN, Scope::Readers, || {
+        delete(people::revoke_token)
+    }),
+    Route::own(&api::USERS, Scope::Admins, || get(people::users)),
+    Route::own(&api::ADD_USER, Scope::Admins, || post(people::add_user)),
+    Route::own(&api::CHANGE_USER, Scope::Admins, || {
+        patch(people::change_user)
+    }),
+    Route::own(&api::REMOVE_USER, Scope::Admins, || {
+        delete(people::remove_user)
+    }),
     Route::own(&api::HEALTH, Scope::Anybody, || get(health::healthz)),
     Route::own(&api::READY, Scope::Anybody, || get(health::readyz)),
 ];
@@ -171,11 +196,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
     for (path, of_path) in by_path() {
         let allow = allow(&of_path);
         let others = any(move |method: Method| async move { other_method(&method, allow) });
+        // What is for people alone tells agents nothing, with no method.
+        let of_people = |route: &&Route| matches!(route.scope, Scope::Readers | Scope::Admins);
+        let whose = of_path.iter().all(of_people).then_some(Scope::Readers);
         let mut methods = MethodRouter::new();
         for route in of_path {
             methods = methods.merge(behind(Some(route.scope), route.handler()));
         }
-        let others = behind(None, others).with_state::<()>(Arc::clone(&app));
+        let others = behind(whose, others).with_state::<()>(Arc::clone(&app));
         router = router.route(path, methods.fallback_service(others));
     }
     let nothing = behind(None, any(questions::nothing));
@@ -227,22 +255,14 @@ async fn authorize(
         return next.run(request).await;
     }
     let peer = request.extensions().get::<Peer>().cloned();
-    let found = credential(&app, &peer, &request);
-    let refusal = match (found, scope) {
-        (Err(refusal), _) => refusal,
-        (Ok(None), _) => Refusal::new(
-            Reason::Unauthorized,
-            "a valid bearer token or client certificate is needed",
-        ),
-        (Ok(Some(credential)), Some(scope))
-            if let Err(refusal) = permit(credential.role, scope) =>
-        {
-            refusal
-        }
-        (Ok(Some(credential)), _) if let Err(refusal) = app.admits(&credential) => refusal,
-        (Ok(Some(credential)), _) => {
-            request.extensions_mut().insert(credential);
-            return work(&app, peer, credential, request, next).await;
+    let refusal = match admitted(&app, peer.as_ref(), scope, &request) {
+        Err(refusal) => refusal,
+        Ok(found) => {
+            request.extensions_mut().insert(found.credential);
+            if let Some(person) = found.person {
+                request.extensions_mut().insert(person);
+            }
+            return work(&app, peer, found.credential, request, next).await;
         }
     };
     let form = if request.uri().path() == api::BATCHES.path {
@@ -251,6 +271,30 @@ async fn authorize(
         Form::Plain
     };
     refuse(&app, &peer, form, refusal, Some(request.into_body())).await
+}
+
+/// Who asks, where they are let in.
+fn admitted(
+    app: &Arc<App>,
+    peer: Option<&Peer>,
+    scope: Option<Scope>,
+    request: &Request,
+) -> Result<Found, Refusal> {
+    let found = people::find(app, peer, request.headers())?.ok_or_else(|| {
+        let why = "a session, a valid bearer token or a client certificate is needed";
+        Refusal::new(Reason::Unauthorized, why)
+    })?;
+    if let Some(scope) = scope {
+        permit(found.credential.role, scope)?;
+    }
+    app.admits(&found.credential)?;
+    // What only reads may be asked by whoever shows a link to it: its answer is for no page of others.
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    if found.person.is_some() && !reads && found.sent != Sent::Knowingly {
+        people::check_origin(request.headers(), found.sent == Sent::ByItself)
+            .map_err(|why| Refusal::new(Reason::CrossSite, why))?;
+    }
+    Ok(found)
 }
 
 /// Whether a role is let in where a scope is.
@@ -262,11 +306,12 @@ fn permit(role: Role, scope: Scope) -> Result<(), Refusal> {
         | (Scope::Admins, Role::Person(Rank::Admin)) => return Ok(()),
         (Scope::Agents, Role::Person(_)) => "this credential asks and does not send batches",
         (Scope::Readers | Scope::Admins, Role::Agent) => {
-            "this credential sends batches and does not ask: people have a token of [auth] \
-             reader_token_file, or a certificate with a name of reader_names"
+            "this credential sends batches and does not ask: people log in, or have a token of [auth] \
+             reader_token_file or a certificate with a name of reader_names"
         }
         (Scope::Admins, Role::Person(_)) => {
-            "this takes an admin: a token of [auth] reader_token_file with the word \"admin\" behind it"
+            "this takes an admin: a user of this role, or a token of [auth] reader_token_file with \
+             the word \"admin\" behind it"
         }
     };
     Err(Refusal::new(Reason::Forbidden, why))
@@ -287,19 +332,4 @@ async fn work(
     request.extensions_mut().insert(party);
     let response = next.run(request).await;
     response.map(|body| Body::new(Held::new(body, SENT, &app.metrics, working)))
-}
-
-/// The credential of a request: its token where that is valid, else the certificate.
-fn credential(
-    app: &App,
-    peer: &Option<Peer>,
-    request: &Request,
-) -> Result<Option<Credential>, Refusal> {
-    let header = request.headers().get(AUTHORIZATION);
-    let token = header.and_then(|value| bearer(value.to_str().ok()?));
-    if let Some(known) = token.and_then(|token| app.secrets.known().token(token)) {
-        return Ok(Some(known));
-    }
-    let shown = peer.as_ref().and_then(|peer| peer.certificate.as_ref());
-    shown.map_or(Ok(None), |shown| app.certificate(shown))
 }

@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use crate::auth::{Certificate, Credential, Credentials};
+use crate::auth::{Certificate, Credential, CredentialId, Credentials};
 use crate::authority::Authority;
 use crate::config::{Config, Enroll};
 use crate::exit::Failure;
@@ -146,29 +146,42 @@ impl Known {
     /// The credential that a connection's certificate is. One that was verified by a CA that is not
     /// configured any more, or that has expired, is none, however long the connection is open.
     pub(super) fn certificate(&self, shown: &Shown, now_ms: i64) -> Option<Valid> {
-        let mut judged = shown.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = |was: &Judged| {
-            was.number == self.number && (0..JUDGED_MS).contains(&(now_ms - was.at_ms))
-        };
-        let own = match judged.filter(holds) {
-            Some(was) => was.own,
-            None => {
-                *judged = None;
-                let own = self.judge(shown, now_ms)?;
-                *judged = Some(Judged {
-                    number: self.number,
-                    at_ms: now_ms,
-                    own,
-                });
-                own
-            }
-        };
+        let own = self.is_own(shown, now_ms)?;
+        if !own && self.credentials.is_proxy(&shown.certificate) {
+            return None;
+        }
         // By its name it may be a person's, but not where it was made for a host.
         let credential = match own {
             true => self.credentials.own_certificate(&shown.certificate),
             false => self.credentials.certificate(&shown.certificate),
         };
         Some(Valid { credential, own })
+    }
+
+    /// The certificate of a proxy, where it is valid and one. It says who asks and is nobody itself.
+    pub(super) fn proxy(&self, shown: &Shown, now_ms: i64) -> Option<CredentialId> {
+        let is_own = self.is_own(shown, now_ms)?;
+        let is_proxy = !is_own && self.credentials.is_proxy(&shown.certificate);
+        is_proxy.then(|| shown.certificate.id())
+    }
+
+    /// The same, as it was found not long ago.
+    fn is_own(&self, shown: &Shown, now_ms: i64) -> Option<bool> {
+        let mut judged = shown.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |was: &Judged| {
+            was.number == self.number && (0..JUDGED_MS).contains(&(now_ms - was.at_ms))
+        };
+        if let Some(was) = judged.filter(holds) {
+            return Some(was.own);
+        }
+        *judged = None;
+        let own = self.judge(shown, now_ms)?;
+        *judged = Some(Judged {
+            number: self.number,
+            at_ms: now_ms,
+            own,
+        });
+        Some(own)
     }
 
     /// Whether the own authority has signed it; `None` where it is not valid.

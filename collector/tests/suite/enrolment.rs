@@ -60,7 +60,7 @@ pub(crate) fn enroll(site: &Site, at: SocketAddr, token: &str, key: &KeyPair) ->
     .expect("an answer")
 }
 
-fn renew(site: &Site, at: SocketAddr, who: Who<'_>, key: &KeyPair) -> Answer {
+pub(crate) fn renew(site: &Site, at: SocketAddr, who: Who<'_>, key: &KeyPair) -> Answer {
     let body = json!({ "csr": request(key) }).to_string();
     let path = "/api/v1/renew";
     site.post_to(at, path, who, "", "application/json", body.as_bytes())

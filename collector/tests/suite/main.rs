@@ -21,6 +21,8 @@ mod openapi;
 mod operation;
 mod orders;
 mod outputs;
+mod people;
+mod permits;
 mod restarts;
 mod revoked;
 mod scenarios;

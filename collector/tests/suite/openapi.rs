@@ -3,6 +3,7 @@
 mod examples;
 mod families;
 mod hostile;
+mod people;
 mod questions;
 mod scene;
 mod things;

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::filter::{Addresses, of_node};
-use crate::api::network::Network;
 use crate::api::tuple::{self, At, Tuple};
+use crate::network::Network;
 use crate::topology::{Edge, Node};
 
 /// What a text was taken for.

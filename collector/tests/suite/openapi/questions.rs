@@ -119,7 +119,11 @@ fn every_operation_and_parameter_answers_as_the_document_says() {
     fleet(&site, at);
     let document = Document::of(&site, at);
     let mut tried = BTreeSet::new();
-    for (id, path, status) in asked(&edge(&site, at, DATA)).into_iter().chain(of_tables()) {
+    let all = asked(&edge(&site, at, DATA)).into_iter();
+    for (id, path, status) in all
+        .chain(super::people::asked(&site, at))
+        .chain(of_tables())
+    {
         let operation = document.operation(id);
         let reply = ask(&site, at, &path);
         assert_eq!(reply.status, status, "{path}: {}", text(&reply));

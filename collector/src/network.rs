@@ -4,15 +4,17 @@ use std::net::IpAddr;
 
 /// A network as operators write it: `10.1.0.0/16`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub struct Network {
     address: u128,
     bits: u32,
 }
 
 impl Network {
+    /// Reads it.
+    ///
     /// # Errors
     /// A sentence with what was expected.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let expected = || String::from("expected an address or a network such as 10.1.0.0/16");
         let (address, bits) = text.split_once('/').unwrap_or((text, ""));
         let ip: IpAddr = address.parse().map_err(|_| expected())?;
@@ -41,7 +43,8 @@ impl Network {
     }
 
     /// The network that stands for a site: 24 bits of IPv4, 64 of IPv6.
-    pub(super) fn site(ip: IpAddr) -> String {
+    #[must_use]
+    pub fn site(ip: IpAddr) -> String {
         match ip.to_canonical() {
             IpAddr::V4(v4) => {
                 let [a, b, c, _] = v4.octets();
@@ -54,8 +57,15 @@ impl Network {
         }
     }
 
+    /// Whether it is every address of IPv4 or of both.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.bits == 0 || self.has(IpAddr::from([0, 0, 0, 0])) && self.bits <= 96
+    }
+
     /// Whether an address lies in it.
-    pub(super) fn has(&self, ip: IpAddr) -> bool {
+    #[must_use]
+    pub fn has(&self, ip: IpAddr) -> bool {
         Self::new(ip, self.bits).address == self.address
     }
 }
@@ -84,6 +94,9 @@ mod tests {
         assert!(has("10.1.2.3", "::ffff:10.1.2.3") && has("0.0.0.0/0", "255.255.255.255"));
         assert!(!has("0.0.0.0/0", "fd00::1") && has("::/0", "10.1.2.3"));
         assert!(has("fd00:1::/32", "fd00:1:ffff::1") && !has("fd00:1::/32", "fd00:2::1"));
+        let all = |network: &str| Network::parse(network).expect(network).is_everything();
+        assert!(all("0.0.0.0/0") && all("::/0") && all("::/64"));
+        assert!(!all("0.0.0.0/1") && !all("fd00::/8") && !all("10.0.0.0/8"));
         for bad in [
             "",
             "10.0.0.0/33",
