@@ -25,7 +25,7 @@ use tests::program::connect::Connected;
 use crate::case::{Case, SOON, case};
 use crate::clone::{CLONE, mode};
 use crate::scene::{SETTLE, SHOP, Scene, rule, shop};
-use counted::{enough, exact, no_path_is_off, sum};
+use counted::{enough, enough_deferred, exact, no_path_is_off, sum};
 
 pub(crate) const CASES: &[Case] = &[
     case("rough::loss_and_reordering_switch_no_path_off", |lab| {
@@ -202,7 +202,10 @@ fn deferred(lab: &Lab) -> Result<()> {
     scene.settle(|topology| exact(topology, &at, &ends, COUNT).map(drop))?;
     no_path_is_off(&scene)?;
     let tally = bridge.stop()?;
-    scene.settle(|topology| enough("joined", exact(topology, &at, &ends, COUNT)?, &tally))
+    scene.settle(|topology| {
+        let tokens = exact(topology, &at, &ends, COUNT)?;
+        enough_deferred("joined", tokens, &tally)
+    })
 }
 
 fn idle(lab: &Lab) -> Result<()> {

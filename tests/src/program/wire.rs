@@ -13,6 +13,8 @@ const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
+/// Kind of the option that is looked for (RFC 4727).
+const OPTION: u8 = 253;
 
 /// What became of frames, and the handshakes of which an ACK arrived.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Tally {
     pub dropped: u64,
     /// Handshakes per IP version: IPv4 and IPv6.
     pub handshakes: [Handshakes; 2],
+    /// Connections of which a segment with the option arrived that makes a listener which defers,
+    /// or its client, read it: one with data from the client, or any one from the server.
+    pub carried: u64,
     #[serde(skip)]
     flows: HashMap<Flow, State>,
 }
@@ -47,6 +52,7 @@ struct State {
     /// Sequence number behind the SYN.
     next: u32,
     done: bool,
+    carried: bool,
 }
 
 /// Where a TCP segment lies in a frame.
@@ -137,6 +143,7 @@ impl Tally {
             let state = State {
                 next: seq.wrapping_add(1),
                 done: false,
+                carried: false,
             };
             // A SYN that is repeated is no new connection.
             match self.flows.get(&flow) {
@@ -144,6 +151,20 @@ impl Tally {
                 _ => drop(self.flows.insert(flow, state)),
             }
             return Some(());
+        }
+        let is_marked = has_option(frame.get(at + 20..at + header)?);
+        if is_marked && flags & RST == 0 {
+            let has_data = segment.end - at > header;
+            let from_client = has_data.then(|| flow.clone());
+            let flows = [from_client, Some(reversed(&flow))].into_iter().flatten();
+            for flow in flows {
+                if let Some(state) = self.flows.get_mut(&flow)
+                    && !state.carried
+                {
+                    state.carried = true;
+                    self.carried += 1;
+                }
+            }
         }
         let state = self.flows.get_mut(&flow)?;
         if state.done || flags & RST != 0 || flags & ACK == 0 {
@@ -158,6 +179,31 @@ impl Tally {
         }
         Some(())
     }
+}
+
+/// The other direction: each address and each port in the place of the other.
+fn reversed(flow: &[u8]) -> Flow {
+    let (addresses, ports) = flow.split_at(flow.len() - 4);
+    let swapped = [addresses, ports].map(|both| {
+        let (one, other) = both.split_at(both.len() / 2);
+        [other, one].concat()
+    });
+    swapped.concat()
+}
+
+/// Whether the option is among the options of a header (RFC 9293 section 3.1).
+fn has_option(mut options: &[u8]) -> bool {
+    while let [kind, rest @ ..] = options {
+        let length = match (kind, rest.first()) {
+            (0, _) => return false,
+            (1, _) => 1,
+            (&OPTION, _) => return true,
+            (_, Some(length)) if *length >= 2 => usize::from(*length),
+            _ => return false,
+        };
+        options = options.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -199,6 +245,35 @@ mod tests {
             by_data: 1,
         };
         assert_eq!(tally.handshakes, [expected, Handshakes::default()]);
+    }
+
+    /// The same with the option behind a no-operation, and from the server if so.
+    fn marked(seq: u32, payload: &[u8], from_server: bool) -> Vec<u8> {
+        let mut frame = frame(seq, ACK, payload);
+        frame.splice(LINK + 40..LINK + 40, [1, OPTION, 7, 0x57, 0x42, 0, 0, 0]);
+        frame[LINK + 3] += 8;
+        frame[LINK + 32] = 0x70;
+        if from_server {
+            frame[LINK + 12..LINK + 20].rotate_left(4);
+            frame[LINK + 20..LINK + 24].rotate_left(2);
+        }
+        frame
+    }
+
+    #[test]
+    fn a_connection_is_carried_by_data_of_its_client_or_by_anything_of_its_server() {
+        let mut tally = Tally::default();
+        tally.arrived(&frame(7, SYN, b""));
+        tally.arrived(&marked(8, b"", false));
+        assert_eq!((tally.carried, tally.handshakes[0].acknowledged), (0, 1));
+        tally.arrived(&marked(8, b"data", false));
+        tally.arrived(&marked(70, b"", true));
+        assert_eq!(tally.carried, 1);
+        tally.arrived(&frame(90, SYN, b""));
+        tally.arrived(&frame(91, ACK, b"data"));
+        assert_eq!(tally.carried, 1);
+        tally.arrived(&marked(70, b"", true));
+        assert_eq!(tally.carried, 2);
     }
 
     #[test]
