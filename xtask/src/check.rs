@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Command;
 
 use crate::stage::{say, stage};
-use crate::{child, fmt, licences, shell, tidy};
+use crate::{child, fmt, licences, shell, tidy, web};
 
 /// Options of `check`.
 #[derive(clap::Args)]
@@ -19,11 +19,12 @@ pub(crate) struct Args {
 type Check = (&'static str, fn(&Command) -> Result<()>);
 
 /// Cheap ones first.
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("format", |_| fmt::check()),
     ("tidy", tidy::run),
     ("licences", |_| licences::check()),
     ("scripts", |_| shell::check()),
+    ("page", |_| web::check()),
     ("lints", |_| lints()),
     ("documents", |_| documents()),
 ];

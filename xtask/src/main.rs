@@ -24,6 +24,7 @@ mod stage;
 mod test;
 mod tidy;
 mod userland;
+mod web;
 mod workspace;
 
 use std::io::{ErrorKind, Write};
@@ -59,6 +60,8 @@ enum Command {
     Deps,
     /// Say what the agent would do on this machine, and why not more
     Doctor(doctor::Args),
+    /// Build the collector's web page, which it embeds the next time it is built
+    Web,
     /// Assemble the directory that the agent is confined to
     Rootfs(rootfs::Args),
     /// Make deb, rpm and tar.gz of agent and collector, reproducibly
@@ -105,6 +108,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fmt => fmt::run().map(|()| ExitCode::SUCCESS),
         Command::Deps => deps::run().map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Web => web::run().map(|()| ExitCode::SUCCESS),
         Command::Rootfs(args) => rootfs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Package(args) => package::run(&args),
         Command::Bundle(args) => package::bundle(&args),

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::stage::{say, stage};
-use crate::{child, deps, matrix, package, workspace};
+use crate::{child, deps, matrix, package, web, workspace};
 use programs::Program;
 pub(crate) use tally::Tally;
 
@@ -101,6 +101,7 @@ pub(crate) fn run_with(args: &Args, given: &[(&str, &Path)]) -> Result<ExitCode>
 
 fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result<()> {
     stage("tools of this machine", deps::run)?;
+    stage("web page", || web::run_where_npm_is(&workspace::root()))?;
     let programs = stage("build", || {
         // End-to-end trials start the shipped programs, so these are built as well.
         child::run(&mut child::cargo(&["build", "--bins"]))?;

@@ -20,6 +20,7 @@ mod health;
 mod joining;
 mod logins;
 mod packed;
+mod page;
 mod people;
 mod questions;
 mod refusal;

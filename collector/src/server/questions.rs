@@ -44,7 +44,7 @@ pub(super) async fn question(
 }
 
 /// The tags of answers that the other side has.
-fn known(headers: &HeaderMap) -> Vec<String> {
+pub(super) fn known(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(IF_NONE_MATCH).iter();
     let lines = lines.filter_map(|line| line.to_str().ok());
     let tags = lines.flat_map(|line| line.split(','));

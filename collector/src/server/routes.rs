@@ -28,14 +28,14 @@ use super::drain;
 use super::fair::Party;
 use super::people::{Found, Sent};
 use super::refusal::{Form, error, refuse};
-use super::{audit, batches, enrolment, health, people, questions};
+use super::{audit, batches, enrolment, health, page, people, questions};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
 use crate::auth::{Credential, Role};
 use crate::rank::Rank;
 
 /// How long any answer may take to be sent.
-const SENT: Duration = Duration::from_secs(300);
+pub(super) const SENT: Duration = Duration::from_secs(300);
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,9 @@ impl Scope {
     }
 }
 
-/// One address of the API. There is no other way into the router than this table, so that there is
-/// no route without a scope, and none that is not in the document.
+/// One address of the API. There is no other way into it than this table, so that there is no route
+/// without a scope, and none that is not in the document; beside it are the files of the page
+/// ([`page`]), which say nothing.
 struct Route {
     operation: &'static Operation,
     scope: Scope,
@@ -210,7 +211,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let ending = app.ending.clone();
     router
         .fallback_service(nothing.with_state::<()>(Arc::clone(&app)))
-        .with_state(app)
+        .with_state(Arc::clone(&app))
+        .merge(page::router(app))
         .layer(middleware::from_fn_with_state(ending, drain::close))
 }
 

@@ -21,6 +21,7 @@ mod openapi;
 mod operation;
 mod orders;
 mod outputs;
+mod page;
 mod people;
 mod permits;
 mod restarts;

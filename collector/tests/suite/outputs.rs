@@ -13,6 +13,7 @@ use wire::{Batch, BatchHeader, EdgeRow, Endpoint, Role};
 use crate::crash::Serve;
 use crate::support::site::{READER, Site, Who};
 use crate::support::until;
+pub(crate) use programs::skipped;
 use programs::{Program, Wanted};
 
 /// A fleet of small hosts that began two minutes ago, and what it counted.
@@ -209,7 +210,7 @@ fn victoria_metrics_takes_otlp() {
         return;
     };
     if !program.takes_otlp() {
-        programs::skipped("victoria-metrics is older than 1.92 and takes no OTLP");
+        skipped("victoria-metrics is older than 1.92 and takes no OTLP");
         return;
     }
     let site = Site::new();

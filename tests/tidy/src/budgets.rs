@@ -77,7 +77,9 @@ const FUNCTION_BUDGET: &str = "too-many-lines-threshold = 80";
 const FUNCTION_LINT: &str = "clippy::too_many_lines";
 
 /// Extensions of what counts as source.
-const SOURCES: [&str; 5] = [".rs", ".c", ".h", ".py", ".sh"];
+const SOURCES: [&str; 8] = [
+    ".rs", ".c", ".h", ".py", ".sh", ".ts", ".tsx", ".css",
+];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     with(tree, &LONG)

@@ -47,7 +47,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads everything below `root` but what git and cargo keep there.
+    /// Reads everything below `root` but what git, cargo and npm keep there.
     ///
     /// # Errors
     /// When a directory or a file cannot be read.
@@ -74,6 +74,9 @@ impl Tree {
     }
 }
 
+/// Folders that tools fill.
+const MADE: [&str; 4] = ["target", "node_modules", "dist", "generated"];
+
 fn collect(dir: &Path, prefix: &str, into: &mut Vec<File>) -> io::Result<()> {
     for entry in dir.read_dir()? {
         let entry = entry?;
@@ -81,7 +84,7 @@ fn collect(dir: &Path, prefix: &str, into: &mut Vec<File>) -> io::Result<()> {
         let kind = entry.file_type()?;
         let path = format!("{prefix}{name}");
         // In a further work tree of git, `.git` is a file.
-        if name == ".git" || (name == "target" && kind.is_dir()) {
+        if name == ".git" || (kind.is_dir() && MADE.contains(&&*name)) {
             continue;
         }
         if kind.is_dir() {

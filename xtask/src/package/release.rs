@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::sign;
 use crate::stage::{say, stage};
-use crate::{child, rootfs, workspace};
+use crate::{child, rootfs, web, workspace};
 
 /// Options of `package` and `bundle`.
 #[derive(clap::Args)]
@@ -57,6 +57,7 @@ impl Release {
     /// # Errors
     /// When the build fails or the time of the last commit is unknown.
     pub(super) fn build(options: &Options) -> Result<Self> {
+        web::run_where_npm_is(&workspace::root())?;
         let profile = if options.developer {
             // The selection of `cargo xtask test`, so that nothing is built anew for it.
             child::run(&mut child::cargo(&["build", "--bins"]))?;
@@ -168,6 +169,7 @@ fn built_anew(programs: &Path) -> Result<()> {
             .arg(workspace::root())
             .arg(&folder),
     )?;
+    web::run_where_npm_is(&folder)?;
     let mut build = child::cargo_build_shipped(&folder)?;
     child::run(build.arg("--target-dir").arg(folder.join("target")))?;
     // target/TRIPLE/release, as here.

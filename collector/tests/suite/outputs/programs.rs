@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::pki::Authority;
 use crate::support::until;
 
-pub(super) use skipped::skipped;
+pub(crate) use skipped::skipped;
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

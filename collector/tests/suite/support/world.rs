@@ -179,6 +179,27 @@ impl World {
         }
     }
 
+    /// Changes what both ends have counted.
+    pub(crate) fn change(&mut self, talk: &Talk<'_>, change: impl Fn(&mut EdgeRow)) {
+        let at = |text: &str| {
+            let ip: IpAddr = text.parse().expect("address");
+            Endpoint::from(SocketAddr::new(ip, 0))
+        };
+        let endpoint = |text: &str| Endpoint::from(text.parse::<SocketAddr>().expect("endpoint"));
+        let real = endpoint(talk.server.2);
+        let dialled = talk.vip.map_or(real, endpoint);
+        let seen = at(talk.nat.unwrap_or(talk.client.2));
+        let ends = [
+            (talk.client.0, talk.client.1, Role::Client, at(talk.client.2), dialled),
+            (talk.server.0, talk.server.1, Role::Server, real, seen),
+        ];
+        for (host, service, role, local, remote) in ends {
+            let host = &mut self.hosts[host];
+            let key = (host.services[service], role, local, remote);
+            change(host.edges.get_mut(&key).expect("they have connected"));
+        }
+    }
+
     /// Closes one host's interval.
     pub(crate) fn close(&mut self, host: usize) -> Batch {
         let now_ms = self.now_ms;

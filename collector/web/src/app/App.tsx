@@ -1,0 +1,196 @@
+// The frame around all views.
+import type { ComponentChildren } from 'preact';
+import { useEffect, useErrorBoundary } from 'preact/hooks';
+import { forget, session } from '../api/session';
+import { LANGUAGES, type Language, speak, t, useLanguage } from '../text';
+import { ChainView } from '../views/ChainView';
+import { EdgeView } from '../views/EdgeView';
+import { EventsView } from '../views/EventsView';
+import { FleetView, HostView } from '../views/FleetView';
+import { MapView } from '../views/MapView';
+import { NodeView } from '../views/NodeView';
+import { TablesView } from '../views/TablesView';
+import { Keys, useKeys } from './Keys';
+import { Login } from './Login';
+import { followLinks, link, type Route, useRoute } from './route';
+import { Search } from './Search';
+import { useStore } from './store';
+import { choose, THEMES, type Theme, theme } from './theme';
+import { follow, freeze, RANGES, useHeart, useWindow } from './time';
+
+/** Views in the navigation. */
+const NAV = ['map', 'fleet', 'events', 'data'] as const;
+
+export function App() {
+  const spoken = useLanguage();
+  const who = useStore(session);
+  useHeart();
+  useEffect(() => {
+    document.documentElement.lang = spoken === 'zh' ? 'zh-CN' : 'en';
+  }, [spoken]);
+  useEffect(() => {
+    document.addEventListener('click', followLinks);
+    return () => document.removeEventListener('click', followLinks);
+  }, []);
+  const keys = useKeys();
+  const { view, id } = useRoute();
+  const here = `${view}/${id}`;
+  if (who !== 'in') return <Login />;
+  return (
+    <>
+      <a class="skip" href="#main">
+        {t('app.skip')}
+      </a>
+      <Header />
+      <main id="main" tabIndex={-1}>
+        <Caught key={here}>
+          <View />
+        </Caught>
+      </main>
+      {keys.open && <Keys close={keys.close} />}
+    </>
+  );
+}
+
+function Header() {
+  const { view } = useRoute();
+  return (
+    <header class="top">
+      <a class="brand" href={link('map')}>
+        Waybill
+      </a>
+      <nav aria-label={t('nav.label')}>
+        {NAV.map((name) => (
+          <a
+            key={name}
+            href={link(name)}
+            {...(view === name && { 'aria-current': 'page' as const })}
+          >
+            {t(`nav.${name}`)}
+          </a>
+        ))}
+      </nav>
+      <Search />
+      <Time />
+      <Settings />
+    </header>
+  );
+}
+
+function Time() {
+  const window = useWindow();
+  const now = window.live ? window.range : '';
+  const zone = new Intl.DateTimeFormat('en', { timeZoneName: 'shortOffset' })
+    .formatToParts()
+    .find((part) => part.type === 'timeZoneName')?.value;
+  return (
+    <div class="time">
+      <button
+        type="button"
+        class={window.live ? 'pill on' : 'pill'}
+        aria-pressed={window.live}
+        title={t(window.live ? 'time.live.help' : 'time.still.help')}
+        onClick={() => (window.live ? freeze(window) : follow('1h'))}
+      >
+        <span aria-hidden="true">{window.live ? '●' : '❚❚'}</span>{' '}
+        {t(window.live ? 'time.live' : 'time.still')}
+      </button>
+      <select
+        class="pill"
+        aria-label={t('time.label')}
+        value={now}
+        onChange={(event) => follow(event.currentTarget.value)}
+      >
+        {!window.live && <option value="">{`${stamp(window.from)} – ${stamp(window.to)}`}</option>}
+        {RANGES.map((range) => (
+          <option key={range} value={range}>
+            {t('time.last', { range: t(`time.${range}`) })}
+          </option>
+        ))}
+      </select>
+      <span class="dim zone">{zone?.replace('GMT', 'UTC')}</span>
+    </div>
+  );
+}
+
+function stamp(ms: number): string {
+  return new Date(ms).toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'short' });
+}
+
+function Settings() {
+  const spoken = useLanguage();
+  const coloured = useStore(theme);
+  return (
+    <div class="settings">
+      <select
+        class="plain"
+        aria-label={t('lang.label')}
+        value={spoken}
+        onChange={(event) => speak(event.currentTarget.value as Language)}
+      >
+        {Object.entries(LANGUAGES).map(([code, texts]) => (
+          <option key={code} value={code}>
+            {texts['lang.name']}
+          </option>
+        ))}
+      </select>
+      <select
+        class="plain"
+        aria-label={t('theme.label')}
+        value={coloured}
+        onChange={(event) => choose(event.currentTarget.value as Theme)}
+      >
+        {THEMES.map((one) => (
+          <option key={one} value={one}>
+            {t(`theme.${one}`)}
+          </option>
+        ))}
+      </select>
+      <button type="button" class="plain" onClick={forget}>
+        {t('login.leave')}
+      </button>
+    </div>
+  );
+}
+
+function View() {
+  const route: Route = useRoute();
+  switch (route.view) {
+    case 'map':
+      return <MapView />;
+    case 'edge':
+      return <EdgeView key={route.id} id={route.id} />;
+    case 'node':
+      return <NodeView key={route.id} id={route.id} />;
+    case 'chain':
+      return <ChainView />;
+    case 'fleet':
+      return <FleetView />;
+    case 'host':
+      return <HostView key={route.id} id={route.id} />;
+    case 'events':
+      return <EventsView />;
+    case 'data':
+      return <TablesView key={route.id} id={route.id} />;
+    default:
+      return (
+        <div class="empty">
+          <p>{t('page.unknown')}</p>
+          <a href={link('map')}>{t('page.unknown.do')}</a>
+        </div>
+      );
+  }
+}
+
+/** A fault of the page costs its view, and says so. */
+function Caught({ children }: { children: ComponentChildren }) {
+  const [error] = useErrorBoundary();
+  if (error) {
+    return (
+      <p class="notice bad" role="alert">
+        {t('page.broken', { what: String(error) })}
+      </p>
+    );
+  }
+  return <>{children}</>;
+}

@@ -1,0 +1,245 @@
+// What the map shows of a topology: things, and lines between them. Pure.
+import type { Schema } from '../api/client';
+import { type Finding, findings, isJoined, type Level, level, type Told, worse } from '../judge';
+
+export type By = 'service' | 'host' | 'site' | 'namespace' | 'none';
+export const BYS: readonly By[] = ['service', 'host', 'site', 'namespace', 'none'];
+
+type Node = Schema['KeyedNode'];
+type Edge = Schema['KeyedEdge'];
+export type ThingKind = 'service' | 'group' | 'address' | 'network';
+
+export interface Thing {
+  /** Stays the same from answer to answer. */
+  readonly key: string;
+  readonly kind: ThingKind;
+  readonly label: string;
+  /** Nodes that it stands for; none are listed of a group that the collector made. */
+  readonly nodes: readonly Node[];
+  /** How many nodes it stands for. */
+  readonly size: number;
+  readonly hosts: number;
+  readonly level: Level;
+  readonly connections: number;
+  /** Neighbours that are not drawn. */
+  readonly more: number;
+}
+
+export interface Line {
+  readonly key: string;
+  readonly from: string;
+  readonly to: string;
+  /** Edges that it stands for; none are listed between groups that the collector made. */
+  readonly edges: readonly Edge[];
+  readonly size: number;
+  readonly connections: number;
+  readonly level: Level;
+  /** The worst of its edges' findings. */
+  readonly finding?: Finding;
+  readonly worst?: Edge;
+  readonly confidence: number;
+  readonly joined: boolean;
+  /** What rewrites addresses on the way, as `vip`, `nat`, `gateway`. */
+  readonly via: readonly Schema['ViaKind'][];
+}
+
+export interface Drawing {
+  readonly things: readonly Thing[];
+  readonly lines: readonly Line[];
+  /** Things that are meant and not drawn. */
+  readonly leftOut: number;
+}
+
+/** Numbers of the time before, by key of an edge. */
+export type Before = ReadonlyMap<string, Told>;
+
+/** As a connection meets them. */
+const VIA: readonly Schema['ViaKind'][] = ['vip', 'gateway', 'nat'];
+
+/** The thing that a node belongs to. */
+function place(node: Node, by: By): { key: string; kind: ThingKind; label: string } {
+  if (node.kind !== 'process') return { key: node.key, kind: node.kind, label: node.id };
+  const service = node.service ?? '';
+  const host = node.hostname || (node.host ?? '');
+  switch (by) {
+    case 'service':
+      return { key: `service:${service}`, kind: 'service', label: service };
+    case 'host':
+      return { key: `host:${host}`, kind: 'group', label: host };
+    case 'namespace': {
+      const name = node.tags?.namespace ?? '';
+      return { key: `namespace:${name}`, kind: 'group', label: name };
+    }
+    default:
+      return { key: node.key, kind: 'service', label: node.id };
+  }
+}
+
+/** What to draw of an answer; of one with groups these, else its nodes grouped here. */
+export function drawing(answer: Schema['Topology'], by: By, before: Before): Drawing {
+  if (answer.grouped) return ofGroups(answer.grouped);
+  const things = new Map<string, MutableThing>();
+  const of = new Map<string, string>();
+  for (const node of answer.nodes) {
+    const { key, kind, label } = place(node, by);
+    const thing = things.get(key) ?? newThing(key, kind, label);
+    thing.nodes.push(node);
+    thing.size += 1;
+    if (node.host) thing.hostNames.add(node.host);
+    thing.more += node.more ?? 0;
+    things.set(key, thing);
+    of.set(node.id, key);
+  }
+  const lines = new Map<string, MutableLine>();
+  for (const edge of [...answer.edges, ...answer.unjoined]) {
+    const [from, to] = [of.get(edge.client), of.get(edge.server)];
+    if (from === undefined || to === undefined) continue;
+    const key = `${from} ${to}`;
+    const line = lines.get(key) ?? newLine(key, from, to);
+    addTo(line, edge, before.get(edge.key));
+    lines.set(key, line);
+  }
+  for (const line of lines.values()) {
+    for (const end of [line.from, line.to]) {
+      const thing = things.get(end);
+      if (thing) thing.connections += line.connections;
+    }
+    // What goes wrong shows at the end that is called.
+    const server = things.get(line.to);
+    if (server && (line.level === 'bad' || line.level === 'warn')) {
+      server.level = worse(server.level, line.level);
+    }
+  }
+  const all = [...things.values()].map(({ hostNames, ...thing }) => ({
+    ...thing,
+    hosts: hostNames.size,
+  }));
+  return { things: all, lines: [...lines.values()], leftOut: answer.left_out?.nodes ?? 0 };
+}
+
+type MutableThing = { -readonly [K in keyof Omit<Thing, 'nodes' | 'hosts'>]: Thing[K] } & {
+  nodes: Node[];
+  hosts: number;
+  hostNames: Set<string>;
+};
+type MutableLine = { -readonly [K in keyof Omit<Line, 'edges'>]: Line[K] } & { edges: Edge[] };
+
+function newThing(key: string, kind: ThingKind, label: string): MutableThing {
+  const level = kind === 'address' || kind === 'network' ? 'unknown' : 'ok';
+  const hostNames = new Set<string>();
+  return {
+    key,
+    kind,
+    label,
+    nodes: [],
+    size: 0,
+    hosts: 0,
+    hostNames,
+    level,
+    connections: 0,
+    more: 0,
+  };
+}
+
+function newLine(key: string, from: string, to: string): MutableLine {
+  const numbers = { size: 0, connections: 0, confidence: 1, joined: true };
+  return { key, from, to, edges: [], ...numbers, level: 'ok', via: [] };
+}
+
+function addTo(line: MutableLine, edge: Edge, before: Told | undefined): void {
+  const found = findings(edge, before);
+  const how = level(edge, found);
+  const [worst] = found;
+  if (worst && (line.finding === undefined || outweighs(worst, line.finding))) {
+    line.finding = worst;
+    line.worst = edge;
+  }
+  line.level = worse(line.level, how);
+  line.edges.push(edge);
+  line.size += 1;
+  line.connections += edge.connections;
+  line.confidence = Math.min(line.confidence, edge.confidence);
+  line.joined &&= isJoined(edge);
+  const kinds = new Set([...line.via, ...edge.via.map((via) => via.kind)]);
+  line.via = VIA.filter((kind) => kinds.has(kind));
+}
+
+/** Whether one finding is worse than another. */
+export function outweighs(one: Finding, other: Finding): boolean {
+  if (one.level !== other.level) return one.level === 'bad';
+  return one.n / one.of > other.n / other.of;
+}
+
+/** Groups that the collector made: sums, without what is between. */
+function ofGroups(grouped: Schema['Grouped']): Drawing {
+  const lines = grouped.edges.map((edge): Line => {
+    const share = edge.connections > 0 ? edge.wrong / edge.connections : 0;
+    const unjoined: Level = edge.unjoined === edge.edges ? 'unknown' : 'ok';
+    const level: Level = share >= 0.001 ? 'bad' : edge.wrong > 0 ? 'warn' : unjoined;
+    return {
+      key: `${edge.client} ${edge.server}`,
+      from: edge.client,
+      to: edge.server,
+      edges: [],
+      size: edge.edges,
+      connections: edge.connections,
+      level,
+      ...(edge.wrong > 0 && {
+        finding: {
+          kind: 'failed',
+          level: level === 'bad' ? 'bad' : 'warn',
+          n: edge.wrong,
+          of: edge.connections,
+        },
+      }),
+      confidence: edge.confidence,
+      joined: edge.unjoined < edge.edges,
+      via: [],
+    };
+  });
+  const things = grouped.groups.map((group): Thing => {
+    const touching = lines.filter((line) => line.from === group.key || line.to === group.key);
+    const called = touching.filter((line) => line.to === group.key && line.finding);
+    return {
+      key: group.key,
+      kind: 'group',
+      label: group.label ?? '',
+      nodes: [],
+      size: group.nodes,
+      hosts: 0,
+      level: called.map((line) => line.level).reduce(worse, 'ok'),
+      connections: touching.reduce((sum, line) => sum + line.connections, 0),
+      more: 0,
+    };
+  });
+  return { things, lines, leftOut: grouped.left_out.nodes };
+}
+
+/** What is wrong, and its ends. */
+export function onlyWrong(of: Drawing): Drawing {
+  const lines = of.lines.filter((line) => line.level === 'bad' || line.level === 'warn');
+  const ends = new Set(lines.flatMap((line) => [line.from, line.to]));
+  return { ...of, lines, things: of.things.filter((thing) => ends.has(thing.key)) };
+}
+
+/** Everything before and behind a thing: the paths that lead to it and on from it. */
+export function paths(of: Drawing, key: string): { things: Set<string>; lines: Set<string> } {
+  const found = { things: new Set([key]), lines: new Set<string>() };
+  for (const forward of [true, false]) {
+    const next = [key];
+    const seen = new Set(next);
+    for (let at = next.pop(); at !== undefined; at = next.pop()) {
+      for (const line of of.lines) {
+        const [near, far] = forward ? [line.from, line.to] : [line.to, line.from];
+        if (near !== at) continue;
+        found.lines.add(line.key);
+        found.things.add(far);
+        if (!seen.has(far)) {
+          seen.add(far);
+          next.push(far);
+        }
+      }
+    }
+  }
+  return found;
+}

@@ -1,0 +1,229 @@
+// What is known of an edge: a sentence, numbers beside those of before, and how we know.
+import type { Schema } from '../api/client';
+import { link } from '../app/route';
+import { type Finding, findings, isJoined, type Told, told } from '../judge';
+import { type Key, t } from '../text';
+import { sentence } from '../text/findings';
+import { bytes, clock, count, micros, share, span } from '../text/numbers';
+import { Tag } from './Tag';
+
+type Edge = Schema['KeyedEdge'];
+
+interface Props {
+  readonly edge: Edge;
+  readonly before: Told | undefined;
+  /** Length of the window, milliseconds. */
+  readonly length: number;
+}
+
+/** What is wrong, in words that a colleague would use. */
+export function EdgeSay({ edge, before, length }: Props) {
+  const found = findings(edge, before);
+  const worst = found[0]?.level ?? (isJoined(edge) ? 'ok' : 'unknown');
+  return (
+    <div class={`say ${worst}`}>
+      {found.length === 0 && t('say.fine', { client: edge.client, server: edge.server })}
+      {found.map((finding) => (
+        <p key={finding.kind}>
+          <strong>{capital(sentence(finding))}.</strong>{' '}
+          <Then finding={finding} before={before} length={length} />
+        </p>
+      ))}
+      {edge.reason && <p>{capital(t(`reason.${edge.reason}`))}.</p>}
+    </div>
+  );
+}
+
+/** The same number of the time before. */
+function Then({
+  finding,
+  before,
+  length,
+}: {
+  finding: Finding;
+  before: Told | undefined;
+  length: number;
+}) {
+  if (finding.kind === 'slow' || before === undefined) return null;
+  const values: Record<Exclude<Finding['kind'], 'slow'>, number | null> = {
+    refused: before.refused,
+    failed: before.failed - before.refused,
+    reset_server: before.resetServer,
+    reset_client: before.resetClient,
+    retransmits: before.retransmits,
+    zero_windows: before.zeroWindows,
+  };
+  const n = values[finding.kind];
+  if (n === null) return null;
+  const range = span(length);
+  return <span>{n === 0 ? t('say.before.none', { range }) : t('say.before', { n, range })}</span>;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Numbers, each beside what it was before. */
+export function EdgeNumbers({ edge, before }: Omit<Props, 'length'>) {
+  const now = told(edge.client_counters, edge.server_counters, edge.connections);
+  const then = before;
+  const apportioned = edge.client_counters?.apportioned || edge.server_counters?.apportioned;
+  const two = (p: Schema['Percentiles'] | null | undefined) =>
+    p ? `${micros(p.p50)} / ${micros(p.p95)}` : null;
+  const part = (of: Told | undefined) =>
+    of?.retransmits === null || of?.retransmits === undefined || !of.segments
+      ? null
+      : share(of.retransmits, of.segments);
+  const both = (of: Told | undefined) =>
+    of && of.toServer !== null ? `${bytes(of.toServer)} / ${bytes(of.toClient)}` : null;
+  const interval = edge.interval
+    ? t('edge.between', { low: edge.interval.low, high: edge.interval.high })
+    : t('edge.exact');
+  return (
+    <div class="kv num">
+      <Figure
+        name="edge.connections"
+        now={count(edge.connections)}
+        then={then && count(then.attempts - then.failed)}
+        note={interval}
+      />
+      {now.failed > 0 && (
+        <Figure name="edge.failed" now={count(now.failed)} then={then && count(then.failed)} bad />
+      )}
+      <Figure
+        name="edge.reset_server"
+        now={known(now.resetServer)}
+        then={then && known(then.resetServer)}
+        bad={!!now.resetServer}
+      />
+      <Figure
+        name="edge.reset_client"
+        now={known(now.resetClient)}
+        then={then && known(then.resetClient)}
+        bad={!!now.resetClient}
+      />
+      <Figure name="edge.connect" now={two(now.connect)} then={then && two(then.connect)} />
+      <Figure name="edge.rtt" now={two(now.rtt)} then={then && two(then.rtt)} />
+      <Figure name="edge.retransmits" now={part(now)} then={then && part(then)} />
+      <Figure
+        name="edge.zero"
+        now={known(now.zeroWindows)}
+        then={then && known(then.zeroWindows)}
+        bad={!!now.zeroWindows}
+      />
+      <Figure name="edge.bytes" now={both(now)} then={then && both(then)} />
+      <Figure name="edge.open" now={known(now.open)} then={then && known(then.open)} />
+      {apportioned && <p class="dim wide">{t('edge.apportioned')}</p>}
+    </div>
+  );
+}
+
+function known(n: number | null): string | null {
+  return n === null ? null : count(n);
+}
+
+interface NumberProps {
+  readonly name: Key;
+  /** Null where it cannot be measured. */
+  readonly now: string | null;
+  readonly then: string | null | undefined;
+  readonly note?: string;
+  readonly bad?: boolean;
+}
+
+function Figure({ name, now, then, note, bad = false }: NumberProps) {
+  return (
+    <>
+      <span>{t(name)}</span>
+      <b class={bad ? 'bad' : ''} title={now === null ? t('unmeasured') : undefined}>
+        {now ?? t('unknown')}
+      </b>
+      <span class="notes">
+        {note && <Tag>{note}</Tag>}
+        <Tag {...(bad && then === '0' && { level: 'bad' as const })}>
+          {then === undefined || then === null ? t('before.unknown') : t('before', { n: then })}
+        </Tag>
+      </span>
+    </>
+  );
+}
+
+/** Evidence, confidence, who reports, since when. */
+export function EdgeHow({ edge }: { edge: Edge }) {
+  const most = Math.max(...edge.evidence.map((one) => one.connections), 1);
+  const sides = [edge.client_counters && 'client', edge.server_counters && 'server'].filter(
+    Boolean,
+  );
+  const side = sides[0] === 'server' ? t('side.server') : t('side.client');
+  const who = sides.length === 2 ? t('edge.both') : t('edge.one', { side });
+  const seen = t('edge.since', {
+    first: clock(edge.first_seen_ms),
+    last: clock(edge.last_seen_ms),
+  });
+  return (
+    <div class="how">
+      {edge.evidence.map((one) => (
+        <div class={`evidence ${one.kind}`} key={one.kind}>
+          <progress value={one.connections} max={most} aria-hidden="true" />
+          <span>
+            {t(`evidence.${one.kind}`)} <span class="num">{count(one.connections)}</span>
+          </span>
+        </div>
+      ))}
+      <p class="dim">
+        {[
+          t('edge.confidence', { n: edge.confidence }),
+          who,
+          edge.sampled ? t('edge.sampled') : '',
+          seen,
+        ]
+          .filter((part) => part !== '')
+          .join(' · ')}
+      </p>
+      {edge.unknown_owners?.map((owner) => (
+        <p class="dim" key={owner}>
+          {t('edge.owner', { side: t(`side.${owner}`) })}
+        </p>
+      ))}
+      {edge.candidates && edge.candidates.length > 0 && (
+        <p class="dim">{t('edge.candidates', { list: edge.candidates.join(', ') })}</p>
+      )}
+    </div>
+  );
+}
+
+/** Where it goes and through what. */
+export function EdgeWay({ edge }: { edge: Edge }) {
+  return (
+    <div class="way">
+      <span class="mono">{edge.server_endpoint}</span>
+      {edge.via.map((via) => (
+        <span key={`${via.kind} ${via.address} ${via.seen_by}`} class="tag via">
+          {t(`via.${via.kind}`)} <span class="mono">{via.address}</span>
+        </span>
+      ))}
+    </div>
+  );
+}
+
+/** The whole of an edge beside the map. */
+export function EdgePanel({ edge, before, length }: Props) {
+  return (
+    <>
+      <h2>
+        <a href={link('node', edge.client)}>{edge.client}</a> →{' '}
+        <a href={link('node', edge.server)}>{edge.server}</a>
+      </h2>
+      <EdgeWay edge={edge} />
+      <EdgeSay edge={edge} before={before} length={length} />
+      <h3>{t('edge.numbers')}</h3>
+      <EdgeNumbers edge={edge} before={before} />
+      <h3>{t('edge.how')}</h3>
+      <EdgeHow edge={edge} />
+      <h3>{t('edge.next')}</h3>
+      <p>
+        <a href={link('edge', edge.key)}>{t('edge.open.view')}</a>
+      </p>
+    </>
+  );
+}

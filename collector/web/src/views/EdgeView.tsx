@@ -1,0 +1,160 @@
+// One edge: what is wrong, how it went on, how we know, and each connection that broke.
+import { ask, type Schema } from '../api/client';
+import { useAsk } from '../app/ask';
+import { link } from '../app/route';
+import { asked, before, useBeat, useWindow } from '../app/time';
+import { type Told, told } from '../judge';
+import { Chart, type Track } from '../parts/Chart';
+import { EdgeHow, EdgeNumbers, EdgeSay, EdgeWay } from '../parts/EdgeFacts';
+import { Rows } from '../parts/Rows';
+import { Spread } from '../parts/Spread';
+import { State } from '../parts/State';
+import { t } from '../text';
+import { bytes, count, micros } from '../text/numbers';
+
+type Answer = Schema['EdgeAnswer'];
+
+export function EdgeView({ id }: { id: string }) {
+  const window = asked(useWindow());
+  const beat = useBeat();
+  const question = JSON.stringify([id, window]);
+  const answer = useAsk(question, beat, (signal) =>
+    ask('/api/v1/edges/{id}', { path: { id }, query: { ...window, ...stepOf(window) }, signal }),
+  );
+  const events = useAsk('event', 0, async (signal) => {
+    const { tables } = await ask('/api/v1/tables', { signal });
+    return tables.find((table) => table.name === 'event');
+  });
+  const length = answer.value ? answer.value.to_ms - answer.value.from_ms : 0;
+  const then = useAsk<Told | null>(
+    `${question} ${length}`,
+    Math.floor(beat / 6),
+    async (signal) => {
+      if (!answer.value) return null;
+      const { server_node: node } = answer.value;
+      const by = node.service ? { service: node.service } : {};
+      const narrowed = node.kind === 'address' ? { ip: node.id } : by;
+      const query = { ...narrowed, ...before(answer.value) };
+      const old = await ask('/api/v1/topology', { query, signal });
+      const edge = [...old.edges, ...old.unjoined].find((one) => one.key === id);
+      return edge ? told(edge.client_counters, edge.server_counters, edge.connections) : null;
+    },
+  );
+  return (
+    <State of={answer} what="what.edge">
+      {(edge) => (
+        <article class="view">
+          <header>
+            <h1>
+              <a href={link('node', edge.client)}>{edge.client}</a> →{' '}
+              <a href={link('node', edge.server)}>{edge.server}</a>
+            </h1>
+            <EdgeWay edge={edge} />
+          </header>
+          <EdgeSay edge={edge} before={then.value ?? undefined} length={length} />
+          <div class="columns">
+            <section>
+              <h2>{t('edge.numbers')}</h2>
+              <EdgeNumbers edge={edge} before={then.value ?? undefined} />
+              <h2>{t('edge.how')}</h2>
+              <EdgeHow edge={edge} />
+              <p>
+                <a href={link('map', '', { focus: edge.server })}>{t('node.focus')}</a> ·{' '}
+                <ChainLink edge={edge} />
+              </p>
+            </section>
+            <section>
+              <h2>{t('edge.over')}</h2>
+              <Steps edge={edge} />
+            </section>
+            <section>
+              <h2>{t('edge.spread')}</h2>
+              <Spread label={t('edge.rtt')} of={edge.client_times?.rtt ?? edge.server_times?.rtt} />
+              <Spread label={t('edge.connect')} of={edge.client_times?.connect_latency} />
+            </section>
+          </div>
+          <section>
+            <h2>
+              {t('edge.abnormal')}{' '}
+              <span class="num dim">{count(edge.abnormal.length + edge.abnormal_left_out)}</span>
+            </h2>
+            {edge.abnormal.length === 0 ? (
+              <p class="dim">{t('edge.abnormal.none')}</p>
+            ) : (
+              events.value && <Rows table={events.value} rows={edge.abnormal} />
+            )}
+          </section>
+          {edge.truncated && (
+            <p class="notice" lang="en">
+              {edge.truncated.detail}
+            </p>
+          )}
+        </article>
+      )}
+    </State>
+  );
+}
+
+/** As many steps as a chart has room for and the collector answers at once. */
+function stepOf(window: { from: string; to: string }) {
+  if (window.from.startsWith('-')) return {};
+  const seconds = (Date.parse(window.to) - Date.parse(window.from)) / 1000;
+  return { step: `${Math.max(10, Math.ceil(seconds / 12))}s` };
+}
+
+function ChainLink({ edge }: { edge: Answer }) {
+  const [event] = edge.abnormal;
+  const { local_address: local, local_port: port } = event?.values ?? {};
+  if (event?.values.role !== 'client' || !local || !port) return null;
+  const vip = edge.via.find((via) => via.kind === 'vip')?.address ?? edge.server_endpoint;
+  const own = String(local).includes(':') ? `[${String(local)}]` : String(local);
+  return (
+    <a href={link('chain', '', { tuple: `${own}:${String(port)} -> ${vip}` })}>{t('edge.chain')}</a>
+  );
+}
+
+function Steps({ edge }: { edge: Answer }) {
+  const times = edge.steps.map((step) => step.to_ms);
+  const of = (value: (now: Told) => number | null | undefined) =>
+    edge.steps.map((step) =>
+      step.connections === null || step.connections === undefined
+        ? null
+        : (value(told(step.client, step.server, step.connections)) ?? null),
+    );
+  const window = [edge.from_ms, edge.to_ms] as const;
+  const chart = (label: string, tracks: Track[], format: (value: number) => string) => (
+    <Chart label={label} times={times} tracks={tracks} format={format} window={window} />
+  );
+  const connections = edge.steps.map((step) => step.connections ?? null);
+  return (
+    <div class="charts one">
+      {chart(t('edge.connections'), [{ label: t('edge.connections'), values: connections }], count)}
+      {chart(
+        t('level.bad'),
+        [
+          { label: t('edge.reset_server'), values: of((now) => now.resetServer) },
+          { label: t('edge.reset_client'), values: of((now) => now.resetClient) },
+          { label: t('edge.failed'), values: of((now) => now.failed) },
+          { label: t('edge.retransmits'), values: of((now) => now.retransmits) },
+        ],
+        count,
+      )}
+      {chart(
+        t('edge.rtt'),
+        [
+          { label: 'p50', values: of((now) => now.rtt?.p50) },
+          { label: 'p95', values: of((now) => now.rtt?.p95) },
+        ],
+        micros,
+      )}
+      {chart(
+        t('edge.bytes'),
+        [
+          { label: '→', values: of((now) => now.toServer) },
+          { label: '←', values: of((now) => now.toClient) },
+        ],
+        bytes,
+      )}
+    </div>
+  );
+}

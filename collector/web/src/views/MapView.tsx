@@ -1,0 +1,243 @@
+// Who talks to whom, and what of it is wrong.
+import { useState } from 'preact/hooks';
+import { ask, type Schema } from '../api/client';
+import { useAsk } from '../app/ask';
+import { change, link, useRoute } from '../app/route';
+import { asked, useBeat, useWindow } from '../app/time';
+import { rank } from '../judge';
+import {
+  BYS,
+  type By,
+  type Drawing,
+  drawing,
+  type Line,
+  onlyWrong,
+  type Thing,
+} from '../map/model';
+import { LAYOUTS, type Layout, pin, pins, usePlaces } from '../map/places';
+import { named, Stage } from '../map/Stage';
+import { EdgePanel } from '../parts/EdgeFacts';
+import { EdgeTable } from '../parts/EdgeTable';
+import { Overview } from '../parts/Overview';
+import { Empty, Evicted, State } from '../parts/State';
+import { LevelTag, Tag } from '../parts/Tag';
+import { t } from '../text';
+import { sentence } from '../text/findings';
+import { count } from '../text/numbers';
+import { useBefore } from './compare';
+
+/** Most things on the map. */
+const MOST = 200;
+/** Most of them in the table. */
+const MOST_ROWS = 5000;
+
+interface Asked {
+  readonly by: By;
+  readonly focus: string;
+  readonly depth: string;
+  readonly wrong: boolean;
+  readonly table: boolean;
+}
+
+/** The whole, where that is little enough to draw; else groups of it. */
+async function load(of: Asked, window: { from: string; to: string }, signal: AbortSignal) {
+  const around = of.focus === '' ? {} : { focus: of.focus, depth: Number(of.depth) };
+  const query = { ...window, ...around, limit: of.table ? MOST_ROWS : MOST };
+  const whole = await ask('/api/v1/topology', { query, signal });
+  if ((whole.left_out?.nodes ?? 0) === 0 || of.table) return whole;
+  if (of.wrong || of.by === 'none') {
+    return ask('/api/v1/topology', { query: { ...query, wrong: of.wrong }, signal });
+  }
+  return ask('/api/v1/topology', { query: { ...query, group: of.by }, signal });
+}
+
+export function MapView() {
+  const { query } = useRoute();
+  const window = useWindow();
+  const beat = useBeat();
+  const by = BYS.find((one) => one === query.by) ?? 'service';
+  const layout = LAYOUTS.find((one) => one === query.layout) ?? 'layered';
+  const of: Asked = {
+    by,
+    focus: query.focus ?? '',
+    depth: /^\d$/.test(query.depth ?? '') ? (query.depth ?? '2') : '2',
+    wrong: query.wrong === '1',
+    table: query.table === '1',
+  };
+  const times = asked(window);
+  const question = JSON.stringify([of, times]);
+  const answer = useAsk(question, beat, (signal) => load(of, times, signal));
+  const before = useBefore(
+    answer.value,
+    question,
+    of.focus === '' ? {} : { focus: of.focus },
+    beat,
+  );
+  return (
+    <State of={answer} what="what.map">
+      {(topology) => {
+        const all = drawing(topology, by, before);
+        const shown = of.wrong ? onlyWrong(all) : all;
+        return (
+          <div class="mapview">
+            <section class="map-main">
+              <Overview answer={topology} before={before} />
+              <Evicted at={topology.evicted_before_ms} from={topology.from_ms} />
+              <Tools of={of} layout={layout} />
+              <Body
+                of={of}
+                layout={layout}
+                topology={topology}
+                before={before}
+                all={all}
+                shown={shown}
+                question={JSON.stringify([by, of.focus, of.depth])}
+              />
+            </section>
+            <Panel topology={topology} before={before} shown={all} selected={query.sel ?? ''} />
+          </div>
+        );
+      }}
+    </State>
+  );
+}
+
+function Tools({ of, layout }: { of: Asked; layout: Layout }) {
+  const { query } = useRoute();
+  return (
+    <div class="tools">
+      {of.focus !== '' && (
+        <span class="pill on">
+          {t('map.focus', { name: of.focus, depth: of.depth })}{' '}
+          <button
+            type="button"
+            class="plain"
+            aria-label={t('map.focus.off')}
+            onClick={() => change({ focus: '', depth: '' }, true)}
+          >
+            ×
+          </button>
+        </span>
+      )}
+      <label class="pill">
+        {t('map.by')}{' '}
+        <select value={of.by} onChange={(event) => change({ by: event.currentTarget.value }, true)}>
+          {BYS.map((one) => (
+            <option key={one} value={one}>
+              {t(`map.by.${one}`)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label class="pill">
+        {t('map.layout')}{' '}
+        <select
+          value={layout}
+          onChange={(event) => change({ layout: event.currentTarget.value }, true)}
+        >
+          {LAYOUTS.map((one) => (
+            <option key={one} value={one}>
+              {t(`map.layout.${one}`)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button
+        type="button"
+        class={of.wrong ? 'pill on' : 'pill'}
+        aria-pressed={of.wrong}
+        onClick={() => change({ wrong: of.wrong ? '' : '1' }, true)}
+      >
+        {t('map.wrong')}
+      </button>
+      <button
+        type="button"
+        class={of.table ? 'pill on' : 'pill'}
+        aria-pressed={of.table}
+        onClick={() => change({ table: of.table ? '' : '1' }, true)}
+      >
+        {t('map.table')}
+      </button>
+      <input
+        type="search"
+        class="filter"
+        placeholder={t('map.find')}
+        aria-label={t('map.find')}
+        value={query.find ?? ''}
+        onInput={(event) => change({ find: event.currentTarget.value })}
+      />
+    </div>
+  );
+}
+
+interface BodyProps {
+  readonly of: Asked;
+  readonly layout: Layout;
+  readonly topology: Schema['Topology'];
+  readonly before: ReturnType<typeof useBefore>;
+  readonly all: Drawing;
+  readonly shown: Drawing;
+  readonly question: string;
+}
+
+function Body({ of, layout, topology, before, all, shown, question }: BodyProps) {
+  const { query } = useRoute();
+  const [, redraw] = useState(0);
+  const places = usePlaces(question, all, layout);
+  if (all.things.length === 0) {
+    return (
+      <Empty what="empty.map">
+        <p>{t('empty.map.do')}</p>
+        <a href={link('fleet')}>{t('nav.fleet')}</a>
+      </Empty>
+    );
+  }
+  if (of.table) {
+    const edges = [...topology.edges, ...topology.unjoined];
+    return <EdgeTable name="edges" edges={edges} before={before} wrong={of.wrong} />;
+  }
+  if (shown.things.length === 0) {
+    return (
+      <Empty what="empty.wrong">
+        <button type="button" class="pill" onClick={() => change({ wrong: '' }, true)}>
+          {t('empty.wrong.do')}
+        </button>
+      </Empty>
+    );
+  }
+  return (
+    <>
+      {all.leftOut > 0 && (
+        <p class="notice">
+          {t('map.cut', { shown: all.things.length, all: all.things.length + all.leftOut })}{' '}
+          <a href={link('map', '', { table: '1' })}>{t('map.more.help', { n: all.leftOut })}</a>
+        </p>
+      )}
+      <Stage
+        question={`${layout} ${question}`}
+        drawing={shown}
+        places={places}
+        selected={query.sel ?? ''}
+        focus={of.focus}
+        find={(query.find ?? '').trim().toLowerCase()}
+        seconds={(topology.to_ms - topology.from_ms) / 1000}
+        onSelect={(key) => change({ sel: key })}
+        onMoved={() => redraw((n) => n + 1)}
+      />
+      <Legend />
+    </>
+  );
+}
+
+function Legend() {
+  return (
+    <ul class="legend" aria-label={t('map.legend')}>
+      {(['ok', 'warn', 'bad', 'unknown', 'via'] as const).map((level) => (
+        <li key={level}>
+          <i class={`mark ${level}`} aria-hidden="true" />
+          {t(`level.${level}`)}
+        </li>
+      ))}
+    </ul>
+  );
+}
