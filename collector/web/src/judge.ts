@@ -111,6 +111,39 @@ export function findings(edge: Edge, before?: Told): Finding[] {
   return found.sort((a, b) => Number(b.level === 'bad') - Number(a.level === 'bad'));
 }
 
+/** The step in which something began, where one before it was told of and had none of it. */
+export function since(kind: FindingKind, steps: readonly Schema['Step'][]): Schema['Step'] | null {
+  let clean = false;
+  for (const step of steps) {
+    if (step.connections === null || step.connections === undefined) continue;
+    const n = countOf(kind, told(step.client, step.server, step.connections));
+    if (n === null) return null;
+    if (n > 0) return clean ? step : null;
+    clean = true;
+  }
+  return null;
+}
+
+/** How often something happened; null where nobody can tell, or it is not counted. */
+export function countOf(kind: FindingKind, of: Told): number | null {
+  switch (kind) {
+    case 'refused':
+      return of.refused;
+    case 'failed':
+      return of.failed - of.refused;
+    case 'reset_server':
+      return of.resetServer;
+    case 'reset_client':
+      return of.resetClient;
+    case 'retransmits':
+      return of.retransmits;
+    case 'zero_windows':
+      return of.zeroWindows;
+    case 'slow':
+      return null;
+  }
+}
+
 /** Whether both ends are known. */
 export function isJoined(edge: Edge): boolean {
   return edge.reason === null || edge.reason === undefined;

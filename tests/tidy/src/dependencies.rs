@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::npm;
 use crate::{File, Finding, Tree};
 
 /// Where each foreign crate has its line: "- `name`: what it does and what it replaces".
@@ -96,13 +97,16 @@ fn directions(manifests: &[Manifest<'_>], ours: &BTreeSet<&str>) -> Vec<Finding>
 }
 
 fn register(tree: &Tree, manifests: &[Manifest<'_>], ours: &BTreeSet<&str>) -> Vec<Finding> {
-    let mut used: BTreeMap<&str, &File> = BTreeMap::new();
+    let mut used: BTreeMap<String, &File> = BTreeMap::new();
     for (file, manifest) in manifests {
         for dependency in dependencies(manifest) {
             if !ours.contains(dependency) {
-                used.entry(dependency).or_insert(file);
+                used.entry(dependency.to_owned()).or_insert(file);
             }
         }
+    }
+    for (file, name) in npm::dependencies(tree) {
+        used.entry(name).or_insert(file);
     }
     let Some(register) = tree.file(REGISTER) else {
         return vec![Finding {
@@ -126,7 +130,7 @@ fn register(tree: &Tree, manifests: &[Manifest<'_>], ours: &BTreeSet<&str>) -> V
         }
     }
     for (crate_name, file) in used {
-        if !argued.contains(crate_name) {
+        if !argued.contains(crate_name.as_str()) {
             let message = format!("{crate_name} has no line in {REGISTER}");
             findings.push(file.finding(0, message));
         }

@@ -17,6 +17,7 @@ mod hooks;
 mod imports;
 mod layout;
 mod machine;
+mod npm;
 mod rust;
 mod tree;
 mod words;
@@ -38,6 +39,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         imports::check,
         layout::check,
         machine::check,
+        npm::check,
         rust::check,
         words::check,
     ];

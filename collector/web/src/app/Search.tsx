@@ -55,7 +55,7 @@ export function Search() {
     if (event.key === 'ArrowDown') setAt(Math.min(at + 1, hits.length - 1));
     else if (event.key === 'ArrowUp') setAt(Math.max(at - 1, 0));
     // Not what an older text named.
-    else if (event.key === 'Enter' && posed === text.trim()) choose(hits[at]);
+    else if (event.key === 'Enter' && answer.current && posed === text.trim()) choose(hits[at]);
     else if (event.key === 'Escape') {
       setOpen(false);
       field.current?.blur();
@@ -86,14 +86,16 @@ export function Search() {
           setOpen(true);
         }}
         onFocus={() => setOpen(true)}
-        onBlur={() => setTimeout(() => setOpen(false), 150)}
+        onBlur={() => setOpen(false)}
         onKeyDown={key}
       />
       <kbd>/</kbd>
       {shown && (
         <div class="hits">
-          {answer.value && <p class="dim">{t(`search.as.${answer.value.understood}`)}</p>}
-          {!answer.value && !answer.failed && <p class="dim">{t('search.asking')}</p>}
+          {answer.current && answer.value && (
+            <p class="dim">{t(`search.as.${answer.value.understood}`)}</p>
+          )}
+          {!answer.current && !answer.failed && <p class="dim">{t('search.asking')}</p>}
           {answer.failed && (
             <p class="bad" lang="en">
               {answer.failed.detail}

@@ -239,7 +239,7 @@ function LineShape({ line, from, to, names, selected, dim, onOver, onSelect }: L
     <g
       class={classes.join(' ')}
       role="button"
-      tabIndex={0}
+      tabindex={0}
       aria-label={label}
       onPointerDown={(event) => event.stopPropagation()}
       onPointerEnter={() => onOver(line.key)}
@@ -257,9 +257,7 @@ function LineShape({ line, from, to, names, selected, dim, onOver, onSelect }: L
       {via !== '' && (
         <g class="via" transform={`translate(${middle.x} ${middle.y})`}>
           <rect x={-pillWidth(via) / 2} y={-10} width={pillWidth(via)} height={20} rx={10} />
-          <text y={4} aria-hidden="true">
-            {via}
-          </text>
+          <text y={4}>{via}</text>
         </g>
       )}
     </g>
@@ -301,8 +299,8 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
       transform={`translate(${at.x} ${at.y})`}
       data-name={named(thing)}
       role="button"
-      tabIndex={0}
-      aria-label={`${named(thing)}, ${sub}, ${t(`level.${thing.level}`)}`}
+      tabindex={0}
+      aria-label={`${named(thing)} ${sub}, ${t(`level.${thing.level}`)}`}
       onPointerDown={(event) => {
         event.stopPropagation();
         onDown(event, thing.key);
@@ -322,10 +320,10 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
         />
       )}
       <rect class="box" x={-WIDE / 2} y={-HIGH / 2} width={WIDE} height={HIGH} rx={8} />
-      <text class="name" y={-3} aria-hidden="true">
+      <text class="name" y={-3}>
         {cut(named(thing))}
-      </text>
-      <text class="sub" y={14} aria-hidden="true">
+      </text>{' '}
+      <text class="sub" y={14}>
         {cut(sub, ROOM + 6)}
       </text>
       {thing.more > 0 && (

@@ -44,10 +44,10 @@ export function solve(question: Question): Answer {
       'link',
       forceLink<Body, { source: string; target: string }>(links)
         .id((body) => body.key)
-        .distance(190),
+        .distance(250),
     )
-    .force('apart', forceManyBody().strength(-900).distanceMax(900))
-    .force('room', forceCollide(82))
+    .force('apart', forceManyBody().strength(-1400).distanceMax(1000))
+    .force('room', forceCollide(104))
     .force('x', forceX(0).strength(0.05))
     .force('y', forceY(0).strength(0.08))
     .stop()

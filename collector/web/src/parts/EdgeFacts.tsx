@@ -1,7 +1,7 @@
 // What is known of an edge: a sentence, numbers beside those of before, and how we know.
 import type { Schema } from '../api/client';
 import { link } from '../app/route';
-import { type Finding, findings, isJoined, type Told, told } from '../judge';
+import { countOf, type Finding, findings, isJoined, since, type Told, told } from '../judge';
 import { type Key, t } from '../text';
 import { sentence } from '../text/findings';
 import { bytes, clock, count, micros, share, span } from '../text/numbers';
@@ -10,6 +10,8 @@ import { Tag } from './Tag';
 type Edge = Schema['KeyedEdge'];
 
 interface Props {
+  /** Steps of the edge, where they are known: they say since when. */
+  readonly steps?: readonly Schema['Step'][];
   readonly edge: Edge;
   readonly before: Told | undefined;
   /** Length of the window, milliseconds. */
@@ -17,7 +19,7 @@ interface Props {
 }
 
 /** What is wrong, in words that a colleague would use. */
-export function EdgeSay({ edge, before, length }: Props) {
+export function EdgeSay({ edge, before, length, steps = [] }: Props) {
   const found = findings(edge, before);
   const worst = found[0]?.level ?? (isJoined(edge) ? 'ok' : 'unknown');
   return (
@@ -26,7 +28,8 @@ export function EdgeSay({ edge, before, length }: Props) {
       {found.map((finding) => (
         <p key={finding.kind}>
           <strong>{capital(sentence(finding))}.</strong>{' '}
-          <Then finding={finding} before={before} length={length} />
+          <Then finding={finding} before={before} length={length} />{' '}
+          <Since finding={finding} steps={steps} />
         </p>
       ))}
       {edge.reason && <p>{capital(t(`reason.${edge.reason}`))}.</p>}
@@ -44,19 +47,19 @@ function Then({
   before: Told | undefined;
   length: number;
 }) {
-  if (finding.kind === 'slow' || before === undefined) return null;
-  const values: Record<Exclude<Finding['kind'], 'slow'>, number | null> = {
-    refused: before.refused,
-    failed: before.failed - before.refused,
-    reset_server: before.resetServer,
-    reset_client: before.resetClient,
-    retransmits: before.retransmits,
-    zero_windows: before.zeroWindows,
-  };
-  const n = values[finding.kind];
+  if (before === undefined) return null;
+  const n = countOf(finding.kind, before);
   if (n === null) return null;
   const range = span(length);
   return <span>{n === 0 ? t('say.before.none', { range }) : t('say.before', { n, range })}</span>;
+}
+
+/** When it began, where there was a time without it. */
+function Since({ finding, steps }: { finding: Finding; steps: readonly Schema['Step'][] }) {
+  const began = since(finding.kind, steps);
+  return (
+    began && <span>{t('say.since', { from: clock(began.from_ms), to: clock(began.to_ms) })}</span>
+  );
 }
 
 function capital(text: string): string {
@@ -64,7 +67,7 @@ function capital(text: string): string {
 }
 
 /** Numbers, each beside what it was before. */
-export function EdgeNumbers({ edge, before }: Omit<Props, 'length'>) {
+export function EdgeNumbers({ edge, before, length }: Props) {
   const now = told(edge.client_counters, edge.server_counters, edge.connections);
   const then = before;
   const apportioned = edge.client_counters?.apportioned || edge.server_counters?.apportioned;
@@ -113,6 +116,9 @@ export function EdgeNumbers({ edge, before }: Omit<Props, 'length'>) {
       />
       <Figure name="edge.bytes" now={both(now)} then={then && both(then)} />
       <Figure name="edge.open" now={known(now.open)} then={then && known(then.open)} />
+      {then === undefined && length > 0 && (
+        <p class="dim wide">{t('before.unknown', { range: span(length) })}</p>
+      )}
       {apportioned && <p class="dim wide">{t('edge.apportioned')}</p>}
     </div>
   );
@@ -140,9 +146,11 @@ function Figure({ name, now, then, note, bad = false }: NumberProps) {
       </b>
       <span class="notes">
         {note && <Tag>{note}</Tag>}
-        <Tag {...(bad && then === '0' && { level: 'bad' as const })}>
-          {then === undefined || then === null ? t('before.unknown') : t('before', { n: then })}
-        </Tag>
+        {then !== undefined && (
+          <Tag {...(bad && then === '0' && { level: 'bad' as const })}>
+            {t('before', { n: then ?? '–' })}
+          </Tag>
+        )}
       </span>
     </>
   );
@@ -217,7 +225,7 @@ export function EdgePanel({ edge, before, length }: Props) {
       <EdgeWay edge={edge} />
       <EdgeSay edge={edge} before={before} length={length} />
       <h3>{t('edge.numbers')}</h3>
-      <EdgeNumbers edge={edge} before={before} />
+      <EdgeNumbers edge={edge} before={before} length={length} />
       <h3>{t('edge.how')}</h3>
       <EdgeHow edge={edge} />
       <h3>{t('edge.next')}</h3>

@@ -42,14 +42,17 @@ export function Rows({ table, rows, host = true }: Props) {
       addresses.set(name, port);
   }
   const ports = new Set(addresses.values());
-  const columns: Column<Row>[] = [
-    {
+  const columns: Column<Row>[] = [];
+  // What happened at a time of its own has it already.
+  const timed = table.columns.find((column) => table.shape === 'events' && column.kind === 'time');
+  if (!timed) {
+    columns.push({
       id: 'end_ms',
       title: t('table.time'),
       value: (row) => row.end_ms,
       show: (row) => <span class="num">{clock(row.end_ms)}</span>,
-    },
-  ];
+    });
+  }
   if (host) {
     columns.push({
       id: 'hostname',
@@ -63,7 +66,10 @@ export function Rows({ table, rows, host = true }: Props) {
     title: t('table.service'),
     value: (row) => row.process?.service ?? null,
   });
-  for (const column of table.columns) {
+  const inOrder = timed
+    ? [timed, ...table.columns.filter((column) => column !== timed)]
+    : table.columns;
+  for (const column of inOrder) {
     if (HIDDEN.includes(column.name) || ports.has(column.name)) continue;
     const port = addresses.get(column.name);
     const isNumber = ['counter', 'gauge', 'histogram'].includes(column.kind);
@@ -86,7 +92,15 @@ export function Rows({ table, rows, host = true }: Props) {
     });
   }
   const keyOf = (row: Row) => JSON.stringify([row.host, row.end_ms, row.values]);
-  return <Table name={table.name} columns={columns} rows={rows} keyOf={keyOf} sort="-end_ms" />;
+  return (
+    <Table
+      name={table.name}
+      columns={columns}
+      rows={rows}
+      keyOf={keyOf}
+      sort={`-${timed?.name ?? 'end_ms'}`}
+    />
+  );
 }
 
 /** A name as people read it: its unit stands with the values. */

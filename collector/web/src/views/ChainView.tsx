@@ -13,9 +13,14 @@ import { count, micros } from '../text/numbers';
 type Chain = Schema['Chain'];
 type Edge = Schema['EdgeAnswer'];
 
+/** Another connection is another view. */
 export function ChainView() {
   const { query } = useRoute();
   const tuple = query.tuple ?? '';
+  return <Chains key={tuple} tuple={tuple} />;
+}
+
+function Chains({ tuple }: { tuple: string }) {
   const window = asked(useWindow());
   const beat = useBeat();
   const answer = useAsk(JSON.stringify([tuple, window]), beat, async (signal) => {

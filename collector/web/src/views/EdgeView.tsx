@@ -40,6 +40,7 @@ export function EdgeView({ id }: { id: string }) {
       return edge ? told(edge.client_counters, edge.server_counters, edge.connections) : null;
     },
   );
+  const old = then.current ? (then.value ?? undefined) : undefined;
   return (
     <State of={answer} what="what.edge">
       {(edge) => (
@@ -51,11 +52,11 @@ export function EdgeView({ id }: { id: string }) {
             </h1>
             <EdgeWay edge={edge} />
           </header>
-          <EdgeSay edge={edge} before={then.value ?? undefined} length={length} />
+          <EdgeSay edge={edge} before={old} length={length} steps={edge.steps} />
           <div class="columns">
             <section>
               <h2>{t('edge.numbers')}</h2>
-              <EdgeNumbers edge={edge} before={then.value ?? undefined} />
+              <EdgeNumbers edge={edge} before={old} length={length} />
               <h2>{t('edge.how')}</h2>
               <EdgeHow edge={edge} />
               <p>

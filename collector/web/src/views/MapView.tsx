@@ -1,29 +1,17 @@
 // Who talks to whom, and what of it is wrong.
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
 import { change, link, useRoute } from '../app/route';
 import { asked, useBeat, useWindow } from '../app/time';
-import { rank } from '../judge';
-import {
-  BYS,
-  type By,
-  type Drawing,
-  drawing,
-  type Line,
-  onlyWrong,
-  type Thing,
-} from '../map/model';
-import { LAYOUTS, type Layout, pin, pins, usePlaces } from '../map/places';
-import { named, Stage } from '../map/Stage';
-import { EdgePanel } from '../parts/EdgeFacts';
+import { BYS, type By, type Drawing, drawing, onlyWrong } from '../map/model';
+import { Panel } from '../map/Panel';
+import { LAYOUTS, type Layout, usePlaces } from '../map/places';
+import { Stage } from '../map/Stage';
 import { EdgeTable } from '../parts/EdgeTable';
 import { Overview } from '../parts/Overview';
 import { Empty, Evicted, State } from '../parts/State';
-import { LevelTag, Tag } from '../parts/Tag';
 import { t } from '../text';
-import { sentence } from '../text/findings';
-import { count } from '../text/numbers';
 import { useBefore } from './compare';
 
 /** Most things on the map. */
@@ -65,8 +53,12 @@ export function MapView() {
     table: query.table === '1',
   };
   const times = asked(window);
-  const question = JSON.stringify([of, times]);
-  const answer = useAsk(question, beat, (signal) => load(of, times, signal));
+  // What is wrong is chosen here, unless there is more than was answered.
+  const cut = useRef(false);
+  const asking = { ...of, wrong: of.wrong && cut.current };
+  const question = JSON.stringify([asking, times]);
+  const answer = useAsk(question, beat, (signal) => load(asking, times, signal));
+  cut.current ||= (answer.value?.left_out?.nodes ?? 0) > 0 || !!answer.value?.grouped;
   const before = useBefore(
     answer.value,
     question,

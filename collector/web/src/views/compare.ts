@@ -33,5 +33,5 @@ export function useBefore(
       );
     },
   );
-  return found.value ?? NOTHING;
+  return found.current ? (found.value ?? NOTHING) : NOTHING;
 }

@@ -39,12 +39,13 @@ function keyOf(all, id) {
 }
 
 /** Looks at every view, keeps its picture, and has axe find nothing serious. */
-function every(scheme, locale) {
+function every(scheme, locale, only = () => true) {
   return {
     options: { scheme, locale },
     async trial({ page }) {
       const found = [];
       for (const [name, path] of Object.entries(await views(page))) {
+        if (!only(name)) continue;
         await page.goto(given.url + path);
         await page.locator('main').waitFor();
         const language = locale.startsWith('zh') ? '-zh' : '';
@@ -66,7 +67,9 @@ function every(scheme, locale) {
 export const trials = {
   'every view is seen and read, in light': every('light', 'en-GB'),
   'every view is seen and read, in dark': every('dark', 'en-GB'),
-  'every view is seen and read, in Chinese': every('light', 'zh-CN'),
+  'every view is seen and read, in Chinese': every('light', 'zh-CN', (name) =>
+    ['map', 'edge', 'chain', 'fleet'].includes(name),
+  ),
   'the language is chosen, and stays': {
     async trial({ page }) {
       await page.goto(`${given.url}/ui/fleet`);

@@ -13,13 +13,14 @@ for (const [name, { options, trial }] of Object.entries({ ...ways, ...looks })) 
   if (!name.includes(wanted)) continue;
   const { page, context, faults } = await visit(browser, options);
   let timer;
+  const began = Date.now();
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`longer than ${LIMIT_MS} ms`)), LIMIT_MS);
   });
   try {
     await Promise.race([trial({ page, context, browser, faults }), late]);
     if (faults.length > 0) throw new Error(faults.join('\n'));
-    process.stdout.write(`page: ${name} ... ok\n`);
+    process.stdout.write(`page: ${name} ... ok, ${Date.now() - began} ms\n`);
   } catch (error) {
     failed += 1;
     process.stdout.write(`page: ${name} ... FAILED at ${page.url()}\n${error.stack}\n`);

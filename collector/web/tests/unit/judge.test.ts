@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Schema } from '../../src/api/client';
-import { findings, isJoined, level, told } from '../../src/judge';
+import { findings, isJoined, level, since, told } from '../../src/judge';
 
 const counters = (of: Partial<Schema['EdgeCounters']>): Schema['EdgeCounters'] => ({
   opened: 0,
@@ -77,4 +77,23 @@ test('an edge with one end is unknown, not fine', () => {
   expect(isJoined(one)).toBe(false);
   expect(level(one, findings(one))).toBe('unknown');
   expect(level(edge({}), [])).toBe('ok');
+});
+
+test('since when is said only where there was a time without', () => {
+  const step = (from_ms: number, resets: number | null): Schema['Step'] => ({
+    from_ms,
+    to_ms: from_ms + 1,
+    connections: resets === null ? null : 10,
+    client: resets === null ? null : counters({ reset_remote: resets }),
+    server: null,
+  });
+  const of = (...resets: (number | null)[]) =>
+    since(
+      'reset_server',
+      resets.map((n, at) => step(at, n)),
+    );
+  expect(of(null, 0, 0, 3, 1)?.from_ms).toBe(3);
+  expect(of(null, 3, 0, 1)).toBeNull();
+  expect(of(0, 0)).toBeNull();
+  expect(of()).toBeNull();
 });
