@@ -11,7 +11,6 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // Everything has an address of its own: nothing inline, which the content security policy forbids.
     assetsInlineLimit: 0,
-    license: { fileName: 'licences.md' },
     reportCompressedSize: false,
   },
   worker: { format: 'es' },

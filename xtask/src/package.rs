@@ -10,6 +10,7 @@ mod documents;
 mod lint;
 mod make;
 mod notices;
+mod page;
 mod release;
 mod rpm;
 mod sbom;

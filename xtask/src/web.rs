@@ -159,7 +159,12 @@ mod tests {
         fs::write(page.join("gone.js"), "gone").unwrap();
         place(&made, &page, &files(&made).unwrap()).unwrap();
         assert_eq!(files(&page).unwrap(), files(&made).unwrap());
-        let written = || fs::metadata(page.join("index.html")).unwrap().modified().unwrap();
+        let written = || {
+            fs::metadata(page.join("index.html"))
+                .unwrap()
+                .modified()
+                .unwrap()
+        };
         let before = written();
         place(&made, &page, &files(&made).unwrap()).unwrap();
         assert_eq!(written(), before);

@@ -13,6 +13,9 @@ use super::fair::{Denied, Share};
 use crate::metrics::Metrics;
 use crate::time;
 
+/// How long any answer may take to be sent.
+pub(super) const SENT: Duration = Duration::from_secs(300);
+
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {

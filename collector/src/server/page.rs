@@ -20,11 +20,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::app::{App, Shared};
-use super::body::Held;
+use super::body::{Held, SENT};
 use super::packed::Encoding;
 use super::questions::known;
 use super::refusal::error;
-use super::routes::SENT;
 use crate::digest::hex;
 
 /// Names and bytes, sorted by name.
@@ -210,8 +209,14 @@ mod tests {
         for (name, text) in texts {
             assert_ne!(media(name), "application/octet-stream", "{name}");
             if name.ends_with(".html") {
-                assert!(!text.contains("<style") && !text.contains(" style="), "{name}");
-                assert!(!text.contains("<script>") && !text.contains("javascript:"), "{name}");
+                assert!(
+                    !text.contains("<style") && !text.contains(" style="),
+                    "{name}"
+                );
+                assert!(
+                    !text.contains("<script>") && !text.contains("javascript:"),
+                    "{name}"
+                );
                 assert!(!text.contains("//"), "{name} names another place");
             }
             if name.starts_with(HASHED) && name.ends_with(".css") {

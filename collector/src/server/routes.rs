@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -23,7 +22,7 @@ use serde_json::Value;
 
 use super::acceptor::Peer;
 use super::app::{App, Shared};
-use super::body::Held;
+use super::body::{Held, SENT};
 use super::drain;
 use super::fair::Party;
 use super::people::{Found, Sent};
@@ -33,9 +32,6 @@ use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
 use crate::auth::{Credential, Role};
 use crate::rank::Rank;
-
-/// How long any answer may take to be sent.
-pub(super) const SENT: Duration = Duration::from_secs(300);
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,9 +24,8 @@ fn the_page_is_given_to_whoever_connects_and_keeps_to_itself() {
     let site = Site::new();
     let running = site.start("");
     let at = running.address();
-    let get = |path: &str, headers: &[(&str, &str)]| {
-        send(&site, at, ("GET", path), Who::Nobody, headers)
-    };
+    let get =
+        |path: &str, headers: &[(&str, &str)]| send(&site, at, ("GET", path), Who::Nobody, headers);
     let first = get("/", &[]);
     let policy = first.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
@@ -38,11 +37,20 @@ fn the_page_is_given_to_whoever_connects_and_keeps_to_itself() {
         assert_eq!(first.header(name), value);
     }
     let refused = send(&site, at, ("POST", "/"), Who::Nobody, &[]);
-    assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD"));
+    assert_eq!(
+        (refused.status, refused.header("allow")),
+        (405, "GET, HEAD")
+    );
     if first.status == 404 {
         // Built without it: that is said, and the API answers.
         assert_eq!(first.json()["error"], "page");
-        let tables = send(&site, at, ("GET", "/api/v1/tables"), Who::Token(READER), &[]);
+        let tables = send(
+            &site,
+            at,
+            ("GET", "/api/v1/tables"),
+            Who::Token(READER),
+            &[],
+        );
         return assert_eq!(tables.status, 200);
     }
     assert_eq!(first.header("cache-control"), "no-cache");
@@ -125,7 +133,10 @@ fn people_find_what_they_look_for_in_a_browser() {
     let playwright = Path::new(WEB).join("node_modules/playwright-core");
     let lacks = [
         (Path::new(CHROMIUM).exists(), "no /usr/bin/chromium"),
-        (playwright.exists(), "no npm, or cargo xtask web was not run"),
+        (
+            playwright.exists(),
+            "no npm, or cargo xtask web was not run",
+        ),
     ];
     if let Some((_, what)) = lacks.into_iter().find(|(there, _)| !there) {
         return skipped(what);

@@ -6,6 +6,7 @@ import './styles/base.css';
 import './styles/frame.css';
 import './styles/map.css';
 import './styles/parts.css';
+import './styles/charts.css';
 
 show();
 const page = document.getElementById('page');

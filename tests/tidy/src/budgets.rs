@@ -77,9 +77,7 @@ const FUNCTION_BUDGET: &str = "too-many-lines-threshold = 80";
 const FUNCTION_LINT: &str = "clippy::too_many_lines";
 
 /// Extensions of what counts as source.
-const SOURCES: [&str; 8] = [
-    ".rs", ".c", ".h", ".py", ".sh", ".ts", ".tsx", ".css",
-];
+const SOURCES: [&str; 8] = [".rs", ".c", ".h", ".py", ".sh", ".ts", ".tsx", ".css"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     with(tree, &LONG)

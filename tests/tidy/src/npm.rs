@@ -43,7 +43,9 @@ pub(crate) fn dependencies(tree: &Tree) -> Vec<(&File, String)> {
 }
 
 fn versions(manifest: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let tables = TABLES.iter().filter_map(|table| manifest[table].as_object());
+    let tables = TABLES
+        .iter()
+        .filter_map(|table| manifest[table].as_object());
     tables
         .flatten()
         .map(|(name, version)| (name.as_str(), version.as_str().unwrap_or_default()))
@@ -69,7 +71,10 @@ mod tests {
         let places: Vec<_> = found.iter().map(|f| (f.path.as_str(), f.line)).collect();
         assert_eq!(places[..3], [("w/package.json", 0); 3]);
         assert_eq!(places[3..], [("w/package-lock.json", 2)]);
-        let names: Vec<_> = dependencies(&tree).into_iter().map(|(_, name)| name).collect();
+        let names: Vec<_> = dependencies(&tree)
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
     }
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::build_machine;
 use super::component::{Component, collect};
 use super::release::Release;
+use super::{build_machine, page};
 use crate::{child, workspace};
 
 /// C code that comes in a crate: the crate, its folder there, name and licence.
@@ -47,6 +47,9 @@ pub(super) fn of(release: &Release, package: &str) -> Result<Vec<Component>> {
     }
     found.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     found.extend(build_machine::libraries(package)?);
+    if package == "collector" {
+        found.extend(page::bundled()?);
+    }
     for one in &found {
         ensure!(!one.licence.is_empty(), "{} has no licence", one.name);
         ensure!(!one.notices.is_empty(), "{} has no notice", one.name);

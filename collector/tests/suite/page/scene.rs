@@ -16,8 +16,8 @@ const TICK_MS: u64 = 10_000;
 
 /// Hosts with agents; `oracle` has none.
 const HOSTS: [&str; 15] = [
-    "desk-1", "desk-2", "edge-1", "edge-2", "app-1", "app-2", "app-3", "stock-1", "stock-2", "cat-1",
-    "db-1", "db-2", "gw-1", "ops-07", "oracle",
+    "desk-1", "desk-2", "edge-1", "edge-2", "app-1", "app-2", "app-3", "stock-1", "stock-2",
+    "cat-1", "db-1", "db-2", "gw-1", "ops-07", "oracle",
 ];
 
 /// A name as somebody hostile would choose it.
@@ -59,11 +59,18 @@ fn talks() -> Vec<(Talk<'static>, u64)> {
             talks.push((front, 12));
         }
     }
-    let apps = [("app-1", "10.2.2.1"), ("app-2", "10.2.2.2"), ("app-3", "10.2.2.3")];
+    let apps = [
+        ("app-1", "10.2.2.1"),
+        ("app-2", "10.2.2.2"),
+        ("app-3", "10.2.2.3"),
+    ];
     for (number, (app, ip)) in apps.into_iter().enumerate() {
         let own = ["10.2.2.1:8080", "10.2.2.2:8080", "10.2.2.3:8080"][number];
         for (edge, edge_ip) in [("edge-1", "10.2.1.1"), ("edge-2", "10.2.1.2")] {
-            talks.push((talk((at(edge), "nginx", edge_ip), (at(app), "checkout", own)), 14));
+            talks.push((
+                talk((at(edge), "nginx", edge_ip), (at(app), "checkout", own)),
+                14,
+            ));
         }
         let checkout = (at(app), "checkout", ip);
         let catalog = Talk {
@@ -112,11 +119,14 @@ pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
             world.change(talk, |row| {
                 row.retransmits = row.opened / 150;
                 for round in 0..*often {
-                    row.rtt.record(300 + 97 * (round % 7) + if slow { 9000 } else { 0 });
+                    row.rtt
+                        .record(300 + 97 * (round % 7) + if slow { 9000 } else { 0 });
                 }
             });
         }
-        let broken = (interval >= FAULT_AFTER).then(|| broken(&mut world, &talks)).flatten();
+        let broken = (interval >= FAULT_AFTER)
+            .then(|| broken(&mut world, &talks))
+            .flatten();
         world.now_ms += INTERVAL_MS - TICK_MS;
         for mut batch in world.tick() {
             let name = batch.hosts[0].hostname.clone();
@@ -144,7 +154,9 @@ pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
 
 /// `stock-2` resets one connection of `app-2`.
 fn broken(world: &mut World, talks: &[(Talk<'static>, u64)]) -> Option<EventRow> {
-    let (talk, _) = talks.iter().find(|(talk, _)| talk.server.0 == at("stock-2"))?;
+    let (talk, _) = talks
+        .iter()
+        .find(|(talk, _)| talk.server.0 == at("stock-2"))?;
     world.change(talk, |row| match row.role {
         Role::Client => row.reset_remote += 1,
         Role::Server => row.reset_local += 1,
@@ -177,11 +189,15 @@ fn complete(batch: &mut Batch, name: &str, interval: u64) {
     if name.starts_with("db-") {
         host.mode = String::from("observe");
         host.plan = vec![
-            ("connection".into(), "observe: no eBPF: the kernel has no bpf system call".into()),
+            (
+                "connection".into(),
+                "observe: no eBPF: the kernel has no bpf system call".into(),
+            ),
             ("listener".into(), "skip: needs eBPF".into()),
         ];
     } else {
-        host.plan.push(("nat".into(), "skip: no conntrack here".into()));
+        host.plan
+            .push(("nat".into(), "skip: no conntrack here".into()));
     }
     host.counters = vec![
         ("agent_cpu_ms_total".into(), minutes * 180),
@@ -190,9 +206,14 @@ fn complete(batch: &mut Batch, name: &str, interval: u64) {
         ("spool_depth".into(), 1),
     ];
     if name == "edge-2" {
-        host.counters.push(("records_dropped_ring_full_total".into(), 7 * minutes));
+        host.counters
+            .push(("records_dropped_ring_full_total".into(), 7 * minutes));
     }
-    let Some(nginx) = batch.processes.iter().find(|process| process.service == "nginx") else {
+    let Some(nginx) = batch
+        .processes
+        .iter()
+        .find(|process| process.service == "nginx")
+    else {
         return;
     };
     batch.listeners.push(ListenerRow {

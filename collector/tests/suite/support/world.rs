@@ -190,7 +190,13 @@ impl World {
         let dialled = talk.vip.map_or(real, endpoint);
         let seen = at(talk.nat.unwrap_or(talk.client.2));
         let ends = [
-            (talk.client.0, talk.client.1, Role::Client, at(talk.client.2), dialled),
+            (
+                talk.client.0,
+                talk.client.1,
+                Role::Client,
+                at(talk.client.2),
+                dialled,
+            ),
             (talk.server.0, talk.server.1, Role::Server, real, seen),
         ];
         for (host, service, role, local, remote) in ends {

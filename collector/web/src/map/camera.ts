@@ -12,7 +12,7 @@ export interface Camera {
 const LEAST = 0.15;
 const MOST = 2.5;
 /** Room around everything. */
-const MARGIN = 90;
+const MARGIN = 116;
 
 const memory = new Map<string, Camera>();
 

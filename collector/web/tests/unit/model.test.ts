@@ -1,0 +1,152 @@
+import { expect, test } from 'vitest';
+import type { Schema } from '../../src/api/client';
+import { solve } from '../../src/map/force.worker';
+import { drawing, onlyWrong, paths } from '../../src/map/model';
+
+type Node = Schema['KeyedNode'];
+type Edge = Schema['KeyedEdge'];
+
+const node = (id: string): Node => {
+  const [hostname = '', service] = id.split('/');
+  if (service === undefined) return { key: `k-${id}`, id, kind: 'address' } as Node;
+  return {
+    key: `k-${id}`,
+    id,
+    kind: 'process',
+    host: `h-${hostname}`,
+    hostname,
+    service,
+    tags: {},
+  } as Node;
+};
+
+const edge = (client: string, server: string, of: Partial<Edge> = {}): Edge =>
+  ({
+    key: `${client}>${server}`,
+    client,
+    server,
+    server_endpoint: '10.0.0.1:80',
+    via: [],
+    evidence: [],
+    confidence: 1,
+    connections: 100,
+    client_counters: null,
+    server_counters: null,
+    ...of,
+  }) as Edge;
+
+const topology = (nodes: string[], edges: Edge[], unjoined: Edge[] = []) =>
+  ({ nodes: nodes.map(node), edges, unjoined }) as unknown as Schema['Topology'];
+
+const failing = { client_counters: { failed: 50, refused: 50 } } as Partial<Edge>;
+const via = (kind: Schema['ViaKind']) =>
+  ({ seen_by: 'client', kind, address: 'x' }) as Schema['Via'];
+
+test('services of several hosts are one thing, addresses stand for themselves', () => {
+  const answer = topology(
+    ['a/web', 'b/web', 'c/db', '10.0.0.9'],
+    [
+      edge('a/web', 'c/db', { via: [via('nat')] }),
+      edge('b/web', 'c/db', { via: [via('vip')], ...failing }),
+    ],
+    [edge('a/web', '10.0.0.9', { reason: 'no_agent', confidence: 0.3 })],
+  );
+  const { things, lines } = drawing(answer, 'service', new Map());
+  expect(things.map((one) => [one.label, one.kind, one.size, one.hosts, one.level])).toEqual([
+    ['web', 'service', 2, 2, 'ok'],
+    ['db', 'service', 1, 1, 'bad'],
+    ['10.0.0.9', 'address', 1, 0, 'unknown'],
+  ]);
+  const [first, second] = lines;
+  expect(first).toMatchObject({
+    size: 2,
+    connections: 200,
+    level: 'bad',
+    joined: true,
+    via: ['vip', 'nat'],
+  });
+  expect(first?.worst?.key).toBe('b/web>c/db');
+  expect(second).toMatchObject({ level: 'unknown', joined: false, confidence: 0.3 });
+});
+
+test('each process stands alone when nothing is grouped, and by host all of a host', () => {
+  const answer = topology(['a/web', 'a/db'], [edge('a/web', 'a/db')]);
+  expect(drawing(answer, 'none', new Map()).things.map((one) => one.label)).toEqual([
+    'a/web',
+    'a/db',
+  ]);
+  const byHost = drawing(answer, 'host', new Map());
+  expect(byHost.things.map((one) => [one.label, one.size])).toEqual([['a', 2]]);
+  expect(byHost.lines.map((one) => [one.from, one.to])).toEqual([['host:a', 'host:a']]);
+});
+
+test('what is left out is counted', () => {
+  const answer = { ...topology(['a/web'], []), left_out: { nodes: 7, edges: 9, connections: 1 } };
+  expect(drawing(answer, 'service', new Map()).leftOut).toBe(7);
+});
+
+test('groups of the collector are drawn as they come', () => {
+  const group = (key: string, label: string | null) => ({ key, label, nodes: 3, some: [] });
+  const sums = { edges: 4, unjoined: 0, bytes_sent: null, bytes_received: null, retransmits: null };
+  const grouped = {
+    groups: [group('g1', 'web'), group('g2', null)],
+    edges: [{ client: 'g1', server: 'g2', connections: 1000, wrong: 5, confidence: 0.9, ...sums }],
+    left_out: { nodes: 2, edges: 0, connections: 0 },
+  };
+  const answer = { ...topology([], []), grouped };
+  const { things, lines, leftOut } = drawing(answer, 'service', new Map());
+  expect(things.map((one) => [one.label, one.size, one.level])).toEqual([
+    ['web', 3, 'ok'],
+    ['', 3, 'bad'],
+  ]);
+  expect(lines[0]).toMatchObject({ level: 'bad', size: 4, connections: 1000, confidence: 0.9 });
+  expect(leftOut).toBe(2);
+});
+
+test('only what is wrong leaves lines that are, with their ends', () => {
+  const answer = topology(['a/x', 'b/y', 'c/z'], [edge('a/x', 'b/y', failing), edge('b/y', 'c/z')]);
+  const wrong = onlyWrong(drawing(answer, 'service', new Map()));
+  expect(wrong.things.map((one) => one.label)).toEqual(['x', 'y']);
+  expect(wrong.lines.length).toBe(1);
+});
+
+test('the path of a thing is what leads to it and what it leads to', () => {
+  const ends = [
+    ['a/x', 'b/y'],
+    ['b/y', 'c/z'],
+    ['d/w', 'c/z'],
+    ['c/z', 'b/y'],
+  ] as const;
+  const answer = topology(
+    ['a/x', 'b/y', 'c/z', 'd/w'],
+    ends.map(([one, other]) => edge(one, other)),
+  );
+  const of = drawing(answer, 'service', new Map());
+  expect([...paths(of, 'service:x').things].sort()).toEqual([
+    'service:x',
+    'service:y',
+    'service:z',
+  ]);
+  expect([...paths(of, 'service:w').things].sort()).toEqual([
+    'service:w',
+    'service:y',
+    'service:z',
+  ]);
+});
+
+test('forces leave what is known where it is', () => {
+  const known = [['a', { x: 12, y: 34 }]] as const;
+  const arrows = [
+    { from: 'a', to: 'b' },
+    { from: 'b', to: 'gone' },
+  ];
+  const { round, places } = solve({ round: 3, keys: ['a', 'b', 'c'], arrows, known });
+  expect(round).toBe(3);
+  expect(places[0]).toEqual(['a', { x: 12, y: 34 }]);
+  const spots = places.map(([, { x, y }]) => [x, y]);
+  for (const [x = 0, y = 0] of spots) expect(Number.isFinite(x + y)).toBe(true);
+  for (const [n, [x = 0, y = 0]] of spots.entries()) {
+    const others = spots.filter((_, other) => other !== n);
+    for (const [ox = 0, oy = 0] of others) expect(Math.hypot(x - ox, y - oy)).toBeGreaterThan(150);
+  }
+});
