@@ -286,7 +286,10 @@ interface ThingProps {
 }
 
 function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSelect }: ThingProps) {
-  const sub = subOf(thing, finding, seconds);
+  const sub = cut(subOf(thing, finding, seconds), ROOM + 6);
+  const shown = cut(named(thing));
+  // What there was no room for is said as well.
+  const rest = shown === named(thing) ? '' : `, ${named(thing)}`;
   const on = Object.entries(marks).flatMap(([name, is]) => (is ? [name] : []));
   const press = (event: KeyboardEvent) => {
     if (event.key !== 'Enter' && event.key !== ' ') return;
@@ -300,7 +303,7 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
       data-name={named(thing)}
       role="button"
       tabindex={0}
-      aria-label={`${named(thing)} ${sub}, ${t(`level.${thing.level}`)}`}
+      aria-label={`${shown} ${sub}, ${t(`level.${thing.level}`)}${rest}`}
       onPointerDown={(event) => {
         event.stopPropagation();
         onDown(event, thing.key);
@@ -321,10 +324,10 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
       )}
       <rect class="box" x={-WIDE / 2} y={-HIGH / 2} width={WIDE} height={HIGH} rx={8} />
       <text class="name" y={-3}>
-        {cut(named(thing))}
+        {shown}
       </text>{' '}
       <text class="sub" y={14}>
-        {cut(sub, ROOM + 6)}
+        {sub}
       </text>
       {thing.more > 0 && (
         <text class="more" x={WIDE / 2 + 8} y={HIGH / 2 + 10}>
