@@ -1,5 +1,6 @@
 // The map: things and lines as SVG, so that each of them is text that is found, read and pressed.
 import { useState } from 'preact/hooks';
+import { link } from '../app/route';
 import { t } from '../text';
 import { brief, sentence } from '../text/findings';
 import { count, per } from '../text/numbers';
@@ -133,6 +134,23 @@ export function Stage(props: Props) {
               />
             ) : null;
           })}
+          {drawing.things.map((thing) => {
+            const spot = at(thing.key);
+            const [node] = thing.nodes;
+            return spot && node && thing.more > 0 ? (
+              <a
+                key={`more ${thing.key}`}
+                class="more"
+                href={link('node', node.key)}
+                aria-label={t('map.more.of', { n: thing.more, name: named(thing) })}
+                onPointerDown={(event) => event.stopPropagation()}
+              >
+                <text x={spot.x} y={spot.y + HIGH / 2 + 16}>
+                  {t('map.more', { n: thing.more })}
+                </text>
+              </a>
+            ) : null;
+          })}
         </g>
       </svg>
       <div class="zoom">
@@ -192,7 +210,7 @@ function path(from: Point, to: Point): { d: string; middle: Point } {
       middle: { x, y: y - 34 },
     };
   }
-  if (Math.abs(dx) > WIDE * 0.75) {
+  if (Math.abs(dx) > WIDE + 60) {
     const side = Math.sign(dx) * (WIDE / 2);
     const [a, b] = [from.x + side, to.x - side - Math.sign(dx) * 3];
     const bend = Math.max(Math.abs(b - a) * 0.45, 30) * Math.sign(dx);
@@ -329,11 +347,6 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
       <text class="sub" y={14}>
         {sub}
       </text>
-      {thing.more > 0 && (
-        <text class="more" x={WIDE / 2 + 8} y={HIGH / 2 + 10}>
-          {t('map.more', { n: thing.more })}
-        </text>
-      )}
     </g>
   );
 }

@@ -118,6 +118,7 @@ export const en = {
   'map.out': 'Zoom out',
   'map.find': 'Find on the map',
   'map.more': '+{n} more…',
+  'map.more.of': '+{n} more… neighbours of {name}, as a table',
   'map.more.help': '{n} further {n|thing|things}: show as a table',
   'map.cut':
     '{shown} of {all} shown: those that matter most. Search, focus or group to see others.',
@@ -162,6 +163,8 @@ export const en = {
   'edge.candidates': 'It may be: {list}',
   'edge.over': 'Over time',
   'edge.spread': 'How long it takes',
+  'spread.rtt': 'round trip',
+  'spread.connect': 'connect',
   'edge.abnormal': 'Connections that broke',
   'edge.abnormal.none': 'None was told of.',
   'edge.next': 'Next',

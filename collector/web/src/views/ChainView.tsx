@@ -4,6 +4,8 @@ import { useAsk } from '../app/ask';
 import { link, useRoute } from '../app/route';
 import { asked, useBeat, useWindow } from '../app/time';
 import { findings } from '../judge';
+import { EdgeHow, EdgeNumbers } from '../parts/EdgeFacts';
+import { Spread } from '../parts/Spread';
 import { Empty, State } from '../parts/State';
 import { Tag } from '../parts/Tag';
 import { t } from '../text';
@@ -118,6 +120,23 @@ function Lane({ chain, edge }: { chain: Chain; edge: Edge | undefined }) {
           ? t('chain.complete', { at: chain.ends.at })
           : `${t('chain.breaks', { at: chain.ends.at })} ${edge?.reason ? t(`reason.${edge.reason}`) : chain.ends.why}.`}
       </p>
+      {edge && (
+        <div class="columns">
+          <section>
+            <h2>{t('edge.numbers')}</h2>
+            <EdgeNumbers edge={edge} before={undefined} length={0} />
+          </section>
+          <section>
+            <h2>{t('edge.how')}</h2>
+            <EdgeHow edge={edge} />
+          </section>
+          <section>
+            <h2>{t('edge.spread')}</h2>
+            <Spread label={t('spread.rtt')} of={edge.client_times?.rtt ?? edge.server_times?.rtt} />
+            <Spread label={t('spread.connect')} of={edge.client_times?.connect_latency} />
+          </section>
+        </div>
+      )}
     </section>
   );
 }

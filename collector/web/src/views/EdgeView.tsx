@@ -70,8 +70,11 @@ export function EdgeView({ id }: { id: string }) {
             </section>
             <section>
               <h2>{t('edge.spread')}</h2>
-              <Spread label={t('edge.rtt')} of={edge.client_times?.rtt ?? edge.server_times?.rtt} />
-              <Spread label={t('edge.connect')} of={edge.client_times?.connect_latency} />
+              <Spread
+                label={t('spread.rtt')}
+                of={edge.client_times?.rtt ?? edge.server_times?.rtt}
+              />
+              <Spread label={t('spread.connect')} of={edge.client_times?.connect_latency} />
             </section>
           </div>
           <section>

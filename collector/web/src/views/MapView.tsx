@@ -59,12 +59,7 @@ export function MapView() {
   const question = JSON.stringify([asking, times]);
   const answer = useAsk(question, beat, (signal) => load(asking, times, signal));
   cut.current ||= (answer.value?.left_out?.nodes ?? 0) > 0 || !!answer.value?.grouped;
-  const before = useBefore(
-    answer.value,
-    question,
-    of.focus === '' ? {} : { focus: of.focus },
-    beat,
-  );
+  const before = useBefore(answer.value, question, beat);
   return (
     <State of={answer} what="what.map">
       {(topology) => {

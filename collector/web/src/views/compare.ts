@@ -8,13 +8,15 @@ import type { Before } from '../map/model';
 /** Beats between two questions about what is over anyway. */
 const SELDOM = 6;
 
+/** Most nodes of the time before. */
+const MOST = 2000;
+
 const NOTHING: Before = new Map();
 
 /** What edges counted in the time before an answer; nothing until that is known. */
 export function useBefore(
   answer: Schema['Topology'] | undefined,
   question: string,
-  narrowed: object,
   beat: number,
 ): Before {
   const length = answer ? answer.to_ms - answer.from_ms : 0;
@@ -23,7 +25,8 @@ export function useBefore(
     Math.floor(beat / SELDOM),
     async (signal) => {
       if (!answer || answer.grouped) return NOTHING;
-      const query = { ...narrowed, ...before(answer) };
+      // Not by a focus, which need not have been there then.
+      const query = { ...before(answer), limit: MOST };
       const then = await ask('/api/v1/topology', { query, signal });
       return new Map(
         [...then.edges, ...then.unjoined].map((edge) => [

@@ -79,6 +79,26 @@ export const trials = {
       await page.waitForFunction((n) => document.querySelectorAll('.thing').length === n, all);
     },
   },
+  'around one thing, what is beyond is counted and one press away': {
+    async trial({ page }) {
+      await page.goto(at(`/ui/map?focus=${encodeURIComponent('cat-1/catalog')}&depth=1&by=none`));
+      await page.locator('.thing').first().waitFor();
+      const shown = Object.keys(await places(page)).sort();
+      assert.deepEqual(shown, [
+        'app-1/checkout',
+        'app-2/checkout',
+        'app-3/checkout',
+        'cat-1/catalog',
+        'db-2/redis',
+      ]);
+      await page.getByRole('link', { name: /^\+5 more… neighbours of app-2\/checkout/ }).click();
+      await page.getByRole('heading', { name: 'Whom it calls' }).waitFor();
+      assert.equal(await page.locator('tbody tr', { hasText: 'app-2/checkout' }).count(), 6);
+      await page.goBack();
+      await page.getByRole('button', { name: 'show everything' }).click();
+      await page.waitForFunction(() => document.querySelectorAll('.thing').length > 10);
+    },
+  },
   'nothing jumps when new answers come': {
     async trial({ page }) {
       for (const layout of ['layered', 'force']) {
