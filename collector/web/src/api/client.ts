@@ -65,13 +65,21 @@ export function address(path: string, inPath?: object, query?: object): string {
   return text === '' ? filled : `${filled}?${text}`;
 }
 
-async function send(url: string, signal?: AbortSignal): Promise<Response> {
+/** Tells the collector something, as JSON. */
+export async function tell<A = Schema['Whoami']>(path: string, body: object): Promise<A> {
+  const given = { method: 'POST', body: JSON.stringify(body) };
+  return (await (await send(path, undefined, given)).json()) as A;
+}
+
+async function send(url: string, signal?: AbortSignal, given: RequestInit = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: 'application/json' };
+  if (given.body) headers['Content-Type'] = 'application/json';
   const token = credential();
   if (token !== null) headers.Authorization = `Bearer ${token}`;
   let response: Response;
   try {
-    response = await fetch(url, { headers, credentials: 'same-origin', ...(signal && { signal }) });
+    const options: RequestInit = { ...given, headers, credentials: 'same-origin' };
+    response = await fetch(url, { ...options, ...(signal && { signal }) });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Refused(0, 'unreachable', String(error));

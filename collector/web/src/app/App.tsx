@@ -1,7 +1,9 @@
 // The frame around all views.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useErrorBoundary } from 'preact/hooks';
-import { forget, session } from '../api/session';
+import { Refused } from '../api/client';
+import { begin, logout } from '../api/login';
+import { forget, person, session } from '../api/session';
 import { LANGUAGES, type Language, speak, t, useLanguage } from '../text';
 import { ChainView } from '../views/ChainView';
 import { EdgeView } from '../views/EdgeView';
@@ -14,9 +16,12 @@ import { Keys, useKeys } from './Keys';
 import { Login } from './Login';
 import { followLinks, link, type Route, useRoute } from './route';
 import { Search } from './Search';
-import { useStore } from './store';
+import { store, useStore } from './store';
 import { choose, THEMES, type Theme, theme } from './theme';
 import { follow, freeze, RANGES, useHeart, useWindow } from './time';
+
+/** Why it is not known who asks, where that is more than that nobody is. */
+const fault = store('');
 
 /** Views in the navigation. */
 const NAV = ['map', 'fleet', 'events', 'data'] as const;
@@ -24,6 +29,7 @@ const NAV = ['map', 'fleet', 'events', 'data'] as const;
 export function App() {
   const spoken = useLanguage();
   const who = useStore(session);
+  const why = useStore(fault);
   useHeart();
   useEffect(() => {
     document.documentElement.lang = spoken === 'zh' ? 'zh-CN' : 'en';
@@ -35,7 +41,15 @@ export function App() {
   const keys = useKeys();
   const { view, id } = useRoute();
   const here = `${view}/${id}`;
-  if (who !== 'in') return <Login />;
+  useEffect(() => {
+    begin().catch((error: unknown) => {
+      forget();
+      // That nobody is known is no fault.
+      if (!(error instanceof Refused) || error.status !== 401) fault.set(String(error));
+    });
+  }, []);
+  if (who === 'unknown') return <main class="login" />;
+  if (who === 'out') return <Login fault={why} />;
   return (
     <>
       <a class="skip" href="#main">
@@ -120,6 +134,7 @@ function stamp(ms: number): string {
 function Settings() {
   const spoken = useLanguage();
   const coloured = useStore(theme);
+  const known = useStore(person);
   return (
     <div class="settings">
       <select
@@ -146,7 +161,12 @@ function Settings() {
           </option>
         ))}
       </select>
-      <button type="button" class="plain" onClick={forget}>
+      {known && (
+        <span class="dim who" title={t(`role.${known.role}`)}>
+          {known.name}
+        </span>
+      )}
+      <button type="button" class="plain" onClick={() => void logout()}>
         {t('login.leave')}
       </button>
     </div>

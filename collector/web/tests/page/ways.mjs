@@ -28,6 +28,7 @@ export const trials = {
     options: { token: '' },
     async trial({ page, faults }) {
       await page.goto(at('/'));
+      await page.getByRole('button', { name: 'With a token instead' }).click();
       await page.getByLabel('Token').fill('a-token-of-nobody');
       await page.getByRole('button', { name: 'Open' }).click();
       await page.getByText('does not take this token').waitFor();
@@ -38,7 +39,35 @@ export const trials = {
       await page.getByRole('button', { name: /^stock / }).waitFor();
       assert.equal(await page.evaluate(() => localStorage.getItem('waybill.token')), null);
       await page.getByRole('button', { name: 'Sign out' }).click();
-      await page.getByLabel('Token').waitFor();
+      await page.getByLabel('Password').waitFor();
+    },
+  },
+  'a user logs in, is known by the session, and logs out': {
+    options: { token: '' },
+    async trial({ page, context, faults }) {
+      const password = 'correct horse battery staple';
+      const made = await page.request.post(at('/api/v1/users'), {
+        headers: { authorization: `Bearer ${given.token}` },
+        data: { name: 'ann', role: 'viewer', password },
+      });
+      assert.ok(made.ok(), await made.text());
+      await page.goto(at('/ui/fleet'));
+      await page.getByLabel('User').fill('ann');
+      await page.getByLabel('Password').fill('something else');
+      await page.getByRole('button', { name: 'Open' }).click();
+      await page.getByText('User or password is wrong').waitFor();
+      await page.getByLabel('Password').fill(password);
+      await page.getByRole('button', { name: 'Open' }).click();
+      await page.locator('tbody tr').first().waitFor();
+      const other = await context.newPage();
+      await other.goto(at('/ui/map'));
+      await other.getByText('ann', { exact: true }).waitFor();
+      assert.equal(await other.evaluate(() => document.cookie), '');
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await page.getByLabel('Password').waitFor();
+      await other.reload();
+      await other.getByLabel('Password').waitFor();
+      assert.ok(faults.splice(0).every((fault) => fault.includes('401')));
     },
   },
   'the map says first what is wrong, and names it': {
