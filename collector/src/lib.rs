@@ -1,7 +1,7 @@
 //! The Waybill collector.
 //!
 //! ```text
-//! agents --HTTPS--> server -> accept::open -> store (one writer) <- store::Reader <- query
+//! agents --HTTPS--> server -> accept::open -> store (one writer) <- store::Questions <- query
 //!                   (auth,     (decode,        (dedupe, rows,                        |
 //!                    limits)    check)          retention)              join::topology (pure)
 //!                                                                                    |

@@ -1,7 +1,6 @@
 //! Questions to the store: read, join, document. Used by the API and by the commands alike.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::join::Picture;
@@ -9,8 +8,8 @@ use crate::joined;
 use crate::meter::Meter;
 use crate::rows::{Answer, Listed, Tables};
 use crate::store::{
-    AHEAD_TOLERANCE_MS, AddressOf, End, Error, HostCursor, HostRecord, Other, Reader, TYPED,
-    Translation, Which, Window,
+    AHEAD_TOLERANCE_MS, AddressOf, End, Error, HostCursor, HostRecord, Other, Questions, Source,
+    TYPED, Translation, Which, Window,
 };
 use crate::time;
 use wire::Endpoint;
@@ -87,15 +86,14 @@ impl Asked {
 /// # Errors
 /// Whatever the store reports.
 pub fn topology(
-    store: &Path,
+    store: &dyn Source,
     asked: Asked,
     now_ms: i64,
     mut meter: Meter,
 ) -> Result<Picture, Error> {
     let window = asked.window(now_ms);
     meter = meter.within(READ_MS, time::now_ms);
-    let mut reader = Reader::open(store)?;
-    joined::topology(&mut reader, window, asked.read(now_ms), meter)
+    joined::topology(&mut *store.open()?, window, asked.read(now_ms), meter)
 }
 
 /// The command that shows a table which is not stored by its description.
@@ -115,8 +113,8 @@ pub fn is_known(table: &str) -> bool {
 ///
 /// # Errors
 /// Whatever the store reports.
-pub fn tables(store: &Path) -> Result<Tables, Error> {
-    let stored = Reader::open(store)?.tables()?;
+pub fn tables(store: &dyn Source) -> Result<Tables, Error> {
+    let stored = store.open()?.tables()?;
     let stored = stored.into_iter().map(|(table, last_ms)| Listed {
         shown_by: None,
         table,
@@ -141,7 +139,7 @@ pub fn tables(store: &Path) -> Result<Tables, Error> {
 /// # Errors
 /// Whatever the store reports.
 pub fn rows(
-    store: &Path,
+    store: &dyn Source,
     which: &Which,
     asked: Asked,
     now_ms: i64,
@@ -149,7 +147,7 @@ pub fn rows(
 ) -> Result<Answer, Error> {
     let mut meter = meter.within(READ_MS, time::now_ms);
     let window = asked.window(now_ms);
-    let mut answer = Reader::open(store)?.rows(which, asked.read(now_ms), &mut meter)?;
+    let mut answer = store.open()?.rows(which, asked.read(now_ms), &mut meter)?;
     (answer.from_ms, answer.to_ms) = (window.from_ms, window.to_ms);
     Ok(answer)
 }
@@ -159,19 +157,19 @@ pub fn rows(
 /// # Errors
 /// Whatever the store reports.
 pub fn addresses(
-    store: &Path,
+    store: &dyn Source,
     asked: Asked,
     now_ms: i64,
     meter: Meter,
 ) -> Result<Vec<AddressOf>, Error> {
     let mut meter = meter.within(READ_MS, time::now_ms);
-    Reader::open(store)?.addresses(asked.read(now_ms), &mut meter)
+    store.open()?.addresses(asked.read(now_ms), &mut meter)
 }
 
 /// Questions about one connection, within one window and what a meter has.
 #[derive(Debug)]
 pub struct Lookup {
-    reader: Reader,
+    reader: Box<dyn Questions>,
     window: Window,
     meter: Meter,
 }
@@ -181,9 +179,9 @@ impl Lookup {
     ///
     /// # Errors
     /// Whatever the store reports.
-    pub fn of(store: &Path, asked: Asked, now_ms: i64, meter: Meter) -> Result<Self, Error> {
+    pub fn of(store: &dyn Source, asked: Asked, now_ms: i64, meter: Meter) -> Result<Self, Error> {
         Ok(Self {
-            reader: Reader::open(store)?,
+            reader: store.open()?,
             window: asked.read(now_ms),
             meter: meter.within(READ_MS, time::now_ms),
         })
@@ -196,7 +194,7 @@ impl Lookup {
     pub fn ends(&mut self, source: IpAddr, destination: SocketAddr) -> Result<Vec<End>, Error> {
         let (source, destination) = as_stored(source, destination);
         self.reader
-            .ends(source, destination, self.window, &mut self.meter)
+            .ends((source, destination), self.window, &mut self.meter)
     }
 
     /// The other ends of the connections of an end that have this port.
@@ -204,7 +202,8 @@ impl Lookup {
     /// # Errors
     /// Whatever the store reports.
     pub fn others(&mut self, end: &End, port: u16) -> Result<Vec<Other>, Error> {
-        self.reader.others(end, port, self.window, &mut self.meter)
+        self.reader
+            .others((end, port), self.window, &mut self.meter)
     }
 
     /// What gateways made of connections from an address to an endpoint, or what became such.
@@ -218,7 +217,7 @@ impl Lookup {
     ) -> Result<Vec<Translation>, Error> {
         let (source, destination) = as_stored(source, destination);
         self.reader
-            .translations(source, destination, self.window, &mut self.meter)
+            .translations((source, destination), self.window, &mut self.meter)
     }
 }
 
@@ -233,11 +232,11 @@ fn as_stored(source: IpAddr, destination: SocketAddr) -> ([u8; 16], Endpoint) {
 /// # Errors
 /// Whatever the store reports.
 pub fn hosts_after(
-    store: &Path,
+    store: &dyn Source,
     after: Option<&HostCursor>,
     most: usize,
 ) -> Result<(Vec<HostRecord>, bool), Error> {
-    let reader = Reader::open(store)?;
+    let mut reader = store.open()?;
     let page = reader.hosts(after, most, PAGE.1)?;
     let more = match page.last() {
         None => false,
@@ -256,7 +255,7 @@ const PAGE: (usize, usize) = (256, 256 << 10);
 /// in memory, while somebody takes the page before.
 #[derive(Debug)]
 pub struct Hosts {
-    reader: Reader,
+    reader: Box<dyn Questions>,
     after: Option<HostCursor>,
     over: bool,
 }
@@ -266,9 +265,9 @@ impl Hosts {
     ///
     /// # Errors
     /// Whatever the store reports.
-    pub fn of(store: &Path) -> Result<Self, Error> {
+    pub fn of(store: &dyn Source) -> Result<Self, Error> {
         Ok(Self {
-            reader: Reader::open(store)?,
+            reader: store.open()?,
             after: None,
             over: false,
         })
@@ -307,7 +306,7 @@ impl Hosts {
 ///
 /// # Errors
 /// Whatever the store reports.
-pub fn beside_hosts(store: &Path) -> Result<Rest, Error> {
+pub fn beside_hosts(store: &dyn Source) -> Result<Rest, Error> {
     Hosts::of(store)?.rest()
 }
 
@@ -315,7 +314,7 @@ pub fn beside_hosts(store: &Path) -> Result<Rest, Error> {
 ///
 /// # Errors
 /// Whatever the store reports.
-pub fn fleet(store: &Path) -> Result<Fleet, Error> {
+pub fn fleet(store: &dyn Source) -> Result<Fleet, Error> {
     let mut pages = Hosts::of(store)?;
     let mut hosts = Vec::new();
     while let Some(mut page) = pages.next_page()? {

@@ -1,7 +1,6 @@
 //! What one operation of the API is, as data.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
@@ -11,6 +10,7 @@ use super::given::Given;
 use super::parameter::Parameter;
 use crate::escape;
 use crate::meter::Meter;
+use crate::store::Source;
 
 /// What can be asked at one address with one method.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(super) fn encoded(text: &str) -> String {
 #[derive(Debug)]
 pub struct Asking<'a> {
     /// The store.
-    pub store: &'a Path,
+    pub store: &'a dyn Source,
     /// The parameters.
     pub given: &'a Given,
     /// Unix milliseconds.

@@ -1,7 +1,7 @@
 //! `fleet`: what the agents are told, and what came of it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
@@ -273,7 +273,7 @@ fn parse(signed: &SignedOrders) -> anyhow::Result<Orders> {
     Orders::parse(signed.body.as_bytes()).context("the orders in the store cannot be read")
 }
 
-fn shown(path: &Path) -> Result<Document, Failure> {
+fn shown(path: &PathBuf) -> Result<Document, Failure> {
     let failed = |error: store::Error| {
         Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
     };

@@ -2,19 +2,19 @@
 
 use crate::join::{self, Joined, Picture, cost};
 use crate::meter::Meter;
-use crate::store::{Error, Finished, Piece, Reader, Slice, View, Waiting, Window};
+use crate::store::{Error, Finished, Moment, Piece, Questions, Slice, Waiting, Window};
 
 /// The topology of a window, which is read as `read`; made within what `meter` has.
 ///
 /// # Errors
 /// Whatever the store reports.
 pub fn topology(
-    reader: &mut Reader,
+    reader: &mut dyn Questions,
     window: Window,
     read: Window,
     mut meter: Meter,
 ) -> Result<Picture, Error> {
-    let view = reader.view()?;
+    let view = reader.moment()?;
     let shown = (window.from_ms, window.to_ms);
     let evicted = view.evicted_before_ms()?;
     let pieces = view.pieces(read)?;
@@ -26,7 +26,7 @@ pub fn topology(
     let mut sum = Joined::default();
     for piece in pieces {
         let next = match piece {
-            Piece::Joined(slice) => stored(&view, slice, sum.edges(), &mut meter)?,
+            Piece::Joined(slice) => stored(&*view, slice, sum.edges(), &mut meter)?,
             Piece::Rows(rows) => {
                 // What was read has room for its edges; what is beyond them is given back.
                 let mut own = meter;
@@ -47,7 +47,12 @@ pub fn topology(
 }
 
 /// What was joined of a slice, to be added to something with so many edges.
-fn stored(view: &View<'_>, slice: Slice, known: usize, meter: &mut Meter) -> Result<Joined, Error> {
+fn stored(
+    view: &dyn Moment,
+    slice: Slice,
+    known: usize,
+    meter: &mut Meter,
+) -> Result<Joined, Error> {
     let bytes = view.joined(slice)?;
     let damaged = |_| Error::Damaged {
         what: "a slice that cannot be read",
@@ -64,12 +69,16 @@ fn stored(view: &View<'_>, slice: Slice, known: usize, meter: &mut Meter) -> Res
 /// # Errors
 /// Whatever the store reports, but for a slice that takes more than `meter` has: that is finished as
 /// too large.
-pub fn next(reader: &mut Reader, now_ms: i64, meter: Meter) -> Result<Option<Finished>, Error> {
-    let view = reader.view()?;
+pub fn next(
+    reader: &mut dyn Questions,
+    now_ms: i64,
+    meter: Meter,
+) -> Result<Option<Finished>, Error> {
+    let view = reader.moment()?;
     let Some(waiting) = view.next_slice(now_ms)? else {
         return Ok(None);
     };
-    let joined = match join_slice(&view, waiting, meter) {
+    let joined = match join_slice(&*view, waiting, meter) {
         Ok(joined) => Some(joined),
         Err(Error::Exceeded(_)) => None,
         Err(error) => return Err(error),
@@ -77,7 +86,7 @@ pub fn next(reader: &mut Reader, now_ms: i64, meter: Meter) -> Result<Option<Fin
     Ok(Some(Finished::new(waiting, joined.as_ref())))
 }
 
-fn join_slice(view: &View<'_>, waiting: Waiting, mut meter: Meter) -> Result<Joined, Error> {
+fn join_slice(view: &dyn Moment, waiting: Waiting, mut meter: Meter) -> Result<Joined, Error> {
     let slice = waiting.slice;
     if slice.is_shortest() {
         let input = view.window(slice.window(), &mut meter)?;

@@ -1,6 +1,5 @@
 //! The thread that joins slices while batches arrive.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
@@ -11,7 +10,7 @@ use crate::log::Limiter;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::store::writer::Message;
-use crate::store::{Error, Finished, Reader, SliceCounts};
+use crate::store::{Error, Finished, Questions, SliceCounts, Source};
 use crate::time;
 
 /// How long it waits where nothing is to be done.
@@ -29,14 +28,14 @@ pub struct Joiner {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts it on the store at `path`. What is joined goes to the one writer by `writer`; one slice
+/// Starts it on a store. What is joined goes to the one writer by `writer`; one slice
 /// takes at most what `meter` has, while it holds what `turn` waits for. Where that gives nothing, it
 /// asks again a second later.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn spawn<T>(
-    path: PathBuf,
+    store: Box<dyn Source>,
     meter: Meter,
     writer: SyncSender<Message>,
     metrics: Arc<Metrics>,
@@ -44,7 +43,7 @@ pub fn spawn<T>(
 ) -> std::io::Result<Joiner> {
     let (stop, stopped) = channel();
     let work = Work {
-        path,
+        store,
         meter,
         writer,
         metrics,
@@ -72,7 +71,7 @@ impl Drop for Joiner {
 }
 
 struct Work<F> {
-    path: PathBuf,
+    store: Box<dyn Source>,
     meter: Meter,
     writer: SyncSender<Message>,
     metrics: Arc<Metrics>,
@@ -103,15 +102,15 @@ impl<T, F: Fn() -> Option<T>> Work<F> {
     }
 
     /// Joins one slice; false where none waits.
-    fn turn(&self, reader: &mut Option<Reader>) -> Result<bool, Error> {
+    fn turn(&self, reader: &mut Option<Box<dyn Questions>>) -> Result<bool, Error> {
         let reader = match reader {
             Some(reader) => reader,
-            None => reader.insert(Reader::open(Path::new(&self.path))?),
+            None => reader.insert(self.store.open()?),
         };
         let now_ms = time::now_ms();
-        self.measure(reader.view()?.slice_counts()?, now_ms);
+        self.measure(reader.moment()?.slice_counts()?, now_ms);
         let finished = match (self.turn)() {
-            Some(_turn) => answer::next(reader, now_ms, self.meter)?,
+            Some(_turn) => answer::next(&mut **reader, now_ms, self.meter)?,
             None => None,
         };
         finished.map_or(Ok(false), |finished| self.store(finished))
@@ -153,8 +152,8 @@ impl<T, F: Fn() -> Option<T>> Work<F> {
 
     fn complain(&self, error: &Error) {
         if let Some(suppressed) = self.failures.admit(time::now_ms()) {
-            let path = self.path.display();
-            log::error!(path:%, error:%, suppressed; "slice not joined");
+            let store = self.store.name();
+            log::error!(store, error:%, suppressed; "slice not joined");
         }
     }
 }

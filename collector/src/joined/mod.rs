@@ -12,7 +12,7 @@
 mod answer;
 mod joiner;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use answer::{next, topology};
 pub use joiner::{Joiner, spawn};

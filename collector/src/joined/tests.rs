@@ -55,7 +55,7 @@ fn join_slices(store: &mut Store, dir: &TempDir, most: usize) {
 }
 
 /// A history with restarts of its agents.
-fn restarted() -> impl Strategy<Value = History> {
+pub(crate) fn restarted() -> impl Strategy<Value = History> {
     let restarts = prop::collection::vec(prop::collection::vec(1..LAST_BEGIN, 0..3), 4);
     (history(true), restarts).prop_map(|(mut history, restarts)| {
         for (agent, mut restarts) in history.agents.iter_mut().zip(restarts) {
@@ -211,9 +211,10 @@ fn the_thread_joins_what_arrives_and_goes_on_after_a_restart() {
             max_bytes: 1 << 30,
             outbox_bytes: 1 << 30,
         };
-        let writer = writer::spawn(store(&dir), 100, &kept, Arc::clone(&metrics)).unwrap();
+        let writer =
+            writer::spawn(Box::new(store(&dir)), 100, &kept, Arc::clone(&metrics)).unwrap();
         let joiner = super::spawn(
-            path(&dir),
+            Box::new(path(&dir)),
             Meter::unlimited(),
             writer.jobs.clone(),
             Arc::clone(&metrics),

@@ -15,7 +15,7 @@ pub(super) fn start(app: &App) -> std::io::Result<Joiner> {
     let nobody = Party::of(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let turn = Arc::clone(&app.answers.turn);
     joined::spawn(
-        store.path.clone(),
+        Box::new(store.path.clone()),
         Meter::new(limits.query_rows, limits.join_memory),
         app.jobs.clone(),
         Arc::clone(&app.metrics),

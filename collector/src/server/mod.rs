@@ -125,7 +125,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     let address = address.context("ask for the bound address")?;
     let (ending, is_ending) = watch::channel(false);
     let writer = writer::spawn(
-        store,
+        Box::new(store),
         config.limits.concurrent_batches,
         &config.store,
         Arc::clone(&metrics),

@@ -21,6 +21,7 @@
 mod addresses;
 mod block;
 mod context;
+mod contract;
 mod convert;
 mod copies;
 mod credentials;
@@ -72,6 +73,7 @@ mod window;
 pub mod writer;
 
 pub use addresses::AddressOf;
+pub use contract::{Batches, Moment, Questions, Source};
 pub use credentials::{Binding, MIN_DIGITS};
 pub use database::{Bounds, Size, Store};
 pub use deleted::Deleted;

@@ -11,6 +11,8 @@ use wire::{
 mod block_tests;
 #[path = "clock_tests.rs"]
 mod clock_tests;
+#[path = "contract_tests.rs"]
+pub(crate) mod contract_tests;
 #[path = "copies_tests.rs"]
 mod copies_tests;
 #[path = "described_tests.rs"]

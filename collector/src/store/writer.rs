@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::database::Store;
+use super::contract::Batches;
 use super::deleted::Deleted;
 use super::error::Error;
 use super::health::Health;
@@ -58,7 +58,7 @@ pub type Newest = Arc<Mutex<Option<Arc<SignedOrders>>>>;
 /// # Errors
 /// When the thread cannot be started.
 pub fn spawn(
-    store: Store,
+    store: Box<dyn Batches>,
     queue: usize,
     kept: &Kept,
     metrics: Arc<Metrics>,
@@ -103,7 +103,7 @@ impl Drop for Ends {
 
 struct Work {
     orders: Newest,
-    store: Store,
+    store: Box<dyn Batches>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     retention: Retention,
