@@ -4,7 +4,7 @@ import { useEffect, useErrorBoundary } from 'preact/hooks';
 import { Refused } from '../api/client';
 import { begin, logout } from '../api/login';
 import { forget, person, session } from '../api/session';
-import { LANGUAGES, type Language, speak, t, useLanguage } from '../text';
+import { LANGUAGES, type Language, locale, speak, t, useLanguage } from '../text';
 import { ChainView } from '../views/ChainView';
 import { EdgeView } from '../views/EdgeView';
 import { EventsView } from '../views/EventsView';
@@ -115,7 +115,7 @@ function Time() {
         value={now}
         onChange={(event) => follow(event.currentTarget.value)}
       >
-        {!window.live && <option value="">{`${stamp(window.from)} – ${stamp(window.to)}`}</option>}
+        {!window.live && <option value="">{stamp(window.from, window.to)}</option>}
         {RANGES.map((range) => (
           <option key={range} value={range}>
             {t('time.last', { range: t(`time.${range}`) })}
@@ -127,8 +127,9 @@ function Time() {
   );
 }
 
-function stamp(ms: number): string {
-  return new Date(ms).toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'short' });
+function stamp(from: number, to: number): string {
+  const options = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' } as const;
+  return new Intl.DateTimeFormat(locale(), options).formatRange(from, to);
 }
 
 function Settings() {
@@ -163,7 +164,7 @@ function Settings() {
       </select>
       {known && (
         <span class="dim who" title={t(`role.${known.role}`)}>
-          {known.name}
+          {known.is_user ? known.name : t(`rank.${known.role}`)}
         </span>
       )}
       <button type="button" class="plain" onClick={() => void logout()}>

@@ -108,6 +108,13 @@ export function Stage(props: Props) {
               />
             ) : null;
           })}
+          {drawing.lines.map((line) => {
+            const [from, to] = [at(line.from), at(line.to)];
+            const dim = lit !== null && !lit.lines.has(line.key);
+            return from && to && line.via.length > 0 ? (
+              <ViaShape key={line.key} line={line} from={from} to={to} dim={dim} />
+            ) : null;
+          })}
           {drawing.things.map((thing) => {
             const spot = at(thing.key);
             const found = find !== '' && thing.label.toLowerCase().includes(find);
@@ -236,7 +243,7 @@ interface LineProps {
 }
 
 function LineShape({ line, from, to, names, selected, dim, onOver, onSelect }: LineProps) {
-  const { d, middle } = path(from, to);
+  const { d } = path(from, to);
   const via = line.via.map((kind) => t(`via.${kind}`)).join(' + ');
   const width = Math.min(1.25 + Math.log10(Math.max(line.connections, 1)) * 0.7, 5);
   const state = line.finding ? sentence(line.finding) : t(`level.${line.level}`);
@@ -272,12 +279,18 @@ function LineShape({ line, from, to, names, selected, dim, onOver, onSelect }: L
         stroke-width={selected ? width + 1.5 : width}
         marker-end="url(#tip)"
       />
-      {via !== '' && (
-        <g class="via" transform={`translate(${middle.x} ${middle.y})`}>
-          <rect x={-pillWidth(via) / 2} y={-10} width={pillWidth(via)} height={20} rx={10} />
-          <text y={4}>{via}</text>
-        </g>
-      )}
+    </g>
+  );
+}
+
+/** What rewrites addresses on a line, above all lines. */
+function ViaShape({ line, from, to, dim }: Pick<LineProps, 'line' | 'from' | 'to' | 'dim'>) {
+  const { middle } = path(from, to);
+  const via = line.via.map((kind) => t(`via.${kind}`)).join(' + ');
+  return (
+    <g class={dim ? 'via dim' : 'via'} transform={`translate(${middle.x} ${middle.y})`}>
+      <rect x={-pillWidth(via) / 2} y={-10} width={pillWidth(via)} height={20} rx={10} />
+      <text y={4}>{via}</text>
     </g>
   );
 }

@@ -77,8 +77,7 @@ export function EdgeNumbers({ edge, before, length }: Props) {
     of?.retransmits === null || of?.retransmits === undefined || !of.segments
       ? null
       : share(of.retransmits, of.segments);
-  const both = (of: Told | undefined) =>
-    of && of.toServer !== null ? `${bytes(of.toServer)} / ${bytes(of.toClient)}` : null;
+  const size = (n: number | null) => (n === null ? null : bytes(n));
   const interval = edge.interval
     ? t('edge.between', { low: edge.interval.low, high: edge.interval.high })
     : t('edge.exact');
@@ -86,6 +85,7 @@ export function EdgeNumbers({ edge, before, length }: Props) {
     <div class="kv num">
       <Figure
         name="edge.connections"
+        pairs={[[edge.connections, then && then.attempts - then.failed]]}
         now={count(edge.connections)}
         then={then && count(then.attempts - then.failed)}
         note={interval}
@@ -95,27 +95,70 @@ export function EdgeNumbers({ edge, before, length }: Props) {
       )}
       <Figure
         name="edge.reset_server"
+        pairs={[[now.resetServer, then?.resetServer]]}
         now={known(now.resetServer)}
         then={then && known(then.resetServer)}
         bad={!!now.resetServer}
       />
       <Figure
         name="edge.reset_client"
+        pairs={[[now.resetClient, then?.resetClient]]}
         now={known(now.resetClient)}
         then={then && known(then.resetClient)}
         bad={!!now.resetClient}
       />
-      <Figure name="edge.connect" now={two(now.connect)} then={then && two(then.connect)} />
-      <Figure name="edge.rtt" now={two(now.rtt)} then={then && two(then.rtt)} />
-      <Figure name="edge.retransmits" now={part(now)} then={then && part(then)} />
+      <Figure
+        name="edge.connect"
+        pairs={[
+          [now.connect?.p50, then?.connect?.p50],
+          [now.connect?.p95, then?.connect?.p95],
+        ]}
+        now={two(now.connect)}
+        then={then && two(then.connect)}
+      />
+      <Figure
+        name="edge.rtt"
+        pairs={[
+          [now.rtt?.p50, then?.rtt?.p50],
+          [now.rtt?.p95, then?.rtt?.p95],
+        ]}
+        now={two(now.rtt)}
+        then={then && two(then.rtt)}
+      />
+      <Figure
+        name="edge.retransmits"
+        pairs={[
+          [now.retransmits, then?.retransmits],
+          [now.segments, then?.segments],
+        ]}
+        now={part(now)}
+        then={then && part(then)}
+      />
       <Figure
         name="edge.zero"
+        pairs={[[now.zeroWindows, then?.zeroWindows]]}
         now={known(now.zeroWindows)}
         then={then && known(then.zeroWindows)}
         bad={!!now.zeroWindows}
       />
-      <Figure name="edge.bytes" now={both(now)} then={then && both(then)} />
-      <Figure name="edge.open" now={known(now.open)} then={then && known(then.open)} />
+      <Figure
+        name="edge.sent"
+        pairs={[[now.toServer, then?.toServer]]}
+        now={size(now.toServer)}
+        then={then && size(then.toServer)}
+      />
+      <Figure
+        name="edge.back"
+        pairs={[[now.toClient, then?.toClient]]}
+        now={size(now.toClient)}
+        then={then && size(then.toClient)}
+      />
+      <Figure
+        name="edge.open"
+        pairs={[[now.open, then?.open]]}
+        now={known(now.open)}
+        then={then && known(then.open)}
+      />
       {then === undefined && length > 0 && (
         <p class="dim wide">{t('before.unknown', { range: span(length) })}</p>
       )}
@@ -128,16 +171,28 @@ function known(n: number | null): string | null {
   return n === null ? null : count(n);
 }
 
-interface NumberProps {
+/** Within a tenth, nothing has changed. */
+const ALIKE = 0.1;
+
+/** Whether numbers are what they were; what is not known is like nothing. */
+function like(pairs: FigureProps['pairs'] = []): boolean {
+  const same = ([now, then]: readonly [number | null | undefined, number | null | undefined]) =>
+    typeof now === 'number' && typeof then === 'number' && Math.abs(now - then) <= then * ALIKE;
+  return pairs.length > 0 && pairs.every(same);
+}
+
+interface FigureProps {
   readonly name: Key;
   /** Null where it cannot be measured. */
   readonly now: string | null;
   readonly then: string | null | undefined;
+  /** The same as numbers, now and then, to see whether they are alike. */
+  readonly pairs?: readonly (readonly [number | null | undefined, number | null | undefined])[];
   readonly note?: string;
   readonly bad?: boolean;
 }
 
-function Figure({ name, now, then, note, bad = false }: NumberProps) {
+function Figure({ name, now, then, pairs = [], note, bad = false }: FigureProps) {
   return (
     <>
       <span>{t(name)}</span>
@@ -146,7 +201,12 @@ function Figure({ name, now, then, note, bad = false }: NumberProps) {
       </b>
       <span class="notes">
         {note && <Tag>{note}</Tag>}
-        {then !== undefined && (
+        {then !== undefined && like(pairs) && (
+          <Tag>
+            <span title={t('before', { n: then ?? '–' })}>{t('before.like')}</span>
+          </Tag>
+        )}
+        {then !== undefined && !like(pairs) && (
           <Tag {...(bad && then === '0' && { level: 'bad' as const })}>
             {t('before', { n: then ?? '–' })}
           </Tag>

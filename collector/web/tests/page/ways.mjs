@@ -86,7 +86,9 @@ export const trials = {
       );
       const label = await page.getByRole('button', { name: /^stock / }).getAttribute('aria-label');
       assert.match(label, /failing/);
-      await page.getByRole('button', { name: /^checkout → stock:.*via NAT/ }).waitFor();
+      await page
+        .getByRole('button', { name: /^checkout → stock:.*via NAT/ })
+        .waitFor({ state: 'attached' });
       await page.getByRole('button', { name: /^firefox → nginx:.*via VIP \+ NAT/ }).waitFor();
       // What is not known is drawn as that.
       const blind = page.getByRole('button', { name: /^10\.7\.3\.9 no agent there/ });
@@ -180,7 +182,10 @@ export const trials = {
       const stock = edges.find(
         (edge) => edge.client === 'app-2/checkout' && edge.server === 'stock-2/stock',
       );
-      await page.goto(at(`/ui/edge/${stock.key}?range=15m`));
+      // Quarters of an hour that end with the data: it was fine in the first one.
+      const to = stock.last_seen_ms;
+      const [from, until] = [to - 900_000, to].map((ms) => new Date(ms).toISOString());
+      await page.goto(at(`/ui/edge/${stock.key}?from=${from}&to=${until}`));
       const say = page.locator('.say.bad').first();
       await say.getByText('The 15 mins before: none.').waitFor();
       await page.locator('.kv', { hasText: 'before 0' }).waitFor();
