@@ -42,7 +42,8 @@ impl File {
 /// The text files of a source tree.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    /// All text files, sorted by path. Other files (goldens, dictionaries) have no rules.
+    /// All text files and, with nothing in them, pictures, sorted by path. Other files (goldens,
+    /// dictionaries) have no rules.
     pub files: Vec<File>,
 }
 
@@ -89,9 +90,13 @@ fn collect(dir: &Path, prefix: &str, into: &mut Vec<File>) -> io::Result<()> {
         }
         if kind.is_dir() {
             collect(&entry.path(), &format!("{path}/"), into)?;
-        } else if kind.is_file()
-            && let Ok(text) = String::from_utf8(std::fs::read(entry.path())?)
-        {
+        } else if kind.is_file() {
+            // Of a picture it matters that it is there.
+            let text = match String::from_utf8(std::fs::read(entry.path())?) {
+                Ok(text) => text,
+                Err(_) if path.ends_with(".png") => String::new(),
+                Err(_) => continue,
+            };
             into.push(File { path, text });
         }
     }
@@ -141,7 +146,9 @@ mod tests {
         let read = Tree::read(root).expect("readable");
         assert!(read.has("tests/tidy/src/lib.rs"));
         assert!(read.has("tests/tidy/src"));
+        assert!(read.has("docs/pictures/map.png"));
         assert!(!read.has("target"));
+        assert!(!read.has("collector/web/node_modules"));
         assert!(!read.has(".git"));
     }
 
