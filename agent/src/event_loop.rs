@@ -268,6 +268,10 @@ impl EventLoop {
         for family in &mut *families {
             family.drain(shared)?;
         }
+        // It may have come, gone or come back as another one, whatever families run.
+        if let Some(Err(error)) = shared.core.as_ref().map(|core| core.follow_scope()) {
+            warn!(error = format!("{error:#}").as_str(); "scope not followed");
+        }
         for family in &mut *families {
             family.snapshot(shared)?;
         }

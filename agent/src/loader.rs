@@ -9,6 +9,7 @@ mod core;
 mod fitting;
 mod object;
 mod probes;
+mod scope;
 mod types;
 mod whole;
 
@@ -17,4 +18,5 @@ pub use fitting::{ALL_AT_ONCE, Accepted, Fitting};
 pub use object::read_iterator;
 pub(crate) use object::{map, program};
 pub use probes::{Probes, clean as clean_probes};
+pub use scope::Scope;
 pub use whole::{Table, Whole};

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent::family::connection::event::{self, Connection};
 use agent::kernel::Counters;
-use agent::loader::{Core, size_ring};
+use agent::loader::{Core, Scope, size_ring};
 use agent::metrics::Metrics;
 use agent::plan::Transport;
 use agent::records::Ring;
@@ -56,7 +56,7 @@ struct Objects {
 
 impl Objects {
     fn load(transport: Transport) -> Result<Self> {
-        let core = Core::load(transport, BYTES)?;
+        let core = Core::load(transport, BYTES, Scope::named("/"))?;
         let mut told = core.told();
         told.scope_cgroup_id = TOLD;
         core.tell(told)?;

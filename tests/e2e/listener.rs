@@ -34,6 +34,15 @@ pub(crate) const CASES: &[Case] = &[
         run: |lab| queues(lab, &crate::clone::mode(crate::clone::CLONE)?, true),
     },
     Case {
+        name: "listener::queues_overflows_and_drops_are_counted_in_the_scope_where_nobody_follows_connections",
+        needs: PYTHON,
+        alone: false,
+        run: |lab| {
+            let off = Settings::default().with("families.connection", "\"off\"")?;
+            queues(lab, &off, true)
+        },
+    },
+    Case {
         name: "listener::queues_overflows_and_drops_are_counted_without_programs",
         needs: PYTHON,
         alone: false,

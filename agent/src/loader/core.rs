@@ -13,6 +13,8 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder, OpenObject};
 use zerocopy::IntoBytes as _;
 
 use super::object::map;
+use super::scope::Scope;
+use crate::config::Config;
 use crate::host::refusal;
 use crate::plan::Transport;
 use crate::records::{Inbox, Records, Ring};
@@ -34,6 +36,7 @@ pub struct Core {
     is_mapped: Cell<bool>,
     transport: Transport,
     ring_bytes: u64,
+    scope: Scope,
     /// What every program is told.
     told: Cell<abi::wb_config>,
 }
@@ -47,11 +50,13 @@ impl CoreOnDemand {
     ///
     /// # Errors
     /// As [`Core::load`].
-    pub fn core(&self, transport: Transport, ring_bytes: u64) -> Result<Rc<Core>> {
+    pub fn core(&self, config: &Config, transport: Transport) -> Result<Rc<Core>> {
         if let Some(core) = self.0.get() {
             return Ok(Rc::clone(core));
         }
-        let core = Rc::new(Core::load(transport, ring_bytes)?);
+        let scope = Scope::named(&config.scope.cgroup);
+        let bytes = config.limits.ring_bytes.bytes();
+        let core = Rc::new(Core::load(transport, bytes, scope)?);
         Ok(Rc::clone(self.0.get_or_init(|| core)))
     }
 
@@ -64,11 +69,12 @@ impl CoreOnDemand {
 }
 
 impl Core {
-    /// Makes the maps, with a ring of so many bytes, or perf buffers of as many for each CPU.
+    /// Makes the maps, with a ring of so many bytes, or perf buffers of as many for each CPU, and tells
+    /// whatever will use them the scope.
     ///
     /// # Errors
-    /// The kernel refuses a map.
-    pub fn load(transport: Transport, ring_bytes: u64) -> Result<Self> {
+    /// The kernel refuses a map, or the scope's cgroup cannot be looked at.
+    pub fn load(transport: Transport, ring_bytes: u64, scope: Scope) -> Result<Self> {
         let bytes = match transport {
             Transport::PerfBuffer => bpf::CORE_PERF,
             Transport::RingBuffer => bpf::CORE_RING,
@@ -89,7 +95,7 @@ impl Core {
         let handle = |name: &str| -> Result<MapHandle> {
             MapHandle::try_from(&map(&object, name)?).with_context(|| format!("keep map {name}"))
         };
-        Ok(Self {
+        let core = Self {
             counters: handle(COUNTERS)?,
             config: handle(CONFIG)?,
             records: Records::default(),
@@ -97,8 +103,23 @@ impl Core {
             is_mapped: Cell::new(false),
             transport,
             ring_bytes,
+            scope,
             told: Cell::default(),
-        })
+        };
+        core.tell(core.scope.config()?)?;
+        Ok(core)
+    }
+
+    /// Tells every program where the scope's cgroup is now, if that is another one than they know.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the cgroup cannot be looked at.
+    pub fn follow_scope(&self) -> Result<()> {
+        let config = self.scope.config()?;
+        if config.scope_cgroup_id == self.told().scope_cgroup_id {
+            return Ok(());
+        }
+        self.tell(config)
     }
 
     /// Has an object use these maps for its own of the same names, once it is loaded.

@@ -79,8 +79,7 @@ fn load(plan: &mut Connection, opening: &Opening<'_>) -> Option<Programs> {
     // Mapping perf buffers takes CAP_PERFMON, which is dropped later; reading them does not.
     let allowed = fault::before("programs").context("load the programs");
     let load = |()| {
-        let ring_bytes = opening.config.limits.ring_bytes.bytes();
-        let core = opening.core.core(plan.transport.value, ring_bytes)?;
+        let core = opening.core.core(opening.config, plan.transport.value)?;
         kernel::apply(
             core,
             (plan, opening.keeper),

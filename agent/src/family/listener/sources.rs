@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use bpf::abi;
 use wire::{Endpoint, ListenerNamespaceRow};
 use zerocopy::FromBytes as _;
@@ -155,12 +155,7 @@ impl Program {
             true => Transport::RingBuffer,
             false => Transport::PerfBuffer,
         };
-        let core = core.core(transport, config.limits.ring_bytes.bytes())?;
-        let is_scoped = config.scope.cgroup != "/";
-        ensure!(
-            !is_scoped || core.told().scope_cgroup_id != 0,
-            "nobody told the programs the scope"
-        );
+        let core = core.core(config, transport)?;
         let types = match &facts.btf_pack {
             Pack::Found(name) => Types::Pack(name.clone()),
             Pack::NotNeeded | Pack::Missing { .. } => Types::Kernel,

@@ -11,14 +11,14 @@ use libbpf_rs::{Link, MapCore, MapHandle, Object, OpenObject, TracepointCategory
 
 use super::co_attached::CoAttachedPrograms;
 use super::scope::Scope;
-use super::tables::{beat, clone_flags, core_config, fill, late_below, settings, write_settings};
+use super::tables::{beat, clone_flags, fill, late_below, settings, write_settings};
 
 use crate::config::Config;
 use crate::family::connection::plan::{Accept, Connection, ConnectionVariant, DumpMethod};
 use crate::filters::{Filters, Programs};
 use crate::host::probe;
 use crate::keeper::Keeper;
-use crate::loader::{Accepted, Core, Fitting, Probes, map, program, read_iterator};
+use crate::loader::{Accepted, Core, CoreOnDemand, Fitting, Probes, map, program, read_iterator};
 use crate::orders::InForce;
 use crate::plan::{HelperNeeds, Outcome, Transport};
 
@@ -169,7 +169,7 @@ pub fn apply(
     } = fitting(plan, choice.value, &core, &size).load(REQUIRED, &wanted)?;
     let mut scope = Scope::new(config);
     let cgroup = open_scope(&scope, config, choice.value).context("open the scope's cgroup")?;
-    core.tell(core_config(config, cgroup.is_some())?)?;
+    core.follow_scope()?;
     let mut settings = settings((config, plan), in_force);
     let maps = Maps::of(&object)?;
     fill(&object, config, in_force)?;
@@ -352,7 +352,7 @@ pub fn try_once(plan: &Connection, config: &Config) -> Result<String> {
     let names = [&[REQUIRED], names.as_slice()].concat();
     let size = |object: &mut OpenObject| size_table(object, config);
     let load = || {
-        let core = Core::load(plan.transport.value, config.limits.ring_bytes.bytes())?;
+        let core = CoreOnDemand::default().core(config, plan.transport.value)?;
         fitting(plan, choice.value, &core, &size).load_these(&names)
     };
     Ok(match load() {

@@ -8,7 +8,7 @@ use follow::Stamp;
 use log::{info, warn};
 
 use super::load::{Loaded, SOCKOPS};
-use super::tables::{scope_id, write_settings};
+use super::tables::write_settings;
 use crate::loader::program;
 
 impl Loaded {
@@ -46,10 +46,7 @@ impl Loaded {
     /// Takes no capability: the kernel gives a link to whoever has the program and the cgroup.
     fn move_to(&mut self, cgroup: Option<&File>) -> Result<()> {
         self.scope.link = None;
-        let mut config = self.core.told();
-        let directory = cgroup.map(|_| self.scope.path.as_path());
-        config.scope_cgroup_id = scope_id(config.scope_level, directory)?;
-        self.core.tell(config)?;
+        self.core.follow_scope()?;
         let mut settings = self.settings;
         // Who is attached there is not told to the confined agent.
         if let Some(co_attached) = &mut self.co_attached {

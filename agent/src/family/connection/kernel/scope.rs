@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use follow::{Stamp, Watch};
 use libbpf_rs::Link;
 
-use super::tables::scope_path;
 use crate::config::Config;
+use crate::loader;
 
 /// Which cgroup, and whether it is there.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Scope {
     /// The scope of this configuration; looked at before it is opened.
     pub(super) fn new(config: &Config) -> Self {
         let name = config.scope.cgroup.clone();
-        let path = scope_path(config);
+        let path = loader::Scope::named(&name).path().to_owned();
         let mut watch = Watch::default();
         let now = Stamp::of_place(&path);
         watch.look(now.clone(), true);

@@ -1,7 +1,5 @@
 //! What the programs are told: settings, destinations, keys, and that the agent is alive.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
 use bpf::abi;
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
@@ -9,11 +7,9 @@ use zerocopy::IntoBytes;
 
 use crate::config::{Config, Key};
 use crate::family::connection::plan::{Connection, DumpMethod, writes_option};
-use crate::host::Numbers;
 use crate::keeper::State;
 use crate::loader::map;
 use crate::orders::{Destinations, InForce, Mapped};
-use crate::paths::CGROUP_DIR;
 use crate::plan::Mode;
 
 /// First time off for a peer whose path loses the option.
@@ -56,43 +52,6 @@ pub fn clone_flags(filters: &State) -> u8 {
         abi::WB_CLONE_DROP
     };
     u8::try_from(abi::WB_CLONE_ON | drop).unwrap_or_default()
-}
-
-/// The directory of the scope's cgroup, inside the jail.
-pub(super) fn scope_path(config: &Config) -> PathBuf {
-    Path::new(CGROUP_DIR).join(config.scope.cgroup.trim_start_matches('/'))
-}
-
-/// The scope's cgroup as the programs know it: all of them at level 0, none where it is not there.
-pub(super) fn scope_id(level: u32, directory: Option<&Path>) -> Result<u64> {
-    /// No cgroup has it.
-    const NOWHERE: u64 = u64::MAX;
-    match (level, directory) {
-        (0, _) => Ok(0),
-        (_, None) => Ok(NOWHERE),
-        (_, Some(directory)) => {
-            let number = Numbers::of(Path::new(CGROUP_DIR)).number(directory);
-            number.context("look at the scope's cgroup")
-        }
-    }
-}
-
-/// What every program is told at start.
-pub(super) fn core_config(config: &Config, has_scope: bool) -> Result<abi::wb_config> {
-    let level = config
-        .scope
-        .cgroup
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .count();
-    let level = u32::try_from(level).context("depth of the scope's cgroup")?;
-    let directory = scope_path(config);
-    Ok(abi::wb_config {
-        scope_cgroup_id: scope_id(level, has_scope.then_some(directory.as_path()))?,
-        scope_cgroup_mask: Numbers::of(Path::new(CGROUP_DIR)).mask(),
-        scope_level: level,
-        reserved: 0,
-    })
 }
 
 /// What the family's programs are told at start.
