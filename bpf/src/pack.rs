@@ -142,7 +142,7 @@ pub fn build_id(notes: &[u8]) -> Option<String> {
         let value_at = name_len.checked_next_multiple_of(4)?;
         let value = after.get(value_at..value_at.checked_add(value_len)?)?;
         if word(8) == BUILD_ID && name == b"GNU\0" {
-            return Some(value.iter().map(|byte| format!("{byte:02x}")).collect());
+            return Some(notation::hex(value));
         }
         rest = after.get(value_at + value_len.checked_next_multiple_of(4)?..)?;
     }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use data_encoding::HEXLOWER;
+use notation::hex;
 use ring::digest::{Context as Hash, SHA256};
 
 /// A folder that can be deleted at any time, at the price of the next run's duration.
@@ -88,7 +88,7 @@ pub fn hash_file(path: &Path) -> Result<String> {
             .read(&mut chunk)
             .with_context(|| format!("read {}", path.display()))?;
         if read == 0 {
-            return Ok(HEXLOWER.encode(hash.finish().as_ref()));
+            return Ok(hex(hash.finish().as_ref()));
         }
         hash.update(&chunk[..read]);
     }
@@ -102,7 +102,7 @@ pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         hash.update(part.as_bytes());
         hash.update(&[0]);
     }
-    let mut text = HEXLOWER.encode(hash.finish().as_ref());
+    let mut text = hex(hash.finish().as_ref());
     text.truncate(24);
     text
 }

@@ -58,12 +58,7 @@ fn own_id(directory: &Path, machine: &Machine) -> Result<[u8; 16]> {
 }
 
 fn parse(bytes: &[u8]) -> Option<[u8; 16]> {
-    let text = std::str::from_utf8(bytes).ok()?.trim_end();
-    let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u128::from_str_radix(text, 16)
-        .ok()
-        .filter(|_| hex)
-        .map(u128::to_be_bytes)
+    notation::unhex(std::str::from_utf8(bytes).ok()?.trim_end())
 }
 
 #[cfg(test)]

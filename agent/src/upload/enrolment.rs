@@ -236,9 +236,7 @@ fn renew_after(lifetime_ms: i64, random: u64) -> i64 {
 }
 
 fn mark(token: &str) -> String {
-    let bytes = digest(&SHA256, token.as_bytes());
-    let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
-    digits.collect()
+    notation::hex(digest(&SHA256, token.as_bytes()).as_ref())
 }
 
 /// A new key, PEM, and a request for a certificate that it has signed.

@@ -303,7 +303,7 @@ fn processes(random: &mut Random, host: &Host, wanted: usize) -> Vec<ProcessRow>
         row.started_ms = host.now_ms - random.below(86_400_000);
         if !row.container.is_empty() {
             let bytes = [random.id(), random.id()].concat();
-            row.container = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            row.container = notation::hex(&bytes);
             row.cgroup = format!("/system.slice/docker-{}.scope", row.container);
         }
         rows.push(row);

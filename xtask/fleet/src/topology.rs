@@ -160,12 +160,7 @@ impl Host {
         let service = *random.pick(names.services);
         let contained = unit.is_empty() || random.chance(0.2);
         let container: String = if contained {
-            random
-                .id()
-                .iter()
-                .chain(&random.id())
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
+            notation::hex(&[random.id(), random.id()].concat())
         } else {
             String::new()
         };

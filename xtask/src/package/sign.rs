@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use notation::{hex, unhex};
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
@@ -36,21 +36,20 @@ impl Key {
     /// # Errors
     /// When there are not 64 of them.
     pub(super) fn parse(digits: &str) -> Result<Self> {
-        let seed = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok();
-        let seed = seed.filter(|seed| seed.len() == 32);
-        let seed = seed.context("is 64 hexadecimal digits (openssl rand -hex 32)")?;
+        let seed =
+            unhex::<32>(digits).context("is 64 hexadecimal digits (openssl rand -hex 32)")?;
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
         pair.map(Self).map_err(|_| anyhow!("was not taken"))
     }
 
     /// The public key, as operators get it.
     pub(super) fn public(&self) -> String {
-        HEXLOWER.encode(self.0.public_key().as_ref()) + "\n"
+        hex(self.0.public_key().as_ref()) + "\n"
     }
 
     /// Signs a text. The same text has the same signature each time (RFC 8032).
     pub(super) fn sign(&self, text: &str) -> String {
-        HEXLOWER.encode(self.0.sign(text.as_bytes()).as_ref()) + "\n"
+        hex(self.0.sign(text.as_bytes()).as_ref()) + "\n"
     }
 }
 
@@ -74,7 +73,7 @@ pub(super) fn sums(folder: &Path, paths: &[String]) -> Result<String> {
 /// When it cannot be read.
 pub(super) fn sum(file: &Path) -> Result<String> {
     let content = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    Ok(HEXLOWER.encode(digest(&SHA256, &content).as_ref()))
+    Ok(hex(digest(&SHA256, &content).as_ref()))
 }
 
 /// Writes `SHA256SUMS`, its signature and the public key into `folder`.

@@ -5,6 +5,7 @@
 //! attributes. The other families are log records with an event name. The host is the resource,
 //! once per request.
 
+use notation::hex;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
@@ -106,10 +107,6 @@ fn resource(batch: &Batch) -> Option<Resource> {
         attributes,
         ..Resource::default()
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn any(key: &str, value: Value) -> KeyValue {
