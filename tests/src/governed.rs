@@ -6,16 +6,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::lab::Lab;
 use crate::lab::agent::{Agent, Settings};
-use crate::lab::binaries::Binaries;
 use crate::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use crate::lab::wait::{wait_for, wait_until};
-use crate::lab::{needs, netns, programs};
+use crate::lab::{netns, programs};
 use crate::load::{cpu_ns, print};
 
 /// Idle connections, and new ones that end badly, on one host.
@@ -51,15 +50,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Vec<String>> {
-    if let Some(reason) = needs::LAB.iter().find_map(|need| need.missing()) {
-        bail!("{reason}");
-    }
-    let lab = Lab::new(&Binaries::build()?)?;
-    let figures = measure(&lab, arguments);
-    let closed = lab.close();
-    let figures = figures?;
-    closed?;
-    Ok(figures)
+    Lab::measure(&[], |lab| measure(lab, arguments))
 }
 
 /// CPU time and time at the levels of one agent, in nanoseconds.

@@ -4,12 +4,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use serde_json::Value;
 
 use crate::lab::agent::{Agent, Settings};
-use crate::lab::binaries::Binaries;
 use crate::lab::host::{Host, lines};
 use crate::lab::process::Running;
 use crate::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
@@ -56,23 +55,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Vec<String>> {
-    let needed = [
-        needs::Need::Program("python3"),
-        needs::Need::Program("bpftool"),
-    ];
-    if let Some(reason) = needs::LAB
-        .iter()
-        .chain(&needed)
-        .find_map(|need| need.missing())
-    {
-        bail!("{reason}");
-    }
-    let lab = Lab::new(&Binaries::build()?)?;
-    let figures = measure(&lab, arguments);
-    let closed = lab.close();
-    let figures = figures?;
-    closed?;
-    Ok(figures)
+    let needed = ["python3", "bpftool"].map(needs::Need::Program);
+    Lab::measure(&needed, |lab| measure(lab, arguments))
 }
 
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {

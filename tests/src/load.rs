@@ -6,14 +6,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use crate::lab::Lab;
 use crate::lab::agent::{Agent, Settings};
-use crate::lab::binaries::Binaries;
 use crate::lab::host::{Host, lines};
-use crate::lab::needs;
 use crate::lab::programs;
 use crate::lab::site::{Family, Middlebox, Nat, SERVICE_PORT, Site};
 use crate::lab::wait::wait_for;
@@ -63,15 +61,7 @@ pub(crate) fn print(figures: Result<Vec<String>>) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Vec<String>> {
-    if let Some(reason) = needs::LAB.iter().find_map(|need| need.missing()) {
-        bail!("{reason}");
-    }
-    let lab = Lab::new(&Binaries::build()?)?;
-    let figures = measure(&lab, arguments);
-    let closed = lab.close();
-    let figures = figures?;
-    closed?;
-    Ok(figures)
+    Lab::measure(&[], |lab| measure(lab, arguments))
 }
 
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<String>> {

@@ -6,15 +6,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
 use crate::lab::Lab;
 use crate::lab::agent::{Agent, Settings};
-use crate::lab::binaries::Binaries;
 use crate::lab::host::{Host, TOOL_DEADLINE};
-use crate::lab::needs;
 use crate::program::calls::Costs;
 use verdict::{Figure, Verdict};
 
@@ -111,15 +109,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
         arguments.rounds > 1 && arguments.batches > 0,
         "too little to compare"
     );
-    if let Some(reason) = needs::LAB.iter().find_map(|need| need.missing()) {
-        bail!("{reason}");
-    }
-    let lab = Lab::new(&Binaries::build()?)?;
-    let report = measure(&lab, arguments);
-    let closed = lab.close();
-    let report = report?;
-    closed?;
-    Ok(report)
+    Lab::measure(&[], |lab| measure(lab, arguments))
 }
 
 /// What calls are made beside.

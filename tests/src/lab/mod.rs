@@ -26,12 +26,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use self::binaries::Binaries;
 use self::cgroup::Tree;
 use self::host::{Host, Parts};
 use self::name::LabName;
+use self::needs::Need;
 
 /// A lab; dropping it removes every trace of it.
 #[derive(Debug)]
@@ -182,6 +183,23 @@ impl Lab {
             }
         }
         text
+    }
+
+    /// Measures something in a lab of its own, with the programs that are built now.
+    ///
+    /// # Errors
+    /// The machine lacks what labs need or what `needed` names, or what `measure` returns.
+    pub fn measure<T>(needed: &[Need], measure: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let mut all = needs::LAB.iter().chain(needed);
+        if let Some(reason) = all.find_map(|need| need.missing()) {
+            bail!("{reason}");
+        }
+        let lab = Self::new(&Binaries::build()?)?;
+        let measured = measure(&lab);
+        let closed = lab.close();
+        let measured = measured?;
+        closed?;
+        Ok(measured)
     }
 
     /// Removes every trace, as dropping does, and says what could not be removed.

@@ -336,10 +336,9 @@ fn an_open_socket_is_found_with_the_process_that_is_known_there_without_a_look()
     assert_eq!(short.owner, Owner::Unknown, "it may be the stranger's");
 }
 
-/// A connection that was accepted by one process, and handed to another one that has the listener no
-/// more, or never had it.
-#[test]
-fn what_was_handed_on_belongs_to_who_accepts_on_its_listener() {
+/// Process 9 waits to accept on its listener, and process 10 has what may be a connection of it; looked
+/// at once.
+fn handed_on() -> (tempfile::TempDir, Owners) {
     let (host, _) = host();
     busy(&host, 9, 1000..1001);
     waits_in(&host, 9, nix::libc::SYS_accept4, 1000);
@@ -349,6 +348,14 @@ fn what_was_handed_on_belongs_to_who_accepts_on_its_listener() {
     owners.listens(0, end("0.0.0.0:80"), 1000);
     owners.want(2000);
     owners.look_now();
+    (host, owners)
+}
+
+/// A connection that was accepted by one process, and handed to another one that has the listener no
+/// more, or never had it.
+#[test]
+fn what_was_handed_on_belongs_to_who_accepts_on_its_listener() {
+    let (_host, mut owners) = handed_on();
     let found = owners.of(SERVER, ends(), (2000, 0));
     assert_eq!(
         (found.owner, found.direct),
@@ -363,15 +370,7 @@ fn what_was_handed_on_belongs_to_who_accepts_on_its_listener() {
 /// Who accepted it has ended, and its listener with it, though no list says so yet.
 #[test]
 fn what_was_handed_on_belongs_to_who_has_it_once_nobody_has_the_listener() {
-    let (host, _) = host();
-    busy(&host, 9, 1000..1001);
-    waits_in(&host, 9, nix::libc::SYS_accept4, 1000);
-    busy(&host, 10, 2000..2001);
-    fs::write(host.path().join("proc/10/comm"), "helper\n").unwrap();
-    let mut owners = Owners::new(place(&host), 10);
-    owners.listens(0, end("0.0.0.0:80"), 1000);
-    owners.want(2000);
-    owners.look_now();
+    let (host, mut owners) = handed_on();
     fs::remove_dir_all(host.path().join("proc/9")).unwrap();
     for _ in 0..MAX_MISSES {
         assert_eq!(owners.of(SERVER, ends(), (2000, 0)).owner, Owner::Unknown);
