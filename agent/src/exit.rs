@@ -1,83 +1,12 @@
-//! The table of exit codes, and how an error gets one.
+//! The table of exit codes, as documented.
 
-use anyhow::Error;
-
-/// How the program ends; the numbers are part of its interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done, or drained after SIGTERM.
-    Ok = 0,
-    /// Failed while running.
-    Runtime = 1,
-    /// Wrong arguments or configuration (clap uses the same number).
-    Usage = 2,
-    // 3 is free: on a host where nothing can be measured the agent runs all the same and reports
-    // why, so that the fleet's list has it.
-    /// Not enough privilege, or the jail cannot be entered.
-    Jail = 4,
-    /// The spool cannot be used.
-    Spool = 5,
-}
-
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// An error that ends the program, with its code.
-#[derive(Debug)]
-pub struct Failure {
-    /// What the shell sees.
-    pub exit: Exit,
-    /// What the operator reads.
-    pub error: Error,
-}
-
-/// Gives the errors of one step their exit code.
-pub trait OrExit<T> {
-    /// The value, or a [`Failure`] with this code.
-    ///
-    /// # Errors
-    /// The same error, with the code.
-    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
-}
-
-impl<T, E: Into<Error>> OrExit<T> for Result<T, E> {
-    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
-            exit,
-            error: error.into(),
-        })
-    }
-}
-
-/// True when the reader of our output went away, which is not our failure.
-#[must_use]
-pub fn is_broken_pipe(error: &Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
-}
+pub use program::exit::*;
 
 #[cfg(test)]
 mod tests {
-    use super::{Exit, OrExit as _, is_broken_pipe};
+    use super::Exit;
     use crate::cli::Cli;
-    use anyhow::Context as _;
     use clap::CommandFactory as _;
-
-    #[test]
-    fn a_broken_pipe_is_recognised_below_its_context() {
-        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert!(is_broken_pipe(
-            &Err::<(), _>(broken).context("print").unwrap_err()
-        ));
-        assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe")));
-    }
 
     #[test]
     fn the_documented_table_has_these_codes_and_no_other() {
@@ -93,18 +22,12 @@ mod tests {
             Exit::Runtime,
             Exit::Usage,
             Exit::Jail,
-            Exit::Spool,
+            Exit::Store,
         ];
         assert_eq!(documented, codes.map(|code| code as u8));
         let help = Cli::command().render_help().to_string();
         for code in documented {
             assert!(help.contains(&format!(" {code} ")), "{code} in {help}");
         }
-    }
-
-    #[test]
-    fn a_step_gives_its_error_a_code() {
-        let failed: Result<(), _> = Err(anyhow::anyhow!("no"));
-        assert_eq!(failed.or_exit(Exit::Jail).unwrap_err().exit, Exit::Jail);
     }
 }

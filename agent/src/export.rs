@@ -54,7 +54,7 @@ struct Report {
 pub fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let config = setup::load(&args.report.file.config).or_exit(Exit::Usage)?;
     let rootfs = &config.agent.rootfs;
-    let mut spool = Exports::open(&spool_path(rootfs)).or_exit(Exit::Spool)?;
+    let mut spool = Exports::open(&spool_path(rootfs)).or_exit(Exit::Store)?;
     let state = rootfs.join(STATE_DIR.trim_start_matches('/'));
     let key = key(&state.join(KEY_FILE)).or_exit(Exit::Runtime)?;
     let public = public(&key);
@@ -272,14 +272,14 @@ pub fn receipt(args: &ReceiptArgs, out: &mut dyn Write) -> Result<(), Failure> {
     // All of them first: one that is damaged must not leave the others half done.
     let receipts = args.files.iter().map(|file| read_receipt(file));
     let receipts = receipts.collect::<Result<Vec<_>>>().or_exit(Exit::Usage)?;
-    let mut spool = Exports::open(&spool_path(&config.agent.rootfs)).or_exit(Exit::Spool)?;
+    let mut spool = Exports::open(&spool_path(&config.agent.rootfs)).or_exit(Exit::Store)?;
     let mut deleted = 0;
     for receipt in &receipts {
         let named = Some((&receipt.host, &receipt.batches[..]));
-        deleted += spool.release(named).or_exit(Exit::Spool)?;
+        deleted += spool.release(named).or_exit(Exit::Store)?;
     }
     if args.forget {
-        deleted += spool.release(None).or_exit(Exit::Spool)?;
+        deleted += spool.release(None).or_exit(Exit::Store)?;
     }
     match args.report.output.format {
         Format::Json => print_json(out, &serde_json::json!({ "deleted": deleted })),

@@ -6,36 +6,25 @@
 //! configuration names may be a link, and never anything but a file in the end.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::libc;
+use program::files::{Links, bounded, regular, strange};
+pub use program::files::{PRIVATE, open, read, set_mode};
 
-/// For their owner alone.
-pub const PRIVATE: u32 = 0o600;
 /// The same for a directory.
 pub const PRIVATE_DIRECTORY: u32 = 0o700;
 /// For everybody to read.
 pub const READABLE: u32 = 0o644;
-
-/// Opens what an operator named, to be read; links are followed.
-///
-/// # Errors
-/// It cannot be opened, or is no regular file.
-pub fn open(path: &Path) -> io::Result<File> {
-    regular(File::options().read(true), libc::O_NONBLOCK, path)
-}
 
 /// Opens a file of the agent's own as `options` say; links are not followed.
 ///
 /// # Errors
 /// It cannot be opened, or is no regular file.
 pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    regular(options.mode(PRIVATE), flags, path)
+    regular(options.mode(PRIVATE), Links::Refused, path)
 }
 
 /// The same for writing, made where there is none; [`PRIVATE`] also where it was there before.
@@ -80,25 +69,6 @@ pub fn read_own(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     bounded(open_own(File::options().read(true), path)?, most)
 }
 
-/// Reads what an operator named, of at most `most` bytes.
-///
-/// # Errors
-/// It cannot be read, is no regular file, or is larger.
-pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    bounded(open(path)?, most)
-}
-
-/// Sets the mode of an open file, where it has another.
-///
-/// # Errors
-/// It belongs to somebody else.
-pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    if file.metadata()?.permissions().mode() & 0o7777 == mode {
-        return Ok(());
-    }
-    file.set_permissions(Permissions::from_mode(mode))
-}
-
 /// Says no to anything but a regular file at `path`, for what a library opens by name; nothing at all
 /// is fine.
 ///
@@ -121,36 +91,10 @@ fn fresh(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(fresh))
 }
 
-fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("larger than {most} bytes")));
-    }
-    Ok(bytes)
-}
-
-fn regular(options: &mut OpenOptions, flags: i32, path: &Path) -> io::Result<File> {
-    match options.custom_flags(flags).open(path) {
-        Ok(file) if file.metadata()?.is_file() => Ok(file),
-        Ok(_) => Err(strange()),
-        // A link that is not followed; a FIFO that nobody reads, a socket.
-        Err(error) if is(&error, Errno::ELOOP) || is(&error, Errno::ENXIO) => Err(strange()),
-        Err(error) if is(&error, Errno::EISDIR) => Err(strange()),
-        Err(error) => Err(error),
-    }
-}
-
-fn is(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno as i32)
-}
-
-fn strange() -> io::Error {
-    io::Error::other("not a regular file")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixListener;
 
     use nix::sys::stat::Mode;

@@ -4,32 +4,10 @@
 //! Counters are atomics so that each thread counts its own stage without a lock.
 
 use std::array;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bpf::abi;
 use bpf::counters::{COUNTERS, KINDS, RECORD_KINDS};
-
-/// One counter, or one gauge.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Replaces the value (for counters that the kernel keeps, and for gauges).
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// The value now.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use program::counter::Counter;
 
 macro_rules! counters {
     ($(#[$doc:meta] $name:ident,)*) => {

@@ -131,7 +131,7 @@ pub(crate) fn spool_path(rootfs: &Path) -> PathBuf {
 pub fn spool(command: &SpoolCommand, out: &mut dyn Write) -> Result<(), Failure> {
     let (SpoolCommand::Ls { report, .. } | SpoolCommand::Stat(report)) = command;
     let config = setup::load(&report.file.config).or_exit(Exit::Usage)?;
-    let reader = spool::read_only(&spool_path(&config.agent.rootfs)).or_exit(Exit::Spool)?;
+    let reader = spool::read_only(&spool_path(&config.agent.rootfs)).or_exit(Exit::Store)?;
     match command {
         SpoolCommand::Ls { limit, .. } => ls(&reader, *limit, report.output.format, out),
         SpoolCommand::Stat(_) => stat(&reader, report.output.format, out),
@@ -139,7 +139,7 @@ pub fn spool(command: &SpoolCommand, out: &mut dyn Write) -> Result<(), Failure>
 }
 
 fn ls(reader: &Reader, limit: usize, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
-    let entries = reader.ls(limit).or_exit(Exit::Spool)?;
+    let entries = reader.ls(limit).or_exit(Exit::Store)?;
     match format {
         Format::Json => print_json(out, &entries),
         Format::Human => print_lines(out, &table(&entries)),
@@ -170,7 +170,7 @@ fn table(entries: &[Entry]) -> Vec<String> {
 }
 
 fn stat(reader: &Reader, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
-    let stat = reader.stat().or_exit(Exit::Spool)?;
+    let stat = reader.stat().or_exit(Exit::Store)?;
     match format {
         Format::Json => print_json(out, &stat),
         Format::Human => print_lines(out, &stat_lines(&stat)),

@@ -60,7 +60,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompSetting>) -> Result<(), Failure> 
     let (entered, reader) = enter(&plan, &config).or_exit(Exit::Jail)?;
     let _lock = lock::lock(Path::new(LOCK_FILE), plan.jail.user.value).or_exit(Exit::Runtime)?;
     fault::at("lock.held");
-    let host_id = identity::host_id(Path::new(STATE_DIR), &machine).or_exit(Exit::Spool)?;
+    let host_id = identity::host_id(Path::new(STATE_DIR), &machine).or_exit(Exit::Store)?;
     fault::at("identity.known");
     let metrics = Arc::new(Metrics::default());
     // Before the programs run, so that a restart does not write what is forbidden.
@@ -112,7 +112,7 @@ pub fn run(file: &Path, seccomp: Option<SeccompSetting>) -> Result<(), Failure> 
     if drained.stored {
         Ok(())
     } else {
-        not_stored().or_exit(Exit::Spool)
+        not_stored().or_exit(Exit::Store)
     }
 }
 
@@ -142,7 +142,7 @@ fn start_threads(
 ) -> Result<delivery::Handle, Failure> {
     let queue = spool::open(jailed, Path::new(SPOOL_FILE), spool_bounds(config))
         .context("open the spool")
-        .or_exit(Exit::Spool)?;
+        .or_exit(Exit::Store)?;
     fault::at("spool.opened");
     let upload = config.upload.as_ref().map(setup::reach);
     let metrics = Arc::clone(metrics);

@@ -19,7 +19,7 @@
 pub mod cli;
 pub mod config;
 pub mod doctor;
-pub mod exit;
+pub use program::exit;
 pub mod files;
 pub mod log;
 pub mod metrics;

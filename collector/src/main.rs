@@ -14,13 +14,12 @@ fn main() -> ExitCode {
     let exit = match cli::run(Cli::parse(), &mut std::io::stdout().lock()) {
         Ok(()) => Exit::Ok,
         Err(Failure { exit, error }) => {
-            let message = format!("{error:#}");
-            // Without stderr there is nobody to tell, and the exit code says it too.
-            drop(writeln!(
-                std::io::stderr(),
-                "waybill-collector: {}",
-                Shown(&message)
-            ));
+            // A configuration has a line for each mistake.
+            for line in format!("{error:#}").lines() {
+                let line = Shown(line);
+                // Without stderr there is nobody to tell, and the exit code says it too.
+                drop(writeln!(std::io::stderr(), "waybill-collector: {line}"));
+            }
             exit
         }
     };

@@ -4,37 +4,11 @@
 //! stage without a lock.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use program::counter::Counter;
 
 use crate::accept::Reason;
 use crate::log::Limiter;
-
-/// One counter, or one gauge.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Becomes `n` (for gauges).
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// Takes one away (for gauges).
-    pub fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The value now.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Counter and log limiter of one [`Reason`].
 #[derive(Debug, Default)]

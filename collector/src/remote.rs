@@ -1,15 +1,14 @@
 //! Questions to a collector somewhere else, over HTTPS.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use program::tls;
 use serde::de::DeserializeOwned;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::query::Asked;
-use crate::{time, tls};
+use crate::time;
 
 /// Longest answer that is read: a topology of some hundred thousand edges.
 const MAX_ANSWER: u64 = 512 << 20;
@@ -105,29 +104,28 @@ pub struct Call<'a> {
 /// # Errors
 /// When a file cannot be read or used.
 pub fn caller(call: Call<'_>) -> anyhow::Result<Caller> {
-    let read = |file: &Path| -> anyhow::Result<Vec<Certificate<'static>>> {
-        let found = tls::certificates(file)?;
-        Ok(found
+    let read = |file: &Path| {
+        let read = crate::files::read(file, crate::files::MAX_SMALL);
+        read.with_context(|| format!("read {}", file.display()))
+    };
+    let ca_pem = call.ca_file.map(read).transpose()?;
+    let pair = call
+        .client
+        .map(|(chain, key)| anyhow::Ok((read(chain)?, read(key)?)));
+    let pair = pair.transpose()?;
+    let pair = pair.as_ref().map(|(chain, key)| (&chain[..], &key[..]));
+    let files = || {
+        let client = call
+            .client
             .iter()
-            .map(|der| Certificate::from_der(der).to_owned())
-            .collect())
+            .flat_map(|(chain, key)| [&**chain, &**key]);
+        let files = call.ca_file.into_iter().chain(client);
+        files
+            .map(|file| file.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    let roots = call.ca_file.map(read).transpose()?.unwrap_or_default();
-    let client = match call.client {
-        None => None,
-        Some((chain, key)) => {
-            let pem = crate::files::read(key, crate::files::MAX_SMALL)
-                .with_context(|| format!("read {}", key.display()))?;
-            let private = PrivateKey::from_pem(&pem)
-                .with_context(|| format!("{}: expected a PEM private key", key.display()))?;
-            Some(ClientCert::new_with_certs(&read(chain)?, private))
-        }
-    };
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .client_cert(client)
-        .unversioned_rustls_crypto_provider(tls::provider())
-        .build();
+    let tls = tls::client(ca_pem.as_deref(), pair).with_context(files)?;
     Ok(Caller::config_builder()
         .tls_config(tls)
         .https_only(call.https_only)

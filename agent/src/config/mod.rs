@@ -86,7 +86,7 @@ fn parse(
     read: &mut dyn FnMut(&Path) -> std::io::Result<Content>,
 ) -> Result<Config, Error> {
     let mut problems = section::Problems::new(file.display().to_string(), text);
-    if let Some(raw) = raw::Raw::parse(text, &mut problems) {
+    if let Some(raw) = raw::Raw::parse(&mut problems) {
         let mut config = validate::validate(raw, &mut files::Files::new(file, read), &mut problems);
         text.clone_into(&mut config.sources.text);
         if problems.list.is_empty() {

@@ -1,7 +1,5 @@
 //! What the operator wrote: every key optional, every type checked, nothing interpreted.
 
-use toml::de::DeTable;
-
 use super::section::{At, Problems, Section};
 
 /// The whole file.
@@ -132,13 +130,9 @@ impl Raw {
     ///
     /// `None` after mistakes of syntax: what recovery leaves may lack keys that are there, and
     /// complaining about those would mislead.
-    pub(super) fn parse(text: &str, problems: &mut Problems<'_>) -> Option<Self> {
-        let (document, errors) = DeTable::parse_recoverable(text);
-        errors.iter().for_each(|error| problems.syntax(error));
-        if !errors.is_empty() {
-            return None;
-        }
-        let mut root = Section::root(document.get_ref());
+    pub(super) fn parse(problems: &mut Problems<'_>) -> Option<Self> {
+        let document = problems.document()?;
+        let mut root = Section::root(&document);
         let raw = Self {
             agent: agent(&mut root, problems),
             scope_cgroup: single(&mut root, problems, "scope", "cgroup"),

@@ -5,109 +5,15 @@
 
 use std::fmt::Write as _;
 
+pub(super) use program::problems::{Place, Problems};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
-
-/// Where a value stands and how it was written.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    /// Dotted path such as `option.kind` or `service[1].name`.
-    pub(super) key: String,
-    /// Line number, from 1.
-    line: usize,
-    /// The value as the operator wrote it, shortened.
-    found: String,
-}
 
 /// A value with its place.
 #[derive(Clone, Debug)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) place: Place,
-}
-
-/// Every mistake so far.
-#[derive(Debug)]
-pub(super) struct Problems<'t> {
-    file: String,
-    text: &'t str,
-    pub(super) list: Vec<String>,
-}
-
-impl<'t> Problems<'t> {
-    pub(super) fn new(file: String, text: &'t str) -> Self {
-        Self {
-            file,
-            text,
-            list: Vec::new(),
-        }
-    }
-
-    /// A value that is not what it should be.
-    pub(super) fn wrong(&mut self, place: &Place, expected: &str) {
-        let Place { key, line, found } = place;
-        self.list.push(format!(
-            "{}:{line}: {key}: expected {expected}, found {found}{}",
-            self.file,
-            self.unseen(*line)
-        ));
-    }
-
-    /// A value that is well-formed but does not work, with the reason.
-    pub(super) fn unusable(&mut self, place: &Place, why: &str) {
-        let Place { key, line, .. } = place;
-        self.list
-            .push(format!("{}:{line}: {key}: {why}", self.file));
-    }
-
-    /// Text that is not TOML.
-    pub(super) fn syntax(&mut self, error: &toml::de::Error) {
-        let line = self.line_of(error.span().map_or(0, |span| span.start));
-        self.list.push(format!(
-            "{}:{line}: {}{}",
-            self.file,
-            error.message(),
-            self.unseen(line)
-        ));
-    }
-
-    /// What on a line does not show and may be what is wrong with it.
-    fn unseen(&self, line: usize) -> String {
-        let written = self.text.lines().nth(line.saturating_sub(1));
-        let what = written.and_then(|text| follow::unseen(text.as_bytes()));
-        what.map_or_else(String::new, |what| format!(" (on the line is {what})"))
-    }
-
-    /// Something that is not there.
-    pub(super) fn missing(&mut self, key: &str, expected: &str) {
-        self.list.push(format!(
-            "{}: {key}: missing, expected {expected}",
-            self.file
-        ));
-    }
-
-    /// True when something was already said about `key`.
-    pub(super) fn mentions(&self, key: &str) -> bool {
-        self.list
-            .iter()
-            .any(|problem| problem.contains(&format!(": {key}")))
-    }
-
-    fn line_of(&self, offset: usize) -> usize {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        1 + before.bytes().filter(|byte| *byte == b'\n').count()
-    }
-
-    fn place(&self, key: String, span: std::ops::Range<usize>) -> Place {
-        let line = self.line_of(span.start);
-        let written = self.text.get(span).unwrap_or("").trim();
-        let first = written.lines().next().unwrap_or("");
-        let mut found: String = first.chars().take(60).collect();
-        if found.len() < written.len() {
-            found.push_str("...");
-        }
-        Place { key, line, found }
-    }
 }
 
 /// One table, remembering which of its keys are known.

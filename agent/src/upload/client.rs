@@ -1,16 +1,12 @@
 //! The client that a transport sends by: where it connects to, whom it believes and what it shows.
 
 use std::net::ToSocketAddrs;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use program::tls;
+use rustls::pki_types::ServerName;
 use ureq::config::Config;
 use ureq::http::{HeaderValue, Uri};
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector, TcpConnector};
 
@@ -87,22 +83,8 @@ pub(super) fn client(
     address: &Address,
     pair: Option<(&[u8], &[u8])>,
 ) -> Result<ureq::Agent, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    check_certificates(settings, pair, &provider)?;
-    let mut tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(provider)
-        .root_certs(RootCerts::Specific(Arc::new(authorities(settings)?)));
-    if let Some((chain_pem, key_pem)) = pair {
-        let chain = certificates(chain_pem).map_err(|_| Error::Certificate)?;
-        let chain: Vec<_> = chain
-            .iter()
-            .map(|c| Certificate::from_der(c.as_ref()).to_owned())
-            .collect();
-        let key = PrivateKey::from_pem(key_pem).map_err(|_| Error::Key)?;
-        tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
-    }
     let config = Config::builder()
-        .tls_config(tls.build())
+        .tls_config(tls::client(Some(&settings.ca_pem), pair)?)
         .https_only(true)
         // A batch goes to the configured address or nowhere: no redirection. Of a proxy the
         // connector below knows.
@@ -167,42 +149,4 @@ pub(super) fn bearer(token: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::Token)?;
     value.set_sensitive(true);
     usable.then_some(value).ok_or(Error::Token)
-}
-
-/// What the client would only find out at the first connection, by a panic.
-fn check_certificates(
-    settings: &Settings,
-    pair: Option<(&[u8], &[u8])>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<(), Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&settings.ca_pem).map_err(|_| Error::Authority)? {
-        roots.add(certificate).map_err(|_| Error::Authority)?;
-    }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Tls)?
-        .with_root_certificates(roots);
-    if let Some((chain_pem, key_pem)) = pair {
-        let chain = certificates(chain_pem).map_err(|_| Error::Certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| Error::Key)?;
-        builder
-            .with_client_auth_cert(chain, key)
-            .map_err(Error::Tls)?;
-    }
-    Ok(())
-}
-
-fn authorities(settings: &Settings) -> Result<Vec<Certificate<'static>>, Error> {
-    let all = certificates(&settings.ca_pem).map_err(|_| Error::Authority)?;
-    Ok(all
-        .iter()
-        .map(|c| Certificate::from_der(c.as_ref()).to_owned())
-        .collect())
-}
-
-/// The certificates of a PEM file; none is an error.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ()> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    all.ok().filter(|all| !all.is_empty()).ok_or(())
 }

@@ -78,19 +78,10 @@ pub enum Error {
         /// What would have been right.
         expected: &'static str,
     },
-    /// The certificates to verify the server by.
-    #[error("certificate authority: expected one or more certificates in PEM")]
-    Authority,
-    /// The client certificate.
-    #[error("client certificate: expected one or more certificates in PEM")]
-    Certificate,
-    /// The client's key.
-    #[error("client key: expected a private key in PEM")]
-    Key,
     /// The token.
     #[error("token: expected printable ASCII characters without spaces")]
     Token,
-    /// Certificate and key do not fit together, or are of an unknown kind.
-    #[error("client certificate and key")]
-    Tls(#[source] rustls::Error),
+    /// Whom the client believes, or what it shows.
+    #[error(transparent)]
+    Tls(#[from] program::tls::Error),
 }

@@ -5,6 +5,22 @@ use super::raw::{self, Text};
 /// A key path and what was expected there.
 pub(super) type Mistake = (String, String);
 
+/// All that were found.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(pub(super) Vec<Mistake>);
+
+impl Mistakes {
+    /// One more.
+    pub(super) fn add(&mut self, key: &str, message: &str) {
+        self.0.push((key.to_owned(), message.to_owned()));
+    }
+
+    /// The value, or one mistake more.
+    pub(super) fn keep<T>(&mut self, checked: Result<T, Mistake>) -> Option<T> {
+        checked.map_err(|mistake| self.0.push(mistake)).ok()
+    }
+}
+
 /// A mistake at a key.
 pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Mistake> {
     Err((key.into(), message.into()))

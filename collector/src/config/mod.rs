@@ -1,7 +1,7 @@
 //! What the program needs: every value present and checked. No globals.
 //!
-//! Two stages: `raw` is what was written, [`Config`] is what is needed. A mistake is reported
-//! with the file, the path of the key and what was expected there.
+//! Two stages: `raw` is what was written, [`Config`] is what is needed. All mistakes are reported,
+//! each with the file, its line, the path of the key and what was expected there.
 
 mod auth;
 mod mistake;
@@ -13,13 +13,16 @@ mod store;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
+use program::problems::{Problems, take_out, take_path};
+use toml::de::DeTable;
 
 pub use auth::{Auth, Enroll};
-use mistake::{Mistake, or, required, wrong};
+use mistake::{Mistake, Mistakes, or, required, wrong};
 pub use outputs::{File, Format, Http, Kind, Output, Temporality};
 pub use proxy::{Proxy, Says};
 use raw::{Count, Size, Text};
@@ -48,16 +51,10 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A key or value is wrong.
-    #[error("{}: {key}: {message}", .file.display())]
-    Key {
-        /// The configuration file.
-        file: PathBuf,
-        /// Path of the key, with the line where one is to blame.
-        key: String,
-        /// What is wrong and what was expected.
-        message: String,
-    },
+    /// Keys or values are wrong: one line for each, with the file, the line, the path of the key,
+    /// what is wrong and what was expected.
+    #[error("{}", .0.join("\n"))]
+    Wrong(Vec<String>),
 }
 
 /// The whole configuration.
@@ -142,7 +139,7 @@ impl Limits {
 /// Reads and checks a configuration file. It does not open the files it names.
 ///
 /// # Errors
-/// The first mistake found.
+/// All mistakes at once.
 pub fn load(file: &Path) -> Result<Config, Error> {
     let text = crate::files::text(file).map_err(|source| Error::Unreadable {
         file: file.to_owned(),
@@ -154,45 +151,81 @@ pub fn load(file: &Path) -> Result<Config, Error> {
 /// Checks the text of a configuration file; `file` is only named in messages.
 ///
 /// # Errors
-/// The first mistake found.
+/// All mistakes at once.
 pub fn parse(file: &Path, text: &str) -> Result<Config, Error> {
-    let wrong = |key: &str, message: String| Error::Key {
-        file: file.to_owned(),
-        key: key.to_owned(),
-        message,
+    let mut problems = Problems::new(file.display().to_string(), text);
+    let Some(mut document) = problems.document() else {
+        return Err(Error::Wrong(problems.list));
     };
-    let line = |error: &toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start);
-        1 + text.bytes().take(start).filter(|b| *b == b'\n').count()
-    };
-    let said = |error: &toml::de::Error| {
-        let written = text.lines().nth(line(error) - 1).unwrap_or_default();
-        match follow::unseen(written.as_bytes()) {
-            Some(what) => format!("{} (on the line is {what})", error.message()),
-            None => error.message().to_owned(),
+    // Keys about which something is said; what was made of the rest may only follow from them.
+    let mut said: Vec<String> = Vec::new();
+    // Whatever is wrong is taken out and the rest read again, so each round makes the document smaller.
+    loop {
+        let mut smaller = false;
+        match read(document.clone()) {
+            Err(Unread { at, path, message }) => {
+                let taken = at.as_ref().and_then(|at| take_out(&mut document, at.start));
+                smaller = taken.is_some();
+                // A key that is unknown is named by the message, and the path is that of its table.
+                let key = taken.unwrap_or(path);
+                let place = problems.place(key.clone(), at.unwrap_or_default());
+                problems.unread(&place, &message);
+                said.push(key);
+            }
+            Ok(raw) => match validate(file, raw) {
+                Ok(config) if problems.list.is_empty() => return Ok(config),
+                Ok(_) => {}
+                Err(mistakes) => {
+                    for (key, message) in mistakes {
+                        if said
+                            .iter()
+                            .any(|told| key == *told || message.contains(told))
+                        {
+                            continue;
+                        }
+                        match take_path(&mut document, &key) {
+                            Some(at) => {
+                                smaller = true;
+                                problems.unusable(&problems.place(key.clone(), at), &message);
+                            }
+                            None => problems.about(&key, &message),
+                        }
+                        said.push(key);
+                    }
+                }
+            },
         }
-    };
-    let deserializer = toml::Deserializer::parse(text)
-        .map_err(|e| wrong(&format!("line {}", line(&e)), said(&e)))?;
-    let raw: raw::File = serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let at = line(error.inner());
-        let key = format!("{} (line {at})", error.path());
-        wrong(&key, said(error.inner()))
-    })?;
-    validate(file, raw).map_err(|(key, message)| wrong(&key, message))
+        if !smaller {
+            return Err(Error::Wrong(problems.list));
+        }
+    }
 }
 
-fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
-    let listen = Listen {
-        address: or(
-            raw.listen.address,
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9443)),
-        ),
-        cert_file: required("listen.cert_file", raw.listen.cert_file)?,
-        key_file: required("listen.key_file", raw.listen.key_file)?,
-        client_ca_file: raw.listen.client_ca_file.map(|Text(path)| path),
-    };
-    let limits = limits(&raw.limits)?;
+/// Why a document is not what was expected: where in the text, at which path, and what was.
+struct Unread {
+    at: Option<Range<usize>>,
+    path: String,
+    message: String,
+}
+
+fn read(document: DeTable<'_>) -> Result<raw::File, Unread> {
+    let document = toml::Deserializer::from(toml::Spanned::new(0..0, document));
+    serde_path_to_error::deserialize(document).map_err(|error: serde_path_to_error::Error<_>| {
+        let inner: &toml::de::Error = error.inner();
+        Unread {
+            at: inner.span(),
+            path: error.path().to_string(),
+            message: inner.message().to_owned(),
+        }
+    })
+}
+
+fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let has_ca = raw.listen.client_ca_file.is_some();
+    let cert_file = mistakes.keep(required("listen.cert_file", raw.listen.cert_file));
+    let key_file = mistakes.keep(required("listen.key_file", raw.listen.key_file));
+    let limits = mistakes.keep(limits(&raw.limits));
     let store = Store {
         path: or(
             raw.store.path,
@@ -205,21 +238,37 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Mistake> {
         outbox_bytes: or(raw.store.outbox_bytes, Size(1 << 30)).0,
     };
     if store.max_bytes < 16 << 20 {
-        return wrong("store.max_bytes", "expected at least \"16MiB\"");
+        mistakes.add("store.max_bytes", "expected at least \"16MiB\"");
     }
-    let outputs = outputs::validate(raw.outputs)?;
-    if !outputs.is_empty() && store.outbox_bytes > store.max_bytes / 2 {
-        return wrong(
+    let has_outputs = !raw.outputs.is_empty();
+    let outputs = outputs::validate(raw.outputs, &mut mistakes);
+    if has_outputs && store.outbox_bytes > store.max_bytes / 2 {
+        mistakes.add(
             "store.outbox_bytes",
-            String::from("expected at most half of store.max_bytes, of which it is a part"),
+            "expected at most half of store.max_bytes, of which it is a part",
         );
     }
-    let enroll = auth::enroll(raw.enroll)?;
-    let has_ca = listen.client_ca_file.is_some();
-    let auth = auth::auth(raw.auth, &store.path, (has_ca, enroll.is_some()))?;
+    let enroll = mistakes.keep(auth::enroll(raw.enroll));
+    let enrolls = enroll.as_ref().is_none_or(Option::is_some);
+    let auth = mistakes.keep(auth::auth(raw.auth, &store.path, (has_ca, enrolls)));
+    let checked = cert_file.zip(key_file).zip(limits).zip(enroll.zip(auth));
+    let Some((((cert_file, key_file), limits), (enroll, auth))) = checked else {
+        return Err(mistakes.0);
+    };
+    if !mistakes.0.is_empty() {
+        return Err(mistakes.0);
+    }
     Ok(Config {
         file: file.to_owned(),
-        listen,
+        listen: Listen {
+            address: or(
+                raw.listen.address,
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9443)),
+            ),
+            cert_file,
+            key_file,
+            client_ca_file: raw.listen.client_ca_file.map(|Text(path)| path),
+        },
         auth,
         enroll,
         store,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::mistake::{Mistake, wrong};
+use super::mistake::{Mistake, Mistakes, wrong};
 use super::raw::{self, Count, Size, Text};
 
 /// Most outputs: each has a thread, and a batch is read once for each.
@@ -82,11 +82,12 @@ pub enum Format {
     Arrow,
 }
 
-pub(super) fn validate(raw: BTreeMap<String, raw::Output>) -> Result<Vec<Output>, Mistake> {
+/// The outputs that are right.
+pub(super) fn validate(raw: BTreeMap<String, raw::Output>, mistakes: &mut Mistakes) -> Vec<Output> {
     if raw.len() > MOST {
-        return wrong("outputs", format!("expected at most {MOST}"));
+        mistakes.add("outputs", &format!("expected at most {MOST}"));
     }
-    let outputs = raw.into_iter().map(|(name, raw)| {
+    let output = |(name, raw): (String, raw::Output)| {
         let key = |key: &str| format!("outputs.{name}.{key}");
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
         if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(fits) {
@@ -109,8 +110,9 @@ pub(super) fn validate(raw: BTreeMap<String, raw::Output>) -> Result<Vec<Output>
             tables,
             name: name.clone(),
         })
-    });
-    outputs.collect()
+    };
+    let kept = raw.into_iter().filter_map(|one| mistakes.keep(output(one)));
+    kept.collect()
 }
 
 /// The keys of one output, each of which belongs to some kinds.

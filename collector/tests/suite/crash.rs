@@ -43,7 +43,7 @@ impl Serve {
                 log.read_line(&mut line).expect("log") > 0,
                 "ended before it listened"
             );
-            if let Some((_, rest)) = line.split_once(" listening address=") {
+            if let Some((_, rest)) = line.split_once("listening address=") {
                 let address = rest.split_whitespace().next().expect("address");
                 break address.parse().expect("address");
             }

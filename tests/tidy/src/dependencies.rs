@@ -9,19 +9,25 @@ use crate::{File, Finding, Tree};
 const REGISTER: &str = "docs/decisions/dependencies.md";
 
 /// Which of our crates may use which.
-const KNOWS: [(&str, &[&str]); 11] = [
+const KNOWS: [(&str, &[&str]); 12] = [
     // The agent's tests assemble a jail by the manifest.
     (
         "agent",
-        &["bpf", "follow", "notation", "notify", "rootfs", "wire"],
+        &[
+            "bpf", "follow", "notation", "notify", "program", "rootfs", "wire",
+        ],
     ),
-    ("bpf", &[]),
-    ("collector", &["follow", "notation", "notify", "wire"]),
-    ("compat-matrix", &["rootfs"]),
+    ("bpf", &["notation"]),
+    (
+        "collector",
+        &["follow", "notation", "notify", "program", "wire"],
+    ),
+    ("compat-matrix", &["notation", "rootfs"]),
     ("follow", &[]),
     ("matrix-guest", &["bpf", "rootfs", "tests"]),
     ("notation", &[]),
     ("notify", &[]),
+    ("program", &["follow", "notation"]),
     ("rootfs", &[]),
     ("tidy", &[]),
     ("wire", &["notation"]),

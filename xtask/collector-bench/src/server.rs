@@ -239,7 +239,7 @@ fn serve(
         if log.read_line(&mut said)? == 0 {
             bail!("the collector ended before it listened:\n{said}");
         }
-        let Some((_, rest)) = said[before..].split_once(" listening address=") else {
+        let Some((_, rest)) = said[before..].split_once("listening address=") else {
             continue;
         };
         let address = rest.split_whitespace().next().context("no address")?;

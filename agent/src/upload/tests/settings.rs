@@ -1,5 +1,7 @@
 //! Settings that cannot work are refused before anything is sent, and never quoted if secret.
 
+use program::tls;
+
 use super::server::{Authority, TOKEN};
 use crate::upload::{Credential, Error, Settings, Transport};
 
@@ -78,7 +80,10 @@ fn an_authority_file_without_certificates_is_refused() {
             ca_pem: pem.to_vec(),
             ..good()
         };
-        assert!(matches!(refused(&settings), Error::Authority));
+        assert!(matches!(
+            refused(&settings),
+            Error::Tls(tls::Error::Authority)
+        ));
     }
 }
 
@@ -96,15 +101,15 @@ fn certificate_and_key_have_to_fit() {
     Transport::new(&settings(&one.chain_pem, &one.key_pem)).expect("they fit");
     assert!(matches!(
         refused(&settings(&one.chain_pem, &other.key_pem)),
-        Error::Tls(_)
+        Error::Tls(tls::Error::Pair(_))
     ));
     assert!(matches!(
         refused(&settings(b"", &one.key_pem)),
-        Error::Certificate
+        Error::Tls(tls::Error::Certificate)
     ));
     assert!(matches!(
         refused(&settings(&one.chain_pem, &one.chain_pem)),
-        Error::Key
+        Error::Tls(tls::Error::Key)
     ));
 }
 
