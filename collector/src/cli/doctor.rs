@@ -32,7 +32,7 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<(), Failure>
         None => return Ok(()),
         Some("configuration") => Exit::Usage,
         Some("store") => Exit::Store,
-        Some(_) => Exit::Failure,
+        Some(_) => Exit::Runtime,
     };
     Err(Failure {
         exit,

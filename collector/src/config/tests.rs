@@ -82,7 +82,11 @@ fn the_packaged_example_shows_every_key() {
         let wrong = format!("{table}\nno_such_key = 1\n");
         let error = parse(Path::new("collector.toml"), &wrong).expect_err("an unknown key");
         let message = format!("{error:#}");
-        let (_, expected) = message.rsplit_once("expected ").expect(&message);
+        let mut lines = message.lines();
+        let line = lines.find(|line| line.contains("`no_such_key`"));
+        let (_, expected) = line
+            .and_then(|line| line.rsplit_once("expected "))
+            .expect(&message);
         for key in expected.split('`').skip(1).step_by(2) {
             keys += 1;
             let shown = [
