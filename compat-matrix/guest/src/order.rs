@@ -37,6 +37,8 @@ pub(crate) enum Check {
     Edges,
     /// Traffic with agents is as it was without.
     Harm,
+    /// What listens is told as the kernel shows it.
+    Listeners,
     /// Every loss is counted, also across `kill -9`.
     Loss,
     /// Nothing is left after any end.

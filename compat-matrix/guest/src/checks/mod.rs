@@ -5,6 +5,7 @@ mod edges;
 mod gateway;
 mod harm;
 mod jail;
+mod listeners;
 mod loss;
 mod memory;
 mod modes;
@@ -73,6 +74,7 @@ pub(crate) fn run(payload: &Path, here: bool) -> Result<()> {
             Check::Edges => edges::run(&mut run)?,
             Check::Harm => harm::run(&mut run)?,
             Check::Jail => jail::run(&mut run)?,
+            Check::Listeners => listeners::run(&mut run)?,
             Check::Loss => loss::run(&mut run)?,
             Check::Residue => residue::run(&mut run)?,
         }

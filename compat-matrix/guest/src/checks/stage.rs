@@ -258,7 +258,7 @@ fn listens_only() -> String {
 }
 
 /// A service rule that names every program of a host.
-fn rule(name: &str) -> String {
+pub(super) fn rule(name: &str) -> String {
     format!("{{ name = '{name}', match = {{ comm = '*' }} }}")
 }
 
