@@ -5,6 +5,8 @@
 
 mod auth;
 mod mistake;
+#[cfg(test)]
+mod mistake_tests;
 mod outputs;
 mod proxy;
 mod raw;

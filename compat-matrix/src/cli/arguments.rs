@@ -114,7 +114,13 @@ pub(super) struct Run {
 
 /// Groups of checks that a guest knows (`guest/src/order.rs`; a test compares).
 const CHECKS: [&str; 7] = [
-    "doctor", "edges", "harm", "listeners", "loss", "residue", "jail",
+    "doctor",
+    "edges",
+    "harm",
+    "listeners",
+    "loss",
+    "residue",
+    "jail",
 ];
 /// Faults that a guest knows.
 const FAULTS: [&str; 4] = ["lost-row", "leaked-filter", "leaked-program", "dead-agent"];

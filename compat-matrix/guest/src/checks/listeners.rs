@@ -41,11 +41,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
 }
 
 /// A server that is stopped accepts nothing: what waits is what `ss` shows.
-fn queue(
-    lab: &Lab,
-    (site, collector): (&Site, &Collector),
-    settings: &Settings,
-) -> Result<Found> {
+fn queue(lab: &Lab, (site, collector): (&Site, &Collector), settings: &Settings) -> Result<Found> {
     let (host, port) = (&site.backends[0], Gateway::Routes.service_port());
     let agent = Agent::start_on(lab, host, Some(collector), settings)?;
     let server = programs::serve(host, port, &[])?;
@@ -69,7 +65,10 @@ fn queue(
         Ok(rows.next().cloned())
     })?;
     let value = |name: &str| row["values"][name].as_u64();
-    ensure!(value("backlog") == Some(shown[1]), "ss shows {shown:?}: {row}");
+    ensure!(
+        value("backlog") == Some(shown[1]),
+        "ss shows {shown:?}: {row}"
+    );
     ensure!(row["process"]["service"] == STOCK, "whose: {row}");
     // Without a program nobody sees more than the ends of intervals.
     let plan = agent.status()?.plan;
