@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::choice::Choice;
 use super::seccomp::Seccomp;
+use crate::host::HostFacts;
 use crate::sandbox::{Capabilities, Capability};
 
 /// What must still be there in the jail.
@@ -70,6 +71,13 @@ pub struct JailMount {
 }
 
 impl JailMount {
+    /// The kernel's own description of its structures, where there is one, for who loads programs.
+    pub(crate) fn types(facts: &HostFacts) -> Option<Self> {
+        let why = "layout of kernel structures";
+        let bind = || Self::bind("sys/kernel/btf", Until::Loaded, false, why);
+        facts.btf.is_yes().then(bind)
+    }
+
     /// The host's own file or directory, read-only, in the same place.
     pub(crate) fn bind(
         target: &'static str,

@@ -12,7 +12,11 @@ impl JailNeeds {
     /// Mounts, capabilities and system calls for the families of which each has these needs.
     pub(crate) fn decide(facts: &HostFacts, config: &Config, families: &[Needs]) -> Self {
         let mut mounts = always();
-        mounts.extend(families.iter().flat_map(|needs| needs.mounts.clone()));
+        for mount in families.iter().flat_map(|needs| &needs.mounts) {
+            if mounts.iter().all(|other| other.target != mount.target) {
+                mounts.push(mount.clone());
+            }
+        }
         mounts.extend(cgroup_tree(&facts.cgroup2));
         let mut jail = Self {
             capabilities: Vec::new(),

@@ -15,7 +15,7 @@ use crate::config::{Config, HooksSetting};
 use crate::family::contract::{Family, Opening};
 use crate::fault;
 use crate::host::{Fact, HostFacts, Pack};
-use crate::plan::{Choice, Decision, Needs, Outcome};
+use crate::plan::{Choice, Decision, JailMount, Needs, Outcome};
 use aggregate::NAME;
 use running::{Running, SHED_FROM};
 use sources::Program;
@@ -32,6 +32,7 @@ pub(super) fn decide(facts: &HostFacts, config: &Config) -> Decision {
             let why = "a program tells who listens and the longest queue of an interval";
             let needs = Needs {
                 callers: vec![Caller::SOCKETS, Caller::TABLES],
+                mounts: JailMount::types(facts).into_iter().collect(),
                 ..Needs::default()
             };
             let needs = needs.with(&facts.least_for_maps, "read the tables of the programs");

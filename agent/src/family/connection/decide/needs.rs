@@ -79,15 +79,7 @@ pub fn needs(facts: &HostFacts, config: &Config, uses: &Uses) -> Needs {
 }
 
 fn for_loading(facts: &HostFacts, probes: bool) -> Vec<JailMount> {
-    let mut mounts = Vec::new();
-    if facts.btf.is_yes() {
-        mounts.push(JailMount::bind(
-            "sys/kernel/btf",
-            Until::Loaded,
-            false,
-            "layout of kernel structures",
-        ));
-    }
+    let mut mounts: Vec<_> = JailMount::types(facts).into_iter().collect();
     if facts.accept_probe.is_yes() && !probes {
         mounts.push(JailMount::bind(
             probe::EVENTS,
