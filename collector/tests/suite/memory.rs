@@ -103,12 +103,16 @@ fn host_row(bytes: usize, text: &str) -> HostRow {
     }
 }
 
-fn edges(batch: u32, edges: u32) -> Batch {
+/// Most edges of one batch: unpacked, a row takes its place for all that may be counted.
+const EDGES_EACH: u32 = 20_000;
+
+/// Those of a host from `first` on, up to `edges`, as many as one batch holds.
+fn edges(batch: u32, first: u32, edges: u32) -> Batch {
     let address = |n: u32| {
         let ip = std::net::Ipv4Addr::from(0x0a00_0000 + n);
         Endpoint::from(SocketAddr::from((ip, 80)))
     };
-    let rows = (0..edges).map(|n| {
+    let rows = (first..edges.min(first + EDGES_EACH)).map(|n| {
         let mut local = address(batch);
         local.port = 0;
         let ends = (
@@ -123,7 +127,7 @@ fn edges(batch: u32, edges: u32) -> Batch {
         row
     });
     Batch {
-        header: header(batch + 6000, 1),
+        header: header(batch + 6000, u64::from(first / EDGES_EACH) + 1),
         edges: rows.collect(),
         processes: (0..50)
             .map(|n| ProcessRow {
@@ -262,6 +266,12 @@ impl Attack {
         assert_eq!(status, 200, "{text}");
     }
 
+    fn store_edges(&self, batch: u32, count: u32) {
+        for first in (0..count).step_by(EDGES_EACH as usize) {
+            self.store(&edges(batch, first, count));
+        }
+    }
+
     fn ask_four(&self, path: &str) -> BTreeMap<u16, Vec<usize>> {
         let answers = ask_four(&self.site, self.serve.at, path);
         say(&format!("{path}, four at once: {answers:?}"));
@@ -321,7 +331,7 @@ impl Attack {
         for server in [false, true] {
             self.store(&sightings(server, self.size.fits.1, AGO_MS));
         }
-        self.store(&edges(100, self.size.fits.0));
+        self.store_edges(100, self.size.fits.0);
         self.report("rows of large questions");
         let then = collector::time::now_ms().unsigned_abs() - AGO_MS + 1_800_000;
         for question in [format!("?to_ms={then}"), String::new()] {
@@ -335,7 +345,7 @@ impl Attack {
     /// Edges to more addresses than a question has memory for.
     fn too_large_questions(&self) {
         for batch in 1..=5 {
-            self.store(&edges(batch, self.size.edges));
+            self.store_edges(batch, self.size.edges);
         }
         self.report("edges");
         let answers = self.ask_four("/api/v1/topology");

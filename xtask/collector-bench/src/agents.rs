@@ -35,6 +35,8 @@ struct Agent {
     /// Its own.
     token: String,
     client: ureq::Agent,
+    /// How often it was started again.
+    starts: u64,
     /// From the simulated time to that of the bench, milliseconds; known with the first batch.
     shift_ms: Option<i64>,
     /// Connections that were told of, as the collector should know them.
@@ -84,6 +86,7 @@ impl Agents {
                     u64::MAX,
                 ),
                 token: token(seed),
+                starts: 0,
                 client: server.client()?,
                 shift_ms: None,
                 opened: HashMap::new(),
@@ -111,11 +114,12 @@ impl Agents {
         all.sum()
     }
 
-    /// So much simulated time passes of which nothing is told.
-    pub(crate) fn skip(&mut self, ms: i64) {
+    /// So much simulated time passes in which no agent runs.
+    pub(crate) fn pause(&mut self, ms: i64) {
         self.now_ms += ms;
         for agent in &mut self.agents {
             agent.shift_ms = agent.shift_ms.map(|shift_ms| shift_ms + ms);
+            agent.starts += 1;
         }
     }
 
@@ -181,6 +185,14 @@ impl Agent {
             .shift_ms
             .get_or_insert(end_ms - batch.header.end_ms.cast_signed());
         shift(&mut batch, shift_ms);
+        if self.starts > 0 {
+            let run = u64::from_be_bytes(batch.header.boot[..8].try_into()?);
+            let run = run.wrapping_add(self.starts).to_be_bytes();
+            batch.header.boot[..8].copy_from_slice(&run);
+            // Totals of the host go on, which those of a later run would not.
+            batch.edges.retain(|row| !row.total);
+            batch.nats.retain(|row| !row.total);
+        }
         if let Some(other) = other {
             let process = batch.edges.first().map_or(1, |row| row.process_id);
             batch.sightings = other.sightings;

@@ -143,8 +143,8 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
     })
 }
 
-/// A day before the questions, each hour of which has the edges of all agents, and each ten minutes
-/// of the last one; and time for joining it.
+/// A day before the questions, in each hour of which all agents ran for an interval, and in each ten
+/// minutes of the last one; and time for joining it.
 fn history(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result<Sent> {
     const MINUTE_MS: i64 = 60_000;
     let mut sent = Sent::default();
@@ -152,7 +152,7 @@ fn history(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result
     let tens = std::iter::repeat_n(10 * MINUTE_MS, 5);
     for pause_ms in hours.chain(tens) {
         sent.add(&agents.interval(Rows::All)?);
-        agents.skip(pause_ms);
+        agents.pause(pause_ms);
     }
     sent.add(&agents.interval(Rows::All)?);
     wait_until(JOINED, "slices that are joined", || {
