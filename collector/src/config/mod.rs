@@ -37,9 +37,9 @@ pub const DEFAULT_PATH: &str = "/etc/waybill/collector.toml";
 /// configuration.
 pub const DEFAULT_QUERY_MEMORY: usize = 192 << 20;
 
-/// Bytes of memory for joining one slice of time, unless set otherwise: a minute of 100,000 edges
-/// and some 600,000 connections that were kept.
-const DEFAULT_JOIN_MEMORY: u64 = 448 << 20;
+/// Bytes of memory for joining one slice of time, unless set otherwise: a minute of some 60,000 edges
+/// and 300,000 connections that were kept.
+const DEFAULT_JOIN_MEMORY: u64 = 256 << 20;
 
 /// A mistake in the configuration.
 #[derive(Debug, thiserror::Error)]

@@ -48,7 +48,6 @@ use tokio::time::MissedTickBehavior;
 use crate::access::{self, Access, Action, Actor, Entry};
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::joined::Joiner;
 use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
 use crate::store::outbox::Outbox;
@@ -61,8 +60,8 @@ pub use app::UNSENT;
 use connections::Connections;
 pub use descriptors::descriptors_for;
 use drain::Drain;
-use fair::Shares;
 use gate::{Gate, Place};
+use joining::Joining;
 pub use routes::{Scope, openapi, routes};
 use secrets::Follower;
 pub use secrets::Secrets;
@@ -92,9 +91,7 @@ pub struct Running {
     serving: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
     outputs: Outputs,
-    joiner: Option<Joiner>,
-    /// What the joiner may wait for.
-    turn: Arc<Shares>,
+    joiner: Option<Joining>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -141,7 +138,6 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         is_ending.clone(),
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
-    let turn = Arc::clone(&app.answers.turn);
     let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("http")
@@ -193,7 +189,6 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         serving: Some(serving),
         runtime: Some(runtime),
         joiner: Some(joiner),
-        turn,
         writer: Some(writer.thread),
     })
 }
@@ -338,7 +333,6 @@ impl Running {
     /// The thread ends when the last queue to it is gone, and with the runtime and whoever joins they
     /// all are.
     fn join_writer(&mut self) -> anyhow::Result<()> {
-        self.turn.close();
         self.joiner = None;
         let joined = self.writer.take().map(std::thread::JoinHandle::join);
         match joined {

@@ -50,7 +50,7 @@ fn all(server: &Server, now_ms: i64) -> Result<Vec<Waited>> {
         let from_ms = now_ms - minutes * 60_000;
         format!("/api/v1/topology?from_ms={from_ms}&to_ms={now_ms}")
     };
-    let hour = format!("from_ms={}&to_ms={now_ms}", now_ms - 3_600_000);
+    let hour = format!("from={}&to={now_ms}", now_ms - 3_600_000);
     let node = node(server, &client, &window(5))?;
     let questions = [
         ("topology of a minute", window(1)),
