@@ -7,6 +7,7 @@ mod records;
 
 use std::net::SocketAddr;
 
+use collector::accept::Reason;
 use rcgen::KeyPair;
 
 use crate::enrolment::{self, enrolling};
@@ -14,6 +15,9 @@ use crate::openapi::{Document, Reply, concrete, send};
 use crate::people::{Browser, add, command, listed, word};
 use crate::support::pki::Identity;
 use crate::support::site::{self, ADMIN, OWN, READER, Site, Who};
+
+/// A token of the configuration.
+const OPERATOR: &str = "an-operator-of-this-test";
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +136,7 @@ fn valid(site: &Site, at: SocketAddr) -> Credentials {
         ("a token of many agents", Is::Agent, token(site::TOKEN)),
         ("an agent's certificate", Is::Agent, agent),
         ("a configured viewer's token", Is::Person, token(READER)),
+        ("a configured operator's token", Is::Person, token(OPERATOR)),
         ("a configured admin's token", Is::Admin, token(ADMIN)),
         ("a certificate", Is::Person, Shows::Certificate(person)),
         (
@@ -220,6 +225,8 @@ fn open_to_all() -> (Site, collector::server::Running) {
     let proxy = "[auth.proxy]\nnetworks = [\"192.0.2.1\"]\nuser_header = \"X-Remote-User\"\n\
                  default_role = \"admin\"\n";
     site.write("collector.toml", &format!("{proxy}{text}"));
+    let readers = format!("{READER}\n{OPERATOR} operator\n{ADMIN} admin\n");
+    site.write("readers", &readers);
     let running = site::start(&collector::config::load(&file).expect("valid"));
     (site, running)
 }
@@ -274,8 +281,10 @@ fn each_route_lets_in_whom_it_is_for_and_nobody_else() {
                 assert!(text.len() < 600, "{method} {path} as {name}: {text}");
             }
             assert!(reply.status < 500, "{method} {path} as {name}: {said:?}");
+            assert_ne!(reply.status, 405, "{method} {path} as {name}: {said:?}");
         }
     }
+    assert!(running.metrics().refusals(Reason::Forbidden) >= 8);
 }
 
 #[test]
