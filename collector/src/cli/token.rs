@@ -76,8 +76,7 @@ fn lasting(text: &str) -> Result<Duration, String> {
 }
 
 fn id(text: &str) -> Result<[u8; NAME_BYTES], String> {
-    let bytes = unhex(text).and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| String::from("expected the 16 digits by which `token list` names it"))
+    unhex(text).ok_or_else(|| String::from("expected the 16 digits by which `token list` names it"))
 }
 
 #[derive(Debug, Serialize)]

@@ -108,7 +108,7 @@ async fn end(app: Arc<App>, person: Person, request: Request) -> Result<Ended, R
 
 /// What an `id` in a path names.
 pub(super) fn id(given: &Given) -> Option<[u8; NAME_BYTES]> {
-    unhex(given.text("id")?)?.try_into().ok()
+    unhex(given.text("id")?)
 }
 
 /// `POST /api/v1/password`
