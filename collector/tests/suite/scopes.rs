@@ -7,7 +7,12 @@ fn another_method_or_path_tells_a_stranger_nothing() {
     let site = Site::new();
     let running = site.start("");
     let at = running.address();
-    for path in ["/api/v1/batches", "/api/v1/users", "/api/v1/nothing", "/nothing"] {
+    for path in [
+        "/api/v1/batches",
+        "/api/v1/users",
+        "/api/v1/nothing",
+        "/nothing",
+    ] {
         assert_eq!(site.get(at, path, Who::Nobody).status, 401, "{path}");
     }
     let status = |path: &str, token| site.get(at, path, Who::Token(token)).status;
