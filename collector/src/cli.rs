@@ -1,4 +1,4 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
 
 mod ask;
 mod audit;
@@ -8,6 +8,7 @@ mod doctor;
 mod enroll;
 mod fleet;
 mod login_link;
+mod matrix;
 mod output;
 mod people;
 mod prompt;
@@ -79,6 +80,11 @@ enum Command {
     Chain(ask::ChainArgs),
     /// Show one edge: how it went on, how fast it is, what broke
     Edge(ask::EdgeArgs),
+    /// Hold a declared communication matrix against what was seen; propose, compare, convert one
+    Matrix {
+        #[command(subcommand)]
+        command: matrix::MatrixCommand,
+    },
     /// List the tables that agents fill, with their columns
     Tables(rows::TablesArgs),
     /// Show the rows of a table of any family: sums of a window, what holds, or events
@@ -165,6 +171,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Search(args) => ask::search(args, out),
         Command::Chain(args) => ask::chain(args, out),
         Command::Edge(args) => ask::edge(args, out),
+        Command::Matrix { command } => matrix::run(command, out),
         Command::Tables(args) => rows::tables(args, out),
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),

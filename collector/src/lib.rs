@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod import;
 pub mod join;
 pub mod joined;
+pub mod matrix;
 pub mod meter;
 pub mod network;
 pub mod orders;

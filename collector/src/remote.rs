@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use program::tls;
 use serde::de::DeserializeOwned;
+use ureq::http::Method;
 
 use crate::query::Asked;
 use crate::time;
@@ -46,6 +47,18 @@ impl Remote {
     /// # Errors
     /// When the collector cannot be reached or trusted, refuses, or answers something else.
     pub fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call(path, None)
+    }
+
+    /// Sends a body with the question and reads the document.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub fn send<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> anyhow::Result<T> {
+        self.call(path, Some(body))
+    }
+
+    fn call<T: DeserializeOwned>(&self, path: &str, body: Option<&[u8]>) -> anyhow::Result<T> {
         if !self.url.starts_with("https://") {
             bail!(
                 "--url: expected https://<host>:<port>, found {:?}",
@@ -59,7 +72,12 @@ impl Remote {
             timeout: TIMEOUT,
         })?;
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let mut request = agent.get(&url);
+        let method = if body.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if let Some(file) = &self.token_file {
             let text = crate::files::text(file)
                 .with_context(|| format!("read token file {}", file.display()))?;
@@ -71,7 +89,9 @@ impl Remote {
                 .ok_or_else(|| anyhow!("{}: expected a token", file.display()))?;
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        let mut response = request.call().with_context(|| format!("ask {url}"))?;
+        let request = request.body(body.unwrap_or_default());
+        let request = request.with_context(|| format!("ask {url}"))?;
+        let mut response = agent.run(request).with_context(|| format!("ask {url}"))?;
         let status = response.status();
         let body = response.body_mut().with_config().limit(MAX_ANSWER);
         if !status.is_success() {

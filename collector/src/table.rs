@@ -3,6 +3,7 @@
 mod api;
 mod hosts;
 mod line;
+mod matrix;
 mod rows;
 
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use std::io::{self, Write};
 pub use api::{chain, edge, search};
 pub use hosts::{Hosts, hosts};
 use line::write_items;
+pub use matrix::matrix;
 pub use rows::{rows, tables};
 
 use crate::escape::{Shown, shorten};

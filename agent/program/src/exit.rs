@@ -18,6 +18,8 @@ pub enum Exit {
     Jail = 4,
     /// The spool or the store cannot be used.
     Store = 5,
+    /// What was compared is not the same: a matrix and what was seen, or two matrices.
+    Differs = 6,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -40,6 +42,14 @@ impl Failure {
     pub fn usage(error: impl Into<Error>) -> Self {
         Self {
             exit: Exit::Usage,
+            error: error.into(),
+        }
+    }
+
+    /// What was compared is not the same.
+    pub fn differs(error: impl Into<Error>) -> Self {
+        Self {
+            exit: Exit::Differs,
             error: error.into(),
         }
     }

@@ -135,8 +135,15 @@ fn operation(listed: &Listed, problem: &Value, generator: &mut SchemaGenerator) 
     if !operation.help.is_empty() {
         described["description"] = json!(operation.help);
     }
-    if let Some(body) = operation.body {
-        let content = json(body(generator).to_value());
+    let sent = match operation.body {
+        Some(body) => Some(json(body(generator).to_value())),
+        // A question with a file.
+        None if operation.method == "POST" && operation.answer.is_some() => {
+            Some(json!({ "application/octet-stream": {} }))
+        }
+        None => None,
+    };
+    if let Some(content) = sent {
         described["requestBody"] = json!({ "required": true, "content": content });
     }
     let parameters: Vec<Value> = operation.parameters().map(parameter).collect();

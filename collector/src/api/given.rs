@@ -1,6 +1,7 @@
 //! The parameters of a request, checked against those of its operation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -15,9 +16,12 @@ const MAX_QUERY: usize = 16 << 10;
 /// Characters of a refused text that are shown.
 const SHOWN: usize = 60;
 
-/// Parameters that fit their operation.
+/// Parameters that fit their operation, and what came with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given(BTreeMap<&'static str, String>);
+pub struct Given {
+    values: BTreeMap<&'static str, String>,
+    body: Arc<[u8]>,
+}
 
 /// Name and value of each part of a query, decoded.
 ///
@@ -97,13 +101,29 @@ impl Given {
                 values.entry(parameter.name).or_insert_with(value);
             }
         }
-        Ok(Self(values))
+        let body = Arc::default();
+        Ok(Self { values, body })
+    }
+
+    /// With the body of the request.
+    #[must_use]
+    pub fn with_body(self, body: Vec<u8>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+
+    /// The body of the request; empty where there was none.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The value of a parameter.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
 
     /// That of a number.

@@ -14,7 +14,7 @@ use crate::{table, time};
 
 /// What all of them take.
 #[derive(Debug, Args)]
-struct Asked {
+pub(super) struct Asked {
     /// Begin: a time with its zone (2026-01-02T03:04:05Z), a duration before now (90m) or a Unix
     /// time in seconds or milliseconds; by default an hour before the end
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
@@ -24,7 +24,7 @@ struct Asked {
     to: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
     #[command(flatten)]
     source: Source,
 }
@@ -89,36 +89,51 @@ pub(super) fn edge(args: EdgeArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn ask(
     (operation, human): (&Operation, Human),
-    mut values: Values,
+    values: Values,
     asked: Asked,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let format = asked.format;
+    let answer = answer((operation, Vec::new()), values, asked)?;
+    show(out, format, &answer, human)
+}
+
+/// What an operation answers to these parameters and this body.
+pub(super) fn answer(
+    (operation, body): (&Operation, Vec<u8>),
+    mut values: Values,
+    asked: Asked,
+) -> Result<Value, Failure> {
     values.extend(asked.from.map(|from| ("from", from)));
     values.extend(asked.to.map(|to| ("to", to)));
-    let answer = match asked.source.place()? {
-        Place::Remote(remote) => remote.ask(&operation.address(&values))?,
-        Place::Store(store, meter) => {
-            let now_ms = time::now_ms();
-            let usage = |problem: api::Problem| match problem.status {
-                400 => Failure::usage(anyhow!(problem.detail)),
-                _ => Failure::from(anyhow!(problem.detail)),
-            };
-            let given = Given::of(operation.parameters, values, now_ms).map_err(usage)?;
-            let asking = Asking {
-                store: &store,
-                given: &given,
-                now_ms,
-                meter,
-            };
-            let mut text = Vec::new();
-            let answer = operation.answer.expect("these have an answer");
-            answer(&asking, &mut text).map_err(|why| match why {
-                Refused::Refused(problem) => usage(problem),
-                Refused::Store(error) => failed(&store, error),
-                Refused::Unwritten(error) => Failure::from(anyhow!(error)),
-            })?;
-            serde_json::from_slice::<Value>(&text).map_err(|error| Failure::from(anyhow!(error)))?
+    let (store, meter) = match asked.source.place()? {
+        Place::Remote(remote) => {
+            let address = operation.address(&values);
+            return Ok(match operation.method {
+                "POST" => remote.send(&address, &body)?,
+                _ => remote.ask(&address)?,
+            });
         }
+        Place::Store(store, meter) => (store, meter),
     };
-    show(out, asked.format, &answer, human)
+    let now_ms = time::now_ms();
+    let usage = |problem: api::Problem| match problem.status {
+        400 => Failure::usage(anyhow!(problem.detail)),
+        _ => Failure::from(anyhow!(problem.detail)),
+    };
+    let given = Given::of(operation.parameters, values, now_ms).map_err(usage)?;
+    let asking = Asking {
+        store: &store,
+        given: &given.with_body(body),
+        now_ms,
+        meter,
+    };
+    let mut text = Vec::new();
+    let answer = operation.answer.expect("these have an answer");
+    answer(&asking, &mut text).map_err(|why| match why {
+        Refused::Refused(problem) => usage(problem),
+        Refused::Store(error) => failed(&store, error),
+        Refused::Unwritten(error) => Failure::from(anyhow!(error)),
+    })?;
+    serde_json::from_slice(&text).map_err(|error| Failure::from(anyhow!(error)))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -10,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::answers::{self, Question};
 use super::app::{App, Shared};
-use super::fair::Party;
+use super::body::{self, Unread};
+use super::fair::{Party, Share};
 use super::packed::Encoding;
 use super::refusal::{error, refused};
 use super::request::given;
-use crate::api::{Answers, Given, HOSTS, Operation, parts};
+use crate::api::{Answers, Given, HOSTS, Operation, Problem, parts};
+use crate::matrix::MAX_BYTES;
 use crate::{escape, process, time};
 
 /// Answers a question whose parameters are in the address.
@@ -25,8 +28,20 @@ pub(super) async fn question(
 ) -> Response {
     let party = request.extensions().get::<Party>().copied();
     let party = party.expect("whoever gets here was let in");
-    let (mut head, _) = request.into_parts();
-    let given = match given(operation, &mut head).await {
+    let (mut head, mut sent) = request.into_parts();
+    let mut read = given(operation, &mut head).await;
+    // What came with a question counts as a part of its answer, which is made of it.
+    let mut held = None;
+    if operation.method == "POST" && read.is_ok() {
+        match body(&app, party, &mut sent).await {
+            Ok((bytes, share)) => {
+                read = read.map(|given| given.with_body(bytes));
+                held = Some(share);
+            }
+            Err(problem) => read = Err(problem),
+        }
+    }
+    let given = match read {
         Ok(given) => given,
         Err(problem) => {
             app.metrics.query_failures_total.add(1);
@@ -40,7 +55,35 @@ pub(super) async fn question(
         known: known(&head.headers),
         head_only: head.method == Method::HEAD,
     };
-    answers::question(&app, party, question).await
+    let answer = answers::question(&app, party, question).await;
+    drop(held);
+    answer
+}
+
+/// Reads what comes with a question.
+async fn body(app: &App, party: Party, sent: &mut Body) -> Result<(Vec<u8>, Share), Problem> {
+    let busy = |_| {
+        let why = "as much is being asked at once as is configured; try again";
+        Problem::new(503, "busy", why)
+    };
+    let mut share = app.answers.unsent.take(party, 0).map_err(busy)?;
+    let read = body::read(sent, MAX_BYTES, &mut share);
+    let problem = match tokio::time::timeout(app.config.limits.body_timeout, read).await {
+        Ok(Ok(bytes)) => return Ok((bytes, share)),
+        Ok(Err(Unread::TooLarge)) => {
+            let why = format!("the body is longer than {MAX_BYTES} bytes");
+            Problem::new(413, "size", why)
+        }
+        Ok(Err(Unread::NoRoom(denied))) => busy(denied),
+        Ok(Err(Unread::Broken)) => {
+            Problem::query("the connection broke before the body was complete")
+        }
+        Err(_) => Problem::new(408, "slow", "the body did not arrive in time"),
+    };
+    // A connection that is closed with unread data is reset, and the answer with it.
+    let rest = body::discard(sent, 4 * MAX_BYTES);
+    drop(tokio::time::timeout(app.config.limits.body_timeout, rest).await);
+    Err(problem)
 }
 
 /// The tags of answers that the other side has.

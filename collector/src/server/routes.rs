@@ -107,15 +107,19 @@ impl Route {
             (Handler::Own(handler), _) => handler(),
             (Handler::Question, answer) => {
                 let asked = (self.operation, answer.expect("a question has an answer"));
-                get(move |State(app): Shared, request: Request| {
+                let question = move |State(app): Shared, request: Request| {
                     questions::question(app, asked, request)
-                })
+                };
+                match self.operation.method {
+                    "POST" => post(question),
+                    _ => get(question),
+                }
             }
         }
     }
 }
 
-const ROUTES: [Route; 32] = [
+const ROUTES: [Route; 34] = [
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
     Route::question(&api::NODE),
@@ -128,6 +132,8 @@ const ROUTES: [Route; 32] = [
     Route::question(&api::ROWS),
     Route::question(&api::SERIES),
     Route::question(&api::EVENTS),
+    Route::question(&api::MATRIX_CHECK),
+    Route::question(&api::MATRIX_LEARNED),
     Route::own(&api::AUDIT, Scope::Admins, || get(audit::audit)),
     Route::own(&api::DOCUMENT, Scope::Readers, || get(document)),
     Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),

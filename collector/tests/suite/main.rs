@@ -16,6 +16,7 @@ mod hostile;
 mod import;
 mod ingest;
 mod joined;
+mod matrix;
 mod memory;
 mod openapi;
 mod operation;

@@ -10,7 +10,7 @@ use crate::support::world::{Carry, Talk, World};
 
 /// Three services behind each other on four hosts: `curl` on `one` and `two` to `nginx` on `web`
 /// through a VIP and a NAT, and from there to `db`; some connections to `db` broke.
-pub(super) fn fleet(site: &Site, at: SocketAddr) {
+pub(crate) fn fleet(site: &Site, at: SocketAddr) {
     let mut world = World::new();
     let hosts = ["one", "two", "web", "data", "gw"].map(|name| world.host(name));
     let vip = |host, ip| Talk {
@@ -85,7 +85,7 @@ fn broken() -> EventRow {
 }
 
 /// All of the simulated time.
-pub(super) const ALL: &str = "from=2023-11-14T22:00:00Z&to=2023-11-14T23:00:00Z";
+pub(crate) const ALL: &str = "from=2023-11-14T22:00:00Z&to=2023-11-14T23:00:00Z";
 
 pub(super) const ONE: (&str, &str) = ("one/curl", "web/nginx");
 pub(super) const TWO: (&str, &str) = ("two/curl", "web/nginx");
