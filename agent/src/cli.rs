@@ -67,7 +67,7 @@ pub enum Command {
 /// By what to enroll.
 #[derive(Args, Debug)]
 pub struct EnrollArgs {
-    /// The collector, https://host[:port] [default: upload.url of the configuration]
+    /// The collector, https://HOST:PORT; by default upload.url of the configuration
     #[arg(long, value_name = "URL")]
     pub collector: Option<String>,
     /// A file with the token

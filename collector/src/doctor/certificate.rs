@@ -1,5 +1,6 @@
 //! Certificates: the server's chain with its names and times, and those of authorities.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -117,8 +118,8 @@ fn names(chain: &[CertificateDer<'_>]) -> Option<Finding> {
 }
 
 fn address(bytes: &[u8]) -> Option<String> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(|octets| std::net::IpAddr::from(octets));
-    let v6 = <[u8; 16]>::try_from(bytes).map(|octets| std::net::IpAddr::from(octets));
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
     v4.or(v6).ok().map(|ip| ip.to_string())
 }
 

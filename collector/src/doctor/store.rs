@@ -72,7 +72,7 @@ fn disk(config: &Config) -> Option<Finding> {
     let path = &config.store.path;
     let folder = path.parent().unwrap_or(Path::new("/"));
     let disk = statvfs(folder).ok()?;
-    let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     let file = path.metadata().map_or(0, |file| file.len());
     let most = config.store.max_bytes;
     let what = format!("{free} bytes free, the store has {file} of {most}");

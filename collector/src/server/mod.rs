@@ -161,16 +161,11 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
             runtime.spawn(beat(every, Arc::clone(&notifier), writer.health));
         }
         let gate = Gate::new(opened.listener, is_ending, Arc::clone(&metrics));
-        let mut server = Server::<Place>::from_listener(gate.context("watch the listener")?)
+        let gate = gate.context("watch the listener")?;
+        let mut server = Server::<Place>::from_listener(gate)
             .acceptor(acceptor)
             .handle(handle.clone());
-        // Without a timer hyper waits for ever for the head of a request.
-        server
-            .http_builder()
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_BYTES);
+        bound_heads(server.http_builder());
         let service = routes::router(app).into_make_service();
         (runtime.spawn(server.http1_only().serve(service)), signals)
     };
@@ -191,6 +186,14 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         joiner: Some(joiner),
         writer: Some(writer.thread),
     })
+}
+
+/// Without a timer hyper waits for ever for the head of a request.
+fn bound_heads<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
+    let mut http = builder.http1();
+    http.timer(TokioTimer::new());
+    http.header_read_timeout(HEAD_TIMEOUT);
+    http.max_buf_size(HEAD_BYTES);
 }
 
 /// Opens the store, and what waits in it for outputs.

@@ -114,7 +114,7 @@ impl Packed {
             Encoding::Plain => Source::Plain(decoder(bytes)?),
             Encoding::Gzip => {
                 let packing = GzEncoder::new(Vec::new(), Compression::fast());
-                Source::Gzip(decoder(bytes)?, Some(packing))
+                Source::Gzip(decoder(bytes)?, Box::new(Some(packing)))
             }
         })
     }
@@ -126,7 +126,7 @@ pub(super) enum Source {
     Plain(zstd::Decoder<'static, io::Cursor<Vec<u8>>>),
     Gzip(
         zstd::Decoder<'static, io::Cursor<Vec<u8>>>,
-        Option<GzEncoder<Vec<u8>>>,
+        Box<Option<GzEncoder<Vec<u8>>>>,
     ),
 }
 
@@ -147,7 +147,7 @@ impl Source {
                         break;
                     }
                     piece.append(open.get_mut());
-                    *packing = Some(open);
+                    **packing = Some(open);
                     if piece.len() >= PIECE / 4 {
                         break;
                     }

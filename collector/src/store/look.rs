@@ -92,13 +92,17 @@ pub fn quick_check(path: &Path, within: Duration) -> Result<Option<Vec<String>>,
     let reader = Reader::open(path)?;
     let interrupt = reader.connection.get_interrupt_handle();
     let (done, over) = std::sync::mpsc::channel::<()>();
-    let watch = std::thread::spawn(move || {
+    let watch = move || {
         let late = over.recv_timeout(within) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
         if late {
             interrupt.interrupt();
         }
         late
-    });
+    };
+    let watch = std::thread::Builder::new()
+        .name(String::from("quick-check"))
+        .spawn(watch);
+    let watch = watch.map_err(Error::Open)?;
     let sql = format!("PRAGMA quick_check({FAULTS})");
     let checked = reader.connection.prepare(&sql).and_then(|mut statement| {
         let said = statement.query_map((), |row| row.get::<_, String>(0))?;
