@@ -3,12 +3,17 @@
 //! Every place that turns data away owns one. Counters are atomics: each thread counts its own
 //! stage without a lock.
 
+mod durations;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use program::counter::Counter;
 
 use crate::accept::Reason;
 use crate::log::Limiter;
+pub use durations::Durations;
 
 /// Counter and log limiter of one [`Reason`].
 #[derive(Debug, Default)]
@@ -24,6 +29,16 @@ macro_rules! counters {
         pub struct Metrics {
             $(#[doc = $doc] pub $name: Counter,)*
             refused: [Refused; Reason::ALL.len()],
+            /// From the head of a request to the answer that its batch is stored.
+            pub ingest_seconds: Durations,
+            /// Time that a batch waits for the thread that writes.
+            pub store_queue_seconds: Durations,
+            /// Time for a group of batches, until it is on disk.
+            pub store_commit_seconds: Durations,
+            /// Time for reading and joining a slice.
+            pub join_slice_seconds: Durations,
+            /// Time for an answer, without sending it, by the name of the operation.
+            routes: RwLock<BTreeMap<&'static str, Arc<Durations>>>,
         }
 
         impl Metrics {
@@ -54,6 +69,10 @@ counters! {
     ingest_batches_copied_host_total: "counter",
     /// Batches being received, decoded or stored now.
     ingest_batches_in_flight: "gauge",
+    /// Batches that wait for the thread that writes.
+    store_queue_batches: "gauge",
+    /// Batches that were turned away because too many waited for it.
+    store_queue_refused_total: "counter",
     /// Slices of a minute that were joined.
     join_slices_total: "counter",
     /// Those of them that had been joined before and were changed by what came later.
@@ -174,6 +193,25 @@ impl Metrics {
         refused.lines.admit(now_ms)
     }
 
+    /// Reasons whose lines were held back and that have been quiet since, with how many: nobody
+    /// would say so.
+    pub fn held_back(&self, now_ms: i64) -> Vec<(Reason, u64)> {
+        let all = Reason::ALL.into_iter();
+        let held = all.filter_map(|reason| {
+            let lines = &self.refused[reason as usize].lines;
+            Some((reason, lines.overdue(now_ms)?))
+        });
+        held.collect()
+    }
+
+    /// The times of an operation.
+    ///
+    /// Operations are few and known, so that nobody can make series.
+    pub fn route(&self, operation: &'static str) -> Arc<Durations> {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(routes.entry(operation).or_default())
+    }
+
     /// Number of refusals for one reason.
     #[must_use]
     pub fn refusals(&self, reason: Reason) -> u64 {
@@ -204,7 +242,47 @@ impl Metrics {
                 "waybill_collector_ingest_refused_total{{reason=\"{name}\"}} {count}"
             );
         }
+        self.durations(&mut text);
         text
+    }
+
+    fn durations(&self, text: &mut String) {
+        let head = |text: &mut String, name: &str, help: &str| {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} histogram\n");
+        };
+        for (name, help, durations) in [
+            (
+                "ingest",
+                "From the head of a request to the answer that its batch is stored.",
+                &self.ingest_seconds,
+            ),
+            (
+                "store_queue",
+                "Time that a batch waits for the thread that writes.",
+                &self.store_queue_seconds,
+            ),
+            (
+                "store_commit",
+                "Time for a group of batches, until it is on disk.",
+                &self.store_commit_seconds,
+            ),
+            (
+                "join_slice",
+                "Time for reading and joining a slice.",
+                &self.join_slice_seconds,
+            ),
+        ] {
+            let name = format!("waybill_collector_{name}_seconds");
+            head(text, &name, help);
+            durations.write(text, &name, "");
+        }
+        let name = "waybill_collector_request_seconds";
+        let help = "Time for an answer, without sending it, by operation.";
+        head(text, name, help);
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        for (operation, durations) in routes.iter() {
+            durations.write(text, name, &format!("operation=\"{operation}\""));
+        }
     }
 }
 

@@ -166,6 +166,15 @@ impl Limiter {
         self.suppressed.fetch_add(1, Ordering::Relaxed);
         None
     }
+
+    /// Lines that were held back in a window that is over, where none came since that says so.
+    pub fn overdue(&self, now_ms: i64) -> Option<u64> {
+        let start = self.window_start_ms.load(Ordering::Relaxed);
+        if now_ms.abs_diff(start) < WINDOW_MS.unsigned_abs() {
+            return None;
+        }
+        Some(self.suppressed.swap(0, Ordering::Relaxed)).filter(|count| *count > 0)
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +211,17 @@ mod tests {
         assert_eq!(let_through as u64, BURST);
         assert_eq!(limiter.admit(1000 + WINDOW_MS), Some(100 - BURST));
         assert_eq!(limiter.admit(1001 + WINDOW_MS), Some(0));
+    }
+
+    #[test]
+    fn what_was_held_back_before_all_was_quiet_is_told_once() {
+        let limiter = Limiter::default();
+        for _ in 0..BURST + 5 {
+            limiter.admit(1000);
+        }
+        assert_eq!(limiter.overdue(1000 + WINDOW_MS - 1), None);
+        assert_eq!(limiter.overdue(1000 + WINDOW_MS), Some(5));
+        assert_eq!(limiter.overdue(1000 + 2 * WINDOW_MS), None);
     }
 
     /// Lines that were written.

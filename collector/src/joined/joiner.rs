@@ -110,7 +110,15 @@ impl<T, F: Fn() -> Option<T>> Work<F> {
         let now_ms = time::now_ms();
         self.measure(reader.moment()?.slice_counts()?, now_ms);
         let finished = match (self.turn)() {
-            Some(_turn) => answer::next(&mut **reader, now_ms, self.meter)?,
+            Some(_turn) => {
+                let begun = time::monotonic();
+                let next = answer::next(&mut **reader, now_ms, self.meter)?;
+                if next.is_some() {
+                    let took = time::monotonic().duration_since(begun);
+                    self.metrics.join_slice_seconds.observe(took);
+                }
+                next
+            }
             None => None,
         };
         finished.map_or(Ok(false), |finished| self.store(finished))

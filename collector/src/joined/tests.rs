@@ -21,6 +21,7 @@ use crate::store::tests::history_tests::*;
 use crate::store::tests::{NOW, path, store};
 use crate::store::writer::{self, Job, Message};
 use crate::store::{Piece, Reader, Slice, Store, Window};
+use crate::time;
 use crate::topology::{Edge, EdgeCounters, Topology};
 
 /// Everything has settled by then.
@@ -225,7 +226,11 @@ fn the_thread_joins_what_arrives_and_goes_on_after_a_restart() {
             let opened = batch.clone();
             writer
                 .jobs
-                .send(Message::Batch(Box::new(Job { opened, reply })))
+                .send(Message::Batch(Box::new(Job::new(
+                    opened,
+                    reply,
+                    time::monotonic(),
+                ))))
                 .unwrap();
             outcome.blocking_recv().unwrap().unwrap();
         }

@@ -24,6 +24,7 @@ use crate::digest::hex;
 use crate::metrics::Metrics;
 use crate::store::writer::{Job, Message};
 use crate::store::{self, Outcome, SignedOrders};
+use crate::time;
 
 /// How long a batch that has arrived waits for its turn: agents wait 10 s for an answer.
 const TURN: Duration = Duration::from_secs(5);
@@ -38,11 +39,13 @@ pub(super) async fn batches(
     let peer = parts.extensions.get::<Peer>().cloned();
     // Put there by the check of the scope.
     let credential = parts.extensions.get::<Credential>().copied();
+    let who = (&peer, credential.map(|credential| credential.id));
+    let begun = time::monotonic();
     let key = match precheck(&app, &parts.headers) {
         Ok(key) => key,
         Err(refusal) => {
             let key = key(&parts.headers).ok();
-            return refuse(&app, &peer, Form::Batch(key), refusal, Some(body)).await;
+            return refuse(&app, who, Form::Batch(key), refusal, Some(body)).await;
         }
     };
     let in_flight = InFlight::begin(&app);
@@ -52,7 +55,11 @@ pub(super) async fn batches(
             // A task of its own: it holds what it takes until it has ended, also when the other
             // side goes away meanwhile.
             match tokio::spawn(work).await {
-                Ok(Ok(status)) => return answer(&app, &parts.headers, key, status),
+                Ok(Ok(status)) => {
+                    let took = time::monotonic().duration_since(begun);
+                    app.metrics.ingest_seconds.observe(took);
+                    return answer(&app, &parts.headers, key, status);
+                }
                 Ok(Err(refusal)) => (refusal, None),
                 Err(_) => (unavailable(), None),
             }
@@ -60,7 +67,7 @@ pub(super) async fn batches(
         Err((refusal, true)) => (refusal, Some(body)),
         Err((refusal, false)) => (refusal, None),
     };
-    refuse(&app, &peer, Form::Batch(Some(key)), refusal, rest).await
+    refuse(&app, who, Form::Batch(Some(key)), refusal, rest).await
 }
 
 /// A body that has arrived, and what it takes of the memory for bodies.
@@ -180,9 +187,15 @@ async fn accept(
         app.admits(&credential)?;
     }
     let (reply, outcome) = oneshot::channel();
-    app.jobs
-        .try_send(Message::Batch(Box::new(Job { opened, reply })))
-        .map_err(|_| unavailable())?;
+    let job = Job::new(opened, reply, time::monotonic());
+    // Before it is there: the other thread takes it away.
+    app.metrics.store_queue_batches.add(1);
+    let sent = app.jobs.try_send(Message::Batch(Box::new(job)));
+    sent.map_err(|_| {
+        app.metrics.store_queue_batches.leave();
+        app.metrics.store_queue_refused_total.add(1);
+        unavailable()
+    })?;
     let outcome = outcome.await;
     drop((place, memory, held));
     match outcome {

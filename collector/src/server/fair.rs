@@ -61,9 +61,21 @@ pub(super) struct Shares {
     state: Mutex<State>,
 }
 
+/// How much is taken at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    pub(super) most: u64,
+    pub(super) used: u64,
+    /// Requests that wait.
+    pub(super) waiting: u64,
+    /// Requests that got nothing, since the start.
+    pub(super) refused: u64,
+}
+
 #[derive(Debug)]
 struct State {
     free: usize,
+    refused: u64,
     held: HashMap<Party, usize>,
     /// By arrival.
     waiting: Vec<Waiting>,
@@ -106,6 +118,10 @@ impl State {
         Ok(())
     }
 
+    fn take_or_count(&mut self, party: Party, amount: usize) -> Result<(), Denied> {
+        self.take(party, amount).inspect_err(|_| self.refused += 1)
+    }
+
     fn give_back(&mut self, party: Party, amount: usize) {
         self.free += amount;
         if let Some(held) = self.held.get_mut(&party) {
@@ -123,6 +139,7 @@ impl Shares {
             most,
             state: Mutex::new(State {
                 free: most,
+                refused: 0,
                 held: HashMap::new(),
                 waiting: Vec::new(),
                 closed: false,
@@ -133,7 +150,7 @@ impl Shares {
     /// A share now, or not at all.
     pub(super) fn take(self: &Arc<Self>, party: Party, amount: usize) -> Result<Share, Denied> {
         let amount = amount.min(self.most);
-        self.state().take(party, amount)?;
+        self.state().take_or_count(party, amount)?;
         Ok(self.share(party, amount))
     }
 
@@ -148,10 +165,27 @@ impl Shares {
             Ok(share) => return Ok(share),
             Err(receiver) => receiver,
         };
-        match tokio::time::timeout(within, receiver).await {
-            Ok(Ok(share)) => Ok(share),
-            _ if self.state().held(&party) > 0 => Err(Denied::Own),
-            _ => Err(Denied::Others),
+        if let Ok(Ok(share)) = tokio::time::timeout(within, receiver).await {
+            return Ok(share);
+        }
+        let mut state = self.state();
+        state.refused += 1;
+        Err(match state.held(&party) {
+            0 => Denied::Others,
+            _ => Denied::Own,
+        })
+    }
+
+    /// How much is taken.
+    pub(super) fn level(&self) -> Level {
+        let state = self.state();
+        let waiting = state.waiting.iter();
+        let waiting = waiting.filter(|waiting| !waiting.granted.is_closed());
+        Level {
+            most: self.most as u64,
+            used: (self.most - state.free) as u64,
+            waiting: waiting.count() as u64,
+            refused: state.refused,
         }
     }
 
@@ -242,7 +276,7 @@ impl Shares {
 impl Share {
     /// Makes it larger.
     pub(super) fn grow(&mut self, more: usize) -> Result<(), Denied> {
-        self.shares.state().take(self.party, more)?;
+        self.shares.state().take_or_count(self.party, more)?;
         self.amount += more;
         Ok(())
     }

@@ -18,6 +18,7 @@ mod fair;
 mod gate;
 mod health;
 mod joining;
+mod levels;
 mod logins;
 mod packed;
 mod page;
@@ -156,7 +157,12 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         let _context = runtime.enter();
         let signals = Signals::hear().context("hear signals")?;
         let hangup = signals::hangup().context("hear signals")?;
-        runtime.spawn(follow(follower, hangup, Arc::clone(&notifier)));
+        runtime.spawn(follow(
+            follower,
+            hangup,
+            Arc::clone(&notifier),
+            Arc::clone(&metrics),
+        ));
         if let Some(every) = notifier.every() {
             runtime.spawn(beat(every, Arc::clone(&notifier), writer.health));
         }
@@ -239,7 +245,12 @@ fn open_access(config: &Config) -> Result<Access, Failure> {
 }
 
 /// Looks at the files of the configuration once in a period, and at once on SIGHUP.
-async fn follow(mut follower: Follower, mut hangup: Signal, notifier: Arc<Notifier>) {
+async fn follow(
+    mut follower: Follower,
+    mut hangup: Signal,
+    notifier: Arc<Notifier>,
+    metrics: Arc<Metrics>,
+) {
     let mut period = tokio::time::interval(follow::PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -247,6 +258,7 @@ async fn follow(mut follower: Follower, mut hangup: Signal, notifier: Arc<Notifi
             _ = period.tick() => false,
             _ = hangup.recv() => true,
         };
+        refusal::say_held_back(&metrics);
         if at_once {
             notifier.reloading();
         }

@@ -13,6 +13,7 @@ use super::answers::{self, Question};
 use super::app::{App, Shared};
 use super::body::{self, Unread};
 use super::fair::{Party, Share};
+use super::levels;
 use super::packed::Encoding;
 use super::refusal::{error, refused};
 use super::request::given;
@@ -117,7 +118,13 @@ pub(super) async fn hosts(
 pub(super) async fn metrics(State(app): Shared) -> Response {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     let outputs = app.outputs.prometheus(time::now_ms());
-    let own = [app.metrics.prometheus(), outputs, process::prometheus()].concat();
+    let own = [
+        app.metrics.prometheus(),
+        levels::prometheus(&app),
+        outputs,
+        process::prometheus(),
+    ];
+    let own = own.concat();
     ([(CONTENT_TYPE, text)], own).into_response()
 }
 

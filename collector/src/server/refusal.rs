@@ -14,6 +14,8 @@ use super::app::App;
 use super::body;
 use crate::accept::{BatchKey, Reason, Refusal};
 use crate::api::Problem;
+use crate::auth::CredentialId;
+use crate::metrics::Metrics;
 use crate::time;
 
 /// How many times the limit of a batch is read and thrown away before a refusal.
@@ -28,10 +30,27 @@ pub(super) enum Form {
     Plain,
 }
 
+impl Form {
+    /// The key of the batch, `none` where there is none that can be read.
+    fn batch(self) -> String {
+        match self {
+            Self::Batch(Some(key)) => key.to_string(),
+            Self::Batch(None) | Self::Plain => String::from("none"),
+        }
+    }
+}
+
+/// Says what was held back of lines about refusals that have ended since.
+pub(super) fn say_held_back(metrics: &Metrics) {
+    for (reason, suppressed) in metrics.held_back(time::now_ms()) {
+        log::warn!(reason = reason.name(), suppressed; "more requests were refused");
+    }
+}
+
 /// Counts, logs and answers a refusal; reads what is left of the body first.
 pub(super) async fn refuse(
     app: &App,
-    peer: &Option<Peer>,
+    (peer, credential): (&Option<Peer>, Option<CredentialId>),
     form: Form,
     refusal: Refusal,
     body: Option<Body>,
@@ -41,7 +60,12 @@ pub(super) async fn refuse(
         let peer = peer
             .as_ref()
             .map_or(String::from("unknown"), |peer| peer.address.to_string());
-        log::warn!(peer, reason = reason.name(), detail:% = detail, suppressed; "request refused");
+        let (reason, batch) = (reason.name(), form.batch());
+        // Who sends it shows by the credential, as `credential list` names it.
+        let credential = credential.map_or(String::from("none"), |id| id.to_string());
+        log::warn!(
+            peer, credential, batch, reason, detail:% = detail, suppressed; "request refused"
+        );
     }
     if let Some(mut body) = body {
         // A stranger is read no further than an agent with a wrong token would send.

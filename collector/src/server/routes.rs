@@ -31,7 +31,9 @@ use super::{audit, batches, enrolment, health, page, people, questions};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
 use crate::auth::{Credential, Role};
+use crate::metrics::Durations;
 use crate::rank::Rank;
+use crate::time;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +206,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         let whose = of_path.iter().all(of_people).then_some(Scope::Readers);
         let mut methods = MethodRouter::new();
         for route in of_path {
-            methods = methods.merge(behind(Some(route.scope), route.handler()));
+            let durations = app.metrics.route(route.operation.id);
+            let timed = middleware::from_fn_with_state(durations, timed);
+            let handler = behind(Some(route.scope), route.handler().layer(timed));
+            methods = methods.merge(handler);
         }
         let others = behind(whose, others).with_state::<()>(Arc::clone(&app));
         router = router.route(path, methods.fallback_service(others));
@@ -274,7 +279,9 @@ async fn authorize(
     } else {
         Form::Plain
     };
-    refuse(&app, &peer, form, refusal, Some(request.into_body())).await
+    // Whoever is not let in has none that counts.
+    let who = (&peer, None);
+    refuse(&app, who, form, refusal, Some(request.into_body())).await
 }
 
 /// Who asks, where they are let in.
@@ -336,4 +343,12 @@ async fn work(
     request.extensions_mut().insert(party);
     let response = next.run(request).await;
     response.map(|body| Body::new(Held::new(body, SENT, &app.metrics, working)))
+}
+
+/// Measures how long an answer takes, until it begins to be sent.
+async fn timed(State(durations): State<Arc<Durations>>, request: Request, next: Next) -> Response {
+    let begun = time::monotonic();
+    let response = next.run(request).await;
+    durations.observe(time::monotonic().duration_since(begun));
+    response
 }

@@ -173,9 +173,17 @@ impl Work {
     /// Rows that were offered to the store.
     fn commit(&mut self, jobs: Vec<Job>) -> u64 {
         let now_ms = time::now_ms();
+        let begun = time::monotonic();
+        for job in &jobs {
+            self.metrics.store_queue_batches.leave();
+            let waited = begun.saturating_duration_since(job.queued);
+            self.metrics.store_queue_seconds.observe(waited);
+        }
         let batches: Vec<&Opened> = jobs.iter().map(|job| &job.opened).collect();
         let rows: usize = batches.iter().map(|opened| opened.batch.row_count()).sum();
         let outcomes = self.store.put(&batches, now_ms);
+        let took = time::monotonic().duration_since(begun);
+        self.metrics.store_commit_seconds.observe(took);
         // A batch that is too large for the store says nothing about the store.
         let fails = |outcome: &Result<_, Error>| matches!(outcome, Err(error) if !matches!(error, Error::TooLarge { .. }));
         let failure = outcomes.iter().find(|outcome| fails(outcome));

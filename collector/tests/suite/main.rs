@@ -18,6 +18,7 @@ mod ingest;
 mod joined;
 mod matrix;
 mod memory;
+mod metrics;
 mod openapi;
 mod operation;
 mod orders;

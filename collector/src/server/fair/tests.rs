@@ -148,6 +148,11 @@ async fn waiting_ends() {
     let wait = |n| shares.wait(party(n), 1, Duration::from_secs(3));
     assert_eq!(wait(1).await.err(), Some(Denied::Own));
     assert_eq!(wait(2).await.err(), Some(Denied::Others));
+    let level = shares.level();
+    assert_eq!(
+        (level.most, level.used, level.waiting, level.refused),
+        (1, 1, 0, 2)
+    );
     drop(held);
     assert!(wait(2).await.is_ok());
 }

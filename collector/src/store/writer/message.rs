@@ -22,6 +22,24 @@ pub struct Job {
     /// Where the outcome goes. Without one the batch was not stored and should be sent again,
     /// unless it is [`Error::TooLarge`].
     pub reply: oneshot::Sender<Result<Outcome, Error>>,
+    /// When it was put into the queue.
+    pub queued: Instant,
+}
+
+impl Job {
+    /// One that is put into the queue now.
+    #[must_use]
+    pub fn new(
+        opened: Opened,
+        reply: oneshot::Sender<Result<Outcome, Error>>,
+        queued: Instant,
+    ) -> Self {
+        Self {
+            opened,
+            reply,
+            queued,
+        }
+    }
 }
 
 /// What the writer thread is asked for.

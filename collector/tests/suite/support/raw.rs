@@ -49,6 +49,14 @@ impl Raw {
         self.0.flush().expect("send");
     }
 
+    /// One more byte; whether it could be sent.
+    pub(crate) fn drip(&mut self, byte: u8) -> bool {
+        self.0
+            .write_all(&[byte])
+            .and_then(|()| self.0.flush())
+            .is_ok()
+    }
+
     /// The head of a request with a body of so many bytes.
     pub(crate) fn post(&mut self, token: &str, batch: &Batch, length: usize, connection: &str) {
         let head = format!(
