@@ -152,8 +152,9 @@ fn serve_on(site: &Site, listener: &TcpListener) -> Serve {
     Serve::run(&mut command)
 }
 
-#[test]
-fn on_a_socket_of_the_service_manager_restarts_under_load_refuse_nobody() {
+/// Agents send all the time while the collector ends by a signal and starts again, so often. Whatever
+/// was answered is there once, and nothing else. Returns how often a connection was refused.
+fn ends_under_load(signal: &str, rounds: u32) -> u64 {
     const AGENTS: u8 = 4;
     let site = Site::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
@@ -167,47 +168,24 @@ fn on_a_socket_of_the_service_manager_restarts_under_load_refuse_nobody() {
         for agent in 0..AGENTS {
             let (site, over, refused) = (&site, &over, &refused);
             let sent = &sent[usize::from(agent)];
-            scope.spawn(move || {
-                let client = site.client(Who::Nobody);
-                let mut sequence = 1;
-                while !over.load(Ordering::Relaxed) {
-                    let batch = batch(agent, sequence);
-                    let request = client
-                        .post(format!("https://{at}/api/v1/batches"))
-                        .header("Authorization", format!("Bearer {TOKEN}"))
-                        .header("Content-Type", CONTENT_TYPE)
-                        .header("Idempotency-Key", key(&batch));
-                    match request.send(wire::encode(&batch)) {
-                        Ok(answer) if answer.status() == 200 => {
-                            sent.store(sequence, Ordering::Relaxed);
-                            sequence += 1;
-                        }
-                        Ok(answer) => panic!("{answer:?}"),
-                        Err(ureq::Error::Io(error))
-                            if error.kind() == std::io::ErrorKind::ConnectionRefused =>
-                        {
-                            refused.fetch_add(1, Ordering::Relaxed);
-                        }
-                        // An idle connection may end, and then the batch is sent again.
-                        Err(_) => {}
-                    }
-                }
-            });
+            scope.spawn(move || send_until(over, (site, at), agent, sent, refused));
         }
         let total = || sent.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
-        for _ in 0..3 {
+        let loaded = || {
             let before = total();
             until("there is load", || (total() > before + 20).then_some(()));
-            let (code, log) = serve.end("TERM");
-            assert_eq!(code, Some(0), "{log}");
+        };
+        for _ in 0..rounds {
+            loaded();
+            serve.signal(signal);
+            let (code, log) = serve.ended();
+            assert_eq!(code, (signal == "TERM").then_some(0), "{log}");
             serve = serve_on(&site, &listener);
         }
-        let before = total();
-        until("there is load", || (total() > before + 20).then_some(()));
+        loaded();
         over.store(true, Ordering::Relaxed);
         serve
     });
-    assert_eq!(refused.load(Ordering::Relaxed), 0);
     let (code, log) = serve.end("TERM");
     assert_eq!(code, Some(0), "{log}");
     // Each batch has one event.
@@ -215,6 +193,54 @@ fn on_a_socket_of_the_service_manager_restarts_under_load_refuse_nobody() {
     let sent = i64::try_from(sent).expect("few");
     assert_eq!(count(&site.store(), "batch"), sent);
     assert_eq!(count(&site.store(), "event"), sent);
+    refused.load(Ordering::Relaxed)
+}
+
+/// One agent: each batch until it is answered, as agents do.
+fn send_until(
+    over: &AtomicBool,
+    (site, at): (&Site, SocketAddr),
+    agent: u8,
+    sent: &AtomicU64,
+    refused: &AtomicU64,
+) {
+    let client = site.client(Who::Nobody);
+    let (mut sequence, mut answered) = (1, true);
+    // What was sent and not answered may be there or not: it is sent to the end.
+    while !over.load(Ordering::Relaxed) || !answered {
+        let batch = batch(agent, sequence);
+        let request = client
+            .post(format!("https://{at}/api/v1/batches"))
+            .header("Authorization", format!("Bearer {TOKEN}"))
+            .header("Content-Type", CONTENT_TYPE)
+            .header("Idempotency-Key", key(&batch));
+        match request.send(wire::encode(&batch)) {
+            Ok(answer) => {
+                assert_eq!(answer.status(), 200, "{answer:?}");
+                sent.store(sequence, Ordering::Relaxed);
+                (sequence, answered) = (sequence + 1, true);
+                continue;
+            }
+            Err(ureq::Error::Io(error))
+                if error.kind() == std::io::ErrorKind::ConnectionRefused =>
+            {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            // An idle connection may end, and a killed collector says nothing.
+            Err(_) => {}
+        }
+        answered = false;
+    }
+}
+
+#[test]
+fn on_a_socket_of_the_service_manager_restarts_under_load_refuse_nobody() {
+    assert_eq!(ends_under_load("TERM", 3), 0);
+}
+
+#[test]
+fn nothing_that_was_answered_is_lost_by_kills_under_load() {
+    ends_under_load("KILL", 5);
 }
 
 #[test]
