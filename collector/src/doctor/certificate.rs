@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_chain_is_in_order_and_has_names() {
         let (one, other) = (made(10), made(20));
-        assert_eq!(order(&[one.clone()]).unwrap().state, State::Ok);
+        assert_eq!(order(std::slice::from_ref(&one)).unwrap().state, State::Ok);
         let wrong = order(&[one.clone(), other]).unwrap();
         assert_eq!(wrong.state, State::Failed);
         assert!(wrong.what.contains("has not signed"), "{}", wrong.what);

@@ -31,6 +31,7 @@ mod secrets;
 mod signals;
 mod stream;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     signals: Signals,
     // In the order in which they must end.
-    serving: Option<JoinHandle<std::io::Result<()>>>,
+    serving: Option<JoinHandle<io::Result<()>>>,
     runtime: Option<Runtime>,
     outputs: Outputs,
     joiner: Option<Joining>,
@@ -140,11 +141,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
     let app = Arc::new(app);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("http")
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime = runtime().context("start the runtime")?;
     let handle = Handle::new();
     let room = descriptors::room_for(config.limits.connections);
     let connections = Connections::new(room, Arc::clone(&metrics));
@@ -192,6 +189,14 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         joiner: Some(joiner),
         writer: Some(writer.thread),
     })
+}
+
+/// Threads that serve.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("http")
+        .enable_all()
+        .build()
 }
 
 /// Without a timer hyper waits for ever for the head of a request.

@@ -114,9 +114,10 @@ fn the_address_is_free_answered_or_somebody_elses() {
     assert_eq!(code, 0, "{report:#}");
     let taken = TcpListener::bind(at).expect("the port");
     // It is not answered, so it must not be waited for long.
-    let silent = std::thread::spawn(move || drop(taken.accept()));
-    expect(&site, 1, "address", "listen.address", "failed");
-    silent.join().expect("ended");
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop(taken.accept()));
+        expect(&site, 1, "address", "listen.address", "failed");
+    });
     let mut command = Command::new(PROGRAM);
     command.arg("serve").arg("--config");
     let serve = Serve::run(command.arg(site.path("collector.toml")));

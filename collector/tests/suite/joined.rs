@@ -40,7 +40,7 @@ fn join_all(site: &Site) -> Vec<Slice> {
     for piece in view.pieces(WHOLE).expect("pieces") {
         match piece {
             Piece::Joined(slice) => slices.push(slice),
-            Piece::Rows(rows) => panic!("not joined: {rows:?}"),
+            Piece::Rows(rows) => unreachable!("not joined: {rows:?}"),
         }
     }
     let mut at = 0;

@@ -1,5 +1,6 @@
 //! A declared matrix against a collector with a small fleet: by the API and by the command.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::crash::Serve;
 use crate::openapi::{Document, scene, send_with};
-use crate::support::site::{READER, Site, Who};
+use crate::support::site::{READER, Site, TOKEN, Who};
 
 /// 200 rows: seven that say something of the fleet, and others of which nobody would see anything.
 fn rows() -> String {
@@ -98,25 +99,29 @@ fn two_hundred_declared_flows_get_exact_verdicts() {
         "{first:#}"
     );
 
-    // Files that are none, and what agents get, are refused as the document says.
+    refused(&site, serve.at, (&document, &operation, &path));
+    commanded(&site, &serve, (&xlsx, &report));
+}
+
+/// Files that are none, and what agents send, are refused as the document says.
+fn refused(site: &Site, at: SocketAddr, asked: (&Document, &Value, &str)) {
+    let (document, operation, path) = asked;
     for (who, body, status) in [
         (
             Who::Token(READER),
             &b"source,destination\n10.0.0.300,a\n"[..],
             400,
         ),
-        (
-            Who::Token(crate::support::site::TOKEN),
-            b"source,destination\n",
-            403,
-        ),
+        (Who::Token(TOKEN), b"source,destination\n", 403),
     ] {
-        let reply = send_with(&site, serve.at, ("POST", &path), who, body);
+        let reply = send_with(site, at, ("POST", path), who, body);
         assert_eq!(reply.status, status);
-        document.hold(&operation, &reply, "refused");
+        document.hold(operation, &reply, "refused");
     }
+}
 
-    // By the command, of the store and over HTTPS: the same report, and an exit code for pipelines.
+/// By the command, of the store and over HTTPS: the same report, and an exit code for pipelines.
+fn commanded(site: &Site, serve: &Serve, (xlsx, report): (&Path, &Value)) {
     let (store, url) = (site.store(), format!("https://{}", serve.at));
     let (ca, token) = (site.path("ca.crt"), site.path("readers"));
     let window = [
@@ -125,7 +130,7 @@ fn two_hundred_declared_flows_get_exact_verdicts() {
         "--to",
         "2023-11-14T23:00:00Z",
     ];
-    let check = ["matrix", "check", text(&xlsx), "--format", "json"];
+    let check = ["matrix", "check", text(xlsx), "--format", "json"];
     let at_store = run(&[&check[..], &window, &["--store", text(&store)]].concat());
     let remote = [
         "--url",
@@ -139,7 +144,7 @@ fn two_hundred_declared_flows_get_exact_verdicts() {
     assert_eq!(at_store.status.code(), Some(6), "{at_store:?}");
     assert_eq!(at_store.stdout, at_url.stdout);
     let shown: Value = serde_json::from_slice(&at_url.stdout).expect("JSON");
-    assert_eq!(shown, report);
+    assert_eq!(shown, *report);
 
     // Reports for people, and the formula that somebody wrote into a comment stays a text.
     let page = site.path("report.html");

@@ -94,15 +94,24 @@ async fn who_holds_least_is_served_first_and_who_went_away_not_at_all() {
     again.await.expect("runs").expect("served");
 }
 
+/// Runs on a thread of its own.
+fn on_thread(
+    shares: &Arc<Shares>,
+    work: fn(&Arc<Shares>) -> bool,
+) -> std::thread::JoinHandle<bool> {
+    let shares = Arc::clone(shares);
+    let thread = std::thread::Builder::new().name(String::from("waits"));
+    thread.spawn(move || work(&shares)).expect("a thread")
+}
+
 #[test]
 fn a_thread_has_its_turn_among_those_who_never_leave_one_free() {
     let shares = Shares::new(1);
     let mut held = shares.take(party(1), 1).expect("free");
     let mut before = shares.queue(party(2), 1).expect_err("held");
-    let thread = {
-        let shares = Arc::clone(&shares);
-        std::thread::spawn(move || shares.wait_on_thread(party(9), 1).is_some())
-    };
+    let thread = on_thread(&shares, |shares| {
+        shares.wait_on_thread(party(9), 1).is_some()
+    });
     while shares.state().waiting.len() < 2 {
         std::thread::yield_now();
     }
@@ -127,10 +136,9 @@ fn a_thread_has_its_turn_among_those_who_never_leave_one_free() {
 fn a_thread_waits_no_more_once_it_is_closed() {
     let shares = Shares::new(1);
     let held = shares.take(party(1), 1).expect("free");
-    let thread = {
-        let shares = Arc::clone(&shares);
-        std::thread::spawn(move || shares.wait_on_thread(party(2), 1).is_none())
-    };
+    let thread = on_thread(&shares, |shares| {
+        shares.wait_on_thread(party(2), 1).is_none()
+    });
     while shares.state().waiting.is_empty() {
         std::thread::yield_now();
     }
