@@ -66,7 +66,7 @@ pub struct ArrowColumn {
 /// One table to write.
 #[derive(Debug)]
 pub struct ArrowTable {
-    /// What [`KEY`] in the schema's metadata says.
+    /// What the schema's metadata says under `waybill`.
     pub name: Cow<'static, str>,
     /// Number of rows.
     pub rows: usize,
