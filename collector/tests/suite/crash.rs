@@ -174,10 +174,10 @@ fn sigterm_and_sigint_end_it_well() {
         let (code, log) = serve.end(signal);
         assert_eq!(code, Some(0), "{log}");
         assert!(
-            log.contains(&format!("stopping signal=SIG{signal}")),
+            log.contains(&format!("msg=stopping signal=SIG{signal}")),
             "{log}"
         );
-        assert!(log.contains(" stopped"), "{log}");
+        assert!(log.contains(" msg=stopped"), "{log}");
         // The write-ahead log was folded into the database.
         assert!(!site.path("collector.db-wal").exists());
     }

@@ -142,7 +142,7 @@ fn each_refused_batch_is_in_the_log_with_its_reason_up_to_a_bound() {
     assert_eq!(code, Some(0), "{log}");
     let lines: Vec<_> = log
         .lines()
-        .filter(|l| l.contains(" request refused "))
+        .filter(|l| l.contains(" msg=\"request refused\" "))
         .collect();
     // A busy machine may take more than one window of time for it.
     assert!((10..25).contains(&lines.len()), "{log}");

@@ -49,6 +49,8 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("GET", "/api/v1/rows/{table}", May::People),
     ("GET", "/api/v1/series/{table}", May::People),
     ("GET", "/api/v1/events/{table}", May::People),
+    ("POST", "/api/v1/matrix/check", May::People),
+    ("GET", "/api/v1/matrix/learned", May::People),
     ("GET", "/api/v1/whoami", May::People),
     ("POST", "/api/v1/password", May::People),
     ("GET", "/api/v1/sessions", May::People),

@@ -116,8 +116,11 @@ const CHANGES: &[(&str, &str, &str, Does)] = &[
     }),
 ];
 
-/// Routes that change nothing of who may do what, whatever their method: what they take is data.
-const DATA: &[(&str, &str)] = &[("POST", "/api/v1/batches")];
+/// Routes that change nothing of who may do what, whatever their method: what they take is data or a question.
+const DATA: &[(&str, &str)] = &[
+    ("POST", "/api/v1/batches"),
+    ("POST", "/api/v1/matrix/check"),
+];
 
 #[test]
 fn every_route_that_changes_something_writes_it_down() {

@@ -106,7 +106,12 @@ export function Search() {
               {t('search.none')} {t('search.none.do')}
             </p>
           )}
-          <div id="hits" role="listbox" aria-label={t('search.label')}>
+          <div
+            id="hits"
+            role="listbox"
+            aria-label={t('search.label')}
+            aria-busy={!answer.current || posed !== text.trim()}
+          >
             {hits.map((hit, n) => (
               // biome-ignore lint/a11y/useKeyWithClickEvents: keys go to the field
               <div

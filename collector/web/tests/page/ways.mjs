@@ -19,7 +19,8 @@ async function search(page, text) {
     page.waitForResponse(asked),
     page.getByRole('combobox', { name: 'Search' }).fill(text),
   ]);
-  await page.locator('[role=option]').first().waitFor();
+  // Until then the hits are those of what was typed before.
+  await page.locator('[role=listbox][aria-busy=false] [role=option]').first().waitFor();
   return page.locator('[role=option]').allInnerTexts();
 }
 
