@@ -31,6 +31,9 @@ const OWNERS: &[&str] = &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 /// Programs, and the kernel's lists beside them.
 const PROGRAMS: &[&str] = &["scope", "tables", "packet and diagnostic sockets"];
 
+/// The program of listeners alone, and the lists beside it.
+const LISTENERS: &[&str] = &["tables", "packet and diagnostic sockets"];
+
 /// Each of `STEPS` in `agent/src/fault.rs`, alone or with another, and all of them working.
 const FALL_BACKS: [FallBack; 11] = [
     FallBack {
@@ -45,7 +48,7 @@ const FALL_BACKS: [FallBack; 11] = [
         fail: "programs",
         row: ("connection", "packet and diagnostic sockets"),
         capabilities: OWNERS,
-        callers: &["packet and diagnostic sockets"],
+        callers: LISTENERS,
     },
     FallBack {
         settings: &[("agent.transport", "'perf'")],
@@ -80,7 +83,7 @@ const FALL_BACKS: [FallBack; 11] = [
         fail: "programs",
         row: ("connection", "packet and diagnostic sockets"),
         capabilities: OWNERS,
-        callers: &["packet and diagnostic sockets"],
+        callers: LISTENERS,
     },
     FallBack {
         settings: &[("families.nat", "'on'")],
@@ -107,9 +110,8 @@ const FALL_BACKS: [FallBack; 11] = [
         settings: &[("families.connection", "'off'")],
         fail: "",
         row: ("connection", "off: families.connection asks for it"),
-        // Nobody follows the scope's cgroup for the program of listeners: lists do.
         capabilities: OWNERS,
-        callers: &["packet and diagnostic sockets"],
+        callers: LISTENERS,
     },
 ];
 
