@@ -40,10 +40,8 @@ pub(super) fn of(release: &Release, package: &str) -> Result<Vec<Component>> {
     ]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("read cargo's metadata")?;
     let mut found = Vec::new();
-    for one in linked(&metadata, package)? {
-        let crate_ = component(one)?;
-        found.extend(vendored(one, &crate_)?);
-        found.push(crate_);
+    for one in crates(&linked(&metadata, package)?)? {
+        found.extend(one);
     }
     found.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     found.extend(build_machine::libraries(package)?);
@@ -87,6 +85,30 @@ fn linked<'m>(metadata: &'m Value, package: &str) -> Result<Vec<&'m Value>> {
     }
     let others = seen.iter().filter(|id| **id != root);
     Ok(others.filter_map(|id| packages.get(id).copied()).collect())
+}
+
+/// Each crate, and the C code in it. One that comes without a notice has those of its repository.
+fn crates(linked: &[&Value]) -> Result<Vec<Vec<Component>>> {
+    let mut found = Vec::new();
+    let mut of_repository: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
+    for package in linked {
+        let crate_ = component(package)?;
+        let code = vendored(package, &crate_)?;
+        let repository = package["repository"].as_str();
+        if let Some(repository) = repository.filter(|_| !crate_.notices.is_empty()) {
+            let notices = of_repository.entry(repository);
+            notices.or_insert_with(|| crate_.notices.clone());
+        }
+        found.push([vec![crate_], code.into_iter().collect()].concat());
+    }
+    for (package, parts) in linked.iter().zip(&mut found) {
+        let repository = package["repository"].as_str();
+        let others = repository.and_then(|repository| of_repository.get(repository));
+        if let (true, Some(others)) = (parts[0].notices.is_empty(), others) {
+            parts[0].notices.clone_from(others);
+        }
+    }
+    Ok(found)
 }
 
 fn component(package: &Value) -> Result<Component> {
@@ -160,8 +182,29 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{component, linked};
+    use super::{component, crates, linked};
     use serde_json::json;
+
+    #[test]
+    fn a_crate_without_a_notice_has_that_of_its_repository() {
+        let place = std::env::temp_dir().join(format!("waybill-crates-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("whole")).expect("a folder");
+        std::fs::write(place.join("whole/LICENSE-MIT"), "MIT").expect("a notice");
+        let package = |name: &str, repository: &str| {
+            let manifest = place.join(name).join("Cargo.toml");
+            json!({ "name": name, "version": "1.0.0", "source": "registry+x", "license": "MIT",
+                    "manifest_path": manifest, "repository": repository })
+        };
+        let all = [
+            package("part", "r"),
+            package("whole", "r"),
+            package("other", "s"),
+        ];
+        let found = crates(&all.iter().collect::<Vec<_>>()).expect("crates");
+        std::fs::remove_dir_all(&place).expect("removed");
+        let many: Vec<usize> = found.iter().map(|parts| parts[0].notices.len()).collect();
+        assert_eq!(many, [1, 1, 0]);
+    }
 
     #[test]
     fn only_what_is_linked_is_listed_with_its_licence_and_origin() {
