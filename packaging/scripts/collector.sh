@@ -32,9 +32,11 @@ give() {
 
 before_files_go() {
   # Where an administrator enabled its socket, a connection would start the service again.
-  if has_systemd && systemctl --quiet is-active "$NAME.socket"; then
-    systemctl --quiet disable --now "$NAME.socket" || true
-    stop_service
+  if has_systemd; then
+    if systemctl --quiet is-active "$NAME.socket"; then
+      drop_socket
+      stop_service
+    fi
   fi
 }
 

@@ -53,3 +53,9 @@ stop_service() {
     "$script" stop || true
   fi
 }
+
+# Makes the host forget the socket, which an administrator enabled.
+drop_socket() {
+  deb-systemd-invoke stop "$NAME.socket" >/dev/null || true
+  deb-systemd-helper disable "$NAME.socket" >/dev/null || true
+}

@@ -63,3 +63,8 @@ stop_service() {
     "$script" stop || true
   fi
 }
+
+# Makes the host forget the socket, which an administrator enabled.
+drop_socket() {
+  systemctl --quiet disable --now "$NAME.socket" || true
+}
