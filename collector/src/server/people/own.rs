@@ -13,8 +13,10 @@ use super::login::{begin_session, cookie_of};
 use super::password::{kept, prove, unknown};
 use super::person::{Person, Reach, shown};
 use super::refusals::{not_changed, nothing, of_nobody, only_admins};
-use crate::access::{Change, NAME_BYTES};
-use crate::api::{ChangePassword, END_SESSION, Ended, Given, SESSIONS, Sessions, WHOAMI};
+use crate::access::{self, Access, Actor, Change, NAME_BYTES};
+use crate::api::{
+    ChangePassword, END_SESSION, Ended, Given, Operation, SESSIONS, Sessions, WHOAMI,
+};
 use crate::digest::unhex;
 use crate::server::app::{App, Shared};
 use crate::server::request::{Refused, answer, change, given, read};
@@ -82,32 +84,57 @@ pub(in crate::server) async fn end_session(
     Extension(person): Extension<Person>,
     request: Request,
 ) -> Response {
-    answer(end(app, person, request).await.map(Json))
+    let removal = Removal {
+        operation: &END_SESSION,
+        what: "session",
+        remove: Access::end_session,
+        ended: Ended {
+            sessions: 1,
+            tokens: 0,
+        },
+    };
+    answer(removal.run(app, person, request).await.map(Json))
 }
 
-async fn end(app: Arc<App>, person: Person, request: Request) -> Result<Ended, Refused> {
-    let given = given(&END_SESSION, &mut request.into_parts().0).await?;
-    let (Some(id), Some(_)) = (id(&given), person.reach()) else {
-        return Err(nothing("session"));
-    };
-    change(app, person.source, move |app| {
-        let of = person.reach().and_then(Reach::user);
-        let ended = app
-            .access
-            .end_session(id, of, &person.actor(), time::now_ms());
-        match ended.map_err(|error| unknown(app, error))? {
-            false => Err(nothing("session")),
-            true => Ok(Ended {
-                sessions: 1,
-                tokens: 0,
-            }),
-        }
-    })
-    .await
+/// How something of a user is taken away by its id: by oneself, or by an admin.
+pub(super) struct Removal {
+    pub(super) operation: &'static Operation,
+    /// What it is called.
+    pub(super) what: &'static str,
+    /// Whether there was one.
+    pub(super) remove: Remove,
+    /// What is answered.
+    pub(super) ended: Ended,
+}
+
+type Remove =
+    fn(&Access, [u8; NAME_BYTES], Option<&str>, &Actor, i64) -> Result<bool, access::Error>;
+
+impl Removal {
+    pub(super) async fn run(
+        self,
+        app: Arc<App>,
+        person: Person,
+        request: Request,
+    ) -> Result<Ended, Refused> {
+        let given = given(self.operation, &mut request.into_parts().0).await?;
+        let (Some(id), Some(_)) = (id(&given), person.reach()) else {
+            return Err(nothing(self.what));
+        };
+        change(app, person.source, move |app| {
+            let of = person.reach().and_then(Reach::user);
+            let removed = (self.remove)(&app.access, id, of, &person.actor(), time::now_ms());
+            match removed.map_err(|error| unknown(app, error))? {
+                false => Err(nothing(self.what)),
+                true => Ok(self.ended),
+            }
+        })
+        .await
+    }
 }
 
 /// What an `id` in a path names.
-pub(super) fn id(given: &Given) -> Option<[u8; NAME_BYTES]> {
+fn id(given: &Given) -> Option<[u8; NAME_BYTES]> {
     unhex(given.text("id")?)
 }
 

@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
-use super::own::{id, reach};
+use super::own::{Removal, reach};
 use super::password::unknown;
-use super::person::{Person, Reach};
-use super::refusals::{not_changed, nothing, of_nobody};
-use crate::access::{NewToken, TOKEN_PREFIX, named, secret, token_name};
+use super::person::Person;
+use super::refusals::{not_changed, of_nobody};
+use crate::access::{Access, NewToken, TOKEN_PREFIX, named, secret, token_name};
 use crate::api::{AddToken, Ended, REVOKE_TOKEN, TOKENS, TokenMade, TokenShown, Tokens};
 use crate::auth::CredentialId;
 use crate::digest::{hex, sha256};
@@ -118,26 +118,14 @@ pub(in crate::server) async fn revoke_token(
     Extension(person): Extension<Person>,
     request: Request,
 ) -> Response {
-    answer(revoke(app, person, request).await.map(Json))
-}
-
-async fn revoke(app: Arc<App>, person: Person, request: Request) -> Result<Ended, Refused> {
-    let given = given(&REVOKE_TOKEN, &mut request.into_parts().0).await?;
-    let (Some(id), Some(_)) = (id(&given), person.reach()) else {
-        return Err(nothing("token"));
+    let removal = Removal {
+        operation: &REVOKE_TOKEN,
+        what: "token",
+        remove: Access::revoke_token,
+        ended: Ended {
+            sessions: 0,
+            tokens: 1,
+        },
     };
-    change(app, person.source, move |app| {
-        let of = person.reach().and_then(Reach::user);
-        let revoked = app
-            .access
-            .revoke_token(id, of, &person.actor(), time::now_ms());
-        match revoked.map_err(|error| unknown(app, error))? {
-            false => Err(nothing("token")),
-            true => Ok(Ended {
-                sessions: 0,
-                tokens: 1,
-            }),
-        }
-    })
-    .await
+    answer(removal.run(app, person, request).await.map(Json))
 }
