@@ -27,6 +27,7 @@ pub mod server;
 // Data.
 pub mod accept;
 pub mod access;
+pub mod alert;
 pub mod api;
 pub mod auth;
 pub mod authority;
