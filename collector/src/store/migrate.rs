@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::convert::{self, Progress};
@@ -57,7 +58,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_statements(connection)?;
     // Only before the first table: lets retention give pages back to the file system.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // Readers (the API, `topology --store`) never wait for the writer, nor it for them.
@@ -74,6 +75,16 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // The file may have been tampered with: no functions from its schema, and pages are checked.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)
+}
+
+/// A statement is prepared once and stays so. Without the planner's guarantee, SQLite prepares one
+/// again with each value that is bound to it, where an index is of some rows only: that value might
+/// say that it can be used (<https://sqlite.org/c3ref/c_dbconfig_defensive.html>,
+/// `SQLITE_DBCONFIG_ENABLE_QPSG`). Our statements name such conditions themselves.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), Error> {
@@ -138,6 +149,9 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
         Connection::open_with_flags(path, flags).map_err(|e| Error::sqlite("open", e))?;
     let prepare = || -> rusqlite::Result<()> {
         connection.busy_timeout(BUSY)?;
+        keep_statements(&connection)?;
+        // 8 MiB: names of flows and processes are looked up again and again.
+        connection.pragma_update(None, "cache_size", -8 * 1024)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "temp_store", "MEMORY")
@@ -151,4 +165,33 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
 
 fn is_converting(connection: &Connection) -> Result<bool, Error> {
     convert::is_left(connection).map_err(|e| Error::sqlite("read", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, StatementStatus};
+    use tempfile::TempDir;
+
+    use super::{open_reader, open_writer};
+
+    /// How often a statement that may use an index of some rows only was prepared again.
+    fn prepared_again(connection: &Connection) -> i32 {
+        let mut statement = connection
+            .prepare("SELECT count(*) FROM sighting WHERE flow_id = ?1 AND ended_ms > ?2")
+            .unwrap();
+        for n in 0..9 {
+            let none: i64 = statement.query_row([n, n], |row| row.get(0)).unwrap();
+            assert_eq!(none, 0);
+        }
+        statement.get_status(StatementStatus::RePrepare)
+    }
+
+    #[test]
+    fn what_is_bound_to_a_statement_does_not_prepare_it_again() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("store.db");
+        let writer = open_writer(&path).unwrap();
+        assert_eq!(prepared_again(&writer), 0);
+        assert_eq!(prepared_again(&open_reader(&path).unwrap()), 0);
+    }
 }
