@@ -8,7 +8,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::config::Listen;
 use crate::files;
@@ -73,6 +73,32 @@ pub fn server_config(listen: &Listen, verifier: Option<&Verifier>) -> Result<Ser
         .map_err(|e| unusable(&listen.cert_file, e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// What a client offers to a server that the authorities in a file vouch for.
+///
+/// # Errors
+/// When a file is missing or cannot be used.
+pub fn client_config(
+    ca_file: &Path,
+    client: Option<&(PathBuf, PathBuf)>,
+) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca_file)? {
+        roots
+            .add(certificate)
+            .map_err(|e| unusable(ca_file, e))?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable(ca_file, e))?
+        .with_root_certificates(roots);
+    match client {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => builder
+            .with_client_auth_cert(certificates(chain)?, private_key(key)?)
+            .map_err(|e| unusable(chain, e)),
+    }
 }
 
 /// Who judges client certificates by the authorities in these files, each named by its key.

@@ -32,6 +32,8 @@ pub enum Kind {
     Otlp(Http, Temporality),
     /// Files in a directory.
     File(File),
+    /// Topics of a Kafka cluster.
+    Kafka(Kafka),
 }
 
 /// A server that takes requests.
@@ -49,6 +51,21 @@ pub struct Http {
     pub client: Option<(PathBuf, PathBuf)>,
     /// Rows of series whose sums are kept.
     pub max_series: usize,
+}
+
+/// A cluster of Kafka brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port` of brokers that are asked first.
+    pub brokers: Vec<String>,
+    /// The topic; `{table}` in it is the name of a table.
+    pub topic: String,
+    /// Time for a request and its answer.
+    pub timeout: Duration,
+    /// Who may vouch for brokers, PEM; without one there is no TLS.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate and key, PEM.
+    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// What points of OTLP sums and histograms tell.
@@ -132,6 +149,14 @@ impl Taken<'_> {
             "client_key_file",
             "max_series",
         ];
+        const KAFKA: [&str; 6] = [
+            "brokers",
+            "topic",
+            "timeout",
+            "ca_file",
+            "client_cert_file",
+            "client_key_file",
+        ];
         const FILE: [&str; 4] = ["path", "format", "max_bytes", "max_age"];
         let kind = self.raw.kind.as_deref().unwrap_or_default();
         match kind {
@@ -157,9 +182,13 @@ impl Taken<'_> {
                 self.only(kind, &FILE)?;
                 self.file()
             }
+            "kafka" => {
+                self.only(kind, &KAFKA)?;
+                self.kafka()
+            }
             _ => wrong(
                 (self.key)("kind"),
-                "expected \"remote_write\", \"otlp\" or \"file\"",
+                "expected \"remote_write\", \"otlp\", \"kafka\" or \"file\"",
             ),
         }
     }
@@ -169,6 +198,8 @@ impl Taken<'_> {
         let raw = self.raw;
         let set = [
             ("url", raw.url.is_some()),
+            ("brokers", raw.brokers.is_some()),
+            ("topic", raw.topic.is_some()),
             ("timeout", raw.timeout.is_some()),
             ("ca_file", raw.ca_file.is_some()),
             ("token_file", raw.token_file.is_some()),
@@ -255,6 +286,43 @@ impl Taken<'_> {
             client,
             max_series: self.max_series(),
         })
+    }
+
+    fn kafka(&self) -> Result<Kind, Mistake> {
+        let brokers = self.raw.brokers.clone().unwrap_or_default();
+        let is_broker = |broker: &String| {
+            let (host, port) = broker.rsplit_once(':').unwrap_or_default();
+            !host.is_empty() && !host.contains(['/', '@', ':']) && port.parse::<u16>().is_ok()
+        };
+        if brokers.is_empty() || !brokers.iter().all(is_broker) {
+            return wrong(
+                (self.key)("brokers"),
+                "expected [\"<host>:<port>\", ...] of brokers that are asked first",
+            );
+        }
+        let topic = self.raw.topic.clone();
+        let topic = topic.unwrap_or_else(|| String::from("waybill"));
+        // What Kafka itself takes, with room for the name of a table.
+        let bare = topic.replace("{table}", "table");
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if bare.is_empty() || bare.len() > 180 || !bare.chars().all(fits) {
+            return wrong(
+                (self.key)("topic"),
+                "expected a name of at most 180 letters, digits, dots, _ and -, with {table} in it \
+                 for a topic of each table",
+            );
+        }
+        let (ca_file, client) = (Self::path(&self.raw.ca_file), self.client()?);
+        if ca_file.is_none() && client.is_some() {
+            return self.missing("ca_file", "certificates that may vouch for brokers, PEM");
+        }
+        Ok(Kind::Kafka(Kafka {
+            brokers,
+            topic,
+            timeout: self.timeout(),
+            ca_file,
+            client,
+        }))
     }
 
     fn format(&self) -> Result<Format, Mistake> {

@@ -109,6 +109,8 @@ pub(super) struct Output {
     pub(super) kind: Option<String>,
     pub(super) tables: Option<Vec<String>>,
     pub(super) url: Option<String>,
+    pub(super) brokers: Option<Vec<String>>,
+    pub(super) topic: Option<String>,
     pub(super) timeout: Option<Text<Duration>>,
     pub(super) ca_file: Option<Text<PathBuf>>,
     pub(super) token_file: Option<Text<PathBuf>>,

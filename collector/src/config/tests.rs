@@ -343,6 +343,19 @@ fn an_output_has_the_keys_of_its_kind_and_no_secret_goes_in_the_clear() {
     let cases = [
         ("", "outputs.one.kind: expected"),
         ("kind = \"kaffka\"", "outputs.one.kind: expected"),
+        ("kind = \"kafka\"", "outputs.one.brokers: expected"),
+        (
+            "kind = \"kafka\"\nbrokers = [\"x\"]",
+            "outputs.one.brokers: expected",
+        ),
+        (
+            "kind = \"kafka\"\nbrokers = [\"x:1\"]\ntopic = \"a b\"",
+            "outputs.one.topic: expected",
+        ),
+        (
+            "kind = \"kafka\"\nbrokers = [\"x:1\"]\nclient_cert_file = \"/x\"\nclient_key_file = \"/y\"",
+            "outputs.one.ca_file: missing",
+        ),
         ("kind = \"file\"", "outputs.one.path: missing"),
         (
             "kind = \"file\"\npath = \"/x\"\nurl = \"http://x\"",

@@ -65,13 +65,16 @@ fn named(config: &Config) -> Vec<(String, &Path, Content)> {
         files.push(("auth.database".into(), auth.database.as_path(), Secret));
     }
     for output in &config.outputs {
-        let (Kind::RemoteWrite(http) | Kind::Otlp(http, _)) = &output.kind else {
-            continue;
+        let (ca_file, token_file, client) = match &output.kind {
+            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => {
+                (&http.ca_file, http.token_file.as_ref(), http.client.as_ref())
+            }
+            Kind::Kafka(kafka) => (&kafka.ca_file, None, kafka.client.as_ref()),
+            Kind::File(_) => continue,
         };
-        let client = http.client.as_ref();
         let of = [
-            ("ca_file", http.ca_file.as_ref(), Trusted),
-            ("token_file", http.token_file.as_ref(), Secret),
+            ("ca_file", ca_file.as_ref(), Trusted),
+            ("token_file", token_file, Secret),
             ("client_cert_file", client.map(|(chain, _)| chain), Trusted),
             ("client_key_file", client.map(|(_, key)| key), Secret),
         ];

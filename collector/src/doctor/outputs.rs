@@ -1,12 +1,14 @@
 //! Outputs: whether each destination answers, and what waits for it.
 
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use nix::unistd::{AccessFlags, access};
 
 use super::finding::{Finding, Part};
-use crate::config::{Config, File, Http, Kind, Output};
+use crate::config::{Config, File, Http, Kafka, Kind, Output};
 use crate::remote::{self, Call};
 use crate::store::look::Look;
 use crate::{escape, time};
@@ -23,6 +25,7 @@ pub(super) fn examine(config: &Config, look: Option<&Look>, now_ms: i64) -> Vec<
         findings.push(match &output.kind {
             Kind::RemoteWrite(http) | Kind::Otlp(http, _) => answers(&output.name, http),
             Kind::File(file) => folder(&output.name, file),
+            Kind::Kafka(kafka) => listens(&output.name, kafka),
         });
         findings.extend(look.map(|look| backlog(output, look, now_ms)));
     }
@@ -49,6 +52,29 @@ fn answers(name: &str, http: &Http) -> Finding {
              in the outbox meanwhile",
         ),
     }
+}
+
+/// Whether any of the brokers that are asked first listens.
+fn listens(name: &str, kafka: &Kafka) -> Finding {
+    let connect = |broker: &str| -> anyhow::Result<()> {
+        let mut addresses = broker.to_socket_addrs()?;
+        let first = addresses.next().context("no address")?;
+        TcpStream::connect_timeout(&first, kafka.timeout.min(TIMEOUT))?;
+        Ok(())
+    };
+    let mut failed = Vec::new();
+    for broker in &kafka.brokers {
+        match connect(broker) {
+            Ok(()) => return PART.ok(name, format!("{broker} listens")),
+            Err(error) => failed.push(format!("{broker}: {error:#}")),
+        }
+    }
+    PART.failed(
+        name,
+        escape::shorten(&failed.join("; "), 500),
+        "start the brokers, or mend the way to them or `brokers`; what is stored waits in the \
+         outbox meanwhile",
+    )
 }
 
 fn folder(name: &str, file: &File) -> Finding {

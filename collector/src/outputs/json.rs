@@ -13,18 +13,23 @@ use crate::rows;
 /// Appends the rows of a table, each with what its batch is known by.
 pub(super) fn lines(header: &BatchHeader, table: &DynamicTable, out: &mut Vec<u8>) {
     for row in 0..table.rows {
-        let line = json!({
-            "table": table.table.name,
-            "host": hex(&header.host),
-            "boot": hex(&header.boot),
-            "sequence": header.sequence,
-            "start_ms": header.start_ms,
-            "end_ms": header.end_ms,
-            "row": self::row(table, row),
-        });
-        out.extend(line.to_string().into_bytes());
+        out.extend(line(header, table, row).into_bytes());
         out.push(b'\n');
     }
+}
+
+/// One row with what its batch is known by.
+pub(super) fn line(header: &BatchHeader, table: &DynamicTable, row: usize) -> String {
+    let line = json!({
+        "table": table.table.name,
+        "host": hex(&header.host),
+        "boot": hex(&header.boot),
+        "sequence": header.sequence,
+        "start_ms": header.start_ms,
+        "end_ms": header.end_ms,
+        "row": self::row(table, row),
+    });
+    line.to_string()
 }
 
 /// One row by column; null is what the host cannot measure.

@@ -13,6 +13,7 @@ mod feed;
 mod file;
 mod http;
 mod json;
+mod kafka;
 mod otlp;
 mod remote_write;
 mod requests;
@@ -33,6 +34,7 @@ use crate::time;
 use feed::Feed;
 use file::Files;
 use http::Client;
+use kafka::Kafka;
 use otlp::Otlp;
 use remote_write::RemoteWrite;
 use requests::Requests;
@@ -106,6 +108,7 @@ fn sink(output: &Output) -> Box<dyn Sink> {
             RemoteWrite::new(http.max_series),
         )),
         Kind::File(file) => Box::new(Files::new(&output.name, file.clone(), time::now_ms)),
+        Kind::Kafka(kafka) => Box::new(Kafka::new(kafka.clone())),
         Kind::Otlp(http, temporality) => Box::new(Requests::new(
             Client::new(http.clone()),
             Otlp::new(http.max_series, *temporality, time::now_ms()),

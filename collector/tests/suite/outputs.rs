@@ -1,6 +1,7 @@
 //! Outputs: what a collector accepted arrives elsewhere, also when it is killed in between, and is
 //! taken by the programs that it is meant for.
 
+mod kafka;
 mod programs;
 
 use std::collections::HashMap;
