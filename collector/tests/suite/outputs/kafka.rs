@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Fleet, all_sent, counted, skipped};
 use crate::crash::Serve;
+use crate::support::pki::Authority;
 use crate::support::site::Site;
 use crate::support::until;
 
@@ -21,8 +22,8 @@ struct Broker {
 }
 
 impl Broker {
-    /// `None` where its library is not there.
-    fn start() -> Option<Self> {
+    /// Behind TLS, with what is in a directory; `None` where its library is not there.
+    fn start(tls: Option<&Path>) -> Option<Self> {
         let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python");
         if !packages.join("confluent_kafka").is_dir() {
             skipped("confluent-kafka is not in target/python (ci/deps)");
@@ -31,6 +32,7 @@ impl Broker {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/outputs/kafka.py");
         let mut child = Command::new("python3")
             .arg(script)
+            .args(tls)
             .env("PYTHONPATH", packages)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -95,9 +97,16 @@ fn opened(records: &[Value]) -> BTreeMap<String, u64> {
     records.iter().map(of).collect()
 }
 
+/// Every batch that was answered, once or more.
+fn has_all(records: &[Value], fleet: &Fleet) {
+    let opened = opened(records);
+    assert_eq!(opened.len() as u64, fleet.batches);
+    assert_eq!(opened.values().sum::<u64>(), fleet.opened);
+}
+
 #[test]
 fn a_broker_gets_every_answered_batch_also_after_kills_and_while_it_is_silent() {
-    let Some(mut broker) = Broker::start() else {
+    let Some(mut broker) = Broker::start(None) else {
         return;
     };
     let site = Site::new();
@@ -136,9 +145,7 @@ fn a_broker_gets_every_answered_batch_also_after_kills_and_while_it_is_silent() 
     assert_eq!(counts["refused_total"] + counts["dropped_total"], 0);
     assert_eq!(counts["sent_total"], fleet.batches);
     let records = broker.records();
-    let opened = opened(&records);
-    assert_eq!(opened.len() as u64, fleet.batches);
-    assert_eq!(opened.values().sum::<u64>(), fleet.opened);
+    has_all(&records, &fleet);
     // One host has one partition.
     let mut places: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
     for record in &records {
@@ -150,4 +157,58 @@ fn a_broker_gets_every_answered_batch_also_after_kills_and_while_it_is_silent() 
     assert!(places.values().all(|partitions| partitions.len() == 1), "{places:?}");
     let (code, log) = serve.end("TERM");
     assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn brokers_behind_tls_get_what_comes_with_a_certificate_that_they_know() {
+    let site = Site::new();
+    let folder = site.path("bus");
+    std::fs::create_dir(&folder).expect("directory");
+    let (ours, others) = (Authority::new("bus authority"), Authority::new("another"));
+    let (server, client, stranger) = (ours.server(), ours.client(), others.client());
+    for (name, text) in [
+        ("ca.crt", &ours.pem),
+        ("others.crt", &others.pem),
+        ("server.crt", &server.certificate),
+        ("server.key", &server.key),
+        ("client.crt", &client.certificate),
+        ("client.key", &client.key),
+        ("stranger.crt", &stranger.certificate),
+        ("stranger.key", &stranger.key),
+    ] {
+        std::fs::write(folder.join(name), text).expect("write");
+    }
+    let Some(mut broker) = Broker::start(Some(&folder)) else {
+        return;
+    };
+    let plain = broker.output("waybill-{table}");
+    let with = |ca: &str, client: &str| {
+        let at = |name: &str| folder.join(name).display().to_string();
+        format!(
+            "{plain}ca_file = \"{}\"\nclient_cert_file = \"{}\"\nclient_key_file = \"{}\"\n",
+            at(ca),
+            at(&format!("{client}.crt")),
+            at(&format!("{client}.key"))
+        )
+    };
+    let mut fleet = Fleet::new();
+    let unknown = [
+        plain.clone(),
+        with("others.crt", "client"),
+        with("ca.crt", "stranger"),
+    ];
+    for output in unknown {
+        let serve = Serve::start(&site, &output);
+        fleet.send(&site, serve.at);
+        until("it fails", || {
+            (counted(&site, serve.at, "bus")["failing"] == 1).then_some(())
+        });
+        drop(serve);
+        assert_eq!(broker.records(), [] as [Value; 0]);
+    }
+    let serve = Serve::start(&site, &with("ca.crt", "client"));
+    fleet.send(&site, serve.at);
+    let counts = all_sent(&site, serve.at, "bus");
+    assert_eq!(counts["sent_total"], fleet.batches);
+    has_all(&broker.records(), &fleet);
 }
