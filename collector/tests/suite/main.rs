@@ -16,6 +16,7 @@ mod hostile;
 mod import;
 mod ingest;
 mod joined;
+mod loss;
 mod matrix;
 mod memory;
 mod metrics;

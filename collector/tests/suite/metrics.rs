@@ -15,7 +15,7 @@ fn scrape(site: &Site, at: std::net::SocketAddr) -> String {
 }
 
 /// Series and their values.
-fn series(text: &str) -> BTreeMap<&str, f64> {
+pub(crate) fn series(text: &str) -> BTreeMap<&str, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let mut all = BTreeMap::new();
     for line in lines {

@@ -49,6 +49,8 @@ pub(crate) struct Agents {
     at: SocketAddr,
     /// End of the last interval, Unix milliseconds.
     pub(crate) now_ms: i64,
+    /// The collector may end at any time: what has no answer is sent again.
+    pub(crate) collector_ends: bool,
 }
 
 /// What was acknowledged.
@@ -62,6 +64,8 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
     /// Answers of 429 and 503, after which the batch was sent again.
     pub(crate) refused: u64,
+    /// Times that there was no answer, after which the batch was sent again.
+    pub(crate) unanswered: u64,
 }
 
 impl Sent {
@@ -72,6 +76,7 @@ impl Sent {
         self.rows += more.rows;
         self.bytes += more.bytes;
         self.refused += more.refused;
+        self.unanswered += more.unanswered;
     }
 }
 
@@ -96,6 +101,7 @@ impl Agents {
             agents: (0..count).map(agent).collect::<Result<_>>()?,
             at: server.at,
             now_ms: from_ms,
+            collector_ends: false,
         })
     }
 
@@ -131,14 +137,14 @@ impl Agents {
     /// One interval of every agent, spread over so long. Each waits for its answer.
     pub(crate) fn interval_within(&mut self, rows: Rows, wall: Duration) -> Result<Sent> {
         self.now_ms += i64::try_from(fleet::INTERVAL_MS)?;
-        let (at, end_ms) = (self.at, self.now_ms);
+        let (to, end_ms) = ((self.at, self.collector_ends), self.now_ms);
         // Pairs stay together: their connections are with each other.
         let part = self.agents.len().div_ceil(THREADS).next_multiple_of(2);
         let parts = std::thread::scope(|scope| {
             let threads: Vec<_> = self
                 .agents
                 .chunks_mut(part)
-                .map(|agents| scope.spawn(move || send_all(agents, at, (end_ms, wall), rows)))
+                .map(|agents| scope.spawn(move || send_all(agents, to, (end_ms, wall), rows)))
                 .collect();
             let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
             joined.collect::<Vec<_>>()
@@ -156,7 +162,7 @@ impl Agents {
 
 fn send_all(
     agents: &mut [Agent],
-    at: SocketAddr,
+    to: (SocketAddr, bool),
     (end_ms, wall): (i64, Duration),
     rows: Rows,
 ) -> Result<Sent> {
@@ -170,7 +176,7 @@ fn send_all(
         let mut told = None;
         for agent in pair {
             let batch = agent.next(end_ms, rows, told.take())?;
-            sent.add(&agent.send(at, &batch)?);
+            sent.add(&agent.send(to, &batch)?);
             told = Some(batch);
         }
     }
@@ -226,9 +232,9 @@ impl Agent {
         Ok(batch)
     }
 
-    fn send(&mut self, at: SocketAddr, batch: &Batch) -> Result<Sent> {
+    fn send(&mut self, (at, may_end): (SocketAddr, bool), batch: &Batch) -> Result<Sent> {
         let body = wire::encode(batch);
-        let mut refused = 0;
+        let (mut refused, mut unanswered) = (0, 0);
         let text = BatchKey::from(&batch.header).to_string();
         wait_until(PATIENCE, "room for a batch", || {
             let answer = self
@@ -238,11 +244,16 @@ impl Agent {
                 .header("Idempotency-Key", &text)
                 .header("Authorization", format!("Bearer {}", self.token))
                 .send(&body);
-            let status = match answer {
-                Ok(mut answer) => {
-                    // Read to its end: the connection is used again.
-                    answer.body_mut().read_to_string()?;
-                    answer.status().as_u16()
+            // Read to its end: the connection is used again.
+            let status = answer.and_then(|mut answer| {
+                answer.body_mut().read_to_string()?;
+                Ok(answer.status().as_u16())
+            });
+            let status = match status {
+                Ok(status) => status,
+                Err(_) if may_end => {
+                    unanswered += 1;
+                    return Ok(None);
                 }
                 Err(error) => return Err(error).context("a batch had no answer"),
             };
@@ -263,6 +274,7 @@ impl Agent {
             rows: batch.row_count() as u64,
             bytes: body.len() as u64,
             refused,
+            unanswered,
         })
     }
 

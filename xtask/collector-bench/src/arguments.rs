@@ -22,6 +22,10 @@ pub(crate) struct Arguments {
     /// Size of the store, MiB, at which it is grown.
     #[arg(long, default_value_t = 2048)]
     pub(crate) grow_mib: u64,
+    /// Instead of measuring: kills under load, after which everything that was acknowledged must be
+    /// there. The fleet is the first one of `--agents`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) kills: Option<u32>,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

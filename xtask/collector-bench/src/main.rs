@@ -7,6 +7,7 @@
 
 mod agents;
 mod arguments;
+mod kills;
 #[allow(dead_code, reason = "tests have clients with certificates as well")]
 #[path = "../../../collector/tests/suite/support/pki.rs"]
 mod pki;
@@ -28,6 +29,9 @@ use arguments::{Arguments, Format};
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(kills) = arguments.kills {
+        return kills::run(&arguments, kills);
+    }
     let mut fleets = Vec::new();
     for (at, agents) in arguments.agents.iter().enumerate() {
         let is_last = at + 1 == arguments.agents.len();

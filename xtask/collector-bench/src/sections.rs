@@ -14,9 +14,9 @@ use crate::server::{Server, Taken};
 use crate::wait::wait_until;
 
 /// Older than anything that is sent.
-const KEEP: &str = "365d";
+pub(crate) const KEEP: &str = "365d";
 /// The simulated time begins so long ago.
-const BEGIN_MS: i64 = 10 * 86_400_000;
+pub(crate) const BEGIN_MS: i64 = 10 * 86_400_000;
 /// Time for joining all of it.
 const JOINED: Duration = Duration::from_secs(1800);
 

@@ -69,7 +69,8 @@ impl Server {
         let tokens: Vec<String> = (0..MOST_AGENTS).map(token).collect();
         std::fs::write(path("tokens"), tokens.join("\n"))?;
         std::fs::write(path("readers"), format!("{READER}\n"))?;
-        let (child, at) = serve(program, &folder, retention)?;
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (child, at) = serve(program, &folder, retention, anywhere)?;
         Ok(Self {
             program: program.to_owned(),
             folder,
@@ -79,17 +80,17 @@ impl Server {
         })
     }
 
-    /// Ends it in order and starts it again.
+    /// Ends it in order and starts it again, at the same address.
     pub(crate) fn restart(&mut self, retention: &str) -> Result<()> {
         self.end("TERM")?;
-        (self.child, self.at) = serve(&self.program, &self.folder, retention)?;
+        (self.child, self.at) = serve(&self.program, &self.folder, retention, self.at)?;
         Ok(())
     }
 
-    /// Kills it without a warning and starts it again.
+    /// Kills it without a warning and starts it again, at the same address.
     pub(crate) fn kill(&mut self, retention: &str) -> Result<()> {
         self.end("KILL")?;
-        (self.child, self.at) = serve(&self.program, &self.folder, retention)?;
+        (self.child, self.at) = serve(&self.program, &self.folder, retention, self.at)?;
         Ok(())
     }
 
@@ -215,11 +216,12 @@ fn serve(
     program: &std::path::Path,
     folder: &TempDir,
     retention: &str,
+    at: SocketAddr,
 ) -> Result<(Child, SocketAddr)> {
     let dir = folder.path().display();
     let config = folder.path().join("collector.toml");
     let text = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\ncert_file = \"{dir}/server.crt\"\n\
+        "[listen]\naddress = \"{at}\"\ncert_file = \"{dir}/server.crt\"\n\
          key_file = \"{dir}/server.key\"\n[auth]\nagent_token_file = \"{dir}/tokens\"\n\
          reader_token_file = \"{dir}/readers\"\n[store]\npath = \"{dir}/collector.db\"\n\
          retention = \"{retention}\"\n"
