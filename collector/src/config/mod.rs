@@ -25,7 +25,7 @@ use toml::de::DeTable;
 
 pub use auth::{Auth, Enroll};
 use mistake::{Mistake, Mistakes, or, required, wrong};
-pub use outputs::{File, Format, Http, Kafka, Kind, Output, Temporality};
+pub use outputs::{File, Format, Http, Kafka, Kind, Output, Scrape, Temporality};
 pub use proxy::{Proxy, Says};
 use raw::{Count, Size, Text};
 pub use store::Store;

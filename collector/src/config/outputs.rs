@@ -9,6 +9,8 @@ use super::raw::{self, Count, Size, Text};
 
 /// Most outputs: each has a thread, and a batch is read once for each.
 const MOST: usize = 16;
+/// Labels of what a scrape shows, unless set otherwise.
+const LABELS: [&str; 4] = ["host", "hostname", "service", "role"];
 /// Most bytes of a name, which is part of metrics and of names of files.
 const NAME_BYTES: usize = 32;
 
@@ -34,6 +36,17 @@ pub enum Kind {
     File(File),
     /// Topics of a Kafka cluster.
     Kafka(Kafka),
+    /// `GET /metrics` of the collector.
+    Prometheus(Scrape),
+}
+
+/// What a scrape shows of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scrape {
+    /// Labels that series have; what differs in others is added up.
+    pub labels: Vec<String>,
+    /// Series that are shown; what follows is added to those for the rest.
+    pub max_series: usize,
 }
 
 /// A server that takes requests.
@@ -129,7 +142,14 @@ pub(super) fn validate(raw: BTreeMap<String, raw::Output>, mistakes: &mut Mistak
         })
     };
     let kept = raw.into_iter().filter_map(|one| mistakes.keep(output(one)));
-    kept.collect()
+    let kept: Vec<Output> = kept.collect();
+    // Both would have series of the same names.
+    let is_scraped = |one: &&Output| matches!(one.kind, Kind::Prometheus(_));
+    if let Some(second) = kept.iter().filter(is_scraped).nth(1) {
+        let key = format!("outputs.{}.kind", second.name);
+        mistakes.add(&key, "expected at most one output of kind \"prometheus\"");
+    }
+    kept
 }
 
 /// The keys of one output, each of which belongs to some kinds.
@@ -186,9 +206,13 @@ impl Taken<'_> {
                 self.only(kind, &KAFKA)?;
                 self.kafka()
             }
+            "prometheus" => {
+                self.only(kind, &["labels", "max_series"])?;
+                self.scrape()
+            }
             _ => wrong(
                 (self.key)("kind"),
-                "expected \"remote_write\", \"otlp\", \"kafka\" or \"file\"",
+                "expected \"remote_write\", \"otlp\", \"kafka\", \"prometheus\" or \"file\"",
             ),
         }
     }
@@ -200,6 +224,7 @@ impl Taken<'_> {
             ("url", raw.url.is_some()),
             ("brokers", raw.brokers.is_some()),
             ("topic", raw.topic.is_some()),
+            ("labels", raw.labels.is_some()),
             ("timeout", raw.timeout.is_some()),
             ("ca_file", raw.ca_file.is_some()),
             ("token_file", raw.token_file.is_some()),
@@ -232,8 +257,8 @@ impl Taken<'_> {
         wrong((self.key)(key), format!("missing, expected {expected}"))
     }
 
-    fn max_series(&self) -> usize {
-        let most = self.raw.max_series.map_or(100_000, |Count(most)| most);
+    fn max_series(&self, default: u32) -> usize {
+        let most = self.raw.max_series.map_or(default, |Count(most)| most);
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 
@@ -284,7 +309,7 @@ impl Taken<'_> {
             ca_file,
             token_file,
             client,
-            max_series: self.max_series(),
+            max_series: self.max_series(100_000),
         })
     }
 
@@ -322,6 +347,26 @@ impl Taken<'_> {
             timeout: self.timeout(),
             ca_file,
             client,
+        }))
+    }
+
+    fn scrape(&self) -> Result<Kind, Mistake> {
+        let default = || LABELS.map(String::from).to_vec();
+        let labels = self.raw.labels.clone().unwrap_or_else(default);
+        let is_label = |label: &String| {
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            let begins = label.starts_with(|c: char| c.is_ascii_lowercase());
+            begins && label.len() <= 64 && label.chars().all(fits) && label != "le" && label != "name"
+        };
+        if labels.is_empty() || labels.len() > 16 || !labels.iter().all(is_label) {
+            return wrong(
+                (self.key)("labels"),
+                "expected 1 to 16 of host, hostname, service, boot and columns that name series",
+            );
+        }
+        Ok(Kind::Prometheus(Scrape {
+            labels,
+            max_series: self.max_series(1000),
         }))
     }
 

@@ -111,6 +111,7 @@ pub(super) struct Output {
     pub(super) url: Option<String>,
     pub(super) brokers: Option<Vec<String>>,
     pub(super) topic: Option<String>,
+    pub(super) labels: Option<Vec<String>>,
     pub(super) timeout: Option<Text<Duration>>,
     pub(super) ca_file: Option<Text<PathBuf>>,
     pub(super) token_file: Option<Text<PathBuf>>,

@@ -356,6 +356,14 @@ fn an_output_has_the_keys_of_its_kind_and_no_secret_goes_in_the_clear() {
             "kind = \"kafka\"\nbrokers = [\"x:1\"]\nclient_cert_file = \"/x\"\nclient_key_file = \"/y\"",
             "outputs.one.ca_file: missing",
         ),
+        (
+            "kind = \"prometheus\"\nlabels = [\"host\", \"le\"]",
+            "outputs.one.labels: expected",
+        ),
+        (
+            "kind = \"prometheus\"\nmax_series = 9\n[outputs.two]\nkind = \"prometheus\"",
+            "outputs.two.kind: expected at most one",
+        ),
         ("kind = \"file\"", "outputs.one.path: missing"),
         (
             "kind = \"file\"\npath = \"/x\"\nurl = \"http://x\"",

@@ -70,7 +70,7 @@ fn named(config: &Config) -> Vec<(String, &Path, Content)> {
                 (&http.ca_file, http.token_file.as_ref(), http.client.as_ref())
             }
             Kind::Kafka(kafka) => (&kafka.ca_file, None, kafka.client.as_ref()),
-            Kind::File(_) => continue,
+            Kind::File(_) | Kind::Prometheus(_) => continue,
         };
         let of = [
             ("ca_file", ca_file.as_ref(), Trusted),

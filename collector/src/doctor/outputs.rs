@@ -26,6 +26,7 @@ pub(super) fn examine(config: &Config, look: Option<&Look>, now_ms: i64) -> Vec<
             Kind::RemoteWrite(http) | Kind::Otlp(http, _) => answers(&output.name, http),
             Kind::File(file) => folder(&output.name, file),
             Kind::Kafka(kafka) => listens(&output.name, kafka),
+            Kind::Prometheus(_) => PART.ok(&output.name, "GET /metrics shows it".to_owned()),
         });
         findings.extend(look.map(|look| backlog(output, look, now_ms)));
     }

@@ -9,6 +9,7 @@
 //! bounded, and what makes room is counted as dropped.
 
 mod counted;
+mod exposed;
 mod feed;
 mod file;
 mod http;
@@ -18,6 +19,7 @@ mod otlp;
 mod remote_write;
 mod requests;
 mod rows;
+mod scrape;
 mod sink;
 mod status;
 #[cfg(test)]
@@ -38,8 +40,10 @@ use kafka::Kafka;
 use otlp::Otlp;
 use remote_write::RemoteWrite;
 use requests::Requests;
+use scrape::Scrape;
 use sink::Sink;
-pub use status::Status;
+use status::Counters;
+pub use status::{Pieces, Status};
 
 /// All outputs, while they run.
 #[derive(Debug)]
@@ -64,14 +68,15 @@ impl Outputs {
             threads: Vec::new(),
         };
         for (output, progress) in outputs.iter().zip(&outbox.outputs) {
+            let counters = status.of(&output.name);
+            let sink = sink(output, &counters);
             let feed = Feed {
                 progress: Arc::clone(progress),
                 outbox: Arc::clone(outbox),
-                counters: status.of(&output.name),
+                counters,
                 store: store.to_owned(),
-                tables: output.tables.clone(),
+                tables: wanted(output),
             };
-            let sink = sink(output);
             let name = format!("out-{}", output.name);
             let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
             all.threads.push(thread.spawn(move || feed.run(sink))?);
@@ -101,8 +106,23 @@ impl Drop for Outputs {
     }
 }
 
-fn sink(output: &Output) -> Box<dyn Sink> {
+/// Tables that an output reads; all where there is none.
+fn wanted(output: &Output) -> Vec<String> {
+    let mut tables = output.tables.clone();
+    if matches!(output.kind, Kind::Prometheus(_)) && !tables.is_empty() {
+        tables.extend(scrape::NAMING.map(String::from));
+    }
+    tables
+}
+
+fn sink(output: &Output, counters: &Arc<Counters>) -> Box<dyn Sink> {
     match &output.kind {
+        Kind::Prometheus(config) => Box::new(Scrape::new(
+            config,
+            &output.tables,
+            counters,
+            time::now_ms,
+        )),
         Kind::RemoteWrite(http) => Box::new(Requests::new(
             Client::new(http.clone()),
             RemoteWrite::new(http.max_series),

@@ -152,7 +152,7 @@ impl RemoteWrite {
             }
             self.describe(metric, &mut request);
             let begins = before.is_zero() && !is_gauge;
-            samples(metric, sum, |suffix, label, value| {
+            samples(metric.divisor, sum, |suffix, label, value| {
                 let name = format!("{}{suffix}", metric.prometheus);
                 let mut points = vec![(interval.end_ms, value)];
                 if begins && interval.start_ms + 1 < interval.end_ms {

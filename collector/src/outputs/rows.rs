@@ -176,6 +176,16 @@ impl<'a> Rows<'a> {
             .is_none_or(|since| since[row] >= self.header.start_ms)
     }
 
+    /// The number of the process that a row is about.
+    pub(super) fn process(&self, row: usize) -> Option<u64> {
+        let columns = &self.table.table.columns;
+        let at = columns.iter().position(|column| column.name == PROCESS)?;
+        match &self.table.columns[at] {
+            Values::Numbers(numbers) => Some(numbers[row]),
+            _ => None,
+        }
+    }
+
     /// What names the series of a row, sorted by name.
     pub(super) fn labels(&self, row: usize) -> Vec<(String, String)> {
         let mut labels = vec![(String::from("host"), hex(&self.header.host))];
@@ -269,13 +279,13 @@ fn number(column: &Column, number: u64) -> String {
 }
 
 /// A metric's value as the samples that Prometheus knows: what follows on its name, a label more
-/// where there is one, and the number in base units.
+/// where there is one, and the number in base units, of which `divisor` columns' units are one.
 pub(super) fn samples(
-    metric: &Metric<'_>,
+    divisor: u64,
     value: &Value,
     mut sample: impl FnMut(&str, Option<(&str, &str)>, f64),
 ) {
-    let scaled = |number: u64| number as f64 / metric.divisor as f64;
+    let scaled = |number: u64| number as f64 / divisor as f64;
     match value {
         Value::Absent => {}
         Value::Number(number) => sample("", None, scaled(*number)),

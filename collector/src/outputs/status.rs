@@ -1,8 +1,9 @@
 //! What is counted of outputs, for `GET /metrics`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::exposed::{Exposed, Place};
 use crate::metrics::Counter;
 use crate::store::outbox::Outbox;
 
@@ -15,6 +16,10 @@ pub(super) struct Counters {
     pub(super) rows_left_out: Counter,
     /// 1 while the last attempt failed.
     pub(super) failing: Counter,
+    /// Rows that were added to the series for the rest.
+    pub(super) rows_in_other: Counter,
+    /// What a scrape shows of an output that is for that.
+    pub(super) exposed: Mutex<Exposed>,
 }
 
 /// All outputs, for whoever asks.
@@ -37,7 +42,7 @@ struct Seen {
     counters: Arc<Counters>,
 }
 
-const LINES: [Line; 8] = [
+const LINES: [Line; 9] = [
     (
         "output_accepted_total",
         "counter",
@@ -85,6 +90,12 @@ const LINES: [Line; 8] = [
         "counter",
         "Rows left out because there were more series than max_series.",
         |seen| seen.counters.rows_left_out.get(),
+    ),
+    (
+        "output_rows_in_other_total",
+        "counter",
+        "Rows added to series whose labels are other, because there were max_series others.",
+        |seen| seen.counters.rows_in_other.get(),
     ),
 ];
 
@@ -167,6 +178,40 @@ impl Status {
             let _ = writeln!(text, "waybill_collector_{metric} {value}");
         }
         text
+    }
+}
+
+/// The series of the fleet as text, piece by piece.
+#[derive(Debug)]
+pub struct Pieces {
+    status: Arc<Status>,
+    output: usize,
+    place: Place,
+}
+
+impl Pieces {
+    /// From the first one on.
+    #[must_use]
+    pub fn new(status: &Arc<Status>) -> Self {
+        Self {
+            status: Arc::clone(status),
+            output: 0,
+            place: Place::default(),
+        }
+    }
+
+    /// The next piece, some 64 KiB; `None` behind the last one.
+    pub fn next(&mut self, now_ms: i64) -> Option<String> {
+        let mut text = String::new();
+        while let Some((_, counters)) = self.status.counters.get(self.output) {
+            let exposed = counters.exposed.lock();
+            let exposed = exposed.unwrap_or_else(PoisonError::into_inner);
+            if exposed.write(&mut self.place, now_ms, &mut text) {
+                return Some(text);
+            }
+            (self.output, self.place) = (self.output + 1, Place::default());
+        }
+        (!text.is_empty()).then_some(text)
     }
 }
 

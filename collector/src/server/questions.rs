@@ -1,13 +1,17 @@
 //! What people ask: questions to the store, hosts, counters.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use http_body::Frame;
 
 use super::answers::{self, Question};
 use super::app::{App, Shared};
@@ -19,6 +23,7 @@ use super::refusal::{error, refused};
 use super::request::given;
 use crate::api::{Answers, Given, HOSTS, Operation, Problem, parts};
 use crate::matrix::MAX_BYTES;
+use crate::outputs::Pieces;
 use crate::{escape, process, time};
 
 /// Answers a question whose parameters are in the address.
@@ -124,8 +129,31 @@ pub(super) async fn metrics(State(app): Shared) -> Response {
         outputs,
         process::prometheus(),
     ];
-    let own = own.concat();
-    ([(CONTENT_TYPE, text)], own).into_response()
+    let body = Scraped {
+        own: Some(own.concat()),
+        fleet: Pieces::new(&app.outputs),
+    };
+    ([(CONTENT_TYPE, text)], Body::new(body)).into_response()
+}
+
+/// The collector's own series, then those of the fleet, made as they are taken.
+struct Scraped {
+    own: Option<String>,
+    fleet: Pieces,
+}
+
+impl HttpBody for Scraped {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let own = self.own.take();
+        let text = own.or_else(|| self.fleet.next(time::now_ms()));
+        Poll::Ready(text.map(|text| Ok(Frame::data(Bytes::from(text)))))
+    }
 }
 
 /// An address that is none of the API.

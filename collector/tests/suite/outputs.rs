@@ -2,7 +2,9 @@
 //! taken by the programs that it is meant for.
 
 mod kafka;
+mod otlp;
 mod programs;
+mod scrape;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -45,9 +47,21 @@ impl Fleet {
             let batch = self.batch(host);
             let answer = site.send(at, &batch);
             assert_eq!(answer.status, 200, "{}", answer.text);
-            self.opened += batch.edges[0].opened;
-            self.batches += 1;
+            self.counted(&batch);
         }
+    }
+
+    /// The next interval of one host alone, which is to be sent.
+    fn next(&mut self, host: u8) -> Batch {
+        self.sequence += 1;
+        let batch = self.batch(host);
+        self.counted(&batch);
+        batch
+    }
+
+    fn counted(&mut self, batch: &Batch) {
+        self.opened += batch.edges[0].opened;
+        self.batches += 1;
     }
 
     fn batch(&self, host: u8) -> Batch {

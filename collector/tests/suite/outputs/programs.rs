@@ -4,8 +4,8 @@
 #[path = "../../../../wire/tests/skipped/mod.rs"]
 mod skipped;
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -36,6 +36,11 @@ pub(super) struct Program {
 impl Program {
     /// Starts it; `None` where it is not installed.
     pub(super) fn start(wanted: Wanted) -> Option<Self> {
+        Self::start_with(wanted, &[])
+    }
+
+    /// The same with further arguments.
+    pub(super) fn start_with(wanted: Wanted, arguments: &[&str]) -> Option<Self> {
         let name = match wanted {
             Wanted::Prometheus => "prometheus",
             Wanted::VictoriaMetrics => "victoria-metrics",
@@ -63,6 +68,7 @@ impl Program {
             }
         };
         let child = command
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -124,17 +130,36 @@ impl Program {
 
     /// The number that a query gives; `None` for none.
     pub(super) fn query(&self, query: &str) -> Option<f64> {
+        let answer = self.ask("/api/v1/query", &format!("query={query}"))?;
+        let value = &answer["data"]["result"][0]["value"][1];
+        value.as_str()?.parse().ok()
+    }
+
+    /// The values that a label has.
+    pub(super) fn labels(&self, label: &str) -> Vec<String> {
+        let answer = self.ask(&format!("/api/v1/label/{label}/values"), "start=0");
+        let values = answer.expect("an answer")["data"].clone();
+        serde_json::from_value(values).expect("values")
+    }
+
+    fn ask(&self, path: &str, parameter: &str) -> Option<Value> {
         let mut curl = Command::new("curl");
-        curl.args(["-s", "-G", "--max-time", "5", "--data-urlencode"])
-            .arg(format!("query={query}"))
-            .arg(self.url("/api/v1/query"));
+        curl.args(["-s", "-G", "--max-time", "5", "--data-urlencode", parameter])
+            .arg(self.url(path));
         if self.authority.is_some() {
             curl.arg("--cacert").arg(self.dir.path().join("ca.crt"));
         }
         let output = curl.output().expect("curl");
-        let answer: Value = serde_json::from_slice(&output.stdout).ok()?;
-        let value = &answer["data"]["result"][0]["value"][1];
-        value.as_str()?.parse().ok()
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Lets Prometheus scrape a collector from now on.
+    pub(super) fn scrape(&self, at: SocketAddr, ca: &Path, token: &str) {
+        let config = self.dir.path().join("prometheus.yml");
+        std::fs::write(config, job(at, ca, token)).expect("write");
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", "HUP", &pid]).status();
+        assert!(sent.expect("kill").success());
     }
 }
 
@@ -144,6 +169,16 @@ impl Drop for Program {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What Prometheus, and who reads its configuration, scrapes: a collector, every second.
+pub(super) fn job(at: SocketAddr, ca: &Path, token: &str) -> String {
+    format!(
+        "scrape_configs:\n- job_name: waybill\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
+         scheme: https\n  tls_config:\n    ca_file: {}\n  authorization:\n    credentials: {token}\n  \
+         static_configs:\n  - targets: ['{at}']\n",
+        ca.display()
+    )
 }
 
 fn prometheus(command: &mut Command, dir: &TempDir, at: &str) -> Authority {
