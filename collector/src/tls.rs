@@ -85,9 +85,7 @@ pub fn client_config(
 ) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca_file)? {
-        roots
-            .add(certificate)
-            .map_err(|e| unusable(ca_file, e))?;
+        roots.add(certificate).map_err(|e| unusable(ca_file, e))?;
     }
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

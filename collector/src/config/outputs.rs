@@ -162,16 +162,8 @@ impl Taken<'_> {
     fn kind(&self) -> Result<Kind, Mistake> {
         const HTTP: [&str; 7] = [
             "url",
-            "timeout",
-            "ca_file",
             "token_file",
-            "client_cert_file",
-            "client_key_file",
             "max_series",
-        ];
-        const KAFKA: [&str; 6] = [
-            "brokers",
-            "topic",
             "timeout",
             "ca_file",
             "client_cert_file",
@@ -203,7 +195,7 @@ impl Taken<'_> {
                 self.file()
             }
             "kafka" => {
-                self.only(kind, &KAFKA)?;
+                self.only(kind, &[&HTTP[3..], &["brokers", "topic"]].concat())?;
                 self.kafka()
             }
             "prometheus" => {
@@ -325,8 +317,7 @@ impl Taken<'_> {
                 "expected [\"<host>:<port>\", ...] of brokers that are asked first",
             );
         }
-        let topic = self.raw.topic.clone();
-        let topic = topic.unwrap_or_else(|| String::from("waybill"));
+        let topic = self.raw.topic.as_deref().unwrap_or("waybill");
         // What Kafka itself takes, with room for the name of a table.
         let bare = topic.replace("{table}", "table");
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -343,7 +334,7 @@ impl Taken<'_> {
         }
         Ok(Kind::Kafka(Kafka {
             brokers,
-            topic,
+            topic: topic.to_owned(),
             timeout: self.timeout(),
             ca_file,
             client,
@@ -356,7 +347,11 @@ impl Taken<'_> {
         let is_label = |label: &String| {
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             let begins = label.starts_with(|c: char| c.is_ascii_lowercase());
-            begins && label.len() <= 64 && label.chars().all(fits) && label != "le" && label != "name"
+            begins
+                && label.len() <= 64
+                && label.chars().all(fits)
+                && label != "le"
+                && label != "name"
         };
         if labels.is_empty() || labels.len() > 16 || !labels.iter().all(is_label) {
             return wrong(

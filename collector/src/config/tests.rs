@@ -345,10 +345,6 @@ fn an_output_has_the_keys_of_its_kind_and_no_secret_goes_in_the_clear() {
         ("kind = \"kaffka\"", "outputs.one.kind: expected"),
         ("kind = \"kafka\"", "outputs.one.brokers: expected"),
         (
-            "kind = \"kafka\"\nbrokers = [\"x\"]",
-            "outputs.one.brokers: expected",
-        ),
-        (
             "kind = \"kafka\"\nbrokers = [\"x:1\"]\ntopic = \"a b\"",
             "outputs.one.topic: expected",
         ),

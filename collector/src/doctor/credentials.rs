@@ -66,9 +66,11 @@ fn named(config: &Config) -> Vec<(String, &Path, Content)> {
     }
     for output in &config.outputs {
         let (ca_file, token_file, client) = match &output.kind {
-            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => {
-                (&http.ca_file, http.token_file.as_ref(), http.client.as_ref())
-            }
+            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => (
+                &http.ca_file,
+                http.token_file.as_ref(),
+                http.client.as_ref(),
+            ),
             Kind::Kafka(kafka) => (&kafka.ca_file, None, kafka.client.as_ref()),
             Kind::File(_) | Kind::Prometheus(_) => continue,
         };

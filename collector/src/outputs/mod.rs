@@ -117,12 +117,9 @@ fn wanted(output: &Output) -> Vec<String> {
 
 fn sink(output: &Output, counters: &Arc<Counters>) -> Box<dyn Sink> {
     match &output.kind {
-        Kind::Prometheus(config) => Box::new(Scrape::new(
-            config,
-            &output.tables,
-            counters,
-            time::now_ms,
-        )),
+        Kind::Prometheus(config) => {
+            Box::new(Scrape::new(config, &output.tables, counters, time::now_ms))
+        }
         Kind::RemoteWrite(http) => Box::new(Requests::new(
             Client::new(http.clone()),
             RemoteWrite::new(http.max_series),

@@ -127,8 +127,7 @@ impl Scrape {
         add("service", process);
         all.retain(|(name, value)| {
             // A label without a value is one that is not there; what holds does so for a host.
-            !value.is_empty()
-                && (self.labels.contains(name) || (rows.is_state() && name == "host"))
+            !value.is_empty() && (self.labels.contains(name) || (rows.is_state() && name == "host"))
         });
         all.sort();
         all

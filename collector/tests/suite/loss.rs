@@ -77,7 +77,8 @@ impl Disk {
     fn mount(site: &Site, bytes: u64) -> Option<Self> {
         let at = site.path("disk");
         fs::create_dir(&at).expect("directory");
-        let script = format!("mount -t tmpfs -o size={bytes} none \"$0\" && echo ready && exec cat");
+        let script =
+            format!("mount -t tmpfs -o size={bytes} none \"$0\" && echo ready && exec cat");
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", &script])
             .arg(&at)
@@ -118,7 +119,13 @@ impl Disk {
         fs::write(&config, text.replace(&store, &moved)).expect("write");
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()));
-        Serve::run(command.arg(PROGRAM).arg("serve").arg("--config").arg(config))
+        Serve::run(
+            command
+                .arg(PROGRAM)
+                .arg("serve")
+                .arg("--config")
+                .arg(config),
+        )
     }
 }
 
@@ -196,7 +203,9 @@ fn with_the_disk_full_batches_are_refused_and_what_was_answered_is_there_also_af
         } else {
             // It comes back by itself.
             fs::remove_file(&ballast).expect("removed");
-            until("it is ready", || (ready(&site, serve.at) == 200).then_some(()));
+            until("it is ready", || {
+                (ready(&site, serve.at) == 200).then_some(())
+            });
         }
         for batch in &unanswered {
             store(&site, serve.at, batch);
@@ -261,7 +270,8 @@ fn while_the_store_does_not_answer_batches_are_refused_in_bounded_memory_and_non
             let before = resident(&serve);
             // Somebody else writes, and does not end.
             let db = rusqlite::Connection::open(site.store()).expect("store");
-            db.busy_timeout(std::time::Duration::from_secs(30)).expect("set");
+            db.busy_timeout(std::time::Duration::from_secs(30))
+                .expect("set");
             db.execute_batch("BEGIN IMMEDIATE").expect("a lock");
             let refusals = turned_away.load(Ordering::Relaxed);
             until("batches are refused", || {
@@ -313,8 +323,11 @@ fn without_files_to_open_it_goes_on_says_so_and_lets_in_who_waited() {
         let mut answer = request.call().expect("an answer");
         let text = answer.body_mut().read_to_string().expect("text");
         let series = series(&text);
-        ["connections_accept_failed_total", "open_files_exhausted_total"]
-            .map(|name| series[&*format!("waybill_collector_{name}")])
+        [
+            "connections_accept_failed_total",
+            "open_files_exhausted_total",
+        ]
+        .map(|name| series[&*format!("waybill_collector_{name}")])
     };
     send(&batch(1, 1));
     let mut sequence = 1;

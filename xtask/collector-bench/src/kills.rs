@@ -81,7 +81,10 @@ fn report(
     let connections: u64 = counted.map(|counters| counters.opened()).sum();
     let (batches, opened) = (batches.unsigned_abs(), agents.opened());
     println!("{} agents, {kills} kills under load", agents.count());
-    println!("  batches      acknowledged {:>10}  stored {batches:>10}", sent.batches);
+    println!(
+        "  batches      acknowledged {:>10}  stored {batches:>10}",
+        sent.batches
+    );
     println!("  connections  acknowledged {opened:>10}  stored {connections:>10}");
     println!(
         "  sent again: {} without an answer, {} refused; integrity check: {checked}",

@@ -78,13 +78,7 @@ fn what_is_too_much_is_in_other_and_the_sum_is_that_of_all() {
     let mut went = Vec::new();
     for n in 1..=5 {
         let service = format!("s{n}");
-        went.push(take(
-            &mut exposed,
-            &reads(),
-            &service,
-            Value::Number(n),
-            0,
-        ));
+        went.push(take(&mut exposed, &reads(), &service, Value::Number(n), 0));
     }
     let rest = [Went::Other; 3];
     assert_eq!(went, [&[Went::Own; 2][..], &rest[..]].concat());
@@ -104,7 +98,10 @@ fn what_is_too_much_is_in_other_and_the_sum_is_that_of_all() {
     let went = take(&mut exposed, &reads(), "s9", Value::Number(7), later);
     assert_eq!(went, Went::Own);
     let shown = text(&exposed, later);
-    assert!(!shown.contains("\"s1\"") && shown.contains("{service=\"s2\"} 3\n"), "{shown}");
+    assert!(
+        !shown.contains("\"s1\"") && shown.contains("{service=\"s2\"} 3\n"),
+        "{shown}"
+    );
     assert!(shown.contains("{service=\"other\"} 12\n"), "{shown}");
 }
 
@@ -120,8 +117,12 @@ fn names_and_help_cannot_end_a_line_and_long_ones_are_cut() {
     let shown = text(&exposed, 0);
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines.len(), 4, "{shown}");
-    assert!(lines[0].starts_with("# HELP waybill_disk_reads_total two"), "{shown}");
-    let expected = "waybill_disk_reads_total{service=\"x\\\"} 1\\nwaybill_made_up 2\\\\\u{fffd}\"} 1";
+    assert!(
+        lines[0].starts_with("# HELP waybill_disk_reads_total two"),
+        "{shown}"
+    );
+    let expected =
+        "waybill_disk_reads_total{service=\"x\\\"} 1\\nwaybill_made_up 2\\\\\u{fffd}\"} 1";
     assert_eq!(lines[2], expected);
     assert!(lines[3].len() < 300, "{}", lines[3].len());
 }
@@ -140,7 +141,13 @@ fn no_table_takes_the_names_of_another_one_or_of_the_collector() {
         ("collector", gauge("store_used_bytes")),
         ("a_time", gauge("seconds")),
     ] {
-        take(&mut exposed, &table(name, vec![of]), "x", Value::Number(9), 0);
+        take(
+            &mut exposed,
+            &table(name, vec![of]),
+            "x",
+            Value::Number(9),
+            0,
+        );
     }
     let shown = text(&exposed, 0);
     assert_eq!(shown.matches("# TYPE").count(), 1, "{shown}");
@@ -161,7 +168,10 @@ fn gauges_that_nobody_tells_of_say_nothing_and_names_of_counts_are_bounded() {
     let many = Value::Counts(many.collect::<BTreeMap<_, _>>());
     take(&mut exposed, &counts, "x", many, 0);
     let shown = text(&exposed, 0);
-    assert!(shown.contains("{service=\"x\",name=\"other\"} 488\n"), "{shown}");
+    assert!(
+        shown.contains("{service=\"x\",name=\"other\"} 488\n"),
+        "{shown}"
+    );
     assert_eq!(shown.matches("waybill_b_causes_total{").count(), 513);
 }
 

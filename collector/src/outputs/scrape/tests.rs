@@ -1,9 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use wire::{
-    Batch, BatchHeader, EdgeRow, Endpoint, HostRow, ListenerRow, ProcessRow, Role,
-};
+use wire::{Batch, BatchHeader, EdgeRow, Endpoint, HostRow, ListenerRow, ProcessRow, Role};
 
 use super::Scrape;
 use crate::config;
@@ -87,7 +85,12 @@ fn process(id: u32, service: &str) -> ProcessRow {
 fn edges_of_a_service_are_one_series_by_the_names_that_hosts_tell() {
     let mut world = World::new(&["hostname", "service"], 10);
     let batch = Batch {
-        edges: vec![edge(1, 80, 1), edge(1, 81, 2), edge(2, 80, 4), edge(9, 80, 8)],
+        edges: vec![
+            edge(1, 80, 1),
+            edge(1, 81, 2),
+            edge(2, 80, 4),
+            edge(9, 80, 8),
+        ],
         processes: vec![process(1, "web"), process(2, "web")],
         hosts: vec![HostRow {
             hostname: "alpha".into(),
@@ -145,7 +148,14 @@ fn gauges_are_shown_where_nothing_is_added_up() {
     let mut sums = World::new(&["host"], 10);
     sums.take(1, 1000, batch());
     assert_eq!(sums.lines("waybill_listener_queue{"), [] as [&str; 0]);
-    let all = ["host", "boot", "process_id", "netns", "local_address", "local_port"];
+    let all = [
+        "host",
+        "boot",
+        "process_id",
+        "netns",
+        "local_address",
+        "local_port",
+    ];
     let mut each = World::new(&all, 10);
     each.take(1, 1000, batch());
     let lines = each.lines("waybill_listener_queue{");
@@ -166,7 +176,12 @@ fn counters_of_agents_are_shown_for_each_host_as_they_are() {
         };
         world.take(host, at, batch);
     }
-    let host = |host: u8| format!("{{host=\"{}\",name=\"records_dropped\"}}", format!("{host:02x}").repeat(16));
+    let host = |host: u8| {
+        format!(
+            "{{host=\"{}\",name=\"records_dropped\"}}",
+            format!("{host:02x}").repeat(16)
+        )
+    };
     assert_eq!(
         world.lines("waybill_host_counters_total"),
         [format!("{} 7", host(1)), format!("{} 1", host(2))]
@@ -185,6 +200,9 @@ fn series_are_bounded_and_what_is_in_other_is_counted() {
     world.take(1, 1000, batch);
     let lines = world.lines("waybill_edge_opened_total");
     assert_eq!(lines.len(), 4);
-    assert!(lines.contains(&"{remote_port=\"other\"} 7".into()), "{lines:?}");
+    assert!(
+        lines.contains(&"{remote_port=\"other\"} 7".into()),
+        "{lines:?}"
+    );
     assert_eq!(world.counters.rows_in_other.get(), 7);
 }

@@ -87,7 +87,10 @@ impl Drop for Broker {
 fn opened(records: &[Value]) -> BTreeMap<String, u64> {
     let of = |record: &Value| {
         let headers = &record["headers"];
-        let key = format!("{}/{}/{}", headers["idempotency-key"], headers["table"], headers["row"]);
+        let key = format!(
+            "{}/{}/{}",
+            headers["idempotency-key"], headers["table"], headers["row"]
+        );
         let value = &record["value"];
         let opened = value["row"]["opened"].as_u64().expect("a number");
         assert_eq!(record["key"], value["host"]);
@@ -154,7 +157,10 @@ fn a_broker_gets_every_answered_batch_also_after_kills_and_while_it_is_silent() 
         places.entry(host).or_default().insert(partition);
     }
     assert_eq!(places.len(), 3);
-    assert!(places.values().all(|partitions| partitions.len() == 1), "{places:?}");
+    assert!(
+        places.values().all(|partitions| partitions.len() == 1),
+        "{places:?}"
+    );
     let (code, log) = serve.end("TERM");
     assert_eq!(code, Some(0), "{log}");
 }

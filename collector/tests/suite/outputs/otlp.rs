@@ -102,7 +102,9 @@ fn a_receiver_of_others_takes_what_intervals_added_and_events_as_log_records() {
     let mut expected: Vec<i64> = (1..=3).flat_map(|i| [i, 2 * i, 3 * i]).collect();
     expected.sort_unstable();
     assert_eq!(points, expected, "{got}");
-    let (_, records) = got.split_once("EventName: waybill.event").expect("a record");
+    let (_, records) = got
+        .split_once("EventName: waybill.event")
+        .expect("a record");
     let row = &event.events[0];
     for attribute in [
         format!("waybill.event.process_id: Int({})", row.process_id),

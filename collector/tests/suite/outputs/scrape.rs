@@ -43,7 +43,11 @@ fn prometheus_scrapes_the_fleet_whatever_its_processes_are_called() {
     arrives(&program, "sum(waybill_edge_opened_total)", fleet.opened);
     let until_half_a_ms = "sum(waybill_edge_rtt_seconds_bucket{le=\"0.000512\",role=\"client\"})";
     arrives(&program, until_half_a_ms, fleet.opened);
-    arrives(&program, "sum(waybill_edge_rtt_seconds_count)", fleet.opened);
+    arrives(
+        &program,
+        "sum(waybill_edge_rtt_seconds_count)",
+        fleet.opened,
+    );
     arrives(&program, "count(waybill_edge_opened_total)", 3);
     let names = program.labels("service");
     assert_eq!(names, [HOSTILE]);
@@ -94,18 +98,25 @@ fn series_beyond_the_bound_are_in_other_and_the_checker_has_nothing_to_say() {
     let scrape = || site.get(serve.at, "/metrics", Who::Token(READER)).text;
     let text = scrape();
     let lines = |text: &str| {
-        let lines = text.lines().filter(|line| line.starts_with("waybill_edge_"));
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("waybill_edge_"));
         lines.map(String::from).collect::<Vec<_>>()
     };
     assert_eq!(lines(&text), lines(&scrape()));
     let opened = text.lines().filter_map(|line| {
-        let (labels, value) = line.strip_prefix("waybill_edge_opened_total")?.split_once("} ")?;
+        let (labels, value) = line
+            .strip_prefix("waybill_edge_opened_total")?
+            .split_once("} ")?;
         Some((labels.to_owned(), value.parse::<u64>().ok()?))
     });
     let opened: Vec<_> = opened.collect();
     assert_eq!(opened.len(), 3, "{opened:?}");
     assert_eq!(opened.iter().map(|(_, n)| n).sum::<u64>(), fleet.opened);
-    assert!(opened.contains(&("{host=\"other\"".into(), 2 * 3 + 3 * 3)), "{opened:?}");
+    assert!(
+        opened.contains(&("{host=\"other\"".into(), 2 * 3 + 3 * 3)),
+        "{opened:?}"
+    );
     let counts = counted(&site, serve.at, "scrape");
     assert_eq!(counts["rows_in_other_total"], 2);
     checked(&text);
