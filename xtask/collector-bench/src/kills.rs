@@ -1,5 +1,6 @@
 //! Kills under load: whatever was acknowledged is there, once, and sums are those of the agents.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -80,18 +81,19 @@ fn report(
     let counted = input.flows.iter().filter_map(|flow| flow.counters.as_ref());
     let connections: u64 = counted.map(|counters| counters.opened()).sum();
     let (batches, opened) = (batches.unsigned_abs(), agents.opened());
-    println!("{} agents, {kills} kills under load", agents.count());
-    println!(
-        "  batches      acknowledged {:>10}  stored {batches:>10}",
-        sent.batches
-    );
-    println!("  connections  acknowledged {opened:>10}  stored {connections:>10}");
-    println!(
-        "  sent again: {} without an answer, {} refused; integrity check: {checked}",
-        sent.unanswered, sent.refused
-    );
     let is_whole = batches == sent.batches && connections == opened && checked == "ok";
-    println!("{}", if is_whole { "met" } else { "missed" });
+    let verdict = if is_whole { "met" } else { "missed" };
+    write!(
+        io::stdout().lock(),
+        "{} agents, {kills} kills under load\n  \
+         batches      acknowledged {:>10}  stored {batches:>10}\n  \
+         connections  acknowledged {opened:>10}  stored {connections:>10}\n  \
+         sent again: {} without an answer, {} refused; integrity check: {checked}\n{verdict}\n",
+        agents.count(),
+        sent.batches,
+        sent.unanswered,
+        sent.refused
+    )?;
     Ok(if is_whole {
         ExitCode::SUCCESS
     } else {
