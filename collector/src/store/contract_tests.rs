@@ -209,33 +209,17 @@ fn same(when: &str, tried: &dyn Source, reference: &dyn Source) {
     }
 }
 
-/// One history, and the order in which its batches come, some of them twice: those of a run one after
-/// the other, as agents send them, and whatever comes from other hosts in between.
+/// One history, and the order in which its batches come, some of them twice: any.
 pub(crate) fn deliveries() -> impl Strategy<Value = (History, Vec<usize>)> {
     restarted().prop_flat_map(|mut history| {
         // Of shorter ones, more would come late than one batch looks at.
         for agent in &mut history.agents {
             agent.interval = agent.interval.max(7000);
         }
-        let batches = history.all_batches();
-        let again = prop::collection::vec(0..batches.len(), 0..5);
+        let all = history.all_batches().len();
+        let again = prop::collection::vec(0..all, 0..5);
         let order = again.prop_flat_map(move |again| {
-            let runs: Vec<_> = batches
-                .iter()
-                .map(|opened| (opened.batch.header.host, opened.batch.header.boot))
-                .collect();
-            let all: Vec<usize> = (0..runs.len()).chain(again).collect();
-            Just(all).prop_shuffle().prop_map(move |order| {
-                let mut of_run: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-                for at in &order {
-                    of_run.entry(runs[*at]).or_default().push(*at);
-                }
-                for all in of_run.values_mut() {
-                    all.sort_unstable_by(|a, b| b.cmp(a));
-                }
-                let next = |at: &usize| of_run.get_mut(&runs[*at]).and_then(Vec::pop);
-                order.iter().filter_map(next).collect()
-            })
+            Just((0..all).chain(again).collect::<Vec<usize>>()).prop_shuffle()
         });
         (Just(history), order)
     })

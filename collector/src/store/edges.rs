@@ -168,8 +168,9 @@ fn reported(db: &Connection, window: Window) -> Result<Vec<i64>> {
 /// said later, without what it counted until then.
 fn open_at(db: &Connection, boot: i64, at_ms: i64) -> Result<Vec<Open>> {
     let before = "end_ms <= ?2 AND first_block IS NOT NULL ORDER BY sequence DESC";
-    if let (Some(open), changed) = said(db, boot, at_ms, before)? {
-        return Ok(with(open, changed, 1));
+    let (open, before) = said(db, boot, at_ms, before)?;
+    if let Some(open) = open {
+        return Ok(with(open, before, 1));
     }
     let after = "end_ms > ?2 AND first_block IS NOT NULL ORDER BY sequence";
     let (open, changed) = said(db, boot, at_ms, after)?;
@@ -177,7 +178,12 @@ fn open_at(db: &Connection, boot: i64, at_ms: i64) -> Result<Vec<Open>> {
         Some(open) => open,
         None => Run::read(db, boot)?.open(),
     };
-    Ok(with(open, changed, -1))
+    let mut open = with(open, changed, -1);
+    for one in &mut open {
+        let last_ms = before.get(&one.subject).map(|(_, last_ms)| *last_ms);
+        one.last_ms = last_ms.unwrap_or(one.last_ms.min(at_ms));
+    }
+    Ok(open)
 }
 
 /// By how much more is open of each subject, and when it counted something last.
@@ -202,19 +208,17 @@ fn said(
     while let Some(batch) = batches.next()? {
         let blocks = (batch.get(0)?, batch.get(1)?);
         let heads = block::in_order(db, Kind::Edges, blocks)?;
-        let mut said = None;
+        let mut all = Vec::with_capacity(heads.len());
         for head in heads {
-            let edges: Edges = block::read(db, &head)?;
-            said = said.or(edges.open);
-            // What is open is said of the end of an interval.
-            if said.is_some() && !is_after {
-                continue;
-            }
-            for row in edges.rows {
-                let (change, last_ms) = changed.entry(row.subject).or_insert((0, head.end_ms));
-                *change = change.saturating_add(row.added.open());
-                *last_ms = head.end_ms.max(*last_ms);
-            }
+            all.push((head.end_ms, block::read::<Edges>(db, &head)?));
+        }
+        // The last of them says it, of the end of the interval.
+        let said = all.iter_mut().find_map(|(_, edges)| edges.open.take());
+        let counted = all.iter().filter(|_| said.is_none() || is_after);
+        for (end_ms, row) in counted.flat_map(|(end_ms, edges)| edges.rows.iter().map(move |row| (*end_ms, row))) {
+            let (change, last_ms) = changed.entry(row.subject).or_insert((0, end_ms));
+            *change = change.saturating_add(row.added.open());
+            *last_ms = end_ms.max(*last_ms);
         }
         if said.is_some() {
             return Ok((said, changed));

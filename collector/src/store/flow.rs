@@ -219,6 +219,7 @@ fn between(
                 known.add(total);
                 subject.cut = false;
                 subject.set(&known);
+                say_open(&mut blocks, next, (id, context.end_ms), total.open());
             }
             _ => {
                 if let Some(total) = &told.total {
@@ -228,7 +229,9 @@ fn between(
                 if next.is_none() {
                     subject.set(&known);
                 }
-                correct(&mut blocks, next, id, &added);
+                take_from_total(&mut blocks, next, id, &added);
+                let open = before.open().saturating_add(added.open());
+                say_open(&mut blocks, next, (id, context.end_ms), open);
             }
         }
         subject.touch(context.end_ms);
@@ -261,38 +264,53 @@ fn later(db: &Connection, context: Context, late: &mut Late) -> Result<(Vec<(Hea
     Ok((blocks, true))
 }
 
-/// Takes what comes late from the total that has it already, and adds it to what was open before
-/// that.
-fn correct(blocks: &mut [(Head, Edges)], next: Option<usize>, subject: i64, added: &Values) {
+/// Takes what comes late from the total that has it already.
+fn take_from_total(
+    blocks: &mut [(Head, Edges)],
+    next: Option<usize>,
+    subject: i64,
+    added: &Values,
+) {
     if added.is_zero() {
         return;
     }
     if let Some((head, edges)) = next.and_then(|at| blocks.get_mut(at))
-        && let Some(row) = edges
-            .rows
-            .iter_mut()
-            .find(|row| row.subject == subject && row.told.is_some())
+        && let Ok(at) = edges.rows.binary_search_by_key(&subject, |row| row.subject)
     {
+        let row = &mut edges.rows[at];
         row.added = std::mem::take(&mut row.added).less(added);
         head.changed = true;
     }
-    let change = added.open();
-    if change == 0 {
-        return;
-    }
+}
+
+/// Says anew what a subject had open and when it counted something last, up to the next total:
+/// `open` when the interval ended that comes late, and what was added since.
+fn say_open(
+    blocks: &mut [(Head, Edges)],
+    next: Option<usize>,
+    (subject, mut last_ms): (i64, i64),
+    mut open: i64,
+) {
     for (head, edges) in blocks.iter_mut().take(next.unwrap_or(usize::MAX)) {
-        let Some(open) = &mut edges.open else {
+        if let Ok(at) = edges.rows.binary_search_by_key(&subject, |row| row.subject) {
+            open = open.saturating_add(edges.rows[at].added.open());
+            last_ms = head.end_ms;
+        }
+        let Some(list) = &mut edges.open else {
             continue;
         };
-        match open.iter().position(|open| open.subject == subject) {
-            Some(at) => open[at].open = open[at].open.saturating_add_signed(change),
-            None => open.push(block::Open {
-                subject,
-                open: change.max(0).unsigned_abs(),
-                last_ms: head.start_ms,
-            }),
+        let new = u64::try_from(open).ok().filter(|open| *open > 0);
+        let new = new.map(|open| block::Open {
+            subject,
+            open,
+            last_ms,
+        });
+        match (list.binary_search_by_key(&subject, |one| one.subject), new) {
+            (Ok(at), Some(new)) if list[at] != new => list[at] = new,
+            (Ok(at), None) => drop(list.remove(at)),
+            (Err(at), Some(new)) => list.insert(at, new),
+            _ => continue,
         }
-        open.retain(|open| open.open > 0);
         head.changed = true;
     }
 }

@@ -82,21 +82,7 @@ impl Sent {
 
 impl Agents {
     pub(crate) fn new(server: &Server, count: u32, edges: u32, from_ms: i64) -> Result<Self> {
-        let agent = |seed: u32| -> Result<Agent> {
-            Ok(Agent {
-                host: fleet::Hour::restless(
-                    seed.into(),
-                    &fleet::BENCH,
-                    usize::try_from(edges)?,
-                    u64::MAX,
-                ),
-                token: token(seed),
-                starts: 0,
-                client: server.client()?,
-                shift_ms: None,
-                opened: HashMap::new(),
-            })
-        };
+        let agent = |seed: u32| Agent::new(seed, edges, server.client()?);
         Ok(Self {
             agents: (0..count).map(agent).collect::<Result<_>>()?,
             at: server.at,
@@ -183,7 +169,47 @@ fn send_all(
     Ok(sent)
 }
 
+/// A fleet whose batches are not sent.
+pub(crate) struct Offline {
+    agents: Vec<Agent>,
+    now_ms: i64,
+}
+
+/// A fleet without a collector.
+pub(crate) fn offline(count: u32, edges: u32) -> Result<Offline> {
+    let agent = |seed| Agent::new(seed, edges, ureq::Agent::new_with_defaults());
+    Ok(Offline {
+        agents: (0..count).map(agent).collect::<Result<_>>()?,
+        now_ms: 1_700_000_000_000,
+    })
+}
+
+impl Offline {
+    /// The batches of one interval of every agent.
+    pub(crate) fn interval(&mut self) -> Result<Vec<Batch>> {
+        self.now_ms += i64::try_from(fleet::INTERVAL_MS)?;
+        let mut batches: Vec<Batch> = Vec::new();
+        for (at, agent) in self.agents.iter_mut().enumerate() {
+            let other = (at % 2 == 1).then(|| batches[at - 1].clone());
+            batches.push(agent.next(self.now_ms, Rows::All, other)?);
+        }
+        Ok(batches)
+    }
+}
+
 impl Agent {
+    fn new(seed: u32, edges: u32, client: ureq::Agent) -> Result<Self> {
+        let edges = usize::try_from(edges)?;
+        Ok(Self {
+            host: fleet::Hour::restless(seed.into(), &fleet::BENCH, edges, u64::MAX),
+            token: token(seed),
+            starts: 0,
+            client,
+            shift_ms: None,
+            opened: HashMap::new(),
+        })
+    }
+
     /// The next batch. Its connections are those that the other one of the pair told of.
     fn next(&mut self, end_ms: i64, rows: Rows, other: Option<Batch>) -> Result<Batch> {
         let (_, mut batch) = self.host.next().context("a host ended")?;

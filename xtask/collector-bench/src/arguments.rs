@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+    /// Instead, shows of which tables of the store the written bytes are, for the first fleet.
+    #[arg(long)]
+    pub(crate) tables: bool,
     /// The program that is measured.
     #[arg(long)]
     pub(crate) collector: std::path::PathBuf,

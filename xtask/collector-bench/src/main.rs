@@ -15,6 +15,7 @@ mod questions;
 mod report;
 mod sections;
 mod server;
+mod tables;
 #[allow(dead_code, unreachable_pub, reason = "labs wait in more ways")]
 #[path = "../../../tests/src/lab/wait.rs"]
 mod wait;
@@ -31,6 +32,10 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if let Some(kills) = arguments.kills {
         return kills::run(&arguments, kills);
+    }
+    if arguments.tables {
+        tables::run(&arguments, &mut io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
     }
     let mut fleets = Vec::new();
     for (at, agents) in arguments.agents.iter().enumerate() {
