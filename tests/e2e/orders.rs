@@ -296,7 +296,7 @@ fn families(ordered: &Ordered<'_>, host: &Host) -> Result<()> {
 /// Sightings in the store.
 fn events(ordered: &Ordered<'_>) -> Result<i64> {
     let store = rusqlite::Connection::open(ordered.scene.collector.store())?;
-    Ok(store.query_row("SELECT count(*) + (SELECT coalesce(sum(row_count), 0) FROM block WHERE kind = 1) FROM sighting", (), |row| row.get(0))?)
+    Ok(store.query_row("SELECT count(*) + (SELECT coalesce(sum(row_count), 0) FROM block WHERE kind BETWEEN 1 AND 15) FROM sighting", (), |row| row.get(0))?)
 }
 
 fn refused(lab: &Lab) -> Result<()> {

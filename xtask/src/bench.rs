@@ -40,7 +40,7 @@ enum Figure {
 /// Options of a figure that a program of its own reads.
 #[derive(clap::Args)]
 struct Passed {
-    /// Passed on: --agents, --edges, --batches, --grow-minutes, --grow-mib, --format
+    /// Passed on: --agents, --edges, --batches, --grow-minutes, --grow-mib, --tables, --format
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }

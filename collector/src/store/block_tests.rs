@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::store::convert;
+use crate::store::{Which, convert};
 
 /// A connection that begins and ends in the interval of batch `sequence`.
 fn short(sequence: u64, token: u64) -> SightingRow {
@@ -241,5 +241,64 @@ fn a_store_of_version_9_is_converted_step_by_step_and_goes_on_where_it_was_kille
         next.edges[0].remote.addr = next.header.boot;
         put(&mut store, &opened(next));
         assert_eq!(count(&dir, window(40, 41)), 10);
+    }
+}
+
+#[test]
+fn events_of_version_14_are_converted_batch_by_batch_and_go_on_where_it_was_killed() {
+    for killed_after in [0, 1, 3] {
+        let dir = TempDir::new().unwrap();
+        let mut store = store(&dir);
+        let told = |sequence| {
+            let mut batch = batch(sequence, vec![]).batch;
+            batch.events = (0..3).map(|_| room_tests::event(sequence)).collect();
+            opened(batch)
+        };
+        put(&mut store, &told(100));
+        drop(store);
+        let mut db = Connection::open(path(&dir)).unwrap();
+        db.execute_batch(
+            "CREATE TABLE event (boot_id INTEGER NOT NULL, sequence INTEGER NOT NULL,
+                 table_id INTEGER NOT NULL, place INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+                 cells TEXT NOT NULL, PRIMARY KEY (boot_id, sequence, table_id, place))
+                 STRICT, WITHOUT ROWID;
+             WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 89)
+             INSERT INTO event SELECT 1, 1 + n / 3, (SELECT id FROM described), n % 3,
+                 (1 + n / 3) * 10000, json_array(1, n) FROM n;",
+        )
+        .unwrap();
+        for _ in 0..killed_after {
+            convert::step(&mut db).unwrap();
+        }
+        drop(db);
+        if killed_after < 3 {
+            assert!(matches!(Reader::open(&path(&dir)), Err(Error::Older)));
+        }
+        drop(super::store(&dir));
+        let which = Which {
+            table: String::from("event"),
+            host: None,
+            intervals: false,
+            silent: false,
+            most: 1000,
+        };
+        let shown = |window| {
+            let mut reader = Reader::open(&path(&dir)).unwrap();
+            let mut meter = Meter::unlimited();
+            let rows = reader.rows(&which, window, &mut meter).unwrap();
+            rows.tables.into_iter().next().unwrap().rows
+        };
+        assert_eq!(shown(ALL).len(), 93);
+        let times = shown(window(9, 10))
+            .into_iter()
+            .map(|mut row| row.values.remove("time_us"));
+        let times: Vec<_> = times.map(Option::unwrap).collect();
+        assert_eq!(times, [27, 28, 29]);
+        assert!(
+            crate::store::upkeep::check(&path(&dir))
+                .unwrap()
+                .faults
+                .is_empty()
+        );
     }
 }

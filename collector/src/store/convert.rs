@@ -1,14 +1,17 @@
-//! Samples of version 9 become blocks: run by run, a bounded number of rows at a time.
+//! What older versions have as rows becomes blocks, a bounded number of rows at a time: samples of
+//! version 9 run by run, events of version 14 batch by batch.
 //!
 //! Each step is a transaction that says up to where it went. Whoever is killed in between goes on
 //! there, and no sample goes before all of them are blocks.
+
+mod events;
 
 use std::collections::BTreeMap;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 
-use super::block::{self, Edge, Edges, Head, Open, Values, pack, unpack};
+use super::block::{self, Edge, Edges, Head, Kind, Open, Values, pack, unpack};
 use super::histogram;
 use crate::counters::{COUNTERS, Counters};
 
@@ -29,18 +32,29 @@ pub(super) struct Progress {
     pub(super) all: u64,
 }
 
-/// Whether samples are left that are to become blocks.
+/// Whether rows are left that are to become blocks.
 pub(super) fn is_left(db: &Connection) -> Result<bool> {
-    db.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'converting')",
-        (),
-        |row| row.get(0),
-    )
+    Ok(has(db, "converting")? || has(db, "event")?)
+}
+
+fn has(db: &Connection, table: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
+    db.query_row(sql, [table], |row| row.get(0))
 }
 
 /// One step; `None` once all is done.
 pub(super) fn step(db: &mut Connection) -> Result<Option<Progress>> {
     let transaction = db.transaction()?;
+    let progress = match has(&transaction, "converting")? {
+        true => samples_step(&transaction)?,
+        false => events::step(&transaction)?,
+    };
+    transaction.commit()?;
+    Ok(progress)
+}
+
+/// `None` once nothing is left of anything.
+fn samples_step(transaction: &Transaction<'_>) -> Result<Option<Progress>> {
     let (boot, upto_ms): (i64, i64) =
         transaction.query_row("SELECT boot_id, upto_ms FROM converting", (), |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -53,21 +67,25 @@ pub(super) fn step(db: &mut Connection) -> Result<Option<Progress>> {
                 })?;
             let Some(next) = next else {
                 transaction.execute_batch("DROP TABLE sample; DROP TABLE converting")?;
-                transaction.commit()?;
-                return Ok(None);
+                return events::step(transaction);
             };
             (next, i64::MIN)
         }
         upto_ms => (boot, upto_ms),
     };
-    let upto_ms = run(&transaction, next, upto_ms)?;
+    let upto_ms = run(transaction, next, upto_ms)?;
     transaction.execute(
         "UPDATE converting SET boot_id = ?1, upto_ms = ?2",
         [next, upto_ms],
     )?;
-    let progress = transaction.query_row(
+    progress(transaction, next).map(Some)
+}
+
+/// Runs up to one are done.
+fn progress(db: &Connection, boot: i64) -> Result<Progress> {
+    db.query_row(
         "SELECT count(*) FILTER (WHERE id <= ?1), count(*) FROM boot",
-        [next],
+        [boot],
         |row| {
             let (done, all): (i64, i64) = (row.get(0)?, row.get(1)?);
             Ok(Progress {
@@ -75,9 +93,7 @@ pub(super) fn step(db: &mut Connection) -> Result<Option<Progress>> {
                 all: all.unsigned_abs(),
             })
         },
-    )?;
-    transaction.commit()?;
-    Ok(Some(progress))
+    )
 }
 
 /// A subject while its samples are read.
@@ -127,7 +143,7 @@ fn run(db: &Transaction<'_>, boot: i64, after_ms: i64) -> Result<i64> {
         });
         // What came before all others: nothing asks when.
         let head = Head::new((boot, sequence), (end_ms, end_ms), 0);
-        let first = block::write(db, &head, &Edges { rows, open })?;
+        let first = block::write(db, &head, Kind::Edges, &Edges { rows, open })?;
         db.prepare_cached(
             "UPDATE batch SET first_block = ?3, last_block = (SELECT max(id) FROM block)
              WHERE boot_id = ?1 AND sequence = ?2",

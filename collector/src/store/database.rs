@@ -20,7 +20,7 @@ use crate::accept::Opened;
 use crate::config::Config;
 
 /// Bytes of the write-ahead log beyond which nothing is added to it, unless set otherwise. It is
-/// folded into the database and begun again every few MiB, except while somebody reads.
+/// folded into the database and begun again every 32 MiB, except while somebody reads.
 const LOG_BYTES: u64 = 256 << 20;
 /// Steps of eviction that one batch may wait for: some 100,000 rows of each kind.
 const STEPS_PER_BATCH: usize = 64;

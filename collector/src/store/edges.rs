@@ -215,7 +215,9 @@ fn said(
         // The last of them says it, of the end of the interval.
         let said = all.iter_mut().find_map(|(_, edges)| edges.open.take());
         let counted = all.iter().filter(|_| said.is_none() || is_after);
-        for (end_ms, row) in counted.flat_map(|(end_ms, edges)| edges.rows.iter().map(move |row| (*end_ms, row))) {
+        for (end_ms, row) in
+            counted.flat_map(|(end_ms, edges)| edges.rows.iter().map(move |row| (*end_ms, row)))
+        {
             let (change, last_ms) = changed.entry(row.subject).or_insert((0, end_ms));
             *change = change.saturating_add(row.added.open());
             *last_ms = end_ms.max(*last_ms);

@@ -80,7 +80,7 @@ pub(super) fn put_edges(
     }
     for block in blocks {
         if !block.rows.is_empty() || block.open.is_some() {
-            block::write(place.db, &place.head(), &block)?;
+            block::write(place.db, &place.head(), Kind::Edges, &block)?;
         }
     }
     Ok(())

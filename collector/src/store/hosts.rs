@@ -96,15 +96,12 @@ const OF_FLOW: [&str; 3] = [
 ];
 
 /// What belongs to a host and not to its flows.
-const OF_HOST: [&str; 9] = [
+const OF_HOST: [&str; 8] = [
     "DELETE FROM series_sample WHERE (series_id, end_ms) IN (
          SELECT series_id, end_ms FROM boot JOIN series ON series.boot_id = boot.id
          JOIN series_sample ON series_id = series.id WHERE host_id = ?1 LIMIT ?2)",
     "DELETE FROM series WHERE id IN (SELECT series.id FROM boot
          JOIN series ON series.boot_id = boot.id WHERE host_id = ?1 LIMIT ?2)",
-    "DELETE FROM event WHERE (boot_id, sequence, table_id, place) IN (
-         SELECT boot_id, sequence, table_id, place FROM boot
-         JOIN event ON event.boot_id = boot.id WHERE host_id = ?1 LIMIT ?2)",
     "DELETE FROM nat_sample WHERE (nat_id, end_ms) IN (
          SELECT nat_id, end_ms FROM boot JOIN nat ON nat.boot_id = boot.id
          JOIN nat_sample ON nat_id = nat.id WHERE host_id = ?1 LIMIT ?2)",

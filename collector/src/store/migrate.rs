@@ -16,7 +16,7 @@ use crate::{files, time};
 const APPLICATION_ID: i32 = 0x5742_5943;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 14] = [
+const STEPS: [&str; 15] = [
     include_str!("schema.sql"),
     include_str!("nat.sql"),
     include_str!("orders.sql"),
@@ -31,6 +31,7 @@ const STEPS: [&str; 14] = [
     include_str!("joined.sql"),
     include_str!("gone.sql"),
     include_str!("indexes.sql"),
+    include_str!("events.sql"),
 ];
 
 /// How long one connection waits for another.
@@ -66,6 +67,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // An acknowledged batch is deleted by its agent, so it must survive a power cut here. Batches
     // that arrive together share one commit, which keeps this affordable.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is in the log is copied into the database once it has so many pages (32 MiB): most
+    // of what batches write is written again by those that follow, and copied once.
+    connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
     // A large batch, or a reader that stays for long, makes the log grow; afterwards it is cut to
     // this.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;

@@ -170,7 +170,7 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
          CREATE INDEX process_last ON process (last_ms);
          CREATE INDEX sample_end ON sample (end_ms);
          DROP TABLE slice; DROP TABLE joined; DROP TABLE slice_frozen; DROP TABLE gone;
-         DROP TABLE described; DROP TABLE series; DROP TABLE series_sample; DROP TABLE event;
+         DROP TABLE described; DROP TABLE series; DROP TABLE series_sample; DROP TABLE event_last;
          CREATE TABLE event (id INTEGER PRIMARY KEY, flow_id INTEGER NOT NULL, kind INTEGER NOT NULL,
              end_ms INTEGER NOT NULL, time_us INTEGER NOT NULL, port INTEGER NOT NULL,
              token INTEGER NOT NULL, errno INTEGER NOT NULL, duration_us INTEGER NOT NULL,

@@ -1,20 +1,24 @@
 //! How long a commit waits for more batches.
 //!
 //! A commit writes some pages whatever is in it. Where many hosts send, those that arrive within
-//! [`GATHER`] share one; where few do, and where one host sends what it had to keep, each batch is
-//! stored at once, for its agent sends the next one after the answer.
+//! [`GATHER`] share one. An agent sends the next batch after the answer: where hosts send what they
+//! had to keep, batches wait for [`HURRY`] at most, and where few hosts send, not at all.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Most batches in one commit: enough to share its cost, few enough to answer soon.
 const GROUP: usize = 32;
-/// The longest that a batch waits for others.
-const GATHER: Duration = Duration::from_millis(50);
-/// Hosts that sent within [`LOOK`] from which on it does.
-const MANY: usize = 20;
+/// The longest that a batch waits for others: a small part of an interval.
+const GATHER: Duration = Duration::from_millis(500);
+/// The same where a host sent twice within [`LOOK`].
+const HURRY: Duration = Duration::from_millis(50);
+/// Hosts that sent within [`LOOK`] from which on it waits.
+const MANY: usize = 6;
 /// How long hosts are counted.
 const LOOK: Duration = Duration::from_secs(1);
+/// Most hosts that are known to have sent: of more, each is taken for one that did not.
+const MOST: usize = 4096;
 
 /// Who sent lately.
 #[derive(Debug)]
@@ -48,11 +52,15 @@ impl Pace {
             self.hosts.clear();
             self.since = now;
         }
-        // More would change nothing.
-        if self.hosts.len() < MANY {
+        let again = self.hosts.contains(&host);
+        if self.hosts.len() < MOST {
             self.hosts.insert(host);
         }
-        if self.many { GATHER } else { Duration::ZERO }
+        match (self.many, again) {
+            (false, _) => Duration::ZERO,
+            (true, true) => HURRY,
+            (true, false) => GATHER,
+        }
     }
 }
 
@@ -77,8 +85,9 @@ mod tests {
     fn batches_of_many_hosts_share_commits_and_others_never_wait() {
         assert_eq!(waits(200, 1000), GATHER);
         assert_eq!(waits(2000, 1), Duration::ZERO);
-        assert_eq!(waits(2000, 19), Duration::ZERO);
-        assert_eq!(waits(20, 1000), Duration::ZERO);
+        assert_eq!(waits(2000, 5), Duration::ZERO);
+        assert_eq!(waits(10, 1000), Duration::ZERO);
+        assert_eq!(waits(2000, 19), HURRY, "they have more to send");
     }
 
     #[test]

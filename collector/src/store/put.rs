@@ -97,7 +97,8 @@ pub(super) fn put(
         received_ms: now_ms,
         is_newest,
     };
-    put_blocks(place, runs, opened, (&mut marks, &mut late))?;
+    let before = block::last(db)?;
+    put_series(place, runs, opened, (&mut marks, &mut late))?;
     for row in &opened.batch.nats {
         nat::put(db, context, row, &mut late)?;
     }
@@ -106,7 +107,14 @@ pub(super) fn put(
     }
     let mut refused = late.refused;
     for table in opened.batch.described(is_described) {
-        refused += described::put(db, (host, context), &table, &mut late)?;
+        refused += described::put(place, host, &table, &mut late)?;
+    }
+    if let Some((first, last)) = block::written(db, before)? {
+        db.prepare_cached(
+            "UPDATE batch SET first_block = ?3, last_block = ?4
+             WHERE boot_id = ?1 AND sequence = ?2",
+        )?
+        .execute([context.boot, context.sequence, first, last])?;
     }
     runs.recent = marks.apply(db, context, now_ms)?;
     Ok(Outcome::Stored {
@@ -118,7 +126,7 @@ pub(super) fn put(
 }
 
 /// What edges counted and connections that were kept.
-fn put_blocks(
+fn put_series(
     place: Place<'_>,
     runs: &mut Runs,
     opened: &Opened,
@@ -126,16 +134,8 @@ fn put_blocks(
 ) -> Result<()> {
     let (db, context) = (place.db, place.context);
     let run = runs.get(db, context.boot)?;
-    let before = block::last(db)?;
     put_edges(place, run, &opened.batch.edges, late)?;
     put_sightings(place, run, &opened.batch.sightings, (marks, late))?;
-    if let Some((first, last)) = block::written(db, before)? {
-        db.prepare_cached(
-            "UPDATE batch SET first_block = ?3, last_block = ?4
-             WHERE boot_id = ?1 AND sequence = ?2",
-        )?
-        .execute([context.boot, context.sequence, first, last])?;
-    }
     run.wrote(db, context.boot)
 }
 

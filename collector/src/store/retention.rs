@@ -167,7 +167,6 @@ impl Pass {
             return Ok(false);
         }
         let key = "token, flow_id, part, port";
-        let event = "boot_id, sequence, table_id, place";
         let sightings = match self.idle {
             Idle::Since(_) => {
                 // What is open says who has it, as long as its agent reports.
@@ -178,14 +177,14 @@ impl Pass {
             Idle::All => "last_ms <= ?1",
         };
         deleted.sightings = by_time(db, "sighting", key, sightings, horizon)?;
-        deleted.events = by_time(db, "event", event, "end_ms <= ?1", horizon)?;
+        run(db, "DELETE FROM event_last WHERE last_ms <= ?1", [horizon])?;
         let batches = match self.idle {
             Idle::Since(_) => "received_ms <= ?1 AND end_ms <= ?1",
             // Late ones as well: their rows are gone, and this makes room.
             Idle::All => "end_ms <= ?1",
         };
         deleted.batches = by_time(db, "batch", "boot_id, sequence", batches, horizon)?;
-        let counts = [deleted.sightings, deleted.events, deleted.batches];
+        let counts = [deleted.sightings, deleted.batches];
         let over = counts.iter().all(|n| *n < STEP_ROWS.unsigned_abs());
         Ok(blocks(db, horizon, deleted)? && over)
     }

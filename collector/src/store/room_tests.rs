@@ -60,14 +60,16 @@ fn full(sequence: u64) -> Opened {
 
 pub(super) fn left(store: &Store, table: &str) -> u64 {
     // Rows that are packed count as those that are not.
-    let packed = |kind: u8| {
-        format!(
-            "(SELECT coalesce(sum(row_count), 0) FROM block WHERE kind = {kind} AND pieces > 0)"
-        )
+    let packed = |kinds: &str| {
+        format!("(SELECT coalesce(sum(row_count), 0) FROM block WHERE kind {kinds} AND pieces > 0)")
     };
     let sql = match table {
-        "sample" => format!("SELECT {}", packed(0)),
-        "sighting" => format!("SELECT count(*) + {} FROM sighting", packed(1)),
+        "sample" => format!("SELECT {}", packed("= 0")),
+        "event" => format!("SELECT {}", packed(">= 16")),
+        "sighting" => format!(
+            "SELECT count(*) + {} FROM sighting",
+            packed("BETWEEN 1 AND 15")
+        ),
         table => format!("SELECT count(*) FROM {table}"),
     };
     let left: i64 = store

@@ -5,6 +5,7 @@ use proptest::prelude::prop_assert;
 
 use super::probe_tests::{Probe, probes as table_of};
 use super::*;
+use crate::counters;
 use crate::store::retention::Pass;
 
 /// What was added in the interval of batch `sequence`.
@@ -135,6 +136,64 @@ fn what_is_open_is_known_from_what_intervals_added() {
     let input = reader.window(window(7, 9), &mut rows(100)).unwrap();
     let open: Vec<_> = input.flows.iter().map(|flow| flow.open_before).collect();
     assert_eq!(open, [2]);
+}
+
+/// What windows show of the one edge that is told of by batches of a minute and more.
+fn shown(dir: &TempDir) -> Vec<(u64, u64, u64, i64)> {
+    let mut reader = Reader::open(&path(dir)).unwrap();
+    let mut all = Vec::new();
+    for (from, to) in [(0, 14), (1, 3), (4, 6), (5, 7), (7, 13), (8, 14), (13, 14)] {
+        let input = reader.window(window(from, to), &mut rows(100)).unwrap();
+        all.extend(input.flows.iter().map(|flow| {
+            let counters = flow.counters.as_ref().unwrap();
+            let [opened, closed] =
+                [counters::OPENED, counters::CLOSED].map(|at| counters.plain[at]);
+            (opened, closed, flow.open_before, flow.last_ms)
+        }));
+    }
+    all
+}
+
+#[test]
+fn what_is_open_and_since_when_is_the_same_in_whatever_order_a_run_arrives() {
+    let told = [(1, 1, 0), (4, 0, 1), (7, 2, 0), (13, 0, 1), (14, 0, 0)];
+    let batches = told.map(|(sequence, opened, closed)| {
+        let row = EdgeRow {
+            closed,
+            ..added(500, opened)
+        };
+        let rows = if opened + closed > 0 {
+            vec![row]
+        } else {
+            vec![]
+        };
+        batch(sequence, rows)
+    });
+    let stored = |order: &[usize]| {
+        let dir = TempDir::new().unwrap();
+        let mut store = store(&dir);
+        for at in order {
+            put(&mut store, &batches[*at]);
+        }
+        shown(&dir)
+    };
+    let expected = stored(&[0, 1, 2, 3, 4]);
+    assert_eq!(expected[0], (3, 2, 0, 130_000));
+    assert_eq!(
+        expected.last(),
+        Some(&(0, 0, 1, 130_000)),
+        "silent, with one open"
+    );
+    for order in [
+        [1, 0, 2, 3, 4],
+        [2, 1, 0, 3, 4],
+        [2, 0, 1, 4, 3],
+        [3, 2, 1, 0, 4],
+        [4, 0, 3, 1, 2],
+        [4, 3, 2, 1, 0],
+    ] {
+        assert_eq!(stored(&order), expected, "{order:?}");
+    }
 }
 
 #[test]

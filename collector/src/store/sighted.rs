@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Result, params};
 use wire::{Endpoint, Life, Role, SightingRow};
 
-use super::block::{self, Sighted, Sightings};
+use super::block::{self, Kind, Sighted, Sightings};
 use super::context::{Context, signed};
 use super::flow::{BLOCK_ROWS, Place};
 use super::known::{FlowKey, Run};
@@ -55,7 +55,7 @@ pub(super) fn put_sightings(
         short.sort_unstable_by_key(|row| (row.flow, row.start_us, row.token, row.part, row.port));
         short.dedup_by_key(|row| (row.flow, row.token, row.part, row.port));
         if !short.is_empty() {
-            block::write(db, &place.head(), &Sightings(short))?;
+            block::write(db, &place.head(), Kind::Sightings, &Sightings(short))?;
         }
     }
     Ok(())

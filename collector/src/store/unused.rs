@@ -26,13 +26,14 @@ pub(super) fn blocks(db: &Connection, horizon_ms: i64, deleted: &mut Deleted) ->
          WHERE end_ms <= ?1 AND pieces > 0 ORDER BY end_ms LIMIT ?2",
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    let old: Vec<(i64, u8, i64, i64)> = statement
+    let old: Vec<(i64, i64, i64, i64)> = statement
         .query_map([horizon_ms, STEP_BLOCKS], row)?
         .collect::<Result<_>>()?;
     for (id, kind, rows, pieces) in &old {
-        let count = match *kind {
-            kind if kind == Kind::Edges as u8 => &mut deleted.samples,
-            _ => &mut deleted.sightings,
+        let count = match Kind::of(*kind) {
+            Kind::Edges => &mut deleted.samples,
+            Kind::Sightings => &mut deleted.sightings,
+            Kind::Events(_) => &mut deleted.events,
         };
         *count += rows.unsigned_abs();
         let sql = "DELETE FROM block WHERE id >= ?1 AND id < ?1 + ?2 AND (id = ?1 OR pieces = 0)";
@@ -51,7 +52,6 @@ pub(super) const UNUSED_BOOT: &str = "
     AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.boot_id = boot.id)
     AND NOT EXISTS (SELECT 1 FROM nat WHERE nat.boot_id = boot.id)
     AND NOT EXISTS (SELECT 1 FROM series WHERE series.boot_id = boot.id)
-    AND NOT EXISTS (SELECT 1 FROM event WHERE event.boot_id = boot.id)
     AND NOT EXISTS (SELECT 1 FROM process WHERE process.boot_id = boot.id)";
 pub(super) const UNUSED_HOST: &str = "
     AND last_seen_ms <= ?3
@@ -59,7 +59,7 @@ pub(super) const UNUSED_HOST: &str = "
 
 pub(super) const UNUSED_TABLE: &str = "
     AND NOT EXISTS (SELECT 1 FROM series WHERE series.table_id = described.id)
-    AND NOT EXISTS (SELECT 1 FROM event WHERE event.table_id = described.id)";
+    AND NOT EXISTS (SELECT 1 FROM event_last WHERE event_last.table_id = described.id)";
 
 /// Where deleted samples are counted, and the series itself where that is somewhere else.
 pub(super) type Count = fn(&mut Deleted) -> (&mut u64, Option<&mut u64>);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::block::{self, Edges, Kind, Sightings};
+use super::block::{self, Edges, Events, Kind, Sightings};
 use super::error::{Error, failed};
 use super::migrate;
 use super::reader::Reader;
@@ -67,13 +67,19 @@ fn blocks(db: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
     let batches: i64 = db.query_row("SELECT count(*) FROM batch", (), |row| row.get(0))?;
     checked.batches = batches.unsigned_abs();
     let last = block::last(db)?.unwrap_or(0);
+    let mut kinds = vec![Kind::Edges, Kind::Sightings];
+    let mut tables = db.prepare("SELECT id FROM described")?;
+    for table in tables.query_map((), |row| row.get(0))? {
+        kinds.push(Kind::Events(table?));
+    }
     // Some thousand at a time: their heads are in memory.
     for from in (0..=last).step_by(10_000) {
-        for kind in [Kind::Edges, Kind::Sightings] {
-            for head in block::in_order(db, kind, (from, from.saturating_add(9_999)))? {
+        for kind in &kinds {
+            for head in block::in_order(db, *kind, (from, from.saturating_add(9_999)))? {
                 let read = match kind {
                     Kind::Edges => block::read::<Edges>(db, &head).map(drop),
                     Kind::Sightings => block::read::<Sightings>(db, &head).map(drop),
+                    Kind::Events(_) => block::read::<Events>(db, &head).map(drop),
                 };
                 checked.blocks += 1;
                 if let Err(error) = read

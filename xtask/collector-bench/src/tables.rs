@@ -181,12 +181,27 @@ fn print(path: &Path, pages: &Pages, bytes: u64, out: &mut impl Write) -> Result
     written.sort_unstable_by_key(|(_, [logged, copied])| std::cmp::Reverse(logged + copied));
     let part = |pages: u64| (pages * PAGE as u64) as f64 / bytes as f64;
     let mut all = [0, 0];
-    writeln!(out, "{:32} {:>8} {:>8} {:>10}", "table", "logged", "copied", "holds KiB")?;
+    writeln!(
+        out,
+        "{:32} {:>8} {:>8} {:>10}",
+        "table", "logged", "copied", "holds KiB"
+    )?;
     for (name, [logged, copied]) in written {
         all = [all[0] + logged, all[1] + copied];
         let held = held.get(name).copied().unwrap_or(0) * 4;
-        writeln!(out, "{name:32} {:8.2} {:8.2} {held:10}", part(logged), part(copied))?;
+        writeln!(
+            out,
+            "{name:32} {:8.2} {:8.2} {held:10}",
+            part(logged),
+            part(copied)
+        )?;
     }
-    writeln!(out, "{:32} {:8.2} {:8.2}", "all, times the batches", part(all[0]), part(all[1]))
-        .context("print")
+    writeln!(
+        out,
+        "{:32} {:8.2} {:8.2}",
+        "all, times the batches",
+        part(all[0]),
+        part(all[1])
+    )
+    .context("print")
 }

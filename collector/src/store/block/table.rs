@@ -4,6 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::edges::Edges;
+use super::events::Events;
 use super::number::{Reading, put};
 use super::sightings::Sightings;
 
@@ -18,9 +19,31 @@ const MOST: usize = 512 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Kind {
     /// [`Edges`].
-    Edges = 0,
+    Edges,
     /// [`Sightings`].
-    Sightings = 1,
+    Sightings,
+    /// [`Events`] of the table with this number.
+    Events(i64),
+}
+
+impl Kind {
+    /// As it is stored.
+    pub(in crate::store) fn number(self) -> i64 {
+        match self {
+            Self::Edges => 0,
+            Self::Sightings => 1,
+            Self::Events(table) => table.saturating_add(16),
+        }
+    }
+
+    /// The inverse of [`Kind::number`].
+    pub(in crate::store) fn of(number: i64) -> Self {
+        match number {
+            0 => Self::Edges,
+            ..16 => Self::Sightings,
+            table => Self::Events(table - 16),
+        }
+    }
 }
 
 /// A block without its rows.
@@ -74,15 +97,12 @@ fn head(row: &Row<'_>) -> Result<Head> {
 
 /// Rows that can be in a block.
 pub(in crate::store) trait Rows: Sized {
-    const KIND: Kind;
     fn len(&self) -> usize;
     fn bytes(&self) -> Vec<u8>;
     fn of(bytes: &[u8]) -> Option<Self>;
 }
 
 impl Rows for Edges {
-    const KIND: Kind = Kind::Edges;
-
     fn len(&self) -> usize {
         self.rows.len()
     }
@@ -97,8 +117,20 @@ impl Rows for Edges {
 }
 
 impl Rows for Sightings {
-    const KIND: Kind = Kind::Sightings;
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 
+    fn bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes)
+    }
+}
+
+impl Rows for Events {
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -133,7 +165,12 @@ fn open(sealed: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Appends a block; gives its number. `id`, of the head, is chosen here.
-pub(in crate::store) fn write<R: Rows>(db: &Connection, head: &Head, rows: &R) -> Result<i64> {
+pub(in crate::store) fn write<R: Rows>(
+    db: &Connection,
+    head: &Head,
+    kind: Kind,
+    rows: &R,
+) -> Result<i64> {
     let sealed = seal(&rows.bytes())?;
     let pieces = sealed.len().div_ceil(PIECE).max(1);
     let mut parts = sealed.chunks(sealed.len().div_ceil(pieces).max(1));
@@ -147,7 +184,7 @@ pub(in crate::store) fn write<R: Rows>(db: &Connection, head: &Head, rows: &R) -
         .insert(params![
             head.boot,
             head.sequence,
-            R::KIND as u8,
+            kind.number(),
             head.start_ms,
             head.end_ms,
             head.received_ms,
@@ -203,7 +240,7 @@ pub(in crate::store) fn in_window(
          ORDER BY end_ms, id"
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let heads = statement.query_map(params![after_ms, upto_ms, kind as u8], head)?;
+    let heads = statement.query_map(params![after_ms, upto_ms, kind.number()], head)?;
     heads.collect()
 }
 
@@ -218,7 +255,7 @@ pub(in crate::store) fn in_order(
          ORDER BY id"
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let heads = statement.query_map(params![from, upto, kind as u8], head)?;
+    let heads = statement.query_map(params![from, upto, kind.number()], head)?;
     heads.collect()
 }
 

@@ -75,7 +75,7 @@ pub(super) fn all(db: &Connection) -> Result<Vec<(Table, Option<i64>)>> {
         let last = db
             .prepare_cached(
                 "SELECT max(last_ms) FROM series WHERE table_id = ?1
-                 UNION ALL SELECT max(end_ms) FROM event WHERE table_id = ?1
+                 UNION ALL SELECT last_ms FROM event_last WHERE table_id = ?1
                  ORDER BY 1 DESC LIMIT 1",
             )?
             .query_row([known.id], |row| row.get(0))

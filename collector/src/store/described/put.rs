@@ -8,7 +8,9 @@ use wire::{DynamicTable, Values};
 use super::catalogue::{self, Known};
 use super::cell::{Cell, Cells, Samples};
 use super::column::{Part, is_series, json, nothing, part};
+use crate::store::block::{self, Events, Kind};
 use crate::store::context::{Context, signed};
+use crate::store::flow::{BLOCK_ROWS, Place};
 use crate::store::series::{self, Late, Series};
 
 /// Most series of one table that one interval of a host may begin.
@@ -22,11 +24,12 @@ const ROW_BYTES: usize = 16 << 10;
 
 /// Stores the rows; the number of those that are beyond a bound, and are not stored.
 pub(in crate::store) fn put(
-    db: &Connection,
-    (host, context): (i64, Context),
+    place: Place<'_>,
+    host: i64,
     table: &DynamicTable,
     late: &mut Late,
 ) -> Result<u64> {
+    let (db, context) = (place.db, place.context);
     let Some(known) = catalogue::admit(db, host, &table.table)? else {
         return Ok(table.rows as u64);
     };
@@ -49,26 +52,22 @@ pub(in crate::store) fn put(
         }
         return Ok(refused);
     }
-    for row in 0..table.rows {
-        let cells = rows.event(row).filter(|_| row < EVENTS);
-        let Some(cells) = cells else {
-            refused += 1;
-            continue;
-        };
-        let place = i64::try_from(row).unwrap_or(i64::MAX);
-        db.prepare_cached(
-            "INSERT INTO event (boot_id, sequence, table_id, place, end_ms, cells)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            context.boot,
-            context.sequence,
-            known.id,
-            place,
-            context.end_ms,
-            cells
-        ])?;
+    let events: Vec<String> = (0..table.rows.min(EVENTS))
+        .filter_map(|row| rows.event(row))
+        .collect();
+    refused += (table.rows - events.len()) as u64;
+    if events.is_empty() {
+        return Ok(refused);
     }
+    for part in events.chunks(BLOCK_ROWS) {
+        let kind = Kind::Events(known.id);
+        block::write(db, &place.head(), kind, &Events(part.to_vec()))?;
+    }
+    db.prepare_cached(
+        "INSERT INTO event_last (table_id, last_ms) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET last_ms = max(last_ms, excluded.last_ms)",
+    )?
+    .execute([known.id, context.end_ms])?;
     Ok(refused)
 }
 

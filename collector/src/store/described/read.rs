@@ -9,10 +9,11 @@ use wire::schema::{Kind, Shape, Table};
 use super::catalogue::{self, Known};
 use super::cell::Samples;
 use super::column::{Part, is_series, nothing, part};
-use super::sum::{Group, Sum, Whose, process, value, whose};
+use super::sum::{Group, Sum, Whose, of_run, process, value, whose};
 use crate::digest::hex;
 use crate::meter::Meter;
 use crate::rows::{self, Answer, Row, Rows};
+use crate::store::block::{self, Events, Kind as Blocks};
 use crate::store::error::{Error, failed};
 use crate::store::evicted::evicted;
 use crate::store::gone::gone;
@@ -293,33 +294,25 @@ impl Reading<'_> {
     }
 
     fn events(&mut self) -> Result<(Vec<Row>, u64), Error> {
-        let mut statement = self
-            .db
-            .prepare_cached(
-                "SELECT host.hostname, host.host, event.boot_id, event.end_ms, event.cells
-                 FROM event JOIN boot ON boot.id = event.boot_id
-                 JOIN host ON host.id = boot.host_id
-                 WHERE event.table_id = ?1 AND event.end_ms > ?2 AND event.end_ms <= ?3
-                 ORDER BY event.end_ms DESC",
-            )
-            .map_err(failed)?;
-        let of = [self.known.id, self.window.from_ms, self.window.to_ms];
-        let mut found = statement.query(of).map_err(failed)?;
+        let (kind, Window { from_ms, to_ms }) = (Blocks::Events(self.known.id), self.window);
+        let heads = block::in_window(self.db, kind, (from_ms, to_ms)).map_err(failed)?;
         let (mut rows, mut left_out) = (Vec::new(), 0);
-        while let Some(row) = found.next().map_err(failed)? {
-            self.meter.row(0)?;
-            let whose = whose(row).map_err(failed)?;
-            if !self.is_wanted(&whose) {
+        // The newest first.
+        for head in heads.iter().rev() {
+            self.meter.time()?;
+            let whose = of_run(self.db, head.boot).map_err(failed)?;
+            let Some(whose) = whose.filter(|whose| self.is_wanted(whose)) else {
                 continue;
+            };
+            for cells in block::read::<Events>(self.db, head).map_err(failed)?.0 {
+                self.meter.row(0)?;
+                if rows.len() >= self.which.most {
+                    left_out += 1;
+                    continue;
+                }
+                self.meter.bytes(ROW + 4 * cells.len())?;
+                rows.push(self.row_of_event(&whose, head.end_ms, &cells)?);
             }
-            if rows.len() >= self.which.most {
-                left_out += 1;
-                continue;
-            }
-            let read = || Ok((row.get(3)?, row.get(4)?));
-            let (end_ms, cells): (i64, String) = read().map_err(failed)?;
-            self.meter.bytes(ROW + 4 * cells.len())?;
-            rows.push(self.row_of_event(&whose, end_ms, &cells)?);
         }
         Ok((rows, left_out))
     }

@@ -59,6 +59,16 @@ pub(super) fn whose(row: &SqlRow<'_>) -> rusqlite::Result<Whose> {
     })
 }
 
+/// Whose a run is; `None` where it is gone.
+pub(super) fn of_run(db: &Connection, boot: i64) -> rusqlite::Result<Option<Whose>> {
+    db.prepare_cached(
+        "SELECT host.hostname, host.host, boot.id FROM boot JOIN host ON host.id = boot.host_id
+         WHERE boot.id = ?1",
+    )?
+    .query_row([boot], whose)
+    .optional()
+}
+
 /// Who has a number in a run.
 pub(super) fn process(
     db: &Connection,

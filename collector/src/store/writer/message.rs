@@ -62,14 +62,15 @@ pub(super) fn group(
 ) -> (Vec<Job>, Option<Joined>) {
     let host = |job: &Job| job.opened.batch.header.host;
     let now = Instant::now();
-    let until = now + pace.arrived(host(&first), now);
+    let mut until = now + pace.arrived(host(&first), now);
     let mut rows = first.opened.batch.row_count();
     let mut group = vec![first];
     while group.len() < pace.most() && rows < GROUP_ROWS {
         let left = until.saturating_duration_since(Instant::now());
         match jobs.recv_timeout(left) {
             Ok(Message::Batch(job)) => {
-                pace.arrived(host(&job), now);
+                let now = Instant::now();
+                until = until.min(now + pace.arrived(host(&job), now));
                 rows += job.opened.batch.row_count();
                 group.push(*job);
             }

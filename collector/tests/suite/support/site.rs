@@ -261,10 +261,11 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
 /// Number of rows of a table of the store, packed ones among them.
 pub(crate) fn count(store: &Path, table: &str) -> i64 {
     let db = rusqlite::Connection::open(store).expect("store");
-    let packed = "(SELECT coalesce(sum(row_count), 0) FROM block WHERE pieces > 0 AND kind =";
+    let packed = "(SELECT coalesce(sum(row_count), 0) FROM block WHERE pieces > 0 AND kind";
     let sql = match table {
-        "sample" => format!("SELECT {packed} 0)"),
-        "sighting" => format!("SELECT count(*) + {packed} 1) FROM sighting"),
+        "sample" => format!("SELECT {packed} = 0)"),
+        "event" => format!("SELECT {packed} >= 16)"),
+        "sighting" => format!("SELECT count(*) + {packed} BETWEEN 1 AND 15) FROM sighting"),
         table => format!("SELECT count(*) FROM {table}"),
     };
     db.query_row(&sql, (), |row| row.get(0)).expect("count")
