@@ -4,15 +4,13 @@
 //! Each step is a transaction that says up to where it went. Whoever is killed in between goes on
 //! there, and no sample goes before all of them are blocks.
 
-mod events;
-
 use std::collections::BTreeMap;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 
 use super::block::{self, Edge, Edges, Head, Kind, Open, Values, pack, unpack};
-use super::histogram;
+use super::{convert_events, histogram};
 use crate::counters::{COUNTERS, Counters};
 
 /// Rows of batches that a step is about, at least.
@@ -47,10 +45,18 @@ pub(super) fn step(db: &mut Connection) -> Result<Option<Progress>> {
     let transaction = db.transaction()?;
     let progress = match has(&transaction, "converting")? {
         true => samples_step(&transaction)?,
-        false => events::step(&transaction)?,
+        false => events_step(&transaction)?,
     };
     transaction.commit()?;
     Ok(progress)
+}
+
+fn events_step(transaction: &Transaction<'_>) -> Result<Option<Progress>> {
+    if !has(transaction, "event")? {
+        return Ok(None);
+    }
+    let at = convert_events::step(transaction, STEP_ROWS)?;
+    at.map(|boot| progress(transaction, boot - 1)).transpose()
 }
 
 /// `None` once nothing is left of anything.
@@ -67,7 +73,7 @@ fn samples_step(transaction: &Transaction<'_>) -> Result<Option<Progress>> {
                 })?;
             let Some(next) = next else {
                 transaction.execute_batch("DROP TABLE sample; DROP TABLE converting")?;
-                return events::step(transaction);
+                return events_step(transaction);
             };
             (next, i64::MIN)
         }

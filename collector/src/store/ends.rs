@@ -3,10 +3,11 @@
 use rusqlite::{OptionalExtension, Row, params};
 use wire::{Endpoint, Part, Role};
 
+use super::block::{self, Kind, Lastings};
 use super::error::{Error, failed};
 use super::reader::Reader;
-use super::short;
 use super::window::Window;
+use super::{lasting, short};
 use crate::digest::hex;
 use crate::meter::Meter;
 
@@ -142,8 +143,8 @@ impl Reader {
             };
             others.push(read().map_err(failed)?);
         }
-        for (token, span) in self.tokens_of(of, port, window, meter)? {
-            others.extend(self.short_others(of, token, span, meter)?);
+        for mine in self.tokens_of(of, port, window, meter)? {
+            others.extend(self.others_in_blocks(of, mine, meter)?);
             if others.len() >= usize::try_from(MOST).unwrap_or(0) {
                 break;
             }
@@ -151,15 +152,15 @@ impl Reader {
         Ok(others)
     }
 
-    /// Tokens of the connections of an end that have this port, with the interval that told of each:
-    /// the other end of any may have lived within one.
+    /// Tokens of the connections of an end that have this port, with the interval that told of each
+    /// first, and whether it is a row.
     fn tokens_of(
         &self,
         of: &End,
         port: u16,
         window: Window,
         meter: &mut Meter,
-    ) -> Result<Vec<(u64, Window)>, Error> {
+    ) -> Result<Vec<(u64, Window, bool)>, Error> {
         let db = &self.connection;
         let boot: i64 = db
             .prepare_cached("SELECT boot_id FROM flow WHERE id = ?1")
@@ -177,11 +178,22 @@ impl Reader {
             .query_map(params![of.flow, port, from_ms, to_ms, MOST], |row| {
                 let token: i64 = row.get(0)?;
                 let (from_ms, to_ms) = (row.get(1)?, row.get(2)?);
-                Ok((token.cast_unsigned(), Window { from_ms, to_ms }))
+                Ok((token.cast_unsigned(), Window { from_ms, to_ms }, true))
             })
             .map_err(failed)?;
         let mut tokens = long.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?;
-        let within = short::within(db, window).map_err(failed)?;
+        for one in lasting::of(db, boot, window, meter)?.values() {
+            let (first_ms, last_ms) = one.told;
+            let was_there = first_ms <= to_ms && one.ended_ms.is_none_or(|ended| ended > from_ms);
+            if was_there && one.row.flow == of.flow && one.row.port == port {
+                let span = Window {
+                    from_ms: first_ms,
+                    to_ms: last_ms,
+                };
+                tokens.push((one.row.token, span, false));
+            }
+        }
+        let within = short::within(db, Kind::Sightings, window).map_err(failed)?;
         for head in within.iter().rev().filter(|head| head.boot == boot) {
             meter.time()?;
             let rows = short::rows(db, head).map_err(failed)?;
@@ -192,7 +204,7 @@ impl Reader {
                 from_ms: head.start_ms,
                 to_ms: head.end_ms,
             };
-            tokens.extend(mine.map(|row| (row.token, span)));
+            tokens.extend(mine.map(|row| (row.token, span, false)));
             if tokens.len() as u64 >= MOST.unsigned_abs() {
                 break;
             }
@@ -200,29 +212,38 @@ impl Reader {
         Ok(tokens)
     }
 
-    /// Other ends of a token where one of the two lived within an interval.
-    fn short_others(
+    /// Other ends of a token where one of the two is in a block.
+    fn others_in_blocks(
         &self,
         of: &End,
-        token: u64,
-        span: Window,
+        (token, span, is_row): (u64, Window, bool),
         meter: &mut Meter,
     ) -> Result<Vec<Other>, Error> {
         let db = &self.connection;
         let mut ends: Vec<(i64, u16, u8)> = Vec::new();
-        let mut heads = short::within(db, span).map_err(failed)?;
-        heads.extend(short::near(db, span, &heads).map_err(failed)?);
-        let mut is_short = false;
-        for head in heads {
+        let of_kind = |kind| short::within(db, kind, span).map_err(failed);
+        let (short, long) = (of_kind(Kind::Sightings)?, of_kind(Kind::Lasting)?);
+        let within = [&short[..], &long[..]].concat();
+        let near = |kind| short::near(db, kind, span, &within).map_err(failed);
+        for head in short.iter().chain(&near(Kind::Sightings)?) {
             meter.time()?;
-            let rows = short::rows(db, &head).map_err(failed)?;
-            for row in rows.iter().filter(|row| row.token == token) {
-                is_short |= row.flow == of.flow;
-                ends.push((row.flow, row.port, row.part));
-            }
+            let rows = short::rows(db, head).map_err(failed)?;
+            let rows = rows.iter().filter(|row| row.token == token);
+            ends.extend(rows.map(|row| (row.flow, row.port, row.part)));
         }
-        if is_short {
-            // Two that go on are found without.
+        for head in long.iter().chain(&near(Kind::Lasting)?) {
+            meter.time()?;
+            let rows = block::read::<Lastings>(db, head).map_err(failed)?.rows;
+            let rows = rows
+                .iter()
+                .map(|row| &row.sighted)
+                .filter(|row| row.token == token);
+            ends.extend(rows.map(|row| (row.flow, row.port, row.part)));
+        }
+        ends.sort_unstable();
+        ends.dedup();
+        if !is_row {
+            // Two that are rows are found without.
             let mut statement = db
                 .prepare_cached("SELECT flow_id, port, part FROM sighting WHERE token = ?1")
                 .map_err(failed)?;

@@ -7,7 +7,7 @@ CREATE TABLE event_last (
 ) STRICT;
 INSERT INTO event_last SELECT table_id, max(end_ms) FROM event GROUP BY table_id;
 
--- The rows of `event` become blocks batch by batch (`convert/events.rs`), and then the table goes:
+-- The rows of `event` become blocks batch by batch (`convert_events.rs`), and then the table goes:
 -- nothing asks for them by time until then.
 DROP INDEX event_end;
 DROP INDEX event_table;

@@ -15,7 +15,7 @@ use crate::counters::Counters;
 pub(super) const BLOCK_ROWS: usize = if cfg!(test) { 700 } else { 1000 };
 /// Most rows of later batches that one batch looks at for what it brings late: some 60 a row is
 /// usual, as agents tell totals every ten minutes. What is beyond shows with the next total.
-const LATE_ROWS: usize = if cfg!(test) { 200 } else { 50_000 };
+pub(super) const LATE_ROWS: usize = if cfg!(test) { 200 } else { 50_000 };
 
 /// Where the blocks of a batch go.
 #[derive(Clone, Copy)]

@@ -4,13 +4,14 @@
 //! in [`FLUSH`] batches of a run; what came since is in blocks, from which it is made anew. So a
 //! batch writes what it brings and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{Connection, Result, params};
 use wire::Endpoint;
 
-use super::block::{self, Edges, Kind, Open, Sightings, Values, pack, unpack};
+use super::block::{self, Edges, Kind, Lastings, Open, Sightings, Values, pack, unpack};
 use super::context::Context;
+use super::lasting::{self, Going, Told};
 
 /// Batches of a run after which what is known is written.
 const FLUSH: u32 = if cfg!(test) { 3 } else { 64 };
@@ -18,7 +19,6 @@ const FLUSH: u32 = if cfg!(test) { 3 } else { 64 };
 const MOST: usize = if cfg!(test) { 30_000 } else { 200_000 };
 /// What is open is told anew when this begins; milliseconds.
 const OPEN_EVERY_MS: i64 = 60_000;
-
 /// The key of a flow: endpoints without the ephemeral port, and that port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FlowKey {
@@ -80,6 +80,11 @@ pub(super) struct Run {
     pub(super) must_write: bool,
     /// Up to when it was said what is open.
     told_open_ms: Option<i64>,
+    /// Its connections that outlive an interval.
+    pub(super) going: Going,
+    pub(super) told_going: Told,
+    /// What is on disk counts.
+    pub(super) is_stale: bool,
     /// The turn in which it was asked for last.
     pub(super) used: u64,
 }
@@ -90,6 +95,8 @@ impl Run {
         let mut run = Self::default();
         run.read_flows(db, boot)?;
         run.read_subjects(db, boot)?;
+        run.going = lasting::at(db, boot, i64::MAX)?;
+        let mut newest_ms = i64::MIN;
         let mut flows: HashMap<i64, i64> = HashMap::new();
         let mut by_id: HashMap<i64, (Values, i64, u64)> = HashMap::new();
         let blocks = blocks_after(db, boot, None)?;
@@ -109,6 +116,17 @@ impl Run {
                     *last_ms = head.end_ms.max(*last_ms);
                 }
             }
+            for head in block::in_order(db, Kind::Lasting, blocks)? {
+                for row in block::read::<Lastings>(db, &head)?.rows {
+                    let last_ms = flows.entry(row.sighted.flow).or_default();
+                    *last_ms = head.end_ms.max(*last_ms);
+                }
+                newest_ms = head.end_ms.max(newest_ms);
+            }
+        }
+        for row in run.going.rows() {
+            let last_ms = flows.entry(row.sighted.flow).or_default();
+            *last_ms = newest_ms.max(*last_ms);
         }
         for subject in run.subjects.values_mut() {
             if let Some((added, last_ms, absent)) = by_id.get(&subject.id) {
@@ -290,6 +308,18 @@ impl Run {
         Some(self.open())
     }
 
+    /// These flows are in use when an interval ends.
+    pub(super) fn use_flows(&mut self, flows: &HashSet<i64>, end_ms: i64) {
+        for flow in self
+            .flows
+            .values_mut()
+            .filter(|flow| flows.contains(&flow.id))
+        {
+            flow.last_ms = flow.last_ms.max(end_ms);
+            flow.changed = true;
+        }
+    }
+
     /// The subjects that have something open.
     pub(super) fn open(&self) -> Vec<Open> {
         let mut open: Vec<_> = self
@@ -362,34 +392,4 @@ pub(super) fn blocks_after(
         Ok((row.get(0)?, row.get(1)?))
     })?
     .collect()
-}
-
-/// Writes what is known of those runs whose blocks up to a time are not in it yet, at most so many;
-/// true when none is left.
-pub(super) fn write_before(db: &Connection, horizon_ms: i64, most: i64) -> Result<bool> {
-    let boots: Vec<i64> = db
-        .prepare_cached(
-            "SELECT id FROM boot WHERE flushed < last_sequence AND coalesce((
-                 SELECT end_ms FROM batch WHERE boot_id = boot.id AND sequence > boot.flushed
-                 ORDER BY sequence LIMIT 1) <= ?1, 0)
-             LIMIT ?2",
-        )?
-        .query_map([horizon_ms, most], |row| row.get(0))?
-        .collect::<Result<_>>()?;
-    for boot in &boots {
-        Run::read(db, *boot)?.write(db, *boot)?;
-    }
-    Ok((boots.len() as u64) < most.unsigned_abs())
-}
-
-/// Writes what is known of a run, where blocks hold more.
-pub(super) fn write_now(db: &Connection, boot: i64) -> Result<()> {
-    let behind: Option<bool> = db
-        .prepare_cached("SELECT flushed < last_sequence FROM boot WHERE id = ?1")?
-        .query_row([boot], |row| row.get(0))
-        .optional()?;
-    if behind == Some(true) {
-        Run::read(db, boot)?.write(db, boot)?;
-    }
-    Ok(())
 }

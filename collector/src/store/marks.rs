@@ -5,16 +5,18 @@
 //! - Of a batch that comes late, all up to the host's newest: samples are cumulative, runs have an
 //!   order, and what ended is not open any more.
 //! - The slices in which another end told of one of its tokens or fingerprints, as long as one of
-//!   them had the connection; for those that live within an interval see `recent`.
+//!   them had the connection; who that is is known of those that were told of lately (`recent`) and
+//!   of those that go on (`tokens`).
 //! - Where a process gets another name after its connections were told, all of its run; where two
 //!   runs of a host turn out to be two machines, all that they have in common.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use wire::{BatchHeader, ProcessRow, SightingRow};
+use wire::{BatchHeader, Life, ProcessRow, SightingRow};
 
 use super::context::Context;
 use super::copies;
 use super::frozen::frozen;
+use super::lasting::SILENT_MS;
 use super::recent::Recent;
 use super::short::{INTERVAL_MS, NEAR_MS};
 use super::slice::{LENGTHS, slice};
@@ -36,6 +38,10 @@ pub(super) struct Marks {
     ranges: Vec<(i64, i64)>,
     has_sightings: bool,
     recent: Recent,
+    /// There are sightings that are rows.
+    has_rows: bool,
+    /// Some of its run's connections go on.
+    pub(super) goes_on: bool,
 }
 
 /// One end of a connection, whose sighting is to be stored.
@@ -43,8 +49,10 @@ pub(super) struct Marks {
 pub(super) struct End {
     /// The port that its flow does not hold.
     pub(super) port: u16,
-    /// It lived within the interval, and goes into a block.
-    pub(super) is_short: bool,
+    /// It was told before, and went on.
+    pub(super) is_told: bool,
+    /// Another end of its connection goes on.
+    pub(super) goes_on_elsewhere: bool,
 }
 
 impl Marks {
@@ -71,7 +79,16 @@ impl Marks {
             ranges: Vec::new(),
             has_sightings: false,
             recent: recent.at(db, now_ms)?,
+            has_rows: db
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM sighting)")?
+                .query_row((), |row| row.get(0))?,
+            goes_on: false,
         })
+    }
+
+    /// Whether there are sightings that are rows.
+    pub(super) fn has_rows(&self) -> bool {
+        self.has_rows
     }
 
     /// Before a process row is stored.
@@ -111,7 +128,38 @@ impl Marks {
         row: &SightingRow,
     ) -> Result<()> {
         self.has_sightings = true;
-        let End { port, is_short } = end;
+        // The end of a connection that was told, or a later run that goes on with it.
+        let mut is_told = end.is_told;
+        if self.has_rows || row.life == Life::Unknown {
+            is_told |= self.rows(db, of, end, row)?;
+            self.has_rows |= row.life == Life::Unknown;
+        }
+        // Of those in blocks, the slices that tell of them and no others know.
+        let recent = self.recent.told(row.token);
+        if let Some((first_ms, last_ms)) = recent {
+            // What was told before its end knows of the connection already.
+            let begin = if is_told { of.end_ms } else { first_ms };
+            self.ranges
+                .extend((begin <= last_ms).then_some((begin, last_ms)));
+        }
+        if row.life != Life::Unknown {
+            self.recent.put(row.token, of.end_ms);
+        }
+        if end.goes_on_elsewhere {
+            let begin = match is_told {
+                true => of.end_ms,
+                false => {
+                    let near = of.start_ms.saturating_sub(NEAR_MS + LENGTHS[0]);
+                    recent.map_or(near, |(first_ms, _)| near.min(first_ms))
+                }
+            };
+            self.ranges.push((begin, i64::MAX));
+        }
+        Ok(())
+    }
+
+    /// The slices that rows of other ends know of; whether one of them is this end.
+    fn rows(&mut self, db: &Connection, of: Context, end: End, row: &SightingRow) -> Result<bool> {
         // When others told of it first, and until when it was open; whether they are the same end.
         let mut statement = db.prepare_cached(
             "SELECT sighting.last_ms, coalesce(ended_ms, sighting.last_ms),
@@ -120,10 +168,9 @@ impl Marks {
              WHERE token = ?1",
         )?;
         let token = row.token.cast_signed();
-        let mut others = statement.query(params![token, row.part as u8, port, self.host])?;
+        let mut others = statement.query(params![token, row.part as u8, end.port, self.host])?;
         let mut range: Option<(i64, i64)> = None;
-        // The end of a connection that was told, or a later run that goes on with it.
-        let mut is_told = false;
+        let mut is_told = end.is_told;
         let mut widen = |(told, ended): (i64, i64)| {
             let known = range.unwrap_or((of.end_ms, of.end_ms));
             range = Some((known.0.min(told), known.1.max(ended)));
@@ -134,21 +181,12 @@ impl Marks {
                 false => widen((other.get(0)?, other.get(1)?)),
             }
         }
-        // Of those in blocks, the slices that tell of them and no others know.
-        if let Some((first_ms, last_ms)) = self.recent.told(row.token)
-            && (!is_told || last_ms > of.end_ms)
-        {
-            self.ranges.push((first_ms, last_ms));
-        }
-        if is_short {
-            self.recent.put(row.token, of.end_ms);
-        }
         // What was told before its end knows of the connection already.
         let first = |begin| if is_told { of.end_ms } else { begin };
         let range = range.map(|(begin, end)| (first(begin), end));
         // Its own slice is marked anyway.
         self.ranges.extend(range.filter(|(begin, end)| begin < end));
-        Ok(())
+        Ok(is_told)
     }
 
     /// After the batch was stored.
@@ -171,6 +209,14 @@ impl Marks {
         let first = of.start_ms.min(self.run_last_ms.unwrap_or(i64::MAX));
         let first = first.saturating_add(1).min(of.end_ms);
         let last = of.end_ms.max(self.host_last_ms.unwrap_or(i64::MIN));
+        // What goes on is believed to, for some time after the last report.
+        if self.goes_on
+            && let Some(run_last_ms) = self.run_last_ms
+        {
+            let upto = last.saturating_add(SILENT_MS + LENGTHS[0]);
+            self.ranges
+                .push((run_last_ms.saturating_add(SILENT_MS).max(of.end_ms), upto));
+        }
         let from = last
             .saturating_sub(MOST * LENGTHS[0])
             .max(frozen(db)?.saturating_add(1));

@@ -20,9 +20,11 @@
 
 mod addresses;
 mod block;
+mod by_token;
 mod context;
 mod contract;
 mod convert;
+mod convert_events;
 mod copies;
 mod credentials;
 mod database;
@@ -33,12 +35,14 @@ mod ends;
 mod error;
 mod evicted;
 mod flow;
+mod flush;
 mod frozen;
 mod gone;
 mod health;
 mod histogram;
 mod hosts;
 mod known;
+mod lasting;
 mod list;
 pub mod look;
 mod marks;
@@ -66,6 +70,7 @@ mod slice;
 mod slices;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tokens;
 mod unused;
 pub mod upkeep;
 mod whole;

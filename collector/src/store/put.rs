@@ -83,7 +83,7 @@ pub(super) fn put(
             Outcome::Conflict
         });
     }
-    let mut marks = Marks::before(db, header, std::mem::take(&mut runs.recent), now_ms)?;
+    let mut marks = Marks::before(db, header, runs.take_recent(), now_ms)?;
     let (host, context, clock_ahead, is_newest) = put_batch(db, opened, now_ms)?;
     let copied = copies::shows(db, host, context.boot, context.end_ms)?;
     for row in &opened.batch.processes {
@@ -133,9 +133,10 @@ fn put_series(
     (marks, late): (&mut Marks, &mut Late),
 ) -> Result<()> {
     let (db, context) = (place.db, place.context);
-    let run = runs.get(db, context.boot)?;
+    let (run, tokens) = runs.get(db, context.boot)?;
     put_edges(place, run, &opened.batch.edges, late)?;
-    put_sightings(place, run, &opened.batch.sightings, (marks, late))?;
+    let of_run = (&mut *run, tokens);
+    put_sightings(place, of_run, &opened.batch.sightings, (marks, late))?;
     run.wrote(db, context.boot)
 }
 

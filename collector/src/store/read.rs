@@ -5,20 +5,16 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::Columns;
 
-use super::block::Head;
+use super::block::{Head, Kind};
 use super::copies::{self, Copy};
 use super::error::{Error, failed};
 use super::evicted::evicted;
-use super::row::{self, flow, process, sighting, texts};
+use super::row::{self, flow, process, texts};
 use super::window::Window;
-use super::{edges, nat, run, short};
+use super::{by_token, edges, lasting, nat, run, short};
 use crate::counters::Counters;
 use crate::join::{HostId, Input, Presence, Run, Sighting, cost};
 use crate::meter::Meter;
-
-/// Most tokens of an agent that does not tell ends that may stand for the connections of one flow
-/// that are older than the window.
-const MAX_EARLIER_TOKENS: u64 = 64;
 
 /// As [`super::Reader::window`], of a snapshot.
 pub(super) fn window(
@@ -214,60 +210,55 @@ impl Loading<'_> {
         Ok(at)
     }
 
-    /// Sightings told in the window, and all others of their tokens: the other end's intervals do
-    /// not end when this end's do.
+    /// Sightings told in the window, those that were open when it began, and others of their tokens:
+    /// the other end's intervals do not end when this end's do.
     fn sightings(&mut self) -> Result<(), Error> {
-        let Window { from_ms, to_ms } = self.window;
-        let within = short::within(self.db, self.window).map_err(failed)?;
-        let mut short = HashSet::new();
-        for head in &within {
+        let of_kind = |kind| short::within(self.db, kind, self.window).map_err(failed);
+        let (short, long) = (of_kind(Kind::Sightings)?, of_kind(Kind::Lasting)?);
+        let mut wanted = HashSet::new();
+        for head in &short {
             self.short(head, &mut |token| {
-                short.insert(token);
+                wanted.insert(token);
                 true
             })?;
         }
-        let mut seen = HashSet::new();
-        self.tokens(
-            "SELECT token FROM sighting WHERE last_ms > ?1 AND last_ms <= ?2 LIMIT ?3",
-            // SQLite holds the tokens meanwhile; one more than there is room for ends it.
-            [from_ms, to_ms, self.sightings_left().saturating_add(1)],
-            &mut seen,
-        )?;
-        // Other ends of short ones may go on.
-        for token in &short {
-            if !seen.contains(token) {
-                self.tokens("SELECT ?1", [token.cast_signed()], &mut seen)?;
+        let mut held = lasting::window(self.db, self.window, &long, self.meter)?;
+        let had_open = self.had_open();
+        let told = held
+            .values()
+            .filter(|one| one.told.1 > self.window.from_ms || had_open.contains_key(&one.row.flow));
+        wanted.extend(told.map(|one| one.row.token));
+        let rows = by_token::window(self.db, self.window, &had_open, &mut wanted, self.meter)?;
+        for (flow, mut sighting) in rows {
+            if let Some(at) = self.flow(flow)? {
+                sighting.flow = at;
+                self.sighted(sighting);
             }
         }
-        // Of those that were told before, the ones that were still open. Agents that tell no ends
-        // leave it open which these were: the latest ones may be, and the join decides.
-        let before: Vec<(i64, u64)> = self
-            .flows
-            .iter()
-            .map(|(id, at)| (*id, self.input.flows[*at].open_before))
-            .filter(|(_, open)| *open > 0)
-            .collect();
-        for (flow, open) in before {
-            self.tokens(
-                "SELECT token FROM sighting WHERE flow_id = ?1 AND ended_ms > ?2
-                     AND ended_ms > last_ms AND last_ms <= ?2 LIMIT ?3",
-                [flow, from_ms, self.sightings_left().saturating_add(1)],
-                &mut seen,
-            )?;
-            let most = i64::try_from(open.min(MAX_EARLIER_TOKENS)).expect("it has a bound");
-            self.tokens(
-                "SELECT token FROM (SELECT token FROM sighting
-                     WHERE flow_id = ?1 AND last_ms <= ?2 AND ended_ms IS NULL
-                     ORDER BY last_ms DESC, token LIMIT ?3)",
-                [flow, from_ms, most],
-                &mut seen,
-            )?;
+        let within = [short, long].concat();
+        let near = |kind| short::near(self.db, kind, self.window, &within).map_err(failed);
+        let (short, long) = (near(Kind::Sightings)?, near(Kind::Lasting)?);
+        for head in short {
+            self.short(&head, &mut |token| wanted.contains(&token))?;
         }
-        seen.extend(short);
-        for head in short::near(self.db, self.window, &within).map_err(failed)? {
-            self.short(&head, &mut |token| seen.contains(&token))?;
+        lasting::near(self.db, &long, &wanted, &mut held, self.meter)?;
+        for one in held.values() {
+            if wanted.contains(&one.row.token)
+                && let Some(at) = self.flow(one.row.flow)?
+            {
+                self.meter.row(cost::SIGHTING)?;
+                self.sighted(row::lasting(one, at, self.window));
+            }
         }
         self.silent()
+    }
+
+    /// The flows that had connections open when the window began, and how many.
+    fn had_open(&self) -> HashMap<i64, u64> {
+        let all = self.flows.iter();
+        all.map(|(id, at)| (*id, self.input.flows[*at].open_before))
+            .filter(|(_, open)| *open > 0)
+            .collect()
     }
 
     /// The sightings of a block whose tokens are wanted.
@@ -337,42 +328,6 @@ impl Loading<'_> {
             }
             self.input.nats.push(nat);
         }
-        Ok(())
-    }
-
-    fn sightings_left(&self) -> i64 {
-        i64::try_from(self.meter.rows_left(cost::SIGHTING)).unwrap_or(i64::MAX - 1)
-    }
-
-    /// All sightings of the tokens a query names, except of those seen before.
-    fn tokens<P: rusqlite::Params>(
-        &mut self,
-        tokens: &str,
-        parameters: P,
-        seen: &mut HashSet<u64>,
-    ) -> Result<(), Error> {
-        let sql = format!(
-            "SELECT flow_id, token, part, sample_level, port, start_us, first_ms, last_ms, ended_ms,
-                 kept
-             FROM sighting WHERE token IN ({tokens})"
-        );
-        let mut statement = self.db.prepare_cached(&sql).map_err(failed)?;
-        let mut rows = statement.query(parameters).map_err(failed)?;
-        let mut new = HashSet::new();
-        while let Some(row) = rows.next().map_err(failed)? {
-            let mut sighting = sighting(row, self.window)?;
-            if seen.contains(&sighting.token) {
-                continue;
-            }
-            self.meter.row(cost::SIGHTING)?;
-            new.insert(sighting.token);
-            let Some(at) = self.flow(row.get(0).map_err(failed)?)? else {
-                continue;
-            };
-            sighting.flow = at;
-            self.sighted(sighting);
-        }
-        seen.extend(new);
         Ok(())
     }
 }

@@ -11,9 +11,9 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::deleted::Deleted;
+use super::flush;
 use super::frozen::{self, Ages};
 use super::gone::{self, Gone};
-use super::known;
 use super::old::{STEP_ROWS, by_time, old, run};
 use super::unused::{
     NATS, OfRun, SERIES, UNUSED_BOOT, UNUSED_FLOW, UNUSED_HOST, UNUSED_TABLE, blocks, write_all,
@@ -163,7 +163,7 @@ impl Pass {
     fn rows(&self, db: &Connection, deleted: &mut Deleted) -> Result<bool> {
         let horizon = self.horizon_ms;
         // What was counted is in nothing but the blocks that are to go.
-        if !known::write_before(db, horizon, STEP_RUNS)? {
+        if !flush::write_before(db, horizon, STEP_RUNS)? {
             return Ok(false);
         }
         let key = "token, flow_id, part, port";

@@ -37,7 +37,7 @@ fn retention_keeps_what_younger_windows_need() {
 fn the_sighting_of_what_is_open_stays_as_long_as_its_agent_reports() {
     let dir = TempDir::new().unwrap();
     let mut store = store(&dir);
-    for sequence in 1..=10 {
+    for sequence in 1..=14 {
         let mut batch = batch(sequence, vec![]).batch;
         if sequence == 1 {
             batch.edges.push(EdgeRow {
@@ -54,15 +54,20 @@ fn the_sighting_of_what_is_open_stays_as_long_as_its_agent_reports() {
         let outcome = store.put(&[&opened(batch)], 0).remove(0);
         outcome.unwrap();
     }
-    retain(&mut store, 40_000, 100_000);
+    let deleted = retain(&mut store, 40_000, 100_000);
+    assert_eq!(deleted.iter().map(|step| step.sightings).sum::<u64>(), 2);
     let mut reader = Reader::open(&path(&dir)).unwrap();
     let input = reader.window(window(8, 9), &mut rows(100)).unwrap();
     let seen = input.sightings.iter();
     let seen: Vec<_> = seen.map(|s| (s.token, s.presence)).collect();
     assert_eq!(seen, [(1, Presence::Open)]);
     // Nobody reports any more.
-    let deleted = retain(&mut store, 40_000, 1_000_000);
-    assert_eq!(deleted.iter().map(|step| step.sightings).sum::<u64>(), 1);
+    retain(&mut store, 40_000, 1_000_000);
+    let left = "SELECT (SELECT count(*) FROM block) + (SELECT count(*) FROM flow)";
+    let left: i64 = (store.connection)
+        .query_row(left, (), |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use wire::{Columns, Endpoint, Kept, Part, ProcessRow, Role};
 
 use super::block::{Head, Sighted};
 use super::error::{Error, failed};
+use super::lasting::Held;
 use super::window::Window;
 use crate::join::{Flow, HostId, Presence, Process, Run, Sighting, cost};
 
@@ -32,6 +33,25 @@ pub(super) fn short(row: &Sighted, head: &Head, flow: usize, window: Window) -> 
             (window.from_ms, window.to_ms),
         ),
         open: head.end_ms > window.to_ms,
+    }
+}
+
+/// A sighting of a connection that outlives an interval, of the flow with an index.
+pub(super) fn lasting(held: &Held, flow: usize, window: Window) -> Sighting {
+    let (first_ms, last_ms) = held.told;
+    let ended_ms = held.ended_ms.unwrap_or(i64::MAX);
+    Sighting {
+        flow,
+        token: held.row.token,
+        part: part(held.row.part),
+        sample_level: held.row.sample_level,
+        port: held.row.port,
+        start_us: held.row.start_us,
+        adopted: held.row.kept == Kept::Adopted as u8,
+        first_ms,
+        last_ms,
+        presence: Presence::of(last_ms, Some(ended_ms), (window.from_ms, window.to_ms)),
+        open: ended_ms > window.to_ms,
     }
 }
 

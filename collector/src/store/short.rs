@@ -1,7 +1,9 @@
-//! Sightings in blocks: connections that lived within the interval that told of them.
+//! Where in blocks the ends of connections are.
 //!
-//! The other end of one lived as long, so that its interval overlaps: it is looked for in the
-//! blocks around the window, by their time and, for hosts whose clock is wrong, by their arrival.
+//! Both ends are told of at about the same time: that of one that lived within an interval lived as
+//! long, and of one that goes on both began to. So other ends are looked for in the blocks around the
+//! window, by their time and, for hosts whose clock is wrong, by their arrival; those that were told
+//! long before and go on are known from what their run says to go on (`lasting`).
 
 use std::collections::HashSet;
 
@@ -16,13 +18,19 @@ pub(super) const NEAR_MS: i64 = 120_000;
 /// Longest interval of an agent, milliseconds.
 pub(super) const INTERVAL_MS: i64 = 900_000;
 
-/// Blocks whose intervals end in a window.
-pub(super) fn within(db: &Connection, window: Window) -> Result<Vec<Head>> {
-    block::in_window(db, Kind::Sightings, (window.from_ms, window.to_ms))
+/// Blocks of a kind whose intervals end in a window.
+pub(super) fn within(db: &Connection, kind: Kind, window: Window) -> Result<Vec<Head>> {
+    block::in_window(db, kind, (window.from_ms, window.to_ms))
 }
 
-/// Blocks beside a window that may have other ends of its connections; `within` are those in it.
-pub(super) fn near(db: &Connection, window: Window, within: &[Head]) -> Result<Vec<Head>> {
+/// Blocks of a kind beside a window that may have other ends of its connections; `within` are those
+/// in it, of all kinds.
+pub(super) fn near(
+    db: &Connection,
+    kind: Kind,
+    window: Window,
+    within: &[Head],
+) -> Result<Vec<Head>> {
     let Window { from_ms, to_ms } = window;
     let after_ms = from_ms.saturating_sub(NEAR_MS);
     let upto_ms = to_ms.saturating_add(NEAR_MS);
@@ -33,14 +41,14 @@ pub(super) fn near(db: &Connection, window: Window, within: &[Head]) -> Result<V
         (to_ms, upto_ms.saturating_add(INTERVAL_MS)),
     ];
     for part in around {
-        let found = block::in_window(db, Kind::Sightings, part)?;
+        let found = block::in_window(db, kind, part)?;
         near.extend(found.into_iter().filter(|head| head.start_ms <= upto_ms));
     }
     seen.extend(near.iter().map(|head| head.id));
     for (first_ms, last_ms) in arrivals(within) {
         let first = block::id_at(db, first_ms.saturating_sub(NEAR_MS))?;
         let last = block::id_at(db, last_ms.saturating_add(NEAR_MS))?;
-        let found = block::in_order(db, Kind::Sightings, (first, last))?;
+        let found = block::in_order(db, kind, (first, last))?;
         near.extend(found.into_iter().filter(|head| seen.insert(head.id)));
     }
     Ok(near)

@@ -3,105 +3,218 @@
 use rusqlite::{Connection, Result, params};
 use wire::{Endpoint, Life, Role, SightingRow};
 
-use super::block::{self, Kind, Sighted, Sightings};
+use super::block::{self, GoesOn, Kind, Lasting, Lastings, Sighted, Sightings};
 use super::context::{Context, signed};
-use super::flow::{BLOCK_ROWS, Place};
-use super::known::{FlowKey, Run};
+use super::flow::{BLOCK_ROWS, LATE_ROWS, Place};
+use super::gone::gone;
+use super::known::{FlowKey, Run, blocks_after};
+use super::lasting::{self, Change};
 use super::marks::{End, Marks};
 use super::series::Late;
-
-/// When a sighted connection ended that has not.
-const STILL_OPEN: i64 = i64::MAX;
+use super::tokens::Tokens;
 
 /// Stores sightings, or what is new of them.
 pub(super) fn put_sightings(
     place: Place<'_>,
-    run: &mut Run,
+    (run, tokens): (&mut Run, &mut Tokens),
     rows: &[SightingRow],
     (marks, late): (&mut Marks, &mut Late),
 ) -> Result<()> {
     let (db, context) = (place.db, place.context);
-    for rows in rows.chunks(BLOCK_ROWS) {
-        let mut short = Vec::new();
-        for row in rows {
-            let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
-            // It began and ended in this interval, so that nothing else is told of it.
-            let is_short = row.life == Life::Ended
-                && signed(row.start_us) / 1000 >= context.own_start_ms
-                && row.start_us > 0;
-            let told_ms = is_short.then_some(context.end_ms);
-            let Some(flow) = run.flow(db, context.boot, &key, told_ms)? else {
-                late.refused += 1;
-                continue;
-            };
-            let end = End { port, is_short };
-            marks.sighting(db, context, end, row)?;
-            if !is_short {
-                put_sighting(db, context, row, (flow, port))?;
-                continue;
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    for row in rows {
+        let (key, port) = split(row.process_id, row.role, row.netns, row.local, row.remote);
+        // It began and ended in this interval, so that nothing else is told of it.
+        let is_short = row.life == Life::Ended
+            && signed(row.start_us) / 1000 >= context.own_start_ms
+            && row.start_us > 0;
+        let told_ms = (row.life != Life::Unknown).then_some(context.end_ms);
+        let Some(flow) = run.flow(db, context.boot, &key, told_ms)? else {
+            late.refused += 1;
+            continue;
+        };
+        let sighted = Sighted {
+            flow,
+            token: row.token,
+            part: row.part as u8,
+            answer: row.answer,
+            kept: row.kept as u8,
+            sample_level: row.sample_level,
+            port,
+            start_us: signed(row.start_us),
+        };
+        let is_told = !is_short && run.going.has(&lasting::key(&sighted));
+        let end = End {
+            port,
+            is_told,
+            goes_on_elsewhere: tokens.others(row.token, is_told),
+        };
+        marks.sighting(db, context, end, row)?;
+        match row.life {
+            _ if is_short => short.push(sighted),
+            Life::Unknown => put_row(db, context, &sighted)?,
+            Life::Ended if !is_told && marks.has_rows() && end_row(db, context, &sighted)? => {}
+            life => long.push(Lasting {
+                sighted,
+                open: life == Life::Open,
+                told: None,
+            }),
+        }
+    }
+    // One that is repeated in a batch is one.
+    short.sort_unstable_by_key(lasting::order);
+    short.dedup_by_key(|row| lasting::key(row));
+    for rows in short.chunks(BLOCK_ROWS) {
+        block::write(
+            db,
+            &place.head(),
+            Kind::Sightings,
+            &Sightings(rows.to_vec()),
+        )?;
+    }
+    // What is told twice ends after it began.
+    long.sort_unstable_by_key(|row| (lasting::order(&row.sighted), !row.open));
+    long.dedup_by_key(|row| (lasting::key(&row.sighted), row.open));
+    marks.goes_on = !run.going.is_empty();
+    if place.is_newest {
+        put_newest(place, (run, tokens), long, late)
+    } else {
+        put_between(place, (run, tokens), long, late)
+    }
+}
+
+/// What the newest batch of a run tells of connections that outlive an interval.
+fn put_newest(
+    place: Place<'_>,
+    (run, tokens): (&mut Run, &mut Tokens),
+    mut rows: Vec<Lasting>,
+    late: &mut Late,
+) -> Result<()> {
+    let context = place.context;
+    for row in &mut rows {
+        match run.going.apply((context.start_ms, context.end_ms), row) {
+            Change::Began => tokens.add(row.sighted.token),
+            Change::Ended => tokens.remove(row.sighted.token),
+            Change::Full => late.unplaced += 1,
+            Change::Nothing => {}
+        }
+    }
+    let at = (context.sequence, context.end_ms);
+    let gone_ms = gone(place.db)?.rows_ms;
+    let goes_on = (run.told_going).tell(&run.going, at, rows.len(), gone_ms);
+    if goes_on.is_some() {
+        let flows = run.going.rows().map(|row| row.sighted.flow).collect();
+        run.use_flows(&flows, context.end_ms);
+    }
+    write(place, rows, goes_on)
+}
+
+/// The same of one behind which others are there already: what they say follows from it.
+fn put_between(
+    place: Place<'_>,
+    (run, tokens): (&mut Run, &mut Tokens),
+    mut rows: Vec<Lasting>,
+    late: &mut Late,
+) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (db, context) = (place.db, place.context);
+    let mut going = lasting::at(db, context.boot, context.end_ms)?;
+    for row in &mut rows {
+        going.apply((context.start_ms, context.end_ms), row);
+    }
+    let (count, mut looked) = (rows.len() as u64, 0);
+    write(place, rows, None)?;
+    for blocks in blocks_after(db, context.boot, Some(context.sequence))? {
+        for (head, was) in lasting::of_batch(db, blocks)? {
+            looked += was.rows.len();
+            if looked > LATE_ROWS {
+                late.unplaced += count;
+                return Ok(());
             }
-            short.push(Sighted {
-                flow,
-                token: row.token,
-                part: row.part as u8,
-                answer: row.answer,
-                kept: row.kept as u8,
-                sample_level: row.sample_level,
-                port,
-                start_us: signed(row.start_us),
-            });
+            let mut all = was.clone();
+            for row in &mut all.rows {
+                going.apply((head.start_ms, head.end_ms), row);
+            }
+            if let Some(GoesOn::All(list)) = &mut all.goes_on {
+                *list = going.list();
+            }
+            if all != was {
+                block::rewrite(db, &head, &all)?;
+            }
         }
-        // One that is repeated in a batch is one.
-        short.sort_unstable_by_key(|row| (row.flow, row.start_us, row.token, row.part, row.port));
-        short.dedup_by_key(|row| (row.flow, row.token, row.part, row.port));
-        if !short.is_empty() {
-            block::write(db, &place.head(), Kind::Sightings, &Sightings(short))?;
-        }
+    }
+    tokens.replace(&run.going, &going);
+    run.going = going;
+    Ok(())
+}
+
+fn write(place: Place<'_>, rows: Vec<Lasting>, goes_on: Option<GoesOn>) -> Result<()> {
+    let mut parts: Vec<Lastings> = rows
+        .chunks(BLOCK_ROWS)
+        .map(|rows| Lastings {
+            rows: rows.to_vec(),
+            goes_on: None,
+        })
+        .collect();
+    if goes_on.is_some() && parts.is_empty() {
+        parts.push(Lastings::default());
+    }
+    if let Some(last) = parts.last_mut() {
+        last.goes_on = goes_on;
+    }
+    for part in &parts {
+        block::write(place.db, &place.head(), Kind::Lasting, part)?;
     }
     Ok(())
 }
 
-/// Stores one sighting of a connection that outlives the interval, or what is new of it.
-fn put_sighting(
-    db: &Connection,
-    context: Context,
-    row: &SightingRow,
-    (flow, port): (i64, u16),
-) -> Result<()> {
-    // An agent repeats the sighting of what outlived its interval when it ends: nothing is added,
-    // and the interval that told of it first stays, whichever batch comes first. The
-    // lowest `kept` is "sampled", and the lowest level is the one of when it began.
+/// Stores one of an agent that does not tell ends, or what is new of it: a window asks for the
+/// newest ones of a flow.
+fn put_row(db: &Connection, context: Context, row: &Sighted) -> Result<()> {
+    // The interval that told of it first stays, whichever batch comes first.
     db.prepare_cached(
         "INSERT INTO sighting (token, flow_id, part, port, answer, kept, sample_level, start_us,
-             first_ms, last_ms, ended_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             first_ms, last_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (token, flow_id, part, port) DO UPDATE SET
              kept = min(kept, excluded.kept),
              sample_level = min(sample_level, excluded.sample_level),
              start_us = min(start_us, excluded.start_us),
              first_ms = min(first_ms, excluded.first_ms),
-             last_ms = min(last_ms, excluded.last_ms),
-             ended_ms = min(coalesce(ended_ms, excluded.ended_ms),
-                 coalesce(excluded.ended_ms, ended_ms))",
+             last_ms = min(last_ms, excluded.last_ms)",
     )?
     .execute(params![
         row.token.cast_signed(),
-        flow,
-        row.part as u8,
-        port,
+        row.flow,
+        row.part,
+        row.port,
         row.answer,
-        row.kept as u8,
+        row.kept,
         row.sample_level,
-        signed(row.start_us),
+        row.start_us,
         context.start_ms,
         context.end_ms,
-        match row.life {
-            Life::Unknown => None,
-            Life::Open => Some(STILL_OPEN),
-            Life::Ended => Some(context.end_ms),
-        },
     ])
     .map(drop)
+}
+
+/// Ends one that an older version stored as a row; whether there is one.
+fn end_row(db: &Connection, context: Context, row: &Sighted) -> Result<bool> {
+    let ended = db
+        .prepare_cached(
+            "UPDATE sighting SET ended_ms = min(coalesce(ended_ms, ?5), ?5)
+             WHERE token = ?1 AND flow_id = ?2 AND part = ?3 AND port = ?4",
+        )?
+        .execute(params![
+            row.token.cast_signed(),
+            row.flow,
+            row.part,
+            row.port,
+            context.end_ms
+        ])?;
+    Ok(ended > 0)
 }
 
 /// Takes the ephemeral port out of a connection's addresses: what is left names its flow.

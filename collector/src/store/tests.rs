@@ -21,6 +21,8 @@ mod described_tests;
 pub(crate) mod history_tests;
 #[path = "hostile_tests.rs"]
 mod hostile_tests;
+#[path = "lasting_tests.rs"]
+mod lasting_tests;
 #[path = "marks_tests.rs"]
 mod marks_tests;
 #[path = "nat_tests.rs"]

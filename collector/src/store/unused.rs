@@ -5,7 +5,7 @@ use rusqlite::{Connection, Result};
 
 use super::block::Kind;
 use super::deleted::Deleted;
-use super::known;
+use super::flush;
 use super::old::run;
 
 /// Blocks that a step may delete: deleting one costs as much as deleting a row.
@@ -16,7 +16,7 @@ pub(super) fn write_all(db: &Connection, boots: impl Iterator<Item = i64>) -> Re
     let boots: std::collections::BTreeSet<i64> = boots.collect();
     boots
         .into_iter()
-        .try_for_each(|boot| known::write_now(db, boot))
+        .try_for_each(|boot| flush::write_now(db, boot))
 }
 
 /// Deletes some of the blocks that are old; true when none is left.
@@ -32,7 +32,7 @@ pub(super) fn blocks(db: &Connection, horizon_ms: i64, deleted: &mut Deleted) ->
     for (id, kind, rows, pieces) in &old {
         let count = match Kind::of(*kind) {
             Kind::Edges => &mut deleted.samples,
-            Kind::Sightings => &mut deleted.sightings,
+            Kind::Sightings | Kind::Lasting => &mut deleted.sightings,
             Kind::Events(_) => &mut deleted.events,
         };
         *count += rows.unsigned_abs();

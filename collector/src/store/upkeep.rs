@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::block::{self, Edges, Events, Kind, Sightings};
+use super::block::{self, Edges, Events, Kind, Lastings, Sightings};
 use super::error::{Error, failed};
 use super::migrate;
 use super::reader::Reader;
@@ -67,7 +67,7 @@ fn blocks(db: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
     let batches: i64 = db.query_row("SELECT count(*) FROM batch", (), |row| row.get(0))?;
     checked.batches = batches.unsigned_abs();
     let last = block::last(db)?.unwrap_or(0);
-    let mut kinds = vec![Kind::Edges, Kind::Sightings];
+    let mut kinds = vec![Kind::Edges, Kind::Sightings, Kind::Lasting];
     let mut tables = db.prepare("SELECT id FROM described")?;
     for table in tables.query_map((), |row| row.get(0))? {
         kinds.push(Kind::Events(table?));
@@ -79,6 +79,7 @@ fn blocks(db: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
                 let read = match kind {
                     Kind::Edges => block::read::<Edges>(db, &head).map(drop),
                     Kind::Sightings => block::read::<Sightings>(db, &head).map(drop),
+                    Kind::Lasting => block::read::<Lastings>(db, &head).map(drop),
                     Kind::Events(_) => block::read::<Events>(db, &head).map(drop),
                 };
                 checked.blocks += 1;

@@ -218,9 +218,12 @@ fn a_full_store_goes_on_accepting() {
         batch.header.sequence = sequence;
         batch.header.start_ms += 10_000;
         batch.header.end_ms += 10_000;
-        batch.sightings = (0..1000)
+        // No two are alike, and none goes on.
+        let token = |n: u64| (sequence << 32 | n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        batch.sightings = (0..3000)
             .map(|n| wire::SightingRow {
-                token: sequence << 32 | n,
+                token: token(n),
+                life: wire::Life::Ended,
                 ..row.clone()
             })
             .collect();
@@ -242,7 +245,7 @@ fn a_full_store_goes_on_accepting() {
     let metrics = running.metrics();
     until("all sightings are there or evicted", || {
         let evicted = metrics.store_evicted_sightings_total.get();
-        (evicted + left("sighting") == 60_000).then_some(())
+        (evicted + left("sighting") == 180_000).then_some(())
     });
     assert_eq!(
         metrics.store_evicted_batches_total.get() + left("batch"),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use collector::accept::Opened;
@@ -83,6 +84,13 @@ impl Log {
     }
 }
 
+/// Processor time of this thread so far.
+fn cpu() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let on_cpu = stat.split_whitespace().next().context("schedstat")?;
+    Ok(Duration::from_nanos(on_cpu.parse()?))
+}
+
 /// Measures, and prints a line for each table.
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let agents = arguments.agents.first().copied().unwrap_or(100);
@@ -96,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let mut fleet = offline(agents, arguments.edges)?;
     let mut log = Log::new(&path);
     let (mut pages, mut bytes, mut batches) = (Pages::default(), 0_u64, 0_u64);
-    let mut now_ms = 0;
+    let (mut now_ms, mut storing) = (0, Duration::ZERO);
     for interval in 0.. {
         let is_counted = interval > 6;
         for group in fleet.interval()?.chunks(GROUP) {
@@ -114,10 +122,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
                     }
                 })
                 .collect();
+            let begun = cpu()?;
             for outcome in store.put(&opened.iter().collect::<Vec<_>>(), now_ms) {
                 outcome?;
             }
             if is_counted {
+                storing += cpu()? - begun;
                 log.look(&mut pages)?;
                 batches += opened.len() as u64;
                 bytes += opened.iter().map(|one| one.bytes as u64).sum::<u64>();
@@ -132,13 +142,17 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         }
     }
     log.copy(&mut pages);
-    writeln!(out, "{batches} batches of {} bytes", bytes / batches)?;
+    writeln!(
+        out,
+        "{batches} batches of {} bytes, {storing:?} of a processor to store them",
+        bytes / batches
+    )?;
     print(&path, &pages, bytes, out)?;
     // Half of it by age.
     let mut pages = Pages::default();
     let age_ms = i64::try_from(fleet::INTERVAL_MS * batches / u64::from(agents))? / 2;
     let (mut retention, mut rows) = (Retention::new(age_ms), 0);
-    let begun = std::time::Instant::now();
+    let begun = cpu()?;
     loop {
         let deleted = store.retain(&mut retention, now_ms)?;
         log.look(&mut pages)?;
@@ -148,7 +162,11 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         }
     }
     log.copy(&mut pages);
-    writeln!(out, "retention: {rows} rows in {:?}", begun.elapsed())?;
+    writeln!(
+        out,
+        "half of them deleted by age, {rows} rows: {:?} of a processor",
+        cpu()? - begun
+    )?;
     print(&path, &pages, bytes / 2, out)
 }
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::edges::Edges;
 use super::events::Events;
+use super::lasting::Lastings;
 use super::number::{Reading, put};
 use super::sightings::Sightings;
 
@@ -22,6 +23,8 @@ pub(in crate::store) enum Kind {
     Edges,
     /// [`Sightings`].
     Sightings,
+    /// [`Lastings`].
+    Lasting,
     /// [`Events`] of the table with this number.
     Events(i64),
 }
@@ -32,6 +35,7 @@ impl Kind {
         match self {
             Self::Edges => 0,
             Self::Sightings => 1,
+            Self::Lasting => 2,
             Self::Events(table) => table.saturating_add(16),
         }
     }
@@ -40,7 +44,8 @@ impl Kind {
     pub(in crate::store) fn of(number: i64) -> Self {
         match number {
             0 => Self::Edges,
-            ..16 => Self::Sightings,
+            1 => Self::Sightings,
+            ..16 => Self::Lasting,
             table => Self::Events(table - 16),
         }
     }
@@ -119,6 +124,20 @@ impl Rows for Edges {
 impl Rows for Sightings {
     fn len(&self) -> usize {
         self.0.len()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes)
+    }
+}
+
+impl Rows for Lastings {
+    fn len(&self) -> usize {
+        self.rows.len()
     }
 
     fn bytes(&self) -> Vec<u8> {

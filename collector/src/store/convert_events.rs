@@ -1,20 +1,16 @@
 //! Events of version 14 become blocks.
 
-use rusqlite::{Result, Transaction, params};
+use rusqlite::{Result, Transaction};
 
-use super::super::block::{self, Events, Head, Kind};
-use super::{Progress, STEP_ROWS, has, progress};
+use super::block::{self, Events, Head, Kind};
 
-/// One step; `None` once all is done.
-pub(super) fn step(db: &Transaction<'_>) -> Result<Option<Progress>> {
-    if !has(db, "event")? {
-        return Ok(None);
-    }
+/// One step of so many rows; the run at which it is, `None` once all is done.
+pub(super) fn step(db: &Transaction<'_>, most: i64) -> Result<Option<i64>> {
     let mut statement = db.prepare_cached(
         "SELECT boot_id, sequence, table_id, end_ms, cells FROM event
          ORDER BY boot_id, sequence, table_id, place LIMIT ?1",
     )?;
-    let mut rows = statement.query([STEP_ROWS])?;
+    let mut rows = statement.query([most])?;
     let mut of_batch: Option<([i64; 4], Vec<String>)> = None;
     // Blocks are in the order of their arrival, and these come behind all that are there.
     let received_ms: i64 = db.query_row(
@@ -50,6 +46,6 @@ pub(super) fn step(db: &Transaction<'_>) -> Result<Option<Progress>> {
              SELECT boot_id, sequence, table_id, place FROM event
              ORDER BY boot_id, sequence, table_id, place LIMIT ?1)",
     )?
-    .execute(params![STEP_ROWS])?;
-    progress(db, boot.saturating_sub(1)).map(Some)
+    .execute([most])?;
+    Ok(Some(boot))
 }
