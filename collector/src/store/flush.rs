@@ -5,11 +5,11 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::known::Run;
 
 /// Writes what is known of those runs whose blocks up to a time are not in it yet, at most so many;
-/// true when none is left.
+/// true when none is left. Of runs that are over by then nothing stays that has to be known.
 pub(super) fn write_before(db: &Connection, horizon_ms: i64, most: i64) -> Result<bool> {
     let boots: Vec<i64> = db
         .prepare_cached(
-            "SELECT id FROM boot WHERE flushed < last_sequence AND coalesce((
+            "SELECT id FROM boot WHERE last_ms > ?1 AND flushed < last_sequence AND coalesce((
                  SELECT end_ms FROM batch WHERE boot_id = boot.id AND sequence > boot.flushed
                  ORDER BY sequence LIMIT 1) <= ?1, 0)
              LIMIT ?2",

@@ -201,7 +201,7 @@ impl Pass {
             Idle::All => (true, i64::MIN),
             Idle::Since(idle) => (false, idle),
         };
-        let sql = "SELECT subject.id, flow.boot_id,
+        let sql = "SELECT subject.id, flow.boot_id, boot.last_ms > ?1,
                  subject.last_ms <= ?1 AND (?2 OR boot.last_ms <= ?1
                      OR (subject.last_ms <= ?3 AND subject.open = 0))
              FROM subject JOIN flow ON flow.id = subject.flow_id
@@ -211,22 +211,25 @@ impl Pass {
         // A second time once it is known what blocks have of those that seem to be.
         for looks in 0..2 {
             let values = params![self.horizon_ms, all, idle, self.cursor.0, STEP_VISITS];
-            let found: Vec<(i64, i64, bool)> = db
+            let found: Vec<(i64, (i64, bool), bool)> = db
                 .prepare_cached(sql)?
-                .query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .query_map(values, |row| {
+                    Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get(3)?))
+                })?
                 .collect::<Result<_>>()?;
             over = found
                 .iter()
                 .filter(|(.., over)| *over)
                 .map(|(id, boot, _)| (*id, *boot))
                 .collect();
-            if looks == 0 {
-                write_all(db, over.iter().map(|(_, boot)| *boot))?;
-            } else if let Some((last, ..)) = found.last() {
-                self.cursor.0 = *last;
+            if looks == 1 || over.is_empty() {
+                self.cursor.0 = found.last().map_or(self.cursor.0, |(last, ..)| *last);
+                break;
             }
+            let alive = over.iter().filter(|(_, (_, alive))| *alive);
+            write_all(db, alive.map(|(_, (boot, _))| *boot))?;
         }
-        for (id, boot) in over {
+        for (id, (boot, _)) in over {
             deleted.identities += run(db, "DELETE FROM subject WHERE id = ?1", [id])?;
             boots.push(boot);
         }
@@ -307,15 +310,18 @@ impl Pass {
         boots: &mut Vec<i64>,
     ) -> Result<bool> {
         let sql = format!(
-            "SELECT boot_id FROM flow WHERE id > ?1 AND id <= ?1 + ?2 AND ?3 = ?3 {UNUSED_FLOW}"
+            "SELECT boot_id, EXISTS (SELECT 1 FROM boot
+                 WHERE boot.id = flow.boot_id AND boot.last_ms > ?3)
+             FROM flow WHERE id > ?1 AND id <= ?1 + ?2 {UNUSED_FLOW}"
         );
         let values = params![self.cursor.0.max(0), STEP_ROWS, self.horizon_ms];
-        let unused: Vec<i64> = db
+        let unused: Vec<(i64, bool)> = db
             .prepare_cached(&sql)?
-            .query_map(values, |row| row.get(0))?
+            .query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_>>()?;
-        write_all(db, unused.iter().copied())?;
-        boots.extend(unused);
+        let alive = unused.iter().filter(|(_, alive)| *alive);
+        write_all(db, alive.map(|(boot, _)| *boot))?;
+        boots.extend(unused.into_iter().map(|(boot, _)| boot));
         self.unused("flow", UNUSED_FLOW, db, deleted)
     }
 
