@@ -53,7 +53,6 @@ impl Dictionary {
     pub(crate) fn decompress(&self, compressed: &[u8], raw: usize) -> Result<Vec<u8>, DecodeError> {
         let malformed = |what: String| DecodeError::Malformed(format!("decompression: {what}"));
         let failed = |error: std::io::Error| malformed(error.to_string());
-        frames(compressed).map_err(malformed)?;
         let mut decoder = Decompressor::with_dictionary(self.bytes).map_err(failed)?;
         let mut out = Vec::with_capacity(raw);
         let length = decoder
@@ -78,23 +77,6 @@ static WHOLE: [LazyLock<EncoderDictionary<'static>>; 2] = [
     LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[2].bytes, SMALL_LEVEL)),
     LazyLock::new(|| EncoderDictionary::copy(DICTIONARIES[2].bytes, LARGE_LEVEL)),
 ];
-
-/// What a frame of today's zstd begins with (RFC 8878, 3.1.1).
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
-/// Whether all of it is frames of today's zstd: a decoder that also knows those of before its first
-/// release is shown none of them.
-fn frames(mut compressed: &[u8]) -> Result<(), String> {
-    while !compressed.is_empty() {
-        if !compressed.starts_with(&MAGIC) {
-            return Err(String::from("no frame of zstd"));
-        }
-        let length = zstd::zstd_safe::find_frame_compressed_size(compressed);
-        let length = length.map_err(|code| zstd::zstd_safe::get_error_name(code).to_owned())?;
-        compressed = compressed.get(length..).unwrap_or_default();
-    }
-    Ok(())
-}
 
 /// Compresses in one frame with the dictionary of format 2; `kinds` says from where on the bytes are
 /// of which kind. Noise that is long enough has blocks of its own: among other bytes it would spoil
@@ -123,25 +105,4 @@ pub(crate) fn compress(raw: &[u8], kinds: &[(usize, Kind)]) -> Vec<u8> {
     };
     let compressed: std::io::Result<_> = compress();
     compressed.expect("zstd compresses into memory unless that is exhausted")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MAGIC, compress, frames};
-
-    #[test]
-    fn only_whole_frames_of_todays_zstd_are_decompressed() {
-        let one = compress(b"some bytes, some bytes, some bytes", &[]);
-        assert_eq!(frames(&one), Ok(()));
-        assert_eq!(frames(&[one.clone(), one.clone()].concat()), Ok(()));
-        assert!(frames(&one[..one.len() - 1]).is_err());
-        assert!(frames(&MAGIC).is_err());
-        // Versions 0.1 to 0.7, and a frame that is skipped (RFC 8878, 3.1.2).
-        for first in [0x1e, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27] {
-            let old = [&[first, 0xb5, 0x2f, 0xfd], &one[4..]].concat();
-            assert_eq!(frames(&old), Err("no frame of zstd".into()), "{first:x}");
-            assert!(frames(&[&one[..], &old].concat()).is_err(), "{first:x}");
-        }
-        assert!(frames(&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0]).is_err());
-    }
 }

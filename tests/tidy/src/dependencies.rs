@@ -55,7 +55,17 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             }
         }
     }
-    let ours: BTreeSet<&str> = manifests.iter().filter_map(|(_, t)| name(t)).collect();
+    let mut ours: BTreeSet<&str> = manifests.iter().filter_map(|(_, t)| name(t)).collect();
+    // What takes the place of a crate of others is called like it, and means it.
+    for (_, manifest) in &manifests {
+        let patched = manifest
+            .get("patch")
+            .and_then(|patch| patch.get("crates-io"));
+        let patched = patched.and_then(toml::Value::as_table);
+        for name in patched.into_iter().flat_map(|table| table.keys()) {
+            ours.remove(name.as_str());
+        }
+    }
     findings.extend(directions(&manifests, &ours));
     findings.extend(register(tree, &manifests, &ours));
     findings
@@ -201,6 +211,24 @@ mod tests {
         ]));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].message, "wire must not know agent");
+    }
+
+    #[test]
+    fn a_crate_in_the_place_of_one_of_others_is_called_like_it_and_none_of_ours() {
+        let patched = "[patch.crates-io]\nserde = { path = \"x\" }\n";
+        let found = |root: &str| {
+            let found = check(&tree(&[
+                (REGISTER, "- `serde`: reads configuration.\n"),
+                ("Cargo.toml", root),
+                ("x/Cargo.toml", "[package]\nname = \"serde\"\n"),
+                (
+                    "wire/Cargo.toml",
+                    "[package]\nname = \"wire\"\n[dependencies]\nserde = \"1\"\n",
+                ),
+            ]));
+            found.len()
+        };
+        assert_eq!((found(patched), found("")), (0, 2));
     }
 
     #[test]
