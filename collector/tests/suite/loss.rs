@@ -155,8 +155,8 @@ fn store(site: &Site, at: SocketAddr, batch: &Batch) {
 
 #[test]
 fn with_the_disk_full_batches_are_refused_and_what_was_answered_is_there_also_after_a_kill() {
-    const EVENTS: u64 = 4000;
-    const ROOM: u64 = 5 * MIB;
+    const EVENTS: u64 = 1000;
+    const ROOM: u64 = 4 * MIB;
     let site = Site::new();
     let Some(disk) = Disk::mount(&site, 256 * MIB) else {
         return;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use collector::accept::BatchKey;
 use wire::{
@@ -15,7 +16,7 @@ use wire::{
 use crate::crash::Serve;
 use crate::ingest::seal;
 use crate::support::site::{READER, Site, TOKEN, Who, key};
-use crate::support::until;
+use crate::support::until_within;
 
 const MIB: usize = 1 << 20;
 
@@ -54,6 +55,15 @@ fn size() -> Size {
         hosts: 40,
         fits: (7000, 9000),
         edges: 4000,
+    }
+}
+
+/// How long one waits for one's turn: at the defaults, others are sent hundreds of megabytes by a
+/// program that is not optimized.
+fn patience() -> Duration {
+    match std::env::var_os("WAYBILL_SOAK") {
+        Some(_) => Duration::from_secs(1800),
+        None => Duration::from_secs(60),
     }
 }
 
@@ -187,7 +197,7 @@ fn sightings(server: bool, connections: u32, ago_ms: u64) -> Batch {
 
 fn send(site: &Site, at: SocketAddr, key: &str, body: &[u8]) -> (u16, String) {
     // As agents do: what is told to come back comes back.
-    until("the batch is taken or refused", || {
+    until_within(patience(), "the batch is taken or refused", || {
         let answer = site.post(at, Who::Token(TOKEN), key, CONTENT_TYPE, body);
         let answer = answer.expect("an answer");
         let again = matches!(answer.status, 429 | 503);
@@ -197,7 +207,7 @@ fn send(site: &Site, at: SocketAddr, key: &str, body: &[u8]) -> (u16, String) {
 
 /// Status and length of an answer, which is not kept. Whoever is told to come back comes back.
 fn ask(site: &Site, at: SocketAddr, path: &str) -> (u16, usize) {
-    until("the question has its turn", || {
+    until_within(patience(), "the question has its turn", || {
         let (status, bytes) = ask_once(site, at, path);
         (!matches!(status, 429 | 503)).then_some((status, bytes))
     })

@@ -12,9 +12,18 @@ pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 
-/// Asks until the answer is `Some`; fails after a deadline. The only place that waits.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+/// Asks until the answer is `Some`; fails after a minute.
+pub(crate) fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_within(Duration::from_secs(60), what, ask)
+}
+
+/// The same with another deadline. The only place that waits.
+pub(crate) fn until_within<T>(
+    most: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + most;
     loop {
         if let Some(answer) = ask() {
             return answer;
