@@ -18,11 +18,7 @@ pub(crate) fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The same with another deadline. The only place that waits.
-pub(crate) fn until_within<T>(
-    most: Duration,
-    what: &str,
-    mut ask: impl FnMut() -> Option<T>,
-) -> T {
+pub(crate) fn until_within<T>(most: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + most;
     loop {
         if let Some(answer) = ask() {
