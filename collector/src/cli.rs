@@ -80,6 +80,8 @@ enum Command {
     Chain(ask::ChainArgs),
     /// Show one edge: how it went on, how fast it is, what broke
     Edge(ask::EdgeArgs),
+    /// Say what is wrong with an edge or a connection: what is ruled out, likely, and not known
+    Diagnose(ask::DiagnoseArgs),
     /// Hold a declared communication matrix against what was seen; propose, compare, convert one
     Matrix {
         #[command(subcommand)]
@@ -170,6 +172,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Hosts { source, format } => hosts(source, format, out),
         Command::Search(args) => ask::search(args, out),
         Command::Chain(args) => ask::chain(args, out),
+        Command::Diagnose(args) => ask::diagnose(args, out),
         Command::Edge(args) => ask::edge(args, out),
         Command::Matrix { command } => matrix::run(command, out),
         Command::Tables(args) => rows::tables(args, out),

@@ -32,6 +32,7 @@ pub mod api;
 pub mod auth;
 pub mod authority;
 pub mod counters;
+pub mod diagnosis;
 pub mod fleet;
 pub mod import;
 pub mod join;

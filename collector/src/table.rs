@@ -8,7 +8,7 @@ mod rows;
 
 use std::io::{self, Write};
 
-pub use api::{chain, edge, search};
+pub use api::{chain, diagnosis, edge, search};
 pub use hosts::{Hosts, hosts};
 use line::write_items;
 pub use matrix::matrix;

@@ -96,6 +96,25 @@ struct Chain {
 }
 
 fn chain(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    write(out, &answer(asking)?)
+}
+
+/// The edge of the best chain of the tuple that is asked for, and whether something on it reports
+/// nothing.
+///
+/// # Errors
+/// No tuple, no chain, and those of the store.
+pub(super) fn best(asking: &Asking<'_>) -> Result<(String, bool), Failure> {
+    let answer = answer(asking)?;
+    let Some(chain) = answer.chains.into_iter().next() else {
+        return Err(Problem::unknown(answer.nothing.unwrap_or_default()).into());
+    };
+    let mut hops = chain.hops.iter();
+    let unseen = hops.any(|hop| hop.kind == hop::HopKind::Unknown);
+    Ok((chain.edge, unseen))
+}
+
+fn answer(asking: &Asking<'_>) -> Result<Answer, Failure> {
     let text = asking.given.text("tuple").unwrap_or_default();
     let tuple = Tuple::find(text).ok_or_else(|| {
         Problem::query(
@@ -144,7 +163,7 @@ fn chain(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
             tuple.destination
         )
     });
-    let answer = Answer {
+    Ok(Answer {
         from_ms: head.from_ms,
         to_ms: head.to_ms,
         whole_from_ms: head.whole_from_ms,
@@ -153,8 +172,7 @@ fn chain(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         chains,
         left_out,
         nothing,
-    };
-    write(out, &answer)
+    })
 }
 
 /// What a chain is read from.

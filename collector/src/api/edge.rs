@@ -144,12 +144,7 @@ fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         (map.edge_key(line, &told.edge) == key).then_some((told.edge, times, ends))
     });
     let Some((edge, [client_times, server_times], ends)) = found else {
-        let shown = crate::escape::shorten(key, 64);
-        let why = format!(
-            "no edge {shown:?} in this window; /api/v1/topology and /api/v1/search say which there \
-             are, or choose a longer window"
-        );
-        return Err(Problem::unknown(why).into());
+        return Err(unknown(key).into());
     };
     let node = |at: usize| {
         picture
@@ -184,6 +179,15 @@ fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         truncated,
     };
     write(out, &answer)
+}
+
+/// No edge has this key.
+pub(super) fn unknown(key: &str) -> Problem {
+    let shown = crate::escape::shorten(key, 64);
+    Problem::unknown(format!(
+        "no edge {shown:?} in this window; /api/v1/topology and /api/v1/search say which there are, \
+         or choose a longer window"
+    ))
 }
 
 impl Times {

@@ -7,6 +7,7 @@
 mod audit;
 mod chain;
 mod columns;
+mod diagnosis;
 mod distribution;
 mod document;
 mod edge;
@@ -36,6 +37,7 @@ mod users;
 
 pub use audit::AUDIT;
 pub use chain::CHAIN;
+pub use diagnosis::DIAGNOSIS;
 pub use document::{AGENTS, Listed, SESSION_COOKIE, document};
 pub use edge::EDGE;
 pub use enrolment::{ENROLL, RENEW};

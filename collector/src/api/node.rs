@@ -155,7 +155,11 @@ impl Edges {
     }
 }
 
-fn listeners(asking: &Asking<'_>, process: &ProcessNode) -> Result<Vec<Row>, Failure> {
+/// Its sockets that listen.
+///
+/// # Errors
+/// Those of the store.
+pub(super) fn listeners(asking: &Asking<'_>, process: &ProcessNode) -> Result<Vec<Row>, Failure> {
     let which = Which {
         table: String::from("listener"),
         host: Some(process.host.clone()),

@@ -1,4 +1,4 @@
-//! `search`, `chain` and `edge`: what the API answers, from a store or over HTTPS.
+//! `search`, `chain`, `edge` and `diagnose`: what the API answers, from a store or over HTTPS.
 
 use std::io::{self, Write};
 
@@ -65,6 +65,20 @@ pub(super) struct EdgeArgs {
     asked: Asked,
 }
 
+/// Of what.
+#[derive(Debug, Args)]
+pub(super) struct DiagnoseArgs {
+    /// Key of an edge, as `search` and `chain` show it, or both ends of a connection, as in
+    /// 10.0.0.1:4711 -> 10.0.0.2:80, or as they were pasted
+    #[arg(value_name = "EDGE|TUPLE", required = true, num_args = 1..)]
+    what: Vec<String>,
+    /// Language of the sentences
+    #[arg(long, value_name = "LANGUAGE", default_value = "en", value_parser = ["en", "zh"])]
+    language: String,
+    #[command(flatten)]
+    asked: Asked,
+}
+
 type Values = Vec<(&'static str, String)>;
 type Human = fn(&mut dyn Write, &Value) -> io::Result<()>;
 
@@ -85,6 +99,16 @@ pub(super) fn edge(args: EdgeArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut values = vec![("id", args.id)];
     values.extend(args.step.map(|step| ("step", step)));
     ask((&api::EDGE, table::edge), values, args.asked, out)
+}
+
+pub(super) fn diagnose(args: DiagnoseArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let what = args.what.join(" ");
+    let name = match what.strip_prefix("e-") {
+        Some(_) => "edge",
+        None => "tuple",
+    };
+    let values = vec![(name, what), ("language", args.language)];
+    ask((&api::DIAGNOSIS, table::diagnosis), values, args.asked, out)
 }
 
 fn ask(

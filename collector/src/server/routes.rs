@@ -121,13 +121,14 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 34] = [
+const ROUTES: &[Route] = &[
     Route::own(&api::BATCHES, Scope::Agents, || post(batches::batches)),
     Route::question(&api::TOPOLOGY),
     Route::question(&api::NODE),
     Route::question(&api::EDGE),
     Route::question(&api::SEARCH),
     Route::question(&api::CHAIN),
+    Route::question(&api::DIAGNOSIS),
     Route::own(&api::HOSTS, Scope::Readers, || get(questions::hosts)),
     Route::question(&api::FLEET),
     Route::question(&api::TABLES),
@@ -225,7 +226,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
 
 fn by_path() -> BTreeMap<&'static str, Vec<&'static Route>> {
     let mut paths: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for route in &ROUTES {
+    for route in ROUTES {
         paths.entry(route.operation.path).or_default().push(route);
     }
     paths

@@ -1,4 +1,4 @@
-//! What `search`, `chain` and `edge` print.
+//! What `search`, `chain`, `edge` and `diagnose` print.
 
 use std::io::{self, Write};
 
@@ -183,6 +183,38 @@ pub fn edge(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
         writeln!(out, "\n{}", shorten(detail, 200))?;
     }
     Ok(())
+}
+
+/// What is wrong with an edge, the likely causes first.
+///
+/// # Errors
+/// Those of the writer.
+pub fn diagnosis(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
+    let name = |side: &str| shorten(text(answer, side), 45);
+    writeln!(out, "{} -> {}", name("client"), name("server"))?;
+    writeln!(out, "{}", shorten(text(answer, "headline"), 400))?;
+    let heads = [
+        ("likely", "LIKELY"),
+        ("possible", "POSSIBLE"),
+        ("unknown", "NOT KNOWN"),
+        ("ruled_out", "RULED OUT"),
+    ];
+    for (verdict, head) in heads {
+        let all = list(answer, "statements").iter();
+        let mut all = all.filter(|one| text(one, "verdict") == verdict).peekable();
+        if all.peek().is_some() {
+            writeln!(out, "\n{head}")?;
+        }
+        for one in all {
+            writeln!(out, "  {}", shorten(text(one, "text"), 400))?;
+            if !text(one, "next").is_empty() {
+                writeln!(out, "    -> {}", shorten(text(one, "next"), 400))?;
+            }
+        }
+    }
+    let time = |name: &str| rfc3339(answer[name].as_i64().unwrap_or_default());
+    let (from, to, usual) = (time("from_ms"), time("to_ms"), time("usual_from_ms"));
+    writeln!(out, "\nfrom {from} to {to}; before: from {usual}")
 }
 
 /// Connections that broke.

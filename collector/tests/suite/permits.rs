@@ -43,6 +43,7 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("GET", "/api/v1/edges/{id}", May::People),
     ("GET", "/api/v1/search", May::People),
     ("GET", "/api/v1/chain", May::People),
+    ("GET", "/api/v1/diagnosis", May::People),
     ("GET", "/api/v1/hosts", May::People),
     ("GET", "/api/v1/fleet", May::People),
     ("GET", "/api/v1/tables", May::People),

@@ -67,6 +67,19 @@ pub(super) fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
             200,
         ),
         get("chain", "/api/v1/chain?tuple=web", 400),
+        (
+            "diagnosis",
+            format!("/api/v1/diagnosis?{ALL}&edge={edge}&language=zh"),
+            200,
+        ),
+        (
+            "diagnosis",
+            format!("/api/v1/diagnosis?{ALL}&tuple=10.1.0.2:32769+10.1.0.100:80"),
+            200,
+        ),
+        get("diagnosis", "/api/v1/diagnosis?edge=e-0000000000000000", 404),
+        get("diagnosis", "/api/v1/diagnosis?tuple=10.9.9.9:1+10.9.9.8:2", 404),
+        get("diagnosis", "/api/v1/diagnosis", 400),
         get(
             "audit",
             "/api/v1/audit?from=2023-01-01T00:00:00Z&to=now&before_id=9&limit=2",
