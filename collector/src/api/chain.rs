@@ -99,19 +99,51 @@ fn chain(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     write(out, &answer(asking)?)
 }
 
-/// The edge of the best chain of the tuple that is asked for, and whether something on it reports
-/// nothing.
+/// The edge of the best chain of the tuple that is asked for.
 ///
 /// # Errors
 /// No tuple, no chain, and those of the store.
-pub(super) fn best(asking: &Asking<'_>) -> Result<(String, bool), Failure> {
+pub(super) fn best(asking: &Asking<'_>) -> Result<String, Failure> {
     let answer = answer(asking)?;
-    let Some(chain) = answer.chains.into_iter().next() else {
-        return Err(Problem::unknown(answer.nothing.unwrap_or_default()).into());
+    match answer.chains.into_iter().next() {
+        Some(chain) => Ok(chain.edge),
+        None => Err(Problem::unknown(answer.nothing.unwrap_or_default()).into()),
+    }
+}
+
+/// The hosts that say that they translate the connections of an edge, by id, and whether something
+/// else does, which reports nothing.
+///
+/// # Errors
+/// Those of the store.
+pub(super) fn way(
+    asking: &Asking<'_>,
+    edge: &Edge,
+    nodes: [&Node; 2],
+) -> Result<(Vec<String>, bool), Failure> {
+    let asked = asking.given.asked(asking.now_ms)?;
+    let addresses = addresses(asking)?;
+    let own = own_addresses(&addresses, nodes[0]);
+    let endpoint = edge.server_endpoint.parse::<SocketAddr>();
+    let (Some(source), Ok(destination)) = (own.first(), endpoint) else {
+        return Ok((Vec::new(), false));
     };
-    let mut hops = chain.hops.iter();
-    let unseen = hops.any(|hop| hop.kind == hop::HopKind::Unknown);
-    Ok((chain.edge, unseen))
+    let mut lookup = Lookup::of(asking.store, asked, asking.now_ms, asking.meter)?;
+    let known = Known {
+        edge,
+        nodes,
+        keys: ["", ""],
+        client: None,
+        server: None,
+        own,
+        tuple: Tuple {
+            source: SocketAddr::new(*source, 0),
+            destination,
+        },
+    };
+    let (hops, _) = hop::hops(&known, &mut lookup)?;
+    let unseen = hops.iter().any(|hop| hop.kind == hop::HopKind::Unknown);
+    Ok((hops.into_iter().filter_map(|hop| hop.host).collect(), unseen))
 }
 
 fn answer(asking: &Asking<'_>) -> Result<Answer, Failure> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,7 +21,7 @@ use crate::fleet::Host;
 use crate::join::{Picture, Told};
 use crate::query::{self, Asked};
 use crate::rows::Row;
-use crate::topology::{Edge, EdgeCounters, Node, ViaKind};
+use crate::topology::{Edge, EdgeCounters, Node, Via, ViaKind};
 
 /// `GET /api/v1/diagnosis`
 pub const DIAGNOSIS: Operation = Operation {
@@ -86,12 +87,9 @@ struct Answer {
 /// Neither an edge nor a tuple, one that is not there, and those of the store.
 fn diagnosis(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let given = asking.given;
-    let (key, unseen) = match (given.text("edge"), given.text("tuple")) {
-        (Some(key), None) => (String::from(key), None),
-        (None, Some(_)) => {
-            let (key, unseen) = chain::best(asking)?;
-            (key, Some(unseen))
-        }
+    let key = match (given.text("edge"), given.text("tuple")) {
+        (Some(key), None) => String::from(key),
+        (None, Some(_)) => chain::best(asking)?,
         _ => return Err(Problem::query("give `edge` or `tuple`, one of both").into()),
     };
     let asked = given.asked(asking.now_ms)?;
@@ -110,7 +108,7 @@ fn diagnosis(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let before = query::topology(asking.store, before, asking.now_ms, asking.meter)?;
     let usual = Found::edge_of(&before, &key, asking)?;
     drop(before);
-    let scene = scene(asking, found, usual, (unseen, head.to_ms.min(asking.now_ms)))?;
+    let scene = scene(asking, found, usual, head.to_ms.min(asking.now_ms))?;
     let language = Language::of_code(given.text("language").unwrap_or_default());
     let answer = Answer {
         from_ms: head.from_ms,
@@ -174,7 +172,7 @@ fn host_of(node: &Node) -> &str {
 
 /// What both ends of an edge sent, where they count it.
 fn flows_of(edge: &Edge, [client, server]: [&str; 2]) -> impl Iterator<Item = Flow> {
-    let gateways = names_of_gateways(edge);
+    let middles = middles(edge);
     let sides = [
         (&edge.client_counters, client, server),
         (&edge.server_counters, server, client),
@@ -185,7 +183,7 @@ fn flows_of(edge: &Edge, [client, server]: [&str; 2]) -> impl Iterator<Item = Fl
         (from != to).then_some(Flow {
             from: from.to_owned(),
             to: to.to_owned(),
-            gateways: gateways.clone(),
+            middles: middles.clone(),
             sent: side.segments_sent?,
             again: side.retransmits?,
         })
@@ -193,20 +191,25 @@ fn flows_of(edge: &Edge, [client, server]: [&str; 2]) -> impl Iterator<Item = Fl
     sides.map(flow).into_iter().flatten()
 }
 
-fn names_of_gateways(edge: &Edge) -> Vec<String> {
-    let all = edge.via.iter().filter(|via| via.kind == ViaKind::Gateway);
-    all.map(|via| via.address.clone()).collect()
+/// What the connections of an edge pass: addresses that one end sees in the place of the other's,
+/// and names of gateways.
+fn middles(edge: &Edge) -> Vec<String> {
+    let ip = |via: &Via| match via.kind {
+        ViaKind::Vip => via.address.parse().map(|at: SocketAddr| at.ip().to_string()),
+        ViaKind::Nat | ViaKind::Gateway => Ok(via.address.clone()),
+    };
+    edge.via.iter().filter_map(|via| ip(via).ok()).collect()
 }
 
 fn scene(
     asking: &Asking<'_>,
     found: Found,
     usual: Option<Edge>,
-    (unseen, to_ms): (Option<bool>, i64),
+    to_ms: i64,
 ) -> Result<Scene, Failure> {
     let Found { edge, ends, flows } = found;
-    let names = names_of_gateways(&edge);
-    let agents = agents(asking, &ends, &names, to_ms)?;
+    let (gateways, unseen_hop) = chain::way(asking, &edge, ends.each_ref())?;
+    let mut agents = agents(asking, &ends, &gateways, to_ms)?;
     let place = |node: &Node| Place {
         name: node.id.clone(),
         host: host_of(node).to_owned(),
@@ -214,23 +217,20 @@ fn scene(
             let why = edge.reason.map_or("nobody reports from there", |why| why.describe());
             why.to_owned()
         }),
-        agent: agents.get(host_of(node)).cloned(),
+        agent: agents.get(host_of(node)).map(|(_, agent)| agent.clone()),
     };
     let places = ends.each_ref().map(place);
     let listening = match &ends[1].process {
         Some(process) => listening(&node::listeners(asking, process)?, &edge.server_endpoint),
         None => None,
     };
-    // Without a chain: addresses that change, and nobody who says that it changed them.
-    let changed = edge.via.iter().any(|via| via.kind != ViaKind::Gateway);
-    let unseen_hop = unseen.unwrap_or(changed && names.is_empty());
-    let gateways = names.into_iter().map(|name| Gateway {
-        agent: agents.get(&name).cloned(),
-        name,
-    });
+    let gateways = gateways.iter().filter_map(|host| agents.remove(host));
     Ok(Scene {
         ends: places,
-        gateways: gateways.collect(),
+        gateways: gateways
+            .map(|(name, agent)| Gateway { name, agent })
+            .collect(),
+        middles: middles(&edge),
         edge,
         usual,
         flows,
@@ -239,24 +239,22 @@ fn scene(
     })
 }
 
-/// The agents of both ends by host id, and those of gateways by name, as the edge names them.
+/// The agents of both ends and of gateways by host id, with the names of their hosts.
 fn agents(
     asking: &Asking<'_>,
     ends: &[Node; 2],
     gateways: &[String],
     to_ms: i64,
-) -> Result<BTreeMap<String, Agent>, Failure> {
+) -> Result<BTreeMap<String, (String, Agent)>, Failure> {
     let mut wanted: Vec<&str> = gateways.iter().map(String::as_str).collect();
     wanted.extend(ends.iter().filter(|end| end.process.is_some()).map(host_of));
     let mut agents = BTreeMap::new();
     let mut pages = query::Hosts::of(asking.store)?;
     while let Some(page) = pages.next_page()? {
         for host in page {
-            let agent = agent(&host, to_ms);
-            for name in [host.host, host.hostname] {
-                if wanted.contains(&name.as_str()) {
-                    agents.insert(name, agent.clone());
-                }
+            if wanted.contains(&host.host.as_str()) {
+                let agent = agent(&host, to_ms);
+                agents.insert(host.host, (host.hostname, agent));
             }
         }
     }
@@ -273,10 +271,10 @@ fn agent(host: &Host, to_ms: i64) -> Agent {
 
 /// The listener at an endpoint, of one address or of all.
 fn listening(rows: &[Row], endpoint: &str) -> Option<Listening> {
-    let endpoint: std::net::SocketAddr = endpoint.parse().ok()?;
+    let endpoint: SocketAddr = endpoint.parse().ok()?;
     let is_at = |row: &&Row| {
         let ip = row.values.get("local_address").and_then(Value::as_str);
-        let ip = ip.and_then(|text| text.parse::<std::net::IpAddr>().ok());
+        let ip = ip.and_then(|text| text.parse::<IpAddr>().ok());
         let port = row.values.get("local_port").and_then(Value::as_u64);
         port == Some(u64::from(endpoint.port()))
             && ip.is_some_and(|ip| ip.is_unspecified() || ip == endpoint.ip())

@@ -26,10 +26,7 @@ pub(super) fn judge(scene: &Scene, found: &mut Vec<Found>) {
         found.push(Found::new(Cause::HopUnseen, Verdict::Unknown));
     }
     for gateway in &scene.gateways {
-        let Some(agent) = &gateway.agent else {
-            continue;
-        };
-        found.extend(super::ends::silent(&gateway.name, agent));
+        found.extend(super::ends::silent(&gateway.name, &gateway.agent));
     }
 }
 
@@ -78,19 +75,17 @@ fn place(scene: &Scene, from: usize, one: Found) -> Found {
         let part = share(again, sent).filter(|_| sent >= SEGMENTS);
         part.map(|part| part >= LOSS_FELT)
     };
-    let through = |name: &str| {
-        loses(&|flow: &Flow| flow.gateways.iter().any(|other| other == name)) == Some(true)
-    };
-    let gateway = scene.gateways.iter().find(|gateway| through(&gateway.name));
-    let beside = |flow: &Flow| gateway.is_none_or(|of| !flow.gateways.contains(&of.name));
+    let through = |name: &&String| loses(&|flow: &Flow| flow.middles.contains(name)) == Some(true);
+    let middle = scene.middles.iter().find(through);
+    let beside = |flow: &Flow| middle.is_none_or(|of| !flow.middles.contains(of));
     let by_sender = loses(&|flow: &Flow| flow.from == sender.host && beside(flow));
     let to_receiver = loses(&|flow: &Flow| flow.to == receiver.host && beside(flow));
     let one = one
         .names("sender", &sender.name)
         .names("receiver", &receiver.name);
-    match (gateway, by_sender, to_receiver) {
-        (Some(gateway), by, to) if by != Some(true) && to != Some(true) => {
-            one.form("gateway").names("gateway", &gateway.name)
+    match (middle, by_sender, to_receiver) {
+        (Some(middle), by, to) if by != Some(true) && to != Some(true) => {
+            one.form("middle").names("middle", middle)
         }
         (_, Some(true), Some(true)) => one.form("network"),
         (_, Some(true), _) => one.form("sender"),

@@ -15,7 +15,9 @@ pub struct Scene {
     pub flows: Vec<Flow>,
     /// What is known of the listener at the server's endpoint.
     pub listening: Option<Listening>,
-    /// Those that translate it, in their order.
+    /// Addresses in whose place it reaches its ends, and names of gateways.
+    pub middles: Vec<String>,
+    /// Hosts that say that they translate it.
     pub gateways: Vec<Gateway>,
     /// Whether something changes its addresses and reports nothing.
     pub unseen_hop: bool,
@@ -50,8 +52,8 @@ pub struct Flow {
     pub from: String,
     /// To whom.
     pub to: String,
-    /// Names of the gateways between them.
-    pub gateways: Vec<String>,
+    /// What it passes, as in [`Scene::middles`].
+    pub middles: Vec<String>,
     /// Segments sent.
     pub sent: u64,
     /// Segments among them that were sent again.
@@ -76,8 +78,8 @@ pub struct Listening {
 pub struct Gateway {
     /// Its name.
     pub name: String,
-    /// Its agent, where it is known.
-    pub agent: Option<Agent>,
+    /// Its agent.
+    pub agent: Agent,
 }
 
 impl Scene {

@@ -73,6 +73,7 @@ fn scene() -> Scene {
             queue_most: Some(3),
             drops: Some(0),
         }),
+        middles: Vec::new(),
         gateways: Vec::new(),
         unseen_hop: false,
     }
@@ -101,11 +102,11 @@ fn likely(scene: &Scene) -> Vec<Cause> {
     all.map(|(cause, _)| cause).collect()
 }
 
-fn flow(from: &str, to: &str, gateway: Option<&str>, again: u64) -> Flow {
+fn flow(from: &str, to: &str, middle: Option<&str>, again: u64) -> Flow {
     Flow {
         from: from.to_owned(),
         to: to.to_owned(),
-        gateways: gateway.into_iter().map(str::to_owned).collect(),
+        middles: middle.into_iter().map(str::to_owned).collect(),
         sent: 10_000,
         again,
     }
@@ -251,16 +252,10 @@ fn loss_has_a_direction_and_a_place() {
     let scene = lossy();
     assert_eq!(likely(&scene), [Cause::LossToServer]);
     assert!(said(&scene).contains("too little else is sent"));
-    let place = |flows: Vec<Flow>, gateways: &[&str]| {
+    let place = |flows: Vec<Flow>, middles: &[&str]| {
         let mut scene = lossy();
         scene.flows = flows;
-        scene.gateways = gateways
-            .iter()
-            .map(|name| Gateway {
-                name: (*name).to_owned(),
-                agent: None,
-            })
-            .collect();
+        scene.middles = middles.iter().map(|name| (*name).to_owned()).collect();
         said(&scene)
     };
     let own = || flow("A", "B", Some("gw"), 300);
@@ -328,6 +323,16 @@ fn hosts_that_fell_silent_come_first_and_unseen_ends_are_named() {
     });
     assert_eq!(likely(&scene), [Cause::HostSilent, Cause::NoAnswer]);
     assert_eq!(verdict(&scene, Cause::DataLost), Some(Verdict::Possible));
+    scene.gateways = vec![Gateway {
+        name: "gw".to_owned(),
+        agent: Agent {
+            silent_ms: 61_000,
+            lost: 0,
+        },
+    }];
+    let silent = likely(&scene).into_iter();
+    let silent = silent.filter(|cause| *cause == Cause::HostSilent);
+    assert_eq!(silent.count(), 2);
     scene.ends[1].unseen = Some(Reason::NoAgent.describe().to_owned());
     assert_eq!(verdict(&scene, Cause::EndUnseen), Some(Verdict::Unknown));
     scene.unseen_hop = true;
@@ -389,6 +394,24 @@ fn all_sentences_name_what_they_promise_in_both_languages() {
                 assert!(!text.contains("?"), "a name that is not there: {text}");
                 let chinese = text.chars().any(|c| ('\u{4e00}'..'\u{9fff}').contains(&c));
                 assert_eq!(chinese, language == Language::Chinese, "{text}");
+            }
+        }
+    }
+}
+
+/// Each cause can be judged in each way in which the file has words for it, and in no other.
+#[test]
+fn every_cause_has_words_in_both_languages() {
+    let words: toml::Table = include_str!("words.toml").parse().expect("TOML");
+    assert_eq!(words.len(), 20);
+    for (cause, of) in words {
+        let of = of.as_table().expect("a table");
+        let has = |what: &str| of.keys().any(|key| key.starts_with(what));
+        assert!(has("shown") || has("unknown"), "{cause}");
+        assert_eq!(has("shown"), of.contains_key("next"), "{cause}");
+        for said in of.values() {
+            for language in ["en", "zh"] {
+                assert!(said[language].as_str().is_some_and(|text| !text.is_empty()));
             }
         }
     }

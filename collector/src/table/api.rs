@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use super::line::write_text;
 use crate::escape::shorten;
 use crate::time::rfc3339;
 
@@ -192,7 +193,7 @@ pub fn edge(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
 pub fn diagnosis(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
     let name = |side: &str| shorten(text(answer, side), 45);
     writeln!(out, "{} -> {}", name("client"), name("server"))?;
-    writeln!(out, "{}", shorten(text(answer, "headline"), 400))?;
+    write_text(out, "", &shorten(text(answer, "headline"), 400))?;
     let heads = [
         ("likely", "LIKELY"),
         ("possible", "POSSIBLE"),
@@ -206,9 +207,10 @@ pub fn diagnosis(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
             writeln!(out, "\n{head}")?;
         }
         for one in all {
-            writeln!(out, "  {}", shorten(text(one, "text"), 400))?;
+            write_text(out, "  ", &shorten(text(one, "text"), 400))?;
             if !text(one, "next").is_empty() {
-                writeln!(out, "    -> {}", shorten(text(one, "next"), 400))?;
+                let next = format!("-> {}", shorten(text(one, "next"), 400));
+                write_text(out, "    ", &next)?;
             }
         }
     }

@@ -245,3 +245,36 @@ fn a_chain_has_every_hop_that_is_known() {
         );
     });
 }
+
+#[test]
+fn a_diagnosis_judges_each_cause_by_what_was_measured() {
+    scene(|scene| {
+        let of = |(client, server)| {
+            let key = edge(scene.site, scene.at, (client, server));
+            scene.get("diagnosis", &format!("/api/v1/diagnosis?edge={key}"))
+        };
+        let verdict = |answer: &Value, cause: &str| {
+            let all = answer["statements"].as_array().expect("statements").iter();
+            let mut all = all.filter(|one| one["cause"] == cause);
+            all.next().map(|one| one["verdict"].clone())
+        };
+        // A gateway says what it translates, nginx' host how full its queue was.
+        let through = of(ONE);
+        assert_eq!(verdict(&through, "hop_unseen"), None, "{through:#}");
+        assert_eq!(verdict(&through, "queue_full"), Some(json!("ruled_out")));
+        assert_eq!(verdict(&through, "end_unseen"), None);
+        // One segment in ten is sent again by everybody, so what is shared loses it.
+        assert_eq!(verdict(&through, "loss_to_client"), Some(json!("likely")));
+        let inner = of(DATA);
+        assert_eq!(verdict(&inner, "queue_full"), Some(json!("unknown")));
+        let same = scene.get(
+            "diagnosis",
+            &format!(
+                "/api/v1/diagnosis?tuple={}",
+                encoded("10.1.0.2:32769 10.1.0.100:80")
+            ),
+        );
+        assert_eq!(same["edge"], through["edge"]);
+        assert_eq!(same["statements"], through["statements"]);
+    });
+}
