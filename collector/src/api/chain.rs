@@ -143,7 +143,10 @@ pub(super) fn way(
     };
     let (hops, _) = hop::hops(&known, &mut lookup)?;
     let unseen = hops.iter().any(|hop| hop.kind == hop::HopKind::Unknown);
-    Ok((hops.into_iter().filter_map(|hop| hop.host).collect(), unseen))
+    Ok((
+        hops.into_iter().filter_map(|hop| hop.host).collect(),
+        unseen,
+    ))
 }
 
 fn answer(asking: &Asking<'_>) -> Result<Answer, Failure> {

@@ -14,9 +14,7 @@ use super::map::Map;
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, Parameter, WINDOW};
 use super::{chain, edge, node};
-use crate::diagnosis::{
-    self, Agent, Diagnosis, Flow, Gateway, Language, Listening, Place, Scene,
-};
+use crate::diagnosis::{self, Agent, Diagnosis, Flow, Gateway, Language, Listening, Place, Scene};
 use crate::fleet::Host;
 use crate::join::{Picture, Told};
 use crate::query::{self, Asked};
@@ -39,12 +37,7 @@ pub const DIAGNOSIS: Operation = Operation {
                 Kind::Text(4096),
                 "Both ends, as typed or pasted: `10.0.0.1:4711 -> 10.0.0.2:80`.",
             ),
-            Parameter::new(
-                "language",
-                Kind::Choice(&["en", "zh"]),
-                "Of the sentences.",
-            )
-            .or("en"),
+            Parameter::new("language", Kind::Choice(&["en", "zh"]), "Of the sentences.").or("en"),
         ],
         &WINDOW,
     ],
@@ -152,11 +145,7 @@ impl Found {
     }
 
     /// The edge alone.
-    fn edge_of(
-        picture: &Picture,
-        key: &str,
-        asking: &Asking<'_>,
-    ) -> Result<Option<Edge>, Failure> {
+    fn edge_of(picture: &Picture, key: &str, asking: &Asking<'_>) -> Result<Option<Edge>, Failure> {
         let map = Map::of(picture, &Filter::default(), asking.meter)?;
         let mut all = picture.edges().zip(&map.edges);
         let found = all.find(|(told, line)| map.edge_key(line, &told.edge) == key);
@@ -195,7 +184,10 @@ fn flows_of(edge: &Edge, [client, server]: [&str; 2]) -> impl Iterator<Item = Fl
 /// and names of gateways.
 fn middles(edge: &Edge) -> Vec<String> {
     let ip = |via: &Via| match via.kind {
-        ViaKind::Vip => via.address.parse().map(|at: SocketAddr| at.ip().to_string()),
+        ViaKind::Vip => via
+            .address
+            .parse()
+            .map(|at: SocketAddr| at.ip().to_string()),
         ViaKind::Nat | ViaKind::Gateway => Ok(via.address.clone()),
     };
     edge.via.iter().filter_map(|via| ip(via).ok()).collect()
@@ -214,7 +206,9 @@ fn scene(
         name: node.id.clone(),
         host: host_of(node).to_owned(),
         unseen: node.process.is_none().then(|| {
-            let why = edge.reason.map_or("nobody reports from there", |why| why.describe());
+            let why = edge
+                .reason
+                .map_or("nobody reports from there", |why| why.describe());
             why.to_owned()
         }),
         agent: agents.get(host_of(node)).map(|(_, agent)| agent.clone()),

@@ -1,8 +1,8 @@
 //! Causes at both ends, and what is not known of them.
 
 use super::judge::{Found, share};
-use super::scene::Agent;
-use super::{Cause, Scene, Verdict};
+use super::scene::{Agent, Scene};
+use super::statement::{Cause, Verdict};
 
 /// An agent sends a batch every ten seconds unless it is told otherwise; one that was silent for
 /// six of them is not late.

@@ -1,6 +1,6 @@
 //! A judgement before it is put into words, and the arithmetic of all.
 
-use super::{Cause, Number, Verdict};
+use super::statement::{Cause, Number, Verdict};
 
 /// What was found of a cause.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! Causes that keep connections from being opened.
 
 use super::judge::{Found, is_above, share};
-use super::{Cause, Scene, Verdict};
+use super::scene::Scene;
+use super::statement::{Cause, Verdict};
 
 /// Without SYN-ACK the kernel sends the SYN again after a second (`TCP_TIMEOUT_INIT`,
 /// include/net/tcp.h), so an opening that lost one takes at least that long.
@@ -85,9 +86,9 @@ fn queue(scene: &Scene) -> Option<Found> {
     };
     let turned = share(listening.drops.unwrap_or(0), scene.edge.connections);
     let one = Found::new(Cause::QueueFull, verdict).weighs(turned.unwrap_or(0.0));
-    let one = one
-        .count("drops", listening.drops, None)
-        .count("queue_most", listening.queue_most, None);
+    let one =
+        one.count("drops", listening.drops, None)
+            .count("queue_most", listening.queue_most, None);
     Some(one.count("backlog", Some(listening.backlog), None))
 }
 

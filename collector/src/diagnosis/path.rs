@@ -1,7 +1,8 @@
 //! Causes between both ends: loss, resets that nobody sent, longer round trips.
 
 use super::judge::{Found, is_above, share};
-use super::{Cause, Flow, Scene, Verdict};
+use super::scene::{Flow, Scene};
+use super::statement::{Cause, Verdict};
 
 /// From this share on loss is felt: a connection that loses one segment in a hundred has a small
 /// part of its rate (Mathis et al., "The macroscopic behavior of the TCP congestion avoidance
@@ -154,8 +155,9 @@ fn resets_between(scene: &Scene) -> Option<Found> {
         _ => Verdict::Likely,
     };
     let one = Found::new(Cause::ResetBetween, verdict).weighs(part);
-    Some(
-        one.count("resets_received", Some(received), None)
-            .count("resets_not_sent", Some(unsent), None),
-    )
+    Some(one.count("resets_received", Some(received), None).count(
+        "resets_not_sent",
+        Some(unsent),
+        None,
+    ))
 }

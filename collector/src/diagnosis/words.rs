@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::judge::Found;
-use super::{Cause, Number, Scene, Statement, Verdict};
+use super::scene::Scene;
+use super::statement::{Cause, Number, Statement, Verdict};
 
 /// A language of people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -311,18 +311,7 @@ fn searches_chains_and_edges_are_printed_from_a_store_and_over_https() {
     let shown = both(&["edge", key.expect("a key")]);
     assert!(shown.contains("one/curl -> web/nginx"), "{shown}");
     assert!(shown.contains("rtt at the client: p50"), "{shown}");
-    for what in [key.expect("a key"), "10.1.0.2:32769 -> 10.1.0.100:80"] {
-        let judged = both(&["diagnose", what]);
-        assert!(judged.contains("one/curl -> web/nginx"), "{judged}");
-        assert!(judged.contains("RULED OUT\n"), "{judged}");
-        assert!(judged.contains("NOT KNOWN\n"), "{judged}");
-        // The simulated fleet sends one segment in ten again.
-        assert!(judged.contains("LIKELY\n  10.00 % of what web/nginx sends"), "{judged}");
-        // No gateway tells what it translates.
-        assert!(judged.contains("addresses change"), "{judged}");
-        let chinese = both(&["diagnose", what, "--language", "zh"]);
-        assert!(chinese.contains("往返时延"), "{chinese}");
-    }
+    judged(&both, key.expect("a key"));
     for (question, code, why) in [
         (&["chain", "web"][..], 2, "two addresses"),
         (&["diagnose", "web"], 2, "two addresses"),
@@ -336,5 +325,24 @@ fn searches_chains_and_edges_are_printed_from_a_store_and_over_https() {
             "{}",
             text(&refused.stderr)
         );
+    }
+}
+
+/// What is wrong with the edge of this key, and with a connection of it.
+fn judged(both: &dyn Fn(&[&str]) -> String, key: &str) {
+    for what in [key, "10.1.0.2:32769 -> 10.1.0.100:80"] {
+        let judged = both(&["diagnose", what]);
+        assert!(judged.contains("one/curl -> web/nginx"), "{judged}");
+        assert!(judged.contains("RULED OUT\n"), "{judged}");
+        assert!(judged.contains("NOT KNOWN\n"), "{judged}");
+        // The simulated fleet sends one segment in ten again.
+        assert!(
+            judged.contains("LIKELY\n  10.00 % of what web/nginx sends"),
+            "{judged}"
+        );
+        // No gateway tells what it translates.
+        assert!(judged.contains("addresses change"), "{judged}");
+        let chinese = both(&["diagnose", what, "--language", "zh"]);
+        assert!(chinese.contains("往返时延"), "{chinese}");
     }
 }

@@ -3,7 +3,7 @@
 use super::scene::ALL;
 
 /// Questions that together have every parameter: operation, path and query, status.
-pub(super) fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
+pub(super) fn asked() -> Vec<(&'static str, String, u16)> {
     let topology = |query: &str| ("topology", format!("/api/v1/topology?{ALL}&{query}"), 200);
     let get = |id, path: &str, status| (id, String::from(path), status);
     vec![
@@ -42,6 +42,23 @@ pub(super) fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
         ),
         get("rows", "/api/v1/rows/nothing", 404),
         get("rows", "/api/v1/rows/edge", 400),
+        get(
+            "audit",
+            "/api/v1/audit?from=2023-01-01T00:00:00Z&to=now&before_id=9&limit=2",
+            200,
+        ),
+        get("audit", "/api/v1/audit?limit=0", 400),
+        get("openapi", "/api/v1/openapi.json", 200),
+        get("metrics", "/metrics", 200),
+        get("health", "/healthz", 200),
+        get("ready", "/readyz", 200),
+    ]
+}
+
+/// The same, of one thing.
+pub(super) fn of_things(edge: &str) -> Vec<(&'static str, String, u16)> {
+    let get = |id, path: &str, status| (id, String::from(path), status);
+    vec![
         (
             "node",
             format!("/api/v1/nodes/web%2Fnginx?{ALL}&limit=5"),
@@ -77,19 +94,17 @@ pub(super) fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
             format!("/api/v1/diagnosis?{ALL}&tuple=10.1.0.2:32769+10.1.0.100:80"),
             200,
         ),
-        get("diagnosis", "/api/v1/diagnosis?edge=e-0000000000000000", 404),
-        get("diagnosis", "/api/v1/diagnosis?tuple=10.9.9.9:1+10.9.9.8:2", 404),
-        get("diagnosis", "/api/v1/diagnosis", 400),
         get(
-            "audit",
-            "/api/v1/audit?from=2023-01-01T00:00:00Z&to=now&before_id=9&limit=2",
-            200,
+            "diagnosis",
+            "/api/v1/diagnosis?edge=e-0000000000000000",
+            404,
         ),
-        get("audit", "/api/v1/audit?limit=0", 400),
-        get("openapi", "/api/v1/openapi.json", 200),
-        get("metrics", "/metrics", 200),
-        get("health", "/healthz", 200),
-        get("ready", "/readyz", 200),
+        get(
+            "diagnosis",
+            "/api/v1/diagnosis?tuple=10.9.9.9:1+10.9.9.8:2",
+            404,
+        ),
+        get("diagnosis", "/api/v1/diagnosis", 400),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use serde_json::{Value, json};
 
-use super::asked::{asked, of_tables};
+use super::asked::{asked, of_tables, of_things};
 use super::scene::{ALL, DATA, ONE, TWO, edge, fleet};
 use super::{Document, Reply, ask, send};
 use crate::support::site::{ADMIN, READER, Site, Who};
@@ -18,7 +18,7 @@ fn every_operation_and_parameter_answers_as_the_document_says() {
     fleet(&site, at);
     let document = Document::of(&site, at);
     let mut tried = BTreeSet::new();
-    let all = asked(&edge(&site, at, DATA)).into_iter();
+    let all = asked().into_iter().chain(of_things(&edge(&site, at, DATA)));
     for (id, path, status) in all
         .chain(super::people::asked(&site, at))
         .chain(of_tables())
