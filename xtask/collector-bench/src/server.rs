@@ -231,6 +231,8 @@ fn serve(
         .arg("serve")
         .arg("--config")
         .arg(&config)
+        // As the packages' unit.
+        .env("MALLOC_ARENA_MAX", "2")
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
