@@ -1,6 +1,10 @@
 //! Counters of one side of an edge: arithmetic that loses nothing.
 
+mod packed;
+
 use wire::{Columns, EdgeRow, HISTOGRAM_BUCKETS, Histogram};
+
+pub use packed::{NUMBERS, Packed};
 
 /// Number of plain counters of an edge row.
 pub const COUNTERS: usize = 14;
@@ -9,6 +13,28 @@ pub const COUNTERS: usize = 14;
 pub const OPENED: usize = 0;
 /// Index of the connections that ended after that.
 pub const CLOSED: usize = 1;
+/// Index of the attempts that led to no connection.
+pub const FAILED: usize = 2;
+/// Index of the part of these that the other side answered with a reset.
+pub const REFUSED: usize = 3;
+/// Index of the connections that this side ended with a reset.
+pub const RESET_LOCAL: usize = 4;
+/// Index of those that the other side did.
+pub const RESET_REMOTE: usize = 5;
+/// Index of the payload bytes that this side sent.
+pub const BYTES_SENT: usize = 6;
+/// Index of those that it received.
+pub const BYTES_RECEIVED: usize = 7;
+/// Index of the segments that it sent.
+pub const SEGMENTS_SENT: usize = 8;
+/// Index of those that it received.
+pub const SEGMENTS_RECEIVED: usize = 9;
+/// Index of the segments that it sent again.
+pub const RETRANSMITS: usize = 10;
+/// Index of the segments that it received out of order.
+pub const OUT_OF_ORDER: usize = 11;
+/// Index of the zero windows that it received.
+pub const ZERO_WINDOWS: usize = 12;
 /// Index of the connections that were open before the agent's run; summed over runs each counts
 /// once (see [`crate::join::Run`]).
 pub const ADOPTED: usize = 13;
@@ -69,6 +95,13 @@ impl Counters {
     pub fn open(&self) -> u64 {
         let known = self.plain[OPENED].saturating_add(self.plain[ADOPTED]);
         known.saturating_sub(self.plain[CLOSED])
+    }
+
+    /// A plain counter by its index; `None` where one of the hosts cannot measure it.
+    #[must_use]
+    pub fn known(&self, at: usize) -> Option<u64> {
+        let absent = column(at).is_some_and(|column| self.absent.has(column));
+        (!absent).then_some(self.plain[at])
     }
 
     /// True when nothing was counted.
@@ -146,6 +179,22 @@ impl Counters {
         });
         parts
     }
+}
+
+/// The column of a plain counter that not every host can measure.
+fn column(at: usize) -> Option<Columns> {
+    Some(match at {
+        RESET_LOCAL => Columns::RESET_LOCAL,
+        RESET_REMOTE => Columns::RESET_REMOTE,
+        BYTES_SENT => Columns::BYTES_SENT,
+        BYTES_RECEIVED => Columns::BYTES_RECEIVED,
+        SEGMENTS_SENT => Columns::SEGMENTS_SENT,
+        SEGMENTS_RECEIVED => Columns::SEGMENTS_RECEIVED,
+        RETRANSMITS => Columns::RETRANSMITS,
+        OUT_OF_ORDER => Columns::OUT_OF_ORDER,
+        ZERO_WINDOWS => Columns::ZERO_WINDOWS,
+        _ => return None,
+    })
 }
 
 /// Divides one number in proportion to `weights`, as [`Counters::split`] does.

@@ -43,6 +43,7 @@ pub struct Meter {
     rows: (usize, usize),
     bytes: (usize, usize),
     time: Option<Time>,
+    parts: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,23 @@ impl Meter {
             rows: (rows, rows),
             bytes: (bytes, bytes),
             time: None,
+            parts: false,
         }
+    }
+
+    /// What takes more may be done in parts that each take less, though they may say less together.
+    #[must_use]
+    pub fn for_parts(self) -> Self {
+        Self {
+            parts: true,
+            ..self
+        }
+    }
+
+    /// Whether it may.
+    #[must_use]
+    pub fn is_for_parts(&self) -> bool {
+        self.parts
     }
 
     /// And so many milliseconds of this clock for taking rows.
@@ -116,6 +133,11 @@ impl Meter {
         self.bytes(bytes)
     }
 
+    /// Gives back bytes that were taken and are free again.
+    pub fn give(&mut self, bytes: usize) {
+        self.bytes.0 = self.bytes.0.saturating_add(bytes).min(self.bytes.1);
+    }
+
     /// Takes bytes.
     ///
     /// # Errors
@@ -141,6 +163,10 @@ mod tests {
         assert_eq!(meter.rows_left(30), 1);
         assert_eq!(meter.bytes(41), Err(Exceeded::Memory { limit: 100 }));
         assert_eq!(meter.row(40), Ok(()));
+        meter.give(30);
+        assert_eq!(meter.bytes_left(), 30);
+        meter.give(1000);
+        assert_eq!(meter.bytes_left(), 100, "never more than there was");
         assert_eq!(meter.row(0), Ok(()));
         assert_eq!(meter.row(0), Err(Exceeded::Rows { limit: 3 }));
     }

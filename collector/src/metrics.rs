@@ -133,6 +133,10 @@ counters! {
     connections_open: "gauge",
     /// Answered questions.
     query_answers_total: "counter",
+    /// Topologies that were given to a question which takes one that is older.
+    query_topologies_again_total: "counter",
+    /// Bytes of topologies that are kept for such questions.
+    query_topologies_kept_bytes: "gauge",
     /// Questions that failed or were refused.
     query_failures_total: "counter",
     /// Of these, questions refused because too many were being answered.

@@ -1,10 +1,12 @@
 //! Questions to the store: read, join, document. Used by the API and by the commands alike.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::fleet::{Fleet, Host, RefusedCredential, Rest};
 use crate::join::Picture;
-use crate::joined;
+use crate::joined::{self, Kept, Wanted};
 use crate::meter::Meter;
 use crate::rows::{Answer, Listed, Tables};
 use crate::store::{
@@ -89,11 +91,40 @@ pub fn topology(
     store: &dyn Source,
     asked: Asked,
     now_ms: i64,
-    mut meter: Meter,
+    meter: Meter,
 ) -> Result<Picture, Error> {
-    let window = asked.window(now_ms);
-    meter = meter.within(READ_MS, time::now_ms);
-    joined::topology(&mut *store.open()?, window, asked.read(now_ms), meter)
+    made(store, asked, (now_ms, Duration::ZERO), meter)
+}
+
+/// One of `kept` that is at most so old, or one that is made and kept; its window may begin and end
+/// so much later or earlier.
+///
+/// # Errors
+/// Whatever the store reports.
+pub fn topology_of(
+    store: &dyn Source,
+    (asked, kept, max_age): (Asked, &Kept, Duration),
+    now_ms: i64,
+    meter: Meter,
+) -> Result<Arc<Picture>, Error> {
+    let wanted = Wanted {
+        window: asked.window(now_ms),
+        is_now: asked.to_ms.is_none(),
+    };
+    kept.get(wanted, max_age, || {
+        made(store, asked, (now_ms, max_age), meter)
+    })
+}
+
+fn made(
+    store: &dyn Source,
+    asked: Asked,
+    (now_ms, spare): (i64, Duration),
+    meter: Meter,
+) -> Result<Picture, Error> {
+    let meter = meter.within(READ_MS, time::now_ms);
+    let read = (asked.read(now_ms), time::whole_ms(spare));
+    joined::topology_about(&mut *store.open()?, asked.window(now_ms), read, meter)
 }
 
 /// The command that shows a table which is not stored by its description.

@@ -9,7 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::{Columns, Histogram};
 
-use crate::counters::{Counters, percentile};
+use crate::counters::{
+    ADOPTED, BYTES_RECEIVED, BYTES_SENT, CLOSED, Counters, FAILED, OPENED, OUT_OF_ORDER, REFUSED,
+    RESET_LOCAL, RESET_REMOTE, RETRANSMITS, SEGMENTS_RECEIVED, SEGMENTS_SENT, ZERO_WINDOWS,
+    percentile,
+};
 
 /// Who talks to whom in a window.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -323,42 +327,27 @@ impl EdgeCounters {
     /// The document form of counters, and of the connections `open` at the end.
     #[must_use]
     pub fn new(counters: &Counters, open: u64, apportioned: bool) -> Self {
-        let [
-            opened,
-            closed,
-            failed,
-            refused,
-            reset_local,
-            reset_remote,
-            bytes_sent,
-            bytes_received,
-            segments_sent,
-            segments_received,
-            retransmits,
-            out_of_order,
-            zero_windows,
-            adopted,
-        ] = counters.plain;
+        let [opened, closed, failed, refused] =
+            [OPENED, CLOSED, FAILED, REFUSED].map(|at| counters.plain[at]);
         let known = |column: Columns| !counters.absent.has(column);
-        let number = |column, value| known(column).then_some(value);
         let times =
             |column, histogram: &Histogram| known(column).then(|| Percentiles::from(histogram));
         Self {
             opened,
-            adopted,
+            adopted: counters.plain[ADOPTED],
             closed,
             open,
             failed,
             refused,
-            reset_local: number(Columns::RESET_LOCAL, reset_local),
-            reset_remote: number(Columns::RESET_REMOTE, reset_remote),
-            bytes_sent: number(Columns::BYTES_SENT, bytes_sent),
-            bytes_received: number(Columns::BYTES_RECEIVED, bytes_received),
-            segments_sent: number(Columns::SEGMENTS_SENT, segments_sent),
-            segments_received: number(Columns::SEGMENTS_RECEIVED, segments_received),
-            retransmits: number(Columns::RETRANSMITS, retransmits),
-            out_of_order: number(Columns::OUT_OF_ORDER, out_of_order),
-            zero_windows: number(Columns::ZERO_WINDOWS, zero_windows),
+            reset_local: counters.known(RESET_LOCAL),
+            reset_remote: counters.known(RESET_REMOTE),
+            bytes_sent: counters.known(BYTES_SENT),
+            bytes_received: counters.known(BYTES_RECEIVED),
+            segments_sent: counters.known(SEGMENTS_SENT),
+            segments_received: counters.known(SEGMENTS_RECEIVED),
+            retransmits: counters.known(RETRANSMITS),
+            out_of_order: counters.known(OUT_OF_ORDER),
+            zero_windows: counters.known(ZERO_WINDOWS),
             connect_latency_us: times(Columns::CONNECT_LATENCY, &counters.connect_latency),
             rtt_us: times(Columns::RTT, &counters.rtt),
             apportioned,

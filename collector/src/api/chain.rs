@@ -16,7 +16,7 @@ use super::map::Map;
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, Need, Parameter, WINDOW};
 use super::tuple::Tuple;
-use crate::join::{Picture, Told};
+use crate::join::Picture;
 use crate::query::{self, Lookup};
 use crate::store::{End, Other, Translation};
 use crate::topology::{Edge, Evidence, EvidenceKind, Node, NodeKind, ProcessNode, Seer, ViaKind};
@@ -213,7 +213,7 @@ fn answer(asking: &Asking<'_>) -> Result<Answer, Failure> {
 /// What a chain is read from.
 struct Scene<'a> {
     picture: &'a Picture,
-    map: &'a Map,
+    map: &'a Map<'a>,
     nodes: &'a [Node],
     addresses: &'a Addresses,
 }
@@ -251,11 +251,11 @@ impl Scene<'_> {
             for (told, line) in self.picture.edges().zip(&self.map.edges) {
                 let at = [line.client, line.server];
                 let keys = at.map(|at| self.map.nodes[at].key.as_str());
-                let Told { edge, .. } = told;
+                let edge = told.edge();
                 let found = exact.and_then(|all| all.iter().find(|one| one.is_of(keys, &edge)));
                 let fits = exact.is_none() && self.fits(&edge, line.client, tuple, &translated);
                 if found.is_some() || fits {
-                    let of = (self.map.edge_key(line, &edge), at, keys);
+                    let of = (self.map.edge_key(line, told), at, keys);
                     chains.push(self.chain(&edge, of, found, (tuple, lookup))?);
                 }
             }

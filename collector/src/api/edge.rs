@@ -17,7 +17,7 @@ use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, Need, Parameter, WINDOW};
 use super::tables;
 use super::topology::KeyedEdge;
-use crate::counters::Counters;
+use crate::counters::Packed;
 use crate::join::Picture;
 use crate::query::{self, Asked};
 use crate::rows::Row;
@@ -139,24 +139,21 @@ fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let map = Map::of(&picture, &Filter::default(), asking.meter)?;
     let key = given.text("id").unwrap_or_default();
     let found = picture.edges().zip(&map.edges).find_map(|(told, line)| {
-        let times = told.counters.map(|side| side.map(Times::of));
-        let ends = [line.client, line.server];
-        (map.edge_key(line, &told.edge) == key).then_some((told.edge, times, ends))
+        if map.edge_key(line, told) != key {
+            return None;
+        }
+        let times = told.counters().map(|side| side.map(Times::of));
+        Some((told.edge(), times, [line.client, line.server]))
     });
     let Some((edge, [client_times, server_times], ends)) = found else {
         return Err(unknown(key).into());
     };
-    let node = |at: usize| {
-        picture
-            .nodes()
-            .nth(at)
-            .expect("a map has its picture's nodes")
-    };
-    let [client_node, server_node] = ends.map(node);
+    let [client_node, server_node] = ends.map(|at| picture.node(at));
     let keys = ends.map(|at| map.nodes[at].key.clone());
     let head = picture.head();
     let (from_ms, to_ms, whole_from_ms) = (head.from_ms, head.to_ms, head.whole_from_ms);
-    drop((map, picture));
+    drop(map);
+    drop(picture);
     let step_ms = step(given.duration_ms("step"), from_ms, to_ms)?;
     let (steps, truncated) = steps(asking, (from_ms, to_ms, step_ms), &keys, &edge)?;
     let (abnormal, abnormal_left_out) = abnormal(asking, &edge, &client_node, &server_node)?;
@@ -191,7 +188,8 @@ pub(super) fn unknown(key: &str) -> Problem {
 }
 
 impl Times {
-    fn of(counters: &Counters) -> Self {
+    fn of(counters: &Packed) -> Self {
+        let counters = counters.counters();
         let known = |column| !counters.absent.has(column);
         let latency = known(wire::Columns::CONNECT_LATENCY);
         let rtt = known(wire::Columns::RTT);
@@ -274,10 +272,11 @@ fn of_keys(
 ) -> Result<Option<Edge>, Failure> {
     let map = Map::of(picture, &Filter::default(), asking.meter)?;
     let is_it = |at: [usize; 2]| at.map(|at| &map.nodes[at].key) == keys.each_ref();
-    let found = picture.edges().zip(&map.edges).find(|(told, line)| {
-        is_it([line.client, line.server]) && told.edge.server_endpoint == endpoint
-    });
-    Ok(found.map(|(told, _)| told.edge))
+    let found = picture
+        .edges()
+        .zip(&map.edges)
+        .find(|(told, line)| is_it([line.client, line.server]) && told.endpoint() == endpoint);
+    Ok(found.map(|(told, _)| told.edge()))
 }
 
 /// Connections of an edge that broke, as the agents of both sides told.

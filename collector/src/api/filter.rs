@@ -7,9 +7,10 @@ use super::failure::{Failure, Problem};
 use super::given::Given;
 use super::operation::Asking;
 use super::parameter::{Kind, Parameter};
+use crate::join::Told;
 use crate::network::Network;
 use crate::query;
-use crate::topology::{Edge, EdgeCounters, Node, ProcessNode};
+use crate::topology::{Node, ProcessNode};
 
 /// The tag that names a namespace.
 const NAMESPACE: &str = "namespace";
@@ -109,8 +110,21 @@ impl Filter {
         })
     }
 
-    /// Whether a node has the names that are asked for.
-    pub(super) fn names(&self, node: &Node) -> bool {
+    /// Whether a node has the names, and an address, that are asked for; `node` makes it, where that
+    /// has to be known.
+    pub(super) fn node(&self, node: impl Fn() -> Node) -> (bool, bool) {
+        let named = self.service.is_some()
+            || self.host.is_some()
+            || self.tag.is_some()
+            || self.namespace.is_some();
+        if !named && self.network.is_none() {
+            return (true, true);
+        }
+        let node = node();
+        (self.names(&node), self.addresses(&node))
+    }
+
+    fn names(&self, node: &Node) -> bool {
         let Some(process) = &node.process else {
             return self.service.is_none()
                 && self.host.is_none()
@@ -132,8 +146,7 @@ impl Filter {
             && self.namespace.as_ref().is_none_or(is_namespace)
     }
 
-    /// Whether a node has an address that is asked for.
-    pub(super) fn addresses(&self, node: &Node) -> bool {
+    fn addresses(&self, node: &Node) -> bool {
         let Some((network, addresses)) = &self.network else {
             return true;
         };
@@ -148,13 +161,14 @@ impl Filter {
 
     /// Whether an edge is meant whose ends have, one of them, the names and, one of them, the
     /// addresses that are asked for.
-    pub(super) fn edge(&self, edge: &Edge, names: bool, addresses: bool) -> bool {
+    pub(super) fn edge(&self, told: Told<'_>, names: bool, addresses: bool) -> bool {
         let seen = || {
+            let edge = told.edge();
             let via = edge.via.iter().map(|via| via.address.as_str());
             let mut seen = via.chain([edge.server_endpoint.as_str()]);
             seen.any(|text| self.has(text))
         };
-        names && (addresses || seen()) && (!self.wrong || wrong(edge) > 0)
+        names && (addresses || seen()) && (!self.wrong || told.wrong() > 0)
     }
 
     fn has(&self, text: &str) -> bool {
@@ -168,14 +182,4 @@ impl Filter {
 /// The namespace of a node.
 pub(super) fn namespace(process: &ProcessNode) -> Option<&str> {
     process.tags.get(NAMESPACE).map(String::as_str)
-}
-
-/// Connections of an edge that failed or were reset, by the side that saw more of them.
-pub(super) fn wrong(edge: &Edge) -> u64 {
-    let sides = [&edge.client_counters, &edge.server_counters];
-    let of = |side: &EdgeCounters| {
-        let resets = [side.reset_local, side.reset_remote].into_iter().flatten();
-        resets.fold(side.failed, u64::saturating_add)
-    };
-    sides.into_iter().flatten().map(of).max().unwrap_or(0)
 }

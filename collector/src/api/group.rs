@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::filter::{Addresses, addresses, namespace, of_node, wrong};
+use super::filter::{Addresses, addresses, namespace, of_node};
 use super::key;
 use super::map::{LeftOut, Map};
 use super::operation::Asking;
-use crate::join::Picture;
+use crate::counters::{BYTES_RECEIVED, BYTES_SENT, Packed, RETRANSMITS};
+use crate::join::{Picture, Told};
 use crate::network::Network;
-use crate::topology::{Edge, EdgeCounters, Node};
+use crate::topology::Node;
 
 /// What nodes are grouped by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,18 +150,19 @@ impl By {
 /// What is shown of a picture, in groups; at most `most` of them.
 pub(super) fn grouped(
     picture: &Picture,
-    map: &Map,
+    map: &Map<'_>,
     by: &By,
     addresses: &Addresses,
     most: usize,
 ) -> Grouped {
     let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
     let mut of_node = Vec::with_capacity(map.nodes.len());
-    for (node, spot) in picture.nodes().zip(&map.nodes) {
+    for (at, spot) in map.nodes.iter().enumerate() {
         if !spot.shown {
             of_node.push(String::new());
             continue;
         }
+        let node = picture.node(at);
         let label = by.label(&node, addresses);
         let key = key::group(by.name(), label.as_deref().unwrap_or_default());
         let group = groups.entry(label.clone()).or_insert_with(|| Group {
@@ -188,7 +190,7 @@ pub(super) fn grouped(
                 confidence: 1.0,
                 ..GroupEdge::default()
             });
-            sum.add(&told.edge, told.is_joined);
+            sum.add(told);
         }
     }
     let edges = edges.into_values().collect();
@@ -233,28 +235,22 @@ fn shown(mut groups: Vec<Group>, mut edges: Vec<GroupEdge>, most: usize) -> Grou
 }
 
 impl GroupEdge {
-    fn add(&mut self, edge: &Edge, is_joined: bool) {
+    fn add(&mut self, told: Told<'_>) {
         self.edges += 1;
-        self.unjoined += u64::from(!is_joined);
-        self.connections = self.connections.saturating_add(edge.connections);
-        self.wrong = self.wrong.saturating_add(wrong(edge));
-        self.confidence = self.confidence.min(edge.confidence);
+        self.unjoined += u64::from(!told.is_joined());
+        self.connections = self.connections.saturating_add(told.connections());
+        self.wrong = self.wrong.saturating_add(told.wrong());
+        self.confidence = self.confidence.min(told.confidence());
         let sum = |all: Option<u64>, one: Option<u64>| Some(all?.saturating_add(one?));
-        let (client, server) = (&edge.client_counters, &edge.server_counters);
+        let [client, server] = told.counters();
+        let counted = |side: Option<&Packed>, at| side.and_then(|counters| counters.known(at));
         // What one side sends the other one receives.
-        let either = |of: fn(&EdgeCounters) -> Option<u64>,
-                      other: fn(&EdgeCounters) -> Option<u64>| {
-            let client = client.as_ref().and_then(of);
-            client.or_else(|| server.as_ref().and_then(other))
-        };
-        self.bytes_sent = sum(
-            self.bytes_sent,
-            either(|c| c.bytes_sent, |s| s.bytes_received),
-        );
-        let received = either(|c| c.bytes_received, |s| s.bytes_sent);
+        let either = |at, other| counted(client, at).or_else(|| counted(server, other));
+        self.bytes_sent = sum(self.bytes_sent, either(BYTES_SENT, BYTES_RECEIVED));
+        let received = either(BYTES_RECEIVED, BYTES_SENT);
         self.bytes_received = sum(self.bytes_received, received);
         let mut sides = [client, server].into_iter().flatten();
-        let again = sides.try_fold(0_u64, |all, side| sum(Some(all), side.retransmits));
+        let again = sides.try_fold(0_u64, |all, side| sum(Some(all), side.known(RETRANSMITS)));
         self.retransmits = sum(self.retransmits, again);
     }
 }

@@ -10,7 +10,12 @@ pub(super) fn node(node: &Node) -> String {
         Some(process) => (process.host.as_str(), process.service.as_str()),
         None => ("", node.id.as_str()),
     };
-    let kind = match node.kind {
+    node_of(node.kind, host, service)
+}
+
+/// The same of its kind, host id and service; of an address its id for a service.
+pub(super) fn node_of(kind: NodeKind, host: &str, service: &str) -> String {
+    let kind = match kind {
         NodeKind::Process => "process",
         NodeKind::Address => "address",
         NodeKind::Network => "network",

@@ -3,25 +3,24 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::failure::{Failure, Problem};
-use super::filter::{Filter, wrong};
+use super::filter::Filter;
 use super::key;
 use crate::join::{Picture, Told};
 use crate::meter::Meter;
-use crate::topology::Edge;
 
-/// Bytes of a node and of an edge in here, beside texts.
-const NODE: usize = 256;
+/// Bytes of a node and of an edge in here.
+const NODE: usize = 128;
 const EDGE: usize = 64;
 
 /// The nodes and edges of a picture, in its order.
-pub(super) struct Map {
+pub(super) struct Map<'a> {
+    picture: &'a Picture,
     pub(super) nodes: Vec<Spot>,
     pub(super) edges: Vec<Line>,
 }
 
 /// A node.
 pub(super) struct Spot {
-    pub(super) id: String,
     pub(super) key: String,
     pub(super) shown: bool,
     /// Steps from the focus.
@@ -62,24 +61,24 @@ impl Spot {
     }
 }
 
-impl Map {
+impl<'a> Map<'a> {
     /// Everything that `filter` means.
     ///
     /// # Errors
     /// More than `meter` has.
     pub(super) fn of(
-        picture: &Picture,
+        picture: &'a Picture,
         filter: &Filter,
         mut meter: Meter,
     ) -> Result<Self, Failure> {
         let mut nodes = Vec::new();
         let mut matches = Vec::new();
-        for node in picture.nodes() {
-            meter.bytes(NODE + 2 * node.id.len())?;
-            matches.push((filter.names(&node), filter.addresses(&node)));
+        for place in 0..picture.node_count() {
+            meter.bytes(NODE)?;
+            matches.push(filter.node(|| picture.node(place)));
+            let (kind, host, service) = picture.node_name(place);
             nodes.push(Spot {
-                key: key::node(&node),
-                id: node.id,
+                key: key::node_of(kind, &host, service),
                 shown: false,
                 distance: 0,
                 weight: (0, 0),
@@ -87,36 +86,38 @@ impl Map {
             });
         }
         let mut edges = Vec::new();
-        for Told { edge, .. } in picture.edges() {
+        for told in picture.edges() {
             meter.bytes(EDGE)?;
-            let place = |id: &str| nodes.binary_search_by(|spot| spot.id.as_str().cmp(id));
-            let places = place(&edge.client).ok().zip(place(&edge.server).ok());
-            let (client, server) = places.expect("a document has the nodes that its edges name");
+            let [client, server] = told.ends();
             let (one, other): ((bool, bool), (bool, bool)) = (matches[client], matches[server]);
-            let meant = filter.edge(&edge, one.0 || other.0, one.1 || other.1);
-            let wrong = wrong(&edge);
+            let meant = filter.edge(told, one.0 || other.0, one.1 || other.1);
+            let (connections, wrong) = (told.connections(), told.wrong());
             for side in [client, server] {
                 let weight = &mut nodes[side].weight;
-                weight.0 = weight.0.saturating_add(edge.connections);
+                weight.0 = weight.0.saturating_add(connections);
                 weight.1 = weight.1.saturating_add(wrong);
                 nodes[side].shown |= meant;
             }
             edges.push(Line {
                 client,
                 server,
-                connections: edge.connections,
+                connections,
                 matched: meant,
                 meant,
                 shown: meant,
             });
         }
-        Ok(Self { nodes, edges })
+        Ok(Self {
+            picture,
+            nodes,
+            edges,
+        })
     }
 
     /// The node of this key or id.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        let of = |spot: &Spot| spot.key == name || spot.id == name;
-        self.nodes.iter().position(of)
+        let of = |at: &usize| self.nodes[*at].key == name || self.picture.node_id(*at) == name;
+        (0..self.nodes.len()).find(of)
     }
 
     /// The same, or a refusal that says what to do.
@@ -135,9 +136,9 @@ impl Map {
     }
 
     /// The key of an edge.
-    pub(super) fn edge_key(&self, line: &Line, edge: &Edge) -> String {
+    pub(super) fn edge_key(&self, line: &Line, told: Told<'_>) -> String {
         let [client, server] = [line.client, line.server].map(|at| self.nodes[at].key.as_str());
-        key::edge(client, server, &edge.server_endpoint)
+        key::edge(client, server, &told.endpoint())
     }
 
     /// Leaves what is within so many steps of a node.

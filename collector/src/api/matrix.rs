@@ -183,13 +183,13 @@ fn seen(asking: &Asking<'_>) -> Result<(Seen, crate::topology::Topology), Failur
 /// Bytes of an edge beside its texts.
 const LINE: usize = size_of::<Line>() + 256;
 
-fn lines(picture: &Picture, map: &Map, asking: &Asking<'_>) -> Result<Vec<Line>, Failure> {
+fn lines(picture: &Picture, map: &Map<'_>, asking: &Asking<'_>) -> Result<Vec<Line>, Failure> {
     let mut meter = asking.meter;
     let mut lines = Vec::new();
     for (told, line) in picture.edges().zip(&map.edges) {
-        let edge = told.edge;
+        let edge = told.edge();
         meter.bytes(LINE + edge.client.len() + edge.server.len())?;
-        let key = map.edge_key(line, &edge);
+        let key = map.edge_key(line, told);
         lines.push(Line::new(key, [line.client, line.server], &edge));
     }
     Ok(lines)

@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::filter::{Filter, addresses, of_node, wrong};
-use super::map::Map;
+use super::filter::{Filter, addresses, of_node};
+use super::map::{Line, Map};
 use super::operation::{Asking, Form, Operation, form, write};
-use super::parameter::{Kind, Need, Parameter, WINDOW};
+use super::parameter::{Kind, MAX_AGE, Need, Parameter, WINDOW};
 use super::tables;
 use super::topology::KeyedEdge;
-use crate::query;
+use crate::join::Told;
 use crate::rows::Row;
 use crate::store::Which;
 use crate::topology::{Node, ProcessNode};
@@ -28,6 +28,7 @@ pub const NODE: Operation = Operation {
     parameters: &[
         &[Parameter::new("id", Kind::Text(1024), "`key` or `id` of a node.").at(Need::Path)],
         &WINDOW,
+        &MAX_AGE,
         &[Parameter::new(
             "limit",
             Kind::Number(1, 10_000),
@@ -93,27 +94,20 @@ struct Total {
 const LISTENERS: usize = 10_000;
 
 fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
-    let asked = asking.given.asked(asking.now_ms)?;
-    let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
+    let picture = asking.picture()?;
     let map = Map::of(&picture, &Filter::default(), asking.meter)?;
     let at = map.place(asking.given.text("id").unwrap_or_default())?;
     let mut both = [Vec::new(), Vec::new()];
     for (told, line) in picture.edges().zip(&map.edges) {
         for (of, end) in both.iter_mut().zip([line.server, line.client]) {
             if end == at {
-                of.push(KeyedEdge {
-                    key: map.edge_key(line, &told.edge),
-                    edge: told.edge.clone(),
-                });
+                of.push((told, line));
             }
         }
     }
     let most = asking.given.count("limit");
-    let [clients, servers] = both.map(|edges| Edges::of(edges, most));
-    let node = picture
-        .nodes()
-        .nth(at)
-        .expect("a map has the nodes of its picture");
+    let [clients, servers] = both.map(|edges| Edges::of(edges, &map, most));
+    let node = picture.node(at);
     let (addresses, listeners) = match &node.process {
         None => (Vec::new(), Vec::new()),
         Some(process) => {
@@ -137,16 +131,21 @@ fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 impl Edges {
-    fn of(mut edges: Vec<KeyedEdge>, most: usize) -> Self {
+    fn of(mut edges: Vec<(Told<'_>, &Line)>, map: &Map<'_>, most: usize) -> Self {
         let mut total = Total::default();
-        for KeyedEdge { edge, .. } in &edges {
+        for (told, _) in &edges {
             total.edges += 1;
-            total.connections = total.connections.saturating_add(edge.connections);
-            total.wrong = total.wrong.saturating_add(wrong(edge));
+            total.connections = total.connections.saturating_add(told.connections());
+            total.wrong = total.wrong.saturating_add(told.wrong());
         }
-        edges.sort_by_key(|keyed| std::cmp::Reverse((wrong(&keyed.edge), keyed.edge.connections)));
+        edges.sort_by_key(|(told, _)| std::cmp::Reverse((told.wrong(), told.connections())));
         let left_out = edges.len().saturating_sub(most) as u64;
         edges.truncate(most);
+        let keyed = |(told, line): (Told<'_>, &Line)| KeyedEdge {
+            key: map.edge_key(line, told),
+            edge: told.edge(),
+        };
+        let edges = edges.into_iter().map(keyed).collect();
         Self {
             total,
             edges,

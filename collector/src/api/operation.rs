@@ -1,15 +1,20 @@
 //! What one operation of the API is, as data.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::given::Given;
-use super::parameter::Parameter;
+use super::parameter::{MAX_AGE, Parameter};
 use crate::escape;
+use crate::join::Picture;
+use crate::joined::Kept;
 use crate::meter::Meter;
+use crate::query;
 use crate::store::Source;
 
 /// What can be asked at one address with one method.
@@ -89,6 +94,32 @@ pub struct Asking<'a> {
     pub now_ms: i64,
     /// What each reading of the store may take.
     pub meter: Meter,
+    /// Topologies that were made for others, where there are any.
+    pub kept: Option<&'a Kept>,
+}
+
+impl Asking<'_> {
+    /// The topology of the window that is asked for; one that was made for somebody else, where the
+    /// question takes one that is older.
+    ///
+    /// # Errors
+    /// A window that ends before it begins, and those of the store.
+    pub(super) fn picture(&self) -> Result<Arc<Picture>, Failure> {
+        let asked = self.given.asked(self.now_ms)?;
+        let max_age = self.given.duration_ms(MAX_AGE[0].name).unwrap_or(0);
+        let max_age = Duration::from_millis(max_age.unsigned_abs());
+        let Some(kept) = self.kept.filter(|_| !max_age.is_zero()) else {
+            let made = query::topology(self.store, asked, self.now_ms, self.meter)?;
+            return Ok(Arc::new(made));
+        };
+        let wanted = (asked, kept, max_age);
+        Ok(query::topology_of(
+            self.store,
+            wanted,
+            self.now_ms,
+            self.meter,
+        )?)
+    }
 }
 
 /// Writes an answer.

@@ -89,6 +89,16 @@ pub(super) const WINDOW: [Parameter; 2] = [
     ),
 ];
 
+/// How old a topology may be.
+pub(super) const MAX_AGE: [Parameter; 1] = [Parameter::new(
+    "max_age",
+    Kind::Duration,
+    "An answer that was made for somebody else will do if it is no older, and the window may begin \
+     and end so much later or earlier where that saves work, as it does with a minute or more: \
+     `from_ms` and `to_ms` say which window the answer is of. By default it is made now, to the \
+     millisecond.",
+)];
+
 /// The names of those in a query that are not deprecated, for people.
 pub(super) fn names(parameters: &[&[Parameter]]) -> String {
     let known = |p: &&Parameter| !matches!(p.need, Need::Path | Need::Deprecated);

@@ -12,9 +12,7 @@ use super::failure::Failure;
 use super::filter::{Addresses, Filter, addresses};
 use super::map::Map;
 use super::operation::{Asking, Form, Operation, encoded, form, write};
-use super::parameter::{Kind, Need, Parameter, WINDOW};
-use crate::join::Told;
-use crate::query;
+use super::parameter::{Kind, MAX_AGE, Need, Parameter, WINDOW};
 use wanted::{Understood, Wanted, host_id, of_edge_score, of_node_score, score};
 
 /// `GET /api/v1/search`
@@ -29,6 +27,7 @@ pub const SEARCH: Operation = Operation {
     parameters: &[
         &[Parameter::new("q", Kind::Text(4096), "The text.").at(Need::Required)],
         &WINDOW,
+        &MAX_AGE,
         &[Parameter::new("limit", Kind::Number(1, 200), "Most hits.").or("20")],
     ],
     body: None,
@@ -92,8 +91,7 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let given = asking.given;
     let text = given.text("q").unwrap_or_default();
     let (wanted, understood) = Wanted::of(text);
-    let asked = given.asked(asking.now_ms)?;
-    let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
+    let picture = asking.picture()?;
     let map = Map::of(&picture, &Filter::default(), asking.meter)?;
     let addresses = match wanted {
         Wanted::Name(_) | Wanted::Port(_) => Addresses::new(),
@@ -139,7 +137,8 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     hosts.into_values().for_each(|hit| best.add(hit));
-    for (Told { edge, .. }, line) in picture.edges().zip(&map.edges) {
+    for (told, line) in picture.edges().zip(&map.edges) {
+        let edge = told.edge();
         if let Some((score, why)) = of_edge_score(&wanted, &edge) {
             best.add(Hit {
                 kind: HitKind::Edge,
@@ -150,7 +149,7 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
                 why,
                 score,
                 connections: edge.connections,
-                href: format!("/api/v1/edges/{}", map.edge_key(line, &edge)),
+                href: format!("/api/v1/edges/{}", map.edge_key(line, told)),
             });
         }
     }

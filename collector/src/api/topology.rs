@@ -10,9 +10,8 @@ use super::filter::{FILTERS, Filter};
 use super::group::{self, Grouped};
 use super::map::{LeftOut, Map};
 use super::operation::{Asking, Form, Operation, form, write};
-use super::parameter::{Kind, Need, Parameter, WINDOW};
+use super::parameter::{Kind, MAX_AGE, Need, Parameter, WINDOW};
 use crate::join::Picture;
-use crate::query;
 use crate::topology::{Count, Edge, Node, ReasonCount, Topology};
 
 /// `GET /api/v1/topology`
@@ -25,6 +24,7 @@ pub const TOPOLOGY: Operation = Operation {
            met, those by name by one end of an edge.",
     parameters: &[
         &WINDOW,
+        &MAX_AGE,
         &FILTERS,
         &[
             Parameter::new(
@@ -141,8 +141,7 @@ fn topology(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let by = given.text("group").map(group::By::parse).transpose();
     let by = by.map_err(|why| Problem::query(format!("group: {why}")))?;
     let filter = Filter::of(asking)?;
-    let asked = given.asked(asking.now_ms)?;
-    let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
+    let picture = asking.picture()?;
     let mut map = Map::of(&picture, &filter, asking.meter)?;
     if let Some(focus) = given.text("focus") {
         map.focus(focus, given.number("depth").unwrap_or(2))?;
@@ -198,26 +197,25 @@ fn answer<N, E, U>(
     }
 }
 
-fn nodes<'a>(picture: &'a Picture, map: &'a Map) -> impl Iterator<Item = KeyedNode> + 'a {
-    let nodes = picture.nodes().zip(&map.nodes);
-    let shown = nodes.filter(|(_, spot)| spot.shown);
-    shown.map(|(node, spot)| KeyedNode {
+fn nodes<'a>(picture: &'a Picture, map: &'a Map<'_>) -> impl Iterator<Item = KeyedNode> + 'a {
+    let shown = map.nodes.iter().enumerate().filter(|(_, spot)| spot.shown);
+    shown.map(|(at, spot)| KeyedNode {
         key: spot.key.clone(),
         more: spot.more,
-        node,
+        node: picture.node(at),
     })
 }
 
 fn edges<'a>(
     picture: &'a Picture,
-    map: &'a Map,
+    map: &'a Map<'_>,
     joined: bool,
 ) -> impl Iterator<Item = KeyedEdge> + 'a {
     let all = picture.edges().zip(&map.edges);
-    let shown = all.filter(move |(told, line)| line.shown && told.is_joined == joined);
+    let shown = all.filter(move |(told, line)| line.shown && told.is_joined() == joined);
     shown.map(|(told, line)| KeyedEdge {
-        key: map.edge_key(line, &told.edge),
-        edge: told.edge,
+        key: map.edge_key(line, told),
+        edge: told.edge(),
     })
 }
 

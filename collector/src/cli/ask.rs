@@ -151,6 +151,7 @@ pub(super) fn answer(
         given: &given.with_body(body),
         now_ms,
         meter,
+        kept: None,
     };
     let mut text = Vec::new();
     let answer = operation.answer.expect("these have an answer");

@@ -78,13 +78,13 @@ impl Source {
 /// The store that is named, or that of a configuration, and what an answer may take.
 pub(super) fn store_of(store: Option<PathBuf>, config: &Path) -> Result<(PathBuf, Meter), Failure> {
     if let Some(store) = store {
-        let meter = Meter::new(STORE_QUERY_ROWS, config::DEFAULT_QUERY_MEMORY);
+        let meter = Meter::new(STORE_QUERY_ROWS, config::DEFAULT_QUERY_MEMORY).for_parts();
         return Ok((store, meter));
     }
     let Config { store, limits, .. } = load(config)?;
     Ok((
         store.path,
-        Meter::new(limits.query_rows, limits.query_memory),
+        Meter::new(limits.query_rows, limits.query_memory).for_parts(),
     ))
 }
 

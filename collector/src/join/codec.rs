@@ -264,8 +264,10 @@ impl Joined {
         while left > 0 {
             let rows = left.min(CHUNK);
             let table = numbers::table(&mut rest, rows)?;
-            for row in table.chunks_exact(NUMBERS) {
-                let Taken { key, mut parts } = numbers::take(row, &mut before, head.base_ms)?;
+            let mut row = [0; NUMBERS];
+            for at in 0..rows {
+                table.row(at, &mut row);
+                let Taken { key, mut parts } = numbers::take(&row, &mut before, head.base_ms)?;
                 let key = head.key(key)?;
                 head.lists(&mut rest, &mut parts)?;
                 if joined.edges.keys.last().is_some_and(|last| *last >= key) {

@@ -7,17 +7,27 @@
 use std::mem::size_of;
 
 use super::input::{Flow, Nat, Process, Sighting};
+use super::rows::{Row, RowKey};
 use crate::counters::Counters;
 
 /// What an allocator adds to a block, and to its size for alignment.
 const BLOCK: usize = 24;
 
-/// A sighting: itself, its part of a joined connection (twice while they are merged), where its
-/// token is looked for by sequence numbers, and in the set of tokens that were read.
-pub const SIGHTING: usize = size_of::<Sighting>() * 3 / 2 + 72 + 32 + 48 + 16;
+/// A sighting: itself, its part of a joined connection (twice while they are merged), and in the set
+/// of tokens that were read. While it is read there is room for twice as many, and no connection.
+pub const SIGHTING: usize = size_of::<Sighting>() + 48 + JOINED + 16;
 
-/// A flow: itself, its row and how that is found by addresses, its edge and the node of an address.
-pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 72 + 210 + 500 + 60 + 240 + 48 + 120 + 16;
+/// What stays of a sighting once it is joined: its part of the connection, and where that is looked
+/// for by its end.
+pub(super) const JOINED: usize = 56;
+
+/// A flow: itself, and how it is found. What it costs as a row and as an edge is taken when there are
+/// any: what was read is smaller by then.
+pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 48 + 16;
+
+/// A row without counters: itself, and how it is found by its flow, and while it is made and joined by
+/// its addresses.
+pub(super) const ROW: usize = size_of::<Row>() + size_of::<RowKey>() + 32;
 
 /// The counters of a flow, which are moved and not copied.
 pub const COUNTERS: usize = size_of::<Counters>() + BLOCK;

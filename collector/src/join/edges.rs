@@ -22,6 +22,11 @@ pub(super) struct Edges {
     pub(super) parts: Vec<Parts>,
 }
 
+/// Memory that a row leads to as an edge, in bytes: its key among those that are sorted, the edge
+/// itself, the row's pieces, and the node of an address.
+pub(super) const COST: usize =
+    2 * size_of::<EdgeKey>() + size_of::<Parts>() + 2 * size_of::<Piece>() + 60;
+
 /// The part of a row that belongs to an edge.
 struct Piece {
     row: usize,
@@ -33,6 +38,12 @@ struct Piece {
     still_open: u64,
     /// No link accounts for it.
     rest: bool,
+}
+
+/// How many edges these make at most.
+pub(super) fn at_most(rows: &Rows, links: &Links) -> usize {
+    let rests = rows.all.iter().filter(|row| rest(row).is_some());
+    links.all.len() + rests.count()
 }
 
 /// Makes edges of rows and links, and takes the counters out of the rows.
@@ -148,7 +159,7 @@ fn divide(row: &mut Row, pieces: &[Piece], edges: &mut [Parts]) {
             let new = weights.iter().zip(&open);
             let new: Vec<u64> = new.map(|(all, open)| all.saturating_sub(*open)).collect();
             let parts = counters.split(&weights, &new).into_iter();
-            parts.map(|part| Some(Box::new(part))).collect()
+            parts.map(Some).collect()
         }
         None => vec![None; pieces.len()],
     };

@@ -1,6 +1,7 @@
 //! What was joined of a window, and how windows that follow one another are added up.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
 
 use wire::ProcessRow;
 
@@ -10,7 +11,7 @@ use super::nodes::describing;
 use super::parts::Parts;
 use super::rows::{NodeId, NodeKey};
 use super::side::{EdgeKey, Side};
-use crate::counters::Counters;
+use crate::counters;
 
 /// Nodes and edges of a window, without the names of hosts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,16 +29,25 @@ pub struct Joined {
     pub(super) ambiguous: (u64, u64),
 }
 
-/// Memory of an edge, in bytes: itself and what both sides counted, once more while it is added up,
-/// and its part of the document.
-const EDGE: usize =
-    (size_of::<Parts>() + size_of::<EdgeKey>()) * 2 + 2 * (size_of::<Counters>() + 24) + 400;
+/// What both sides of an edge count: most often a quarter of all numbers, and what an allocator adds.
+const COUNTED: usize = 2 * (counters::NUMBERS / 4 * 8 + 24);
+/// Memory of an edge, in bytes: itself, what both sides counted, and its place in the document with
+/// the nodes that it names.
+const EDGE: usize = size_of::<Parts>() + size_of::<EdgeKey>() + COUNTED + 240;
 
 impl Joined {
     /// Memory that so many edges lead to, in bytes.
     #[must_use]
     pub const fn cost(edges: usize) -> usize {
         edges.saturating_mul(EDGE)
+    }
+
+    /// By how much its edges count more than [`Self::cost`] supposes, in bytes.
+    #[must_use]
+    pub fn more_than_cost(&self) -> usize {
+        let counted = self.edges.parts.iter().map(Parts::heap);
+        let supposed = self.edges().saturating_mul(COUNTED);
+        counted.sum::<usize>().saturating_sub(supposed)
     }
 
     /// Keeps of `nodes` those that edges name.
@@ -126,8 +136,10 @@ impl Joined {
                 }
             }
         };
-        let earlier = std::mem::take(&mut self.edges);
-        self.edges = earlier.followed_by(later.edges, close);
+        // The closure has the rest.
+        let mut edges = std::mem::take(&mut self.edges);
+        edges.follow(later.edges, close);
+        self.edges = edges;
         self.reported.extend(later.reported);
     }
 
@@ -139,21 +151,37 @@ impl Joined {
             }
             return later;
         }
-        let mut all: BTreeMap<NodeKey, Option<ProcessRow>> = BTreeMap::new();
-        let keys = [self.nodes.clone(), later.nodes.clone()];
-        for joined in [&mut *self, &mut later] {
-            let nodes = joined.nodes.drain(..).zip(joined.processes.drain(..));
-            for (key, process) in nodes {
-                describe(all.entry(key).or_default(), process);
+        let nodes = |joined: &mut Self| {
+            let keys = std::mem::take(&mut joined.nodes).into_iter();
+            keys.zip(std::mem::take(&mut joined.processes)).peekable()
+        };
+        let (mut mine, mut theirs) = (nodes(self), nodes(&mut later));
+        let mut numbers: [Vec<NodeId>; 2] = [Vec::new(), Vec::new()];
+        loop {
+            // Both are sorted.
+            let order = match (mine.peek(), theirs.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((mine, _)), Some((other, _))) => mine.cmp(other),
+            };
+            let number = NodeId::try_from(self.nodes.len()).expect("as many as memory holds");
+            let one = (order.is_le()).then(|| mine.next()).flatten();
+            let other = (order.is_ge()).then(|| theirs.next()).flatten();
+            for (numbers, is_there) in numbers.iter_mut().zip([one.is_some(), other.is_some()]) {
+                numbers.extend(is_there.then_some(number));
             }
+            let (key, process) = match (one, other) {
+                (Some((key, mut process)), Some((_, other))) => {
+                    describe(&mut process, other);
+                    (key, process)
+                }
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => break,
+            };
+            self.nodes.push(key);
+            self.processes.push(process);
         }
-        (self.nodes, self.processes) = all.into_iter().unzip();
-        let numbers = keys.map(|keys| {
-            let find = |key| self.nodes.binary_search(key).expect("the nodes of both");
-            let numbers = keys.iter().map(|key| NodeId::try_from(find(key)));
-            let numbers: Result<Vec<NodeId>, _> = numbers.collect();
-            numbers.expect("no more nodes than memory holds")
-        });
         self.edges.renumber(&numbers[0]);
         later.edges.renumber(&numbers[1]);
         later
@@ -172,6 +200,9 @@ impl Edges {
     /// Gives nodes other numbers, which have the same order.
     fn renumber(&mut self, numbers: &[NodeId]) {
         let renumber = |node: NodeId| numbers[node as usize];
+        if (0..).zip(numbers).all(|(old, new)| old == *new) {
+            return;
+        }
         for key in &mut self.keys {
             for side in [&mut key.client, &mut key.server] {
                 if let Side::Process(node) = side {
@@ -179,38 +210,55 @@ impl Edges {
                 }
             }
         }
-        for parts in &mut self.parts {
+        for parts in self
+            .parts
+            .iter_mut()
+            .filter(|parts| !parts.candidates.is_empty())
+        {
             let candidates = std::mem::take(&mut parts.candidates);
             parts.candidates = candidates.into_iter().map(renumber).collect();
         }
     }
 
-    /// With those of a later window; `gone` are those that are not in it.
-    fn followed_by(self, later: Self, gone: impl Fn(&EdgeKey, &mut Parts)) -> Self {
-        let most = self.keys.len().max(later.keys.len());
-        let mut all = Self {
-            keys: Vec::with_capacity(most),
-            parts: Vec::with_capacity(most),
+    /// Adds those of a later window, in place; `gone` are those that are not in it.
+    fn follow(&mut self, mut later: Self, gone: impl Fn(&EdgeKey, &mut Parts)) {
+        let mut known = self.keys.iter().peekable();
+        let is_new = |key: &&EdgeKey| {
+            while known.next_if(|mine| *mine < *key).is_some() {}
+            known.peek() != Some(key)
         };
-        let mut later = later.keys.into_iter().zip(later.parts).peekable();
-        for (key, mut parts) in self.keys.into_iter().zip(self.parts) {
-            while let Some((key, parts)) = later.next_if(|(other, _)| *other < key) {
-                all.push(key, parts);
+        let new = later.keys.iter().filter(is_new).count();
+        let (mut mine, mut theirs) = (self.keys.len(), later.keys.len());
+        let mut place = mine + new;
+        self.keys.reserve_exact(new);
+        self.parts.reserve_exact(new);
+        self.keys.extend_from_slice(&later.keys[..new]);
+        self.parts.resize_with(place, Parts::default);
+        // From the end, so that nothing is overwritten that is still to be moved.
+        while place > 0 {
+            place -= 1;
+            let key = mine.checked_sub(1).map(|at| self.keys[at]);
+            let other = theirs.checked_sub(1).map(|at| later.keys[at]);
+            let last = key.max(other).expect("as many places as edges");
+            let mut parts = Parts::default();
+            if key == Some(last) {
+                mine -= 1;
+                parts = std::mem::take(&mut self.parts[mine]);
             }
-            match later.next_if(|(other, _)| *other == key) {
-                Some((_, other)) => parts.add(&key, other),
-                None => gone(&key, &mut parts),
+            match (key == Some(last), other == Some(last)) {
+                (_, false) => gone(&last, &mut parts),
+                (is_known, true) => {
+                    theirs -= 1;
+                    let more = std::mem::take(&mut later.parts[theirs]);
+                    if is_known {
+                        parts.add(&last, more);
+                    } else {
+                        parts = more;
+                    }
+                }
             }
-            all.push(key, parts);
+            self.keys[place] = last;
+            self.parts[place] = parts;
         }
-        for (key, parts) in later {
-            all.push(key, parts);
-        }
-        all
-    }
-
-    fn push(&mut self, key: EdgeKey, parts: Parts) {
-        self.keys.push(key);
-        self.parts.push(parts);
     }
 }

@@ -84,9 +84,19 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
 ///
 /// # Panics
 /// As [`topology`].
-pub fn joined(mut input: Input, from_ms: i64, meter: Meter) -> Result<Joined, Exceeded> {
-    let mut links = links::Links::new(meter);
+pub fn joined(mut input: Input, from_ms: i64, mut meter: Meter) -> Result<Joined, Exceeded> {
     direction::settle(&mut input);
+    // First, for it packs the counters.
+    let counted = input.flows.iter().filter(|flow| flow.counters.is_some());
+    let plain = counted.count() * cost::COUNTERS;
+    let mut rows = rows::Rows::collect(&mut input, from_ms);
+    meter.give(plain.saturating_sub(rows.counted_bytes()));
+    meter.bytes(rows.all.len() * cost::ROW)?;
+    // There are no links yet where there are sightings, and no edges where there is what they joined.
+    let sightings = input.sightings.len();
+    meter.give(sightings * (cost::SIGHTING - cost::JOINED));
+    let mut links = links::Links::new(meter);
+    input.sightings.shrink_to_fit();
     token::sort(&mut input.sightings);
     let places = seen::Places::of(&input);
     let mut tokens = token::pair(&input, &places);
@@ -95,7 +105,6 @@ pub fn joined(mut input: Input, from_ms: i64, meter: Meter) -> Result<Joined, Ex
     let reporters = reporters::Reporters::of(&input);
     input.sightings = Vec::new();
     drop(places);
-    let mut rows = rows::Rows::collect(&mut input, from_ms);
     links.add_tokens(&input, &rows, &tokens.connections);
     links.add_sequences(&input, &rows, &sequences.connections);
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
@@ -111,6 +120,9 @@ pub fn joined(mut input: Input, from_ms: i64, meter: Meter) -> Result<Joined, Ex
     links.check()?;
     shares::ranges(&rows, &mut links, &halves);
     drop(halves);
+    let mut meter = links.check()?;
+    meter.give(sightings * cost::JOINED);
+    meter.bytes(edges::at_most(&rows, &links) * edges::COST)?;
     let keys = std::mem::take(&mut rows.nodes);
     let edges = edges::assemble(rows, links);
     let processes = nodes::processes(&input, &keys);

@@ -8,7 +8,7 @@ use wire::ProcessRow;
 use super::input::{HostId, Input};
 use super::rows::{NodeKey, UNKNOWN_SERVICE};
 use super::side::Side;
-use crate::digest::hex;
+use crate::digest::{hex, unhex};
 use crate::topology::{Node, NodeKind, ProcessNode};
 
 /// All nodes that edges name.
@@ -19,6 +19,8 @@ pub(super) struct Nodes {
     ids: Vec<String>,
     /// The places of both in the order of the ids.
     order: Vec<u32>,
+    /// The inverse: of each its place in that order.
+    ranks: Vec<u32>,
     /// By their numbers.
     keys: Vec<NodeKey>,
     hostnames: BTreeMap<HostId, String>,
@@ -39,10 +41,15 @@ impl Nodes {
         let ids = ids(&sides, &keys, &hostnames);
         let mut order: Vec<u32> = (0..).take(ids.len()).collect();
         order.sort_unstable_by(|a, b| ids[*a as usize].cmp(&ids[*b as usize]));
+        let mut ranks = vec![0; order.len()];
+        for (rank, at) in (0..).zip(&order) {
+            ranks[*at as usize] = rank;
+        }
         Self {
             sides,
             ids,
             order,
+            ranks,
             keys,
             hostnames,
             copies,
@@ -50,12 +57,10 @@ impl Nodes {
         }
     }
 
-    /// The names of hosts by their ids, 32 hexadecimal digits.
-    pub(super) fn names(&self) -> BTreeMap<String, &str> {
-        let names = self.hostnames.iter();
-        names
-            .map(|(host, name)| (hex(&host.0), name.as_str()))
-            .collect()
+    /// The name of the host of this id, 32 hexadecimal digits.
+    pub(super) fn hostname(&self, id: &str) -> Option<&str> {
+        let name = self.hostnames.get(&HostId(unhex(id)?))?;
+        Some(name.as_str())
     }
 
     /// The id of a side that an edge names.
@@ -71,17 +76,75 @@ impl Nodes {
         }
     }
 
-    /// The place of each side in the order of the ids.
-    pub(super) fn ranks(&self) -> Vec<u32> {
-        let mut ranks = vec![0; self.order.len()];
-        for (rank, at) in (0..).zip(&self.order) {
-            ranks[*at as usize] = rank;
+    /// The place of a side in the order of the ids.
+    pub(super) fn rank(&self, side: &Side) -> u32 {
+        self.ranks[self.place(side)]
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let ids = self
+            .ids
+            .iter()
+            .map(|id| size_of::<String>() + id.len() + 24);
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| size_of::<NodeKey>() + key.service.len() + 24);
+        let rows = self.processes.iter().flatten();
+        let rows = rows.map(|row| {
+            let texts = [
+                &row.comm,
+                &row.exe,
+                &row.cgroup,
+                &row.container,
+                &row.unit,
+                &row.service,
+            ];
+            let tags = row
+                .tags
+                .iter()
+                .map(|(key, value)| key.len() + value.len() + 96);
+            texts.map(|text| text.len() + 24).iter().sum::<usize>() + tags.sum::<usize>()
+        });
+        let each = size_of::<Side>() + 2 * size_of::<u32>();
+        let names = self.hostnames.values().map(|name| name.len() + 96);
+        self.sides.len() * each
+            + self.processes.len() * size_of::<Option<ProcessRow>>()
+            + ids.sum::<usize>()
+            + keys.sum::<usize>()
+            + rows.sum::<usize>()
+            + names.sum::<usize>()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The id of the node at a place in the order of the ids.
+    pub(super) fn id_at(&self, rank: usize) -> &str {
+        &self.ids[self.order[rank] as usize]
+    }
+
+    /// Kind, host id and service of the node there; of an address its id for a service.
+    pub(super) fn name_at(&self, rank: usize) -> (NodeKind, String, &str) {
+        match self.sides[self.order[rank] as usize] {
+            Side::Address(_) => (NodeKind::Address, String::new(), self.id_at(rank)),
+            Side::Network(..) => (NodeKind::Network, String::new(), self.id_at(rank)),
+            Side::Process(node) => {
+                let key = &self.keys[node as usize];
+                (NodeKind::Process, hex(&key.host.0), key.service.as_str())
+            }
         }
-        ranks
+    }
+
+    /// The node there.
+    pub(super) fn at(&self, rank: usize) -> Node {
+        self.document(self.order[rank] as usize)
     }
 
     /// The place of a side among all.
-    pub(super) fn place(&self, side: &Side) -> usize {
+    fn place(&self, side: &Side) -> usize {
         let found = self.sides.binary_search(side);
         found.expect("the sides of all edges")
     }

@@ -1,16 +1,19 @@
 //! An edge as it is added up, and what its document says of the sums.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::confidence::{self, ONE_SIDED};
 use super::links::{Link, MAX_VIA};
 use super::rows::{MAX_CANDIDATES, NodeId, Row};
 use super::side::{EdgeKey, Side};
-use crate::counters::Counters;
+use crate::counters::Packed;
 use crate::topology::{
     Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via, ViaKind,
 };
+
+/// The name of a host by its id, 32 hexadecimal digits.
+pub(super) type NameOf<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
 
 /// An edge while its links and shares are added up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,7 +46,7 @@ pub(super) struct Parts {
 /// What one side contributes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Share {
-    pub(super) counters: Option<Box<Counters>>,
+    pub(super) counters: Option<Packed>,
     pub(super) apportioned: bool,
     pub(super) connections: u64,
     /// Those of them that were open when the window began.
@@ -204,7 +207,7 @@ impl Parts {
         self.candidates.iter().map(|node| Side::Process(*node))
     }
 
-    fn confidence(&self, unknown_owners: usize) -> f64 {
+    pub(super) fn confidence(&self, unknown_owners: usize) -> f64 {
         let known = self.evidence_confidence();
         confidence::with_unknown_owners(known, unknown_owners)
     }
@@ -245,21 +248,27 @@ impl Parts {
         .collect()
     }
 
-    /// What the client and the server counted.
-    pub(super) fn counters(&self) -> [Option<&Counters>; 2] {
-        [&self.client, &self.server].map(|side| side.counters.as_deref())
+    /// Bytes of what both sides counted.
+    pub(super) fn heap(&self) -> usize {
+        let counted = self.counters().into_iter().flatten();
+        counted.map(|counters| counters.heap() + 24).sum()
     }
 
-    /// The addresses on the way; `gateways` are the names of hosts by their ids.
-    fn via(&self, gateways: &BTreeMap<String, &str>) -> Vec<Via> {
+    /// What the client and the server counted.
+    pub(super) fn counters(&self) -> [Option<&Packed>; 2] {
+        [&self.client, &self.server].map(|side| side.counters.as_ref())
+    }
+
+    /// The addresses on the way; `gateway` gives the name of a host by its id.
+    fn via(&self, gateway: &NameOf<'_>) -> Vec<Via> {
         let named = |via: &Via| {
-            let name = gateways.get(&via.address);
-            match (via.kind, name.filter(|name| !name.is_empty())) {
-                (ViaKind::Gateway, Some(name)) => Via {
-                    address: (*name).to_owned(),
-                    ..via.clone()
-                },
-                _ => via.clone(),
+            let name = match via.kind {
+                ViaKind::Gateway => gateway(&via.address).filter(|name| !name.is_empty()),
+                ViaKind::Vip | ViaKind::Nat => None,
+            };
+            Via {
+                address: name.unwrap_or(&via.address).to_owned(),
+                ..*via
             }
         };
         let mut all: Vec<Via> = self.via.iter().map(named).collect();
@@ -269,12 +278,12 @@ impl Parts {
     }
 
     /// The document form.
-    pub(super) fn edge(
+    pub(super) fn edge<'a>(
         &self,
         key: &EdgeKey,
         (client, server): (&str, &str),
         candidates: Vec<String>,
-        (unknown_owners, gateways): (Vec<Seer>, &BTreeMap<String, &str>),
+        (unknown_owners, gateway): (Vec<Seer>, &NameOf<'a>),
     ) -> Edge {
         let (first_seen_ms, last_seen_ms) =
             self.seen.0.or(self.shared_rows_seen.0).unwrap_or_default();
@@ -282,7 +291,7 @@ impl Parts {
             client: client.to_owned(),
             server: server.to_owned(),
             server_endpoint: key.endpoint.to_string(),
-            via: self.via(gateways),
+            via: self.via(gateway),
             evidence: self.evidence(),
             confidence: self.confidence(unknown_owners.len()),
             unknown_owners,
@@ -313,7 +322,7 @@ impl Parts {
 impl Share {
     fn document(&self) -> Option<EdgeCounters> {
         let counters = self.counters.as_ref()?;
-        let mut document = EdgeCounters::new(counters, self.open, self.apportioned);
+        let mut document = EdgeCounters::new(&counters.counters(), self.open, self.apportioned);
         if self.added {
             // What one run of an agent left open in an earlier window the next one did not adopt.
             document.adopted = document.adopted.min(self.open_before);

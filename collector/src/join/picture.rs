@@ -3,24 +3,78 @@
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use std::collections::BTreeMap;
-
 use super::edges::Edges;
 use super::input::HostId;
 use super::joined::Joined;
 use super::nodes::Nodes;
+use super::parts::Parts;
 use super::reason;
-use crate::counters::Counters;
-use crate::topology::{Count, Edge, Node, ReasonCount, Seer, Topology};
+use super::side::EdgeKey;
+use crate::counters::Packed;
+use crate::topology::{Count, Edge, Node, NodeKind, ReasonCount, Seer, Topology};
 
-/// An edge, and what its document does not hold.
+/// An edge of a picture. Its numbers are there; its document is made when it is asked for, which
+/// takes some twenty texts.
+#[derive(Clone, Copy)]
 pub struct Told<'a> {
+    picture: &'a Picture,
+    at: u32,
+}
+
+impl<'a> Told<'a> {
     /// Its document.
-    pub edge: Edge,
+    #[must_use]
+    pub fn edge(self) -> Edge {
+        self.picture.edge(self.at)
+    }
+
     /// Whether both ends are known.
-    pub is_joined: bool,
+    #[must_use]
+    pub fn is_joined(self) -> bool {
+        self.picture.edges.keys[self.at as usize].is_joined()
+    }
+
+    /// The places of client and server in [`Picture::nodes`].
+    #[must_use]
+    pub fn ends(self) -> [usize; 2] {
+        let key = &self.picture.edges.keys[self.at as usize];
+        let nodes = &self.picture.nodes;
+        [&key.client, &key.server].map(|side| nodes.rank(side) as usize)
+    }
+
+    /// As [`Edge::server_endpoint`].
+    #[must_use]
+    pub fn endpoint(self) -> String {
+        self.picture.edges.keys[self.at as usize]
+            .endpoint
+            .to_string()
+    }
+
+    /// As [`Edge::connections`].
+    #[must_use]
+    pub fn connections(self) -> u64 {
+        self.picture.edges.parts[self.at as usize].connections()
+    }
+
+    /// As [`Edge::confidence`].
+    #[must_use]
+    pub fn confidence(self) -> f64 {
+        let unknown = self.picture.unknown_owners(self.at).len();
+        self.picture.edges.parts[self.at as usize].confidence(unknown)
+    }
+
+    /// Connections that failed or were reset, by the side that saw more of them.
+    #[must_use]
+    pub fn wrong(self) -> u64 {
+        let sides = self.counters().into_iter().flatten();
+        sides.map(Packed::wrong).max().unwrap_or(0)
+    }
+
     /// What the client and the server counted.
-    pub counters: [Option<&'a Counters>; 2],
+    #[must_use]
+    pub fn counters(self) -> [Option<&'a Packed>; 2] {
+        self.picture.edges.parts[self.at as usize].counters()
+    }
 }
 
 /// A topology whose nodes and edges are made one after the other, as they are written.
@@ -59,11 +113,10 @@ impl Picture {
             reported: _,
         } = joined;
         let nodes = Nodes::of(nodes, processes, (hosts, copies), sides);
-        let ranks = nodes.ranks();
         let sort = |list: Vec<u32>| {
             let rank = |at: &u32| {
                 let key = &edges.keys[*at as usize];
-                [key.client, key.server].map(|side| ranks[nodes.place(&side)])
+                [key.client, key.server].map(|side| nodes.rank(&side))
             };
             let mut list: Vec<([u32; 2], u32)> =
                 list.into_iter().map(|at| (rank(&at), at)).collect();
@@ -100,7 +153,7 @@ impl Picture {
         }
     }
 
-    fn edge(&self, at: u32, gateways: &BTreeMap<String, &str>) -> Edge {
+    fn edge(&self, at: u32) -> Edge {
         let key = &self.edges.keys[at as usize];
         let ids = (self.nodes.id(&key.client), self.nodes.id(&key.server));
         let parts = &self.edges.parts[at as usize];
@@ -108,7 +161,8 @@ impl Picture {
             .candidates()
             .map(|side| self.nodes.id(&side).to_owned());
         let unknown = self.unknown_owners(at);
-        parts.edge(key, ids, candidates.collect(), (unknown, gateways))
+        let gateway = |id: &str| self.nodes.hostname(id);
+        parts.edge(key, ids, candidates.collect(), (unknown, &gateway))
     }
 
     /// The sides of an edge whose process is not known.
@@ -135,8 +189,7 @@ impl Picture {
     }
 
     fn list<'a>(&'a self, list: &'a [u32]) -> impl Iterator<Item = Edge> {
-        let gateways = self.nodes.names();
-        list.iter().map(move |at| self.edge(*at, &gateways))
+        list.iter().map(|at| self.edge(*at))
     }
 
     fn unjoined_reasons(&self) -> Vec<ReasonCount> {
@@ -161,15 +214,46 @@ impl Picture {
         self.nodes.documents()
     }
 
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let each = size_of::<Parts>() + size_of::<EdgeKey>() + size_of::<u32>();
+        let counted = self.edges.parts.iter().map(Parts::heap);
+        self.edges.keys.len() * each + counted.sum::<usize>() + self.nodes.bytes()
+    }
+
+    /// How many these are.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The node at a place of [`Self::nodes`].
+    #[must_use]
+    pub fn node(&self, place: usize) -> Node {
+        self.nodes.at(place)
+    }
+
+    /// The id of the node at a place.
+    #[must_use]
+    pub fn node_id(&self, place: usize) -> &str {
+        self.nodes.id_at(place)
+    }
+
+    /// What tells it from all others whatever its id: its kind, host id and service; of an address
+    /// its id for a service.
+    #[must_use]
+    pub fn node_name(&self, place: usize) -> (NodeKind, String, &str) {
+        self.nodes.name_at(place)
+    }
+
     /// Every edge in the order of the document: joined ones, then the others.
     pub fn edges(&self) -> impl Iterator<Item = Told<'_>> {
-        let gateways = self.nodes.names();
-        let each = move |at: &u32| Told {
-            edge: self.edge(*at, &gateways),
-            is_joined: self.edges.keys[*at as usize].is_joined(),
-            counters: self.edges.parts[*at as usize].counters(),
-        };
-        self.joined.iter().chain(&self.unjoined).map(each)
+        let all = self.joined.iter().chain(&self.unjoined);
+        all.map(|at| Told {
+            picture: self,
+            at: *at,
+        })
     }
 
     /// The document without its nodes and edges.
@@ -220,5 +304,15 @@ impl Serialize for Picture {
             document.serialize_field("whole_from_ms", from)?;
         }
         document.end()
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Picture")
+            .field("from_ms", &self.from_ms)
+            .field("to_ms", &self.to_ms)
+            .field("edges", &self.edges.keys.len())
+            .finish_non_exhaustive()
     }
 }

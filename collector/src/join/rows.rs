@@ -6,7 +6,7 @@ use wire::{Columns, Endpoint, Role};
 
 use super::input::{Flow, HostId, Input, Process};
 use super::runs::{self, RunCounts};
-use crate::counters::{ADOPTED, CLOSED, Counters, ESTABLISHED, OPENED};
+use crate::counters::{ADOPTED, CLOSED, ESTABLISHED, OPENED, Packed};
 
 /// Name of a process whose identity has not arrived.
 pub(super) const UNKNOWN_SERVICE: &str = "(unknown)";
@@ -39,7 +39,7 @@ pub(super) struct RowKey {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) key: RowKey,
-    pub(super) counters: Option<Box<Counters>>,
+    pub(super) counters: Option<Packed>,
     /// Connections that nobody saw being opened in the window, each once.
     pub(super) open_before: u64,
     /// Connections open at the end of the window.
@@ -111,7 +111,8 @@ impl Rows {
                 runs.push(seen(flow));
                 row.seen_ms.0 = row.seen_ms.0.min(flow.first_ms);
                 row.seen_ms.1 = row.seen_ms.1.max(flow.last_ms);
-                match (&mut row.counters, flow.counters.take()) {
+                let counted = flow.counters.take().map(|all| Packed::from(&*all));
+                match (&mut row.counters, counted) {
                     (Some(sum), Some(counters)) => sum.add(&counters),
                     (sum @ None, Some(counters)) => *sum = Some(counters),
                     (_, None) => {}
@@ -132,6 +133,12 @@ impl Rows {
             nodes,
             of_flow,
         }
+    }
+
+    /// Bytes of what all of them counted.
+    pub(super) fn counted_bytes(&self) -> usize {
+        let counted = self.all.iter().filter_map(|row| row.counters.as_ref());
+        counted.map(|counters| counters.heap() + 24).sum()
     }
 
     /// The row of a flow.
@@ -182,7 +189,7 @@ impl Row {
     /// Whether nobody knows which side of its connections this is.
     pub(super) fn is_directionless(&self) -> bool {
         let counters = self.counters.as_ref();
-        counters.is_some_and(|counters| counters.absent.has(Columns::ROLE))
+        counters.is_some_and(|counters| counters.absent().has(Columns::ROLE))
     }
 
     /// Whether its addresses say to what it belongs: where an agent's table was full it counts
@@ -227,7 +234,7 @@ impl Row {
         let sum = runs::sum(runs);
         (self.open_before, self.open) = (sum.found, sum.open);
         if let Some(counters) = &mut self.counters {
-            counters.plain[ADOPTED] = counters.plain[ADOPTED].min(sum.found);
+            counters.adopt_at_most(sum.found);
         }
     }
 
@@ -238,7 +245,7 @@ impl Row {
             return 0;
         };
         // Failed and refused attempts are not connections, and they too count segments.
-        let active = ESTABLISHED.iter().any(|at| counters.plain[*at] > 0);
+        let active = ESTABLISHED.iter().any(|at| counters.plain(*at) > 0);
         let known = counters.opened().saturating_add(self.open_before);
         known.max(u64::from(active))
     }

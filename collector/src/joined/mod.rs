@@ -11,8 +11,10 @@
 
 mod answer;
 mod joiner;
+mod kept;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use answer::{next, topology};
+pub use answer::{next, topology, topology_about};
 pub use joiner::{Joiner, spawn};
+pub use kept::{Kept, Wanted};

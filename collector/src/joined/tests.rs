@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::store::tests::history_tests::*;
 use crate::store::tests::{NOW, path, store};
 use crate::store::writer::{self, Job, Message};
-use crate::store::{Piece, Reader, Slice, Store, Window};
+use crate::store::{Error, Piece, Reader, Slice, Store, Window};
 use crate::time;
 use crate::topology::{Edge, EdgeCounters, Topology};
 
@@ -334,6 +334,27 @@ proptest! {
             };
             prop_assert_eq!(stored, now, "{:?}", slice);
         }
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_at_once_are_joined_in_parts(
+        history in restarted(),
+        less in 1_usize..4,
+    ) {
+        let dir = history.stored();
+        let whole = joined_at_once(&dir, WHOLE);
+        let mut reader = Reader::open(&path(&dir)).unwrap();
+        let (most, mut all) = (1 << 30, Meter::new(1 << 30, usize::MAX));
+        reader.window(WHOLE, &mut all).unwrap();
+        let rows = (most - all.rows_left(1)).saturating_sub(less);
+        let meter = Meter::new(rows, usize::MAX);
+        let at_once = super::topology(&mut reader, WHOLE, WHOLE, meter);
+        prop_assert!(matches!(at_once, Err(Error::Exceeded(_))));
+        let parts = super::topology(&mut reader, WHOLE, WHOLE, meter.for_parts());
+        let parts = parts.unwrap().document();
+        let shared = shared(&whole.edges);
+        prop_assert_eq!(sums(&parts.edges, &shared), sums(&whole.edges, &shared));
+        prop_assert_eq!(of_nodes(&parts.edges), of_nodes(&whole.edges));
     }
 
     #[test]

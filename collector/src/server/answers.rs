@@ -43,11 +43,15 @@ const STALL: Duration = Duration::from_secs(30);
 const SEND: Duration = Duration::from_secs(300);
 /// Bytes of a list of hosts on its way: a page of reports, and its text.
 const HOSTS: usize = 4 << 20;
-/// The memory of a small question, and of the large one: never more than all of it.
-fn shares(limits: &Limits) -> (usize, usize) {
+/// The memory of a small question, of the large one, and of what was made and is kept for others:
+/// together never more than all of it, but where slices are joined with more, which take turns with
+/// large questions.
+pub(super) fn shares(limits: &Limits) -> (usize, usize, usize) {
     let small = limits.query_memory / 4 / limits.concurrent_queries;
     let others = small * (limits.concurrent_queries - 1);
-    (small, limits.query_memory - others)
+    let kept = limits.query_memory / 4;
+    let large = limits.query_memory - others - kept;
+    (small, large.max(limits.join_memory), kept)
 }
 
 /// A question whose answer is a function of the store.
@@ -74,10 +78,11 @@ pub(super) async fn question(app: &App, party: Party, question: Question) -> Res
         Ok(place) => vec![place],
         Err(denied) => return busy(app, denied),
     };
-    let (small, large) = shares(&app.config.limits);
+    let (small, large, _) = shares(&app.config.limits);
     let asked = (answer, given);
     let mut made;
-    (made, held) = match make(app, asked.clone(), small, held).await {
+    let meter = |bytes| Meter::new(app.config.limits.query_rows, bytes);
+    (made, held) = match make(app, asked.clone(), meter(small), held).await {
         Ok(made) => made,
         Err(_) => return stopping(),
     };
@@ -89,7 +94,7 @@ pub(super) async fn question(app: &App, party: Party, question: Question) -> Res
             Ok(turn) => held.push(turn),
             Err(denied) => return busy(app, denied),
         }
-        (made, held) = match make(app, asked, large, held).await {
+        (made, held) = match make(app, asked, meter(large).for_parts(), held).await {
             Ok(made) => made,
             Err(_) => return stopping(),
         };
@@ -146,9 +151,9 @@ type Made = Result<(Result<Packed, Failure>, Vec<Share>), tokio::task::JoinError
 
 /// Reads, joins and packs on a thread that may be busy. What is held for it is held until it has
 /// ended, also when nobody waits for the answer any more.
-async fn make(app: &App, asked: (Answers, Given), bytes: usize, held: Vec<Share>) -> Made {
+async fn make(app: &App, asked: (Answers, Given), meter: Meter, held: Vec<Share>) -> Made {
     let path = app.config.store.path.clone();
-    let meter = Meter::new(app.config.limits.query_rows, bytes);
+    let kept = Arc::clone(&app.answers.kept);
     tokio::task::spawn_blocking(move || {
         let (answer, given) = asked;
         let asking = Asking {
@@ -156,6 +161,7 @@ async fn make(app: &App, asked: (Answers, Given), bytes: usize, held: Vec<Share>
             given: &given,
             now_ms: time::now_ms(),
             meter,
+            kept: Some(&kept),
         };
         (Packed::of(|out| answer(&asking, out)), held)
     })

@@ -5,6 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use axum::extract::State;
 
+use super::answers;
 use super::drain::Ending;
 use super::fair::Shares;
 use super::logins::Logins;
@@ -12,7 +13,8 @@ use super::secrets::{Current, Shown};
 use crate::accept::{Reason, Refusal};
 use crate::access::{self, Access, identity};
 use crate::auth::Credential;
-use crate::config::Config;
+use crate::config::{Config, Limits};
+use crate::joined::Kept;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::outputs::Status;
@@ -94,11 +96,11 @@ impl App {
             access_work: Shares::new(ACCESS_WORK),
             enroll_refusals: Limiter::new(),
             logins: Logins::new(time::monotonic()),
+            answers: Answers::new(&config.limits, &metrics),
             metrics,
             bodies: Shares::new(config.limits.body_memory),
             batches: Shares::new(config.limits.concurrent_batches),
             queries: Shares::new(config.limits.concurrent_queries),
-            answers: Answers::default(),
             batch_memory: Shares::new(config.limits.batch_memory),
             jobs,
             health,
@@ -144,13 +146,17 @@ pub(super) struct Answers {
     pub(super) turn: Arc<Shares>,
     /// Bytes of what is made and not taken.
     pub(super) unsent: Arc<Shares>,
+    /// Topologies for those who take older ones.
+    pub(super) kept: Arc<Kept>,
 }
 
-impl Default for Answers {
-    fn default() -> Self {
+impl Answers {
+    fn new(limits: &Limits, metrics: &Arc<Metrics>) -> Self {
+        let (_, _, kept) = answers::shares(limits);
         Self {
             turn: Shares::new(1),
             unsent: Shares::new(UNSENT),
+            kept: Arc::new(Kept::new(kept, Arc::clone(metrics))),
         }
     }
 }

@@ -19,7 +19,7 @@ const MOST_BEFORE: usize = 600;
 
 /// What a subject counted without its counters: in a map that is half empty while it grows, then in
 /// a list, and its number among those of its run.
-const COUNTED: usize = 5 * size_of::<Counted>() / 2 + 16;
+pub(super) const COUNTED: usize = 5 * size_of::<Counted>() / 2 + 16;
 
 /// What a subject counted in a window.
 #[derive(Debug)]

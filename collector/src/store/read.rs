@@ -96,7 +96,9 @@ impl Loading<'_> {
 
     /// What each subject counted in the window.
     fn subjects(&mut self) -> Result<(), Error> {
-        for counted in edges::window(self.db, self.window, self.meter)? {
+        let all = edges::window(self.db, self.window, self.meter)?;
+        let found = all.len() * edges::COUNTED;
+        for counted in all {
             let subject = edges::subject(self.db, counted.subject).map_err(failed)?;
             // Names may have been evicted before what others say of them.
             let Some((flow, since_ms)) = subject else {
@@ -119,6 +121,7 @@ impl Loading<'_> {
             flow.first_ms = flow.first_ms.min(since_ms.min(counted.last_ms));
             flow.last_ms = flow.last_ms.max(counted.last_ms);
         }
+        self.meter.give(found);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ fn size() -> Size {
         };
     }
     Size {
-        limits: "query_memory = \"20MiB\"\nbatch_memory = \"24MiB\"\nbatch_raw_bytes = \"16MiB\"",
+        limits: "query_memory = \"20MiB\"\njoin_memory = \"20MiB\"\nbatch_memory = \"24MiB\"\nbatch_raw_bytes = \"16MiB\"",
         // Some 10 of them for what 30,000 edges have counted so far, and for their flows.
         most: 140 * MIB,
         huge_row: 12 * MIB,

@@ -4,6 +4,7 @@ mod asked;
 mod examples;
 mod families;
 mod hostile;
+mod older;
 mod people;
 mod questions;
 pub(crate) mod scene;

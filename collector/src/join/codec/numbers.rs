@@ -1,9 +1,9 @@
 //! The numbers of edges, column by column.
 
-use wire::{Columns, Histogram};
+use wire::Columns;
 
 use super::super::parts::{Found, Parts, Share, Span};
-use crate::counters::{COUNTERS, Counters};
+use crate::counters::{self, Packed};
 
 /// Bytes that this program did not make, or a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,9 +12,8 @@ pub struct Damaged;
 
 /// Key, flags, what was found, connections, times; both sides.
 pub(super) const NUMBERS: usize = 3 + 1 + 5 + 5 + 3 + 3 + 3 + 4 + 2 * SHARE;
-/// Of a side: connections, what cannot be measured, counters, two histograms.
-const SHARE: usize = 4 + 1 + COUNTERS + 2 * HISTOGRAM;
-const HISTOGRAM: usize = wire::HISTOGRAM_BUCKETS + 1;
+/// Of a side: connections, what cannot be measured, counters and histograms.
+const SHARE: usize = 4 + 1 + counters::NUMBERS;
 
 /// An edge without its lists.
 pub(super) struct Taken {
@@ -89,12 +88,8 @@ fn put_share(rows: &mut Vec<u64>, share: &Share, connections: u64) {
     rows.push(share.connections.wrapping_sub(connections));
     rows.extend([share.open_before, share.open]);
     rows.push(share.left_open.wrapping_sub(share.open));
-    rows.push(u64::from(counters.absent.bits()));
-    rows.extend(counters.plain);
-    for histogram in [&counters.connect_latency, &counters.rtt] {
-        rows.push(histogram.sum_us);
-        rows.extend(histogram.buckets);
-    }
+    rows.push(u64::from(counters.absent().bits()));
+    rows.extend(counters.numbers());
 }
 
 /// The edge of a row that [`put`] made.
@@ -152,17 +147,8 @@ fn take_share(
 ) -> Result<Share, Damaged> {
     let [first, open_before, open, left_open] = [next(), next(), next(), next()];
     let absent = u16::try_from(next()).ok().and_then(Columns::from_bits);
-    let mut counters = Counters {
-        plain: std::array::from_fn(|_| next()),
-        absent: absent.ok_or(Damaged)?,
-        ..Counters::default()
-    };
-    for histogram in [&mut counters.connect_latency, &mut counters.rtt] {
-        *histogram = Histogram {
-            sum_us: next(),
-            buckets: std::array::from_fn(|_| next()),
-        };
-    }
+    let absent = absent.ok_or(Damaged)?;
+    let numbers = std::array::from_fn(|_| next());
     let share = Share {
         open_before,
         open,
@@ -172,7 +158,7 @@ fn take_share(
         true => Share {
             connections: first.wrapping_add(connections),
             left_open: left_open.wrapping_add(open),
-            counters: Some(Box::new(counters)),
+            counters: Some(Packed::of(&numbers, absent)),
             ..share
         },
         false => Share {
@@ -195,23 +181,34 @@ pub(super) fn columns(bytes: &mut Vec<u8>, rows: &[u64]) {
     }
 }
 
+/// Columns that are not zero, by their places.
+pub(super) struct Table(Vec<(usize, Vec<u64>)>);
+
+impl Table {
+    /// A row, in the place of another one.
+    pub(super) fn row(&self, at: usize, row: &mut [u64; NUMBERS]) {
+        for (column, values) in &self.0 {
+            row[*column] = values[at];
+        }
+    }
+}
+
 /// The inverse of [`columns`].
-pub(super) fn table(rest: &mut &[u8], rows: usize) -> Result<Vec<u64>, Damaged> {
-    let mut table = vec![0; rows * NUMBERS];
+pub(super) fn table(rest: &mut &[u8], rows: usize) -> Result<Table, Damaged> {
+    let mut table = Vec::new();
     for column in 0..NUMBERS {
         let (tag, tail) = rest.split_first().ok_or(Damaged)?;
         *rest = tail;
         match tag {
             0 => {}
             1 => {
-                for value in table.iter_mut().skip(column).step_by(NUMBERS) {
-                    *value = number(rest)?;
-                }
+                let values = (0..rows).map(|_| number(rest));
+                table.push((column, values.collect::<Result<_, _>>()?));
             }
             _ => return Err(Damaged),
         }
     }
-    Ok(table)
+    Ok(Table(table))
 }
 
 /// Signed numbers near zero as small ones.

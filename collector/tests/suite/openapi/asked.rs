@@ -11,7 +11,7 @@ pub(super) fn asked() -> Vec<(&'static str, String, u16)> {
         topology("host=web&ip=10.2.0.0/16&wrong=false"),
         topology("tag=team&namespace=shop"),
         topology("focus=web/nginx&depth=1&limit=2"),
-        topology("group=service"),
+        topology("group=service&max_age=2m"),
         topology("group=site&limit=1"),
         topology("group=tag:team"),
         get(
@@ -61,7 +61,7 @@ pub(super) fn of_things(edge: &str) -> Vec<(&'static str, String, u16)> {
     vec![
         (
             "node",
-            format!("/api/v1/nodes/web%2Fnginx?{ALL}&limit=5"),
+            format!("/api/v1/nodes/web%2Fnginx?{ALL}&limit=5&max_age=30s"),
             200,
         ),
         get("node", "/api/v1/nodes/nobody", 404),
@@ -74,7 +74,7 @@ pub(super) fn of_things(edge: &str) -> Vec<(&'static str, String, u16)> {
         get("edge", "/api/v1/edges/e-0000000000000000", 404),
         (
             "search",
-            format!("/api/v1/search?{ALL}&q=nginx&limit=3"),
+            format!("/api/v1/search?{ALL}&q=nginx&limit=3&max_age=30s"),
             200,
         ),
         get("search", "/api/v1/search", 400),
