@@ -17,6 +17,7 @@
 
 // Control.
 pub mod cli;
+pub mod clickhouse;
 pub mod config;
 pub mod doctor;
 pub use program::exit;
@@ -48,6 +49,7 @@ pub mod rank;
 pub mod remote;
 pub mod rows;
 pub mod store;
+mod stores;
 pub mod table;
 pub mod tls;
 pub mod topology;

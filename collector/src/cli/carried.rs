@@ -15,7 +15,7 @@ use crate::escape::Shown;
 use crate::exit::Failure;
 use crate::import::{self, Imported, Trust};
 use crate::store::{Bounds, Store};
-use crate::{time, unpack};
+use crate::{stores, time, unpack};
 
 /// What to import.
 #[derive(Debug, Args)]
@@ -78,6 +78,7 @@ impl ImportArgs {
 /// Imports each file; the first that is refused ends the command.
 pub(super) fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let config = load(&args.config)?;
+    stores::in_a_file(&config.store, "import").map_err(Failure::usage)?;
     let path = &config.store.path;
     let mut store = Store::open(path, Bounds::from(&config)).map_err(|error| {
         Failure::store(anyhow::Error::new(error).context(path.display().to_string()))

@@ -15,7 +15,8 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::digest::hex;
 use crate::escape;
 use crate::exit::Failure;
-use crate::store::{self, Binding, Bounds, MIN_DIGITS, Store};
+use crate::store::{self, Binding, MIN_DIGITS};
+use crate::stores;
 use crate::time::{self, rfc3339};
 
 #[derive(Debug, Subcommand)]
@@ -167,13 +168,13 @@ fn list(common: &Common, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn bindings(config: &Config) -> Result<Vec<Binding>, Failure> {
-    store::Reader::open(&config.store.path)
-        .and_then(|reader| reader.credentials(false))
+    stores::source(&config.store)
+        .and_then(|source| source.open()?.credentials(false))
         .map_err(|error| failed(config, error))
 }
 
 fn failed(config: &Config, error: store::Error) -> Failure {
-    let path = config.store.path.display().to_string();
+    let path = config.store.name();
     Failure::store(anyhow::Error::new(error).context(path))
 }
 
@@ -190,8 +191,7 @@ fn release(id: &str, common: &Common, out: &mut dyn Write) -> Result<(), Failure
              or the name of a host that was enrolled"
         )));
     }
-    let released = Store::open(&config.store.path, Bounds::from(&config))
-        .and_then(|mut store| store.release_credentials(id))
+    let released = stores::release_credentials(&config, id, time::now_ms())
         .map_err(|error| failed(&config, error))?;
     if released.is_empty() {
         return Err(Failure::from(anyhow!("{id}: no credential was used so")));

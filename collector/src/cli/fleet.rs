@@ -18,7 +18,8 @@ use crate::exit::Failure;
 use crate::fleet::Host;
 use crate::orders::{Change, EVERYBODY, SigningKey, next};
 use crate::query::Hosts;
-use crate::store::{self, Bounds, SignedOrders, Store};
+use crate::store::{self, SignedOrders, Source};
+use crate::stores;
 use crate::time;
 
 #[derive(Debug, Subcommand)]
@@ -190,7 +191,10 @@ pub(super) fn run(command: FleetCommand, out: &mut dyn Write) -> Result<(), Fail
         FleetCommand::Set { values, target } => apply(&target, &values.change()?, out),
         FleetCommand::Show { config, format } => {
             let config = load(&config)?;
-            let shown = shown(&config.store.path)?;
+            let source = stores::source(&config.store).map_err(|error| {
+                Failure::store(anyhow::Error::new(error).context(config.store.name()))
+            })?;
+            let shown = shown(&source)?;
             show(out, format, &shown, human)
         }
         FleetCommand::Keygen { out: file } => {
@@ -224,15 +228,13 @@ impl From<store::Error> for Wrong {
 fn apply(target: &Target, change: &Change, out: &mut dyn Write) -> Result<(), Failure> {
     let config = load(&target.config)?;
     let key = signing_key(&config)?;
-    let path = &config.store.path;
     let named = |error| {
-        let error = anyhow::Error::new(error).context(path.display().to_string());
+        let error = anyhow::Error::new(error).context(config.store.name());
         Failure::store(error)
     };
-    let mut store = Store::open(path, Bounds::from(&config)).map_err(named)?;
     let now_ms = time::now_ms();
     let mut was = None;
-    let made = store.change_orders(|before: Option<SignedOrders>| {
+    let made = stores::change_orders(&config, |before: Option<SignedOrders>| {
         was = before.as_ref().map(|before| before.body.clone());
         let before = before
             .as_ref()
@@ -273,11 +275,10 @@ fn parse(signed: &SignedOrders) -> anyhow::Result<Orders> {
     Orders::parse(signed.body.as_bytes()).context("the orders in the store cannot be read")
 }
 
-fn shown(path: &PathBuf) -> Result<Document, Failure> {
-    let failed = |error: store::Error| {
-        Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
-    };
-    let newest = store::Reader::open(path).and_then(|reader| reader.newest_orders());
+fn shown(source: &dyn Source) -> Result<Document, Failure> {
+    let failed =
+        |error: store::Error| Failure::store(anyhow::Error::new(error).context(source.name()));
+    let newest = source.open().and_then(|reader| reader.newest_orders());
     let newest = newest.map_err(failed)?;
     let orders = newest.as_ref().map(parse).transpose()?.unwrap_or_default();
     let version = newest.as_ref().map(|orders| orders.version);
@@ -297,7 +298,7 @@ fn shown(path: &PathBuf) -> Result<Document, Failure> {
         }
     };
     // Page by page, for a host's report is much longer than what is shown of it.
-    let mut pages = Hosts::of(path).map_err(failed)?;
+    let mut pages = Hosts::of(source).map_err(failed)?;
     let mut hosts = Vec::new();
     while let Some(page) = pages.next_page().map_err(failed)? {
         hosts.extend(page.into_iter().map(host));

@@ -1,6 +1,7 @@
 //! Where an answer comes from, and which window it is about.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,7 +11,8 @@ use crate::exit::Failure;
 use crate::meter::Meter;
 use crate::query::Asked;
 use crate::remote::Remote;
-use crate::{store, time};
+use crate::store::Source as Site;
+use crate::{store, stores, time};
 
 /// Rows a topology may be made from when a store is asked without a configuration.
 const STORE_QUERY_ROWS: usize = 2_000_000;
@@ -42,9 +44,9 @@ pub(super) struct Source {
 }
 
 /// A failure of the store, or a question that is too large for it.
-pub(super) fn failed(store: &Path, error: store::Error) -> Failure {
+pub(super) fn failed(store: &dyn Site, error: store::Error) -> Failure {
     let too_large = matches!(error, store::Error::Exceeded(_));
-    let error = anyhow::Error::new(error).context(store.display().to_string());
+    let error = anyhow::Error::new(error).context(store.name());
     if too_large {
         Failure::from(error)
     } else {
@@ -56,7 +58,7 @@ pub(super) fn failed(store: &Path, error: store::Error) -> Failure {
 pub(super) enum Place {
     Remote(Remote),
     /// Also what an answer may take.
-    Store(PathBuf, Meter),
+    Store(Arc<dyn Site>, Meter),
 }
 
 impl Source {
@@ -76,16 +78,19 @@ impl Source {
 }
 
 /// The store that is named, or that of a configuration, and what an answer may take.
-pub(super) fn store_of(store: Option<PathBuf>, config: &Path) -> Result<(PathBuf, Meter), Failure> {
+pub(super) fn store_of(
+    store: Option<PathBuf>,
+    config: &Path,
+) -> Result<(Arc<dyn Site>, Meter), Failure> {
     if let Some(store) = store {
         let meter = Meter::new(STORE_QUERY_ROWS, config::DEFAULT_QUERY_MEMORY).for_parts();
-        return Ok((store, meter));
+        return Ok((Arc::new(store), meter));
     }
     let Config { store, limits, .. } = load(config)?;
-    Ok((
-        store.path,
-        Meter::new(limits.query_rows, limits.query_memory).for_parts(),
-    ))
+    let source = stores::source(&store)
+        .map_err(|error| Failure::store(anyhow::Error::new(error).context(store.name())))?;
+    let meter = Meter::new(limits.query_rows, limits.query_memory).for_parts();
+    Ok((source, meter))
 }
 
 /// The window that two options ask for.

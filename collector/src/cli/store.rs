@@ -2,16 +2,19 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Format, load, show};
 use super::source::failed;
+use crate::clickhouse::{Cluster, Copied};
 use crate::config::DEFAULT_PATH;
 use crate::escape::Shown;
 use crate::exit::Failure;
-use crate::store::upkeep;
+use crate::store::{Contents, Error, upkeep};
+use crate::{stores, time};
 
 /// Which file.
 #[derive(Debug, Args)]
@@ -50,6 +53,23 @@ pub(super) enum StoreCommand {
         #[command(flatten)]
         which: Which,
     },
+    /// Copy everything of the database to the servers of the configuration, count it on both sides and
+    /// name what is not as it should be; what is there already is not written again, so that a copy
+    /// that was ended goes on. Nothing may write to the database meanwhile
+    Copy {
+        /// Where it is
+        #[arg(long, value_enum)]
+        from: From,
+        /// Where it goes
+        #[arg(long, value_enum)]
+        to: To,
+        /// Configuration file, for both
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Give the room of what was deleted back to the file system; batches wait meanwhile, and as
     /// much room as the store takes is needed
     Vacuum {
@@ -58,11 +78,29 @@ pub(super) enum StoreCommand {
     },
 }
 
+/// A store that can be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum From {
+    /// The database at store.path
+    Sqlite,
+}
+
+/// One that takes copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum To {
+    /// The servers of store.clickhouse, whichever store.kind is
+    Clickhouse,
+}
+
 impl Which {
     fn path(&self) -> Result<PathBuf, Failure> {
         match &self.store {
             Some(store) => Ok(store.clone()),
-            None => Ok(load(&self.config)?.store.path),
+            None => {
+                let config = load(&self.config)?;
+                stores::in_a_file(&config.store, "this").map_err(Failure::usage)?;
+                Ok(config.store.path)
+            }
         }
     }
 }
@@ -89,6 +127,12 @@ pub(super) fn run(command: &StoreCommand, out: &mut dyn Write) -> Result<(), Fai
             let checked = upkeep::restore(&path, file).map_err(|error| failed(&path, error))?;
             told(out, which.format, file, &checked)
         }
+        StoreCommand::Copy {
+            from: From::Sqlite,
+            to: To::Clickhouse,
+            config,
+            format,
+        } => copy(config, *format, out),
         StoreCommand::Vacuum { which } => {
             let path = which.path()?;
             let shrunk = upkeep::vacuum(&path).map_err(|error| failed(&path, error))?;
@@ -99,6 +143,66 @@ pub(super) fn run(command: &StoreCommand, out: &mut dyn Write) -> Result<(), Fai
             show(out, which.format, &shrunk, human)
         }
     }
+}
+
+/// How often a copy says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+fn copy(config: &Path, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = load(config)?;
+    let path = &config.store.path;
+    let Some(servers) = &config.store.clickhouse else {
+        return Err(Failure::usage(anyhow!("store.clickhouse: missing")));
+    };
+    let cluster = Cluster::open(servers)
+        .map_err(|error| Failure::store(anyhow::Error::new(error).context(servers.name())))?;
+    let mut contents = Contents::open(path).map_err(|error| failed(path, error))?;
+    let mut last = None;
+    let mut tell = |copied: &Copied| {
+        let now = time::monotonic();
+        let due = last.is_none_or(|last| now.duration_since(last) >= TELL_EVERY);
+        if due && format == Format::Table {
+            last = Some(now);
+            progress(&mut *out, copied).map_err(Error::Open)?;
+        }
+        Ok(())
+    };
+    let copied = cluster
+        .copy(&mut contents, time::now_ms(), &mut tell)
+        .map_err(|error| failed(path, error))?;
+    show(out, format, &copied, |out, copied: &Copied| {
+        for (table, rows) in &copied.rows {
+            writeln!(out, "{table}: {rows} rows on both sides")?;
+        }
+        for fault in &copied.faults {
+            writeln!(out, "{}", Shown(fault))?;
+        }
+        let (batches, before) = (copied.batches_done, copied.batches_before);
+        let slices = copied.slices;
+        writeln!(
+            out,
+            "{batches} batches, {before} of them before, {slices} slices of what was joined"
+        )
+    })?;
+    match copied.faults.len() {
+        0 => Ok(()),
+        faults => Err(Failure::store(anyhow!("{faults} faults"))),
+    }
+}
+
+fn progress(out: &mut dyn Write, copied: &Copied) -> std::io::Result<()> {
+    let Copied {
+        runs,
+        runs_done,
+        batches,
+        batches_done,
+        ..
+    } = copied;
+    writeln!(
+        out,
+        "{batches_done} of {batches} batches, {runs_done} of {runs} runs of agents"
+    )?;
+    out.flush()
 }
 
 /// Prints what a check found; fails where it found anything.

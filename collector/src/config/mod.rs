@@ -12,6 +12,8 @@ mod proxy;
 mod raw;
 mod store;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,7 +30,7 @@ use mistake::{Mistake, Mistakes, or, required, wrong};
 pub use outputs::{File, Format, Http, Kafka, Kind, Output, Scrape, Temporality};
 pub use proxy::{Proxy, Says};
 use raw::{Count, Size, Text};
-pub use store::Store;
+pub use store::{ClickHouse, Kind as StoreKind, Store};
 
 /// Where the configuration is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/waybill/collector.toml";
@@ -228,6 +230,8 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
     let cert_file = mistakes.keep(required("listen.cert_file", raw.listen.cert_file));
     let key_file = mistakes.keep(required("listen.key_file", raw.listen.key_file));
     let limits = mistakes.keep(limits(&raw.limits));
+    let kind = mistakes.keep(store::kind(raw.store.kind.as_deref()));
+    let clickhouse = store::clickhouse(kind, raw.store.clickhouse);
     let store = Store {
         path: or(
             raw.store.path,
@@ -238,12 +242,20 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
         retention_hours: or(raw.store.retention_hours, Duration::from_secs(400 * 86_400)),
         max_bytes: or(raw.store.max_bytes, Size(64 << 30)).0,
         outbox_bytes: or(raw.store.outbox_bytes, Size(1 << 30)).0,
+        kind: kind.unwrap_or(store::Kind::Sqlite),
+        clickhouse: mistakes.keep(clickhouse).flatten(),
     };
     if store.max_bytes < 16 << 20 {
         mistakes.add("store.max_bytes", "expected at least \"16MiB\"");
     }
     let has_outputs = !raw.outputs.is_empty();
     let outputs = outputs::validate(raw.outputs, &mut mistakes);
+    if has_outputs && store.kind == store::Kind::ClickHouse {
+        mistakes.add(
+            "outputs",
+            "expected none where store.kind is \"clickhouse\": what waits for them is in a database",
+        );
+    }
     if has_outputs && store.outbox_bytes > store.max_bytes / 2 {
         mistakes.add(
             "store.outbox_bytes",

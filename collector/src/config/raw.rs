@@ -77,6 +77,22 @@ pub(super) struct Store {
     pub(super) retention_hours: Option<Text<Duration>>,
     pub(super) max_bytes: Option<Text<Size>>,
     pub(super) outbox_bytes: Option<Text<Size>>,
+    pub(super) kind: Option<String>,
+    pub(super) clickhouse: Option<ClickHouse>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ClickHouse {
+    pub(super) urls: Vec<String>,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<Text<PathBuf>>,
+    pub(super) ca_file: Option<Text<PathBuf>>,
+    pub(super) cluster: Option<String>,
+    pub(super) replicated: bool,
+    pub(super) quorum: Option<Count>,
+    pub(super) timeout: Option<Text<Duration>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,7 +152,7 @@ pub(super) struct Log {
 pub(super) struct Size(pub(super) u64);
 
 /// A whole number that is not zero.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count(pub(super) u32);
 
 impl<'de> Deserialize<'de> for Count {
@@ -163,7 +179,7 @@ impl Visitor<'_> for CountVisitor {
 }
 
 /// A value written as a string.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Text<T>(pub(super) T);
 
 /// What a string must look like to become `Self`.

@@ -65,6 +65,7 @@ fn the_packaged_example_says_what_the_defaults_are() {
     spelled_out.auth.proxy = None;
     let lifetime = spelled_out.enroll.take().map(|enroll| enroll.lifetime);
     assert_eq!(lifetime, Some(Duration::from_secs(90 * 86_400)));
+    assert!(spelled_out.store.clickhouse.take().is_some());
     assert!(!spelled_out.outputs.is_empty());
     spelled_out.outputs.clear();
     assert_eq!(spelled_out, as_shipped);

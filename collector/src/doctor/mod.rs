@@ -3,6 +3,7 @@
 //! never fails because something is missing: that is what it is there to say.
 
 mod certificate;
+mod clickhouse;
 mod credentials;
 mod finding;
 mod listening;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
+use super::clickhouse;
 use super::finding::{Finding, Part};
 use crate::config::Config;
 use crate::store::Error;
@@ -22,6 +23,9 @@ const LAG: Duration = Duration::from_secs(2 * 3600);
 
 /// Also what is in the store, where it can be read.
 pub(super) fn examine(config: &Config, now_ms: i64) -> (Vec<Finding>, Option<Look>) {
+    if let Some(servers) = config.store.servers() {
+        return (clickhouse::examine(servers), None);
+    }
     let path = &config.store.path;
     let mut findings = Vec::from_iter(directory(path));
     findings.extend(disk(config));

@@ -35,7 +35,7 @@ pub struct Joiner {
 /// # Errors
 /// When the thread cannot be started.
 pub fn spawn<T>(
-    store: Box<dyn Source>,
+    store: Arc<dyn Source>,
     meter: Meter,
     writer: SyncSender<Message>,
     metrics: Arc<Metrics>,
@@ -71,7 +71,7 @@ impl Drop for Joiner {
 }
 
 struct Work<F> {
-    store: Box<dyn Source>,
+    store: Arc<dyn Source>,
     meter: Meter,
     writer: SyncSender<Message>,
     metrics: Arc<Metrics>,

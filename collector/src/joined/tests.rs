@@ -211,11 +211,13 @@ fn the_thread_joins_what_arrives_and_goes_on_after_a_restart() {
             retention_hours: Duration::from_secs(1 << 32),
             max_bytes: 1 << 30,
             outbox_bytes: 1 << 30,
+            kind: crate::config::StoreKind::Sqlite,
+            clickhouse: None,
         };
         let writer =
             writer::spawn(Box::new(store(&dir)), 100, &kept, Arc::clone(&metrics)).unwrap();
         let joiner = super::spawn(
-            Box::new(path(&dir)),
+            Arc::new(path(&dir)),
             Meter::unlimited(),
             writer.jobs.clone(),
             Arc::clone(&metrics),

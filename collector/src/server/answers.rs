@@ -152,12 +152,12 @@ type Made = Result<(Result<Packed, Failure>, Vec<Share>), tokio::task::JoinError
 /// Reads, joins and packs on a thread that may be busy. What is held for it is held until it has
 /// ended, also when nobody waits for the answer any more.
 async fn make(app: &App, asked: (Answers, Given), meter: Meter, held: Vec<Share>) -> Made {
-    let path = app.config.store.path.clone();
+    let source = Arc::clone(&app.source);
     let kept = Arc::clone(&app.answers.kept);
     tokio::task::spawn_blocking(move || {
         let (answer, given) = asked;
         let asking = Asking {
-            store: &path,
+            store: &source,
             given: &given,
             now_ms: time::now_ms(),
             meter,
@@ -176,10 +176,10 @@ pub(super) async fn hosts(app: &App, party: Party) -> Response {
         Ok(held) => held,
         Err(denied) => return busy(app, denied),
     };
-    let path = app.config.store.path.clone();
+    let source = Arc::clone(&app.source);
     // The first page now: what fails is still an answer of its own.
     let first = tokio::task::spawn_blocking(move || {
-        let pages = Hosts::of(&path)?;
+        let pages = Hosts::of(&source)?;
         Ok::<_, Error>((Page::read(pages, FleetText::default())?, held))
     });
     let (first, held) = match first.await {

@@ -18,8 +18,8 @@ use crate::joined::Kept;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
 use crate::outputs::Status;
-use crate::store::Health;
 use crate::store::writer::{Message, Newest};
+use crate::store::{Health, Source};
 use crate::time;
 
 /// Bytes of answers that are made and not yet taken, all together.
@@ -31,6 +31,8 @@ const ACCESS_WORK: usize = 4;
 /// What handlers share.
 pub(super) struct App {
     pub(super) config: Config,
+    /// Where questions go.
+    pub(super) source: Arc<dyn Source>,
     pub(super) secrets: Arc<Current>,
     pub(super) access: Access,
     pub(super) access_failures: Limiter,
@@ -86,7 +88,7 @@ impl App {
         metrics: Arc<Metrics>,
         store: (SyncSender<Message>, Arc<Health>, Newest),
         outputs: Arc<Status>,
-        ending: Ending,
+        (source, ending): (Arc<dyn Source>, Ending),
     ) -> Self {
         let (jobs, health, orders) = store;
         Self {
@@ -107,6 +109,7 @@ impl App {
             ending,
             orders,
             outputs,
+            source,
             config: config.clone(),
         }
     }

@@ -24,11 +24,11 @@ impl Drop for Joining {
 
 /// Starts it.
 pub(super) fn start(app: &App) -> std::io::Result<Joining> {
-    let Config { store, limits, .. } = &app.config;
+    let Config { limits, .. } = &app.config;
     let nobody = Party::of(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let turn = Arc::clone(&app.answers.turn);
     let joiner = joined::spawn(
-        Box::new(store.path.clone()),
+        Arc::clone(&app.source),
         Meter::new(limits.query_rows, limits.join_memory),
         app.jobs.clone(),
         Arc::clone(&app.metrics),

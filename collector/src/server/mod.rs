@@ -52,9 +52,9 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
-use crate::store::outbox::Outbox;
+use crate::store::Health;
 use crate::store::writer;
-use crate::store::{Bounds, Health, Store};
+use crate::stores::{self, Opened};
 use crate::time;
 use acceptor::Acceptor;
 use app::App;
@@ -116,15 +116,16 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let (store, outbox) = open_store(config)?;
+    let opened = open_store(config)?;
+    let outbox = opened.outbox;
     let access = open_access(config)?;
     let status = Arc::new(Status::new(&outbox));
-    let opened = gate::open(config.listen.address)?;
-    let address = opened.listener.local_addr();
+    let socket = gate::open(config.listen.address)?;
+    let address = socket.listener.local_addr();
     let address = address.context("ask for the bound address")?;
     let (ending, is_ending) = watch::channel(false);
     let writer = writer::spawn(
-        Box::new(store),
+        opened.batches,
         config.limits.concurrent_batches,
         &config.store,
         Arc::clone(&metrics),
@@ -137,7 +138,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         Arc::clone(&metrics),
         (writer.jobs, Arc::clone(&writer.health), writer.orders),
         Arc::clone(&status),
-        is_ending.clone(),
+        (opened.source, is_ending.clone()),
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
     let app = Arc::new(app);
@@ -163,7 +164,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         if let Some(every) = notifier.every() {
             runtime.spawn(beat(every, Arc::clone(&notifier), writer.health));
         }
-        let gate = Gate::new(opened.listener, is_ending, Arc::clone(&metrics));
+        let gate = Gate::new(socket.listener, is_ending, Arc::clone(&metrics));
         let gate = gate.context("watch the listener")?;
         let mut server = Server::<Place>::from_listener(gate)
             .acceptor(acceptor)
@@ -174,7 +175,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     };
     let outputs = Outputs::start(&config.outputs, &config.store.path, &outbox, &status)
         .context("start an output")?;
-    log::info!(address:%, socket = opened.by; "listening");
+    log::info!(address:%, socket = socket.by; "listening");
     notifier.ready(SERVING);
     Ok(Running {
         drain: Drain::new(ending, connections),
@@ -207,21 +208,11 @@ fn bound_heads<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
     http.max_buf_size(HEAD_BYTES);
 }
 
-/// Opens the store, and what waits in it for outputs.
-fn open_store(config: &Config) -> Result<(Store, Arc<Outbox>), Failure> {
-    let mut store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
-        let path = config.store.path.display().to_string();
-        Failure::store(anyhow::Error::new(error).context(path))
-    })?;
-    let names: Vec<String> = config
-        .outputs
-        .iter()
-        .map(|output| output.name.clone())
-        .collect();
-    let outbox = store
-        .keep_for(&names, config.store.outbox_bytes)
-        .map_err(Failure::store)?;
-    Ok((store, outbox))
+fn open_store(config: &Config) -> Result<Opened, Failure> {
+    stores::open(config).map_err(|error| {
+        let error = anyhow::Error::new(error).context(config.store.name());
+        Failure::store(error)
+    })
 }
 
 /// Opens the database of credentials, and writes down where the store is bounded otherwise than

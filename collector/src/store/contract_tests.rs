@@ -12,7 +12,7 @@ use super::*;
 use crate::accept::Opened;
 use crate::auth::CredentialId;
 use crate::joined::{self, tests::restarted};
-use crate::store::{Batches, Source, Which};
+use crate::store::{Batches, Contents, Source, Which};
 
 /// Everything has settled by then.
 const LATER: i64 = NOW + 10_000_000;
@@ -283,6 +283,13 @@ pub(crate) fn knows_batches_and_credentials(mut tried: Tried) {
     assert_eq!((hosts[0].batches, hosts[0].last_sequence), (1, 1));
 }
 
+/// A batch of a host with one edge.
+pub(crate) fn batch_of_host(host: u8) -> Batch {
+    let mut batch = batch(1, vec![edge(0, 1)]).batch;
+    batch.header.host = [host; 16];
+    batch
+}
+
 /// Whether a question ends where its meter does.
 pub(crate) fn keeps_to_its_meter(mut tried: Tried) {
     for sequence in 1..=3 {
@@ -313,6 +320,36 @@ fn a_question_to_a_file_keeps_to_its_meter() {
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(3) })]
+
+    #[test]
+    fn the_contents_of_a_file_make_the_same_file((history, order) in deliveries()) {
+        let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (mut first, mut second) = (Tried::file(&old), Tried::file(&new));
+        let batches = varied(&history);
+        for at in order {
+            first.put(&batches[at]);
+        }
+        let contents = Contents::open(&path(&old)).unwrap();
+        let mut copied = 0;
+        for run in contents.runs().unwrap() {
+            let mut after = None;
+            loop {
+                let next = contents.batches(&run, after, (3, 40)).unwrap();
+                let Some(last) = next.last() else { break };
+                after = Some(last.opened.batch.header.sequence);
+                for batch in &next {
+                    let outcome = second.put(&batch.opened);
+                    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+                    copied += 1;
+                }
+            }
+        }
+        assert_eq!(copied, batches.len());
+        same("copied", &*second.source, &*first.source);
+        first.join();
+        second.join();
+        same("copied, by slices", &*second.source, &*first.source);
+    }
 
     #[test]
     fn a_file_answers_the_same_whoever_sends_first_and_whatever_comes_twice((history, order) in deliveries()) {

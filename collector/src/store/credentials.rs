@@ -77,6 +77,13 @@ pub(super) fn release(db: &Connection, name: &str) -> rusqlite::Result<Vec<Bindi
     .collect()
 }
 
+/// All of them.
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Binding>> {
+    db.prepare("SELECT id, host, bound_ms, refused, refused_host, refused_ms FROM credential")?
+        .query_map((), binding)?
+        .collect()
+}
+
 impl Reader {
     /// Credentials that are bound, those with refused batches first, the last refused first; at
     /// most a thousand.

@@ -77,16 +77,20 @@ impl Store {
         let connection = migrate::open_writer(path)?;
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
-        Ok(Self {
+        Ok(Self::over(connection, bounds, PathBuf::from(log)))
+    }
+
+    pub(super) fn over(connection: Connection, bounds: Bounds, log: PathBuf) -> Self {
+        Self {
             connection,
             room: Room::new(bounds.max_bytes),
             hosts: bounds.hosts,
-            log: PathBuf::from(log),
+            log,
             log_bytes: LOG_BYTES,
             hosts_forgotten: 0,
             runs: Runs::default(),
             outbox: None,
-        })
+        }
     }
 
     /// Keeps batches for these outputs from here on, at most so many bytes of them; for none, what

@@ -60,12 +60,41 @@ pub enum Error {
         /// What was found.
         what: &'static str,
     },
+    /// A server cannot be reached, or its answer breaks off.
+    #[error("the store cannot be reached")]
+    Unreachable(#[source] std::sync::Arc<dyn std::error::Error + Send + Sync>),
+    /// Somebody else wrote the same at once.
+    #[error("somebody else changed it at the same moment; look at it, and try again")]
+    Overtaken,
+    /// A server refuses what it was asked.
+    #[error("the store answered {status}: {message}")]
+    Answered {
+        /// Of HTTP.
+        status: u16,
+        /// In its words, shortened.
+        message: String,
+    },
     /// The answer would take more than it may.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
 }
 
 impl Error {
+    /// The same of another batch that failed together with one.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Unreachable(cause) => Self::Unreachable(std::sync::Arc::clone(cause)),
+            Self::Answered { status, message } => Self::Answered {
+                status: *status,
+                message: message.clone(),
+            },
+            Self::Damaged { what } => Self::Damaged { what },
+            _ => Self::Damaged {
+                what: "a batch that failed together with another one",
+            },
+        }
+    }
+
     /// The sentence, with those of its causes behind it.
     #[must_use]
     pub fn with_causes(&self) -> String {

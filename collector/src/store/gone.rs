@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 /// What may be gone; Unix milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Gone {
+pub struct Gone {
     /// Rows that ended up to then.
-    pub(super) rows_ms: Option<i64>,
+    pub rows_ms: Option<i64>,
     /// All slices that began before then.
-    pub(super) slices_ms: Option<i64>,
+    pub slices_ms: Option<i64>,
 }
 
 /// What may be gone of a store.

@@ -57,6 +57,15 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// A database in memory, for as long as it is open.
+pub(super) fn in_memory() -> Result<Connection, Error> {
+    let mut connection = Connection::open_in_memory().map_err(|e| Error::sqlite("open", e))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection)?;
+    convert(&mut connection)?;
+    Ok(connection)
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     keep_statements(connection)?;

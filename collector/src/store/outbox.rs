@@ -165,6 +165,17 @@ impl Outbox {
         })
     }
 
+    /// That of a store that keeps nothing for outputs.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            outputs: Vec::new(),
+            most_bytes: 0,
+            seen: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     /// What is in it.
     #[must_use]
     pub fn level(&self) -> Level {

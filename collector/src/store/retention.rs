@@ -44,6 +44,15 @@ impl Retention {
         }
     }
 
+    /// The ages, milliseconds: of rows, of what was joined of minutes, and of hours.
+    #[must_use]
+    pub fn ages(&self) -> [i64; 3] {
+        let joined = self
+            .joined
+            .map_or([self.age_ms; 2], |ages| [ages.short_ms, ages.long_ms]);
+        [self.age_ms, joined[0], joined[1]]
+    }
+
     /// And of what was joined, slices of up to ten minutes that are older than `short_ms`, and those
     /// of an hour that are older than `long_ms`.
     #[must_use]

@@ -14,9 +14,9 @@ use super::window::Window;
 
 /// How far from a window the other ends of its connections are looked for: by what clocks differ,
 /// and by how much later one of two agents sends. Milliseconds.
-pub(super) const NEAR_MS: i64 = 120_000;
+pub(crate) const NEAR_MS: i64 = 120_000;
 /// Longest interval of an agent, milliseconds.
-pub(super) const INTERVAL_MS: i64 = 900_000;
+pub(crate) const INTERVAL_MS: i64 = 900_000;
 
 /// Blocks of a kind whose intervals end in a window.
 pub(super) fn within(db: &Connection, kind: Kind, window: Window) -> Result<Vec<Head>> {

@@ -13,7 +13,7 @@ use crate::join::{HostId, Joined};
 
 /// How long after its end a slice is joined first, and how long without a change again: agents tell
 /// of an interval within seconds after its end. Milliseconds.
-const SETTLE_MS: i64 = if cfg!(test) { 100 } else { 20_000 };
+pub(crate) const SETTLE_MS: i64 = if cfg!(test) { 100 } else { 20_000 };
 /// One that changes all the time is joined again after this time all the same.
 const AGAIN_MS: i64 = 120_000;
 
@@ -256,7 +256,7 @@ impl View<'_> {
 /// rows of those that are not.
 ///
 /// Each slice with rows is in `slices`, and so are the longer ones that it is part of.
-pub(super) fn pieces(slices: &BTreeMap<(i64, i64), bool>, window: Window) -> Vec<Piece> {
+pub(crate) fn pieces(slices: &BTreeMap<(i64, i64), bool>, window: Window) -> Vec<Piece> {
     let mut all = Vec::new();
     for ((length_ms, start_ms), is_joined) in slices.range((LENGTHS[2], i64::MIN)..) {
         let slice = Slice {

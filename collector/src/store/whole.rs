@@ -9,7 +9,8 @@ use super::window::Window;
 impl Gone {
     /// From when an answer that is made of these pieces of a window is whole; `None` where all of it
     /// is.
-    pub(super) fn whole_from(self, window: Window, pieces: &[Piece]) -> Option<i64> {
+    #[must_use]
+    pub fn whole_from(self, window: Window, pieces: &[Piece]) -> Option<i64> {
         let rows = pieces.iter().filter_map(|piece| match piece {
             Piece::Rows(rows) => self
                 .rows_ms

@@ -3,7 +3,6 @@
 
 mod message;
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -76,7 +75,7 @@ pub fn spawn(
             time::whole_ms(kept.retention_minutes),
             time::whole_ms(kept.retention_hours),
         ),
-        path: kept.path.clone(),
+        name: kept.name(),
         failures: Limiter::new(),
         evictions: Limiter::new(),
         pace: Pace::new(Instant::now(), queue),
@@ -109,7 +108,8 @@ struct Work {
     retention: Retention,
     /// From the begin of one pass of retention to that of the next.
     every: Duration,
-    path: PathBuf,
+    /// The store, for messages.
+    name: String,
     failures: Limiter,
     evictions: Limiter,
     pace: Pace,
@@ -309,7 +309,7 @@ impl Work {
         if rows > 0
             && let Some(suppressed) = self.evictions.admit(time::now_ms())
         {
-            let path = self.path.display();
+            let path = &self.name;
             log::warn!(path:%, rows, suppressed; "store full, the oldest rows evicted");
         }
     }
@@ -377,7 +377,7 @@ impl Work {
 
     fn complain(&self, what: &'static str, error: &Error) {
         if let Some(suppressed) = self.failures.admit(time::now_ms()) {
-            let path = self.path.display();
+            let path = &self.name;
             log::error!(path:%, error = error.with_causes(), suppressed; "{what}");
         }
     }

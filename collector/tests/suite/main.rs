@@ -4,6 +4,7 @@
 
 mod api;
 mod binding;
+mod clickhouse;
 mod command;
 mod concurrency;
 mod crash;

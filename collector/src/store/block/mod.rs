@@ -17,5 +17,5 @@ pub(super) use lasting::{GoesOn, Lasting, Lastings};
 pub(super) use number::{Values, pack, unpack};
 pub(super) use sightings::{Sighted, Sightings};
 pub(super) use table::{
-    Head, Kind, id_at, in_order, in_window, last, read, rewrite, write, written,
+    Head, Kind, id_at, in_order, in_window, kinds, last, read, rewrite, write, written,
 };

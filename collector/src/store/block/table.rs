@@ -278,6 +278,15 @@ pub(in crate::store) fn in_order(
     heads.collect()
 }
 
+/// What blocks hold between two numbers.
+pub(in crate::store) fn kinds(db: &Connection, (from, upto): (i64, i64)) -> Result<Vec<Kind>> {
+    db.prepare_cached(
+        "SELECT DISTINCT kind FROM block WHERE id >= ?1 AND id <= ?2 AND pieces > 0 ORDER BY kind",
+    )?
+    .query_map([from, upto], |row| row.get(0).map(Kind::of))?
+    .collect()
+}
+
 /// The first block that arrived at a time or after it; one behind the last where none did.
 pub(in crate::store) fn id_at(db: &Connection, received_ms: i64) -> Result<i64> {
     let end = |sql: &str| -> Result<i64> {

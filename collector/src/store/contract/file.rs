@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use wire::Endpoint;
 use wire::schema::Table;
@@ -81,6 +82,16 @@ impl Source for PathBuf {
 
     fn name(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl Source for Arc<dyn Source> {
+    fn open(&self) -> Result<Box<dyn Questions>, Error> {
+        (**self).open()
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
     }
 }
 

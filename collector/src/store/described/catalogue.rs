@@ -59,11 +59,23 @@ pub(super) fn admit(db: &Connection, host: i64, table: &Table) -> Result<Option<
     }))
 }
 
+/// Makes a table known before there are rows of it.
+pub(in crate::store) fn describe(db: &Connection, table: &Table) -> Result<()> {
+    admit(db, 0, table).map(drop)
+}
+
 /// All tables of a name.
 pub(super) fn named(db: &Connection, name: &str) -> Result<Vec<Known>> {
     db.prepare_cached("SELECT id, description FROM described WHERE name = ?1 ORDER BY id")?
         .query_map([name], known)?
         .collect()
+}
+
+/// The table with this number.
+pub(super) fn by_id(db: &Connection, id: i64) -> Result<Option<Known>> {
+    db.prepare_cached("SELECT id, description FROM described WHERE id = ?1")?
+        .query_row([id], known)
+        .optional()
 }
 
 /// All tables with the end of their newest rows, by name.

@@ -35,6 +35,12 @@ pub(super) fn part(column: &Column) -> Part {
     }
 }
 
+/// Whether a column is a part of what names a series.
+#[must_use]
+pub fn names_series(column: &Column) -> bool {
+    part(column) == Part::Key
+}
+
 /// Whether rows of a table are about something that goes on, and not about a moment.
 pub(super) fn is_series(table: &Table) -> bool {
     match table.shape {

@@ -9,6 +9,10 @@ mod column;
 mod put;
 mod read;
 mod sum;
+mod told;
 
+pub(super) use catalogue::describe;
+pub use column::names_series;
 pub(super) use put::put;
 pub use read::Which;
+pub(super) use told::{events_told, series_told};
