@@ -16,7 +16,7 @@ use super::parameter::{Kind, Parameter, WINDOW};
 use super::{chain, edge, node};
 use crate::diagnosis::{self, Agent, Diagnosis, Flow, Gateway, Language, Listening, Place, Scene};
 use crate::fleet::Host;
-use crate::join::{Picture, Told};
+use crate::join::Picture;
 use crate::query::{self, Asked};
 use crate::rows::Row;
 use crate::topology::{Edge, EdgeCounters, Node, Via, ViaKind};
@@ -133,11 +133,12 @@ impl Found {
             nodes.push(node);
         }
         let (mut found, mut flows) = (None, Vec::new());
-        for (Told { edge, .. }, line) in picture.edges().zip(&map.edges) {
+        for (told, line) in picture.edges().zip(&map.edges) {
             let ends = [line.client, line.server].map(|at| &nodes[at]);
+            let edge = told.edge();
             meter.bytes(FLOW)?;
             flows.extend(flows_of(&edge, ends.map(host_of)));
-            if map.edge_key(line, &edge) == key {
+            if map.edge_key(line, told) == key {
                 found = Some((edge, ends.map(Node::clone)));
             }
         }
@@ -148,8 +149,8 @@ impl Found {
     fn edge_of(picture: &Picture, key: &str, asking: &Asking<'_>) -> Result<Option<Edge>, Failure> {
         let map = Map::of(picture, &Filter::default(), asking.meter)?;
         let mut all = picture.edges().zip(&map.edges);
-        let found = all.find(|(told, line)| map.edge_key(line, &told.edge) == key);
-        Ok(found.map(|(told, _)| told.edge))
+        let found = all.find(|(told, line)| map.edge_key(line, *told) == key);
+        Ok(found.map(|(told, _)| told.edge()))
     }
 }
 
