@@ -1,5 +1,6 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `alerts`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
 
+mod alerts;
 mod ask;
 mod audit;
 mod carried;
@@ -84,6 +85,11 @@ enum Command {
     Matrix {
         #[command(subcommand)]
         command: matrix::MatrixCommand,
+    },
+    /// What is wrong: alerts, who knows of them, and what is not to be told
+    Alerts {
+        #[command(subcommand)]
+        command: alerts::AlertsCommand,
     },
     /// List the tables that agents fill, with their columns
     Tables(rows::TablesArgs),
@@ -172,6 +178,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Chain(args) => ask::chain(args, out),
         Command::Edge(args) => ask::edge(args, out),
         Command::Matrix { command } => matrix::run(command, out),
+        Command::Alerts { command } => alerts::run(command, out),
         Command::Tables(args) => rows::tables(args, out),
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),

@@ -183,6 +183,24 @@ counters! {
     retention_deleted_slices_total: "counter",
     /// Retention steps that failed.
     retention_failures_total: "counter",
+    /// Alerts that fire.
+    alerts_firing: "gauge",
+    /// Alerts that are found and do not fire yet.
+    alerts_pending: "gauge",
+    /// Alerts that fire or are pending and cannot be judged now.
+    alerts_unknown: "gauge",
+    /// Findings for which there was no room among the alerts.
+    alerts_cut_total: "counter",
+    /// Steps in the life of alerts.
+    alert_transitions_total: "counter",
+    /// Notices about alerts that were sent; of Alertmanager, alerts.
+    alert_notices_sent_total: "counter",
+    /// Notices that will never be taken.
+    alert_notices_refused_total: "counter",
+    /// Notices that made room for others, or could not be sent for a day.
+    alert_notices_dropped_total: "counter",
+    /// Attempts to send notices that failed and are made again.
+    alert_notices_failed_total: "counter",
 }
 
 impl Metrics {

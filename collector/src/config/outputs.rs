@@ -261,48 +261,22 @@ impl Taken<'_> {
 
     fn client(&self) -> Result<Option<(PathBuf, PathBuf)>, Mistake> {
         let raw = self.raw;
-        match (
+        let pair = (
             Self::path(&raw.client_cert_file),
             Self::path(&raw.client_key_file),
-        ) {
-            (Some(chain), Some(key)) => Ok(Some((chain, key))),
-            (None, None) => Ok(None),
-            (None, Some(_)) => self.missing("client_cert_file", "the certificate of the key"),
-            (Some(_), None) => self.missing("client_key_file", "the key of the certificate"),
-        }
+        );
+        client(self.key, pair)
     }
 
     fn http(&self) -> Result<Http, Mistake> {
-        let Some(url) = self.raw.url.clone() else {
-            return self.missing("url", "https://<host>:<port>/<path>");
-        };
-        let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
-        if rest.is_none_or(str::is_empty) || url.contains(['@', '#']) {
-            return wrong(
-                (self.key)("url"),
-                "expected https:// or http:// and a server, without user or fragment",
-            );
-        }
-        let ca_file = Self::path(&self.raw.ca_file);
-        let token_file = Self::path(&self.raw.token_file);
-        let client = self.client()?;
-        if url.starts_with("https://") && ca_file.is_none() {
-            return self.missing("ca_file", "certificates that may vouch for the server, PEM");
-        }
-        if !url.starts_with("https://") && (token_file.is_some() || client.is_some()) {
-            return wrong(
-                (self.key)("url"),
-                "expected https://, for credentials are not sent in the clear",
-            );
-        }
-        Ok(Http {
-            url,
+        let reached = Reached {
+            url: self.raw.url.as_ref(),
             timeout: self.timeout(),
-            ca_file,
-            token_file,
-            client,
-            max_series: self.max_series(100_000),
-        })
+            ca_file: Self::path(&self.raw.ca_file),
+            token_file: Self::path(&self.raw.token_file),
+            client: self.client()?,
+        };
+        http(self.key, reached, self.max_series(100_000))
     }
 
     fn kafka(&self) -> Result<Kind, Mistake> {
@@ -392,4 +366,67 @@ impl Taken<'_> {
             max_age,
         }))
     }
+}
+
+/// How a server is reached, as it was written.
+pub(super) struct Reached<'a> {
+    pub(super) url: Option<&'a String>,
+    pub(super) timeout: Duration,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+}
+
+/// A certificate with its key, or neither; `key` gives the path of a key.
+pub(super) fn client(
+    key: &dyn Fn(&str) -> String,
+    pair: (Option<PathBuf>, Option<PathBuf>),
+) -> Result<Option<(PathBuf, PathBuf)>, Mistake> {
+    let missing = |name, what| wrong(key(name), format!("missing, expected {what}"));
+    match pair {
+        (Some(chain), Some(key)) => Ok(Some((chain, key))),
+        (None, None) => Ok(None),
+        (None, Some(_)) => missing("client_cert_file", "the certificate of the key"),
+        (Some(_), None) => missing("client_key_file", "the key of the certificate"),
+    }
+}
+
+/// A server that takes requests; `key` gives the path of a key.
+pub(super) fn http(
+    key: &dyn Fn(&str) -> String,
+    reached: Reached<'_>,
+    max_series: usize,
+) -> Result<Http, Mistake> {
+    let missing = |name, what| wrong(key(name), format!("missing, expected {what}"));
+    let Some(url) = reached.url.cloned() else {
+        return missing("url", "https://<host>:<port>/<path>");
+    };
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    if rest.is_none_or(str::is_empty) || url.contains(['@', '#']) {
+        return wrong(
+            key("url"),
+            "expected https:// or http:// and a server, without user or fragment",
+        );
+    }
+    if url.starts_with("https://") && reached.ca_file.is_none() {
+        return missing(
+            "ca_file",
+            "certificates that may vouch for the server, PEM",
+        );
+    }
+    let has_credentials = reached.token_file.is_some() || reached.client.is_some();
+    if !url.starts_with("https://") && has_credentials {
+        return wrong(
+            key("url"),
+            "expected https://, for credentials are not sent in the clear",
+        );
+    }
+    Ok(Http {
+        url,
+        timeout: reached.timeout,
+        ca_file: reached.ca_file,
+        token_file: reached.token_file,
+        client: reached.client,
+        max_series,
+    })
 }

@@ -5,6 +5,7 @@
 //! once: what was not answered was not promised.
 
 mod acceptor;
+mod alerting;
 mod answers;
 mod app;
 mod audit;
@@ -48,6 +49,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::access::{self, Access, Action, Actor, Entry};
+use crate::alert::outputs::Telling;
+use crate::alert::store::AlertStore;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
@@ -93,6 +96,7 @@ pub struct Running {
     serving: Option<JoinHandle<io::Result<()>>>,
     runtime: Option<Runtime>,
     outputs: Outputs,
+    telling: Telling,
     joiner: Option<Joining>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
@@ -118,6 +122,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     }
     let (store, outbox) = open_store(config)?;
     let access = open_access(config)?;
+    let alerts = open_alerts(config)?;
     let status = Arc::new(Status::new(&outbox));
     let opened = gate::open(config.listen.address)?;
     let address = opened.listener.local_addr();
@@ -133,7 +138,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     let app = App::new(
         config,
         follower.current(),
-        access,
+        (access, Arc::clone(&alerts)),
         Arc::clone(&metrics),
         (writer.jobs, Arc::clone(&writer.health), writer.orders),
         Arc::clone(&status),
@@ -174,12 +179,15 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     };
     let outputs = Outputs::start(&config.outputs, &config.store.path, &outbox, &status)
         .context("start an output")?;
+    let telling = Telling::start(&config.alerts, &alerts, &metrics);
+    let telling = telling.context("start an output of alerts")?;
     log::info!(address:%, socket = opened.by; "listening");
     notifier.ready(SERVING);
     Ok(Running {
         drain: Drain::new(ending, connections),
         notifier,
         outputs,
+        telling,
         address,
         handle,
         metrics,
@@ -247,6 +255,16 @@ fn open_access(config: &Config) -> Result<Access, Failure> {
         let path = config.auth.database.display().to_string();
         Failure::store(anyhow::Error::new(error).context(path))
     })
+}
+
+/// Opens the database of alerts.
+fn open_alerts(config: &Config) -> Result<Arc<AlertStore>, Failure> {
+    let path = &config.alerts.database;
+    let opened = AlertStore::open(path, config.alerts.retention);
+    let opened = opened.map_err(|error| {
+        Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
+    })?;
+    Ok(Arc::new(opened))
 }
 
 /// Looks at the files of the configuration once in a period, and at once on SIGHUP.
@@ -345,6 +363,7 @@ impl Running {
         }
         // Before the writer saves how far they are.
         self.outputs.stop(GRACE);
+        self.telling.stop(GRACE);
         self.join_writer()?;
         log::info!("stopped");
         Ok(())

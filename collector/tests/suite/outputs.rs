@@ -16,8 +16,8 @@ use wire::{Batch, BatchHeader, EdgeRow, Endpoint, Role};
 use crate::crash::Serve;
 use crate::support::site::{READER, Site, Who};
 use crate::support::until;
-pub(crate) use programs::skipped;
 use programs::{Program, Wanted};
+pub(crate) use programs::{free, skipped};
 
 /// A fleet of small hosts that began two minutes ago, and what it counted.
 struct Fleet {
