@@ -204,7 +204,7 @@ fn a_mail_server_gets_one_mail_for_a_group_and_names_stay_text() {
     );
     take(
         &site.path("alerts.db"),
-        &found(now(), &["api", HOSTILE]),
+        &found(now(), &["api", "db", HOSTILE]),
         &["told"],
     );
     let mut mail = Vec::new();
@@ -306,7 +306,7 @@ fn a_webhook_gets_a_signed_notice_again_until_it_takes_it() {
     );
     let database = site.path("alerts.db");
     let begun = now();
-    take(&database, &found(begun, &["api", HOSTILE]), &["told"]);
+    take(&database, &found(begun, &["api", "db", HOSTILE]), &["told"]);
     let (_, first) = requests.recv().expect("a request");
     let (head, again) = requests.recv().expect("it again");
     let (one, two): (Value, Value) = (
@@ -315,7 +315,7 @@ fn a_webhook_gets_a_signed_notice_again_until_it_takes_it() {
     );
     assert_eq!(one, two, "what is sent again is the same");
     assert_eq!(two["version"], 1);
-    assert_eq!(two["firing"].as_array().map(Vec::len), Some(2));
+    assert_eq!(two["firing"].as_array().map(Vec::len), Some(3));
     assert!(
         two["url"]
             .as_str()
@@ -353,7 +353,7 @@ fn a_webhook_gets_a_signed_notice_again_until_it_takes_it() {
     take(&database, &found(begun + 400_000, &[]), &["told"]);
     let (_, over) = requests.recv().expect("a third");
     let over: Value = serde_json::from_slice(&over).expect("JSON");
-    assert_eq!(over["resolved"].as_array().map(Vec::len), Some(2));
+    assert_eq!(over["resolved"].as_array().map(Vec::len), Some(3));
     until("it is let go", || {
         let metrics = running.metrics();
         (metrics.alert_notices_refused_total.get() == 1).then_some(())
@@ -370,7 +370,7 @@ fn a_file_gets_a_line_for_each_notice_and_is_put_aside_when_it_is_long() {
     let _running = start(
         &site,
         &format!(
-            "kind = \"file\"\npath = \"{}\"\nmax_bytes = \"1KiB\"",
+            "kind = \"file\"\npath = \"{}\"\nmax_bytes = \"2KiB\"",
             file.display()
         ),
     );

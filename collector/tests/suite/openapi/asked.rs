@@ -73,23 +73,6 @@ pub(super) fn asked(edge: &str) -> Vec<(&'static str, String, u16)> {
             200,
         ),
         get("audit", "/api/v1/audit?limit=0", 400),
-        get(
-            "alerts",
-            "/api/v1/alerts?phase=firing,resolved&severity=warning&rule=edge-failing&host=web\
-             &service=api&group=g-0&limit=2&language=zh",
-            200,
-        ),
-        get("alerts", "/api/v1/alerts?phase=burning", 400),
-        get("alerts", "/api/v1/alerts?cursor=bad", 400),
-        get(
-            "alert",
-            "/api/v1/alerts/a-0000000000000000?language=en",
-            404,
-        ),
-        get("rules", "/api/v1/rules?language=zh", 200),
-        get("silences", "/api/v1/silences", 200),
-        get("silences", "/api/v1/silences?x=1", 400),
-        get("maintenance", "/api/v1/maintenance", 200),
         get("openapi", "/api/v1/openapi.json", 200),
         get("metrics", "/metrics", 200),
         get("health", "/healthz", 200),
