@@ -7,8 +7,8 @@ use std::time::Duration;
 use lettre::Address;
 use lettre::message::Mailbox;
 
+use super::http::{Http, Reached, client, http};
 use super::mistake::{Mistake, Mistakes, or, wrong};
-use super::outputs::{Http, Reached, client, http};
 use super::raw::{self, Size, Text};
 use crate::alert::finding::Severity;
 

@@ -4,7 +4,10 @@
 //! each with the file, its line, the path of the key and what was expected there.
 
 mod alerts;
+#[cfg(test)]
+mod alerts_tests;
 mod auth;
+mod http;
 mod mistake;
 #[cfg(test)]
 mod mistake_tests;
@@ -26,8 +29,9 @@ use toml::de::DeTable;
 
 pub use alerts::{AlertKind, AlertOutput, Alerts, Smtp, Tls};
 pub use auth::{Auth, Enroll};
+pub use http::Http;
 use mistake::{Mistake, Mistakes, or, required, wrong};
-pub use outputs::{File, Format, Http, Kafka, Kind, Output, Scrape, Temporality};
+pub use outputs::{File, Format, Kafka, Kind, Output, Scrape, Temporality};
 pub use proxy::{Proxy, Says};
 use raw::{Count, Size, Text};
 pub use store::Store;
