@@ -97,7 +97,10 @@ fn manager(collector: &Collector) -> Result<Running> {
     )?;
     let mut command = collector.host.command_beside("prometheus-alertmanager");
     command
-        .arg(format!("--config.file={}", directory.join("am.yml").display()))
+        .arg(format!(
+            "--config.file={}",
+            directory.join("am.yml").display()
+        ))
         .arg(format!("--storage.path={}", directory.join("am").display()))
         .arg("--web.listen-address=127.0.0.1:9093")
         .arg("--cluster.listen-address=");
@@ -107,7 +110,9 @@ fn manager(collector: &Collector) -> Result<Running> {
 /// What Alertmanager has of the rule.
 fn managed(collector: &Collector) -> Result<Vec<Value>> {
     let address = "http://127.0.0.1:9093/api/v2/alerts";
-    let text = collector.host.run("curl", &["-s", "--max-time", "5", address])?;
+    let text = collector
+        .host
+        .run("curl", &["-s", "--max-time", "5", address])?;
     let all: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
     let ours = |one: &Value| one["labels"]["alertname"] == "lab-refused";
     Ok(all.into_iter().filter(ours).collect())
@@ -188,9 +193,21 @@ fn goes_away(lab: &Lab) -> Result<()> {
         let has = managed(&scene.collector)?.len() == 1;
         Ok((has && told(lab)? == (1, 0)).then_some(()))
     })?;
-    scene.collector.ask(&["alerts", "ack", &id, "--why", "looking"])?;
-    let words = ["alerts", "list", "--rule", "lab-refused", "--fail-on", "critical"];
-    scene.collector.ask(&words).context("somebody knows of it")?;
+    scene
+        .collector
+        .ask(&["alerts", "ack", &id, "--why", "looking"])?;
+    let words = [
+        "alerts",
+        "list",
+        "--rule",
+        "lab-refused",
+        "--fail-on",
+        "critical",
+    ];
+    scene
+        .collector
+        .ask(&words)
+        .context("somebody knows of it")?;
     // It is one alert, however long it lasts and though the collector starts again.
     ensure!(scene.collector.stop()?, "it ends well");
     scene.collector.start()?;
@@ -203,7 +220,9 @@ fn goes_away(lab: &Lab) -> Result<()> {
         let gone = managed(&scene.collector)?.is_empty();
         Ok((gone && told(lab)? == (1, 1)).then_some(()))
     })?;
-    let shown = scene.collector.ask(&["alerts", "show", &id, "--format", "json"])?;
+    let shown = scene
+        .collector
+        .ask(&["alerts", "show", &id, "--format", "json"])?;
     let shown: Value = serde_json::from_str(&shown)?;
     let steps = shown["history"].as_array().context("a history")?;
     let of = |what: &str| steps.iter().filter(|step| step["what"] == what).count();

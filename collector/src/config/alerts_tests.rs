@@ -18,7 +18,8 @@ fn each_kind_is_read_with_its_defaults() {
         panic!("{:?}", read(mail));
     };
     assert_eq!((smtp.port, smtp.tls), (587, Tls::Starttls));
-    let tls = format!("{mail}\ntls = \"tls\"\nserver = \"[::1]:2525\"").replace("server = \"mail\"\n", "");
+    let tls = format!("{mail}\ntls = \"tls\"\nserver = \"[::1]:2525\"")
+        .replace("server = \"mail\"\n", "");
     let Ok(AlertKind::Smtp(smtp)) = read(&tls) else {
         panic!("{:?}", read(&tls));
     };
@@ -33,29 +34,73 @@ fn each_kind_is_read_with_its_defaults() {
 
 #[test]
 fn each_mistake_is_named_with_what_was_expected() {
-    let smtp = "kind = \"smtp\"\nserver = \"mail\"\nfrom = \"w@example.com\"\nto = [\"o@example.com\"]\n";
+    let smtp =
+        "kind = \"smtp\"\nserver = \"mail\"\nfrom = \"w@example.com\"\nto = [\"o@example.com\"]\n";
     for (output, key, expected) in [
         ("kind = \"pager\"", "kind", "expected \"alertmanager\""),
         ("kind = \"webhook\"", "url", "missing"),
-        ("kind = \"webhook\"\nurl = \"https://x\"", "ca_file", "missing"),
-        ("kind = \"webhook\"\nurl = \"http://x\"\npath = \"/x\"", "path", "has no such key"),
-        ("kind = \"webhook\"\nurl = \"http://x\"\ntoken_file = \"/x\"", "url", "not sent in the clear"),
-        ("kind = \"alertmanager\"\nurl = \"http://x\"\nevery = \"2h\"", "every", "\"1s\" to \"1h\""),
+        (
+            "kind = \"webhook\"\nurl = \"https://x\"",
+            "ca_file",
+            "missing",
+        ),
+        (
+            "kind = \"webhook\"\nurl = \"http://x\"\npath = \"/x\"",
+            "path",
+            "has no such key",
+        ),
+        (
+            "kind = \"webhook\"\nurl = \"http://x\"\ntoken_file = \"/x\"",
+            "url",
+            "not sent in the clear",
+        ),
+        (
+            "kind = \"alertmanager\"\nurl = \"http://x\"\nevery = \"2h\"",
+            "every",
+            "\"1s\" to \"1h\"",
+        ),
         ("kind = \"file\"", "path", "missing"),
-        ("kind = \"file\"\npath = \"/x\"\nlanguage = \"fr\"", "language", "expected \"en\""),
-        ("kind = \"file\"\npath = \"/x\"\nleast_severity = \"bad\"", "least_severity", "expected \"warning\""),
+        (
+            "kind = \"file\"\npath = \"/x\"\nlanguage = \"fr\"",
+            "language",
+            "expected \"en\"",
+        ),
+        (
+            "kind = \"file\"\npath = \"/x\"\nleast_severity = \"bad\"",
+            "least_severity",
+            "expected \"warning\"",
+        ),
         ("kind = \"smtp\"", "server", "missing"),
-        (&format!("{smtp}tls = \"yes\""), "tls", "expected \"starttls\""),
+        (
+            &format!("{smtp}tls = \"yes\""),
+            "tls",
+            "expected \"starttls\"",
+        ),
         (&format!("{smtp}user = \"u\""), "password_file", "missing"),
-        (&format!("{smtp}tls = \"none\"\nuser = \"u\"\npassword_file = \"/p\""), "tls", "not sent in the clear"),
+        (
+            &format!("{smtp}tls = \"none\"\nuser = \"u\"\npassword_file = \"/p\""),
+            "tls",
+            "not sent in the clear",
+        ),
         (&smtp.replace("o@example.com", "ops"), "to", "is no address"),
         (&smtp.replace("[\"o@example.com\"]", "[]"), "to", "1 to 50"),
-        (&smtp.replace("w@example.com", "w@example.com\\r\\nBcc: x@y.z"), "from", "is no address"),
+        (
+            &smtp.replace("w@example.com", "w@example.com\\r\\nBcc: x@y.z"),
+            "from",
+            "is no address",
+        ),
     ] {
         let said = read(output).expect_err(output);
-        assert!(said.contains(key) && said.contains(expected), "{output}: {said}");
+        assert!(
+            said.contains(key) && said.contains(expected),
+            "{output}: {said}"
+        );
     }
-    let more = format!("{GOOD}[alerts]\ndatabase = \"/var/collector.db\"\npage_url = \"http://x\"\n");
+    let more =
+        format!("{GOOD}[alerts]\ndatabase = \"/var/collector.db\"\npage_url = \"http://x\"\n");
     let said = format!("{:#}", parse(Path::new("/c.toml"), &more).expect_err("two"));
-    assert!(said.contains("alerts.database") && said.contains("alerts.page_url"), "{said}");
+    assert!(
+        said.contains("alerts.database") && said.contains("alerts.page_url"),
+        "{said}"
+    );
 }

@@ -63,10 +63,7 @@ pub(super) fn http(
         );
     }
     if url.starts_with("https://") && reached.ca_file.is_none() {
-        return missing(
-            "ca_file",
-            "certificates that may vouch for the server, PEM",
-        );
+        return missing("ca_file", "certificates that may vouch for the server, PEM");
     }
     let has_credentials = reached.token_file.is_some() || reached.client.is_some();
     if !url.starts_with("https://") && has_credentials {

@@ -21,6 +21,7 @@ mod health;
 mod joining;
 mod levels;
 mod logins;
+mod opening;
 mod packed;
 mod page;
 mod people;
@@ -48,7 +49,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::access::{self, Access, Action, Actor, Entry};
 use crate::alert::outputs::Telling;
 use crate::alert::store::AlertStore;
 use crate::config::Config;
@@ -57,8 +57,7 @@ use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
 use crate::store::outbox::Outbox;
 use crate::store::writer;
-use crate::store::{Bounds, Health, Store};
-use crate::time;
+use crate::store::Health;
 use acceptor::Acceptor;
 use app::App;
 pub use app::UNSENT;
@@ -120,13 +119,10 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let (store, outbox) = open_store(config)?;
-    let access = open_access(config)?;
-    let alerts = open_alerts(config)?;
+    let (store, outbox) = opening::store(config)?;
+    let (access, alerts) = opening::databases(config)?;
     let status = Arc::new(Status::new(&outbox));
-    let opened = gate::open(config.listen.address)?;
-    let address = opened.listener.local_addr();
-    let address = address.context("ask for the bound address")?;
+    let (opened, address) = listen(config)?;
     let (ending, is_ending) = watch::channel(false);
     let writer = writer::spawn(
         Box::new(store),
@@ -177,10 +173,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         let service = routes::router(app).into_make_service();
         (runtime.spawn(server.http1_only().serve(service)), signals)
     };
-    let outputs = Outputs::start(&config.outputs, &config.store.path, &outbox, &status)
-        .context("start an output")?;
-    let telling = Telling::start(&config.alerts, &alerts, &metrics);
-    let telling = telling.context("start an output of alerts")?;
+    let (outputs, telling) = tell(config, (&outbox, &status), (&alerts, &metrics))?;
     log::info!(address:%, socket = opened.by; "listening");
     notifier.ready(SERVING);
     Ok(Running {
@@ -215,56 +208,26 @@ fn bound_heads<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
     http.max_buf_size(HEAD_BYTES);
 }
 
-/// Opens the store, and what waits in it for outputs.
-fn open_store(config: &Config) -> Result<(Store, Arc<Outbox>), Failure> {
-    let mut store = Store::open(&config.store.path, Bounds::from(config)).map_err(|error| {
-        let path = config.store.path.display().to_string();
-        Failure::store(anyhow::Error::new(error).context(path))
-    })?;
-    let names: Vec<String> = config
-        .outputs
-        .iter()
-        .map(|output| output.name.clone())
-        .collect();
-    let outbox = store
-        .keep_for(&names, config.store.outbox_bytes)
-        .map_err(Failure::store)?;
-    Ok((store, outbox))
+/// Has the socket, and the address that it is bound to.
+fn listen(config: &Config) -> anyhow::Result<(gate::Opened, SocketAddr)> {
+    let opened = gate::open(config.listen.address)?;
+    let address = opened.listener.local_addr();
+    let address = address.context("ask for the bound address")?;
+    Ok((opened, address))
 }
 
-/// Opens the database of credentials, and writes down where the store is bounded otherwise than
-/// before.
-fn open_access(config: &Config) -> Result<Access, Failure> {
-    let bounds = serde_json::json!({
-        "retention_s": config.store.retention.as_secs(),
-        "max_bytes": config.store.max_bytes,
-        "audit_retention_s": config.auth.audit_retention.as_secs(),
-    });
-    let open = || {
-        let access = Access::open(&config.auth.database, config.auth.audit_retention)?;
-        let before = access.last(Action::RetentionChanged)?;
-        let before = before.and_then(|record| record.after);
-        if before.as_ref() != Some(&bounds) {
-            let mut entry = Entry::new(Action::RetentionChanged, "store").after(bounds);
-            entry.before = before;
-            access.record(&Actor::collector(), entry, time::now_ms())?;
-        }
-        Ok(access)
-    };
-    open().map_err(|error: access::Error| {
-        let path = config.auth.database.display().to_string();
-        Failure::store(anyhow::Error::new(error).context(path))
-    })
-}
-
-/// Opens the database of alerts.
-fn open_alerts(config: &Config) -> Result<Arc<AlertStore>, Failure> {
-    let path = &config.alerts.database;
-    let opened = AlertStore::open(path, config.alerts.retention);
-    let opened = opened.map_err(|error| {
-        Failure::store(anyhow::Error::new(error).context(path.display().to_string()))
-    })?;
-    Ok(Arc::new(opened))
+/// Starts what passes batches on, and what tells alerts.
+fn tell(
+    config: &Config,
+    (outbox, status): (&Arc<Outbox>, &Arc<Status>),
+    (alerts, metrics): (&Arc<AlertStore>, &Arc<Metrics>),
+) -> anyhow::Result<(Outputs, Telling)> {
+    let outputs = Outputs::start(&config.outputs, &config.store.path, outbox, status);
+    let telling = Telling::start(&config.alerts, alerts, metrics);
+    Ok((
+        outputs.context("start an output")?,
+        telling.context("start an output of alerts")?,
+    ))
 }
 
 /// Looks at the files of the configuration once in a period, and at once on SIGHUP.

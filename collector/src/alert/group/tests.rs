@@ -283,7 +283,7 @@ fn candidates_are_what_changed_along_calls_with_their_numbers() {
         ),
         sample(host("a"), "load", &USUAL, &[1.05]),
     ];
-    let found = candidates(&[alerted.clone()], &samples, &graph);
+    let found = candidates(std::slice::from_ref(&alerted), &samples, &graph);
     let names: Vec<_> = found.iter().map(|one| (&one.subject, one.hops)).collect();
     // What is not on the way is none, nor what did not change.
     assert_eq!(names, [(&edge(api, db), 2), (&alerted, 0)]);

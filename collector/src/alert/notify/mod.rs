@@ -164,6 +164,7 @@ pub fn notices(
         .iter()
         .flat_map(|group| group.alerts.iter().map(move |id| (id.as_str(), group)))
         .collect();
+    let is_muted = |alert: &Alert| mutes.of(&labels(alert), now_ms).is_some();
     let mut news: BTreeMap<String, News<'_>> = BTreeMap::new();
     for alert in state.alerts.values() {
         let told = memory.told.get(&alert.id);
@@ -172,16 +173,14 @@ pub fn notices(
             .get(alert.id.as_str())
             .map(|group| group.id.clone());
         match (alert.phase, told, group) {
-            (Phase::Firing, None, Some(group)) => {
-                if mutes.of(&labels(alert), now_ms).is_none() {
-                    news.entry(group).or_default().firing.push(alert);
-                }
+            (Phase::Firing, None, Some(group)) if !is_muted(alert) => {
+                news.entry(group).or_default().firing.push(alert);
             }
             (Phase::Firing, Some(told), Some(group)) => {
                 let news = news.entry(group).or_default();
                 news.still_firing += 1;
                 let worse = alert.finding.severity > told.severity;
-                if worse && mutes.of(&labels(alert), now_ms).is_none() {
+                if worse && !is_muted(alert) {
                     news.escalated.push(alert);
                 }
             }
