@@ -5,6 +5,8 @@
 //! alert of its own says that this is likely and not proven.
 
 mod candidate;
+#[cfg(test)]
+mod candidate_tests;
 mod converge;
 mod headline;
 #[cfg(test)]
