@@ -171,7 +171,7 @@ fn written_to(program: &Program) {
     // Nobody is there at first; then it comes, and the collector is killed in between.
     let nobody = format!(
         "[outputs.tsdb]\nkind = \"remote_write\"\nurl = \"http://{}/write\"\n",
-        programs::free()
+        free()
     );
     let mut serve = Serve::start(&site, &nobody);
     fleet.send(&site, serve.at);
