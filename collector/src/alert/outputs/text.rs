@@ -39,7 +39,6 @@ impl Words {
     /// Where the page shows an alert.
     pub(super) fn link(&self, id: &str) -> Option<String> {
         let url = self.page_url.as_ref()?;
-        let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
         Some(format!("{}/#/alerts/{id}", url.trim_end_matches('/')))
     }
 
