@@ -43,7 +43,7 @@ macro_rules! counters {
 
         impl Metrics {
             /// Name, type, description and value of each.
-            fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+            pub(crate) fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
                 vec![$((stringify!($name), $kind, $doc, self.$name.get()),)*]
             }
         }

@@ -1,0 +1,598 @@
+//! From the text of a file to rules, with every mistake in it.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::cases::Case;
+use super::check::Checker;
+use super::expr::{Expr, Type};
+use super::parse::{self, Mistake, What};
+use super::raw::{self, Change};
+use super::source::Source;
+use super::unit::{self, Unit};
+use super::words::{Texts, places};
+use super::{By, Limit, Rule, Shown};
+use crate::alert::finding::{RuleName, Terms};
+
+/// Most bytes of a file of rules.
+pub const MAX_BYTES: usize = 1 << 20;
+/// Most rules of a file.
+const MAX_RULES: usize = 500;
+/// Longest window.
+const MOST_WINDOW_MS: i64 = 3_600_000;
+/// Window where none is given.
+const WINDOW_MS: i64 = 300_000;
+
+/// Everything that is wrong in a file: one line each, with file, line and column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// A file of rules.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Its rules.
+    pub rules: Vec<Rule>,
+    /// What it changes of other rules.
+    pub changes: Vec<Changed>,
+}
+
+/// What a file changes of a rule.
+#[derive(Debug)]
+pub struct Changed {
+    name: RuleName,
+    enable: Option<bool>,
+    for_ms: Option<i64>,
+    keep_for_ms: Option<i64>,
+    limits: Vec<(Limit, Type)>,
+    /// Where it stands, for mistakes.
+    place: String,
+}
+
+/// Reads a file; `file` is its name for messages.
+///
+/// # Errors
+/// All mistakes.
+pub fn read(file: &str, text: &str) -> Result<Read, Mistakes> {
+    let mut reading = Reading {
+        file,
+        text,
+        said: Vec::new(),
+    };
+    let found = reading.file();
+    match reading.said.is_empty() {
+        true => Ok(found),
+        false => Err(Mistakes(reading.said)),
+    }
+}
+
+struct Reading<'a> {
+    file: &'a str,
+    text: &'a str,
+    said: Vec<String>,
+}
+
+impl Reading<'_> {
+    fn say(&mut self, at: usize, why: &str) {
+        let line = format!("{}: {why}", self.place(at));
+        if !self.said.contains(&line) {
+            self.said.push(line);
+        }
+    }
+
+    /// File, line and column.
+    fn place(&self, at: usize) -> String {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line = 1 + before.matches('\n').count();
+        let column = 1 + before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |text| text.chars().count());
+        format!("{}:{line}:{column}", self.file)
+    }
+
+    fn file(&mut self) -> Read {
+        let mut found = Read::default();
+        if self.text.len() > MAX_BYTES {
+            self.say(0, &format!("more than {MAX_BYTES} bytes"));
+            return found;
+        }
+        let (document, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            self.say(error.span().map_or(0, |span| span.start), error.message());
+        }
+        if !errors.is_empty() {
+            return found;
+        }
+        for (key, value) in document.into_inner() {
+            let at = key.span().start;
+            match (key.get_ref().as_ref(), value.into_inner()) {
+                ("rule", DeValue::Array(rules)) => {
+                    for (n, rule) in rules.into_iter().enumerate() {
+                        let at = rule.span().start;
+                        match rule.into_inner() {
+                            _ if n >= MAX_RULES => {
+                                self.say(at, &format!("more than {MAX_RULES} rules in a file"));
+                                break;
+                            }
+                            DeValue::Table(rule) => found.rules.extend(self.rule(rule, at)),
+                            _ => self.say(at, "a rule is a table: [[rule]]"),
+                        }
+                    }
+                }
+                ("change", DeValue::Table(changes)) => {
+                    for (name, change) in changes {
+                        let at = name.span().start;
+                        let name = name.into_inner().into_owned();
+                        match change.into_inner() {
+                            DeValue::Table(change) => {
+                                found.changes.extend(self.change(&name, change, at));
+                            }
+                            _ => self.say(at, "a change is a table: [change.NAME]"),
+                        }
+                    }
+                }
+                (other, _) => {
+                    let why = format!("no {other:?} here; there are [[rule]] and [change.NAME]");
+                    self.say(at, &why);
+                }
+            }
+        }
+        self.twice(&found.rules);
+        found
+    }
+
+    fn twice(&mut self, rules: &[Rule]) {
+        for (at, rule) in rules.iter().enumerate() {
+            if rules[..at].iter().any(|other| other.name == rule.name) {
+                self.say(0, &format!("rule {} comes twice", rule.name));
+            }
+        }
+    }
+
+    /// A table as what it should be; each key that cannot be read is told and taken out.
+    fn table<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        mut table: DeTable<'_>,
+        at: usize,
+    ) -> Option<T> {
+        let mut gone: Vec<String> = Vec::new();
+        loop {
+            let document = toml::Deserializer::from(Spanned::new(0..0, table.clone()));
+            let error = match T::deserialize(document) {
+                Ok(read) => return gone.is_empty().then_some(read),
+                Err(error) => error,
+            };
+            let span = error.span().filter(|span| *span != (0..0));
+            let place = span.as_ref().map_or(at, |span| span.start);
+            let follows = gone
+                .iter()
+                .any(|key| error.message().contains(&format!("`{key}`")));
+            if !follows {
+                self.say(place, error.message());
+            }
+            let taken = span.and_then(|span| program::problems::take_out(&mut table, span.start));
+            match taken {
+                Some(key) => gone.push(key.rsplit('.').next().unwrap_or(&key).to_owned()),
+                None => return None,
+            }
+        }
+    }
+
+    fn rule(&mut self, table: DeTable<'_>, at: usize) -> Option<Rule> {
+        let raw: raw::Rule = self.table(table, at)?;
+        let before = self.said.len();
+        let name = self.name(&raw.name);
+        let source = match Source::of(raw.of.get_ref()) {
+            Ok(source) => source,
+            Err(why) => {
+                self.say(raw.of.span().start, &why);
+                return None;
+            }
+        };
+        let limits = self.limits(&raw.limits);
+        let types: Vec<(String, Type)> = limits
+            .iter()
+            .map(|(limit, of)| (limit.name.clone(), *of))
+            .collect();
+        let by = self.by(&source, raw.by.as_ref());
+        let within = self.within(&source, raw.within.as_ref());
+        let mut checker = Checker::new(&source, &types, !within.is_empty());
+        let rows = raw
+            .rows
+            .as_ref()
+            .and_then(|text| self.expr(text, |node| checker.row(node)));
+        let mut numbers = Vec::new();
+        for (key, text) in &raw.numbers {
+            if let Some((expr, unit)) = self.expr(text, |node| checker.number(node)) {
+                numbers.push((key.clone(), expr, unit));
+            }
+        }
+        for (key, expr, unit) in &numbers {
+            checker.define(key, expr.clone(), Type::Number(*unit));
+        }
+        let value = self.expr(&raw.value, |node| checker.number(node));
+        if let Some((value, unit)) = &value {
+            checker.define("value", value.clone(), Type::Number(*unit));
+        }
+        let mut condition = |this: &mut Self, text: &Option<Spanned<String>>| {
+            text.as_ref()
+                .and_then(|text| this.expr(text, |node| checker.truth(node)))
+        };
+        let only_where = condition(self, &raw.only_where);
+        let warning = condition(self, &raw.warning);
+        let critical = condition(self, &raw.critical);
+        if raw.warning.is_none() && raw.critical.is_none() {
+            self.say(
+                at,
+                "a rule says when it warns, when it is critical, or both",
+            );
+        }
+        let window_ms = self.duration(raw.window.as_ref(), WINDOW_MS);
+        if !(60_000..=MOST_WINDOW_MS).contains(&window_ms) || window_ms % 60_000 != 0 {
+            let at = raw.window.as_ref().map_or(at, |text| text.span().start);
+            self.say(at, "a window is whole minutes, from \"1m\" to \"1h\"");
+        }
+        let terms = Terms {
+            for_ms: self.duration(raw.hold.as_ref(), 0),
+            keep_for_ms: self.duration(raw.keep_for.as_ref(), WINDOW_MS),
+        };
+        let (value, dims) = value?;
+        let unit = self.unit(raw.unit.as_ref(), dims);
+        let usual = checker.usuals.iter().position(|expr| *expr == value);
+        let names: Vec<&str> = numbers.iter().map(|(key, ..)| key.as_str()).collect();
+        let words = [
+            self.texts(&raw.en, &names, &types),
+            self.texts(&raw.zh, &names, &types),
+        ];
+        let missing_is_zero = self.missing(raw.missing.as_ref());
+        let days = self.days(raw.days.as_ref());
+        let cases = self.cases(&source, raw.test);
+        if self.said.len() > before {
+            return None;
+        }
+        let text = |text: &Option<Spanned<String>>| {
+            text.as_ref()
+                .map_or_else(String::new, |text| text.get_ref().clone())
+        };
+        let shown = Shown {
+            family: raw.family.as_ref().map_or_else(
+                || String::from(source.name()),
+                |family| family.get_ref().clone(),
+            ),
+            of: String::from(source.name()),
+            by: by.shown(),
+            rows: text(&raw.rows),
+            only_where: text(&raw.only_where),
+            value: raw.value.get_ref().clone(),
+            warning: text(&raw.warning),
+            critical: text(&raw.critical),
+        };
+        let (aggregates, usuals) = (checker.aggregates, checker.usuals);
+        Some(Rule {
+            name: name?,
+            source,
+            by,
+            rows,
+            within,
+            window_ms,
+            terms,
+            aggregates,
+            usuals,
+            days,
+            missing_is_zero,
+            limits: limits.into_iter().map(|(limit, _)| limit).collect(),
+            only_where,
+            value,
+            unit,
+            usual,
+            warning,
+            critical,
+            numbers,
+            words,
+            cases,
+            shipped: false,
+            enabled: raw.enable.unwrap_or(true),
+            text: shown,
+        })
+    }
+
+    fn name(&mut self, name: &Spanned<String>) -> Option<RuleName> {
+        let found = RuleName::new(name.get_ref());
+        found.map_err(|why| self.say(name.span().start, &why)).ok()
+    }
+
+    /// An expression, with mistakes where they stand in the file.
+    fn expr<T>(
+        &mut self,
+        text: &Spanned<String>,
+        check: impl FnOnce(&parse::Node) -> Result<T, Mistake>,
+    ) -> Option<T> {
+        let found = parse::parse(text.get_ref()).and_then(|node| check(&node));
+        found
+            .map_err(|Mistake { at, why }| {
+                let place = self.inside(text, &at);
+                self.say(place, &why);
+            })
+            .ok()
+    }
+
+    /// Where bytes of a string stand in the file: behind its quotes, where nothing in it is escaped.
+    fn inside(&self, text: &Spanned<String>, at: &Range<usize>) -> usize {
+        let span = text.span();
+        let written = self.text.get(span.clone()).unwrap_or("");
+        match written.find(text.get_ref().as_str()) {
+            Some(begin) => span.start + begin + at.start,
+            None => span.start,
+        }
+    }
+
+    fn limits(
+        &mut self,
+        limits: &std::collections::BTreeMap<String, Spanned<toml::Value>>,
+    ) -> Vec<(Limit, Type)> {
+        let mut found = Vec::new();
+        for (name, value) in limits {
+            let text = match value.get_ref() {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
+                _ => String::new(),
+            };
+            let number = match parse::parse(&text).map(|node| node.what) {
+                Ok(What::Number(value, unit)) => Some((value, unit)),
+                _ => None,
+            };
+            let Some((number, unit)) = number else {
+                let why =
+                    "a limit is a number, or a text such as \"5 %\", \"200 ms\", \"10 MiB/s\"";
+                self.say(value.span().start, why);
+                continue;
+            };
+            let of = match number == 0.0 {
+                true => Type::Zero,
+                false => Type::Number(unit),
+            };
+            let limit = Limit {
+                name: name.clone(),
+                value: number,
+                text,
+            };
+            found.push((limit, of));
+        }
+        found
+    }
+
+    fn by(&mut self, source: &Source, by: Option<&Spanned<raw::OneOrMore>>) -> By {
+        let subjects = source.subjects();
+        let Some(by) = by else {
+            return By::Subject(subjects[0]);
+        };
+        let list = by.get_ref().list();
+        if let [one] = &list[..]
+            && let Some(subject) = subjects.iter().find(|subject| *subject == one)
+        {
+            return By::Subject(subject);
+        }
+        if !matches!(source, Source::Table(_)) {
+            let why = format!(
+                "{} is grouped by one of {}",
+                source.name(),
+                subjects.join(", ")
+            );
+            self.say(by.span().start, &why);
+        }
+        for name in &list {
+            if source.column(name).is_none() {
+                self.say(by.span().start, &source.unknown(name));
+            }
+        }
+        By::Columns(list)
+    }
+
+    fn within(&mut self, source: &Source, within: Option<&Spanned<raw::OneOrMore>>) -> Vec<String> {
+        let Some(within) = within else {
+            return Vec::new();
+        };
+        let list = within.get_ref().list();
+        for name in &list {
+            if source.column(name).is_none() {
+                self.say(within.span().start, &source.unknown(name));
+            }
+        }
+        list
+    }
+
+    fn duration(&mut self, text: Option<&Spanned<String>>, or_ms: i64) -> i64 {
+        let Some(text) = text else { return or_ms };
+        match notation::parse_duration(text.get_ref()) {
+            Some(found) => crate::time::whole_ms(found),
+            None => {
+                self.say(
+                    text.span().start,
+                    &format!("expected {}", notation::A_DURATION),
+                );
+                or_ms
+            }
+        }
+    }
+
+    fn unit(&mut self, written: Option<&Spanned<String>>, of: Unit) -> (Unit, String) {
+        let Some(written) = written else {
+            return (of, String::new());
+        };
+        match unit::parse(written.get_ref()) {
+            Some((unit, _)) if unit == of => {}
+            Some((unit, _)) => {
+                let why = format!("the value is {of}, and its unit is that of {unit}");
+                self.say(written.span().start, &why);
+            }
+            None => self.say(written.span().start, "no unit that is known"),
+        }
+        (of, written.get_ref().clone())
+    }
+
+    fn texts(&mut self, raw: &raw::Texts, numbers: &[&str], limits: &[(String, Type)]) -> Texts {
+        let at = raw.summary.span().start;
+        match places(raw.summary.get_ref()) {
+            Err(why) => self.say(at, &why),
+            Ok(found) => {
+                for (name, form) in found {
+                    let limit = name.strip_prefix("limit.");
+                    let is_known = NAMES.contains(&name)
+                        || numbers.contains(&name)
+                        || name.starts_with("label.")
+                        || limit
+                            .is_some_and(|limit| limits.iter().any(|(known, _)| known == limit));
+                    if !is_known {
+                        let why = format!(
+                            "{{{name}}} is not known here; there are {}, label.COLUMN, limit.NAME and \
+                             the rule's numbers",
+                            NAMES.join(", ")
+                        );
+                        self.say(at, &why);
+                    }
+                    if form.is_some_and(|form| form != "%") {
+                        self.say(at, "behind the colon stands %, or there is no colon");
+                    }
+                }
+            }
+        }
+        if raw.meaning.is_empty() || raw.next.is_empty() || raw.causes.is_empty() {
+            self.say(at, "meaning, causes and next may not be empty");
+        }
+        Texts {
+            summary: raw.summary.get_ref().clone(),
+            meaning: raw.meaning.clone(),
+            causes: raw.causes.clone(),
+            next: raw.next.clone(),
+        }
+    }
+
+    fn missing(&mut self, text: Option<&Spanned<String>>) -> bool {
+        match text {
+            None => false,
+            Some(text) if text.get_ref() == "zero" => true,
+            Some(text) => {
+                self.say(text.span().start, "missing is \"zero\", or is left out");
+                false
+            }
+        }
+    }
+
+    fn days(&mut self, days: Option<&Spanned<i64>>) -> u32 {
+        let Some(days) = days else { return 3 };
+        match u32::try_from(*days.get_ref()) {
+            Ok(days) if (1..=7).contains(&days) => days,
+            _ => {
+                self.say(days.span().start, "expected 1 to 7 days");
+                3
+            }
+        }
+    }
+
+    fn cases(&mut self, source: &Source, raw: Vec<Spanned<raw::Case>>) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for case in raw {
+            let at = case.span().start;
+            match Case::of(source, case.into_inner()) {
+                Ok(case) => cases.push(case),
+                Err(why) => self.say(at, &why),
+            }
+        }
+        cases
+    }
+
+    fn change(&mut self, name: &str, table: DeTable<'_>, at: usize) -> Option<Changed> {
+        let raw: Change = self.table(table, at)?;
+        let name = RuleName::new(name).map_err(|why| self.say(at, &why)).ok()?;
+        let for_ms = raw.hold.as_ref().map(|text| self.duration(Some(text), 0));
+        let keep = raw.keep_for.as_ref();
+        let keep_for_ms = keep.map(|text| self.duration(Some(text), 0));
+        Some(Changed {
+            name,
+            enable: raw.enable,
+            for_ms,
+            keep_for_ms,
+            limits: self.limits(&raw.limits),
+            place: self.place(at),
+        })
+    }
+}
+
+/// Names that every summary may have.
+const NAMES: [&str; 13] = [
+    "value", "usual", "spread", "window", "subject", "client", "server", "endpoint", "host",
+    "service", "address", "through", "severity",
+];
+
+impl By {
+    fn shown(&self) -> String {
+        match self {
+            Self::Subject(subject) => String::from(*subject),
+            Self::Columns(columns) => columns.join(", "),
+        }
+    }
+}
+
+impl Changed {
+    /// Changes a rule among these.
+    ///
+    /// # Errors
+    /// A line that says what cannot be changed.
+    pub fn apply(&self, rules: &mut [Rule]) -> Result<(), String> {
+        let Some(rule) = rules.iter_mut().find(|rule| rule.name == self.name) else {
+            return Err(format!("{}: there is no rule {}", self.place, self.name));
+        };
+        for (limit, of) in &self.limits {
+            let Some(known) = rule
+                .limits
+                .iter_mut()
+                .find(|known| known.name == limit.name)
+            else {
+                let names: Vec<&str> = rule.limits.iter().map(|l| l.name.as_str()).collect();
+                let names = names.join(", ");
+                return Err(format!(
+                    "{}: rule {} has no limit {:?}; there are: {names}",
+                    self.place, self.name, limit.name
+                ));
+            };
+            if let (Some(was), Type::Number(is)) = (unit_of(&known.text), of)
+                && was != *is
+            {
+                return Err(format!(
+                    "{}: limit {} of rule {} is {was}, and not {is}",
+                    self.place, limit.name, self.name
+                ));
+            }
+            known.clone_from(limit);
+        }
+        rule.enabled = self.enable.unwrap_or(rule.enabled);
+        rule.terms.for_ms = self.for_ms.unwrap_or(rule.terms.for_ms);
+        rule.terms.keep_for_ms = self.keep_for_ms.unwrap_or(rule.terms.keep_for_ms);
+        Ok(())
+    }
+}
+
+/// The unit of a limit as it was written; none of zero, which has every unit.
+fn unit_of(text: &str) -> Option<Unit> {
+    match parse::parse(text).map(|node| node.what) {
+        Ok(What::Number(value, unit)) if value != 0.0 => Some(unit),
+        _ => None,
+    }
+}
+
+/// Whether an expression is one that needs what is usual.
+#[must_use]
+pub fn needs_usual(expr: Option<&Expr>) -> bool {
+    expr.is_some_and(Expr::needs_usual)
+}
