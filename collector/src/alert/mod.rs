@@ -9,7 +9,9 @@ pub mod baseline;
 pub mod catalogue;
 pub mod evaluate;
 pub mod finding;
+pub mod folder;
 pub mod group;
+pub mod judge;
 pub mod keeper;
 pub mod labels;
 pub mod mute;
@@ -19,6 +21,7 @@ pub mod rule;
 pub mod sentence;
 pub mod state;
 pub mod store;
+pub mod trial;
 
 pub use finding::{
     End, Evaluated, Finding, RuleName, Said, Severity, Span, Subject, Terms, Unjudged, Usual,

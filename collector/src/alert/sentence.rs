@@ -1,6 +1,5 @@
 //! The sentence of a finding, in both languages.
 
-use super::evaluate::Context;
 use super::finding::{Finding, Said, Severity, Subject};
 use super::rule::Rule;
 use super::rule::unit::Unit;
@@ -8,11 +7,11 @@ use super::rule::words::{Filled, Language, fill};
 
 /// The sentence of what a rule found.
 #[must_use]
-pub fn said(rule: &Rule, finding: &Finding, context: &Context<'_>) -> Said {
+pub fn said(rule: &Rule, finding: &Finding) -> Said {
     let in_language = |language: Language| {
         let text = &rule.texts(language).summary;
         fill(text, language, |place| {
-            find(rule, finding, context, (place, language))
+            find(rule, finding, (place, language))
         })
     };
     Said {
@@ -21,12 +20,7 @@ pub fn said(rule: &Rule, finding: &Finding, context: &Context<'_>) -> Said {
     }
 }
 
-fn find(
-    rule: &Rule,
-    finding: &Finding,
-    context: &Context<'_>,
-    (place, language): (&str, Language),
-) -> Option<Filled> {
+fn find(rule: &Rule, finding: &Finding, (place, language): (&str, Language)) -> Option<Filled> {
     let unit = rule.unit.0;
     let text = |text: String| Some(Filled::Text(text));
     let named = |name: Option<String>| name.and_then(text);
@@ -45,7 +39,11 @@ fn find(
                 _ => Some(Filled::Number(number, unit)),
             }
         }
-        "window" => Some(Filled::Number(Some(context.window), Unit::SECOND)),
+        #[expect(clippy::cast_precision_loss, reason = "windows are at most an hour")]
+        "window" => Some(Filled::Number(
+            Some(rule.window_ms as f64 / 1000.0),
+            Unit::SECOND,
+        )),
         "severity" => text(String::from(match (finding.severity, language) {
             (Severity::Warning, Language::En) => "warning",
             (Severity::Critical, Language::En) => "critical",

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::evaluate::{Pass, Plan};
 use super::finding::{RuleName, Subject, Usual};
 
 /// Days that are looked back.
@@ -33,23 +32,25 @@ struct Days {
 }
 
 impl Usuals {
-    /// Adds a day: a pass over rows of `span_ms` of it.
-    pub fn add_day(&mut self, plan: &Plan, pass: Pass<'_>, span_ms: i64) {
-        let misses: Vec<&RuleName> = plan.missed().collect();
-        pass.usual(span_ms, |rule, at, key, subject, value| {
-            self.put(rule, at, key, value);
-            if !misses.contains(&rule) {
-                return;
-            }
-            let known = self.subjects.entry(rule.clone()).or_default();
-            if known.len() < MAX_SUBJECTS || known.contains_key(key) {
-                known
-                    .entry(String::from(key))
-                    .or_insert_with(|| subject.clone());
-            } else {
-                self.cut += 1;
-            }
-        });
+    /// Adds what a number of a rule was on one day; `is_missed`: the subject is remembered, for it is
+    /// missed when it is not there.
+    pub fn note(
+        &mut self,
+        (rule, at, key): (&RuleName, usize, &str),
+        (subject, is_missed): (&Subject, bool),
+        value: f64,
+    ) {
+        self.put(rule, at, key, value);
+        if !is_missed {
+            return;
+        }
+        let known = self.subjects.entry(rule.clone()).or_default();
+        if known.len() < MAX_SUBJECTS || known.contains_key(key) {
+            let entry = known.entry(String::from(key));
+            entry.or_insert_with(|| subject.clone());
+        } else {
+            self.cut += 1;
+        }
     }
 
     #[expect(

@@ -42,7 +42,7 @@ pub(super) enum Sum {
 impl Sum {
     pub(super) fn of(aggregate: &Aggregate) -> Self {
         match aggregate.made {
-            Made::Increase | Made::Sum | Made::Mean | Made::Rows => Self::Plain {
+            Made::Increase | Made::Sum | Made::Mean | Made::Rows | Made::Share => Self::Plain {
                 sum: 0.0,
                 rows: 0,
                 unknown: false,
@@ -73,6 +73,7 @@ impl Sum {
                 match cell {
                     _ if *made == Made::Rows => *sum += 1.0,
                     Cell::Number(value) => *sum += value,
+                    Cell::Flag(flag) => *sum += f64::from(u8::from(*flag)),
                     _ => *unknown = true,
                 }
             }
@@ -205,8 +206,8 @@ impl Sum {
             | Self::Times { unknown: true, .. }
             | Self::Distinct { unknown: true, .. } => None,
             Self::Plain { sum, rows, .. } => match aggregate.made {
-                Made::Mean if *rows == 0 => None,
-                Made::Mean => Some(sum * scale / f64::from(*rows)),
+                Made::Mean | Made::Share if *rows == 0 => None,
+                Made::Mean | Made::Share => Some(sum * scale / f64::from(*rows)),
                 Made::Sum => Some(sum * scale),
                 _ => Some(sum * scale * shorter),
             },

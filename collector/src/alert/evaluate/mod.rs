@@ -7,12 +7,15 @@
 
 mod compute;
 mod group;
+mod groups;
 mod pass;
 mod plan;
 mod row;
 mod subject;
+mod verdict;
 
 pub use compute::Context;
-pub use pass::{Pass, Reporting};
+pub use groups::Reporting;
+pub use pass::Pass;
 pub use plan::{Input, Plan};
 pub use row::{Cell, Ends, Row};

@@ -199,13 +199,3 @@ fn columns<'e>(expr: &'e Expr, found: &mut Vec<&'e str>) {
         _ => {}
     }
 }
-
-impl Plan {
-    /// Rules that miss what is usually there.
-    pub fn missed(&self) -> impl Iterator<Item = &crate::alert::finding::RuleName> {
-        let rules = self.rules.iter().map(|judged| &judged.rule);
-        rules
-            .filter(|rule| rule.missing_is_zero)
-            .map(|rule| &rule.name)
-    }
-}

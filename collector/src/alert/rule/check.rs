@@ -15,7 +15,7 @@ const MAX_USUALS: usize = 4;
 const MAX_SIZE: usize = 1000;
 
 /// Functions, for messages.
-const FUNCTIONS: &str = "d, r, last, min, max, sum, avg, p50, p95, p99, values, distinct, rows, \
+const FUNCTIONS: &str = "d, r, last, min, max, sum, avg, p50, p95, p99, values, distinct, share, rows, \
                          whole, parts, usual, spread, absent, lesser, greater";
 
 /// What expressions of one rule share.
@@ -196,6 +196,7 @@ impl<'a> Checker<'a> {
             "p95" => Made::Percentile(95),
             "p99" => Made::Percentile(99),
             "values" => Made::Values,
+            "share" => Made::Share,
             "distinct" => Made::Distinct,
             "rows" => {
                 let expr = self.aggregate(Made::Rows, "", 1.0, node)?;
@@ -216,7 +217,7 @@ impl<'a> Checker<'a> {
             return Err(Mistake::new(&node.at, why));
         }
         let unit = match made {
-            Made::Values | Made::Distinct => Unit::ONE,
+            Made::Values | Made::Distinct | Made::Share => Unit::ONE,
             _ => column.unit,
         };
         let expr = self.aggregate(made, of, column.scale, node)?;
@@ -371,6 +372,7 @@ fn fits(made: &Made, values: Values) -> bool {
         Made::Increase => values == Values::Counter,
         Made::Last | Made::Least | Made::Most | Made::Sum | Made::Mean => values == Values::Gauge,
         Made::Percentile(_) | Made::Values => values == Values::Histogram,
+        Made::Share => values == Values::Flag,
         Made::Distinct => values != Values::Histogram,
         Made::Rows => true,
     }
@@ -382,7 +384,7 @@ fn of_values(values: Values) -> &'static str {
         Values::Gauge => "a gauge: it has last, min, max, sum, avg",
         Values::Histogram => "a histogram: it has p50, p95, p99, values",
         Values::Text => "a text: it has distinct",
-        Values::Flag => "true or false: it has distinct",
+        Values::Flag => "true or false: it has share and distinct",
     }
 }
 

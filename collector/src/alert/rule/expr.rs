@@ -22,6 +22,8 @@ pub enum Made {
     Percentile(u8),
     /// How many times were measured.
     Values,
+    /// The part of rows in which it is true.
+    Share,
     /// How many different values there are.
     Distinct,
     /// How many rows there are; the column is any.

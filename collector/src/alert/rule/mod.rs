@@ -6,9 +6,11 @@
 //! ```
 
 pub mod cases;
+pub mod change;
 mod check;
+mod columns;
 pub mod expr;
-pub mod folder;
+mod fields;
 pub mod parse;
 mod raw;
 pub mod read;
@@ -186,5 +188,14 @@ impl Rule {
     #[must_use]
     pub fn texts(&self, language: Language) -> &words::Texts {
         &self.words[language as usize]
+    }
+}
+
+impl By {
+    fn shown(&self) -> String {
+        match self {
+            Self::Subject(subject) => String::from(*subject),
+            Self::Columns(columns) => columns.join(", "),
+        }
     }
 }

@@ -7,15 +7,13 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::cases::Case;
+use super::change::Changed;
 use super::check::Checker;
-use super::expr::{Expr, Type};
-use super::parse::{self, Mistake, What};
+use super::expr::Type;
+use super::parse::{self, Mistake};
 use super::raw::{self, Change};
 use super::source::Source;
-use super::unit::{self, Unit};
-use super::words::{Texts, places};
-use super::{By, Limit, Rule, Shown};
+use super::{Rule, Shown};
 use crate::alert::finding::{RuleName, Terms};
 
 /// Most bytes of a file of rules.
@@ -46,18 +44,6 @@ pub struct Read {
     pub changes: Vec<Changed>,
 }
 
-/// What a file changes of a rule.
-#[derive(Debug)]
-pub struct Changed {
-    name: RuleName,
-    enable: Option<bool>,
-    for_ms: Option<i64>,
-    keep_for_ms: Option<i64>,
-    limits: Vec<(Limit, Type)>,
-    /// Where it stands, for mistakes.
-    place: String,
-}
-
 /// Reads a file; `file` is its name for messages.
 ///
 /// # Errors
@@ -75,14 +61,14 @@ pub fn read(file: &str, text: &str) -> Result<Read, Mistakes> {
     }
 }
 
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     file: &'a str,
     text: &'a str,
     said: Vec<String>,
 }
 
 impl Reading<'_> {
-    fn say(&mut self, at: usize, why: &str) {
+    pub(super) fn say(&mut self, at: usize, why: &str) {
         let line = format!("{}: {why}", self.place(at));
         if !self.said.contains(&line) {
             self.said.push(line);
@@ -169,7 +155,8 @@ impl Reading<'_> {
         loop {
             let document = toml::Deserializer::from(Spanned::new(0..0, table.clone()));
             let error = match T::deserialize(document) {
-                Ok(read) => return gone.is_empty().then_some(read),
+                // What was taken out has been told, and so will be what else is wrong.
+                Ok(read) => return Some(read),
                 Err(error) => error,
             };
             let span = error.span().filter(|span| *span != (0..0));
@@ -266,7 +253,7 @@ impl Reading<'_> {
         };
         let shown = Shown {
             family: raw.family.as_ref().map_or_else(
-                || String::from(source.name()),
+                || String::from(source.family()),
                 |family| family.get_ref().clone(),
             ),
             of: String::from(source.name()),
@@ -336,182 +323,6 @@ impl Reading<'_> {
         }
     }
 
-    fn limits(
-        &mut self,
-        limits: &std::collections::BTreeMap<String, Spanned<toml::Value>>,
-    ) -> Vec<(Limit, Type)> {
-        let mut found = Vec::new();
-        for (name, value) in limits {
-            let text = match value.get_ref() {
-                toml::Value::String(text) => text.clone(),
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Float(number) => number.to_string(),
-                _ => String::new(),
-            };
-            let number = match parse::parse(&text).map(|node| node.what) {
-                Ok(What::Number(value, unit)) => Some((value, unit)),
-                _ => None,
-            };
-            let Some((number, unit)) = number else {
-                let why =
-                    "a limit is a number, or a text such as \"5 %\", \"200 ms\", \"10 MiB/s\"";
-                self.say(value.span().start, why);
-                continue;
-            };
-            let of = match number == 0.0 {
-                true => Type::Zero,
-                false => Type::Number(unit),
-            };
-            let limit = Limit {
-                name: name.clone(),
-                value: number,
-                text,
-            };
-            found.push((limit, of));
-        }
-        found
-    }
-
-    fn by(&mut self, source: &Source, by: Option<&Spanned<raw::OneOrMore>>) -> By {
-        let subjects = source.subjects();
-        let Some(by) = by else {
-            return By::Subject(subjects[0]);
-        };
-        let list = by.get_ref().list();
-        if let [one] = &list[..]
-            && let Some(subject) = subjects.iter().find(|subject| *subject == one)
-        {
-            return By::Subject(subject);
-        }
-        if !matches!(source, Source::Table(_)) {
-            let why = format!(
-                "{} is grouped by one of {}",
-                source.name(),
-                subjects.join(", ")
-            );
-            self.say(by.span().start, &why);
-        }
-        for name in &list {
-            if source.column(name).is_none() {
-                self.say(by.span().start, &source.unknown(name));
-            }
-        }
-        By::Columns(list)
-    }
-
-    fn within(&mut self, source: &Source, within: Option<&Spanned<raw::OneOrMore>>) -> Vec<String> {
-        let Some(within) = within else {
-            return Vec::new();
-        };
-        let list = within.get_ref().list();
-        for name in &list {
-            if source.column(name).is_none() {
-                self.say(within.span().start, &source.unknown(name));
-            }
-        }
-        list
-    }
-
-    fn duration(&mut self, text: Option<&Spanned<String>>, or_ms: i64) -> i64 {
-        let Some(text) = text else { return or_ms };
-        match notation::parse_duration(text.get_ref()) {
-            Some(found) => crate::time::whole_ms(found),
-            None => {
-                self.say(
-                    text.span().start,
-                    &format!("expected {}", notation::A_DURATION),
-                );
-                or_ms
-            }
-        }
-    }
-
-    fn unit(&mut self, written: Option<&Spanned<String>>, of: Unit) -> (Unit, String) {
-        let Some(written) = written else {
-            return (of, String::new());
-        };
-        match unit::parse(written.get_ref()) {
-            Some((unit, _)) if unit == of => {}
-            Some((unit, _)) => {
-                let why = format!("the value is {of}, and its unit is that of {unit}");
-                self.say(written.span().start, &why);
-            }
-            None => self.say(written.span().start, "no unit that is known"),
-        }
-        (of, written.get_ref().clone())
-    }
-
-    fn texts(&mut self, raw: &raw::Texts, numbers: &[&str], limits: &[(String, Type)]) -> Texts {
-        let at = raw.summary.span().start;
-        match places(raw.summary.get_ref()) {
-            Err(why) => self.say(at, &why),
-            Ok(found) => {
-                for (name, form) in found {
-                    let limit = name.strip_prefix("limit.");
-                    let is_known = NAMES.contains(&name)
-                        || numbers.contains(&name)
-                        || name.starts_with("label.")
-                        || limit
-                            .is_some_and(|limit| limits.iter().any(|(known, _)| known == limit));
-                    if !is_known {
-                        let why = format!(
-                            "{{{name}}} is not known here; there are {}, label.COLUMN, limit.NAME and \
-                             the rule's numbers",
-                            NAMES.join(", ")
-                        );
-                        self.say(at, &why);
-                    }
-                    if form.is_some_and(|form| form != "%") {
-                        self.say(at, "behind the colon stands %, or there is no colon");
-                    }
-                }
-            }
-        }
-        if raw.meaning.is_empty() || raw.next.is_empty() || raw.causes.is_empty() {
-            self.say(at, "meaning, causes and next may not be empty");
-        }
-        Texts {
-            summary: raw.summary.get_ref().clone(),
-            meaning: raw.meaning.clone(),
-            causes: raw.causes.clone(),
-            next: raw.next.clone(),
-        }
-    }
-
-    fn missing(&mut self, text: Option<&Spanned<String>>) -> bool {
-        match text {
-            None => false,
-            Some(text) if text.get_ref() == "zero" => true,
-            Some(text) => {
-                self.say(text.span().start, "missing is \"zero\", or is left out");
-                false
-            }
-        }
-    }
-
-    fn days(&mut self, days: Option<&Spanned<i64>>) -> u32 {
-        let Some(days) = days else { return 3 };
-        match u32::try_from(*days.get_ref()) {
-            Ok(days) if (1..=7).contains(&days) => days,
-            _ => {
-                self.say(days.span().start, "expected 1 to 7 days");
-                3
-            }
-        }
-    }
-
-    fn cases(&mut self, source: &Source, raw: Vec<Spanned<raw::Case>>) -> Vec<Case> {
-        let mut cases = Vec::new();
-        for case in raw {
-            let at = case.span().start;
-            match Case::of(source, case.into_inner()) {
-                Ok(case) => cases.push(case),
-                Err(why) => self.say(at, &why),
-            }
-        }
-        cases
-    }
-
     fn change(&mut self, name: &str, table: DeTable<'_>, at: usize) -> Option<Changed> {
         let raw: Change = self.table(table, at)?;
         let name = RuleName::new(name).map_err(|why| self.say(at, &why)).ok()?;
@@ -527,72 +338,4 @@ impl Reading<'_> {
             place: self.place(at),
         })
     }
-}
-
-/// Names that every summary may have.
-const NAMES: [&str; 13] = [
-    "value", "usual", "spread", "window", "subject", "client", "server", "endpoint", "host",
-    "service", "address", "through", "severity",
-];
-
-impl By {
-    fn shown(&self) -> String {
-        match self {
-            Self::Subject(subject) => String::from(*subject),
-            Self::Columns(columns) => columns.join(", "),
-        }
-    }
-}
-
-impl Changed {
-    /// Changes a rule among these.
-    ///
-    /// # Errors
-    /// A line that says what cannot be changed.
-    pub fn apply(&self, rules: &mut [Rule]) -> Result<(), String> {
-        let Some(rule) = rules.iter_mut().find(|rule| rule.name == self.name) else {
-            return Err(format!("{}: there is no rule {}", self.place, self.name));
-        };
-        for (limit, of) in &self.limits {
-            let Some(known) = rule
-                .limits
-                .iter_mut()
-                .find(|known| known.name == limit.name)
-            else {
-                let names: Vec<&str> = rule.limits.iter().map(|l| l.name.as_str()).collect();
-                let names = names.join(", ");
-                return Err(format!(
-                    "{}: rule {} has no limit {:?}; there are: {names}",
-                    self.place, self.name, limit.name
-                ));
-            };
-            if let (Some(was), Type::Number(is)) = (unit_of(&known.text), of)
-                && was != *is
-            {
-                return Err(format!(
-                    "{}: limit {} of rule {} is {was}, and not {is}",
-                    self.place, limit.name, self.name
-                ));
-            }
-            known.clone_from(limit);
-        }
-        rule.enabled = self.enable.unwrap_or(rule.enabled);
-        rule.terms.for_ms = self.for_ms.unwrap_or(rule.terms.for_ms);
-        rule.terms.keep_for_ms = self.keep_for_ms.unwrap_or(rule.terms.keep_for_ms);
-        Ok(())
-    }
-}
-
-/// The unit of a limit as it was written; none of zero, which has every unit.
-fn unit_of(text: &str) -> Option<Unit> {
-    match parse::parse(text).map(|node| node.what) {
-        Ok(What::Number(value, unit)) if value != 0.0 => Some(unit),
-        _ => None,
-    }
-}
-
-/// Whether an expression is one that needs what is usual.
-#[must_use]
-pub fn needs_usual(expr: Option<&Expr>) -> bool {
-    expr.is_some_and(Expr::needs_usual)
 }

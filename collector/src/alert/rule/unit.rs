@@ -152,6 +152,12 @@ pub fn digits(value: f64) -> String {
     String::from(short)
 }
 
+/// The last whole multiple of a length, milliseconds.
+#[must_use]
+pub fn floor(at_ms: i64, length_ms: i64) -> i64 {
+    at_ms.div_euclid(length_ms).saturating_mul(length_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Unit, parse, shown};

@@ -7,8 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use follow::{Stamp, Watch};
 
-use super::read::{self, MAX_BYTES, Read};
-use super::{MAX_RULES, Rule, Rules, cases, shipped};
+use super::rule::read::{self, MAX_BYTES, Read};
+use super::rule::{MAX_RULES, Rule, Rules, shipped};
+use super::trial;
 
 /// Most files of a folder.
 pub const MAX_FILES: usize = 200;
@@ -179,7 +180,7 @@ pub fn one(path: &Path) -> Result<Read, String> {
     let text = crate::files::text(path).map_err(|error| cannot(&error))?;
     let read = read::read(&name, &text).map_err(|mistakes| mistakes.to_string())?;
     let rules: Vec<Arc<Rule>> = read.rules.iter().cloned().map(Arc::new).collect();
-    match cases::run(rules.iter()) {
+    match trial::run(rules.iter()) {
         Ok(_) => Ok(read),
         Err(lines) => {
             let lines: Vec<String> = lines.iter().map(|line| format!("{name}: {line}")).collect();
