@@ -1,4 +1,4 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `alerts`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `alerts`, `rules`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
 
 mod alerts;
 mod ask;
@@ -14,6 +14,7 @@ mod output;
 mod people;
 mod prompt;
 mod rows;
+mod rules;
 mod source;
 mod store;
 mod token;
@@ -90,6 +91,11 @@ enum Command {
     Alerts {
         #[command(subcommand)]
         command: alerts::AlertsCommand,
+    },
+    /// What alerts are made by: check files of rules, list and show them
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
     },
     /// List the tables that agents fill, with their columns
     Tables(rows::TablesArgs),
@@ -179,6 +185,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Edge(args) => ask::edge(args, out),
         Command::Matrix { command } => matrix::run(command, out),
         Command::Alerts { command } => alerts::run(command, out),
+        Command::Rules { command } => rules::run(command, out),
         Command::Tables(args) => rows::tables(args, out),
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),

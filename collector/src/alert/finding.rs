@@ -265,7 +265,8 @@ impl From<RuleName> for String {
 
 impl End {
     /// What stays the same when a host gets another name.
-    fn key(&self) -> String {
+    #[must_use]
+    pub fn key(&self) -> String {
         match &self.host {
             Some(host) => format!("{host}/{}", self.service),
             None => self.name.clone(),

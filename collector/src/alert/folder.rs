@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use follow::{Stamp, Watch};
 
@@ -13,29 +13,6 @@ use super::trial;
 
 /// Most files of a folder.
 pub const MAX_FILES: usize = 200;
-
-/// The rules in force, for whoever judges and whoever asks.
-#[derive(Debug, Default)]
-pub struct InForce(RwLock<Arc<Rules>>);
-
-impl InForce {
-    /// These.
-    #[must_use]
-    pub fn new(rules: Rules) -> Self {
-        Self(RwLock::new(Arc::new(rules)))
-    }
-
-    /// As they are now.
-    #[must_use]
-    pub fn now(&self) -> Arc<Rules> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Others from now on.
-    pub fn set(&self, rules: Rules) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-    }
-}
 
 /// A folder that is followed.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ pub mod group;
 pub mod judge;
 pub mod keeper;
 pub mod labels;
+pub mod look;
 pub mod mute;
 pub mod notify;
 pub mod outputs;

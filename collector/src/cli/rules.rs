@@ -167,7 +167,11 @@ fn list(args: &ListArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let rules = rules(&args.whose)?;
     let all: Vec<Listed<'_>> = rules.iter().map(|rule| listed(rule)).collect();
     show(out, args.format, &all, |out, all| {
-        writeln!(out, "{:<30}{:<10}{:<20}{:<14}STATE", "RULE", "SEVERITY", "OF", "BY")?;
+        writeln!(
+            out,
+            "{:<30}{:<10}{:<20}{:<14}STATE",
+            "RULE", "SEVERITY", "OF", "BY"
+        )?;
         for rule in all {
             let state = match (rule.enabled, rule.shipped) {
                 (false, _) => "off",
@@ -178,20 +182,13 @@ fn list(args: &ListArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 out,
                 "{:<30}{:<10}{:<20}{:<14}{state}",
                 rule.name.as_str(),
-                word(rule.severity),
+                rule.severity.name(),
                 rule.text.of,
                 rule.text.by,
             )?;
         }
         writeln!(out, "\nrules: {}", all.len())
     })
-}
-
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
 }
 
 /// All of one rule.
@@ -230,7 +227,12 @@ fn one(args: &ShowArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn human(out: &mut dyn Write, rule: &Whole<'_>) -> io::Result<()> {
     let text = rule.listed.text;
-    writeln!(out, "{} ({})", rule.listed.name, word(rule.listed.severity))?;
+    writeln!(
+        out,
+        "{} ({})",
+        rule.listed.name,
+        rule.listed.severity.name()
+    )?;
     let seconds = |ms: i64| ms / 1000;
     for (key, value) in [
         ("of", text.of.clone()),
@@ -249,10 +251,20 @@ fn human(out: &mut dyn Write, rule: &Whole<'_>) -> io::Result<()> {
         }
     }
     for limit in rule.limits {
-        writeln!(out, "  limit     {} = {}", Safe(&limit.name), Safe(&limit.text))?;
+        writeln!(
+            out,
+            "  limit     {} = {}",
+            Safe(&limit.name),
+            Safe(&limit.text)
+        )?;
     }
     for texts in [rule.en, rule.zh] {
-        writeln!(out, "\n  {}\n  {}", Safe(&texts.summary), Safe(&texts.meaning))?;
+        writeln!(
+            out,
+            "\n  {}\n  {}",
+            Safe(&texts.summary),
+            Safe(&texts.meaning)
+        )?;
         for cause in &texts.causes {
             writeln!(out, "    - {}", Safe(cause))?;
         }

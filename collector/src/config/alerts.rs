@@ -26,6 +26,9 @@ pub struct Alerts {
     pub database: PathBuf,
     /// Age at which alerts that are over are deleted.
     pub retention: Duration,
+    /// The folder of the operator's own rules; none where there are only those that come with the
+    /// program.
+    pub rules: Option<PathBuf>,
     /// Where people open the page, for links in what is told.
     pub page_url: Option<String>,
     /// Where they are told, by name.
@@ -114,6 +117,7 @@ pub(super) fn validate(raw: raw::Alerts, store: &Path, mistakes: &mut Mistakes) 
     Alerts {
         database,
         retention: or(raw.retention, Duration::from_secs(90 * 86_400)),
+        rules: raw.rules.map(|Text(path)| path),
         page_url: raw.page_url,
         outputs: outputs(raw.outputs, mistakes),
     }

@@ -19,6 +19,7 @@ mod fair;
 mod gate;
 mod health;
 mod joining;
+mod judging;
 mod levels;
 mod logins;
 mod opening;
@@ -66,6 +67,7 @@ pub use descriptors::descriptors_for;
 use drain::Drain;
 use gate::{Gate, Place};
 use joining::Joining;
+use judging::Judging;
 pub use routes::{Scope, openapi, routes};
 use secrets::Follower;
 pub use secrets::Secrets;
@@ -96,6 +98,7 @@ pub struct Running {
     runtime: Option<Runtime>,
     outputs: Outputs,
     telling: Telling,
+    judge: Option<Judging>,
     joiner: Option<Joining>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
@@ -141,6 +144,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         is_ending.clone(),
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
+    let judge = judging::start(&app)?;
     let app = Arc::new(app);
     let runtime = runtime().context("start the runtime")?;
     let handle = Handle::new();
@@ -187,6 +191,7 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         signals,
         serving: Some(serving),
         runtime: Some(runtime),
+        judge: Some(judge),
         joiner: Some(joiner),
         writer: Some(writer.thread),
     })
@@ -335,7 +340,9 @@ impl Running {
     /// The thread ends when the last queue to it is gone, and with the runtime and whoever joins they
     /// all are.
     fn join_writer(&mut self) -> anyhow::Result<()> {
+        // Who waits for the turn of large questions is told by the joiner that there is none.
         self.joiner = None;
+        self.judge = None;
         let joined = self.writer.take().map(std::thread::JoinHandle::join);
         match joined {
             Some(Err(_)) => anyhow::bail!("the store thread panicked"),

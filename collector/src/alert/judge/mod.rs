@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::baseline::{DAYS, Usuals};
 use super::evaluate::Plan;
 use super::finding::Evaluated;
-use super::folder::{Folder, InForce, Looked};
+use super::folder::{Folder, Looked};
 use super::rule::{Rules, unit};
 use crate::log::Limiter;
 use crate::meter::Meter;
@@ -46,8 +46,14 @@ pub struct Judged {
     pub homes: BTreeMap<String, String>,
 }
 
-/// Who takes what was found.
-pub type Sink = Box<dyn FnMut(Judged, &Rules) + Send>;
+/// Who keeps alerts.
+pub trait Keeps: Send {
+    /// These rules are in force from now on.
+    fn rules(&mut self, rules: &Rules);
+
+    /// Takes what was found; it may read the same store, each window within what the meter has.
+    fn judged(&mut self, judged: Judged, reader: &mut dyn Questions, meter: Meter);
+}
 
 /// What the thread works with.
 pub struct Given {
@@ -59,10 +65,8 @@ pub struct Given {
     pub metrics: Arc<Metrics>,
     /// Rules of operators.
     pub folder: Folder,
-    /// The rules in force, for others.
-    pub in_force: Arc<InForce>,
     /// Who takes what was found.
-    pub sink: Sink,
+    pub keeper: Box<dyn Keeps>,
 }
 
 /// The thread. It ends when this is dropped, after the window at hand.
@@ -156,7 +160,7 @@ impl Work {
 
     /// Puts other rules in force.
     fn take(&mut self, looked: Looked) {
-        let metrics = &self.given.metrics;
+        let metrics = Arc::clone(&self.given.metrics);
         for why in &looked.wrong {
             metrics.alert_rules_refused_total.add(1);
             log::error!(why; "rules that cannot be used");
@@ -164,7 +168,7 @@ impl Work {
         let Some(rules) = looked.rules else { return };
         self.plan = Plan::of(&rules);
         metrics.alert_rules.set(self.plan.rules() as u64);
-        self.given.in_force.set(rules);
+        self.given.keeper.rules(&rules);
         // What is usual is known by the numbers of rules, which may be others now.
         (self.hour_ms, self.looking) = (None, None);
     }
@@ -206,8 +210,10 @@ impl Work {
         if waits && !reading.is_joined(at_ms)? {
             return Ok(());
         }
+        // What cannot be read now is not read again and again: the next minute comes soon.
         self.done_ms = at_ms;
         let (judged, counts) = reading.judge(at_ms, &mut self.history, &self.usuals)?;
+        let reader = reading.reader;
         let metrics = &self.given.metrics;
         metrics.alert_passes_total.add(1);
         metrics.alert_rows_total.add(counts.0);
@@ -224,8 +230,7 @@ impl Work {
         metrics
             .alert_pass_seconds
             .observe(time::monotonic().duration_since(begun));
-        let rules = self.given.in_force.now();
-        (self.given.sink)(judged, &rules);
+        self.given.keeper.judged(judged, reader, self.given.meter);
         Ok(())
     }
 

@@ -241,6 +241,10 @@ impl Reading<'_> {
             self.texts(&raw.en, &names, &types),
             self.texts(&raw.zh, &names, &types),
         ];
+        if raw.en.causes.len() != raw.zh.causes.len() {
+            let at = raw.zh.summary.span().start;
+            self.say(at, "as many causes are expected as in English, in the same order");
+        }
         let missing_is_zero = self.missing(raw.missing.as_ref());
         let days = self.days(raw.days.as_ref());
         let cases = self.cases(&source, raw.test);
