@@ -340,7 +340,6 @@ impl Running {
     /// The thread ends when the last queue to it is gone, and with the runtime and whoever joins they
     /// all are.
     fn join_writer(&mut self) -> anyhow::Result<()> {
-        // Who waits for the turn of large questions is told by the joiner that there is none.
         self.joiner = None;
         self.judge = None;
         let joined = self.writer.take().map(std::thread::JoinHandle::join);

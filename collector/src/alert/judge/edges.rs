@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn every_column_of_the_description_is_got_and_no_other() {
         let columns = Source::Edge.columns();
-        for column in &columns {
+        for column in columns {
             let is_own = matches!(Get::of(&column.name), Get::Own(_));
             let is_counted = matches!(column.values, Values::Counter | Values::Histogram);
             assert_eq!(is_own, !is_counted, "{}", column.name);

@@ -5,7 +5,6 @@ mod edges;
 mod hosts;
 mod read;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -13,7 +12,6 @@ use std::time::Duration;
 
 use super::baseline::{DAYS, Usuals};
 use super::evaluate::Plan;
-use super::finding::Evaluated;
 use super::folder::{Folder, Looked};
 use super::rule::{Rules, unit};
 use crate::log::Limiter;
@@ -22,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::store::{Error, Questions, Source};
 use crate::time;
 use hosts::History;
+pub use read::Judged;
 use read::Reading;
 
 /// How often it looks whether something is to be done.
@@ -36,15 +35,6 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
 /// A day.
 const DAY_MS: i64 = 24 * HOUR_MS;
-
-/// What a pass found, for whoever keeps alerts.
-#[derive(Debug, Default)]
-pub struct Judged {
-    /// What the rules say.
-    pub evaluated: Evaluated,
-    /// Ids of hosts by the addresses at which joined edges reach them.
-    pub homes: BTreeMap<String, String>,
-}
 
 /// Who keeps alerts.
 pub trait Keeps: Send {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::hosts::History;
-use super::{Judged, described, edges};
+use super::{described, edges};
 use crate::alert::baseline::Usuals;
 use crate::alert::evaluate::{Input, Pass, Plan, Reporting};
+use crate::alert::finding::Evaluated;
 use crate::alert::rule::source::Source;
 use crate::fleet::Host;
 use crate::joined;
@@ -19,6 +20,15 @@ const ROWS: usize = 200_000;
 const PAGE: (usize, usize) = (256, 256 << 10);
 /// A host that told nothing for so long is silent.
 const SILENT_MS: i64 = 180_000;
+
+/// What a pass found, for whoever keeps alerts.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// What the rules say.
+    pub evaluated: Evaluated,
+    /// Ids of hosts by the addresses at which joined edges reach them.
+    pub homes: BTreeMap<String, String>,
+}
 
 pub(super) struct Reading<'a> {
     pub(super) reader: &'a mut dyn Questions,

@@ -1,9 +1,9 @@
 //! What a file changes of rules that came with the program.
 
+use super::definition::{Limit, Rule};
 use super::expr::Type;
 use super::parse::{self, What};
 use super::unit::Unit;
-use super::{Limit, Rule};
 use crate::alert::finding::RuleName;
 
 /// What a file changes of a rule.

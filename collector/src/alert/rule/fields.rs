@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::cases::Case;
+use super::definition::{By, Limit};
 use super::expr::Type;
 use super::parse::{self, What};
 use super::raw;
@@ -12,7 +13,6 @@ use super::read::Reading;
 use super::source::Source;
 use super::unit::{self, Unit};
 use super::words::{Texts, places};
-use super::{By, Limit};
 
 /// Names that every summary may have.
 const NAMES: [&str; 13] = [

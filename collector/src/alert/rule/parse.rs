@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::unit;
 
-/// Most bytes of an expression.
+/// Most bytes.
 pub const MAX_TEXT: usize = 1024;
 /// How deep expressions may be nested.
 const MAX_DEPTH: usize = 32;
@@ -82,10 +82,8 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake at bytes of the text.
     pub fn new(at: &Range<usize>, why: impl Into<String>) -> Self {
-        Self {
-            at: at.clone(),
-            why: why.into(),
-        }
+        let (at, why) = (at.clone(), why.into());
+        Self { at, why }
     }
 }
 
@@ -301,7 +299,9 @@ impl Parser {
             self.next += 1;
             let right = self.binary(strength + 1)?;
             let at = left.at.start..right.at.end;
-            if strength == 4 && is_comparison(&left) {
+            if strength == 4
+                && matches!(&left.what, What::Binary(op, _) if op.strength() == Some(4))
+            {
                 return Err(Mistake::new(
                     &at,
                     "comparisons in a row; join them with and",
@@ -393,10 +393,6 @@ impl Parser {
             }
         }
     }
-}
-
-fn is_comparison(node: &Node) -> bool {
-    matches!(&node.what, What::Binary(op, _) if op.strength() == Some(4))
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::change::Changed;
 use super::check::Checker;
+use super::definition::{Rule, Shown};
 use super::expr::Type;
 use super::parse::{self, Mistake};
 use super::raw::{self, Change};
 use super::source::Source;
-use super::{Rule, Shown};
 use crate::alert::finding::{RuleName, Terms};
 
 /// Most bytes of a file of rules.
@@ -69,7 +69,7 @@ pub(super) struct Reading<'a> {
 
 impl Reading<'_> {
     pub(super) fn say(&mut self, at: usize, why: &str) {
-        let line = format!("{}: {why}", self.place(at));
+        let line = format!("{}: {}", self.place(at), why.trim().replace('\n', ", "));
         if !self.said.contains(&line) {
             self.said.push(line);
         }
@@ -243,7 +243,10 @@ impl Reading<'_> {
         ];
         if raw.en.causes.len() != raw.zh.causes.len() {
             let at = raw.zh.summary.span().start;
-            self.say(at, "as many causes are expected as in English, in the same order");
+            self.say(
+                at,
+                "as many causes are expected as in English, in the same order",
+            );
         }
         let missing_is_zero = self.missing(raw.missing.as_ref());
         let days = self.days(raw.days.as_ref());

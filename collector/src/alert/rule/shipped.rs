@@ -1,6 +1,7 @@
 //! The rules that come with the program.
 
-use super::{Rule, read};
+use super::definition::Rule;
+use super::read;
 
 /// Their files.
 pub(super) const FILES: [(&str, &str); 7] = [

@@ -1,6 +1,7 @@
 //! What rules read: the columns of edges, hosts, the collector itself, and of every table that
 //! agents describe.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use wire::schema::{Kind, Shape, Table, Type};
@@ -91,14 +92,19 @@ impl Source {
 
     /// Its columns, but for the counters of hosts, of which there are as many as agents tell.
     #[must_use]
-    pub fn columns(&self) -> Vec<Column> {
+    pub fn columns(&self) -> &'static [Column] {
+        static EDGES: OnceLock<Vec<Column>> = OnceLock::new();
+        static HOSTS: OnceLock<Vec<Column>> = OnceLock::new();
+        static OWN: OnceLock<Vec<Column>> = OnceLock::new();
+        static TABLES: OnceLock<BTreeMap<&str, Vec<Column>>> = OnceLock::new();
         match self {
-            Self::Edge => edge(),
-            Self::Host => HOST.iter().map(own).collect(),
-            Self::Collector => collector(),
+            Self::Edge => EDGES.get_or_init(edge),
+            Self::Host => HOSTS.get_or_init(|| HOST.iter().map(own).collect()),
+            Self::Collector => OWN.get_or_init(collector),
             Self::Table(name) => {
-                let table = tables().find(|table| table.name == *name);
-                table.map_or_else(Vec::new, of_table)
+                let all = || tables().map(|table| (table.name.as_str(), of_table(table)));
+                let known = TABLES.get_or_init(|| all().collect()).get(name.as_str());
+                known.map_or(&[], Vec::as_slice)
             }
         }
     }
@@ -110,8 +116,9 @@ impl Source {
             return counter_of_agent(counter);
         }
         self.columns()
-            .into_iter()
+            .iter()
             .find(|column| column.name == name)
+            .cloned()
     }
 
     /// A sentence about a column that is not there.
@@ -184,27 +191,23 @@ fn column(name: &str, values: Values, unit: &str, help: &str) -> Column {
 }
 
 fn edge() -> Vec<Column> {
-    static COLUMNS: OnceLock<Vec<Column>> = OnceLock::new();
-    let make = || {
-        let mut all: Vec<Column> = EDGE.iter().map(own).collect();
-        let table = wire::tables()
-            .into_iter()
-            .find(|table| table.name == "edge");
-        let columns = table.into_iter().flat_map(|table| &table.columns);
-        for told in columns {
-            let values = match told.kind {
-                Kind::Counter => Values::Counter,
-                Kind::Histogram => Values::Histogram,
-                _ => continue,
-            };
-            for side in ["", "client.", "server."] {
-                let name = format!("{side}{}", told.name);
-                all.push(column(&name, values, &told.unit, &told.help));
-            }
+    let mut all: Vec<Column> = EDGE.iter().map(own).collect();
+    let table = wire::tables()
+        .into_iter()
+        .find(|table| table.name == "edge");
+    let columns = table.into_iter().flat_map(|table| &table.columns);
+    for told in columns {
+        let values = match told.kind {
+            Kind::Counter => Values::Counter,
+            Kind::Histogram => Values::Histogram,
+            _ => continue,
+        };
+        for side in ["", "client.", "server."] {
+            let name = format!("{side}{}", told.name);
+            all.push(column(&name, values, &told.unit, &told.help));
         }
-        all
-    };
-    COLUMNS.get_or_init(make).clone()
+    }
+    all
 }
 
 fn collector() -> Vec<Column> {

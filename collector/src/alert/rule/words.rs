@@ -27,15 +27,6 @@ pub struct Texts {
     pub next: String,
 }
 
-/// The same in both languages, as it is answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Words {
-    /// English.
-    pub en: Texts,
-    /// Chinese.
-    pub zh: Texts,
-}
-
 /// What stands in a place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filled {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::prelude::{ProptestConfig, prop_assert, proptest};
+
 use super::run;
 use crate::alert::rule::{Rule, Rules, read, shipped};
 
@@ -197,5 +199,29 @@ fn what_is_not_known_makes_neither_true_nor_false() {
         ("greater(d(opened), 3) = 5", true),
     ] {
         assert_eq!(rule(condition, ", opened = 5"), fires, "{condition}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a file says, it is read or refused, and every mistake is on one line of its own.
+    #[test]
+    fn changed_files_are_read_or_refused(
+        cut in (0.0..1.0_f64, 0_usize..40),
+        put in proptest::sample::select(vec![
+            "", "\"", "[", "[[rule]]", "}", "= 5", "d(", "'", "\\", "\n", "é", "{x}", "usual(",
+        ]),
+    ) {
+        let text = include_str!("../../../rules/listener.toml");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a small file")]
+        let begin = text.floor_char_boundary((cut.0 * text.len() as f64) as usize);
+        let end = text.floor_char_boundary((begin + cut.1).min(text.len()));
+        let changed = format!("{}{put}{}", &text[..begin], &text[end..]);
+        if let Err(mistakes) = read::read("f", &changed) {
+            for line in &mistakes.0 {
+                prop_assert!(line.starts_with("f:"), "{}", line);
+            }
+        }
     }
 }
