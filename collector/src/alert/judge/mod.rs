@@ -27,8 +27,9 @@ use read::Reading;
 const LOOK: Duration = Duration::from_secs(1);
 /// A minute is judged so long after its end, when what agents tell of it has come and was joined.
 const SETTLE_MS: i64 = 50_000;
-/// So long it waits in addition for slices that are not joined yet, before it joins their rows.
-const PATIENCE_MS: i64 = 60_000;
+/// So long it waits in addition for slices that are not joined yet, before it joins their rows: less
+/// than a minute, after which the next one is due.
+const PATIENCE_MS: i64 = 40_000;
 /// A minute.
 const MINUTE_MS: i64 = 60_000;
 /// An hour.
@@ -123,7 +124,8 @@ impl Work {
             given,
             plan: Plan::default(),
             history: History::default(),
-            done_ms: 0,
+            // What was told while nobody took it comes first: minutes that end from now on are judged.
+            done_ms: unit::floor(time::now_ms(), MINUTE_MS),
             usuals: Arc::default(),
             hour_ms: None,
             looking: None,
