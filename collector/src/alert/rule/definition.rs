@@ -171,7 +171,7 @@ impl Rule {
 }
 
 impl By {
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             Self::Subject(subject) => String::from(*subject),
             Self::Columns(columns) => columns.join(", "),

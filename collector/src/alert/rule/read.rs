@@ -9,11 +9,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::change::Changed;
 use super::check::Checker;
-use super::definition::{Rule, Shown};
-use super::expr::Type;
+use super::definition::{By, Limit, Rule, Shown};
+use super::expr::{Aggregate, Expr, Type};
 use super::parse::{self, Mistake};
 use super::raw::{self, Change};
 use super::source::Source;
+use super::unit::Unit;
+use super::words::Texts;
 use crate::alert::finding::{RuleName, Terms};
 
 /// Most bytes of a file of rules.
@@ -58,6 +60,41 @@ pub fn read(file: &str, text: &str) -> Result<Read, Mistakes> {
     match reading.said.is_empty() {
         true => Ok(found),
         false => Err(Mistakes(reading.said)),
+    }
+}
+
+/// Expressions of a rule.
+struct Computed {
+    rows: Option<Expr>,
+    numbers: Vec<(String, Expr, Unit)>,
+    value: Expr,
+    unit: (Unit, String),
+    only_where: Option<Expr>,
+    warning: Option<Expr>,
+    critical: Option<Expr>,
+    aggregates: Vec<Aggregate>,
+    usuals: Vec<Expr>,
+}
+
+/// A rule for people.
+fn shown(raw: &raw::Rule, source: &Source, by: &By) -> Shown {
+    let text = |text: &Option<Spanned<String>>| {
+        let text = text.as_ref();
+        text.map_or_else(String::new, |text| text.get_ref().clone())
+    };
+    let family = match &raw.family {
+        Some(family) => family.get_ref().clone(),
+        None => String::from(source.family()),
+    };
+    Shown {
+        family,
+        of: String::from(source.name()),
+        by: by.shown(),
+        rows: text(&raw.rows),
+        only_where: text(&raw.only_where),
+        value: raw.value.get_ref().clone(),
+        warning: text(&raw.warning),
+        critical: text(&raw.critical),
     }
 }
 
@@ -187,17 +224,64 @@ impl Reading<'_> {
             }
         };
         let limits = self.limits(&raw.limits);
-        let types: Vec<(String, Type)> = limits
-            .iter()
-            .map(|(limit, of)| (limit.name.clone(), *of))
-            .collect();
+        let named = |(limit, of): &(Limit, Type)| (limit.name.clone(), *of);
+        let types: Vec<(String, Type)> = limits.iter().map(named).collect();
         let by = self.by(&source, raw.by.as_ref());
         let within = self.within(&source, raw.within.as_ref());
-        let mut checker = Checker::new(&source, &types, !within.is_empty());
-        let rows = raw
-            .rows
-            .as_ref()
-            .and_then(|text| self.expr(text, |node| checker.row(node)));
+        let checker = Checker::new(&source, &types, !within.is_empty());
+        let computed = self.computed(&raw, checker, at);
+        let window_ms = self.window(raw.window.as_ref(), at);
+        let terms = Terms {
+            for_ms: self.duration(raw.hold.as_ref(), 0),
+            keep_for_ms: self.duration(raw.keep_for.as_ref(), WINDOW_MS),
+        };
+        let missing_is_zero = self.missing(raw.missing.as_ref());
+        let days = self.days(raw.days.as_ref());
+        let text = shown(&raw, &source, &by);
+        let words = self.words(&raw, &types);
+        let enabled = raw.enable.unwrap_or(true);
+        let cases = self.cases(&source, raw.test);
+        let computed = computed.filter(|_| self.said.len() == before)?;
+        Some(Rule {
+            name: name?,
+            source,
+            by,
+            rows: computed.rows,
+            within,
+            window_ms,
+            terms,
+            aggregates: computed.aggregates,
+            usual: computed
+                .usuals
+                .iter()
+                .position(|expr| *expr == computed.value),
+            usuals: computed.usuals,
+            days,
+            missing_is_zero,
+            limits: limits.into_iter().map(|(limit, _)| limit).collect(),
+            only_where: computed.only_where,
+            value: computed.value,
+            unit: computed.unit,
+            warning: computed.warning,
+            critical: computed.critical,
+            numbers: computed.numbers,
+            words,
+            cases,
+            shipped: false,
+            enabled,
+            text,
+        })
+    }
+
+    /// Its expressions.
+    fn computed(
+        &mut self,
+        raw: &raw::Rule,
+        mut checker: Checker<'_>,
+        at: usize,
+    ) -> Option<Computed> {
+        let rows = raw.rows.as_ref();
+        let rows = rows.and_then(|text| self.expr(text, |node| checker.row(node)));
         let mut numbers = Vec::new();
         for (key, text) in &raw.numbers {
             if let Some((expr, unit)) = self.expr(text, |node| checker.number(node)) {
@@ -211,93 +295,47 @@ impl Reading<'_> {
         if let Some((value, unit)) = &value {
             checker.define("value", value.clone(), Type::Number(*unit));
         }
-        let mut condition = |this: &mut Self, text: &Option<Spanned<String>>| {
-            text.as_ref()
-                .and_then(|text| this.expr(text, |node| checker.truth(node)))
+        let mut condition = |text: &Option<Spanned<String>>| {
+            let text = text.as_ref()?;
+            self.expr(text, |node| checker.truth(node))
         };
-        let only_where = condition(self, &raw.only_where);
-        let warning = condition(self, &raw.warning);
-        let critical = condition(self, &raw.critical);
+        let only_where = condition(&raw.only_where);
+        let (warning, critical) = (condition(&raw.warning), condition(&raw.critical));
         if raw.warning.is_none() && raw.critical.is_none() {
-            self.say(
-                at,
-                "a rule says when it warns, when it is critical, or both",
-            );
+            let why = "a rule says when it warns, when it is critical, or both";
+            self.say(at, why);
         }
-        let window_ms = self.duration(raw.window.as_ref(), WINDOW_MS);
-        if !(60_000..=MOST_WINDOW_MS).contains(&window_ms) || window_ms % 60_000 != 0 {
-            let at = raw.window.as_ref().map_or(at, |text| text.span().start);
-            self.say(at, "a window is whole minutes, from \"1m\" to \"1h\"");
-        }
-        let terms = Terms {
-            for_ms: self.duration(raw.hold.as_ref(), 0),
-            keep_for_ms: self.duration(raw.keep_for.as_ref(), WINDOW_MS),
-        };
         let (value, dims) = value?;
-        let unit = self.unit(raw.unit.as_ref(), dims);
-        let usual = checker.usuals.iter().position(|expr| *expr == value);
-        let names: Vec<&str> = numbers.iter().map(|(key, ..)| key.as_str()).collect();
-        let words = [
-            self.texts(&raw.en, &names, &types),
-            self.texts(&raw.zh, &names, &types),
-        ];
-        if raw.en.causes.len() != raw.zh.causes.len() {
-            let at = raw.zh.summary.span().start;
-            self.say(
-                at,
-                "as many causes are expected as in English, in the same order",
-            );
-        }
-        let missing_is_zero = self.missing(raw.missing.as_ref());
-        let days = self.days(raw.days.as_ref());
-        let cases = self.cases(&source, raw.test);
-        if self.said.len() > before {
-            return None;
-        }
-        let text = |text: &Option<Spanned<String>>| {
-            text.as_ref()
-                .map_or_else(String::new, |text| text.get_ref().clone())
-        };
-        let shown = Shown {
-            family: raw.family.as_ref().map_or_else(
-                || String::from(source.family()),
-                |family| family.get_ref().clone(),
-            ),
-            of: String::from(source.name()),
-            by: by.shown(),
-            rows: text(&raw.rows),
-            only_where: text(&raw.only_where),
-            value: raw.value.get_ref().clone(),
-            warning: text(&raw.warning),
-            critical: text(&raw.critical),
-        };
-        let (aggregates, usuals) = (checker.aggregates, checker.usuals);
-        Some(Rule {
-            name: name?,
-            source,
-            by,
+        Some(Computed {
             rows,
-            within,
-            window_ms,
-            terms,
-            aggregates,
-            usuals,
-            days,
-            missing_is_zero,
-            limits: limits.into_iter().map(|(limit, _)| limit).collect(),
-            only_where,
+            numbers,
             value,
-            unit,
-            usual,
+            unit: self.unit(raw.unit.as_ref(), dims),
+            only_where,
             warning,
             critical,
-            numbers,
-            words,
-            cases,
-            shipped: false,
-            enabled: raw.enable.unwrap_or(true),
-            text: shown,
+            aggregates: checker.aggregates,
+            usuals: checker.usuals,
         })
+    }
+
+    fn window(&mut self, text: Option<&Spanned<String>>, at: usize) -> i64 {
+        let window_ms = self.duration(text, WINDOW_MS);
+        if !(60_000..=MOST_WINDOW_MS).contains(&window_ms) || window_ms % 60_000 != 0 {
+            let at = text.map_or(at, |text| text.span().start);
+            self.say(at, "a window is whole minutes, from \"1m\" to \"1h\"");
+        }
+        window_ms
+    }
+
+    /// What it says, in both languages.
+    fn words(&mut self, raw: &raw::Rule, limits: &[(String, Type)]) -> [Texts; 2] {
+        let names: Vec<&str> = raw.numbers.keys().map(String::as_str).collect();
+        if raw.en.causes.len() != raw.zh.causes.len() {
+            let why = "as many causes are expected as in English, in the same order";
+            self.say(raw.zh.summary.span().start, why);
+        }
+        [&raw.en, &raw.zh].map(|texts| self.texts(texts, &names, limits))
     }
 
     fn name(&mut self, name: &Spanned<String>) -> Option<RuleName> {
