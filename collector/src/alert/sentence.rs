@@ -125,10 +125,8 @@ impl std::fmt::Display for Subject {
             } => {
                 let host = if name.is_empty() { host } else { name };
                 write!(f, "{host}: {table}")?;
-                let known = labels.iter().filter(|(_, text)| !text.is_empty());
-                known
-                    .map(|(name, text)| write!(f, " {name}={text}"))
-                    .collect()
+                let mut known = labels.iter().filter(|(_, text)| !text.is_empty());
+                known.try_for_each(|(name, text)| write!(f, " {name}={text}"))
             }
             Self::Collector => f.write_str("collector"),
         }

@@ -37,8 +37,11 @@ pub(super) struct Reading<'a> {
     pub(super) metrics: &'a Metrics,
 }
 
+/// An input, and its columns.
+type Read<'p> = (usize, &'p [String]);
+
 /// Inputs of a source, by their windows.
-fn inputs<'p>(plan: &'p Plan, is_it: impl Fn(&Source) -> bool) -> Vec<(usize, &'p Input)> {
+fn inputs(plan: &Plan, is_it: impl Fn(&Source) -> bool) -> Vec<(usize, &Input)> {
     let all = plan.inputs().iter().enumerate();
     all.filter(|(_, input)| is_it(&input.source)).collect()
 }
@@ -103,7 +106,7 @@ impl Reading<'_> {
         pass: &mut Pass<'_>,
         window: impl Fn(&Input) -> Window,
     ) -> Result<BTreeMap<String, String>, Error> {
-        let mut by_window: BTreeMap<(i64, i64), Vec<(usize, &[String])>> = BTreeMap::new();
+        let mut by_window: BTreeMap<(i64, i64), Vec<Read<'_>>> = BTreeMap::new();
         for (at, input) in inputs(self.plan, |source| *source == Source::Edge) {
             let Window { from_ms, to_ms } = window(input);
             let known = by_window.entry((to_ms, from_ms)).or_default();
