@@ -1,5 +1,6 @@
-//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
+//! The command line: `serve`, `topology`, `hosts`, `search`, `chain`, `edge`, `matrix`, `alerts`, `rules`, `tables`, `rows`, `fleet`, `credential`, `user`, `token`, `ca`, `enroll`, `audit`, `import`, `unpack`, `store`, `check-config`, `doctor`, `version`.
 
+mod alerts;
 mod ask;
 mod audit;
 mod carried;
@@ -13,6 +14,7 @@ mod output;
 mod people;
 mod prompt;
 mod rows;
+mod rules;
 mod source;
 mod store;
 mod token;
@@ -86,6 +88,16 @@ enum Command {
     Matrix {
         #[command(subcommand)]
         command: matrix::MatrixCommand,
+    },
+    /// What is wrong: alerts, who knows of them, and what is not to be told
+    Alerts {
+        #[command(subcommand)]
+        command: alerts::AlertsCommand,
+    },
+    /// What alerts are made by: check files of rules, list and show them
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
     },
     /// List the tables that agents fill, with their columns
     Tables(rows::TablesArgs),
@@ -175,6 +187,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Diagnose(args) => ask::diagnose(args, out),
         Command::Edge(args) => ask::edge(args, out),
         Command::Matrix { command } => matrix::run(command, out),
+        Command::Alerts { command } => alerts::run(command, out),
+        Command::Rules { command } => rules::run(command, out),
         Command::Tables(args) => rows::tables(args, out),
         Command::Rows(args) => rows::rows(args, out),
         Command::Fleet { command } => fleet::run(command, out),

@@ -37,13 +37,15 @@ macro_rules! counters {
             pub store_commit_seconds: Durations,
             /// Time for reading and joining a slice.
             pub join_slice_seconds: Durations,
+            /// Time for holding the rules against a minute.
+            pub alert_pass_seconds: Durations,
             /// Time for an answer, without sending it, by the name of the operation.
             routes: RwLock<BTreeMap<&'static str, Arc<Durations>>>,
         }
 
         impl Metrics {
             /// Name, type, description and value of each.
-            fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+            pub(crate) fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
                 vec![$((stringify!($name), $kind, $doc, self.$name.get()),)*]
             }
         }
@@ -187,6 +189,50 @@ counters! {
     retention_deleted_slices_total: "counter",
     /// Retention steps that failed.
     retention_failures_total: "counter",
+    /// Alerts that fire.
+    alerts_firing: "gauge",
+    /// Alerts that are found and do not fire yet.
+    alerts_pending: "gauge",
+    /// Alerts that fire or are pending and cannot be judged now.
+    alerts_unknown: "gauge",
+    /// Findings for which there was no room among the alerts.
+    alerts_cut_total: "counter",
+    /// Steps in the life of alerts.
+    alert_transitions_total: "counter",
+    /// Notices about alerts that were sent; of Alertmanager, alerts.
+    alert_notices_sent_total: "counter",
+    /// Notices that will never be taken.
+    alert_notices_refused_total: "counter",
+    /// Notices that made room for others, or could not be sent for a day.
+    alert_notices_dropped_total: "counter",
+    /// Attempts to send notices that failed and are made again.
+    alert_notices_failed_total: "counter",
+    /// Rules that are judged.
+    alert_rules: "gauge",
+    /// Times that a file of rules could not be used, or a part of it; what was read before stays.
+    alert_rules_refused_total: "counter",
+    /// Times that the rules were held against a minute.
+    alert_passes_total: "counter",
+    /// Times that the store could not be read for it.
+    alert_pass_failures_total: "counter",
+    /// Rows that rules were held against.
+    alert_rows_total: "counter",
+    /// Rows beyond those that are looked at in one window.
+    alert_rows_cut_total: "counter",
+    /// Windows that were too large to be read for rules.
+    alert_unread_total: "counter",
+    /// Rows of groups for which there was no room.
+    alert_groups_cut_total: "counter",
+    /// Times that a host's counters were not remembered, because there were too many hosts.
+    alert_hosts_cut_total: "counter",
+    /// What the rules found in the last minute.
+    alert_findings: "gauge",
+    /// What they could not judge in it.
+    alert_unjudged: "gauge",
+    /// Numbers of which it is known what is usual.
+    alert_usual_numbers: "gauge",
+    /// Numbers and subjects for which there was no room among those.
+    alert_usual_cut_total: "counter",
 }
 
 impl Metrics {
@@ -274,6 +320,11 @@ impl Metrics {
                 "join_slice",
                 "Time for reading and joining a slice.",
                 &self.join_slice_seconds,
+            ),
+            (
+                "alert_pass",
+                "Time for holding the rules against a minute.",
+                &self.alert_pass_seconds,
             ),
         ] {
             let name = format!("waybill_collector_{name}_seconds");

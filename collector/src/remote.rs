@@ -47,7 +47,7 @@ impl Remote {
     /// # Errors
     /// When the collector cannot be reached or trusted, refuses, or answers something else.
     pub fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        self.call(path, None)
+        self.call(Method::GET, path, None, None)
     }
 
     /// Sends a body with the question and reads the document.
@@ -55,10 +55,31 @@ impl Remote {
     /// # Errors
     /// Those of [`Self::ask`].
     pub fn send<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> anyhow::Result<T> {
-        self.call(path, Some(body))
+        self.call(Method::POST, path, Some(body), None)
     }
 
-    fn call<T: DeserializeOwned>(&self, path: &str, body: Option<&[u8]>) -> anyhow::Result<T> {
+    /// Has something changed by a small request in JSON, or by none, and reads the document.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub fn change<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<T> {
+        let body = body.map(serde_json::to_vec).transpose()?;
+        let method = Method::from_bytes(method.as_bytes()).context("a method")?;
+        self.call(method, path, body.as_deref(), Some("application/json"))
+    }
+
+    fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&[u8]>,
+        media_type: Option<&str>,
+    ) -> anyhow::Result<T> {
         if !self.url.starts_with("https://") {
             bail!(
                 "--url: expected https://<host>:<port>, found {:?}",
@@ -72,12 +93,10 @@ impl Remote {
             timeout: TIMEOUT,
         })?;
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let method = if body.is_some() {
-            Method::POST
-        } else {
-            Method::GET
-        };
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
+        if let Some(media_type) = media_type {
+            request = request.header("Content-Type", media_type);
+        }
         if let Some(file) = &self.token_file {
             let text = crate::files::text(file)
                 .with_context(|| format!("read token file {}", file.display()))?;

@@ -1,5 +1,6 @@
 //! Documents as text for a terminal of 100 columns. Names are shortened and escaped.
 
+mod alerts;
 mod api;
 mod hosts;
 mod line;
@@ -8,6 +9,7 @@ mod rows;
 
 use std::io::{self, Write};
 
+pub use alerts::{alert, alerts};
 pub use api::{chain, diagnosis, edge, search};
 pub use hosts::{Hosts, hosts};
 use line::write_items;

@@ -7,6 +7,7 @@
 
 mod abilities;
 mod accept;
+mod alerts;
 mod bad_batch;
 mod bad_config;
 mod bad_option;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         handed::CASES,
         lists::CASES,
         listener::CASES,
+        alerts::CASES,
         harm::CASES,
         neighbours::CASES,
         loss::CASES,

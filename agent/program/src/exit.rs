@@ -20,6 +20,8 @@ pub enum Exit {
     Store = 5,
     /// What was compared is not the same: a matrix and what was seen, or two matrices.
     Differs = 6,
+    /// Alerts fire, and it was asked to say so.
+    Alerting = 7,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -50,6 +52,14 @@ impl Failure {
     pub fn differs(error: impl Into<Error>) -> Self {
         Self {
             exit: Exit::Differs,
+            error: error.into(),
+        }
+    }
+
+    /// Alerts fire.
+    pub fn alerting(error: impl Into<Error>) -> Self {
+        Self {
+            exit: Exit::Alerting,
             error: error.into(),
         }
     }

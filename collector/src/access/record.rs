@@ -80,6 +80,22 @@ actions! {
     TokenRevoked = "token.revoked",
     /// The collector began with another retention or bound of the store than before.
     RetentionChanged = "retention.changed",
+    /// Somebody knows of an alert.
+    AlertAcknowledged = "alert.acknowledged",
+    /// An acknowledgement was taken back.
+    AlertUnacknowledged = "alert.unacknowledged",
+    /// Alerts are not told for a while.
+    SilenceMade = "silence.made",
+    /// A silence is of others, or for another time.
+    SilenceChanged = "silence.changed",
+    /// A silence was ended before its time.
+    SilenceEnded = "silence.ended",
+    /// Alerts are not told at a time of every week.
+    MaintenanceMade = "maintenance.made",
+    /// A maintenance window is of others, or at another time.
+    MaintenanceChanged = "maintenance.changed",
+    /// A maintenance window was removed.
+    MaintenanceRemoved = "maintenance.removed",
 }
 
 /// Something that was done.

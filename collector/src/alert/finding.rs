@@ -203,6 +203,24 @@ pub struct Evaluated {
     pub cut: BTreeSet<RuleName>,
 }
 
+impl Severity {
+    /// Its word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// What a word says.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        let all = [Self::Warning, Self::Critical];
+        all.into_iter().find(|severity| severity.name() == word)
+    }
+}
+
 impl RuleName {
     /// A name, checked.
     ///
@@ -247,7 +265,8 @@ impl From<RuleName> for String {
 
 impl End {
     /// What stays the same when a host gets another name.
-    fn key(&self) -> String {
+    #[must_use]
+    pub fn key(&self) -> String {
         match &self.host {
             Some(host) => format!("{host}/{}", self.service),
             None => self.name.clone(),

@@ -4,6 +4,9 @@
 //! which requests are checked (`given`) and the document is written (`document`). What it answers is
 //! a function of the store, the parameters and the time; the server and the commands call the same.
 
+mod alert_shown;
+mod alerts;
+mod alerts_answer;
 mod audit;
 mod chain;
 mod columns;
@@ -21,6 +24,7 @@ mod group;
 mod key;
 mod map;
 mod matrix;
+mod mutes;
 mod node;
 mod operation;
 mod others;
@@ -35,6 +39,14 @@ mod topology;
 mod tuple;
 mod users;
 
+pub use alert_shown::{
+    AlertShown, CandidateShown, GroupShown, Language, RuleShown, TransitionShown,
+};
+pub use alerts::{
+    ACKNOWLEDGE, ALERT, ALERTS, Acknowledge, AlertDetail, Alerts, RULES, Removed, Rules,
+    UNACKNOWLEDGE,
+};
+pub use alerts_answer::{Unanswered, alert as alert_detail, alerts as alert_list};
 pub use audit::AUDIT;
 pub use chain::CHAIN;
 pub use diagnosis::DIAGNOSIS;
@@ -46,6 +58,10 @@ pub use failure::{Failure, Problem};
 pub use fleet::FLEET;
 pub use given::{Given, parts};
 pub use matrix::{Learned, MATRIX_CHECK, MATRIX_LEARNED};
+pub use mutes::{
+    ADD_MAINTENANCE, ADD_SILENCE, CHANGE_MAINTENANCE, CHANGE_SILENCE, END_SILENCE, MAINTENANCE,
+    REMOVE_MAINTENANCE, SILENCES, Silences, Windows,
+};
 pub use node::NODE;
 pub use operation::{Answers, Asking, Operation};
 pub use others::{BATCHES, Check, DOCUMENT, HEALTH, HOSTS, METRICS, READY, Readiness};

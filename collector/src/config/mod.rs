@@ -3,7 +3,11 @@
 //! Two stages: `raw` is what was written, [`Config`] is what is needed. All mistakes are reported,
 //! each with the file, its line, the path of the key and what was expected there.
 
+mod alerts;
+#[cfg(test)]
+mod alerts_tests;
 mod auth;
+mod http;
 mod mistake;
 #[cfg(test)]
 mod mistake_tests;
@@ -25,9 +29,11 @@ use log::LevelFilter;
 use program::problems::{Problems, take_out, take_path};
 use toml::de::DeTable;
 
+pub use alerts::{AlertKind, AlertOutput, Alerts, Smtp, Tls};
 pub use auth::{Auth, Enroll};
+pub use http::Http;
 use mistake::{Mistake, Mistakes, or, required, wrong};
-pub use outputs::{File, Format, Http, Kafka, Kind, Output, Scrape, Temporality};
+pub use outputs::{File, Format, Kafka, Kind, Output, Scrape, Temporality};
 pub use proxy::{Proxy, Says};
 use raw::{Count, Size, Text};
 pub use store::{ClickHouse, Kind as StoreKind, Store};
@@ -80,6 +86,8 @@ pub struct Config {
     pub signing_key_file: Option<PathBuf>,
     /// Where batches go beside the store, by name.
     pub outputs: Vec<Output>,
+    /// Alerts, and where they are told.
+    pub alerts: Alerts,
     /// Least severe level that is logged.
     pub log_level: LevelFilter,
 }
@@ -262,6 +270,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
             "expected at most half of store.max_bytes, of which it is a part",
         );
     }
+    let alerts = alerts::validate(raw.alerts, &store.path, &mut mistakes);
     let enroll = mistakes.keep(auth::enroll(raw.enroll));
     let enrolls = enroll.as_ref().is_none_or(Option::is_some);
     let auth = mistakes.keep(auth::auth(raw.auth, &store.path, (has_ca, enrolls)));
@@ -289,6 +298,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
         limits,
         signing_key_file: raw.fleet.signing_key_file.map(|Text(path)| path),
         outputs,
+        alerts,
         log_level: or(raw.log.level, LevelFilter::Info),
     })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http::{Http, Reached, client, http};
 use super::mistake::{Mistake, Mistakes, wrong};
 use super::raw::{self, Count, Size, Text};
 
@@ -46,23 +47,6 @@ pub struct Scrape {
     /// Labels that series have; what differs in others is added up.
     pub labels: Vec<String>,
     /// Series that are shown; what follows is added to those for the rest.
-    pub max_series: usize,
-}
-
-/// A server that takes requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// `https://` or `http://`.
-    pub url: String,
-    /// Time for a request and its answer.
-    pub timeout: Duration,
-    /// Who may vouch for it, PEM; needed for `https://`.
-    pub ca_file: Option<PathBuf>,
-    /// File with a bearer token.
-    pub token_file: Option<PathBuf>,
-    /// Client certificate and key, PEM.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// Rows of series whose sums are kept.
     pub max_series: usize,
 }
 
@@ -261,48 +245,22 @@ impl Taken<'_> {
 
     fn client(&self) -> Result<Option<(PathBuf, PathBuf)>, Mistake> {
         let raw = self.raw;
-        match (
+        let pair = (
             Self::path(&raw.client_cert_file),
             Self::path(&raw.client_key_file),
-        ) {
-            (Some(chain), Some(key)) => Ok(Some((chain, key))),
-            (None, None) => Ok(None),
-            (None, Some(_)) => self.missing("client_cert_file", "the certificate of the key"),
-            (Some(_), None) => self.missing("client_key_file", "the key of the certificate"),
-        }
+        );
+        client(self.key, pair)
     }
 
     fn http(&self) -> Result<Http, Mistake> {
-        let Some(url) = self.raw.url.clone() else {
-            return self.missing("url", "https://<host>:<port>/<path>");
-        };
-        let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
-        if rest.is_none_or(str::is_empty) || url.contains(['@', '#']) {
-            return wrong(
-                (self.key)("url"),
-                "expected https:// or http:// and a server, without user or fragment",
-            );
-        }
-        let ca_file = Self::path(&self.raw.ca_file);
-        let token_file = Self::path(&self.raw.token_file);
-        let client = self.client()?;
-        if url.starts_with("https://") && ca_file.is_none() {
-            return self.missing("ca_file", "certificates that may vouch for the server, PEM");
-        }
-        if !url.starts_with("https://") && (token_file.is_some() || client.is_some()) {
-            return wrong(
-                (self.key)("url"),
-                "expected https://, for credentials are not sent in the clear",
-            );
-        }
-        Ok(Http {
-            url,
+        let reached = Reached {
+            url: self.raw.url.as_ref(),
             timeout: self.timeout(),
-            ca_file,
-            token_file,
-            client,
-            max_series: self.max_series(100_000),
-        })
+            ca_file: Self::path(&self.raw.ca_file),
+            token_file: Self::path(&self.raw.token_file),
+            client: self.client()?,
+        };
+        http(self.key, reached, self.max_series(100_000))
     }
 
     fn kafka(&self) -> Result<Kind, Mistake> {

@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) limits: Limits,
     pub(super) fleet: Fleet,
     pub(super) outputs: BTreeMap<String, Output>,
+    pub(super) alerts: Alerts,
     pub(super) log: Log,
 }
 
@@ -139,6 +140,40 @@ pub(super) struct Output {
     pub(super) format: Option<String>,
     pub(super) max_bytes: Option<Text<Size>>,
     pub(super) max_age: Option<Text<Duration>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Alerts {
+    pub(super) database: Option<Text<PathBuf>>,
+    pub(super) rules: Option<Text<PathBuf>>,
+    pub(super) retention: Option<Text<Duration>>,
+    pub(super) page_url: Option<String>,
+    pub(super) outputs: BTreeMap<String, AlertOutput>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AlertOutput {
+    pub(super) kind: Option<String>,
+    pub(super) least_severity: Option<String>,
+    pub(super) language: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) timeout: Option<Text<Duration>>,
+    pub(super) ca_file: Option<Text<PathBuf>>,
+    pub(super) token_file: Option<Text<PathBuf>>,
+    pub(super) client_cert_file: Option<Text<PathBuf>>,
+    pub(super) client_key_file: Option<Text<PathBuf>>,
+    pub(super) hmac_key_file: Option<Text<PathBuf>>,
+    pub(super) every: Option<Text<Duration>>,
+    pub(super) server: Option<String>,
+    pub(super) tls: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<Text<PathBuf>>,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<Vec<String>>,
+    pub(super) path: Option<Text<PathBuf>>,
+    pub(super) max_bytes: Option<Text<Size>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -15,7 +15,7 @@ const MAX_ANSWER: u64 = 64 << 10;
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// A client of one server. Files are read again with each attempt after a failure.
-pub(super) struct Client {
+pub(crate) struct Client {
     config: Http,
     agent: Option<Caller>,
     token: Option<String>,
@@ -23,14 +23,14 @@ pub(super) struct Client {
 
 /// What became of a request.
 #[derive(Debug)]
-pub(super) enum Answered {
+pub(crate) enum Answered {
     Taken,
     /// The same request will never be taken.
     Refused(String),
 }
 
 impl Client {
-    pub(super) fn new(config: Http) -> Self {
+    pub(crate) fn new(config: Http) -> Self {
         Self {
             config,
             agent: None,
@@ -43,7 +43,7 @@ impl Client {
     /// # Errors
     /// [`Later`] where it may be taken another time. That is also so where a credential or a path is
     /// wrong: an operator can mend these, and the outbox is bounded.
-    pub(super) fn post(
+    pub(crate) fn post(
         &mut self,
         path: &str,
         headers: &[(&str, &str)],

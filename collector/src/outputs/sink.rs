@@ -43,12 +43,12 @@ pub(super) struct Done {
 
 /// Why a destination did not take something that it may take later.
 #[derive(Debug)]
-pub(super) struct Later {
-    pub(super) why: anyhow::Error,
+pub(crate) struct Later {
+    pub(crate) why: anyhow::Error,
     /// How long it asks to be left alone.
-    pub(super) wait: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
     /// What was taken since the last [`Done`] is gone, and has to be taken again.
-    pub(super) again: bool,
+    pub(crate) again: bool,
 }
 
 impl From<anyhow::Error> for Later {

@@ -12,6 +12,8 @@ use super::logins::Logins;
 use super::secrets::{Current, Shown};
 use crate::accept::{Reason, Refusal};
 use crate::access::{self, Access, identity};
+use crate::alert::catalogue::Catalogue;
+use crate::alert::store::AlertStore;
 use crate::auth::Credential;
 use crate::config::{Config, Limits};
 use crate::joined::Kept;
@@ -35,6 +37,10 @@ pub(super) struct App {
     pub(super) source: Arc<dyn Source>,
     pub(super) secrets: Arc<Current>,
     pub(super) access: Access,
+    /// Alerts, with what became of them.
+    pub(super) alerts: Arc<AlertStore>,
+    /// The rules by which they are found.
+    pub(super) rules: Arc<Catalogue>,
     pub(super) access_failures: Limiter,
     /// Changes of it that are asked for over the network.
     pub(super) access_work: Arc<Shares>,
@@ -84,7 +90,7 @@ impl App {
     pub(super) fn new(
         config: &Config,
         secrets: Arc<Current>,
-        access: Access,
+        (access, alerts): (Access, Arc<AlertStore>),
         metrics: Arc<Metrics>,
         store: (SyncSender<Message>, Arc<Health>, Newest),
         outputs: Arc<Status>,
@@ -94,6 +100,8 @@ impl App {
         Self {
             secrets,
             access,
+            alerts,
+            rules: Arc::default(),
             access_failures: Limiter::new(),
             access_work: Shares::new(ACCESS_WORK),
             enroll_refusals: Limiter::new(),

@@ -5,6 +5,7 @@
 //! once: what was not answered was not promised.
 
 mod acceptor;
+mod alerting;
 mod answers;
 mod app;
 mod audit;
@@ -18,8 +19,10 @@ mod fair;
 mod gate;
 mod health;
 mod joining;
+mod judging;
 mod levels;
 mod logins;
+mod opening;
 mod packed;
 mod page;
 mod people;
@@ -47,15 +50,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::access::{self, Access, Action, Actor, Entry};
+use crate::alert::outputs::Telling;
+use crate::alert::store::AlertStore;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::metrics::Metrics;
 use crate::outputs::{Outputs, Status};
 use crate::store::Health;
+use crate::store::outbox::Outbox;
 use crate::store::writer;
-use crate::stores::{self, Opened};
-use crate::time;
 use acceptor::Acceptor;
 use app::App;
 pub use app::UNSENT;
@@ -64,6 +67,7 @@ pub use descriptors::descriptors_for;
 use drain::Drain;
 use gate::{Gate, Place};
 use joining::Joining;
+use judging::Judging;
 pub use routes::{Scope, openapi, routes};
 use secrets::Follower;
 pub use secrets::Secrets;
@@ -93,6 +97,8 @@ pub struct Running {
     serving: Option<JoinHandle<io::Result<()>>>,
     runtime: Option<Runtime>,
     outputs: Outputs,
+    telling: Telling,
+    judge: Option<Judging>,
     joiner: Option<Joining>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
@@ -116,13 +122,11 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     for advice in config.auth.advice() {
         log::warn!("{advice}");
     }
-    let opened = open_store(config)?;
+    let opened = opening::store(config)?;
     let outbox = opened.outbox;
-    let access = open_access(config)?;
+    let (access, alerts) = opening::databases(config)?;
     let status = Arc::new(Status::new(&outbox));
-    let socket = gate::open(config.listen.address)?;
-    let address = socket.listener.local_addr();
-    let address = address.context("ask for the bound address")?;
+    let (socket, address) = listen(config)?;
     let (ending, is_ending) = watch::channel(false);
     let writer = writer::spawn(
         opened.batches,
@@ -134,13 +138,14 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
     let app = App::new(
         config,
         follower.current(),
-        access,
+        (access, Arc::clone(&alerts)),
         Arc::clone(&metrics),
         (writer.jobs, Arc::clone(&writer.health), writer.orders),
         Arc::clone(&status),
         (opened.source, is_ending.clone()),
     );
     let joiner = joining::start(&app).context("start the joining thread")?;
+    let judge = judging::start(&app)?;
     let app = Arc::new(app);
     let runtime = runtime().context("start the runtime")?;
     let handle = Handle::new();
@@ -173,20 +178,21 @@ pub fn start_as_service(config: &Config, notifier: Notifier) -> Result<Running, 
         let service = routes::router(app).into_make_service();
         (runtime.spawn(server.http1_only().serve(service)), signals)
     };
-    let outputs = Outputs::start(&config.outputs, &config.store.path, &outbox, &status)
-        .context("start an output")?;
+    let (outputs, telling) = tell(config, (&outbox, &status), (&alerts, &metrics))?;
     log::info!(address:%, socket = socket.by; "listening");
     notifier.ready(SERVING);
     Ok(Running {
         drain: Drain::new(ending, connections),
         notifier,
         outputs,
+        telling,
         address,
         handle,
         metrics,
         signals,
         serving: Some(serving),
         runtime: Some(runtime),
+        judge: Some(judge),
         joiner: Some(joiner),
         writer: Some(writer.thread),
     })
@@ -208,36 +214,26 @@ fn bound_heads<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
     http.max_buf_size(HEAD_BYTES);
 }
 
-fn open_store(config: &Config) -> Result<Opened, Failure> {
-    stores::open(config).map_err(|error| {
-        let error = anyhow::Error::new(error).context(config.store.name());
-        Failure::store(error)
-    })
+/// Has the socket, and the address that it is bound to.
+fn listen(config: &Config) -> anyhow::Result<(gate::Opened, SocketAddr)> {
+    let opened = gate::open(config.listen.address)?;
+    let address = opened.listener.local_addr();
+    let address = address.context("ask for the bound address")?;
+    Ok((opened, address))
 }
 
-/// Opens the database of credentials, and writes down where the store is bounded otherwise than
-/// before.
-fn open_access(config: &Config) -> Result<Access, Failure> {
-    let bounds = serde_json::json!({
-        "retention_s": config.store.retention.as_secs(),
-        "max_bytes": config.store.max_bytes,
-        "audit_retention_s": config.auth.audit_retention.as_secs(),
-    });
-    let open = || {
-        let access = Access::open(&config.auth.database, config.auth.audit_retention)?;
-        let before = access.last(Action::RetentionChanged)?;
-        let before = before.and_then(|record| record.after);
-        if before.as_ref() != Some(&bounds) {
-            let mut entry = Entry::new(Action::RetentionChanged, "store").after(bounds);
-            entry.before = before;
-            access.record(&Actor::collector(), entry, time::now_ms())?;
-        }
-        Ok(access)
-    };
-    open().map_err(|error: access::Error| {
-        let path = config.auth.database.display().to_string();
-        Failure::store(anyhow::Error::new(error).context(path))
-    })
+/// Starts what passes batches on, and what tells alerts.
+fn tell(
+    config: &Config,
+    (outbox, status): (&Arc<Outbox>, &Arc<Status>),
+    (alerts, metrics): (&Arc<AlertStore>, &Arc<Metrics>),
+) -> anyhow::Result<(Outputs, Telling)> {
+    let outputs = Outputs::start(&config.outputs, &config.store.path, outbox, status);
+    let telling = Telling::start(&config.alerts, alerts, metrics);
+    Ok((
+        outputs.context("start an output")?,
+        telling.context("start an output of alerts")?,
+    ))
 }
 
 /// Looks at the files of the configuration once in a period, and at once on SIGHUP.
@@ -336,6 +332,7 @@ impl Running {
         }
         // Before the writer saves how far they are.
         self.outputs.stop(GRACE);
+        self.telling.stop(GRACE);
         self.join_writer()?;
         log::info!("stopped");
         Ok(())
@@ -345,6 +342,7 @@ impl Running {
     /// all are.
     fn join_writer(&mut self) -> anyhow::Result<()> {
         self.joiner = None;
+        self.judge = None;
         let joined = self.writer.take().map(std::thread::JoinHandle::join);
         match joined {
             Some(Err(_)) => anyhow::bail!("the store thread panicked"),

@@ -16,7 +16,7 @@ use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, patch, post};
+use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use axum::{Json, Router};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ use super::drain;
 use super::fair::Party;
 use super::people::{Found, Sent};
 use super::refusal::{Form, error, refuse};
-use super::{audit, batches, enrolment, health, page, people, questions};
+use super::{alerting, audit, batches, enrolment, health, page, people, questions};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
 use crate::auth::{Credential, Role};
@@ -44,6 +44,8 @@ pub enum Scope {
     Agents,
     /// People of any rank.
     Readers,
+    /// People of rank [`Rank::Operator`] or more.
+    Operators,
     /// People of rank [`Rank::Admin`].
     Admins,
 }
@@ -55,6 +57,7 @@ impl Scope {
             Self::Anybody => None,
             Self::Agents => Some(api::AGENTS),
             Self::Readers => Some("readers"),
+            Self::Operators => Some("operators"),
             Self::Admins => Some("admins"),
         }
     }
@@ -165,6 +168,37 @@ const ROUTES: &[Route] = &[
     Route::own(&api::REMOVE_USER, Scope::Admins, || {
         delete(people::remove_user)
     }),
+    Route::own(&api::ALERTS, Scope::Readers, || get(alerting::alerts)),
+    Route::own(&api::ALERT, Scope::Readers, || get(alerting::alert)),
+    Route::own(&api::ACKNOWLEDGE, Scope::Operators, || {
+        post(alerting::acknowledge)
+    }),
+    Route::own(&api::UNACKNOWLEDGE, Scope::Operators, || {
+        delete(alerting::unacknowledge)
+    }),
+    Route::own(&api::RULES, Scope::Readers, || get(alerting::rules)),
+    Route::own(&api::SILENCES, Scope::Readers, || get(alerting::silences)),
+    Route::own(&api::ADD_SILENCE, Scope::Operators, || {
+        post(alerting::add_silence)
+    }),
+    Route::own(&api::CHANGE_SILENCE, Scope::Operators, || {
+        put(alerting::change_silence)
+    }),
+    Route::own(&api::END_SILENCE, Scope::Operators, || {
+        delete(alerting::end_silence)
+    }),
+    Route::own(&api::MAINTENANCE, Scope::Readers, || {
+        get(alerting::maintenance)
+    }),
+    Route::own(&api::ADD_MAINTENANCE, Scope::Operators, || {
+        post(alerting::add_maintenance)
+    }),
+    Route::own(&api::CHANGE_MAINTENANCE, Scope::Operators, || {
+        put(alerting::change_maintenance)
+    }),
+    Route::own(&api::REMOVE_MAINTENANCE, Scope::Operators, || {
+        delete(alerting::remove_maintenance)
+    }),
     Route::own(&api::HEALTH, Scope::Anybody, || get(health::healthz)),
     Route::own(&api::READY, Scope::Anybody, || get(health::readyz)),
 ];
@@ -203,7 +237,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         let allow = allow(&of_path);
         let others = any(move |method: Method| async move { other_method(&method, allow) });
         // What is for people alone tells agents nothing, with no method.
-        let of_people = |route: &&Route| matches!(route.scope, Scope::Readers | Scope::Admins);
+        let of_people = |route: &&Route| {
+            let people = [Scope::Readers, Scope::Operators, Scope::Admins];
+            people.contains(&route.scope)
+        };
         let whose = of_path.iter().all(of_people).then_some(Scope::Readers);
         let mut methods = MethodRouter::new();
         for route in of_path {
@@ -315,11 +352,16 @@ fn permit(role: Role, scope: Scope) -> Result<(), Refusal> {
         (Scope::Anybody, _)
         | (Scope::Agents, Role::Agent)
         | (Scope::Readers, Role::Person(_))
+        | (Scope::Operators, Role::Person(Rank::Operator | Rank::Admin))
         | (Scope::Admins, Role::Person(Rank::Admin)) => return Ok(()),
         (Scope::Agents, Role::Person(_)) => "this credential asks and does not send batches",
-        (Scope::Readers | Scope::Admins, Role::Agent) => {
+        (Scope::Readers | Scope::Operators | Scope::Admins, Role::Agent) => {
             "this credential sends batches and does not ask: people log in, or have a token of [auth] \
              reader_token_file or a certificate with a name of reader_names"
+        }
+        (Scope::Operators, Role::Person(_)) => {
+            "this takes an operator: a user of this role, or a token of [auth] reader_token_file with \
+             the word \"operator\" behind it"
         }
         (Scope::Admins, Role::Person(_)) => {
             "this takes an admin: a user of this role, or a token of [auth] reader_token_file with \

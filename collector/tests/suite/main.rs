@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alerting;
 mod api;
 mod binding;
 mod clickhouse;

@@ -1,5 +1,6 @@
 //! The server is held to its OpenAPI document: every operation, parameter, status and body.
 
+mod alerts;
 mod asked;
 mod examples;
 mod families;

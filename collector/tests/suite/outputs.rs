@@ -16,8 +16,8 @@ use wire::{Batch, BatchHeader, EdgeRow, Endpoint, Role};
 use crate::crash::Serve;
 use crate::support::site::{READER, Site, Who};
 use crate::support::until;
-pub(crate) use programs::skipped;
 use programs::{Program, Wanted};
+pub(crate) use programs::{free, skipped};
 
 /// A fleet of small hosts that began two minutes ago, and what it counted.
 struct Fleet {
@@ -171,7 +171,7 @@ fn written_to(program: &Program) {
     // Nobody is there at first; then it comes, and the collector is killed in between.
     let nobody = format!(
         "[outputs.tsdb]\nkind = \"remote_write\"\nurl = \"http://{}/write\"\n",
-        programs::free()
+        free()
     );
     let mut serve = Serve::start(&site, &nobody);
     fleet.send(&site, serve.at);

@@ -25,6 +25,7 @@ enum May {
     Anybody,
     Agents,
     People,
+    Operators,
     Admins,
 }
 
@@ -59,6 +60,19 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("GET", "/api/v1/tokens", May::People),
     ("POST", "/api/v1/tokens", May::People),
     ("DELETE", "/api/v1/tokens/{id}", May::People),
+    ("GET", "/api/v1/alerts", May::People),
+    ("GET", "/api/v1/alerts/{id}", May::People),
+    ("POST", "/api/v1/alerts/{id}/ack", May::Operators),
+    ("DELETE", "/api/v1/alerts/{id}/ack", May::Operators),
+    ("GET", "/api/v1/rules", May::People),
+    ("GET", "/api/v1/silences", May::People),
+    ("POST", "/api/v1/silences", May::Operators),
+    ("PUT", "/api/v1/silences/{id}", May::Operators),
+    ("DELETE", "/api/v1/silences/{id}", May::Operators),
+    ("GET", "/api/v1/maintenance", May::People),
+    ("POST", "/api/v1/maintenance", May::Operators),
+    ("PUT", "/api/v1/maintenance/{id}", May::Operators),
+    ("DELETE", "/api/v1/maintenance/{id}", May::Operators),
     ("GET", "/api/v1/audit", May::Admins),
     ("GET", "/api/v1/users", May::Admins),
     ("POST", "/api/v1/users", May::Admins),
@@ -75,6 +89,7 @@ enum Is {
     Nothing,
     Agent,
     Person,
+    Operator,
     Admin,
 }
 
@@ -83,7 +98,8 @@ impl Is {
         match route {
             May::Anybody => true,
             May::Agents => self == Self::Agent,
-            May::People => matches!(self, Self::Person | Self::Admin),
+            May::People => matches!(self, Self::Person | Self::Operator | Self::Admin),
+            May::Operators => matches!(self, Self::Operator | Self::Admin),
             May::Admins => self == Self::Admin,
         }
     }
@@ -139,7 +155,11 @@ fn valid(site: &Site, at: SocketAddr) -> Credentials {
         ("a token of many agents", Is::Agent, token(site::TOKEN)),
         ("an agent's certificate", Is::Agent, agent),
         ("a configured viewer's token", Is::Person, token(READER)),
-        ("a configured operator's token", Is::Person, token(OPERATOR)),
+        (
+            "a configured operator's token",
+            Is::Operator,
+            token(OPERATOR),
+        ),
         ("a configured admin's token", Is::Admin, token(ADMIN)),
         ("a certificate", Is::Person, Shows::Certificate(person)),
         (
@@ -149,14 +169,14 @@ fn valid(site: &Site, at: SocketAddr) -> Credentials {
         ),
         (
             "an operator's session",
-            Is::Person,
+            Is::Operator,
             session(site, at, "operator"),
         ),
         ("an admin's session", Is::Admin, session(site, at, "admin")),
         ("a viewer's token", Is::Person, of("viewer", "viewer", "t")),
         (
             "an operator's token",
-            Is::Person,
+            Is::Operator,
             of("operator", "operator", "t"),
         ),
         (

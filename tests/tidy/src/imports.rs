@@ -72,8 +72,9 @@ const BOUNDARIES: [Boundary; 8] = [
             "collector/src/store.rs",
             "collector/src/store/",
             "collector/src/access/",
+            "collector/src/alert/store/",
         ],
-        why: "SQL stays behind the spool, the store and the database of credentials",
+        why: "SQL stays behind the spool, the store and the databases of credentials and alerts",
     },
     Boundary {
         needles: &["caps::", "nix::sched", "nix::mount", "chroot("],

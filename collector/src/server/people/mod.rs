@@ -16,5 +16,6 @@ pub(super) use identity::{Found, Sent, find};
 pub(super) use login::{login, logout};
 pub(super) use origin::check as check_origin;
 pub(super) use own::{change_password, end_session, sessions, whoami};
+pub(super) use person::Person;
 pub(super) use tokens::{add_token, revoke_token, tokens};
 pub(super) use users::{add_user, change_user, remove_user, users};

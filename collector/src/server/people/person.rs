@@ -16,7 +16,7 @@ pub(in crate::server) struct Person {
     pub(super) rank: Rank,
     pub(super) how: How,
     /// From where.
-    pub(super) source: Option<IpAddr>,
+    pub(in crate::server) source: Option<IpAddr>,
 }
 
 /// By what it is known who asks.
@@ -31,7 +31,7 @@ pub(super) enum How {
 
 impl Person {
     /// How it stands in the audit log.
-    pub(super) fn actor(&self) -> Actor {
+    pub(in crate::server) fn actor(&self) -> Actor {
         let kind = match self.how {
             How::Token => "token",
             How::Certificate => "certificate",

@@ -21,6 +21,7 @@ fn every_operation_and_parameter_answers_as_the_document_says() {
     let all = asked().into_iter().chain(of_things(&edge(&site, at, DATA)));
     for (id, path, status) in all
         .chain(super::people::asked(&site, at))
+        .chain(super::alerts::asked(&site))
         .chain(of_tables())
     {
         let operation = document.operation(id);

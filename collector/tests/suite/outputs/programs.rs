@@ -205,7 +205,7 @@ fn prometheus(command: &mut Command, dir: &TempDir, at: &str) -> Authority {
 }
 
 /// An address of loopback that nobody listens on.
-pub(super) fn free() -> String {
+pub(crate) fn free() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("address").to_string()
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
+use crate::alerting;
 use crate::enrolment::{self, enrolling};
 use crate::openapi::Document;
 use crate::people::{Browser, add, listed};
@@ -108,6 +109,50 @@ const CHANGES: &[(&str, &str, &str, Does)] = &[
         let body = json!({ "old": crate::people::PASSWORD, "new": "another horse battery" });
         w.ann.post("/api/v1/password", body).status
     }),
+    (
+        "POST",
+        "/api/v1/alerts/{id}/ack",
+        "alert.acknowledged",
+        |w| {
+            let id = alerting::fires(&w.site.path("alerts.db"));
+            let path = format!("/api/v1/alerts/{id}/ack");
+            w.change("POST", &path, Some(json!({ "why": "looking" })))
+        },
+    ),
+    (
+        "DELETE",
+        "/api/v1/alerts/{id}/ack",
+        "alert.unacknowledged",
+        |w| {
+            let list = w.admin.get("/api/v1/alerts").json();
+            let id = list["alerts"][0]["id"].as_str().expect("an id").to_owned();
+            w.change("DELETE", &format!("/api/v1/alerts/{id}/ack"), None)
+        },
+    ),
+    ("POST", "/api/v1/silences", "silence.made", |w| {
+        w.change("POST", "/api/v1/silences", Some(alerting::silence()))
+    }),
+    ("PUT", "/api/v1/silences/{id}", "silence.changed", |w| {
+        w.change("PUT", "/api/v1/silences/1", Some(alerting::silence()))
+    }),
+    ("DELETE", "/api/v1/silences/{id}", "silence.ended", |w| {
+        w.change("DELETE", "/api/v1/silences/1", None)
+    }),
+    ("POST", "/api/v1/maintenance", "maintenance.made", |w| {
+        w.change("POST", "/api/v1/maintenance", Some(alerting::window()))
+    }),
+    (
+        "PUT",
+        "/api/v1/maintenance/{id}",
+        "maintenance.changed",
+        |w| w.change("PUT", "/api/v1/maintenance/1", Some(alerting::window())),
+    ),
+    (
+        "DELETE",
+        "/api/v1/maintenance/{id}",
+        "maintenance.removed",
+        |w| w.change("DELETE", "/api/v1/maintenance/1", None),
+    ),
     ("POST", "/api/v1/enroll", "enrolment.done", |w| w.enroll().0),
     ("POST", "/api/v1/renew", "enrolment.renewed", |w| {
         let (_, identity) = w.enroll();
