@@ -143,7 +143,8 @@ fn told(lab: &Lab) -> Result<(usize, usize)> {
     Ok((firing, over))
 }
 
-fn goes_away(lab: &Lab) -> Result<()> {
+/// A site with agents, a collector with the rule, and an Alertmanager beside it.
+fn scene(lab: &Lab) -> Result<(Scene<'_>, Running)> {
     let site = Site::build(lab, 1, 1, Nat::Direct, Middlebox::Plain)?;
     let place = lab.directory().join("rules");
     std::fs::create_dir(&place)?;
@@ -157,7 +158,7 @@ fn goes_away(lab: &Lab) -> Result<()> {
         lab.directory().join("alerts.jsonl").display(),
     );
     let mut collector = Collector::prepare(lab, &settings)?;
-    let _manager = manager(&collector)?;
+    let manager = manager(&collector)?;
     collector.start()?;
     let mut scene = Scene {
         lab,
@@ -169,6 +170,11 @@ fn goes_away(lab: &Lab) -> Result<()> {
         &Settings::default().with("agent.interval", "\"5s\"")?,
         &Settings::default().with("agent.interval", "\"5s\"")?,
     )?;
+    Ok((scene, manager))
+}
+
+fn goes_away(lab: &Lab) -> Result<()> {
+    let (mut scene, _manager) = scene(lab)?;
     let mut server = serve(&scene.site)?;
     let client = &scene.site.clients[0];
     let to = scene.site.backend(0, Family::V4);
