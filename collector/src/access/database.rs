@@ -13,10 +13,11 @@ use crate::files;
 const APPLICATION_ID: i32 = 0x5742_5941;
 
 /// Steps from each version to the next; the first creates everything.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("enrolment.sql"),
     include_str!("people.sql"),
+    include_str!("matrix.sql"),
 ];
 
 /// How long one connection waits for another.

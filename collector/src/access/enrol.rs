@@ -1,6 +1,7 @@
 //! Hosts that are enrolled: tokens that are used once, and the certificates that came of them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
@@ -17,6 +18,11 @@ use crate::digest::{hex, sha256};
 
 /// How long a token is remembered after it expired, to say so to who comes with it.
 const REMEMBERED_MS: i64 = 30 * 86_400_000;
+
+/// Begins every token for enrolment, so that one is known where it should not be.
+pub const ENROL_PREFIX: &str = "wbe_";
+/// For how long a token may be valid.
+pub const ENROL_LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// Why a host gets no certificate.
 #[derive(Debug, thiserror::Error)]

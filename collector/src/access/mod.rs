@@ -1,5 +1,5 @@
 //! Who may do what, as far as it changes while the collector runs: revocations, hosts that are
-//! enrolled, users with their sessions and tokens, and the log of every change.
+//! enrolled, users with their sessions and tokens, the declared matrix, and the log of every change.
 //!
 //! In a database of its own beside the store, for its owner alone: it holds what nobody else may
 //! read, it is small, and neither the store's commits nor its size keep anybody from being locked
@@ -9,9 +9,11 @@
 mod actor;
 mod audit;
 mod database;
+mod declared;
 mod enrol;
 mod error;
 mod gate;
+mod invited;
 mod password;
 mod record;
 mod revoked;
@@ -22,9 +24,11 @@ mod user_token;
 
 pub use actor::Actor;
 pub use audit::{AuditLog, AuditQuery, AuditRecord};
-pub use enrol::{Enrolled, Invitation, NotEnrolled, identity};
+pub use declared::{MatrixVersion, NewMatrix, NotDeclared};
+pub use enrol::{ENROL_LONGEST, ENROL_PREFIX, Enrolled, Invitation, NotEnrolled, identity};
 pub use error::Error;
 pub use gate::Access;
+pub use invited::Invited;
 pub use password::{Hashed, check as check_password, made_up as made_up_password};
 pub use record::{Action, Entry};
 pub use revoked::{NAME_BYTES, Revocation, named};

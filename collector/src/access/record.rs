@@ -78,6 +78,8 @@ actions! {
     TokenMade = "token.made",
     /// A token of a user was revoked.
     TokenRevoked = "token.revoked",
+    /// A communication matrix was declared.
+    MatrixDeclared = "matrix.declared",
     /// The collector began with another retention or bound of the store than before.
     RetentionChanged = "retention.changed",
     /// Somebody knows of an alert.

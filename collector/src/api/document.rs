@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::failure::Problem;
 use super::operation::{Form, Operation, form};
 use super::parameter::{Kind, Need, Parameter};
+use crate::matrix;
 
 /// An operation, and who may ask it.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,11 @@ fn operation(listed: &Listed, problem: &Value, generator: &mut SchemaGenerator) 
             let content = json!({ media: { "schema": schema } });
             (content, problems())
         }
+        Form::File(words) => {
+            let media = words.iter().filter_map(|word| matrix::Form::of_word(word));
+            let content: Map<_, _> = media.map(|form| (form.media().into(), json!({}))).collect();
+            (Value::Object(content), problems())
+        }
         Form::Always(form) => {
             let schema = form(generator).to_value();
             (json(schema.clone()), json(schema))
@@ -135,22 +141,32 @@ fn operation(listed: &Listed, problem: &Value, generator: &mut SchemaGenerator) 
     if !operation.help.is_empty() {
         described["description"] = json!(operation.help);
     }
-    let sent = match operation.body {
-        Some(body) => Some(json(body(generator).to_value())),
-        // A question with a file.
-        None if operation.method == "POST" && operation.answer.is_some() => {
-            Some(json!({ "application/octet-stream": {} }))
-        }
-        None => None,
-    };
-    if let Some(content) = sent {
-        described["requestBody"] = json!({ "required": true, "content": content });
+    if let Some(sent) = sent(operation, generator) {
+        described["requestBody"] = sent;
     }
     let parameters: Vec<Value> = operation.parameters().map(parameter).collect();
     if !parameters.is_empty() {
         described["parameters"] = json!(parameters);
     }
     described
+}
+
+/// What comes with a request.
+fn sent(operation: &Operation, generator: &mut SchemaGenerator) -> Option<Value> {
+    let (is_question, method) = (operation.answer.is_some(), operation.method);
+    let content = match operation.body {
+        Some(body) => {
+            let schema = body(generator).to_value();
+            json!({ "application/json": { "schema": schema } })
+        }
+        // A file.
+        None if method == "PUT" || method == "POST" && is_question => {
+            json!({ "application/octet-stream": {} })
+        }
+        None => return None,
+    };
+    // A question without a file is about what is declared.
+    Some(json!({ "required": !is_question, "content": content }))
 }
 
 fn parameter(parameter: &Parameter) -> Value {

@@ -1,4 +1,5 @@
-//! `POST /api/v1/matrix/check` and `GET /api/v1/matrix/learned`: the communication matrix.
+//! `POST /api/v1/matrix/check` and `GET /api/v1/matrix/learned`: a communication matrix beside what
+//! was seen.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,12 +18,16 @@ use crate::matrix::{self, Bounds, Fields, Line, Report, Seen, SeenHost, SeenNode
 use crate::query;
 use crate::topology::ProcessNode;
 
-const LEAST_CONFIDENCE: Parameter = Parameter::new(
+pub(super) const LEAST_CONFIDENCE: Parameter = Parameter::new(
     "least_confidence",
     Kind::Number(0, 100),
     "Per cent: edges of less confidence decide nothing alone.",
 )
 .or("80");
+
+/// A question about the declared matrix, where there is none.
+pub(super) const NONE_DECLARED: (u16, &str) =
+    (404, "No matrix is declared, or there is no such version");
 
 /// `POST /api/v1/matrix/check`
 pub const MATRIX_CHECK: Operation = Operation {
@@ -32,7 +37,7 @@ pub const MATRIX_CHECK: Operation = Operation {
     summary: "A declared communication matrix, held against what was seen",
     help: "The body is the matrix: CSV, XLSX or TOML, told by its first bytes. Its columns are \
            `source`, `destination`, `port`, `protocol`, `action`, `owner`, `valid_until`, \
-           `comment` and `id`. Nothing of it is kept.",
+           `comment` and `id`. Nothing of it is kept. Without a body it is the declared matrix.",
     parameters: &[
         &WINDOW,
         &[
@@ -48,6 +53,7 @@ pub const MATRIX_CHECK: Operation = Operation {
     body: None,
     form: Form::Json(form::<Report>),
     refusals: &[
+        NONE_DECLARED,
         (413, "The matrix is too long"),
         (408, "The matrix did not arrive in time"),
     ],
@@ -115,6 +121,14 @@ impl From<LearnedFlow> for Fields {
 /// # Errors
 /// A matrix with mistakes, and those of the store.
 fn check(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    write(out, &report(asking)?)
+}
+
+/// The matrix that came with a question, held against what was seen.
+///
+/// # Errors
+/// A matrix with mistakes, and those of the store.
+pub(super) fn report(asking: &Asking<'_>) -> Result<Report, Failure> {
     let given = asking.given;
     let declared = matrix::read(given.body());
     let declared = declared.map_err(|why| Problem::query(format!("the matrix: {why}")))?;
@@ -124,14 +138,22 @@ fn check(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         limit: given.count("limit"),
         now_ms: asking.now_ms,
     };
-    let report = Report {
+    Ok(Report {
         from_ms: head.from_ms,
         to_ms: head.to_ms,
         evicted_before_ms: head.evicted_before_ms,
         notes: declared.notes,
         ..matrix::check(&declared.flows, &seen, bounds)
-    };
-    write(out, &report)
+    })
+}
+
+/// Flows that allow what was seen.
+///
+/// # Errors
+/// Those of the store.
+pub(super) fn learned_flows(asking: &Asking<'_>) -> Result<Vec<Fields>, Failure> {
+    let flows = proposed(asking)?.flows.into_iter();
+    Ok(flows.map(Fields::from).collect())
 }
 
 /// Answers [`MATRIX_LEARNED`].
@@ -139,6 +161,10 @@ fn check(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
 /// # Errors
 /// Those of the store.
 fn learned(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    write(out, &proposed(asking)?)
+}
+
+fn proposed(asking: &Asking<'_>) -> Result<Learned, Failure> {
     let (seen, _) = seen(asking)?;
     let learned = matrix::learn(&seen, least_confidence(asking));
     let flows = learned.flows.into_iter().map(|flow| LearnedFlow {
@@ -147,13 +173,12 @@ fn learned(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         port: flow.port,
         comment: flow.comment,
     });
-    let answer = Learned {
+    Ok(Learned {
         flows: flows.collect(),
         low_confidence: learned.low_confidence,
         unknown: learned.unknown,
         attempts: learned.attempts,
-    };
-    write(out, &answer)
+    })
 }
 
 fn least_confidence(asking: &Asking<'_>) -> f64 {

@@ -10,6 +10,7 @@ mod alerts_answer;
 mod audit;
 mod chain;
 mod columns;
+mod declared;
 mod diagnosis;
 mod distribution;
 mod document;
@@ -33,6 +34,7 @@ mod parameter;
 mod people;
 mod search;
 mod series;
+mod settings;
 mod tables;
 mod tokens;
 mod topology;
@@ -49,10 +51,15 @@ pub use alerts::{
 pub use alerts_answer::{Unanswered, alert as alert_detail, alerts as alert_list};
 pub use audit::AUDIT;
 pub use chain::CHAIN;
+pub use declared::{
+    DECLARE, Declared, FlowShown, MATRIX, MATRIX_FILE, MATRIX_REPORT, Matrix, VersionShown,
+};
 pub use diagnosis::DIAGNOSIS;
 pub use document::{AGENTS, Listed, SESSION_COOKIE, document};
 pub use edge::EDGE;
-pub use enrolment::{ENROLL, RENEW};
+pub use enrolment::{
+    ENROLL, ENROLMENTS, Enrolments, INVITE, Invite, Invited, InvitedShown, RENEW, WITHDRAW,
+};
 pub use events::EVENTS;
 pub use failure::{Failure, Problem};
 pub use fleet::FLEET;
@@ -71,6 +78,7 @@ pub use people::{
 };
 pub use search::SEARCH;
 pub use series::SERIES;
+pub use settings::{Bounds, Keeping, SETTINGS, Settings};
 pub use tables::{ROWS, TABLES};
 pub use tokens::{ADD_TOKEN, AddToken, REVOKE_TOKEN, TOKENS, TokenMade, TokenShown, Tokens};
 pub use topology::TOPOLOGY;

@@ -20,7 +20,7 @@ use crate::store::Source;
 /// What can be asked at one address with one method.
 #[derive(Debug)]
 pub struct Operation {
-    /// `GET` or `POST`.
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
     pub method: &'static str,
     /// With `{name}` for each parameter in it.
     pub path: &'static str,
@@ -52,6 +52,9 @@ pub enum Form {
     Json(fn(&mut SchemaGenerator) -> Schema),
     /// Text of another media type.
     Text(&'static str),
+    /// A file, in one of the forms of [`crate::matrix::Form`] with these words; parameter `form`
+    /// chooses.
+    File(&'static [&'static str]),
     /// JSON of this schema, also of refusals.
     Always(fn(&mut SchemaGenerator) -> Schema),
 }
@@ -60,6 +63,21 @@ impl Operation {
     /// Every parameter.
     pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
         self.parameters.iter().copied().flatten()
+    }
+
+    /// Media type and name of the file that is answered, where it is one.
+    #[must_use]
+    pub fn file(&self, given: &Given) -> Option<(&'static str, String)> {
+        let Form::File(_) = self.form else {
+            return None;
+        };
+        let word = given.text("form")?;
+        let stem = match given.text("of") {
+            Some(of) => format!("matrix-{of}"),
+            None => String::from("matrix-report"),
+        };
+        let media = crate::matrix::Form::of_word(word)?.media();
+        Some((media, format!("{stem}.{word}")))
     }
 
     /// The address of a question with these parameters.

@@ -14,18 +14,13 @@ use serde_json::json;
 
 use super::audit;
 use super::output::{Format, load, show};
-use crate::access::{Action, Actor, Entry, Invitation, secret};
+use crate::access::{Action, Actor, ENROL_LONGEST, ENROL_PREFIX, Entry, Invitation, secret};
 use crate::authority::{Authority, is_name};
 use crate::config::{Config, DEFAULT_PATH, Enroll};
 use crate::digest::{hex, sha256};
 use crate::exit::Failure;
 use crate::files;
 use crate::time::{self, rfc3339};
-
-/// Begins every token for enrolment, so that one is known where it should not be.
-const PREFIX: &str = "wbe_";
-/// For how long a token may be valid.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CaCommand {
@@ -182,7 +177,7 @@ pub(super) fn run(command: EnrollCommand, out: &mut dyn Write) -> Result<(), Fai
 }
 
 fn token(args: &TokenArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    if args.expires > LONGEST {
+    if args.expires > ENROL_LONGEST {
         return Err(Failure::usage(anyhow!("--expires: expected at most 366d")));
     }
     let config = load(&args.config)?;
@@ -193,7 +188,7 @@ fn token(args: &TokenArgs, out: &mut dyn Write) -> Result<(), Failure> {
     for name in &args.names {
         let invitation = Invitation {
             name: name.clone(),
-            token: secret(PREFIX).map_err(|error| audit::failed(&config, error))?,
+            token: secret(ENROL_PREFIX).map_err(|error| audit::failed(&config, error))?,
             expires_ms: now_ms.saturating_add(time::whole_ms(args.expires)),
         };
         access

@@ -40,13 +40,31 @@ impl Form {
     /// That of a file with this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
-        match name.rsplit_once('.')?.1.to_lowercase().as_str() {
+        Self::of_word(&name.rsplit_once('.')?.1.to_lowercase())
+    }
+
+    /// That of this ending of a name.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word {
             "csv" => Some(Self::Csv),
             "xlsx" => Some(Self::Xlsx),
             "toml" => Some(Self::Toml),
             "html" | "htm" => Some(Self::Html),
             "json" => Some(Self::Json),
             _ => None,
+        }
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub const fn media(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv",
+            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            Self::Toml => "application/toml",
+            Self::Html => "text/html",
+            Self::Json => "application/json",
         }
     }
 }

@@ -12,6 +12,7 @@ mod audit;
 mod batches;
 mod body;
 mod connections;
+mod declared;
 mod descriptors;
 mod drain;
 mod enrolment;
@@ -30,7 +31,9 @@ mod questions;
 mod refusal;
 mod request;
 mod routes;
+mod scope;
 mod secrets;
+mod settings;
 mod signals;
 mod stream;
 

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, IF_NONE_MATCH};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_TYPE, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Frame;
@@ -16,7 +18,8 @@ use http_body::Frame;
 use super::answers::{self, Question};
 use super::app::{App, Shared};
 use super::body::{self, Unread};
-use super::fair::{Party, Share};
+use super::declared;
+use super::fair::{Denied, Party, Share};
 use super::levels;
 use super::packed::Encoding;
 use super::refusal::{error, refused};
@@ -47,6 +50,15 @@ pub(super) async fn question(
             Err(problem) => read = Err(problem),
         }
     }
+    if let Ok(given) = &read
+        && declared::is_asked(operation, given)
+    {
+        let of = read_declared(&app, party, given).await;
+        read = of.and_then(|(bytes, share)| {
+            held = Some(share);
+            read.map(|given| given.with_body(bytes))
+        });
+    }
     let given = match read {
         Ok(given) => given,
         Err(problem) => {
@@ -54,6 +66,7 @@ pub(super) async fn question(
             return refused(problem);
         }
     };
+    let file = operation.file(&given);
     let question = Question {
         answer,
         given,
@@ -61,17 +74,39 @@ pub(super) async fn question(
         known: known(&head.headers),
         head_only: head.method == Method::HEAD,
     };
-    let answer = answers::question(&app, party, question).await;
+    let mut answer = answers::question(&app, party, question).await;
     drop(held);
+    if let Some((media, name)) = file
+        && answer.status() == StatusCode::OK
+    {
+        // Not shown in the page's own origin, whatever is in it.
+        let name = HeaderValue::try_from(format!("attachment; filename=\"{name}\""));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(CONTENT_DISPOSITION, name.expect("words of a fixed list"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     answer
+}
+
+/// The declared matrix, as if it had come with the question.
+async fn read_declared(
+    app: &Arc<App>,
+    party: Party,
+    given: &Given,
+) -> Result<(Vec<u8>, Share), Problem> {
+    let bytes = declared::file(app, given).await?;
+    let share = app.answers.unsent.take(party, bytes.len()).map_err(busy)?;
+    Ok((bytes, share))
+}
+
+fn busy(_: Denied) -> Problem {
+    let why = "as much is being asked at once as is configured; try again";
+    Problem::new(503, "busy", why)
 }
 
 /// Reads what comes with a question.
 async fn body(app: &App, party: Party, sent: &mut Body) -> Result<(Vec<u8>, Share), Problem> {
-    let busy = |_| {
-        let why = "as much is being asked at once as is configured; try again";
-        Problem::new(503, "busy", why)
-    };
     let mut share = app.answers.unsent.take(party, 0).map_err(busy)?;
     let read = body::read(sent, MAX_BYTES, &mut share);
     let problem = match tokio::time::timeout(app.config.limits.body_timeout, read).await {

@@ -27,41 +27,16 @@ use super::drain;
 use super::fair::Party;
 use super::people::{Found, Sent};
 use super::refusal::{Form, error, refuse};
-use super::{alerting, audit, batches, enrolment, health, page, people, questions};
+pub use super::scope::Scope;
+use super::scope::permit;
+use super::{
+    alerting, audit, batches, declared, enrolment, health, page, people, questions, settings,
+};
 use crate::accept::{Reason, Refusal};
 use crate::api::{self, Listed, Operation};
-use crate::auth::{Credential, Role};
+use crate::auth::Credential;
 use crate::metrics::Durations;
-use crate::rank::Rank;
 use crate::time;
-
-/// Who may use a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Whoever can connect: it says nothing about the fleet.
-    Anybody,
-    /// Credentials of [`Role::Agent`].
-    Agents,
-    /// People of any rank.
-    Readers,
-    /// People of rank [`Rank::Operator`] or more.
-    Operators,
-    /// People of rank [`Rank::Admin`].
-    Admins,
-}
-
-impl Scope {
-    /// Whose credentials are let in; `None` where none is needed.
-    const fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Anybody => None,
-            Self::Agents => Some(api::AGENTS),
-            Self::Readers => Some("readers"),
-            Self::Operators => Some("operators"),
-            Self::Admins => Some("admins"),
-        }
-    }
-}
 
 /// One address of the API. There is no other way into it than this table, so that there is no route
 /// without a scope, and none that is not in the document; beside it are the files of the page
@@ -140,6 +115,11 @@ const ROUTES: &[Route] = &[
     Route::question(&api::EVENTS),
     Route::question(&api::MATRIX_CHECK),
     Route::question(&api::MATRIX_LEARNED),
+    Route::question(&api::MATRIX_REPORT),
+    Route::question(&api::MATRIX_FILE),
+    Route::own(&api::MATRIX, Scope::Readers, || get(declared::matrix)),
+    Route::own(&api::DECLARE, Scope::Operators, || put(declared::declare)),
+    Route::own(&api::SETTINGS, Scope::Readers, || get(settings::settings)),
     Route::own(&api::AUDIT, Scope::Admins, || get(audit::audit)),
     Route::own(&api::DOCUMENT, Scope::Readers, || get(document)),
     Route::own(&api::METRICS, Scope::Readers, || get(questions::metrics)),
@@ -199,6 +179,9 @@ const ROUTES: &[Route] = &[
     Route::own(&api::REMOVE_MAINTENANCE, Scope::Operators, || {
         delete(alerting::remove_maintenance)
     }),
+    Route::own(&api::ENROLMENTS, Scope::Admins, || get(people::enrolments)),
+    Route::own(&api::INVITE, Scope::Admins, || post(people::invite)),
+    Route::own(&api::WITHDRAW, Scope::Admins, || delete(people::withdraw)),
     Route::own(&api::HEALTH, Scope::Anybody, || get(health::healthz)),
     Route::own(&api::READY, Scope::Anybody, || get(health::readyz)),
 ];
@@ -344,31 +327,6 @@ fn admitted(
             .map_err(|why| Refusal::new(Reason::CrossSite, why))?;
     }
     Ok(found)
-}
-
-/// Whether a role is let in where a scope is.
-fn permit(role: Role, scope: Scope) -> Result<(), Refusal> {
-    let why = match (scope, role) {
-        (Scope::Anybody, _)
-        | (Scope::Agents, Role::Agent)
-        | (Scope::Readers, Role::Person(_))
-        | (Scope::Operators, Role::Person(Rank::Operator | Rank::Admin))
-        | (Scope::Admins, Role::Person(Rank::Admin)) => return Ok(()),
-        (Scope::Agents, Role::Person(_)) => "this credential asks and does not send batches",
-        (Scope::Readers | Scope::Operators | Scope::Admins, Role::Agent) => {
-            "this credential sends batches and does not ask: people log in, or have a token of [auth] \
-             reader_token_file or a certificate with a name of reader_names"
-        }
-        (Scope::Operators, Role::Person(_)) => {
-            "this takes an operator: a user of this role, or a token of [auth] reader_token_file with \
-             the word \"operator\" behind it"
-        }
-        (Scope::Admins, Role::Person(_)) => {
-            "this takes an admin: a user of this role, or a token of [auth] reader_token_file with \
-             the word \"admin\" behind it"
-        }
-    };
-    Err(Refusal::new(Reason::Forbidden, why))
 }
 
 /// Runs the request; its connection is at work until the answer was sent.

@@ -63,6 +63,11 @@ pub(crate) fn found(at_ms: i64, services: &[&str]) -> Evaluated {
 
 /// Takes a pass into a database, beside a collector that runs on it.
 pub(crate) fn take(database: &Path, evaluated: &Evaluated, outputs: &[&str]) {
+    take_of(database, evaluated, outputs, "edge-failing");
+}
+
+/// The same of another rule.
+pub(crate) fn take_of(database: &Path, evaluated: &Evaluated, outputs: &[&str], rule: &str) {
     let store = AlertStore::open(database, Duration::from_secs(86_400 * 90)).expect("open");
     let wants = outputs.iter().map(|output| Wants {
         output: (*output).to_owned(),
@@ -73,7 +78,7 @@ pub(crate) fn take(database: &Path, evaluated: &Evaluated, outputs: &[&str]) {
         Arc::new(Metrics::default()),
         wants.collect(),
     );
-    let rules = BTreeSet::from([RuleName::new("edge-failing").expect("a name")]);
+    let rules = BTreeSet::from([RuleName::new(rule).expect("a name")]);
     let mut keeper = opened.expect("open");
     let taken = keeper.take(evaluated, &rules, BTreeMap::new(), &mut Blind);
     taken.expect("taken");

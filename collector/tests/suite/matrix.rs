@@ -1,5 +1,7 @@
 //! A declared matrix against a collector with a small fleet: by the API and by the command.
 
+mod declared;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -9,9 +9,11 @@ use std::process::Command;
 use collector::server::openapi;
 use serde_json::Value;
 
+use crate::alerting;
+use crate::enrolment::enrolling;
 use crate::openapi::send;
 use crate::outputs::skipped;
-use crate::support::site::{ADMIN, READER, Site, Who};
+use crate::support::site::{ADMIN, READER, Site, Who, waybill};
 
 /// Where its sources are.
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
@@ -149,20 +151,28 @@ fn people_find_what_they_look_for_in_a_browser() {
     if let Some((_, what)) = lacks.into_iter().find(|(there, _)| !there) {
         return skipped(what);
     }
-    let site = Site::new();
-    let running = site.start("");
+    let (site, running) = enrolling("1h");
     let at = running.address();
     if send(&site, at, ("GET", "/"), Who::Nobody, &[]).status == 404 {
         return skipped("this collector was built without the web page");
     }
     let now_ms = u64::try_from(collector::time::now_ms()).expect("after 1970");
     scene::feed(&site, at, now_ms);
+    let database = site.path("alerts.db");
+    let found = scene::broken_edge(collector::time::now_ms());
+    alerting::take_of(&database, &found, &[], scene::RULE);
+    site.write("matrix.csv", &scene::declared());
+    let (csv, xlsx) = (site.path("matrix.csv"), site.path("matrix.xlsx"));
+    let [from, to] = [&csv, &xlsx].map(|path| path.display().to_string());
+    waybill(&["matrix", "export", &from, "--output", &to]);
     let (connections, resets) = scene::STOCK;
     let status = Command::new("node")
         .arg("tests/page/run.mjs")
         .current_dir(WEB)
         .env("WAYBILL_URL", format!("https://{at}"))
         .env("WAYBILL_TOKEN", ADMIN)
+        .env("WAYBILL_READER", READER)
+        .env("WAYBILL_MATRIX", &xlsx)
         .env("WAYBILL_CHROMIUM", CHROMIUM)
         .env("WAYBILL_HOSTILE", scene::HOSTILE)
         .env("WAYBILL_STOCK", format!("{connections} {resets}"))

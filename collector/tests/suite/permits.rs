@@ -53,6 +53,11 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("GET", "/api/v1/events/{table}", May::People),
     ("POST", "/api/v1/matrix/check", May::People),
     ("GET", "/api/v1/matrix/learned", May::People),
+    ("POST", "/api/v1/matrix/report", May::People),
+    ("GET", "/api/v1/matrix/file", May::People),
+    ("GET", "/api/v1/matrix", May::People),
+    ("PUT", "/api/v1/matrix", May::Operators),
+    ("GET", "/api/v1/settings", May::People),
     ("GET", "/api/v1/whoami", May::People),
     ("POST", "/api/v1/password", May::People),
     ("GET", "/api/v1/sessions", May::People),
@@ -78,6 +83,9 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("POST", "/api/v1/users", May::Admins),
     ("PATCH", "/api/v1/users/{name}", May::Admins),
     ("DELETE", "/api/v1/users/{name}", May::Admins),
+    ("GET", "/api/v1/enrolments", May::Admins),
+    ("POST", "/api/v1/enrolments", May::Admins),
+    ("DELETE", "/api/v1/enrolments/{id}", May::Admins),
     // Last, for it ends a session.
     ("POST", "/api/v1/logout", May::People),
 ];

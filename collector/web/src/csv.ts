@@ -28,10 +28,15 @@ export function json(header: readonly string[], rows: readonly (readonly Cell[])
 
 /** Offers a text as a file. */
 export function save(name: string, type: string, text: string): void {
-  const anchor = document.createElement('a');
   // The mark at the begin tells spreadsheets that it is UTF-8.
   const mark = type === 'text/csv' ? '\ufeff' : '';
-  anchor.href = URL.createObjectURL(new Blob([mark, text], { type }));
+  saveBlob(name, new Blob([mark, text], { type }));
+}
+
+/** Offers what was answered as a file. */
+export function saveBlob(name: string, blob: Blob): void {
+  const anchor = document.createElement('a');
+  anchor.href = URL.createObjectURL(blob);
   anchor.download = name;
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);

@@ -156,6 +156,15 @@ export function level(edge: Edge, found: readonly Finding[]): Level {
   return isJoined(edge) ? 'ok' : 'unknown';
 }
 
+/** Edges that are not plainly declared, by their keys; nothing of it where no matrix is declared. */
+export type Declared = ReadonlyMap<string, Schema['EdgeState']> | null;
+
+/** Whether an edge is one that nobody has allowed. */
+export function isUndeclared(declared: Declared, key: string): boolean {
+  const state = declared?.get(key);
+  return state === 'undeclared' || state === 'violating';
+}
+
 const ORDER: Record<Level, number> = { ok: 0, unknown: 1, warn: 2, bad: 3 };
 
 /** The worse one of two. */

@@ -7,6 +7,7 @@ import './styles/frame.css';
 import './styles/map.css';
 import './styles/parts.css';
 import './styles/charts.css';
+import './styles/forms.css';
 
 show();
 const page = document.getElementById('page');

@@ -2,6 +2,7 @@
 
 mod cookie;
 mod identity;
+mod invitations;
 mod login;
 mod origin;
 mod own;
@@ -13,6 +14,7 @@ mod tokens;
 mod users;
 
 pub(super) use identity::{Found, Sent, find};
+pub(super) use invitations::{enrolments, invite, withdraw};
 pub(super) use login::{login, logout};
 pub(super) use origin::check as check_origin;
 pub(super) use own::{change_password, end_session, sessions, whoami};

@@ -25,16 +25,8 @@ pub(super) fn asked() -> Vec<(&'static str, String, u16)> {
         get("fleet", "/api/v1/fleet?limit=1", 200),
         get("fleet", "/api/v1/fleet?cursor=bad", 400),
         get("tables", "/api/v1/tables", 200),
-        (
-            "matrix_learned",
-            format!("/api/v1/matrix/learned?{ALL}&least_confidence=50"),
-            200,
-        ),
-        get(
-            "matrix_learned",
-            "/api/v1/matrix/learned?least_confidence=101",
-            400,
-        ),
+        get("settings", "/api/v1/settings", 200),
+        get("settings", "/api/v1/settings?x=1", 400),
         (
             "rows",
             format!("/api/v1/rows/event?{ALL}&host=web&intervals=true&silent=true&limit=5"),
@@ -105,6 +97,40 @@ pub(super) fn of_things(edge: &str) -> Vec<(&'static str, String, u16)> {
             404,
         ),
         get("diagnosis", "/api/v1/diagnosis", 400),
+    ]
+}
+
+/// The same, of the communication matrix.
+pub(super) fn of_matrix() -> Vec<(&'static str, String, u16)> {
+    let get = |id, path: &str, status| (id, String::from(path), status);
+    vec![
+        (
+            "matrix_learned",
+            format!("/api/v1/matrix/learned?{ALL}&least_confidence=50"),
+            200,
+        ),
+        get(
+            "matrix_learned",
+            "/api/v1/matrix/learned?least_confidence=101",
+            400,
+        ),
+        get("matrix", "/api/v1/matrix", 200),
+        get("matrix", "/api/v1/matrix?version=1&rows=false", 200),
+        get("matrix", "/api/v1/matrix?version=9", 404),
+        get("matrix", "/api/v1/matrix?version=0", 400),
+        (
+            "matrix_file",
+            format!("/api/v1/matrix/file?{ALL}&of=learned&least_confidence=50&form=csv"),
+            200,
+        ),
+        get("matrix_file", "/api/v1/matrix/file?of=template", 200),
+        get(
+            "matrix_file",
+            "/api/v1/matrix/file?version=1&form=toml",
+            200,
+        ),
+        get("matrix_file", "/api/v1/matrix/file?version=9", 404),
+        get("matrix_file", "/api/v1/matrix/file?form=html", 400),
     ]
 }
 

@@ -17,6 +17,8 @@ pub(super) fn asked(site: &Site, at: SocketAddr) -> Vec<(&'static str, String, u
         get("whoami", "/api/v1/whoami?x=1", 400),
         get("users", "/api/v1/users", 200),
         get("users", "/api/v1/users?x=1", 400),
+        get("enrolments", "/api/v1/enrolments", 200),
+        get("enrolments", "/api/v1/enrolments?x=1", 400),
         get("sessions", "/api/v1/sessions?all=true", 200),
         get("sessions", "/api/v1/sessions?all=1", 400),
         get("tokens", "/api/v1/tokens?all=true", 200),

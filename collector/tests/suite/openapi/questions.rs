@@ -5,9 +5,9 @@ use std::io::Read as _;
 
 use serde_json::{Value, json};
 
-use super::asked::{asked, of_tables, of_things};
+use super::asked::{asked, of_matrix, of_tables, of_things};
 use super::scene::{ALL, DATA, ONE, TWO, edge, fleet};
-use super::{Document, Reply, ask, send};
+use super::{Document, Reply, ask, send, send_with};
 use crate::support::site::{ADMIN, READER, Site, Who};
 
 #[test]
@@ -17,11 +17,17 @@ fn every_operation_and_parameter_answers_as_the_document_says() {
     let at = running.address();
     fleet(&site, at);
     let document = Document::of(&site, at);
+    let matrix = b"source,destination,port\ncurl,nginx,80\n";
+    let put = ("PUT", "/api/v1/matrix?note=first&base=0");
+    let declared = send_with(&site, at, put, Who::Token(ADMIN), matrix);
+    assert_eq!(declared.status, 200, "{}", text(&declared));
+    document.hold(&document.operation("declareMatrix"), &declared, "declare");
     let mut tried = BTreeSet::new();
     let all = asked().into_iter().chain(of_things(&edge(&site, at, DATA)));
     for (id, path, status) in all
         .chain(super::people::asked(&site, at))
         .chain(super::alerts::asked(&site))
+        .chain(of_matrix())
         .chain(of_tables())
     {
         let operation = document.operation(id);

@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 
+use collector::alert::finding::{
+    End as Named, Evaluated, Finding, RuleName, Said, Severity, Span, Subject, Terms, Usual,
+};
+use collector::topology::EvidenceKind;
 use wire::{Batch, Endpoint, EventKind, EventRow, ListenerRow, Role};
 
 use crate::support::site::{Site, TOKEN, Who, key};
@@ -27,6 +31,26 @@ pub(super) const HOSTILE: &str = "<img src=x onerror=alert(1)>=cmd|'/c calc'!A1"
 pub(super) const STOCK: (u64, u64) = (30 * INTERVALS, INTERVALS - FAULT_AFTER);
 /// Interval after which `stock-2` resets.
 const FAULT_AFTER: u64 = 18;
+
+/// 200 declared flows: ten that say something of the scene, and others of which nobody would see
+/// anything. One edge is left undeclared, and two break it.
+pub(super) fn declared() -> String {
+    let mut rows = String::from("id,source,destination,port,action,valid_until,owner,comment\n");
+    rows += "u1,firefox,nginx,443,,,web,through the front door\n";
+    rows += "u2,nginx,checkout,8080,,,order,\n";
+    rows += "u3,checkout,catalog,\"80,8080\",,,order,\n";
+    rows += "u4,checkout,stock,8080,,,order,\n";
+    rows += "u5,checkout,postgres,5432,,,order,\n";
+    rows += "u6,checkout,10.7.3.9,1521,,,order,the old ledger\n";
+    rows += "n1,catalog,postgres,5432,,,order,nobody does\n";
+    rows += "x1,catalog,redis,6379,,2020-01-01,order,over\n";
+    rows += "d1,any,postgres,22,deny,,sec,must not be\n";
+    rows += "v1,cron-billing,postgres,5432,deny,,sec,is\n";
+    for number in rows.lines().count()..=200 {
+        rows += &format!("f{number},service=a{number},service=b{number},443,,,far,=1+{number}\n");
+    }
+    rows
+}
 
 /// Host, service, address.
 type End = (usize, &'static str, &'static str);
@@ -88,7 +112,11 @@ fn talks() -> Vec<(Talk<'static>, u64)> {
             ..talk(checkout, (at(stock), "stock", own))
         };
         talks.push((stock, 30));
-        talks.push((talk(checkout, (at("db-1"), "postgres", "10.3.3.1:5432")), 8));
+        let postgres = Talk {
+            vip: Some("10.9.0.54:5432"),
+            ..talk(checkout, (at("db-1"), "postgres", "10.3.3.1:5432"))
+        };
+        talks.push((postgres, 8));
         talks.push((talk(checkout, (at("oracle"), "oracle", "10.7.3.9:1521")), 3));
     }
     let catalog = (at("cat-1"), "catalog", "10.3.1.1");
@@ -99,6 +127,57 @@ fn talks() -> Vec<(Talk<'static>, u64)> {
     talks.push((talk(hostile, (at("edge-1"), "nginx", "10.2.1.1:443")), 1));
     talks
 }
+
+/// What a rule says of the edge that breaks, as of then.
+pub(super) fn broken_edge(at_ms: i64) -> Evaluated {
+    let end = |host: &str, service: &str| Named {
+        name: format!("{host}/{service}"),
+        host: Some(format!("{:02x}", at(host) + 1).repeat(16)),
+        service: service.to_owned(),
+    };
+    let (connections, resets) = STOCK;
+    let finding = Finding {
+        rule: RuleName::new(RULE).expect("a name"),
+        subject: Subject::Edge {
+            client: end("app-2", "checkout"),
+            server: end("stock-2", "stock"),
+            endpoint: String::from("10.3.2.2:8080"),
+        },
+        severity: Severity::Critical,
+        value: 1.3,
+        unit: String::from("%"),
+        usual: Some(Usual {
+            median: 0.0,
+            spread: 0.1,
+            days: 7,
+        }),
+        numbers: [("connections", connections), ("resets", resets)]
+            .map(|(name, n)| {
+                (
+                    String::from(name),
+                    f64::from(u32::try_from(n).expect("few")),
+                )
+            })
+            .into(),
+        window: Span::default(),
+        terms: Terms::default(),
+        evidence: vec![EvidenceKind::Token],
+        confidence: Some(1.0),
+        through: vec![String::from("10.3.0.1")],
+        summary: Said {
+            en: format!("stock-2/stock reset {resets} of {connections} connections, usual 0."),
+            zh: format!("stock-2/stock 重置了 {connections} 个连接中的 {resets} 个,平时为 0。"),
+        },
+    };
+    Evaluated {
+        at_ms,
+        findings: vec![finding],
+        ..Evaluated::default()
+    }
+}
+
+/// The rule that says so.
+pub(super) const RULE: &str = "edge-reset-by-peer";
 
 /// Feeds a collector with the scene, whose last interval ends at `now_ms`.
 pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
@@ -116,8 +195,10 @@ pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
                 world.track(at("gw-1"), talk, *often);
             }
             let slow = talk.server.1 == "catalog" && interval > 24;
+            // Two of a hundred segments of one hop are lost.
+            let lossy = talk.client.0 == at("edge-1") && talk.server.0 == at("app-1");
             world.change(talk, |row| {
-                row.retransmits = row.opened / 150;
+                row.retransmits = row.opened / if lossy { 5 } else { 150 };
                 for round in 0..*often {
                     row.rtt
                         .record(300 + 97 * (round % 7) + if slow { 9000 } else { 0 });

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::alerting;
 use crate::enrolment::{self, enrolling};
-use crate::openapi::Document;
-use crate::people::{Browser, add, listed};
+use crate::openapi::{Document, send_with};
+use crate::people::{Browser, add, command, listed};
 use crate::support::pki::Identity;
 use crate::support::site::{Site, Who};
 
@@ -22,6 +22,8 @@ struct World {
     at: SocketAddr,
     admin: Browser,
     ann: Browser,
+    /// A token.
+    operator: String,
 }
 
 impl World {
@@ -153,6 +155,28 @@ const CHANGES: &[(&str, &str, &str, Does)] = &[
         "maintenance.removed",
         |w| w.change("DELETE", "/api/v1/maintenance/1", None),
     ),
+    ("PUT", "/api/v1/matrix", "matrix.declared", |w| {
+        let matrix = b"source,destination\nweb,db\n";
+        let who = Who::Token(&w.operator);
+        send_with(&w.site, w.at, ("PUT", "/api/v1/matrix"), who, matrix).status
+    }),
+    ("POST", "/api/v1/enrolments", "enrolment.invited", |w| {
+        let body = json!({ "name": "db7", "lifetime": "1d" });
+        w.change("POST", "/api/v1/enrolments", Some(body))
+    }),
+    (
+        "DELETE",
+        "/api/v1/enrolments/{id}",
+        "enrolment.withdrawn",
+        |w| {
+            let list = w.admin.get("/api/v1/enrolments").json();
+            let id = list["invited"][0]["id"]
+                .as_str()
+                .expect("digits")
+                .to_owned();
+            w.change("DELETE", &format!("/api/v1/enrolments/{id}"), None)
+        },
+    ),
     ("POST", "/api/v1/enroll", "enrolment.done", |w| w.enroll().0),
     ("POST", "/api/v1/renew", "enrolment.renewed", |w| {
         let (_, identity) = w.enroll();
@@ -165,6 +189,7 @@ const CHANGES: &[(&str, &str, &str, Does)] = &[
 const DATA: &[(&str, &str)] = &[
     ("POST", "/api/v1/batches"),
     ("POST", "/api/v1/matrix/check"),
+    ("POST", "/api/v1/matrix/report"),
 ];
 
 #[test]
@@ -173,6 +198,9 @@ fn every_route_that_changes_something_writes_it_down() {
     let at = running.address();
     add(&site, "admin", "admin");
     add(&site, "ann", "viewer");
+    add(&site, "oz", "operator");
+    let words = ["token", "add", "oz", "--name", "t", "--role", "operator"];
+    let operator = command(&site, &words).trim().to_owned();
     let (admin, ann) = (
         Browser::of(&site, at, "admin"),
         Browser::of(&site, at, "ann"),
@@ -183,6 +211,7 @@ fn every_route_that_changes_something_writes_it_down() {
         at,
         admin,
         ann,
+        operator,
     };
     for (path, method, _) in document.operations() {
         let is = |known: &(&str, &str)| *known == (method.as_str(), path.as_str());

@@ -66,14 +66,33 @@ export function address(path: string, inPath?: object, query?: object): string {
 }
 
 /** Tells the collector something, as JSON. */
-export async function tell<A = Schema['Whoami']>(path: string, body: object): Promise<A> {
-  const given = { method: 'POST', body: JSON.stringify(body) };
+export async function tell<A = Schema['Whoami']>(
+  path: string,
+  body: object | null,
+  method: 'POST' | 'PUT' | 'PATCH' | 'DELETE' = 'POST',
+): Promise<A> {
+  const given = { method, ...(body && { body: JSON.stringify(body) }) };
   return (await (await send(path, undefined, given)).json()) as A;
+}
+
+/** Sends a file, or none, and gives what is answered. */
+export async function post(
+  path: string,
+  file: Blob | null,
+  given: { method?: 'POST' | 'PUT'; query?: object; signal?: AbortSignal } = {},
+): Promise<Response> {
+  const sent = { method: given.method ?? 'POST', ...(file && { body: file }) };
+  return send(address(path, undefined, given.query), given.signal, sent);
+}
+
+/** A file that is answered. */
+export async function file(path: string, query: object): Promise<Blob> {
+  return (await send(address(path, undefined, query))).blob();
 }
 
 async function send(url: string, signal?: AbortSignal, given: RequestInit = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: 'application/json' };
-  if (given.body) headers['Content-Type'] = 'application/json';
+  if (typeof given.body === 'string') headers['Content-Type'] = 'application/json';
   const token = credential();
   if (token !== null) headers.Authorization = `Bearer ${token}`;
   let response: Response;

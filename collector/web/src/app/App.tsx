@@ -5,13 +5,19 @@ import { Refused } from '../api/client';
 import { begin, logout } from '../api/login';
 import { forget, person, session } from '../api/session';
 import { LANGUAGES, type Language, locale, speak, t, useLanguage } from '../text';
+import { count } from '../text/numbers';
+import { AlertsView } from '../views/alerts/AlertsView';
+import { AlertView } from '../views/alerts/AlertView';
 import { ChainView } from '../views/ChainView';
 import { EdgeView } from '../views/EdgeView';
 import { EventsView } from '../views/EventsView';
 import { FleetView, HostView } from '../views/FleetView';
 import { MapView } from '../views/MapView';
+import { MatrixView } from '../views/matrix/MatrixView';
 import { NodeView } from '../views/NodeView';
+import { SettingsView } from '../views/settings/SettingsView';
 import { TablesView } from '../views/TablesView';
+import { useFiring, useFiringHeart } from './firing';
 import { Keys, useKeys } from './Keys';
 import { Login } from './Login';
 import { followLinks, link, type Route, useRoute } from './route';
@@ -24,7 +30,7 @@ import { follow, freeze, RANGES, useHeart, useWindow } from './time';
 const fault = store('');
 
 /** Views in the navigation. */
-const NAV = ['map', 'fleet', 'events', 'data'] as const;
+const NAV = ['map', 'alerts', 'matrix', 'fleet', 'events', 'data', 'settings'] as const;
 
 export function App() {
   const spoken = useLanguage();
@@ -68,6 +74,7 @@ export function App() {
 
 function Header() {
   const { view } = useRoute();
+  useFiringHeart();
   return (
     <header class="top">
       <a class="brand" href={link('map')}>
@@ -80,14 +87,23 @@ function Header() {
             href={link(name)}
             {...(view === name && { 'aria-current': 'page' as const })}
           >
-            {t(`nav.${name}`)}
+            {t(`nav.${name}`)} {name === 'alerts' && <Firing />}
           </a>
         ))}
       </nav>
       <Search />
       <Time />
-      <Settings />
+      <Choices />
     </header>
+  );
+}
+
+/** How many alerts fire, where the way to them is. */
+function Firing() {
+  const { critical, warning } = useFiring().counts;
+  if (critical + warning === 0) return null;
+  return (
+    <span class={critical > 0 ? 'tag bad num' : 'tag warn num'}>{count(critical + warning)}</span>
   );
 }
 
@@ -132,7 +148,7 @@ function stamp(from: number, to: number): string {
   return new Intl.DateTimeFormat(locale(), options).formatRange(from, to);
 }
 
-function Settings() {
+function Choices() {
   const spoken = useLanguage();
   const coloured = useStore(theme);
   const known = useStore(person);
@@ -163,9 +179,9 @@ function Settings() {
         ))}
       </select>
       {known && (
-        <span class="dim who" title={t(`role.${known.role}`)}>
+        <a class="dim who" title={t(`role.${known.role}`)} href={link('settings')}>
           {known.is_user ? known.name : t(`rank.${known.role}`)}
-        </span>
+        </a>
       )}
       <button type="button" class="plain" onClick={() => void logout()}>
         {t('login.leave')}
@@ -185,6 +201,10 @@ function View() {
       return <NodeView key={route.id} id={route.id} />;
     case 'chain':
       return <ChainView />;
+    case 'alerts':
+      return route.id === '' ? <AlertsView /> : <AlertView key={route.id} id={route.id} />;
+    case 'matrix':
+      return <MatrixView />;
     case 'fleet':
       return <FleetView />;
     case 'host':
@@ -193,6 +213,8 @@ function View() {
       return <EventsView />;
     case 'data':
       return <TablesView key={route.id} id={route.id} />;
+    case 'settings':
+      return <SettingsView />;
     default:
       return (
         <div class="empty">

@@ -7,14 +7,25 @@ import { follow, freeze, windowOf } from './time';
 const KEYS: readonly [string, Key][] = [
   ['/', 'keys.search'],
   ['g m', 'keys.map'],
+  ['g a', 'keys.alerts'],
+  ['g x', 'keys.matrix'],
   ['g f', 'keys.fleet'],
   ['g e', 'keys.events'],
+  ['g s', 'keys.settings'],
   ['l', 'keys.live'],
   ['Esc', 'keys.close'],
   ['?', 'keys.help'],
 ];
 
-const VIEWS: Record<string, string> = { m: 'map', f: 'fleet', e: 'events', d: 'data' };
+const VIEWS: Record<string, string> = {
+  m: 'map',
+  a: 'alerts',
+  x: 'matrix',
+  f: 'fleet',
+  e: 'events',
+  d: 'data',
+  s: 'settings',
+};
 
 /** Whether keys are being written somewhere. */
 function isTyping(target: EventTarget | null): boolean {

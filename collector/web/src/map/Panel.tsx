@@ -1,13 +1,15 @@
 // What is selected, beside the map.
+import { type AlertMark, type Firing, ofEdge, ofNode } from '../alarm';
 import type { Schema } from '../api/client';
 import { change, link } from '../app/route';
-import { findings, level, rank } from '../judge';
+import { type Declared, findings, isUndeclared, level, rank } from '../judge';
 import { EdgePanel } from '../parts/EdgeFacts';
 import { EdgeState } from '../parts/EdgeTable';
-import { LevelTag, Tag } from '../parts/Tag';
+import { LevelTag, Tag, Undeclared } from '../parts/Tag';
 import { t } from '../text';
 import { sentence } from '../text/findings';
 import { count } from '../text/numbers';
+import { SeverityTag } from '../views/alerts/words';
 import type { Before, Drawing, Line, Thing } from './model';
 import { pin, pins } from './places';
 import { named } from './Stage';
@@ -15,12 +17,15 @@ import { named } from './Stage';
 interface PanelProps {
   readonly topology: Schema['Topology'];
   readonly before: Before;
+  readonly declared: Declared;
+  readonly firing: Firing;
   readonly shown: Drawing;
   readonly selected: string;
 }
 
 /** What is selected, beside the map. */
-export function Panel({ topology, before, shown, selected }: PanelProps) {
+export function Panel(props: PanelProps) {
+  const { topology, before, declared, firing, shown, selected } = props;
   const thing = shown.things.find((one) => one.key === selected);
   const line = shown.lines.find((one) => one.key === selected);
   if (!thing && !line) return null;
@@ -37,9 +42,31 @@ export function Panel({ topology, before, shown, selected }: PanelProps) {
         ×
       </button>
       {thing && <ThingPanel thing={thing} shown={shown} />}
-      {only && <EdgePanel edge={only} before={before.get(only.key)} length={length} />}
-      {line && !only && <LinePanel line={line} shown={shown} before={before} />}
+      {thing && <Fires of={thing.nodes.flatMap((node) => ofNode(firing, node))} />}
+      {only && (
+        <EdgePanel edge={only} before={before.get(only.key)} length={length} declared={declared} />
+      )}
+      {line && !only && <LinePanel line={line} shown={shown} before={before} declared={declared} />}
+      {line && <Fires of={line.edges.flatMap((edge) => ofEdge(firing, edge))} />}
     </aside>
+  );
+}
+
+/** What fires there, one by one. */
+function Fires({ of }: { of: readonly AlertMark[] }) {
+  if (of.length === 0) return null;
+  const each = new Map(of.map((one) => [one.id, one]));
+  return (
+    <>
+      <h3>{t('panel.alerts')}</h3>
+      <ul class="list">
+        {[...each.values()].slice(0, 20).map((one) => (
+          <li key={one.id}>
+            <SeverityTag of={one.severity} /> <a href={link('alerts', one.id)}>{one.summary}</a>
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 
@@ -101,7 +128,14 @@ function ThingPanel({ thing, shown }: { thing: Thing; shown: Drawing }) {
   );
 }
 
-function LinePanel({ line, shown, before }: { line: Line; shown: Drawing; before: Before }) {
+interface LineProps {
+  readonly line: Line;
+  readonly shown: Drawing;
+  readonly before: Before;
+  readonly declared: Declared;
+}
+
+function LinePanel({ line, shown, before, declared }: LineProps) {
   const how = (edge: Schema['KeyedEdge']) =>
     rank(level(edge, findings(edge, before.get(edge.key))));
   const sorted = [...line.edges].sort((a, b) => how(a) - how(b) || b.connections - a.connections);
@@ -139,6 +173,7 @@ function LinePanel({ line, shown, before }: { line: Line; shown: Drawing; before
             <span class="mono dim">{edge.server_endpoint}</span>
             <span class="num dim">{count(edge.connections)}</span>
             <EdgeState edge={edge} before={before} />
+            {isUndeclared(declared, edge.key) && <Undeclared />}
           </li>
         ))}
       </ul>

@@ -7,11 +7,9 @@ import { count, per } from '../text/numbers';
 import { useCamera } from './camera';
 import type { Point } from './layered';
 import { type Drawing, type Line, paths, type Thing } from './model';
+import { HIGH, path, WIDE } from './path';
 import { pin, pins } from './places';
 
-/** Size of a thing. */
-const WIDE = 168;
-const HIGH = 46;
 /** Characters of a label that have room. */
 const ROOM = 22;
 
@@ -111,7 +109,7 @@ export function Stage(props: Props) {
           {drawing.lines.map((line) => {
             const [from, to] = [at(line.from), at(line.to)];
             const dim = lit !== null && !lit.lines.has(line.key);
-            return from && to && line.via.length > 0 ? (
+            return from && to && (line.via.length > 0 || line.undeclared > 0) ? (
               <ViaShape key={line.key} line={line} from={from} to={to} dim={dim} />
             ) : null;
           })}
@@ -207,30 +205,6 @@ function findingOf(of: Drawing, thing: Thing) {
   return lines.find((line) => line.level === thing.level)?.finding;
 }
 
-/** From border to border, with a bend. */
-function path(from: Point, to: Point): { d: string; middle: Point } {
-  const [dx, dy] = [to.x - from.x, to.y - from.y];
-  if (dx === 0 && dy === 0) {
-    const [x, y] = [from.x, from.y - HIGH / 2];
-    return {
-      d: `M${x - 26} ${y} C${x - 40} ${y - 46} ${x + 40} ${y - 46} ${x + 26} ${y - 2}`,
-      middle: { x, y: y - 34 },
-    };
-  }
-  if (Math.abs(dx) > WIDE + 60) {
-    const side = Math.sign(dx) * (WIDE / 2);
-    const [a, b] = [from.x + side, to.x - side - Math.sign(dx) * 3];
-    const bend = Math.max(Math.abs(b - a) * 0.45, 30) * Math.sign(dx);
-    const middle = { x: (a + b) / 2, y: (from.y + to.y) / 2 };
-    return { d: `M${a} ${from.y} C${a + bend} ${from.y} ${b - bend} ${to.y} ${b} ${to.y}`, middle };
-  }
-  const side = Math.sign(dy || 1) * (HIGH / 2);
-  const [a, b] = [from.y + side, to.y - side - Math.sign(dy || 1) * 3];
-  const bend = Math.max(Math.abs(b - a) * 0.45, 20) * Math.sign(dy || 1);
-  const middle = { x: (from.x + to.x) / 2, y: (a + b) / 2 };
-  return { d: `M${from.x} ${a} C${from.x} ${a + bend} ${to.x} ${b - bend} ${to.x} ${b}`, middle };
-}
-
 interface LineProps {
   readonly line: Line;
   readonly from: Point;
@@ -248,7 +222,9 @@ function LineShape({ line, from, to, names, selected, dim, onOver, onSelect }: L
   const width = Math.min(1.25 + Math.log10(Math.max(line.connections, 1)) * 0.7, 5);
   const state = line.finding ? sentence(line.finding) : t(`level.${line.level}`);
   const said = via === '' ? '' : `, ${t('edge.via', { list: via })}`;
-  const label = `${names[0]} → ${names[1]}: ${count(line.connections)}, ${state}${said}`;
+  const fires = line.alerts > 0 ? `, ${t('map.alerts', { n: line.alerts })}` : '';
+  const matrix = line.undeclared > 0 ? `, ${t('map.undeclared.n', { n: line.undeclared })}` : '';
+  const label = `${names[0]} → ${names[1]}: ${count(line.connections)}, ${state}${said}${matrix}${fires}`;
   const classes = [
     'line',
     line.level,
@@ -287,16 +263,31 @@ function LineShape({ line, from, to, names, selected, dim, onOver, onSelect }: L
 function ViaShape({ line, from, to, dim }: Pick<LineProps, 'line' | 'from' | 'to' | 'dim'>) {
   const { middle } = path(from, to);
   const via = line.via.map((kind) => t(`via.${kind}`)).join(' + ');
+  const undeclared = line.undeclared > 0 ? t('declared.undeclared') : '';
+  // One below the other where there are both.
+  const y = via !== '' && undeclared !== '' ? 11 : 0;
   return (
     <g class={dim ? 'via dim' : 'via'} transform={`translate(${middle.x} ${middle.y})`}>
-      <rect x={-pillWidth(via) / 2} y={-10} width={pillWidth(via)} height={20} rx={10} />
-      <text y={4}>{via}</text>
+      {via !== '' && <Mark text={via} y={-y} />}
+      {undeclared !== '' && <Mark text={undeclared} y={y} kind="undeclared" />}
     </g>
   );
 }
 
+function Mark({ text, y, kind = '' }: { text: string; y: number; kind?: string }) {
+  const wide = pillWidth(text);
+  return (
+    <g class={kind} transform={`translate(0 ${y})`}>
+      <rect x={-wide / 2} y={-10} width={wide} height={20} rx={10} />
+      <text y={4}>{text}</text>
+    </g>
+  );
+}
+
+/** What letters take: those of Chinese twice as much. */
 function pillWidth(text: string): number {
-  return text.length * 6.6 + 18;
+  const wide = [...text].filter((letter) => letter > '\u2e7f').length;
+  return text.length * 6.6 + wide * 5.4 + 18;
 }
 
 interface ThingProps {
@@ -321,6 +312,9 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
   const shown = cut(named(thing));
   // What there was no room for is said as well.
   const rest = shown === named(thing) ? '' : `, ${named(thing)}`;
+  const most = thing.alerts > 99 ? '99+' : String(thing.alerts);
+  // As what is seen: a name that is read has to be what is said.
+  const fires = thing.alerts > 0 ? ` ${most} ${t('map.alerts.word', { n: thing.alerts })}` : '';
   const on = Object.entries(marks).flatMap(([name, is]) => (is ? [name] : []));
   const press = (event: KeyboardEvent) => {
     if (event.key !== 'Enter' && event.key !== ' ') return;
@@ -334,7 +328,7 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
       data-name={named(thing)}
       role="button"
       tabindex={0}
-      aria-label={`${shown} ${sub}, ${t(`level.${thing.level}`)}${rest}`}
+      aria-label={`${shown} ${sub}${fires}, ${t(`level.${thing.level}`)}${rest}`}
       onPointerDown={(event) => {
         event.stopPropagation();
         onDown(event, thing.key);
@@ -359,7 +353,13 @@ function ThingShape({ thing, at, finding, seconds, marks, onDown, onOver, onSele
       </text>{' '}
       <text class="sub" y={14}>
         {sub}
-      </text>
+      </text>{' '}
+      {thing.alerts > 0 && (
+        <g class="fires" transform={`translate(${WIDE / 2 - 6} ${-HIGH / 2})`}>
+          <rect x={-11} y={-9} width={22} height={18} rx={9} />
+          <text y={4}>{most}</text>
+        </g>
+      )}
     </g>
   );
 }

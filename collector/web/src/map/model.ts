@@ -1,6 +1,17 @@
 // What the map shows of a topology: things, and lines between them. Pure.
+import { type AlertMark, type Firing, NOTHING, ofEdge, ofNode } from '../alarm';
 import type { Schema } from '../api/client';
-import { type Finding, findings, isJoined, type Level, level, type Told, worse } from '../judge';
+import {
+  type Declared,
+  type Finding,
+  findings,
+  isJoined,
+  isUndeclared,
+  type Level,
+  level,
+  type Told,
+  worse,
+} from '../judge';
 
 export type By = 'service' | 'host' | 'site' | 'namespace' | 'none';
 export const BYS: readonly By[] = ['service', 'host', 'site', 'namespace', 'none'];
@@ -21,6 +32,8 @@ export interface Thing {
   readonly hosts: number;
   readonly level: Level;
   readonly connections: number;
+  /** Alerts that fire about it and what calls it. */
+  readonly alerts: number;
   /** Neighbours that are not drawn. */
   readonly more: number;
 }
@@ -39,6 +52,10 @@ export interface Line {
   readonly worst?: Edge;
   readonly confidence: number;
   readonly joined: boolean;
+  /** Alerts that fire about it. */
+  readonly alerts: number;
+  /** Edges of it that nobody has declared. */
+  readonly undeclared: number;
   /** What rewrites addresses on the way, as `vip`, `nat`, `gateway`. */
   readonly via: readonly Schema['ViaKind'][];
 }
@@ -76,7 +93,13 @@ function place(node: Node, by: By): { key: string; kind: ThingKind; label: strin
 }
 
 /** What to draw of an answer; of one with groups these, else its nodes grouped here. */
-export function drawing(answer: Schema['Topology'], by: By, before: Before): Drawing {
+export function drawing(
+  answer: Schema['Topology'],
+  by: By,
+  before: Before,
+  declared: Declared = null,
+  firing: Firing = NOTHING,
+): Drawing {
   if (answer.grouped) return ofGroups(answer.grouped);
   const things = new Map<string, MutableThing>();
   const of = new Map<string, string>();
@@ -86,6 +109,7 @@ export function drawing(answer: Schema['Topology'], by: By, before: Before): Dra
     thing.nodes.push(node);
     thing.size += 1;
     if (node.host) thing.hostNames.add(node.host);
+    addAlerts(thing, ofNode(firing, node));
     thing.more += node.more ?? 0;
     things.set(key, thing);
     of.set(node.id, key);
@@ -97,6 +121,8 @@ export function drawing(answer: Schema['Topology'], by: By, before: Before): Dra
     const key = `${from} ${to}`;
     const line = lines.get(key) ?? newLine(key, from, to);
     addTo(line, edge, before.get(edge.key));
+    if (isUndeclared(declared, edge.key)) line.undeclared += 1;
+    addAlerts(line, ofEdge(firing, edge));
     lines.set(key, line);
   }
   for (const line of lines.values()) {
@@ -106,6 +132,7 @@ export function drawing(answer: Schema['Topology'], by: By, before: Before): Dra
     }
     // What goes wrong shows at the end that is called.
     const server = things.get(line.to);
+    if (server) server.alerts += line.alerts;
     if (server && (line.level === 'bad' || line.level === 'warn')) {
       server.level = worse(server.level, line.level);
     }
@@ -137,12 +164,26 @@ function newThing(key: string, kind: ThingKind, label: string): MutableThing {
     hostNames,
     level,
     connections: 0,
+    alerts: 0,
     more: 0,
   };
 }
 
+/** What fires shows as badly as the rule has it. */
+function addAlerts(to: { alerts: number; level: Level }, found: readonly AlertMark[]): void {
+  to.alerts += found.length;
+  for (const one of found) to.level = worse(to.level, one.severity === 'critical' ? 'bad' : 'warn');
+}
+
 function newLine(key: string, from: string, to: string): MutableLine {
-  const numbers = { size: 0, connections: 0, confidence: 1, joined: true };
+  const numbers = {
+    size: 0,
+    connections: 0,
+    confidence: 1,
+    joined: true,
+    undeclared: 0,
+    alerts: 0,
+  };
   return { key, from, to, edges: [], ...numbers, level: 'ok', via: [] };
 }
 
@@ -194,6 +235,8 @@ function ofGroups(grouped: Schema['Grouped']): Drawing {
       }),
       confidence: edge.confidence,
       joined: edge.unjoined < edge.edges,
+      undeclared: 0,
+      alerts: 0,
       via: [],
     };
   });
@@ -209,6 +252,7 @@ function ofGroups(grouped: Schema['Grouped']): Drawing {
       hosts: 0,
       level: called.map((line) => line.level).reduce(worse, 'ok'),
       connections: touching.reduce((sum, line) => sum + line.connections, 0),
+      alerts: 0,
       more: 0,
     };
   });
@@ -217,7 +261,16 @@ function ofGroups(grouped: Schema['Grouped']): Drawing {
 
 /** What is wrong, and its ends. */
 export function onlyWrong(of: Drawing): Drawing {
-  const lines = of.lines.filter((line) => line.level === 'bad' || line.level === 'warn');
+  return only(of, (line) => line.level === 'bad' || line.level === 'warn');
+}
+
+/** What nobody has declared, and its ends. */
+export function onlyUndeclared(of: Drawing): Drawing {
+  return only(of, (line) => line.undeclared > 0);
+}
+
+function only(of: Drawing, wanted: (line: Line) => boolean): Drawing {
+  const lines = of.lines.filter(wanted);
   const ends = new Set(lines.flatMap((line) => [line.from, line.to]));
   return { ...of, lines, things: of.things.filter((thing) => ends.has(thing.key)) };
 }

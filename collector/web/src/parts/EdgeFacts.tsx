@@ -1,6 +1,7 @@
 // What is known of an edge: a sentence, numbers beside those of before, and how we know.
 import type { Schema } from '../api/client';
 import { link } from '../app/route';
+import type { Declared } from '../judge';
 import { countOf, type Finding, findings, isJoined, since, type Told, told } from '../judge';
 import { type Key, t } from '../text';
 import { sentence } from '../text/findings';
@@ -216,6 +217,24 @@ function Figure({ name, now, then, pairs = [], note, bad = false }: FigureProps)
   );
 }
 
+/** What it is by the declared matrix. */
+export function EdgeDeclared({ of, declared }: { of: string; declared: Declared }) {
+  if (!declared) return <p class="dim">{t('edge.declared.unknown')}</p>;
+  const state = declared.get(of);
+  // Those that are plainly declared are not listed.
+  if (!state || state === 'declared') {
+    return <p class="dim">{t('edge.declared.yes')}</p>;
+  }
+  const level = state === 'undecided' ? 'unknown' : 'bad';
+  return (
+    <p>
+      <a href={link('matrix', '', { tab: 'edges', state })}>
+        <Tag level={level}>{t(`declared.${state}`)}</Tag>
+      </a>
+    </p>
+  );
+}
+
 /** Evidence, confidence, who reports, since when. */
 export function EdgeHow({ edge }: { edge: Edge }) {
   const most = Math.max(...edge.evidence.map((one) => one.connections), 1);
@@ -275,7 +294,12 @@ export function EdgeWay({ edge }: { edge: Edge }) {
 }
 
 /** The whole of an edge beside the map. */
-export function EdgePanel({ edge, before, length }: Props) {
+export function EdgePanel({
+  edge,
+  before,
+  length,
+  declared,
+}: Props & { readonly declared: Declared }) {
   return (
     <>
       <h2>
@@ -288,6 +312,8 @@ export function EdgePanel({ edge, before, length }: Props) {
       <EdgeNumbers edge={edge} before={before} length={length} />
       <h3>{t('edge.how')}</h3>
       <EdgeHow edge={edge} />
+      <h3>{t('edge.declared')}</h3>
+      <EdgeDeclared of={edge.key} declared={declared} />
       <h3>{t('edge.next')}</h3>
       <p>
         <a href={link('edge', edge.key)}>{t('edge.open.view')}</a>

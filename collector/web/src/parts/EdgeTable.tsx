@@ -1,11 +1,11 @@
 // Edges as a table.
 import type { Schema } from '../api/client';
 import { link } from '../app/route';
-import { findings, level, rank, told } from '../judge';
+import { type Declared, findings, isUndeclared, level, rank, told } from '../judge';
 import type { Before } from '../map/model';
 import { t } from '../text';
 import { brief } from '../text/findings';
-import { count, micros, share } from '../text/numbers';
+import { clock, count, micros, share } from '../text/numbers';
 import { type Column, Table } from './Table';
 import { LevelTag, Tag } from './Tag';
 
@@ -15,13 +15,20 @@ interface Props {
   readonly name: string;
   readonly edges: readonly Edge[];
   readonly before: Before;
+  readonly declared: Declared;
   /** Only those on which something is wrong. */
   readonly wrong?: boolean;
+  /** Only those that nobody has declared. */
+  readonly undeclared?: boolean;
 }
 
-export function EdgeTable({ name, edges, before, wrong = false }: Props) {
+export function EdgeTable(props: Props) {
+  const { name, edges, before, declared } = props;
   const of = (edge: Edge) => findings(edge, before.get(edge.key));
-  const shown = wrong ? edges.filter((edge) => of(edge).length > 0) : edges;
+  const isShown = (edge: Edge) =>
+    (!props.wrong || of(edge).length > 0) &&
+    (!props.undeclared || isUndeclared(declared, edge.key));
+  const shown = edges.filter(isShown);
   const all = (edge: Edge) => told(edge.client_counters, edge.server_counters, edge.connections);
   const columns: Column<Edge>[] = [
     {
@@ -57,11 +64,13 @@ export function EdgeTable({ name, edges, before, wrong = false }: Props) {
       title: t('level.via'),
       value: (edge) => edge.via.map((via) => `${via.kind} ${via.address}`).join(', '),
       show: (edge) =>
-        edge.via.length === 0 ? (
-          '–'
-        ) : (
-          <Tag level="via">{edge.via.map((via) => t(`via.${via.kind}`)).join(' + ')}</Tag>
-        ),
+        edge.via.length === 0
+          ? '–'
+          : edge.via.map((via) => (
+              <Tag level="via" key={`${via.kind} ${via.address} ${via.seen_by}`}>
+                {t(`via.${via.kind}`)} {via.address}
+              </Tag>
+            )),
     },
     {
       id: 'connections',
@@ -91,6 +100,13 @@ export function EdgeTable({ name, edges, before, wrong = false }: Props) {
       },
       number: true,
     },
+    ...(declared ? [matrixColumn(declared)] : []),
+    {
+      id: 'first_seen',
+      title: t('matrix.first'),
+      value: (edge) => new Date(edge.first_seen_ms).toISOString(),
+      show: (edge) => <span class="num">{clock(edge.first_seen_ms)}</span>,
+    },
     {
       id: 'confidence',
       title: t('edge.how'),
@@ -102,6 +118,20 @@ export function EdgeTable({ name, edges, before, wrong = false }: Props) {
   return (
     <Table name={name} columns={columns} rows={shown} keyOf={(edge) => edge.key} sort="state" />
   );
+}
+
+function matrixColumn(declared: NonNullable<Declared>): Column<Edge> {
+  const state = (edge: Edge) => declared.get(edge.key) ?? 'declared';
+  return {
+    id: 'matrix',
+    title: t('nav.matrix'),
+    value: state,
+    show: (edge) => {
+      const is = state(edge);
+      const level = is === 'declared' ? 'ok' : is === 'undecided' ? 'unknown' : 'bad';
+      return <Tag level={level}>{t(`declared.${is}`)}</Tag>;
+    },
+  };
 }
 
 function How(edge: Edge) {

@@ -1,14 +1,20 @@
 // One sentence before all numbers.
 import type { Schema } from '../api/client';
 import { link } from '../app/route';
-import { type Finding, findings, isJoined } from '../judge';
+import { type Declared, type Finding, findings, isJoined, isUndeclared } from '../judge';
 import { type Before, outweighs } from '../map/model';
 import { t } from '../text';
 import { sentence } from '../text/findings';
 
 type Edge = Schema['KeyedEdge'];
 
-export function Overview({ answer, before }: { answer: Schema['Topology']; before: Before }) {
+interface Props {
+  readonly answer: Schema['Topology'];
+  readonly before: Before;
+  readonly declared: Declared;
+}
+
+export function Overview({ answer, before, declared }: Props) {
   if (answer.grouped) return <Groups grouped={answer.grouped} />;
   const edges = [...answer.edges, ...answer.unjoined];
   if (edges.length === 0) return null;
@@ -24,6 +30,7 @@ export function Overview({ answer, before }: { answer: Schema['Topology']; befor
   const warn = wrong.length - bad;
   const [worst] = wrong;
   const unknown = edges.filter((edge) => !isJoined(edge)).length;
+  const undeclared = edges.filter((edge) => isUndeclared(declared, edge.key)).length;
   const services = answer.nodes.filter((node) => node.kind === 'process');
   return (
     <div class={`say overview ${bad > 0 ? 'bad' : warn > 0 ? 'warn' : 'ok'}`}>
@@ -48,7 +55,12 @@ export function Overview({ answer, before }: { answer: Schema['Topology']; befor
           edges: edges.length,
           connections: edges.reduce((sum, edge) => sum + edge.connections, 0),
         })}{' '}
-        {unknown > 0 && t('say.unknown', { n: unknown })}
+        {unknown > 0 && t('say.unknown', { n: unknown })}{' '}
+        {undeclared > 0 && (
+          <a href={link('matrix', '', { tab: 'edges' })}>
+            {t('say.undeclared', { n: undeclared })}
+          </a>
+        )}
       </p>
     </div>
   );

@@ -10,9 +10,13 @@ export interface Column<R> {
   readonly title: string;
   /** What is sorted, filtered and saved. */
   readonly value: (row: R) => Cell;
+  /** What is sorted by, where that is not the value. */
+  readonly order?: (row: R) => number;
   /** What is shown, where that is more than the value. */
   readonly show?: (row: R) => ComponentChildren;
   readonly number?: boolean;
+  /** It is what can be done with a row: nothing to sort by or to save. */
+  readonly acts?: boolean;
   /** One line about it. */
   readonly help?: string;
 }
@@ -63,9 +67,15 @@ export function Table<R>({ name, columns, rows, keyOf, sort = '', most = 100 }: 
         <table>
           <thead>
             <tr>
-              {columns.map((column) => (
-                <Head key={column.id} column={column} order={order} setOrder={setOrder} />
-              ))}
+              {columns.map((column) =>
+                column.acts ? (
+                  <th key={column.id} scope="col">
+                    <span class="unseen">{column.title}</span>
+                  </th>
+                ) : (
+                  <Head key={column.id} column={column} order={order} setOrder={setOrder} />
+                ),
+              )}
             </tr>
           </thead>
           <tbody>
@@ -121,8 +131,9 @@ function Save<R>({
   rows: readonly R[];
 }) {
   const [copied, setCopied] = useState(false);
-  const header = columns.map((column) => column.id);
-  const cells = () => rows.map((row) => columns.map((column) => column.value(row)));
+  const kept = columns.filter((column) => !column.acts);
+  const header = kept.map((column) => column.id);
+  const cells = () => rows.map((row) => kept.map((column) => column.value(row)));
   const copy = async () => {
     const lines = [header, ...cells()].map((line) => line.map((cell) => cell ?? '').join('\t'));
     await navigator.clipboard.writeText(lines.join('\n'));
@@ -172,5 +183,6 @@ function sorted<R>(columns: readonly Column<R>[], rows: readonly R[], order: str
       typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b));
     return down ? -by : by;
   };
-  return [...rows].sort((a, b) => compare(column.value(a), column.value(b)));
+  const by = column.order ?? column.value;
+  return [...rows].sort((a, b) => compare(by(a), by(b)));
 }

@@ -17,3 +17,8 @@ export function LevelTag({ level }: { level: Level }) {
     </Tag>
   );
 }
+
+/** That nobody has declared it. */
+export function Undeclared() {
+  return <span class="tag undeclared">{t('declared.undeclared')}</span>;
+}

@@ -1,3 +1,7 @@
+import { alerts } from './areas/alerts';
+import { matrix } from './areas/matrix';
+import { settings } from './areas/settings';
+
 // English. `{n}` is filled in, `{n|connection|connections}` chooses by number.
 export const en = {
   'lang.name': 'English',
@@ -285,6 +289,7 @@ export const en = {
   'chart.percentile': 'p{p}',
   'chart.nothing': 'nothing was told in this time range',
   'chart.label': 'Chart of {what}',
+  'table.acts': 'what can be done',
   'table.filter': 'Filter',
   'table.csv': 'CSV',
   'table.json': 'JSON',
@@ -316,6 +321,9 @@ export const en = {
   'page.unknown': 'There is no such view.',
   'page.unknown.do': 'Open the map',
   'page.broken': 'The page has a fault of its own: {what}',
+  ...alerts.en,
+  ...matrix.en,
+  ...settings.en,
 } as const;
 
 export type Key = keyof typeof en;

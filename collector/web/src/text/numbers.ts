@@ -93,6 +93,8 @@ export function measured(value: number | null | undefined, unit: string): string
       return micros(value * 1_000_000) + per;
     case 'ns':
       return micros(value / 1000) + per;
+    case '%':
+      return `${short(value)} %${per}`;
     default:
       return short(value) + per;
   }

@@ -1,4 +1,7 @@
 // 中文。
+import { alerts } from './areas/alerts';
+import { matrix } from './areas/matrix';
+import { settings } from './areas/settings';
 import type { Key } from './en';
 
 export const zh: Record<Key, string> = {
@@ -284,6 +287,7 @@ export const zh: Record<Key, string> = {
   'chart.percentile': 'p{p}',
   'chart.nothing': '此时间范围内没有上报',
   'chart.label': '{what} 图表',
+  'table.acts': '操作',
   'table.filter': '筛选',
   'table.csv': 'CSV',
   'table.json': 'JSON',
@@ -315,4 +319,7 @@ export const zh: Record<Key, string> = {
   'page.unknown': '没有这个视图。',
   'page.unknown.do': '打开拓扑',
   'page.broken': '页面自身出错：{what}',
+  ...alerts.zh,
+  ...matrix.zh,
+  ...settings.zh,
 };

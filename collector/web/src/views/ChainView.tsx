@@ -3,14 +3,14 @@ import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
 import { link, useRoute } from '../app/route';
 import { asked, useBeat, useWindow } from '../app/time';
-import { findings } from '../judge';
+import { findings, told } from '../judge';
 import { EdgeHow, EdgeNumbers } from '../parts/EdgeFacts';
 import { Spread } from '../parts/Spread';
 import { Empty, State } from '../parts/State';
 import { Tag } from '../parts/Tag';
 import { t } from '../text';
 import { sentence } from '../text/findings';
-import { count, micros } from '../text/numbers';
+import { count, micros, share } from '../text/numbers';
 
 type Chain = Schema['Chain'];
 type Edge = Schema['EdgeAnswer'];
@@ -179,6 +179,18 @@ function Link({ from, to, chain, edge, level }: LinkProps) {
       <span>{blind ? t('unknown') : how}</span>
       <u aria-hidden="true" />
       <span class="num">{last && rtt?.p95 ? `p95 ${micros(rtt.p95)}` : ''}</span>
+      {last && edge && <Lost edge={edge} />}
     </li>
+  );
+}
+
+/** What of an edge was sent again. */
+function Lost({ edge }: { edge: Edge }) {
+  const all = told(edge.client_counters, edge.server_counters, edge.connections);
+  if (all.retransmits === null || !all.segments) return null;
+  return (
+    <span class="num">
+      {t('brief.retransmits', { share: share(all.retransmits, all.segments) })}
+    </span>
   );
 }

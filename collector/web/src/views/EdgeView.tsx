@@ -1,11 +1,12 @@
 // One edge: what is wrong, how it went on, how we know, and each connection that broke.
 import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
+import { useDeclared } from '../app/declared';
 import { link } from '../app/route';
 import { asked, before, useBeat, useWindow } from '../app/time';
 import { type Told, told } from '../judge';
 import { Chart, type Track } from '../parts/Chart';
-import { EdgeHow, EdgeNumbers, EdgeSay, EdgeWay } from '../parts/EdgeFacts';
+import { EdgeDeclared, EdgeHow, EdgeNumbers, EdgeSay, EdgeWay } from '../parts/EdgeFacts';
 import { Rows } from '../parts/Rows';
 import { Spread } from '../parts/Spread';
 import { State } from '../parts/State';
@@ -21,6 +22,7 @@ export function EdgeView({ id }: { id: string }) {
   const answer = useAsk(question, beat, (signal) =>
     ask('/api/v1/edges/{id}', { path: { id }, query: { ...window, ...stepOf(window) }, signal }),
   );
+  const declared = useDeclared();
   const events = useAsk('event', 0, async (signal) => {
     const { tables } = await ask('/api/v1/tables', { signal });
     return tables.find((table) => table.name === 'event');
@@ -59,6 +61,8 @@ export function EdgeView({ id }: { id: string }) {
               <EdgeNumbers edge={edge} before={old} length={length} />
               <h2>{t('edge.how')}</h2>
               <EdgeHow edge={edge} />
+              <h2>{t('edge.declared')}</h2>
+              <EdgeDeclared of={edge.key} declared={declared} />
               <p>
                 <a href={link('map', '', { focus: edge.server })}>{t('node.focus')}</a> ·{' '}
                 <ChainLink edge={edge} />

@@ -2,9 +2,12 @@
 import { useRef, useState } from 'preact/hooks';
 import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
+import { useDeclared } from '../app/declared';
+import { useFiring } from '../app/firing';
 import { change, link, useRoute } from '../app/route';
 import { asked, useBeat, useWindow } from '../app/time';
-import { BYS, type By, type Drawing, drawing, onlyWrong } from '../map/model';
+import type { Declared } from '../judge';
+import { BYS, type By, type Drawing, drawing, onlyUndeclared, onlyWrong } from '../map/model';
 import { Panel } from '../map/Panel';
 import { LAYOUTS, type Layout, usePlaces } from '../map/places';
 import { Stage } from '../map/Stage';
@@ -24,6 +27,7 @@ interface Asked {
   readonly focus: string;
   readonly depth: string;
   readonly wrong: boolean;
+  readonly undeclared: boolean;
   readonly table: boolean;
 }
 
@@ -50,38 +54,50 @@ export function MapView() {
     focus: query.focus ?? '',
     depth: /^\d$/.test(query.depth ?? '') ? (query.depth ?? '2') : '2',
     wrong: query.wrong === '1',
+    undeclared: query.undeclared === '1',
     table: query.table === '1',
   };
   const times = asked(window);
   // What is wrong is chosen here, unless there is more than was answered.
   const cut = useRef(false);
-  const asking = { ...of, wrong: of.wrong && cut.current };
+  const asking = { ...of, undeclared: false, wrong: of.wrong && cut.current };
   const question = JSON.stringify([asking, times]);
   const answer = useAsk(question, beat, (signal) => load(asking, times, signal));
   cut.current ||= (answer.value?.left_out?.nodes ?? 0) > 0 || !!answer.value?.grouped;
   const before = useBefore(answer.value, question, beat);
+  const declared = useDeclared();
+  const { firing } = useFiring();
   return (
     <State of={answer} what="what.map">
       {(topology) => {
-        const all = drawing(topology, by, before);
-        const shown = of.wrong ? onlyWrong(all) : all;
+        const all = drawing(topology, by, before, declared, firing);
+        const kept = of.wrong ? onlyWrong(all) : all;
+        const shown = of.undeclared ? onlyUndeclared(kept) : kept;
         return (
           <div class="mapview">
             <section class="map-main">
-              <Overview answer={topology} before={before} />
+              <Overview answer={topology} before={before} declared={declared} />
               <Evicted at={topology.evicted_before_ms} from={topology.from_ms} />
-              <Tools of={of} layout={layout} />
+              <Tools of={of} layout={layout} declared={declared} />
               <Body
                 of={of}
                 layout={layout}
                 topology={topology}
                 before={before}
+                declared={declared}
                 all={all}
                 shown={shown}
                 question={JSON.stringify([by, of.focus, of.depth])}
               />
             </section>
-            <Panel topology={topology} before={before} shown={all} selected={query.sel ?? ''} />
+            <Panel
+              topology={topology}
+              before={before}
+              declared={declared}
+              firing={firing}
+              shown={all}
+              selected={query.sel ?? ''}
+            />
           </div>
         );
       }}
@@ -89,7 +105,7 @@ export function MapView() {
   );
 }
 
-function Tools({ of, layout }: { of: Asked; layout: Layout }) {
+function Tools({ of, layout, declared }: { of: Asked; layout: Layout; declared: Declared }) {
   const { query } = useRoute();
   return (
     <div class="tools">
@@ -137,6 +153,16 @@ function Tools({ of, layout }: { of: Asked; layout: Layout }) {
       >
         {t('map.wrong')}
       </button>
+      {declared && (
+        <button
+          type="button"
+          class={of.undeclared ? 'pill on' : 'pill'}
+          aria-pressed={of.undeclared}
+          onClick={() => change({ undeclared: of.undeclared ? '' : '1' }, true)}
+        >
+          {t('map.undeclared')}
+        </button>
+      )}
       <button
         type="button"
         class={of.table ? 'pill on' : 'pill'}
@@ -162,12 +188,13 @@ interface BodyProps {
   readonly layout: Layout;
   readonly topology: Schema['Topology'];
   readonly before: ReturnType<typeof useBefore>;
+  readonly declared: Declared;
   readonly all: Drawing;
   readonly shown: Drawing;
   readonly question: string;
 }
 
-function Body({ of, layout, topology, before, all, shown, question }: BodyProps) {
+function Body({ of, layout, topology, before, declared, all, shown, question }: BodyProps) {
   const { query } = useRoute();
   const [, redraw] = useState(0);
   const places = usePlaces(question, all, layout);
@@ -181,12 +208,25 @@ function Body({ of, layout, topology, before, all, shown, question }: BodyProps)
   }
   if (of.table) {
     const edges = [...topology.edges, ...topology.unjoined];
-    return <EdgeTable name="edges" edges={edges} before={before} wrong={of.wrong} />;
+    return (
+      <EdgeTable
+        name="edges"
+        edges={edges}
+        before={before}
+        declared={declared}
+        wrong={of.wrong}
+        undeclared={of.undeclared}
+      />
+    );
   }
   if (shown.things.length === 0) {
     return (
-      <Empty what="empty.wrong">
-        <button type="button" class="pill" onClick={() => change({ wrong: '' }, true)}>
+      <Empty what={of.wrong ? 'empty.wrong' : 'empty.undeclared'}>
+        <button
+          type="button"
+          class="pill"
+          onClick={() => change({ wrong: '', undeclared: '' }, true)}
+        >
           {t('empty.wrong.do')}
         </button>
       </Empty>
@@ -211,12 +251,12 @@ function Body({ of, layout, topology, before, all, shown, question }: BodyProps)
         onSelect={(key) => change({ sel: key })}
         onMoved={() => redraw((n) => n + 1)}
       />
-      <Legend />
+      <Legend declared={declared} />
     </>
   );
 }
 
-function Legend() {
+function Legend({ declared }: { declared: Declared }) {
   return (
     <ul class="legend" aria-label={t('map.legend')}>
       {(['ok', 'warn', 'bad', 'unknown', 'via'] as const).map((level) => (
@@ -225,6 +265,12 @@ function Legend() {
           {t(`level.${level}`)}
         </li>
       ))}
+      {declared && (
+        <li>
+          <i class="mark undeclared" aria-hidden="true" />
+          {t('declared.undeclared')}
+        </li>
+      )}
     </ul>
   );
 }

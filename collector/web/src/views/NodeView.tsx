@@ -1,8 +1,10 @@
 // One service: what it is, who calls it, whom it calls, where it listens, what else is measured.
 import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
+import { useDeclared } from '../app/declared';
 import { link } from '../app/route';
 import { asked, useBeat, useWindow } from '../app/time';
+import type { Declared } from '../judge';
 import { findings } from '../judge';
 import type { Before } from '../map/model';
 import { outweighs } from '../map/model';
@@ -22,6 +24,7 @@ export function NodeView({ id }: { id: string }) {
   const answer = useAsk(JSON.stringify([id, window]), beat, (signal) =>
     ask('/api/v1/nodes/{id}', { path: { id }, query: { ...window, limit: 500 }, signal }),
   );
+  const declared = useDeclared();
   const tables = useAsk(
     'tables',
     0,
@@ -47,8 +50,8 @@ export function NodeView({ id }: { id: string }) {
           {node.kind === 'network' && <p class="notice">{t('node.network')}</p>}
           {node.host_copied && <p class="notice">{t('node.copied')}</p>}
           <NodeSay edges={[...clients.edges, ...servers.edges]} />
-          <Edges title="node.clients" of={clients} name="clients" />
-          <Edges title="node.servers" of={servers} name="servers" />
+          <Edges title="node.clients" of={clients} name="clients" declared={declared} />
+          <Edges title="node.servers" of={servers} name="servers" declared={declared} />
           {node.kind === 'process' && <What node={node} addresses={addresses} />}
           {listeners.length > 0 && (
             <section>
@@ -88,14 +91,21 @@ function NodeSay({ edges }: { edges: readonly Schema['KeyedEdge'][] }) {
   );
 }
 
-function Edges({ title, of, name }: { title: Key; of: Schema['Edges']; name: string }) {
+interface EdgesProps {
+  readonly title: Key;
+  readonly of: Schema['Edges'];
+  readonly name: string;
+  readonly declared: Declared;
+}
+
+function Edges({ title, of, name, declared }: EdgesProps) {
   return (
     <section>
       <h2>{t(title)}</h2>
       {of.edges.length === 0 ? (
         <p class="dim">{t('node.none')}</p>
       ) : (
-        <EdgeTable name={name} edges={of.edges} before={NOTHING} />
+        <EdgeTable name={name} edges={of.edges} before={NOTHING} declared={declared} />
       )}
       {of.left_out > 0 && <p class="dim">{t('node.left', { n: of.left_out })}</p>}
     </section>

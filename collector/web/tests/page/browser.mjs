@@ -18,6 +18,10 @@ const SHOTS = new URL('../../../../target/screenshots/', import.meta.url).pathna
 export const given = {
   url: process.env.WAYBILL_URL ?? '',
   token: process.env.WAYBILL_TOKEN ?? '',
+  /** A token of somebody who reads alone. */
+  reader: process.env.WAYBILL_READER ?? '',
+  /** A workbook of 200 declared flows. */
+  matrix: process.env.WAYBILL_MATRIX ?? '',
   hostile: process.env.WAYBILL_HOSTILE ?? '',
   stock: (process.env.WAYBILL_STOCK ?? '').split(' ').map(Number),
 };

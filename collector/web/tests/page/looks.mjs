@@ -21,11 +21,23 @@ async function views(page) {
     edge: `/ui/edge/${stock.key}`,
     node: `/ui/node/${encodeURIComponent('edge-1/nginx')}`,
     chain: `/ui/chain?tuple=${connection}`,
+    alerts: '/ui/alerts',
+    alert: `/ui/alerts/${(await api(page, '/api/v1/alerts')).alerts[0].id}`,
+    'alert-rules': '/ui/alerts?tab=rules',
+    silences: '/ui/alerts?tab=silences',
+    matrix: '/ui/matrix',
+    'matrix-edges': '/ui/matrix?tab=edges',
+    'matrix-learned': '/ui/matrix?tab=learned',
+    'matrix-versions': '/ui/matrix?tab=versions',
     fleet: '/ui/fleet',
     host: '/ui/host/db-1',
     events: '/ui/events',
     data: '/ui/data',
     table: '/ui/data/listener',
+    settings: '/ui/settings',
+    'settings-users': '/ui/settings/users',
+    'settings-enrolment': '/ui/settings/enrolment',
+    'settings-keeping': '/ui/settings/keeping',
     nothing: `/ui/map?from=2001-01-01T00:00:00Z&to=2001-01-01T01:00:00Z`,
   };
 }
@@ -68,7 +80,16 @@ export const trials = {
   'every view is seen and read, in light': every('light', 'en-GB'),
   'every view is seen and read, in dark': every('dark', 'en-GB'),
   'every view is seen and read, in Chinese': every('light', 'zh-CN', (name) =>
-    ['map', 'edge', 'chain', 'fleet'].includes(name),
+    [
+      'map',
+      'edge',
+      'chain',
+      'fleet',
+      'matrix',
+      'matrix-edges',
+      'settings',
+      'settings-users',
+    ].includes(name),
   ),
   'the language is chosen, and stays': {
     async trial({ page }) {

@@ -1,15 +1,24 @@
 // Runs every trial of the page, in the order in which a person meets what they try.
+import { trials as alerts } from './alerts.mjs';
 import { open, visit } from './browser.mjs';
 import { trials as looks } from './looks.mjs';
+import { trials as matrix } from './matrix.mjs';
+import { trials as questions } from './questions.mjs';
+import { trials as settings } from './settings.mjs';
 import { trials as ways } from './ways.mjs';
 
 /** What a trial may take. */
 const LIMIT_MS = 120_000;
 
 const wanted = process.argv[2] ?? '';
+/** Files of trials. */
+const all = { ways, alerts, matrix, questions, settings, looks };
 const browser = await open();
 let failed = 0;
-for (const [name, { options, trial }] of Object.entries({ ...ways, ...looks })) {
+const named = Object.entries(all).flatMap(([file, trials]) =>
+  Object.entries(trials).map(([name, one]) => [`${file}: ${name}`, one]),
+);
+for (const [name, { options, trial }] of named) {
   if (!name.includes(wanted)) continue;
   const { page, context, faults } = await visit(browser, options);
   let timer;

@@ -105,8 +105,8 @@ export const trials = {
       await page.locator('.thing').first().waitFor();
       const all = Object.keys(await places(page)).length;
       await page.getByRole('button', { name: 'only what is wrong' }).click();
-      await page.waitForFunction(() => document.querySelectorAll('.thing').length === 2);
-      assert.deepEqual(Object.keys(await places(page)).sort(), ['checkout', 'stock']);
+      await page.waitForFunction(() => document.querySelectorAll('.thing').length === 3);
+      assert.deepEqual(Object.keys(await places(page)).sort(), ['checkout', 'nginx', 'stock']);
       await page.goBack();
       await page.waitForFunction((n) => document.querySelectorAll('.thing').length === n, all);
     },
@@ -279,7 +279,7 @@ export const trials = {
       const lines = csv.replace('\ufeff', '').trim().split('\r\n');
       assert.equal(
         lines[0],
-        'state,client,server,endpoint,via,connections,rtt_p95_us,retransmits,confidence',
+        'state,client,server,endpoint,via,connections,rtt_p95_us,retransmits,first_seen,confidence',
       );
       const edges = await api(page, '/api/v1/topology');
       assert.equal(lines.length - 1, edges.edges.length + edges.unjoined.length);

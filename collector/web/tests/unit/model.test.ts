@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Schema } from '../../src/api/client';
 import { solve } from '../../src/map/force.worker';
-import { drawing, onlyWrong, paths } from '../../src/map/model';
+import { drawing, onlyUndeclared, onlyWrong, paths } from '../../src/map/model';
 
 type Node = Schema['KeyedNode'];
 type Edge = Schema['KeyedEdge'];
@@ -149,4 +149,21 @@ test('forces leave what is known where it is', () => {
     const others = spots.filter((_, other) => other !== n);
     for (const [ox = 0, oy = 0] of others) expect(Math.hypot(x - ox, y - oy)).toBeGreaterThan(150);
   }
+});
+
+test('what nobody has declared is counted on its line, and can stand alone', () => {
+  const answer = topology(
+    ['a/web', 'b/web', 'c/db'],
+    [edge('a/web', 'c/db'), edge('b/web', 'c/db'), edge('a/web', 'b/web')],
+  );
+  const declared = new Map([
+    ['a/web>c/db', 'undeclared'],
+    ['b/web>c/db', 'undecided'],
+  ] as const);
+  const all = drawing(answer, 'none', new Map(), declared);
+  expect(all.lines.map((line) => line.undeclared)).toEqual([1, 0, 0]);
+  const shown = onlyUndeclared(all);
+  expect(shown.things.map((one) => one.label)).toEqual(['a/web', 'c/db']);
+  // Without a matrix nothing is undeclared.
+  expect(onlyUndeclared(drawing(answer, 'none', new Map())).lines).toEqual([]);
 });
