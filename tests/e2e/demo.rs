@@ -8,9 +8,11 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::lab::Lab;
+use tests::lab::command;
 use tests::lab::needs::Need;
 use tests::lab::netns;
 use tests::lab::process::Running;
+use tests::lab::wait::wait_until;
 
 use crate::case::{Case, case};
 
@@ -98,10 +100,52 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
         !traces(lab, process)?.is_empty(),
         "the demo runs without any trace"
     );
+    the_link_logs_in(&mut demo)?;
     demo.signal(Signal::SIGINT)?;
     let status = demo.wait(DEADLINE)?;
     ensure!(status.success(), "ended with {status}: {}", demo.errors()?);
     let left = traces(lab, process)?;
     ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+/// The link that is shown leads from this machine to the page, and logs in once.
+fn the_link_logs_in(demo: &mut Running) -> Result<()> {
+    let mark = "log in, once: ";
+    let line = wait_until(DEADLINE, "link of the page", || {
+        let said = demo.errors()?;
+        let line = said.lines().find_map(|line| line.split_once(mark));
+        Ok(line.map(|(_, link)| link.to_owned()))
+    })?;
+    let (url, link) = line.split_once("/#login=").context("no link")?;
+    let curl = |arguments: &[&str]| {
+        let mut curl = Command::new("curl");
+        // The certificate is the lab's own, for the address within the lab.
+        curl.args(["--silent", "--show-error", "--insecure", "--max-time", "20"]);
+        command::run(curl.args(arguments))
+    };
+    let page = curl(&[&format!("{url}/")])?;
+    ensure!(
+        page.contains("<!doctype html>") || page.contains("without the web page"),
+        "{page}"
+    );
+    let login = [
+        "--header",
+        "Content-Type: application/json",
+        "--header",
+        "Sec-Fetch-Site: same-origin",
+        "--data",
+        &format!("{{\"link\":\"{link}\"}}"),
+        "--write-out",
+        " %{http_code}",
+        &format!("{url}/api/v1/login"),
+    ];
+    let answer = curl(&login)?;
+    ensure!(
+        answer.ends_with(" 200") && answer.contains("\"demo\""),
+        "{answer}"
+    );
+    let again = curl(&login)?;
+    ensure!(again.ends_with(" 401"), "a link logs in once: {again}");
     Ok(())
 }

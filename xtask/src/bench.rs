@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: the figures behind the promises, one command each.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{child, deps, idle, workspace};
+use crate::{child, deps, idle, web, workspace};
 
 /// Options of `bench`.
 #[derive(clap::Args)]
@@ -25,6 +26,9 @@ enum Figure {
     /// CPU, disk and memory of a collector for fleets of simulated agents, and how long questions
     /// take meanwhile; fails while a goal is missed
     Collector(Passed),
+    /// How long the web page takes to show something and to answer, for 5 and for 5,000 services, and
+    /// what its tab takes after an hour of live mode; fails while a goal is missed (needs npm, Chromium)
+    Page(Passed),
     /// Size of the shipped agent, its memory and its CPU share with nothing to do (needs root)
     Idle(idle::Args),
     /// CPU share of agents without eBPF under 1,000 new connections per second (needs root)
@@ -40,7 +44,8 @@ enum Figure {
 /// Options of a figure that a program of its own reads.
 #[derive(clap::Args)]
 struct Passed {
-    /// Passed on: --agents, --edges, --batches, --grow-minutes, --grow-mib, --tables, --format
+    /// Passed on: collector takes --agents, --edges, --batches, --grow-minutes, --grow-mib, --tables,
+    /// --format; page takes --sites, --minutes, --beats
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -75,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "join",
         ])),
         Figure::Collector(passed) => collector(passed),
+        Figure::Page(passed) => page(passed),
         Figure::Idle(args) => idle::run(args),
         Figure::Observe(args) => in_lab("waybill-load", args),
         Figure::Tax(args) => in_lab("waybill-tax", args),
@@ -83,8 +89,34 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
+/// Builds the page and the collector with it, and becomes what opens it.
+fn page(passed: &Passed) -> Result<ExitCode> {
+    web::run()?;
+    let (binaries, mut bench) = built("page-bench")?;
+    let web = workspace::root().join("collector/web");
+    child::become_program(
+        bench
+            .arg("--collector")
+            .arg(binaries.join("waybill-collector"))
+            .arg("--web")
+            .arg(web)
+            .args(&passed.args),
+    )
+}
+
 /// Builds the collector and its load, and becomes the load.
 fn collector(passed: &Passed) -> Result<ExitCode> {
+    let (binaries, mut bench) = built("collector-bench")?;
+    child::become_program(
+        bench
+            .arg("--collector")
+            .arg(binaries.join("waybill-collector"))
+            .args(&passed.args),
+    )
+}
+
+/// Builds the collector as it ships and what measures it: their folder, and that program.
+fn built(program: &str) -> Result<(PathBuf, Command)> {
     let arguments = [
         "build",
         "--release",
@@ -96,12 +128,8 @@ fn collector(passed: &Passed) -> Result<ExitCode> {
     ];
     child::run(&mut child::cargo(&arguments))?;
     let binaries = workspace::binaries("release")?;
-    child::become_program(
-        Command::new(binaries.join("collector-bench"))
-            .arg("--collector")
-            .arg(binaries.join("waybill-collector"))
-            .args(&passed.args),
-    )
+    let bench = Command::new(binaries.join(program));
+    Ok((binaries, bench))
 }
 
 /// Builds the product and the program that measures it, and becomes that program.

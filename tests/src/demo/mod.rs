@@ -3,6 +3,7 @@
 //! Progress goes to standard error, the result to standard output. Every trace is removed at the
 //! end, also after Ctrl-C.
 
+mod relay;
 mod show;
 mod stage;
 
@@ -133,6 +134,7 @@ fn show_in(lab: &Lab, arguments: &Arguments, progress: &mut Progress) -> Result<
     if arguments.once {
         return Ok(report.problem.is_none());
     }
+    let _page = stage.open_page(progress)?;
     stage.say_where(progress);
     progress.say("traffic goes on; Ctrl-C ends the demo and removes every trace");
     loop {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::relay::Relay;
 use super::show::Progress;
 use crate::lab::Lab;
 use crate::lab::agent::{Agent, Settings};
@@ -15,6 +16,9 @@ use crate::lab::wait::wait_until;
 
 /// How long a server's log may lag behind the client.
 const LOG_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Who looks at the page.
+const USER: &str = "demo";
 
 /// The service that the operator's rule names on the client.
 const CHECKOUT: &str = "checkout";
@@ -139,6 +143,28 @@ impl Stage {
     /// Lets every agent report now instead of at the end of its interval.
     pub(super) fn flush(&self) -> Result<()> {
         self.agents.iter().try_for_each(Agent::flush)
+    }
+
+    /// Lets browsers of this machine in, and says by which link, as long as what is given back is
+    /// kept.
+    pub(super) fn open_page(&self, progress: &mut Progress) -> Result<Relay> {
+        let relay = Relay::start(self.collector.host.netns(), ADDRESS)?;
+        let url = format!("https://{}", relay.address);
+        self.collector
+            .ask(&["user", "add", USER, "--role", "admin"])?;
+        let link = [
+            "user",
+            "login-link",
+            USER,
+            "--expires",
+            "24h",
+            "--url",
+            &url,
+        ];
+        let link = self.collector.ask(&link)?;
+        progress.say(&format!("page: {url} (its certificate is the lab's own)"));
+        progress.say(&format!("log in, once: {}", link.trim()));
+        Ok(relay)
     }
 
     /// Says how the API can be reached.
