@@ -1,10 +1,6 @@
 //! Counters of one side of an edge: arithmetic that loses nothing.
 
-mod packed;
-
 use wire::{Columns, EdgeRow, HISTOGRAM_BUCKETS, Histogram};
-
-pub use packed::{NUMBERS, Packed};
 
 /// Number of plain counters of an edge row.
 pub const COUNTERS: usize = 14;

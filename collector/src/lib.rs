@@ -43,6 +43,7 @@ pub mod meter;
 pub mod network;
 pub mod orders;
 pub mod outputs;
+pub mod packed;
 pub mod process;
 pub mod query;
 pub mod rank;

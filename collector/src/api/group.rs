@@ -11,9 +11,10 @@ use super::filter::{Addresses, addresses, namespace, of_node};
 use super::key;
 use super::map::{LeftOut, Map};
 use super::operation::Asking;
-use crate::counters::{BYTES_RECEIVED, BYTES_SENT, Packed, RETRANSMITS};
+use crate::counters::{BYTES_RECEIVED, BYTES_SENT, RETRANSMITS};
 use crate::join::{Picture, Told};
 use crate::network::Network;
+use crate::packed::Packed;
 use crate::topology::Node;
 
 /// What nodes are grouped by.

@@ -11,7 +11,7 @@ use super::nodes::describing;
 use super::parts::Parts;
 use super::rows::{NodeId, NodeKey};
 use super::side::{EdgeKey, Side};
-use crate::counters;
+use crate::packed;
 
 /// Nodes and edges of a window, without the names of hosts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Joined {
 }
 
 /// What both sides of an edge count: most often a quarter of all numbers, and what an allocator adds.
-const COUNTED: usize = 2 * (counters::NUMBERS / 4 * 8 + 24);
+const COUNTED: usize = 2 * (packed::NUMBERS / 4 * 8 + 24);
 /// Memory of an edge, in bytes: itself, what both sides counted, and its place in the document with
 /// the nodes that it names.
 const EDGE: usize = size_of::<Parts>() + size_of::<EdgeKey>() + COUNTED + 240;

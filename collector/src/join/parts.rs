@@ -7,7 +7,7 @@ use super::confidence::{self, ONE_SIDED};
 use super::links::{Link, MAX_VIA};
 use super::rows::{MAX_CANDIDATES, NodeId, Row};
 use super::side::{EdgeKey, Side};
-use crate::counters::Packed;
+use crate::packed::Packed;
 use crate::topology::{
     Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via, ViaKind,
 };

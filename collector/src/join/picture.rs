@@ -10,7 +10,7 @@ use super::nodes::Nodes;
 use super::parts::Parts;
 use super::reason;
 use super::side::EdgeKey;
-use crate::counters::Packed;
+use crate::packed::Packed;
 use crate::topology::{Count, Edge, Node, NodeKind, ReasonCount, Seer, Topology};
 
 /// An edge of a picture. Its numbers are there; its document is made when it is asked for, which

@@ -6,7 +6,8 @@ use wire::{Columns, Endpoint, Role};
 
 use super::input::{Flow, HostId, Input, Process};
 use super::runs::{self, RunCounts};
-use crate::counters::{ADOPTED, CLOSED, ESTABLISHED, OPENED, Packed};
+use crate::counters::{ADOPTED, CLOSED, ESTABLISHED, OPENED};
+use crate::packed::Packed;
 
 /// Name of a process whose identity has not arrived.
 pub(super) const UNKNOWN_SERVICE: &str = "(unknown)";

@@ -20,12 +20,11 @@ use http_body::Frame;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use super::app::App;
+use super::app::{App, shares};
 use super::fair::{Denied, Party, Share};
 use super::packed::{Encoding, Packed};
 use super::refusal::{error, refused};
 use crate::api::{Answers, Asking, Failure, Given};
-use crate::config::Limits;
 use crate::fleet::FleetText;
 use crate::meter::{Exceeded, Meter};
 use crate::metrics::Metrics;
@@ -43,17 +42,6 @@ const STALL: Duration = Duration::from_secs(30);
 const SEND: Duration = Duration::from_secs(300);
 /// Bytes of a list of hosts on its way: a page of reports, and its text.
 const HOSTS: usize = 4 << 20;
-/// The memory of a small question, of the large one, and of what was made and is kept for others:
-/// together never more than all of it, but where slices are joined with more, which take turns with
-/// large questions.
-pub(super) fn shares(limits: &Limits) -> (usize, usize, usize) {
-    let small = limits.query_memory / 4 / limits.concurrent_queries;
-    let others = small * (limits.concurrent_queries - 1);
-    let kept = limits.query_memory / 4;
-    let large = limits.query_memory - others - kept;
-    (small, large.max(limits.join_memory), kept)
-}
-
 /// A question whose answer is a function of the store.
 pub(super) struct Question {
     pub(super) answer: Answers,

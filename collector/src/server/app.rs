@@ -5,7 +5,6 @@ use std::sync::mpsc::SyncSender;
 
 use axum::extract::State;
 
-use super::answers;
 use super::drain::Ending;
 use super::fair::Shares;
 use super::logins::Logins;
@@ -151,6 +150,17 @@ impl App {
 
 pub(super) type Shared = State<Arc<App>>;
 
+/// The memory of a small question, of the large one, and of what was made and is kept for others:
+/// together never more than all of it, but where slices are joined with more, which take turns with
+/// large questions.
+pub(super) fn shares(limits: &Limits) -> (usize, usize, usize) {
+    let small = limits.query_memory / 4 / limits.concurrent_queries;
+    let others = small * (limits.concurrent_queries - 1);
+    let kept = limits.query_memory / 4;
+    let large = limits.query_memory - others - kept;
+    (small, large.max(limits.join_memory), kept)
+}
+
 /// What questions share beside their places.
 pub(super) struct Answers {
     /// The turn of large questions.
@@ -163,7 +173,7 @@ pub(super) struct Answers {
 
 impl Answers {
     fn new(limits: &Limits, metrics: &Arc<Metrics>) -> Self {
-        let (_, _, kept) = answers::shares(limits);
+        let (_, _, kept) = shares(limits);
         Self {
             turn: Shares::new(1),
             unsent: Shares::new(UNSENT),

@@ -6,8 +6,9 @@ use wire::{Columns, Histogram};
 
 use crate::alert::evaluate::{Cell, Ends, Pass, Row};
 use crate::alert::finding::End;
-use crate::counters::{Counters, Packed};
+use crate::counters::Counters;
 use crate::join::{Picture, Told};
+use crate::packed::Packed;
 use crate::topology::{Edge, Node, ViaKind};
 
 /// Names of [`Counters::plain`], in its order.

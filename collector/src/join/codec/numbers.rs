@@ -3,7 +3,7 @@
 use wire::Columns;
 
 use super::super::parts::{Found, Parts, Share, Span};
-use crate::counters::{self, Packed};
+use crate::packed::{NUMBERS, Packed};
 
 /// Bytes that this program did not make, or a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub struct Damaged;
 /// Key, flags, what was found, connections, times; both sides.
 pub(super) const NUMBERS: usize = 3 + 1 + 5 + 5 + 3 + 3 + 3 + 4 + 2 * SHARE;
 /// Of a side: connections, what cannot be measured, counters and histograms.
-const SHARE: usize = 4 + 1 + counters::NUMBERS;
+const SHARE: usize = 4 + 1 + NUMBERS;
 
 /// An edge without its lists.
 pub(super) struct Taken {

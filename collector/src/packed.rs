@@ -2,7 +2,9 @@
 
 use wire::{Columns, HISTOGRAM_BUCKETS, Histogram};
 
-use super::{ADOPTED, COUNTERS, Counters, FAILED, OPENED, RESET_LOCAL, RESET_REMOTE, column};
+use crate::counters::{
+    ADOPTED, COUNTERS, Counters, FAILED, OPENED, RESET_LOCAL, RESET_REMOTE, column,
+};
 
 /// The plain counters, and of both histograms the sum and the buckets.
 pub const NUMBERS: usize = COUNTERS + 2 * (1 + HISTOGRAM_BUCKETS);
@@ -188,7 +190,7 @@ fn places(which: [u64; 2]) -> impl Iterator<Item = usize> {
 mod tests {
     use proptest::prelude::{any, prop, proptest};
 
-    use super::{ADOPTED, COUNTERS, Counters, NUMBERS, Packed};
+    use crate::counters::{ADOPTED, COUNTERS, Counters, NUMBERS, Packed};
     use wire::Columns;
 
     fn packed(some: &[(usize, u64)]) -> Packed {
