@@ -69,6 +69,7 @@ fn the_packaged_example_says_what_the_defaults_are() {
     assert!(!spelled_out.outputs.is_empty());
     spelled_out.outputs.clear();
     (spelled_out.alerts.outputs, spelled_out.alerts.page_url) = Default::default();
+    assert!(spelled_out.alerts.rules.take().is_some());
     assert_eq!(spelled_out, as_shipped);
 }
 

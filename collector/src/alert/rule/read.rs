@@ -284,17 +284,21 @@ impl Reading<'_> {
         let rows = rows.and_then(|text| self.expr(text, |node| checker.row(node)));
         let mut numbers = Vec::new();
         for (key, text) in &raw.numbers {
-            if let Some((expr, unit)) = self.expr(text, |node| checker.number(node)) {
-                numbers.push((key.clone(), expr, unit));
-            }
+            let found = self.expr(text, |node| checker.number(node));
+            numbers.push((key.clone(), found));
         }
-        for (key, expr, unit) in &numbers {
-            checker.define(key, expr.clone(), Type::Number(*unit));
+        // What cannot be read has been told, and stands for whatever fits where it is named.
+        let fits = |found: &Option<(Expr, Unit)>| match found {
+            Some((expr, unit)) => (expr.clone(), Type::Number(*unit)),
+            None => (Expr::Number(0.0), Type::Zero),
+        };
+        for (key, found) in &numbers {
+            let (expr, of) = fits(found);
+            checker.define(key, expr, of);
         }
         let value = self.expr(&raw.value, |node| checker.number(node));
-        if let Some((value, unit)) = &value {
-            checker.define("value", value.clone(), Type::Number(*unit));
-        }
+        let (expr, of) = fits(&value);
+        checker.define("value", expr, of);
         let mut condition = |text: &Option<Spanned<String>>| {
             let text = text.as_ref()?;
             self.expr(text, |node| checker.truth(node))
@@ -306,9 +310,13 @@ impl Reading<'_> {
             self.say(at, why);
         }
         let (value, dims) = value?;
+        let known = |(key, found): (String, Option<(Expr, Unit)>)| {
+            let (expr, unit) = found?;
+            Some((key, expr, unit))
+        };
         Some(Computed {
             rows,
-            numbers,
+            numbers: numbers.into_iter().filter_map(known).collect(),
             value,
             unit: self.unit(raw.unit.as_ref(), dims),
             only_where,

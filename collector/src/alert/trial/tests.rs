@@ -153,7 +153,7 @@ enable = "no"
         "f:3:8: a rule's name",
         "f:5:16: a limit is a number",
         "f:6:12: edge has no column \"faild\"; did you mean failed?",
-        "f:7:26: rtt has a value in each row",
+        "f:7:29: rtt has a value in each row",
         "f:8:18: {nobody} is not known here",
         "f:9:18: a { without its }",
         "f:13:1: unknown field `colour`",
