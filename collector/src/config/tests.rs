@@ -66,8 +66,7 @@ fn the_packaged_example_says_what_the_defaults_are() {
     let lifetime = spelled_out.enroll.take().map(|enroll| enroll.lifetime);
     assert_eq!(lifetime, Some(Duration::from_secs(90 * 86_400)));
     assert!(spelled_out.store.clickhouse.take().is_some());
-    assert!(!spelled_out.outputs.is_empty());
-    spelled_out.outputs.clear();
+    assert!(!std::mem::take(&mut spelled_out.outputs).is_empty());
     (spelled_out.alerts.outputs, spelled_out.alerts.page_url) = Default::default();
     assert!(spelled_out.alerts.rules.take().is_some());
     assert_eq!(spelled_out, as_shipped);
