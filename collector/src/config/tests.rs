@@ -61,8 +61,7 @@ fn the_packaged_example_says_what_the_defaults_are() {
     spelled_out.signing_key_file = None;
     assert!(spelled_out.auth.reader_token_file.is_some());
     spelled_out.auth.reader_token_file = None;
-    assert!(spelled_out.auth.proxy.is_some());
-    spelled_out.auth.proxy = None;
+    assert!(spelled_out.auth.proxy.take().is_some());
     let lifetime = spelled_out.enroll.take().map(|enroll| enroll.lifetime);
     assert_eq!(lifetime, Some(Duration::from_secs(90 * 86_400)));
     assert!(spelled_out.store.clickhouse.take().is_some());

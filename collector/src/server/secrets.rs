@@ -362,8 +362,10 @@ mod tests {
         for line in EXAMPLE.lines().map(|line| line.trim_start_matches('#')) {
             if let Some(name) = line.strip_prefix('[') {
                 section = name.trim_matches(']').to_owned();
-                if section.starts_with("outputs.") {
-                    section = String::from("outputs.NAME");
+                for outputs in ["outputs.", "alerts.outputs."] {
+                    if section.starts_with(outputs) {
+                        section = format!("{outputs}NAME");
+                    }
                 }
             }
             let key = line.split_once(" = ").map(|(key, _)| key);
