@@ -178,7 +178,7 @@ impl Counters {
 }
 
 /// The column of a plain counter that not every host can measure.
-fn column(at: usize) -> Option<Columns> {
+pub(crate) fn column(at: usize) -> Option<Columns> {
     Some(match at {
         RESET_LOCAL => Columns::RESET_LOCAL,
         RESET_REMOTE => Columns::RESET_REMOTE,

@@ -190,7 +190,8 @@ fn places(which: [u64; 2]) -> impl Iterator<Item = usize> {
 mod tests {
     use proptest::prelude::{any, prop, proptest};
 
-    use crate::counters::{ADOPTED, COUNTERS, Counters, NUMBERS, Packed};
+    use super::{NUMBERS, Packed};
+    use crate::counters::{ADOPTED, COUNTERS, Counters};
     use wire::Columns;
 
     fn packed(some: &[(usize, u64)]) -> Packed {

@@ -3,7 +3,7 @@
 use wire::Columns;
 
 use super::super::parts::{Found, Parts, Share, Span};
-use crate::packed::{NUMBERS, Packed};
+use crate::packed::{self, Packed};
 
 /// Bytes that this program did not make, or a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub struct Damaged;
 /// Key, flags, what was found, connections, times; both sides.
 pub(super) const NUMBERS: usize = 3 + 1 + 5 + 5 + 3 + 3 + 3 + 4 + 2 * SHARE;
 /// Of a side: connections, what cannot be measured, counters and histograms.
-const SHARE: usize = 4 + 1 + NUMBERS;
+const SHARE: usize = 4 + 1 + packed::NUMBERS;
 
 /// An edge without its lists.
 pub(super) struct Taken {
