@@ -49,9 +49,9 @@ fn size() -> Size {
     }
     Size {
         limits: "query_memory = \"20MiB\"\njoin_memory = \"20MiB\"\nbatch_memory = \"24MiB\"\nbatch_raw_bytes = \"16MiB\"",
-        // Some 10 of them for what 30,000 edges have counted so far, and for their flows; as many
-        // for 18,000 connections that go on, which the store keeps in memory.
-        most: 155 * MIB,
+        // Some 10 of them for what 30,000 edges have counted so far, and for their flows; 15 for
+        // 18,000 connections that go on, which the store keeps in memory; 10 for the rules.
+        most: 190 * MIB,
         huge_row: 12 * MIB,
         hosts: 40,
         fits: (7000, 9000),

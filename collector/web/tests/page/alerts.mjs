@@ -37,7 +37,6 @@ export const trials = {
       await page.getByText('waybill token').waitFor();
       await page.getByText('through 10.3.0.1').waitFor();
       await page.locator('tbody tr', { hasText: 'began to fire' }).waitFor();
-      await page.getByRole('heading', { name: 'What changed nearby at the same time' }).waitFor();
       await page.getByRole('link', { name: 'stock-2/stock' }).first().click();
       await page.getByRole('heading', { name: 'Who calls it' }).waitFor();
       await page.goBack();
