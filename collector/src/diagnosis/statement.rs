@@ -15,6 +15,7 @@ pub struct Diagnosis {
 
 /// A cause, and what the numbers say of it.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "DiagnosisStatement")]
 pub struct Statement {
     /// Which cause.
     pub cause: Cause,
@@ -34,6 +35,7 @@ pub struct Statement {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "DiagnosisVerdict")]
 pub enum Verdict {
     /// Its numbers show it.
     Likely,
@@ -50,6 +52,7 @@ pub enum Verdict {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "DiagnosisCause")]
 pub enum Cause {
     /// The host of an end stopped reporting.
     HostSilent,
@@ -95,6 +98,7 @@ pub enum Cause {
 
 /// A number that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "DiagnosisNumber")]
 pub struct Number {
     /// Its column, or what it was made of.
     pub name: String,
