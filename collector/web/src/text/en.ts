@@ -1,4 +1,5 @@
 import { alerts } from './areas/alerts';
+import { diagnosis } from './areas/diagnosis';
 import { matrix } from './areas/matrix';
 import { settings } from './areas/settings';
 
@@ -322,6 +323,7 @@ export const en = {
   'page.unknown.do': 'Open the map',
   'page.broken': 'The page has a fault of its own: {what}',
   ...alerts.en,
+  ...diagnosis.en,
   ...matrix.en,
   ...settings.en,
 } as const;

@@ -1,5 +1,6 @@
 // 中文。
 import { alerts } from './areas/alerts';
+import { diagnosis } from './areas/diagnosis';
 import { matrix } from './areas/matrix';
 import { settings } from './areas/settings';
 import type { Key } from './en';
@@ -320,6 +321,7 @@ export const zh: Record<Key, string> = {
   'page.unknown.do': '打开拓扑',
   'page.broken': '页面自身出错：{what}',
   ...alerts.zh,
+  ...diagnosis.zh,
   ...matrix.zh,
   ...settings.zh,
 };

@@ -6,6 +6,7 @@ import { link } from '../app/route';
 import { asked, before, useBeat, useWindow } from '../app/time';
 import { type Told, told } from '../judge';
 import { Chart, type Track } from '../parts/Chart';
+import { Diagnosis } from '../parts/Diagnosis';
 import { EdgeDeclared, EdgeHow, EdgeNumbers, EdgeSay, EdgeWay } from '../parts/EdgeFacts';
 import { Rows } from '../parts/Rows';
 import { Spread } from '../parts/Spread';
@@ -81,6 +82,7 @@ export function EdgeView({ id }: { id: string }) {
               <Spread label={t('spread.connect')} of={edge.client_times?.connect_latency} />
             </section>
           </div>
+          <Diagnosis key={edge.key} edge={edge.key} />
           <section>
             <h2>
               {t('edge.abnormal')}{' '}

@@ -169,6 +169,13 @@ export const trials = {
         await page.locator('tbody tr', { hasText: 'reset by the other side' }).count(),
         resets,
       );
+      await page.getByRole('button', { name: 'Judge each cause' }).click();
+      const judged = page.locator('section', { hasText: 'What may be wrong' }).last();
+      await judged
+        .getByText(`stock-2/stock ended ${resets} of ${connections} connections with a reset.`)
+        .first()
+        .waitFor();
+      await judged.getByText('None of', { exact: false }).waitFor();
       await page.getByRole('link', { name: 'Chain', exact: true }).click();
       await page.waitForURL(/\/ui\/chain/);
       await page.locator('.hop').first().waitFor();

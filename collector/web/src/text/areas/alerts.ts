@@ -6,7 +6,7 @@ const en = {
   'what.rules': 'rules',
   'alerts.say.none': 'Nothing is wrong that a rule looks for.',
   'alerts.say.firing': '{n} {n|alert fires|alerts fire}, {critical} of them critical.',
-  'alerts.say.groups': 'They are {n} {n|trouble|troubles}.',
+  'alerts.say.groups': '{n|All have one cause in common|They are of {n} troubles}.',
   'alerts.say.pending': '{n} more {n|is|are} found and must last before {n|it fires|they fire}.',
   'alerts.say.unknown': 'Of {n} nothing is known now: who told of {n|it|them} is silent.',
   'alerts.say.at': 'Judged up to {at}.',
