@@ -27,7 +27,7 @@ export function Diagnosis({ edge }: { edge: string }) {
         <Judged edge={edge} />
       ) : (
         <p>
-          <button type="button" onClick={() => set(true)}>
+          <button type="button" class="pill" onClick={() => set(true)}>
             {t('diagnosis.ask')}
           </button>
         </p>
