@@ -172,7 +172,7 @@ fn mail_server(site: &Site, at: &str) -> (Ends, Printed) {
     site.write("mail.key", &server.key);
     site.write("mail.py", MAIL_SERVER);
     site.write("password", "a secret\n");
-    let mut child = Command::new("python3")
+    let mut child = Command::new("/usr/bin/python3")
         .arg(site.path("mail.py"))
         .arg(at.rsplit(':').next().expect("a port"))
         .args([site.path("mail.crt"), site.path("mail.key")])
@@ -187,7 +187,7 @@ fn mail_server(site: &Site, at: &str) -> (Ends, Printed) {
 
 #[test]
 fn a_mail_server_gets_one_mail_for_a_group_and_names_stay_text() {
-    let python = Command::new("python3")
+    let python = Command::new("/usr/bin/python3")
         .args(["-c", "import aiosmtpd"])
         .output();
     if !python.is_ok_and(|output| output.status.success()) {
@@ -337,7 +337,7 @@ fn a_webhook_gets_a_signed_notice_again_until_it_takes_it() {
         .trim();
     let (time, mac) = signature.split_once(",v1=").expect("two parts");
     let time = time.strip_prefix("t=").expect("a time");
-    let checked = Command::new("python3")
+    let checked = Command::new("/usr/bin/python3")
         .args(["-c", "import hmac,sys;print(hmac.new(sys.argv[1].encode(),sys.argv[2].encode()+b'.'+sys.stdin.buffer.read(),'sha256').hexdigest())"])
         .args(["0123456789abcdef0123456789abcdef", time])
         .stdin(Stdio::piped())
