@@ -232,6 +232,8 @@ counters! {
     aggregate_sightings_unsampled_total,
     /// Events beyond `limits.events_per_interval`.
     aggregate_events_dropped_total,
+    /// Times at which a process found no place among those that are told beside their siblings.
+    aggregate_workers_full_total,
     /// Texts of the host row that were cut or left out, because it was too long.
     host_row_cut_texts_total,
     /// Connections open now.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::DecodeError;
-use crate::family::connection::{EdgeRow, EventRow, SightingRow};
+use crate::family::connection::{EdgeRow, EventRow, SightingRow, WorkerRow};
 use crate::family::host::HostRow;
 use crate::family::listener::{ListenerNamespaceRow, ListenerRow};
 use crate::family::nat::NatRow;
@@ -118,6 +118,8 @@ registry! {
     listeners: ListenerRow,
     /// What they turned away together.
     listener_namespaces: ListenerNamespaceRow,
+    /// What processes did beside their siblings.
+    workers: WorkerRow,
 }
 
 impl Batch {

@@ -31,6 +31,7 @@ pub use bounds::Limits;
 pub use error::DecodeError;
 pub use family::connection::{
     Columns, EdgeRow, EventKind, EventRow, Kept, Life, Part, Role, SINCE_STEP_MS, SightingRow,
+    WorkerRow,
 };
 pub use family::host::{HostRow, MAX_HOST_BYTES, MAX_HOST_NAME};
 pub use family::listener::{ListenerNamespaceRow, ListenerRow, Unmeasured};

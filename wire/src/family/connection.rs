@@ -251,3 +251,33 @@ const fn service(role: Role, local: Endpoint, remote: Endpoint) -> u16 {
         Role::Server => local.port,
     }
 }
+
+table! {
+    /// What one process did with the connections that it accepted, where several processes of one
+    /// identity have some: one that is stuck sends nothing while its siblings do.
+    ///
+    /// A row comes with each interval in which one of them sent something and this one had a
+    /// connection; what it did in other intervals is in no row and in no total.
+    WorkerRow is Series "worker" of "connection" version 1,
+    sorted by |row| (row.process_id, row.pid, row.since_ms, row.total);
+
+    /// Set: the counters are totals since the series began, as of the end of the interval; not set:
+    /// what the interval added.
+    total: bool = Dimension "",
+    /// Identity of the process.
+    process_id: u32 = Dimension "",
+    /// Its process id, as the agent sees it.
+    pid: u32 = Dimension "",
+    /// Time at which the series began, and counted from zero.
+    since_ms: u64 = Time "ms",
+    /// Connections open at the end of the interval that it accepted.
+    open: u32 = Gauge "{connection}",
+    /// Connections that it accepted.
+    accepted: u64 = Counter "{connection}",
+    /// Connections of those that ended.
+    closed: u64 = Counter "{connection}",
+    /// Payload bytes that it sent.
+    bytes_sent: u64 = Counter "By",
+    /// Payload bytes that reached its connections, whether it read them or not.
+    bytes_received: u64 = Counter "By",
+}

@@ -8,14 +8,16 @@
 use std::collections::HashMap;
 
 use bpf::abi;
-use wire::{Columns, EdgeRow, EventKind, EventRow, Kept, Role, SightingRow, sample};
+use wire::{Batch, Columns, EdgeRow, EventKind, EventRow, Kept, Role, SightingRow, sample};
 
 mod begins;
 mod key;
 mod sight;
+mod workers;
 
 use begins::Begins;
 use key::{EdgeKey, empty_row};
+use workers::{Added, Worker, Workers};
 
 use super::bounds::{Bounds, Losses};
 use crate::batch::Summary;
@@ -70,6 +72,7 @@ enum Told {
 #[derive(Debug)]
 struct Open {
     edge: EdgeKey,
+    worker: Worker,
     counted: abi::wb_numbers,
     sent: Told,
     received: Told,
@@ -79,9 +82,10 @@ struct Open {
 }
 
 impl Open {
-    fn new(edge: EdgeKey, counted: abi::wb_numbers) -> Self {
+    fn new((edge, worker): (EdgeKey, Worker), counted: abi::wb_numbers) -> Self {
         Self {
             edge,
+            worker,
             counted,
             sent: Told::No,
             received: Told::No,
@@ -120,6 +124,7 @@ pub struct Connections {
     edges: HashMap<EdgeKey, Edge>,
     totals: Totals,
     open: HashMap<u64, Open>,
+    workers: Workers,
     sightings: Vec<SightingRow>,
     /// Connections told in this interval, and ends of those told before.
     told: (usize, usize),
@@ -146,6 +151,7 @@ impl Connections {
             edges: HashMap::new(),
             totals: Totals::new(bounds.edges),
             open: HashMap::new(),
+            workers: Workers::new(),
             sightings: Vec::new(),
             told: (0, 0),
             events: Vec::new(),
@@ -170,7 +176,10 @@ impl Connections {
     /// What was left out so far.
     #[must_use]
     pub fn losses(&self) -> Losses {
-        self.losses
+        Losses {
+            workers_full: self.workers.full(),
+            ..self.losses
+        }
     }
 
     /// Connections and edges in the tables now.
@@ -195,6 +204,7 @@ impl Connections {
     /// Batches of these numbers will never arrive.
     pub fn lost(&mut self, batches: Lost) {
         self.totals.lost(batches);
+        self.workers.lost(batches);
     }
 
     /// What this host cannot measure, as far as it is known by now.
@@ -230,6 +240,11 @@ impl Connections {
     /// Ends the interval: what it added, and the totals whose turn it is.
     pub fn close(&mut self, close: &Close) -> Summary {
         let edges = self.close_edges(close);
+        let mut workers = self.workers.close(close);
+        if self.absent.has(Columns::BYTES_SENT) {
+            // Who sends nothing cannot be told from who is not measured.
+            workers.clear();
+        }
         let budget = u64::try_from(self.bounds.sightings).unwrap_or(u64::MAX);
         let least = self.sending.least_level.max(self.spared.0);
         self.level = sample::level_for(self.tokens, budget).max(least);
@@ -240,8 +255,11 @@ impl Connections {
             edges,
             sightings: std::mem::take(&mut self.sightings),
             events: std::mem::take(&mut self.events),
-            owes: self.totals.is_short(),
-            ..Summary::default()
+            owes: self.totals.is_short() || self.workers.is_short(),
+            others: Batch {
+                workers,
+                ..Batch::default()
+            },
         }
     }
 
@@ -311,11 +329,7 @@ impl Connections {
 
     fn close_connection(&mut self, event: &Connection, process_id: u32, now: Now) {
         let open = self.opened(event, process_id, now);
-        if self.open.remove(&event.id).is_some() {
-            self.edges
-                .entry(open.edge)
-                .and_modify(|edge| edge.open -= 1);
-        }
+        self.ended(event.id, &open);
         self.count(&open, event);
         let kind = end_of(event);
         let absent = self.absent;
@@ -335,14 +349,25 @@ impl Connections {
     /// Its end was not seen, nor its last numbers, but it was there and is gone.
     fn lose_end(&mut self, event: &Connection, process_id: u32, now: Now) {
         let open = self.opened(event, process_id, now);
-        if self.open.remove(&event.id).is_some() {
-            self.edges
-                .entry(open.edge)
-                .and_modify(|edge| edge.open -= 1);
-        }
+        self.ended(event.id, &open);
         self.change(open.edge, |row| row.closed += 1);
         self.sight(event, open, None, now);
         self.losses.connections_lost += 1;
+    }
+
+    /// It is open no more.
+    fn ended(&mut self, id: u64, open: &Open) {
+        if self.open.remove(&id).is_some() {
+            self.edges
+                .entry(open.edge)
+                .and_modify(|edge| edge.open -= 1);
+            self.workers.ends(open.worker);
+        }
+        let closed = Added {
+            closed: 1,
+            ..Added::default()
+        };
+        self.workers.add(open.worker, closed);
     }
 
     fn fail(&mut self, event: &Connection, process_id: u32, now: Now) {
@@ -371,12 +396,13 @@ impl Connections {
             open.missed += 1;
             let keep = open.missed <= MISSED_SNAPSHOTS;
             if !keep {
-                lost.push(open.edge);
+                lost.push((open.edge, open.worker));
             }
             keep
         });
-        for key in lost {
+        for (key, worker) in lost {
             self.losses.connections_lost += 1;
+            self.workers.ends(worker);
             self.edges.entry(key).and_modify(|edge| edge.open -= 1);
             self.change(key, |row| row.closed += 1);
         }
@@ -389,6 +415,12 @@ impl Connections {
         }
         let key = self.edge(EdgeKey::of(event, process_id), now);
         let adopted = event.has(abi::WB_FLAG_ADOPTED);
+        let worker = self.workers.of(event, process_id, now);
+        let accepted = Added {
+            accepted: u64::from(!adopted),
+            ..Added::default()
+        };
+        self.workers.add(worker, accepted);
         self.losses.connections_unowned += u64::from(event.process.tgid == 0);
         let latency_us = event.established_ns.saturating_sub(event.start_ns) / 1000;
         let timed = event.role == Role::Client && event.established_ns != 0;
@@ -405,18 +437,24 @@ impl Connections {
             false => abi::wb_numbers::default(),
         };
         if matches!(event.reason, ReportReason::Live | ReportReason::Adopted) {
-            self.remember(event, key, counted);
+            self.remember(event, (key, worker), counted);
         }
-        Open::new(key, counted)
+        Open::new((key, worker), counted)
     }
 
-    fn remember(&mut self, event: &Connection, edge: EdgeKey, counted: abi::wb_numbers) {
+    fn remember(
+        &mut self,
+        event: &Connection,
+        (edge, worker): (EdgeKey, Worker),
+        counted: abi::wb_numbers,
+    ) {
         if self.open.len() >= self.bounds.connections {
             self.losses.connections_full += 1;
             return;
         }
-        let open = Open::new(edge, counted);
+        let open = Open::new((edge, worker), counted);
         if self.open.insert(event.id, open).is_none() {
+            self.workers.opens(worker);
             self.edges.entry(edge).and_modify(|edge| edge.open += 1);
         }
     }
@@ -427,11 +465,17 @@ impl Connections {
         if new == old {
             return;
         }
+        let moved = Added {
+            bytes_sent: new.bytes_sent.saturating_sub(old.bytes_sent),
+            bytes_received: new.bytes_received.saturating_sub(old.bytes_received),
+            ..Added::default()
+        };
+        self.workers.add(open.worker, moved);
         // 32-bit counters of struct tcp_sock wrap.
         let wrapped = |new: u32, old: u32| u64::from(new.wrapping_sub(old));
         self.change(open.edge, |row| {
-            row.bytes_sent += new.bytes_sent.saturating_sub(old.bytes_sent);
-            row.bytes_received += new.bytes_received.saturating_sub(old.bytes_received);
+            row.bytes_sent += moved.bytes_sent;
+            row.bytes_received += moved.bytes_received;
             row.segments_sent += wrapped(new.segments_sent, old.segments_sent);
             row.segments_received += wrapped(new.segments_received, old.segments_received);
             row.retransmits += wrapped(new.retransmits, old.retransmits);

@@ -32,4 +32,6 @@ pub struct Losses {
     pub connections_unowned: u64,
     /// Connections whose close was lost on the way: their last numbers are missing.
     pub connections_lost: u64,
+    /// Processes beyond the bound of those that are told beside their siblings.
+    pub workers_full: u64,
 }

@@ -235,8 +235,8 @@ impl Family for Running {
             edges,
             sightings,
             events,
+            others,
             owes,
-            ..
         } = self.fold.connections.close(close);
         if !self.sends {
             // Told as totals once they may be.
@@ -246,6 +246,7 @@ impl Family for Running {
         rows.edges = edges;
         rows.sightings = sightings;
         rows.events = events;
+        rows.others.workers = others.workers;
         rows.owes |= owes;
     }
 
@@ -320,6 +321,7 @@ fn publish(connections: &Connections, metrics: &Metrics) {
         events_spared,
         connections_unowned,
         connections_lost,
+        workers_full,
     } = connections.losses();
     let (open, edges) = connections.sizes();
     let level = u64::from(connections.sample_level());
@@ -347,6 +349,7 @@ fn publish(connections: &Connections, metrics: &Metrics) {
         ),
         (&metrics.aggregate_events_dropped_total, events_dropped),
         (&metrics.governor_dropped_events_total, events_spared),
+        (&metrics.aggregate_workers_full_total, workers_full),
         (&metrics.aggregate_connections, open as u64),
         (&metrics.aggregate_edges, edges as u64),
         (&metrics.aggregate_sample_level, level),

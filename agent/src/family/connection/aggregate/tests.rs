@@ -10,6 +10,7 @@ use super::sight::FIRST_PER_EDGE;
 use super::*;
 
 mod totals;
+mod workers;
 
 const BOUNDS: Bounds = Bounds {
     connections: 100,
