@@ -5,10 +5,13 @@
 //! writes the same characters as `\u` escapes, so the data stay the same for a program.
 
 use std::fmt::{self, Write as _};
-use std::io;
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
+
+/// Bytes that are written at once.
+const BUFFER: usize = 8 << 10;
 
 /// A text for people: printable characters as they are, all others escaped.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +48,11 @@ pub fn shorten(text: &str, width: usize) -> String {
 /// # Errors
 /// Those of the writer.
 pub fn json<T: Serialize>(out: &mut dyn io::Write, value: &T) -> io::Result<()> {
-    let mut serializer = serde_json::Serializer::with_formatter(out, Printable::default());
-    value.serialize(&mut serializer).map_err(io::Error::from)
+    // Of a known type: it is written to byte by byte.
+    let mut buffer = io::BufWriter::with_capacity(BUFFER, out);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut buffer, Printable::default());
+    value.serialize(&mut serializer).map_err(io::Error::from)?;
+    buffer.flush()
 }
 
 /// The pretty formatter, with stricter strings.
@@ -59,16 +65,15 @@ impl Formatter for Printable<'_> {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        for c in fragment.chars() {
-            if is_printable(c) {
-                write!(writer, "{c}")?;
-            } else {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| !is_printable(*c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
             }
+            rest = &rest[at + c.len_utf8()..];
         }
-        Ok(())
+        writer.write_all(rest.as_bytes())
     }
 
     fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
@@ -118,7 +123,7 @@ impl Formatter for Printable<'_> {
 
 /// True when a terminal draws the character and does nothing else.
 fn is_printable(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
+    matches!(c, ' '..='~') || c.escape_debug().len() == 1
 }
 
 #[cfg(test)]

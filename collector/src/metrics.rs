@@ -37,6 +37,8 @@ macro_rules! counters {
             pub store_commit_seconds: Durations,
             /// Time for reading and joining a slice.
             pub join_slice_seconds: Durations,
+            /// Time for making a topology before somebody asks.
+            pub topology_standing_seconds: Durations,
             /// Time for holding the rules against a minute.
             pub alert_pass_seconds: Durations,
             /// Time for an answer, without sending it, by the name of the operation.
@@ -139,6 +141,10 @@ counters! {
     query_topologies_again_total: "counter",
     /// Bytes of topologies that are kept for such questions.
     query_topologies_kept_bytes: "gauge",
+    /// Times that a topology was not made before somebody asks: too little is joined, or too large.
+    query_topologies_standing_skipped_total: "counter",
+    /// Bytes of sums that such topologies are made of.
+    query_topologies_standing_bytes: "gauge",
     /// Questions that failed or were refused.
     query_failures_total: "counter",
     /// Of these, questions refused because too many were being answered.
@@ -320,6 +326,11 @@ impl Metrics {
                 "join_slice",
                 "Time for reading and joining a slice.",
                 &self.join_slice_seconds,
+            ),
+            (
+                "topology_standing",
+                "Time for making a topology before somebody asks.",
+                &self.topology_standing_seconds,
             ),
             (
                 "alert_pass",

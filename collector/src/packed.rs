@@ -48,6 +48,22 @@ impl Packed {
         }
     }
 
+    /// Of those that are not zero, in their order; bit `n % 64` of word `n / 64` is set where number
+    /// `n` is one of them.
+    ///
+    /// # Panics
+    /// There are more or fewer than bits.
+    #[must_use]
+    pub fn of_some(which: [u64; 2], values: &[u64], absent: Columns) -> Self {
+        let bits = which.map(u64::count_ones).into_iter().sum::<u32>();
+        assert_eq!(bits as usize, values.len(), "one for each bit");
+        Self {
+            which,
+            values: values.into(),
+            absent,
+        }
+    }
+
     /// All numbers, in the order of [`NUMBERS`].
     #[must_use]
     pub fn numbers(&self) -> [u64; NUMBERS] {

@@ -282,6 +282,11 @@ impl Batches for Ingest {
             .collect()
     }
 
+    /// An insertion into a table is a file for each of its columns, on each node, whatever is in it.
+    fn most_together(&self) -> usize {
+        256
+    }
+
     fn put_joined(&mut self, finished: &Finished, now_ms: i64) -> Result<(), Error> {
         slices::put(&self.server, finished, now_ms)
     }

@@ -201,6 +201,19 @@ impl Moment for Now<'_> {
         slices::joined(self.server, slice)
     }
 
+    fn generations(&self, slices: &[Slice]) -> Result<Vec<i64>, Error> {
+        let windows = || slices.iter().map(|slice| slice.window());
+        let window = Window {
+            from_ms: windows().map(|window| window.from_ms).min().unwrap_or(0),
+            to_ms: windows().map(|window| window.to_ms).max().unwrap_or(0),
+        };
+        let read = slices::Slices::read(self.server, window)?;
+        slices
+            .iter()
+            .map(|slice| read.joined_from(*slice))
+            .collect()
+    }
+
     fn next_slice(&self, now_ms: i64) -> Result<Option<Waiting>, Error> {
         Ok(slices::Slices::read(self.server, slices::open(now_ms))?.next(now_ms))
     }

@@ -89,6 +89,15 @@ impl Slices {
         joined.is_some_and(|(_, joined)| *joined)
     }
 
+    /// By what it was known when it was joined.
+    pub(super) fn joined_from(&self, of: Slice) -> Result<i64, Error> {
+        let joined = self.joined.get(&(of.length_ms, of.start_ms));
+        let generation = joined.map(|(generation, _)| generation.cast_signed());
+        generation.ok_or(Error::Damaged {
+            what: "a slice that is not there",
+        })
+    }
+
     /// The parts of a slice that have rows.
     fn parts(&self, of: Slice) -> Vec<Slice> {
         let length = LENGTHS.iter().rfind(|length| **length < of.length_ms);

@@ -19,6 +19,11 @@ const NAME_BYTES: usize = 32;
 /// Most people who get a mail.
 const RECIPIENTS: usize = 50;
 
+/// By then what agents tell of a minute has come and was joined, where they send every ten seconds.
+const SETTLE: Duration = Duration::from_secs(50);
+/// The shortest and the longest.
+const SETTLES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
+
 /// `[alerts]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alerts {
@@ -26,6 +31,8 @@ pub struct Alerts {
     pub database: PathBuf,
     /// Age at which alerts that are over are deleted.
     pub retention: Duration,
+    /// A minute is judged so long after its end at the earliest.
+    pub settle: Duration,
     /// The folder of the operator's own rules; none where there are only those that come with the
     /// program.
     pub rules: Option<PathBuf>,
@@ -111,12 +118,17 @@ pub(super) fn validate(raw: raw::Alerts, store: &Path, mistakes: &mut Mistakes) 
             "expected https:// and the address of the page",
         );
     }
+    let settle = or(raw.settle, SETTLE);
+    if !(SETTLES[0]..=SETTLES[1]).contains(&settle) {
+        mistakes.add("alerts.settle", "expected \"5s\" to \"10m\"");
+    }
     if raw.outputs.len() > MOST {
         mistakes.add("alerts.outputs", &format!("expected at most {MOST}"));
     }
     Alerts {
         database,
         retention: or(raw.retention, Duration::from_secs(90 * 86_400)),
+        settle,
         rules: raw.rules.map(|Text(path)| path),
         page_url: raw.page_url,
         outputs: outputs(raw.outputs, mistakes),

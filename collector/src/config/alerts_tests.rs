@@ -96,11 +96,14 @@ fn each_mistake_is_named_with_what_was_expected() {
             "{output}: {said}"
         );
     }
-    let more =
-        format!("{GOOD}[alerts]\ndatabase = \"/var/collector.db\"\npage_url = \"http://x\"\n");
+    let more = format!(
+        "{GOOD}[alerts]\ndatabase = \"/var/collector.db\"\npage_url = \"http://x\"\nsettle = \"1s\"\n"
+    );
     let said = format!("{:#}", parse(Path::new("/c.toml"), &more).expect_err("two"));
     assert!(
-        said.contains("alerts.database") && said.contains("alerts.page_url"),
+        ["alerts.database", "alerts.page_url", "alerts.settle"]
+            .iter()
+            .all(|key| said.contains(key)),
         "{said}"
     );
 }

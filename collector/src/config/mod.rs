@@ -237,8 +237,8 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
     let has_ca = raw.listen.client_ca_file.is_some();
     let cert_file = mistakes.keep(required("listen.cert_file", raw.listen.cert_file));
     let key_file = mistakes.keep(required("listen.key_file", raw.listen.key_file));
-    let limits = mistakes.keep(limits(&raw.limits));
     let kind = mistakes.keep(store::kind(raw.store.kind.as_deref()));
+    let limits = mistakes.keep(limits(&raw.limits, kind));
     let clickhouse = store::clickhouse(kind, raw.store.clickhouse);
     let store = Store {
         path: or(
@@ -303,7 +303,7 @@ fn validate(file: &Path, raw: raw::File) -> Result<Config, Vec<Mistake>> {
     })
 }
 
-fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
+fn limits(raw: &raw::Limits, kind: Option<store::Kind>) -> Result<Limits, Mistake> {
     let size = |key, value: &Option<Text<Size>>, default: u64, most: u64| {
         let bytes = value.as_ref().map_or(default, |Text(Size(n))| *n);
         match usize::try_from(bytes) {
@@ -336,7 +336,7 @@ fn limits(raw: &raw::Limits) -> Result<Limits, Mistake> {
         concurrent_batches: count(
             "limits.concurrent_batches",
             raw.concurrent_batches,
-            16,
+            kind.map_or(16, store::Kind::concurrent_batches),
             1024,
         )?,
         body_memory: size("limits.body_memory", &raw.body_memory, 64 << 20, 64 << 30)?,

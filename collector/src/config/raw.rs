@@ -148,6 +148,7 @@ pub(super) struct Alerts {
     pub(super) database: Option<Text<PathBuf>>,
     pub(super) rules: Option<Text<PathBuf>>,
     pub(super) retention: Option<Text<Duration>>,
+    pub(super) settle: Option<Text<Duration>>,
     pub(super) page_url: Option<String>,
     pub(super) outputs: BTreeMap<String, AlertOutput>,
 }

@@ -36,6 +36,17 @@ pub enum Kind {
     ClickHouse,
 }
 
+impl Kind {
+    /// Batches that are decoded or stored at once, where nothing is configured: servers take each
+    /// insertion at a price that hardly grows with its rows, so many share one.
+    pub(super) fn concurrent_batches(self) -> u32 {
+        match self {
+            Self::Sqlite => 16,
+            Self::ClickHouse => 256,
+        }
+    }
+}
+
 impl Store {
     /// The servers that keep the rows; `None` where the database does.
     #[must_use]

@@ -22,10 +22,12 @@ use super::rows::NodeKey;
 use super::side::{EdgeKey, Side};
 use crate::digest::{hex, unhex};
 use crate::topology::{Attempts, Reason, Via};
+pub(super) use lines::{Line, Lines, Packing};
 pub use numbers::Damaged;
-use numbers::{NUMBERS, Taken};
+use numbers::{NUMBERS, Row, Taken, nth};
 use process::{Process, of_process, process_of};
 
+mod lines;
 mod numbers;
 mod process;
 
@@ -264,7 +266,7 @@ impl Joined {
         while left > 0 {
             let rows = left.min(CHUNK);
             let table = numbers::table(&mut rest, rows)?;
-            let mut row = [0; NUMBERS];
+            let mut row = Row::default();
             for at in 0..rows {
                 table.row(at, &mut row);
                 let Taken { key, mut parts } = numbers::take(&row, &mut before, head.base_ms)?;
@@ -365,11 +367,6 @@ impl Head {
         }
         Ok(())
     }
-}
-
-fn nth<T>(all: &[T], number: u64) -> Result<&T, Damaged> {
-    let at = usize::try_from(number).map_err(|_| Damaged)?;
-    all.get(at).ok_or(Damaged)
 }
 
 fn u32_of(rest: &mut &[u8]) -> Result<usize, Damaged> {

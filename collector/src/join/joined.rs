@@ -105,14 +105,26 @@ impl Joined {
     pub(super) fn sides(&self) -> Vec<Side> {
         let keys = self.edges.keys.iter();
         let candidates = self.edges.parts.iter().flat_map(Parts::candidates);
-        let mut sides: Vec<Side> = keys
-            .flat_map(|key| [key.client, key.server])
-            .chain(candidates)
-            .collect();
-        sides.sort_unstable();
-        sides.dedup();
-        sides.shrink_to_fit();
-        sides
+        let all = keys.flat_map(|key| [key.client, key.server]);
+        let (mut processes, mut others) = (Vec::new(), Vec::new());
+        for side in all.chain(candidates) {
+            match side {
+                Side::Process(node) => {
+                    let node = node as usize;
+                    if node >= processes.len() {
+                        processes.resize(node + 1, false);
+                    }
+                    processes[node] = true;
+                }
+                other if others.last() == Some(&other) => {}
+                other => others.push(other),
+            }
+        }
+        others.sort_unstable();
+        others.dedup();
+        let used = (0..).zip(processes).filter(|(_, is_used)| *is_used);
+        let used = used.map(|(node, _)| Side::Process(node));
+        used.chain(others).collect()
     }
 
     /// Adds a window that follows on this one; there may be time between them.
@@ -240,25 +252,25 @@ impl Edges {
             let key = mine.checked_sub(1).map(|at| self.keys[at]);
             let other = theirs.checked_sub(1).map(|at| later.keys[at]);
             let last = key.max(other).expect("as many places as edges");
-            let mut parts = Parts::default();
             if key == Some(last) {
                 mine -= 1;
-                parts = std::mem::take(&mut self.parts[mine]);
+                // Most often it stays where it is.
+                self.keys.swap(mine, place);
+                self.parts.swap(mine, place);
             }
+            let parts = &mut self.parts[place];
             match (key == Some(last), other == Some(last)) {
-                (_, false) => gone(&last, &mut parts),
+                (_, false) => gone(&last, parts),
                 (is_known, true) => {
                     theirs -= 1;
                     let more = std::mem::take(&mut later.parts[theirs]);
                     if is_known {
                         parts.add(&last, more);
                     } else {
-                        parts = more;
+                        (self.keys[place], *parts) = (last, more);
                     }
                 }
             }
-            self.keys[place] = last;
-            self.parts[place] = parts;
         }
     }
 }

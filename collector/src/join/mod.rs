@@ -50,6 +50,7 @@ pub use codec::Damaged;
 pub use input::{Flow, HostId, Input, Nat, Presence, Process, Sighting};
 pub use joined::Joined;
 pub use picture::{Picture, Told};
+pub(crate) use rows::UNKNOWN_SERVICE;
 pub use runs::Run;
 
 /// Joins what many hosts reported for the window `from_ms..=to_ms`.

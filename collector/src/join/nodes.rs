@@ -1,7 +1,7 @@
 //! Nodes of a topology: what stands for a service on a host, or for an address.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use wire::ProcessRow;
 
@@ -68,10 +68,11 @@ impl Nodes {
         &self.ids[self.place(side)]
     }
 
-    /// Whether a side is a host's, but of a process that is not known.
-    pub(super) fn is_unknown(&self, side: &Side) -> bool {
-        match side {
-            Side::Process(node) => self.keys[*node as usize].service == UNKNOWN_SERVICE,
+    /// Whether the node at a place in the order of the ids is a host's, but of a process that is not
+    /// known.
+    pub(super) fn is_unknown_at(&self, rank: usize) -> bool {
+        match self.sides[self.order[rank] as usize] {
+            Side::Process(node) => self.keys[node as usize].service == UNKNOWN_SERVICE,
             Side::Address(_) | Side::Network(..) => false,
         }
     }
@@ -145,6 +146,12 @@ impl Nodes {
 
     /// The place of a side among all.
     fn place(&self, side: &Side) -> usize {
+        // Most often every process has an edge.
+        if let Side::Process(node) = side
+            && self.sides.get(*node as usize) == Some(side)
+        {
+            return *node as usize;
+        }
         let found = self.sides.binary_search(side);
         found.expect("the sides of all edges")
     }
@@ -193,7 +200,7 @@ fn ids(sides: &[Side], keys: &[NodeKey], hostnames: &BTreeMap<HostId, String>) -
         *sharers.entry(name).or_default() += 1;
     }
     // An address cannot be the same, for it has no slash.
-    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut taken: HashSet<String> = HashSet::with_capacity(sides.len());
     let mut id = |side: &Side| {
         let key = match side {
             Side::Address(ip) => return ip.to_string(),

@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use wire::Endpoint;
+
 use super::confidence::{self, ONE_SIDED};
 use super::links::{Link, MAX_VIA};
 use super::rows::{MAX_CANDIDATES, NodeId, Row};
-use super::side::{EdgeKey, Side};
+use super::side::Side;
 use crate::packed::Packed;
 use crate::topology::{
     Attempts, Edge, EdgeCounters, Evidence, EvidenceKind, Interval, Reason, Seer, Via, ViaKind,
@@ -259,6 +261,18 @@ impl Parts {
         [&self.client, &self.server].map(|side| side.counters.as_ref())
     }
 
+    /// Connections that failed or were reset. What a side had in common with other edges was divided
+    /// among them, whoever of these was to blame: where the other side counted this edge alone, that
+    /// is what is known; else the side that saw more.
+    pub(super) fn wrong(&self) -> u64 {
+        let sides = [&self.client, &self.server];
+        let exact = sides.map(|side| !side.apportioned && side.counters.is_some());
+        let counted = sides.into_iter().zip(exact);
+        let counted = counted.filter(|(_, is_exact)| *is_exact || exact == [false; 2]);
+        let wrong = counted.filter_map(|(side, _)| side.counters.as_ref().map(Packed::wrong));
+        wrong.max().unwrap_or(0)
+    }
+
     /// The addresses on the way; `gateway` gives the name of a host by its id.
     fn via(&self, gateway: &NameOf<'_>) -> Vec<Via> {
         let named = |via: &Via| {
@@ -280,8 +294,8 @@ impl Parts {
     /// The document form.
     pub(super) fn edge<'a>(
         &self,
-        key: &EdgeKey,
-        (client, server): (&str, &str),
+        endpoint: Endpoint,
+        [client, server]: [&str; 2],
         candidates: Vec<String>,
         (unknown_owners, gateway): (Vec<Seer>, &NameOf<'a>),
     ) -> Edge {
@@ -290,7 +304,7 @@ impl Parts {
         Edge {
             client: client.to_owned(),
             server: server.to_owned(),
-            server_endpoint: key.endpoint.to_string(),
+            server_endpoint: endpoint.to_string(),
             via: self.via(gateway),
             evidence: self.evidence(),
             confidence: self.confidence(unknown_owners.len()),

@@ -3,11 +3,10 @@
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use super::edges::Edges;
+use super::codec::{Line, Lines, Packing};
 use super::input::HostId;
 use super::joined::Joined;
 use super::nodes::Nodes;
-use super::parts::Parts;
 use super::reason;
 use super::side::EdgeKey;
 use crate::packed::Packed;
@@ -18,7 +17,7 @@ use crate::topology::{Count, Edge, Node, NodeKind, ReasonCount, Seer, Topology};
 #[derive(Clone, Copy)]
 pub struct Told<'a> {
     picture: &'a Picture,
-    at: u32,
+    at: usize,
 }
 
 impl<'a> Told<'a> {
@@ -31,49 +30,45 @@ impl<'a> Told<'a> {
     /// Whether both ends are known.
     #[must_use]
     pub fn is_joined(self) -> bool {
-        self.picture.edges.keys[self.at as usize].is_joined()
+        self.at < self.picture.joined
     }
 
     /// The places of client and server in [`Picture::nodes`].
     #[must_use]
     pub fn ends(self) -> [usize; 2] {
-        let key = &self.picture.edges.keys[self.at as usize];
-        let nodes = &self.picture.nodes;
-        [&key.client, &key.server].map(|side| nodes.rank(side) as usize)
+        self.line().ends.map(|rank| rank as usize)
     }
 
     /// As [`Edge::server_endpoint`].
     #[must_use]
     pub fn endpoint(self) -> String {
-        self.picture.edges.keys[self.at as usize]
-            .endpoint
-            .to_string()
+        self.line().endpoint.to_string()
     }
 
     /// As [`Edge::connections`].
     #[must_use]
     pub fn connections(self) -> u64 {
-        self.picture.edges.parts[self.at as usize].connections()
-    }
-
-    /// As [`Edge::confidence`].
-    #[must_use]
-    pub fn confidence(self) -> f64 {
-        let unknown = self.picture.unknown_owners(self.at).len();
-        self.picture.edges.parts[self.at as usize].confidence(unknown)
+        self.line().connections
     }
 
     /// Connections that failed or were reset, by the side that saw more of them.
     #[must_use]
     pub fn wrong(self) -> u64 {
-        let sides = self.counters().into_iter().flatten();
-        sides.map(Packed::wrong).max().unwrap_or(0)
+        self.line().wrong
     }
 
-    /// What the client and the server counted.
+    /// As [`Edge::confidence`], and what the client and the server counted.
     #[must_use]
-    pub fn counters(self) -> [Option<&'a Packed>; 2] {
-        self.picture.edges.parts[self.at as usize].counters()
+    pub fn counted(self) -> (f64, [Option<Packed>; 2]) {
+        let parts = self.picture.lines.parts(self.at);
+        let unknown = self.picture.unknown_owners(self.line()).count();
+        let confidence = parts.confidence(unknown);
+        let sides = [parts.client, parts.server];
+        (confidence, sides.map(|side| side.counters))
+    }
+
+    fn line(self) -> &'a Line {
+        &self.picture.lines.all[self.at]
     }
 }
 
@@ -82,12 +77,14 @@ pub struct Picture {
     from_ms: i64,
     to_ms: i64,
     nodes: Nodes,
-    edges: Edges,
     /// The edges in the order of the document: joined ones, then the others.
-    joined: Vec<u32>,
-    unjoined: Vec<u32>,
+    lines: Lines,
+    /// How many are joined.
+    joined: usize,
     /// Tokens, and fingerprints of sequence numbers.
     ambiguous: (u64, u64),
+    unjoined_reasons: Vec<ReasonCount>,
+    unknown_owners: Count,
     /// Data up to then may be missing, for they made room.
     evicted_before_ms: Option<i64>,
     /// From when it is whole, where something of the window was deleted.
@@ -108,39 +105,46 @@ impl Picture {
             nodes,
             processes,
             copies,
-            edges,
+            mut edges,
             ambiguous,
             reported: _,
         } = joined;
         let nodes = Nodes::of(nodes, processes, (hosts, copies), sides);
-        let sort = |list: Vec<u32>| {
-            let rank = |at: &u32| {
-                let key = &edges.keys[*at as usize];
-                [key.client, key.server].map(|side| nodes.rank(&side))
-            };
-            let mut list: Vec<([u32; 2], u32)> =
-                list.into_iter().map(|at| (rank(&at), at)).collect();
-            let endpoint = |at: u32| edges.keys[at as usize].endpoint.to_string();
-            list.sort_unstable_by(|(a, x), (b, y)| {
-                a.cmp(b).then_with(|| endpoint(*x).cmp(&endpoint(*y)))
-            });
-            list.into_iter().map(|(_, at)| at).collect()
+        let place = |(at, key): (usize, &EdgeKey)| {
+            let ends = [key.client, key.server].map(|side| nodes.rank(&side));
+            (!key.is_joined(), ends, at)
         };
-        let all = (0..).take(edges.keys.len());
-        let (joined, unjoined): (Vec<u32>, Vec<u32>) =
-            all.partition(|at: &u32| edges.keys[*at as usize].is_joined());
-        let (joined, unjoined) = (sort(joined), sort(unjoined));
-        Self {
+        let mut order: Vec<_> = edges.keys.iter().enumerate().map(place).collect();
+        order.sort_unstable();
+        for same in order.chunk_by_mut(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            if same.len() > 1 {
+                same.sort_by_cached_key(|(.., at)| edges.keys[*at].endpoint.to_string());
+            }
+        }
+        let joined = order.partition_point(|(is_unjoined, ..)| !is_unjoined);
+        let mut reasons = Vec::with_capacity(order.len() - joined);
+        let mut packing = Packing::new(order.len(), from_ms);
+        for (is_unjoined, ends, at) in order {
+            let parts = std::mem::take(&mut edges.parts[at]);
+            if is_unjoined {
+                reasons.push((parts.reason(), parts.connections()));
+            }
+            packing.add(ends, edges.keys[at].endpoint, parts);
+        }
+        let mut picture = Self {
             from_ms,
             to_ms,
             nodes,
-            edges,
+            lines: packing.end(),
             joined,
-            unjoined,
             ambiguous,
+            unjoined_reasons: reason::totals(reasons.into_iter()),
+            unknown_owners: Count::default(),
             evicted_before_ms,
             whole_from_ms: None,
-        }
+        };
+        picture.unknown_owners = picture.all_unknown_owners();
+        picture
     }
 
     /// Of a window of which something was deleted, where `ms` says from when it is whole.
@@ -153,49 +157,47 @@ impl Picture {
         }
     }
 
-    fn edge(&self, at: u32) -> Edge {
-        let key = &self.edges.keys[at as usize];
-        let ids = (self.nodes.id(&key.client), self.nodes.id(&key.server));
-        let parts = &self.edges.parts[at as usize];
+    fn edge(&self, at: usize) -> Edge {
+        let (line, parts) = (&self.lines.all[at], self.lines.parts(at));
+        let ids = line.ends.map(|rank| self.node_id(rank as usize));
         let candidates = parts
             .candidates()
             .map(|side| self.nodes.id(&side).to_owned());
-        let unknown = self.unknown_owners(at);
+        let candidates = candidates.collect();
+        let unknown = self.unknown_owners(line).collect();
         let gateway = |id: &str| self.nodes.hostname(id);
-        parts.edge(key, ids, candidates.collect(), (unknown, &gateway))
+        parts.edge(line.endpoint, ids, candidates, (unknown, &gateway))
     }
 
     /// The sides of an edge whose process is not known.
-    fn unknown_owners(&self, at: u32) -> Vec<Seer> {
-        let key = &self.edges.keys[at as usize];
-        let sides = [(Seer::Client, &key.client), (Seer::Server, &key.server)];
-        let unknown = sides
-            .into_iter()
-            .filter(|(_, side)| self.nodes.is_unknown(side));
-        unknown.map(|(seer, _)| seer).collect()
+    fn unknown_owners(&self, line: &Line) -> impl Iterator<Item = Seer> {
+        let sides = [Seer::Client, Seer::Server].into_iter().zip(line.ends);
+        let unknown = sides.filter(|(_, rank)| self.nodes.is_unknown_at(*rank as usize));
+        unknown.map(|(seer, _)| seer)
     }
 
     /// Edges of which the process of a side is not known.
     fn all_unknown_owners(&self) -> Count {
         let mut count = Count::default();
-        for at in self.joined.iter().chain(&self.unjoined) {
-            if !self.unknown_owners(*at).is_empty() {
-                let connections = self.edges.parts[*at as usize].connections();
+        for line in &self.lines.all {
+            if self.unknown_owners(line).next().is_some() {
                 count.edges += 1;
-                count.connections = count.connections.saturating_add(connections);
+                count.connections = count.connections.saturating_add(line.connections);
             }
         }
         count
     }
 
-    fn list<'a>(&'a self, list: &'a [u32]) -> impl Iterator<Item = Edge> {
-        list.iter().map(|at| self.edge(*at))
+    fn list(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = Edge> {
+        places.map(|at| self.edge(at))
     }
 
-    fn unjoined_reasons(&self) -> Vec<ReasonCount> {
-        let parts = self.unjoined.iter();
-        let parts = parts.map(|at| &self.edges.parts[*at as usize]);
-        reason::totals(parts.map(|parts| (parts.reason(), parts.connections())))
+    fn joined(&self) -> impl Iterator<Item = Edge> {
+        self.list(0..self.joined)
+    }
+
+    fn unjoined(&self) -> impl Iterator<Item = Edge> {
+        self.list(self.joined..self.lines.all.len())
     }
 
     /// The whole document.
@@ -203,8 +205,8 @@ impl Picture {
     pub fn document(&self) -> Topology {
         Topology {
             nodes: self.nodes.documents().collect(),
-            edges: self.list(&self.joined).collect(),
-            unjoined: self.list(&self.unjoined).collect(),
+            edges: self.joined().collect(),
+            unjoined: self.unjoined().collect(),
             ..self.head()
         }
     }
@@ -217,9 +219,7 @@ impl Picture {
     /// Bytes that it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let each = size_of::<Parts>() + size_of::<EdgeKey>() + size_of::<u32>();
-        let counted = self.edges.parts.iter().map(Parts::heap);
-        self.edges.keys.len() * each + counted.sum::<usize>() + self.nodes.bytes()
+        self.lines.bytes() + self.nodes.bytes()
     }
 
     /// How many these are.
@@ -247,13 +247,15 @@ impl Picture {
         self.nodes.name_at(place)
     }
 
+    /// How many edges there are, joined or not.
+    #[must_use]
+    pub fn edge_count(&self) -> usize {
+        self.lines.all.len()
+    }
+
     /// Every edge in the order of the document: joined ones, then the others.
     pub fn edges(&self) -> impl Iterator<Item = Told<'_>> {
-        let all = self.joined.iter().chain(&self.unjoined);
-        all.map(|at| Told {
-            picture: self,
-            at: *at,
-        })
+        (0..self.edge_count()).map(|at| Told { picture: self, at })
     }
 
     /// The document without its nodes and edges.
@@ -267,8 +269,8 @@ impl Picture {
             unjoined: Vec::new(),
             ambiguous_tokens: self.ambiguous.0,
             ambiguous_sequences: self.ambiguous.1,
-            unjoined_reasons: self.unjoined_reasons(),
-            unknown_owners: self.all_unknown_owners(),
+            unjoined_reasons: self.unjoined_reasons.clone(),
+            unknown_owners: self.unknown_owners,
             evicted_before_ms: self.evicted_before_ms,
             whole_from_ms: self.whole_from_ms,
         }
@@ -291,12 +293,12 @@ impl Serialize for Picture {
         document.serialize_field("from_ms", &self.from_ms)?;
         document.serialize_field("to_ms", &self.to_ms)?;
         document.serialize_field("nodes", &Each(|| self.nodes.documents()))?;
-        document.serialize_field("edges", &Each(|| self.list(&self.joined)))?;
-        document.serialize_field("unjoined", &Each(|| self.list(&self.unjoined)))?;
+        document.serialize_field("edges", &Each(|| self.joined()))?;
+        document.serialize_field("unjoined", &Each(|| self.unjoined()))?;
         document.serialize_field("ambiguous_tokens", &self.ambiguous.0)?;
         document.serialize_field("ambiguous_sequences", &self.ambiguous.1)?;
-        document.serialize_field("unjoined_reasons", &self.unjoined_reasons())?;
-        document.serialize_field("unknown_owners", &self.all_unknown_owners())?;
+        document.serialize_field("unjoined_reasons", &self.unjoined_reasons)?;
+        document.serialize_field("unknown_owners", &self.unknown_owners)?;
         if let Some(before) = &self.evicted_before_ms {
             document.serialize_field("evicted_before_ms", before)?;
         }
@@ -312,7 +314,7 @@ impl std::fmt::Debug for Picture {
         f.debug_struct("Picture")
             .field("from_ms", &self.from_ms)
             .field("to_ms", &self.to_ms)
-            .field("edges", &self.edges.keys.len())
+            .field("edges", &self.edge_count())
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use crate::counters::{ADOPTED, CLOSED, ESTABLISHED, OPENED};
 use crate::packed::Packed;
 
 /// Name of a process whose identity has not arrived.
-pub(super) const UNKNOWN_SERVICE: &str = "(unknown)";
+pub(crate) const UNKNOWN_SERVICE: &str = "(unknown)";
 /// Most services that are named as the possible other end of a row.
 pub(super) const MAX_CANDIDATES: usize = 16;
 

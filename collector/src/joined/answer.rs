@@ -1,8 +1,10 @@
 //! One slice is joined, and windows are added up from slices and rows.
 
+use super::runs::Runs;
+use super::stored::{decoded, stored};
 use crate::join::{self, Joined, Picture, cost};
 use crate::meter::{Exceeded, Meter};
-use crate::store::{Error, Finished, Moment, Piece, Questions, Slice, Waiting, Window};
+use crate::store::{Error, Finished, Moment, Piece, Questions, Waiting, Window};
 
 /// Shortest part in which rows are joined, milliseconds. Agents tell of an interval at its end: in
 /// shorter parts than these, few of two that talk to each other tell in the same one, and what only
@@ -30,29 +32,88 @@ pub fn topology(
 pub fn topology_about(
     reader: &mut dyn Questions,
     window: Window,
-    (read, spare_ms): (Window, i64),
-    mut meter: Meter,
+    read: (Window, i64),
+    meter: Meter,
 ) -> Result<Picture, Error> {
     let view = reader.moment()?;
-    let evicted = view.evicted_before_ms()?;
-    let pieces = view.pieces(read)?;
-    let (shown, pieces) = without_ends(window, pieces, spare_ms);
-    let whole = view.whole_from(
-        Window {
-            from_ms: shown.from_ms,
+    let shown = Shown::of(&*view, window, read)?;
+    made(&*view, shown, meter, &mut Runs::default())
+}
+
+/// What a topology is made of.
+pub(super) struct Shown {
+    window: Window,
+    pieces: Vec<Piece>,
+    evicted_before_ms: Option<i64>,
+    /// From when it is whole.
+    whole_from_ms: Option<i64>,
+}
+
+impl Shown {
+    /// As in [`topology_about`].
+    pub(super) fn of(
+        view: &dyn Moment,
+        window: Window,
+        (read, spare_ms): (Window, i64),
+    ) -> Result<Self, Error> {
+        let evicted_before_ms = view.evicted_before_ms()?;
+        let pieces = view.pieces(read)?;
+        let (window, pieces) = without_ends(window, pieces, spare_ms);
+        let read = Window {
+            from_ms: window.from_ms,
             ..read
-        },
-        &pieces,
-    )?;
+        };
+        let whole_from_ms = view.whole_from(read, &pieces)?;
+        Ok(Self {
+            window,
+            pieces,
+            evicted_before_ms,
+            whole_from_ms,
+        })
+    }
+
+    /// How much of its window is read as rows, milliseconds.
+    pub(super) fn rows_ms(&self) -> i64 {
+        let Window { from_ms, to_ms } = self.window;
+        let rows = self.pieces.iter().map(|piece| match piece {
+            Piece::Joined(_) => 0,
+            Piece::Rows(rows) => rows.to_ms.min(to_ms) - rows.from_ms.max(from_ms),
+        });
+        rows.sum()
+    }
+}
+
+/// A topology of that; `runs` has sums that were made before.
+pub(super) fn made(
+    view: &dyn Moment,
+    shown: Shown,
+    mut meter: Meter,
+    runs: &mut Runs,
+) -> Result<Picture, Error> {
+    let length = |piece: &Piece| match piece {
+        Piece::Joined(slice) => Some(slice.length_ms),
+        Piece::Rows(_) => None,
+    };
+    let mut parts = Vec::new();
+    // First, for a sum takes as much memory as the one below.
+    for part in shown.pieces.chunk_by(|a, b| length(a) == length(b)) {
+        parts.push((part, runs.sum(view, part, meter)?));
+    }
     let mut sum = Joined::default();
-    for piece in pieces {
-        match piece {
-            Piece::Joined(slice) => {
-                // For the bound of rows.
-                meter.row(0)?;
-                sum.add(stored(&*view, slice, sum.edges(), meter)?);
+    for (part, known) in parts {
+        if let Some(known) = known {
+            sum.add(decoded(&known, sum.edges(), meter)?);
+            continue;
+        }
+        for piece in part {
+            match *piece {
+                Piece::Joined(slice) => {
+                    // For the bound of rows.
+                    meter.row(0)?;
+                    sum.add(stored(view, slice, sum.edges(), meter)?);
+                }
+                Piece::Rows(rows) => add_rows(view, rows, &mut sum, meter)?,
             }
-            Piece::Rows(rows) => add_rows(&*view, rows, &mut sum, meter)?,
         }
     }
     meter.bytes(Joined::cost(sum.edges()))?;
@@ -60,8 +121,9 @@ pub fn topology_about(
     for (_, name) in &hosts {
         meter.bytes(cost::HOST + cost::text(name.len()))?;
     }
-    let shown = (shown.from_ms, shown.to_ms);
-    Ok(Picture::new(shown, sum, hosts, evicted).with_whole_from(whole))
+    let window = (shown.window.from_ms, shown.window.to_ms);
+    let picture = Picture::new(window, sum, hosts, shown.evicted_before_ms);
+    Ok(picture.with_whole_from(shown.whole_from_ms))
 }
 
 /// What is left of a window without rows at its ends that are at most so long, where anything is.
@@ -109,26 +171,6 @@ fn add_rows(
         add_rows(view, Window { from_ms, to_ms }, sum, meter)?;
     }
     Ok(())
-}
-
-/// What was joined of a slice, to be added to something with so many edges.
-fn stored(
-    view: &dyn Moment,
-    slice: Slice,
-    known: usize,
-    mut meter: Meter,
-) -> Result<Joined, Error> {
-    let bytes = view.joined(slice)?;
-    let damaged = |_| Error::Damaged {
-        what: "a slice that cannot be read",
-    };
-    let (edges, raw) = Joined::size(&bytes).map_err(damaged)?;
-    meter.bytes(Joined::cost(known.saturating_add(edges)))?;
-    // What is unpacked is gone when it is added.
-    meter.clone().bytes(raw)?;
-    let joined = Joined::decode(&bytes).map_err(damaged)?;
-    meter.bytes(joined.more_than_cost())?;
-    Ok(joined)
 }
 
 /// Joins the next slice that waits, within what `meter` has; `None` where none does.

@@ -6,6 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::answer;
+use super::kept::Kept;
+use super::standing::Standing;
 use crate::log::Limiter;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -30,14 +32,14 @@ pub struct Joiner {
 
 /// Starts it on a store. What is joined goes to the one writer by `writer`; one slice
 /// takes at most what `meter` has, while it holds what `turn` waits for. Where that gives nothing, it
-/// asks again a second later.
+/// asks again a second later. In between it makes topologies for `kept`, within the same.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn spawn<T>(
     store: Arc<dyn Source>,
     meter: Meter,
-    writer: SyncSender<Message>,
+    (writer, kept): (SyncSender<Message>, Arc<Kept>),
     metrics: Arc<Metrics>,
     turn: impl Fn() -> Option<T> + Send + 'static,
 ) -> std::io::Result<Joiner> {
@@ -46,6 +48,7 @@ pub fn spawn<T>(
         store,
         meter,
         writer,
+        standing: Standing::new(kept, Arc::clone(&metrics)),
         metrics,
         turn,
         failures: Limiter::new(),
@@ -74,13 +77,14 @@ struct Work<F> {
     store: Arc<dyn Source>,
     meter: Meter,
     writer: SyncSender<Message>,
+    standing: Standing,
     metrics: Arc<Metrics>,
     turn: F,
     failures: Limiter,
 }
 
 impl<T, F: Fn() -> Option<T>> Work<F> {
-    fn run(self, stopped: &Receiver<()>) {
+    fn run(mut self, stopped: &Receiver<()>) {
         let mut reader = None;
         let mut rest = IDLE;
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(rest) {
@@ -101,8 +105,8 @@ impl<T, F: Fn() -> Option<T>> Work<F> {
         }
     }
 
-    /// Joins one slice; false where none waits.
-    fn turn(&self, reader: &mut Option<Box<dyn Questions>>) -> Result<bool, Error> {
+    /// Makes a topology that is due, or joins one slice; false where there is neither.
+    fn turn(&mut self, reader: &mut Option<Box<dyn Questions>>) -> Result<bool, Error> {
         let reader = match reader {
             Some(reader) => reader,
             None => reader.insert(self.store.open()?),
@@ -111,6 +115,9 @@ impl<T, F: Fn() -> Option<T>> Work<F> {
         self.measure(reader.moment()?.slice_counts()?, now_ms);
         let finished = match (self.turn)() {
             Some(_turn) => {
+                if self.standing.turn(&mut **reader, now_ms, self.meter)? {
+                    return Ok(true);
+                }
                 let begun = time::monotonic();
                 let next = answer::next(&mut **reader, now_ms, self.meter)?;
                 if next.is_some() {

@@ -1,7 +1,7 @@
 //! Topologies that were made for somebody, for others who take one that is a little older.
 //!
-//! Whoever asks says how old an answer may be; nothing is made before it is asked for. Several who
-//! ask the same at once wait for one of them.
+//! Whoever asks says how old an answer may be. Several who ask the same at once wait for one of them.
+//! What was asked for lately is made again before somebody asks (`standing.rs`).
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +13,20 @@ use crate::time;
 
 /// Longest that a question waits for another one that makes the same.
 const WAIT: Duration = Duration::from_secs(30);
-/// One whose window begins and ends within so much of a newer one's makes room for it, milliseconds.
+/// One whose window begins and ends within so much of a newer one's makes room for it, and so does one
+/// until now whose length differs by no more, milliseconds.
 const REPLACED_MS: u64 = 60_000;
 /// Oldest that is kept.
 const OLDEST: Duration = Duration::from_secs(600);
+/// What is made before somebody asks leaves out so much at its ends where it is not joined yet, and
+/// those who take it let it be so old at least: a slice of a minute settles, is joined and added up in
+/// less.
+pub(super) const SPARE: Duration = Duration::from_secs(120);
+/// Windows until now that are made before somebody asks, milliseconds: an hour, a day.
+const ALWAYS: [i64; 2] = [3_600_000, 86_400_000];
+/// And so many others, which were asked for in so long a time.
+const MOST_ASKED: usize = 2;
+const ASKED: Duration = Duration::from_secs(1800);
 
 /// What was made, within a bound of memory.
 #[derive(Debug)]
@@ -33,12 +43,16 @@ struct State {
     made: Vec<Made>,
     /// Those that are being made.
     making: Vec<Wanted>,
+    /// Lengths of windows until now, milliseconds, and when each was asked for last.
+    asked: Vec<(i64, Instant)>,
 }
 
 #[derive(Debug)]
 struct Made {
     wanted: Wanted,
     since: Instant,
+    /// So much may be left out at its ends.
+    spare: Duration,
     picture: Arc<Picture>,
     bytes: usize,
 }
@@ -61,6 +75,15 @@ impl Wanted {
         self.is_now == other.is_now
             && near(mine.from_ms, theirs.from_ms)
             && near(mine.to_ms, theirs.to_ms)
+    }
+
+    /// Whether what was made for this one is of no use any more beside what was made for a newer one.
+    fn is_replaced_by(&self, newer: &Self) -> bool {
+        let span = |window: Window| window.to_ms.saturating_sub(window.from_ms);
+        if self.is_now && newer.is_now {
+            return span(self.window).abs_diff(span(newer.window)) <= REPLACED_MS;
+        }
+        self.will_do(newer, REPLACED_MS)
     }
 }
 
@@ -103,12 +126,16 @@ impl Kept {
         let until = time::monotonic() + WAIT;
         let apart_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
         let mut state = self.state();
+        if wanted.is_now && max_age >= SPARE {
+            state.note(wanted.window, time::monotonic());
+        }
         loop {
             let now = time::monotonic();
             state
                 .made
                 .retain(|one| now.duration_since(one.since) < OLDEST);
-            let young = |one: &Made| now.duration_since(one.since) <= max_age;
+            let young =
+                |one: &Made| now.duration_since(one.since) <= max_age && one.spare <= max_age;
             let found = state
                 .made
                 .iter()
@@ -136,14 +163,41 @@ impl Kept {
         // What it shows is of the time when it was begun.
         let since = time::monotonic();
         let picture = Arc::new(make()?);
+        self.put(wanted, (since, max_age), Arc::clone(&picture));
+        drop(making);
+        Ok(picture)
+    }
+
+    /// Bytes that it keeps at most.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.most_bytes
+    }
+
+    /// Lengths of windows until now that are to be made before somebody asks, milliseconds.
+    pub(super) fn spans(&self, now: Instant) -> Vec<i64> {
+        let mut state = self.state();
+        state
+            .asked
+            .retain(|(_, last)| now.duration_since(*last) < ASKED);
+        let others = state.asked.iter().map(|(span_ms, _)| *span_ms);
+        ALWAYS.into_iter().chain(others).collect()
+    }
+
+    /// Keeps what was begun then, with so much left out at its ends.
+    pub(super) fn put(
+        &self,
+        wanted: Wanted,
+        (since, spare): (Instant, Duration),
+        picture: Arc<Picture>,
+    ) {
+        let bytes = picture.bytes();
         self.keep(Made {
             wanted,
             since,
-            bytes: picture.bytes(),
-            picture: Arc::clone(&picture),
+            spare,
+            picture,
+            bytes,
         });
-        drop(making);
-        Ok(picture)
     }
 
     /// In the place of the one that was used longest ago.
@@ -154,7 +208,7 @@ impl Kept {
         let mut state = self.state();
         state
             .made
-            .retain(|one| !one.wanted.will_do(&made.wanted, REPLACED_MS));
+            .retain(|one| !one.wanted.is_replaced_by(&made.wanted));
         state.made.push(made);
         let sum = |made: &[Made]| made.iter().map(|one| one.bytes).sum::<usize>();
         while sum(&state.made) > self.most_bytes {
@@ -166,6 +220,22 @@ impl Kept {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Notes that it was asked for, in the place of what was not for longest.
+    fn note(&mut self, window: Window, now: Instant) {
+        let span_ms = window.to_ms.saturating_sub(window.from_ms);
+        let is_same = |known: i64| known.abs_diff(span_ms) <= REPLACED_MS;
+        if ALWAYS.into_iter().any(is_same) {
+            return;
+        }
+        self.asked.retain(|(known, _)| !is_same(*known));
+        if self.asked.len() >= MOST_ASKED {
+            self.asked.remove(0);
+        }
+        self.asked.push((span_ms, now));
     }
 }
 

@@ -12,6 +12,9 @@
 mod answer;
 mod joiner;
 mod kept;
+mod runs;
+mod standing;
+mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 

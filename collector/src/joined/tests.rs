@@ -3,6 +3,7 @@
 
 mod gone;
 mod marked;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use proptest::prelude::{
 };
 use tempfile::TempDir;
 
+use super::Kept;
 use crate::accept::Opened;
 use crate::join::{self, Joined};
 use crate::meter::Meter;
@@ -219,7 +221,10 @@ fn the_thread_joins_what_arrives_and_goes_on_after_a_restart() {
         let joiner = super::spawn(
             Arc::new(path(&dir)),
             Meter::unlimited(),
-            writer.jobs.clone(),
+            (
+                writer.jobs.clone(),
+                Arc::new(Kept::new(1 << 20, Arc::clone(&metrics))),
+            ),
             Arc::clone(&metrics),
             || Some(()),
         );

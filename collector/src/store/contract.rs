@@ -39,6 +39,11 @@ pub trait Batches: Debug + Send {
     /// one down.
     fn put(&mut self, batches: &[&Opened], now_ms: i64) -> Vec<Result<Outcome, Error>>;
 
+    /// Most batches that share a commit: enough to share its cost, few enough to answer soon.
+    fn most_together(&self) -> usize {
+        32
+    }
+
     /// Stores what was joined of a slice, in the place of what was there.
     ///
     /// # Errors
@@ -243,6 +248,13 @@ pub trait Moment {
     /// # Errors
     /// Whatever the store reports; [`Error::Damaged`] where it is not there.
     fn joined(&self, slice: Slice) -> Result<Vec<u8>, Error>;
+
+    /// What each of these slices was joined from: another number says that it may hold something
+    /// else.
+    ///
+    /// # Errors
+    /// Whatever the store reports; [`Error::Damaged`] where one is not there.
+    fn generations(&self, slices: &[Slice]) -> Result<Vec<i64>, Error>;
 
     /// The next slice to join, once it has settled.
     ///

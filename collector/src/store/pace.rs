@@ -7,8 +7,6 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// Most batches in one commit: enough to share its cost, few enough to answer soon.
-const GROUP: usize = 32;
 /// The longest that a batch waits for others: a small part of an interval.
 const GATHER: Duration = Duration::from_millis(500);
 /// The same where a host sent twice within [`LOOK`].
@@ -30,13 +28,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// At most so many batches are on their way at once.
-    pub(super) fn new(now: Instant, on_their_way: usize) -> Self {
+    /// At most so many batches are on their way at once, and at most so many share a commit.
+    pub(super) fn new(now: Instant, on_their_way: usize, together: usize) -> Self {
         Self {
             since: now,
             hosts: HashSet::new(),
             many: false,
-            most: on_their_way.clamp(1, GROUP),
+            most: on_their_way.min(together).max(1),
         }
     }
 
@@ -71,7 +69,7 @@ mod tests {
     /// What the last of so many batches waits, that come over two seconds from so many hosts.
     fn waits(batches: u32, hosts: u32) -> Duration {
         let begin = Instant::now();
-        let mut pace = Pace::new(begin, 16);
+        let mut pace = Pace::new(begin, 16, 32);
         let mut last = Duration::ZERO;
         for n in 0..batches {
             let mut host = [0; 16];
@@ -93,7 +91,7 @@ mod tests {
     #[test]
     fn it_ends_when_they_have_gone() {
         let begin = Instant::now();
-        let mut pace = Pace::new(begin, 16);
+        let mut pace = Pace::new(begin, 16, 32);
         for host in 0..30 {
             pace.arrived([host; 16], begin);
         }

@@ -170,6 +170,25 @@ impl View<'_> {
             })
     }
 
+    /// What each of these slices was joined from.
+    ///
+    /// # Errors
+    /// Whatever SQLite reports; [`Error::Damaged`] where one is not there.
+    pub fn generations(&self, slices: &[Slice]) -> Result<Vec<i64>, Error> {
+        let mut statement = self
+            .snapshot
+            .prepare_cached("SELECT joined FROM slice WHERE length_ms = ?1 AND start_ms = ?2")
+            .map_err(failed)?;
+        let mut generation = |slice: &Slice| {
+            let key = [slice.length_ms, slice.start_ms];
+            let found = statement.query_row(key, |row| row.get(0)).optional();
+            found.map_err(failed)?.ok_or(Error::Damaged {
+                what: "a slice that is not there",
+            })
+        };
+        slices.iter().map(&mut generation).collect()
+    }
+
     /// What a question about a window reads.
     ///
     /// # Errors

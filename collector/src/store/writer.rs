@@ -65,6 +65,7 @@ pub fn spawn(
     let (jobs, receiver) = sync_channel(queue);
     let health = Arc::new(Health::new(Instant::now()));
     let orders = Newest::default();
+    let pace = Pace::new(Instant::now(), queue, store.most_together());
     let work = Work {
         orders: Arc::clone(&orders),
         store,
@@ -78,7 +79,7 @@ pub fn spawn(
         name: kept.name(),
         failures: Limiter::new(),
         evictions: Limiter::new(),
-        pace: Pace::new(Instant::now(), queue),
+        pace,
     };
     let thread = std::thread::Builder::new()
         .name(String::from("store"))

@@ -11,9 +11,13 @@ use crate::packed::{self, Packed};
 pub struct Damaged;
 
 /// Key, flags, what was found, connections, times; both sides.
-pub(super) const NUMBERS: usize = 3 + 1 + 5 + 5 + 3 + 3 + 3 + 4 + 2 * SHARE;
+pub(super) const NUMBERS: usize = COMMON + 2 * SHARE;
+/// Those that are of no side.
+const COMMON: usize = 3 + 1 + 5 + 5 + 3 + 3 + 3 + 4;
 /// Of a side: connections, what cannot be measured, counters and histograms.
-const SHARE: usize = 4 + 1 + packed::NUMBERS;
+const SHARE: usize = OWN + packed::NUMBERS;
+/// Those before the counters.
+const OWN: usize = 4 + 1;
 
 /// An edge without its lists.
 pub(super) struct Taken {
@@ -92,11 +96,54 @@ fn put_share(rows: &mut Vec<u64>, share: &Share, connections: u64) {
     rows.extend(counters.numbers());
 }
 
+/// The numbers of an edge; those that are not zero are added in their order.
+#[derive(Default)]
+pub(super) struct Row {
+    common: [u64; COMMON],
+    sides: [Half; 2],
+}
+
+/// Those of a side.
+#[derive(Default)]
+struct Half {
+    own: [u64; OWN],
+    /// As in [`Packed`].
+    which: [u64; 2],
+    values: Vec<u64>,
+}
+
+impl Row {
+    /// Begins again.
+    pub(super) fn clear(&mut self) {
+        self.common = [0; COMMON];
+        for side in &mut self.sides {
+            (side.own, side.which) = ([0; OWN], [0; 2]);
+            side.values.clear();
+        }
+    }
+
+    /// The next one that is not zero.
+    pub(super) fn add(&mut self, column: usize, value: u64) {
+        let Some(at) = column.checked_sub(COMMON) else {
+            self.common[column] = value;
+            return;
+        };
+        let (side, at) = (&mut self.sides[at / SHARE], at % SHARE);
+        match at.checked_sub(OWN) {
+            None => side.own[at] = value,
+            Some(at) => {
+                side.which[at / 64] |= 1 << (at % 64);
+                side.values.push(value);
+            }
+        }
+    }
+}
+
 /// The edge of a row that [`put`] made.
-pub(super) fn take(row: &[u64], before: &mut [u64; 3], base_ms: i64) -> Result<Taken, Damaged> {
-    let mut row = row.iter().copied();
-    // The row has as many as are taken.
-    let mut next = || row.next().unwrap_or(0);
+pub(super) fn take(row: &Row, before: &mut [u64; 3], base_ms: i64) -> Result<Taken, Damaged> {
+    let mut common = row.common.iter().copied();
+    // There are as many as are taken.
+    let mut next = || common.next().unwrap_or(0);
     for known in &mut *before {
         *known = known.wrapping_add(unzigzag(next()).cast_unsigned());
     }
@@ -131,7 +178,7 @@ pub(super) fn take(row: &[u64], before: &mut [u64; 3], base_ms: i64) -> Result<T
         *span = Span(is(at).then_some((first, last)));
     }
     for (share, at) in [(&mut parts.client, 0), (&mut parts.server, 1)] {
-        *share = take_share(&mut next, is(6 + at), all)?;
+        *share = take_share(&row.sides[usize::from(at == 1)], is(6 + at), all)?;
         (share.apportioned, share.added) = (is(2 + at), is(4 + at));
     }
     Ok(Taken {
@@ -140,15 +187,10 @@ pub(super) fn take(row: &[u64], before: &mut [u64; 3], base_ms: i64) -> Result<T
     })
 }
 
-fn take_share(
-    next: &mut impl FnMut() -> u64,
-    counted: bool,
-    connections: u64,
-) -> Result<Share, Damaged> {
-    let [first, open_before, open, left_open] = [next(), next(), next(), next()];
-    let absent = u16::try_from(next()).ok().and_then(Columns::from_bits);
+fn take_share(half: &Half, counted: bool, connections: u64) -> Result<Share, Damaged> {
+    let [first, open_before, open, left_open, absent] = half.own;
+    let absent = u16::try_from(absent).ok().and_then(Columns::from_bits);
     let absent = absent.ok_or(Damaged)?;
-    let numbers = std::array::from_fn(|_| next());
     let share = Share {
         open_before,
         open,
@@ -158,7 +200,7 @@ fn take_share(
         true => Share {
             connections: first.wrapping_add(connections),
             left_open: left_open.wrapping_add(open),
-            counters: Some(Packed::of(&numbers, absent)),
+            counters: Some(Packed::of_some(half.which, &half.values, absent)),
             ..share
         },
         false => Share {
@@ -186,9 +228,12 @@ pub(super) struct Table(Vec<(usize, Vec<u64>)>);
 
 impl Table {
     /// A row, in the place of another one.
-    pub(super) fn row(&self, at: usize, row: &mut [u64; NUMBERS]) {
+    pub(super) fn row(&self, at: usize, row: &mut Row) {
+        row.clear();
         for (column, values) in &self.0 {
-            row[*column] = values[at];
+            if values[at] != 0 {
+                row.add(*column, values[at]);
+            }
         }
     }
 }
@@ -244,4 +289,10 @@ pub(super) fn number(rest: &mut &[u8]) -> Result<u64, Damaged> {
         }
         shift += 7;
     }
+}
+
+/// The one of this number.
+pub(super) fn nth<T>(all: &[T], number: u64) -> Result<&T, Damaged> {
+    let at = usize::try_from(number).map_err(|_| Damaged)?;
+    all.get(at).ok_or(Damaged)
 }

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use wire::{Part, Role};
 
-use super::super::{Flow, HostId, Input, Nat, Presence, Run, Sighting, topology};
+use super::super::codec::Packing;
+use super::super::edges::Edges;
+use super::super::{Flow, HostId, Input, Nat, Presence, Run, Sighting, joined, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
 use crate::counters::Counters;
+use crate::meter::Meter;
 use crate::topology::{Edge, EvidenceKind, Topology};
 
 /// Edge counts by client, server and endpoint.
@@ -106,6 +109,11 @@ fn shuffled(input: &Input, seed: u64) -> Input {
             nats
         },
     }
+}
+
+fn joined_edges(input: Input) -> Edges {
+    let joined = joined(input, i64::MIN, Meter::unlimited());
+    joined.unwrap().edges
 }
 
 fn opened(topology: &Topology, side: fn(&Edge) -> Option<u64>) -> u64 {
@@ -280,6 +288,15 @@ proptest! {
         for edge in joined.edges.iter().chain(&joined.unjoined) {
             prop_assert!(ids.contains(&edge.client) && ids.contains(&edge.server));
             prop_assert!((0.0..=1.0).contains(&edge.confidence));
+        }
+        let edges = joined_edges(input);
+        let mut packing = Packing::new(edges.keys.len(), i64::MIN);
+        for (key, parts) in edges.keys.iter().zip(&edges.parts) {
+            packing.add([0, 0], key.endpoint, parts.clone());
+        }
+        let lines = packing.end();
+        for (at, parts) in edges.parts.iter().enumerate() {
+            prop_assert_eq!(&lines.parts(at), parts, "packed and read again");
         }
     }
 }

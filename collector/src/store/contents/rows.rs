@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 use wire::{EdgeRow, Endpoint, HostRow, Kept, Life, NatRow, Part, Role, SightingRow};
 
 use super::chunk::Chunk;
@@ -174,6 +174,21 @@ impl Ends {
     }
 }
 
+/// Takes each row that a statement finds.
+fn each(
+    db: &Connection,
+    sql: &str,
+    given: impl Params,
+    mut take: impl FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut found = statement.query(given)?;
+    while let Some(row) = found.next()? {
+        take(row)?;
+    }
+    Ok(())
+}
+
 /// What edges counted, connections, and events.
 fn blocks(db: &Connection, chunk: &mut Chunk) -> Result<()> {
     let mut flows = Flows {
@@ -220,17 +235,14 @@ fn blocks(db: &Connection, chunk: &mut Chunk) -> Result<()> {
 /// Connections of agents that tell no ends, and of older stores: when they were told first, and when
 /// they ended.
 fn lasting(db: &Connection, chunk: &mut Chunk) -> Result<()> {
-    let mut statement = db.prepare_cached(
-        "SELECT process_id, role, netns, local_addr, local_port, remote_addr, remote_port,
+    let sql = "SELECT process_id, role, netns, local_addr, local_port, remote_addr, remote_port,
              token, part, answer, kept, sample_level, port, start_us, sighting.last_ms, ended_ms
          FROM flow JOIN sighting ON flow_id = flow.id
          WHERE boot_id = ?1 AND (sighting.last_ms > ?2 AND sighting.last_ms <= ?3
-             OR ended_ms > ?2 AND ended_ms <= ?3)",
-    )?;
+             OR ended_ms > ?2 AND ended_ms <= ?3)";
     let (after_ms, upto_ms) = (chunk.after_ms, chunk.upto_ms());
     let within = |ms: &i64| *ms > after_ms && *ms <= upto_ms;
-    let mut found = statement.query([chunk.run, after_ms, upto_ms])?;
-    while let Some(row) = found.next()? {
+    each(db, sql, [chunk.run, after_ms, upto_ms], |row| {
         let ends = ends(row, 0)?;
         let sighted = Sighted {
             flow: 0,
@@ -259,21 +271,19 @@ fn lasting(db: &Connection, chunk: &mut Chunk) -> Result<()> {
         {
             batch.sightings.push(ends.sighting(&sighted, Life::Ended));
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn nats(db: &Connection, chunk: &mut Chunk) -> Result<()> {
-    let mut statement = db.prepare_cached(
-        "SELECT netns, client, dialled_addr, dialled_port, source, server_addr, server_port,
+    let sql = "SELECT netns, client, dialled_addr, dialled_port, source, server_addr, server_port,
              since_ms, end_ms, total, opened,
              (SELECT opened FROM nat_sample AS earlier WHERE earlier.nat_id = nat.id
                   AND earlier.end_ms < its.end_ms ORDER BY earlier.end_ms DESC LIMIT 1)
          FROM nat JOIN nat_sample AS its ON its.nat_id = nat.id
-         WHERE boot_id = ?1 AND its.end_ms > ?2 AND its.end_ms <= ?3",
-    )?;
-    let mut found = statement.query([chunk.run, chunk.after_ms, chunk.upto_ms()])?;
-    while let Some(row) = found.next()? {
+         WHERE boot_id = ?1 AND its.end_ms > ?2 AND its.end_ms <= ?3";
+    let given = [chunk.run, chunk.after_ms, chunk.upto_ms()];
+    each(db, sql, given, |row| {
         let number = |at| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
         let (total, opened) = (row.get(9)?, number(10)?);
         let before: Option<i64> = row.get(11)?;
@@ -301,8 +311,8 @@ fn nats(db: &Connection, chunk: &mut Chunk) -> Result<()> {
         if let Some(batch) = chunk.at_end(row.get(8)?) {
             batch.nats.push(nat);
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A host row as the store has it.
@@ -320,20 +330,18 @@ struct Report {
 }
 
 fn processes(db: &Connection, chunk: &mut Chunk) -> Result<()> {
-    let mut statement = db.prepare_cached(
+    let sql =
         "SELECT process_id, last_ms, tgid, started_ms, comm, exe, cgroup, container, unit, service,
              tags, sequence
-         FROM process WHERE boot_id = ?1 AND sequence >= ?2 AND sequence <= ?3",
-    )?;
+         FROM process WHERE boot_id = ?1 AND sequence >= ?2 AND sequence <= ?3";
     let (first, last) = chunk.sequences();
-    let mut found = statement.query([chunk.run, first, last])?;
-    while let Some(row) = found.next()? {
+    each(db, sql, [chunk.run, first, last], |row| {
         let process = row::process(row)?.row;
         if let Some(batch) = chunk.numbered(row.get(11)?) {
             batch.processes.push(process);
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// What a host said of itself last, where this run did.

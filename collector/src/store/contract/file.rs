@@ -182,6 +182,10 @@ impl Moment for View<'_> {
         Self::joined(self, slice)
     }
 
+    fn generations(&self, slices: &[Slice]) -> Result<Vec<i64>, Error> {
+        Self::generations(self, slices)
+    }
+
     fn next_slice(&self, now_ms: i64) -> Result<Option<Waiting>, Error> {
         Self::next_slice(self, now_ms)
     }
