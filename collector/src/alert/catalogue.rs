@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{RuleName, Said, Severity, Terms};
+use super::rule::words::Texts;
+use super::rule::{Rule, Rules};
 
 /// A rule, for people.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -39,9 +41,10 @@ pub struct RuleText {
 pub struct Catalogue(RwLock<Arc<Vec<RuleText>>>);
 
 impl Catalogue {
-    /// Puts others in their place.
-    pub fn publish(&self, mut rules: Vec<RuleText>) {
-        rules.sort_by(|a, b| a.name.cmp(&b.name));
+    /// Puts these in their place.
+    pub fn publish(&self, rules: &Rules) {
+        // By name, as they come.
+        let rules = rules.iter().map(|rule| text(rule)).collect();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -55,5 +58,52 @@ impl Catalogue {
     #[must_use]
     pub fn find(&self, name: &RuleName) -> Option<RuleText> {
         self.all().iter().find(|rule| rule.name == *name).cloned()
+    }
+}
+
+/// A rule for people.
+fn text(rule: &Rule) -> RuleText {
+    let said = |of: fn(&Texts) -> &String| Said {
+        en: of(&rule.words[0]).clone(),
+        zh: of(&rule.words[1]).clone(),
+    };
+    let causes = rule.words[0].causes.iter().zip(&rule.words[1].causes);
+    let shown = &rule.text;
+    let parts = [
+        ("rows", &shown.rows),
+        ("where", &shown.only_where),
+        ("value", &shown.value),
+        ("warning", &shown.warning),
+        ("critical", &shown.critical),
+    ];
+    let parts = parts.iter().filter(|(_, text)| !text.is_empty());
+    let parts: Vec<String> = parts.map(|(key, text)| format!("{key}: {text}")).collect();
+    let limits = rule.limits.iter();
+    let limits = limits.map(|limit| format!("limit.{} = {}", limit.name, limit.text));
+    let source = match rule.shipped {
+        true => "shipped",
+        false => "own",
+    };
+    RuleText {
+        name: rule.name.clone(),
+        table: shown.of.clone(),
+        expression: parts
+            .into_iter()
+            .chain(limits)
+            .collect::<Vec<_>>()
+            .join("\n"),
+        severity: rule.severity(),
+        terms: rule.terms,
+        source: String::from(source),
+        enabled: rule.enabled,
+        summary: said(|texts| &texts.summary),
+        meaning: said(|texts| &texts.meaning),
+        causes: causes
+            .map(|(en, zh)| Said {
+                en: en.clone(),
+                zh: zh.clone(),
+            })
+            .collect(),
+        next_step: said(|texts| &texts.next),
     }
 }

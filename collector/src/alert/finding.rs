@@ -94,6 +94,19 @@ pub enum Subject {
         /// The dimensions by which the rule groups.
         labels: BTreeMap<String, String>,
     },
+    /// A flow of the declared matrix.
+    Flow {
+        /// Its `id`, else its line.
+        id: String,
+        /// Who begins connections, as it is declared.
+        source: String,
+        /// Who accepts them, as it is declared.
+        destination: String,
+        /// At which ports, as it is declared.
+        port: String,
+        /// Whose it is, as it is declared.
+        owner: String,
+    },
     /// The collector itself.
     Collector,
 }
@@ -171,8 +184,16 @@ pub struct Finding {
     /// Gateways and VIPs on the way, as the edge names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub through: Vec<String>,
+    /// It is about what is declared, and says nothing of how well anything works.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub declared: bool,
     /// The rule's sentence, with its numbers.
     pub summary: Said,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What could not be judged in a window: neither true nor false.
@@ -283,7 +304,7 @@ impl Subject {
                 client,
                 server,
                 endpoint,
-            } => format!("edge\t{}\t{}\t{endpoint}", client.key(), server.key()),
+            } => Self::edge_key(&client.key(), &server.key(), endpoint),
             Self::Node { node } => format!("node\t{}", node.key()),
             Self::Host { host, .. } => format!("host\t{host}"),
             Self::Gateway { host, address } => {
@@ -299,8 +320,24 @@ impl Subject {
                 let labels = serde_json::to_string(labels).unwrap_or_default();
                 format!("series\t{host}\t{table}\t{labels}")
             }
+            // As JSON, for each is free text. Its line may be another one in the next version.
+            Self::Flow {
+                source,
+                destination,
+                port,
+                ..
+            } => {
+                let named = serde_json::to_string(&[source, destination, port]);
+                format!("flow\t{}", named.unwrap_or_default())
+            }
             Self::Collector => String::from("collector"),
         }
+    }
+
+    /// The key of an edge between two ends with these keys.
+    #[must_use]
+    pub fn edge_key(client: &str, server: &str, endpoint: &str) -> String {
+        format!("edge\t{client}\t{server}\t{endpoint}")
     }
 
     /// Ids of the hosts whose agents tell of it.
@@ -314,7 +351,7 @@ impl Subject {
             Self::Node { node } => node.host.as_deref().into_iter().collect(),
             Self::Host { host, .. } | Self::Series { host, .. } => vec![host],
             Self::Gateway { host, .. } => host.as_deref().into_iter().collect(),
-            Self::Collector => Vec::new(),
+            Self::Flow { .. } | Self::Collector => Vec::new(),
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::finding::{Evaluated, RuleName, Severity, Subject};
-use super::group::{Candidate, Context, Graph, Group, Sample, candidates, converge};
+use super::finding::{Evaluated, RuleName, Severity, Span, Subject};
+use super::group::{Candidate, Cause, Context, Graph, Group, Sample, candidates, converge};
 use super::notify::{Memory, Notice, notices};
 use super::state::{Alert, Bounds, Phase, State, step};
 use super::store::{AlertStore, Error, Step};
@@ -140,7 +140,8 @@ impl Keeper {
     ) -> BTreeMap<String, (i64, Vec<Candidate>)> {
         let mut around = None;
         let mut looked = BTreeMap::new();
-        for group in groups {
+        // What is not declared has no cause that numbers would tell of.
+        for group in groups.iter_mut().filter(|one| one.cause != Cause::Matrix) {
             let known = self.looked.get(&group.id);
             let known = known.filter(|(since_ms, _)| *since_ms == group.since_ms);
             let found = match known {
@@ -212,7 +213,11 @@ fn subjects(group: &Group, state: &State) -> Vec<Subject> {
     }
 }
 
+/// Begin of the first window in which something was found.
 fn began(group: &Group, state: &State) -> i64 {
-    let began = members(group, state).map(|alert| alert.began_ms);
+    let began = members(group, state).map(|alert| {
+        let Span { from_ms, to_ms } = alert.finding.window;
+        alert.began_ms.saturating_sub(to_ms.saturating_sub(from_ms))
+    });
     began.min().unwrap_or(group.since_ms)
 }

@@ -6,9 +6,9 @@ use super::finding::Subject;
 use super::state::Alert;
 
 /// Names of labels.
-pub const LABELS: [&str; 10] = [
+pub const LABELS: [&str; 12] = [
     "rule", "severity", "kind", "host", "service", "client", "server", "endpoint", "gateway",
-    "table",
+    "table", "flow", "owner",
 ];
 
 /// Values by label; some have several, such as the hosts of an edge, by id and by name.
@@ -67,6 +67,10 @@ pub fn labels(alert: &Alert) -> Labels {
                 add("service", service);
             }
         }
+        Subject::Flow { id, owner, .. } => {
+            add("flow", id);
+            add("owner", owner);
+        }
         Subject::Collector => {}
     }
     labels
@@ -87,6 +91,7 @@ pub fn kind(subject: &Subject) -> &'static str {
         Subject::Host { .. } => "host",
         Subject::Gateway { .. } => "gateway",
         Subject::Series { .. } => "series",
+        Subject::Flow { .. } => "flow",
         Subject::Collector => "collector",
     }
 }
@@ -125,6 +130,7 @@ pub fn named(subject: &Subject) -> String {
                 format!("{table} of {host}: {}", labels.join(", "))
             }
         }
+        Subject::Flow { .. } => subject.to_string(),
         Subject::Collector => String::from("the collector"),
     }
 }

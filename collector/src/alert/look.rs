@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::finding::{End, Subject};
 use super::group::{Graph, Link, Sample};
 use super::keeper::{Around, Look};
-use crate::counters::{Counters, percentile};
+use crate::counters::{
+    CLOSED, Counters, FAILED, OPENED, RESET_LOCAL, RESET_REMOTE, RETRANSMITS, SEGMENTS_SENT,
+    percentile,
+};
 use crate::join::Picture;
 use crate::joined;
 use crate::meter::Meter;
@@ -18,12 +21,13 @@ const STEP_MS: i64 = 300_000;
 const BEFORE: i64 = 12;
 /// Most windows since.
 const SINCE: i64 = 3;
-/// Most edges of which numbers are compared.
+/// Most edges of which numbers are compared, and as many servers and hosts with them.
 const MAX_EDGES: usize = 20_000;
 
-/// Numbers of an edge that are compared: name, unit, and a change that is none.
-const NUMBERS: [(&str, &str, f64); 4] = [
+/// Numbers that are compared: name, unit, and a change that is none.
+const NUMBERS: [(&str, &str, f64); 5] = [
     ("failed", "%", 0.5),
+    ("resets", "%", 0.02),
     ("retransmits", "%", 0.5),
     ("rtt", "ms", 1.0),
     ("opened", "/s", 0.5),
@@ -37,74 +41,101 @@ pub struct Reader<'a> {
     pub meter: Meter,
 }
 
-/// One edge while its windows are read.
+/// What is known while windows are read.
+#[derive(Default)]
 struct Known {
+    /// Edges by their keys.
+    links: BTreeMap<String, Link>,
+    /// Edges, what they lead to, and the hosts of that, by their keys.
+    things: BTreeMap<String, Thing>,
+}
+
+/// One thing of which numbers are compared.
+struct Thing {
     subject: Subject,
-    link: Link,
     confidence: f64,
     /// By number: values before and since.
     values: [[Vec<f64>; 2]; NUMBERS.len()],
 }
 
+/// What a server or a host counted in a window, on all edges that lead to it.
+struct Sum {
+    subject: Subject,
+    confidence: f64,
+    counters: Counters,
+}
+
 impl Look for Reader<'_> {
     fn around(&mut self, since_ms: i64, now_ms: i64) -> Option<Around> {
-        let mut edges = BTreeMap::new();
+        let mut known = Known::default();
         let end_ms = super::rule::unit::floor(since_ms, 60_000);
         for at in (1..=BEFORE).rev() {
             let from_ms = end_ms.saturating_sub(at.saturating_mul(STEP_MS));
-            self.window(from_ms, 0, &mut edges)?;
+            self.window(from_ms, 0, &mut known)?;
         }
         for at in 0..SINCE {
             let from_ms = now_ms.saturating_sub((SINCE - at).saturating_mul(STEP_MS));
             // The first of them may be that in which it began.
             if from_ms.saturating_add(STEP_MS) > end_ms {
-                self.window(from_ms, 1, &mut edges)?;
+                self.window(from_ms, 1, &mut known)?;
             }
         }
-        let mut around = Around {
-            samples: Vec::new(),
-            graph: Graph { links: Vec::new() },
-        };
-        for edge in edges.into_values() {
-            for ((metric, unit, least), [before, after]) in NUMBERS.into_iter().zip(edge.values) {
+        let mut samples = Vec::new();
+        for thing in known.things.into_values() {
+            for ((metric, unit, least), [before, after]) in NUMBERS.into_iter().zip(thing.values) {
                 if after.is_empty() {
                     continue;
                 }
-                around.samples.push(Sample {
-                    subject: edge.subject.clone(),
+                samples.push(Sample {
+                    subject: thing.subject.clone(),
                     metric: String::from(metric),
                     unit: String::from(unit),
                     before,
                     after,
                     least,
-                    confidence: Some(edge.confidence),
+                    confidence: Some(thing.confidence),
                 });
             }
-            around.graph.links.push(edge.link);
         }
-        Some(around)
+        let links = known.links.into_values().collect();
+        Some(Around {
+            samples,
+            graph: Graph { links },
+        })
     }
 }
 
 impl Reader<'_> {
-    fn window(
-        &mut self,
-        from_ms: i64,
-        side: usize,
-        edges: &mut BTreeMap<String, Known>,
-    ) -> Option<()> {
+    fn window(&mut self, from_ms: i64, side: usize, known: &mut Known) -> Option<()> {
         let window = Window {
             from_ms,
             to_ms: from_ms.saturating_add(STEP_MS),
         };
         // Where it takes too much, nothing is known.
         let picture = joined::topology(self.reader, window, window, self.meter).ok()?;
-        add(&picture, side, edges);
+        add(&picture, side, known);
         Some(())
     }
 }
 
-fn add(picture: &Picture, side: usize, edges: &mut BTreeMap<String, Known>) {
+impl Thing {
+    fn of(subject: &Subject) -> Self {
+        Self {
+            subject: subject.clone(),
+            confidence: 1.0,
+            values: Default::default(),
+        }
+    }
+
+    fn take(&mut self, side: usize, counters: &Counters, confidence: f64) {
+        self.confidence = confidence;
+        for (of, value) in self.values.iter_mut().zip(numbers(counters)) {
+            of[side].extend(value);
+        }
+    }
+}
+
+fn add(picture: &Picture, side: usize, known: &mut Known) {
     let end = |node: Node| {
         let (host, service) = match node.process {
             Some(process) => (Some(process.host), process.service),
@@ -118,6 +149,7 @@ fn add(picture: &Picture, side: usize, edges: &mut BTreeMap<String, Known>) {
     };
     // In the order of the picture's nodes, of which an edge has the places.
     let ends: Vec<End> = picture.nodes().map(end).collect();
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     for told in picture.edges() {
         let [client, server] = told.ends().map(|at| &ends[at]);
         let subject = Subject::Edge {
@@ -126,45 +158,77 @@ fn add(picture: &Picture, side: usize, edges: &mut BTreeMap<String, Known>) {
             endpoint: told.endpoint(),
         };
         let key = subject.key();
-        if edges.len() >= MAX_EDGES && !edges.contains_key(&key) {
+        if known.links.len() >= MAX_EDGES && !known.links.contains_key(&key) {
             continue;
         }
-        let known = edges.entry(key).or_insert_with(|| Known {
-            link: Link {
-                edge: subject.clone(),
-                client: client.key(),
-                server: server.key(),
-                hosts: [client.host.clone(), server.host.clone()],
-            },
-            subject,
-            confidence: 1.0,
-            values: Default::default(),
+        known.links.entry(key.clone()).or_insert_with(|| Link {
+            edge: subject.clone(),
+            client: client.key(),
+            server: server.key(),
+            hosts: [client.host.clone(), server.host.clone()],
         });
-        known.confidence = told.confidence();
-        if let Some(counters) = told.counters().into_iter().flatten().next() {
-            let counters = counters.counters();
-            for (of, value) in known.values.iter_mut().zip(numbers(&counters)) {
-                of[side].extend(value);
-            }
+        let (confidence, counters) = told.counted();
+        let Some(counters) = counters.into_iter().flatten().next() else {
+            continue;
+        };
+        let counters = counters.counters();
+        let thing = known.things.entry(key);
+        let thing = thing.or_insert_with(|| Thing::of(&subject));
+        thing.take(side, &counters, confidence);
+        for subject in led_to(server) {
+            let sum = sums.entry(subject.key()).or_insert_with(|| Sum {
+                subject,
+                confidence: 1.0,
+                counters: Counters::default(),
+            });
+            sum.confidence = sum.confidence.min(confidence);
+            sum.counters.add(&counters);
         }
     }
+    for (key, sum) in sums {
+        let thing = known.things.entry(key);
+        let thing = thing.or_insert_with(|| Thing::of(&sum.subject));
+        thing.take(side, &sum.counters, sum.confidence);
+    }
+}
+
+/// The server, and its host where that is known.
+fn led_to(server: &End) -> impl Iterator<Item = Subject> {
+    let host = server.host.clone().map(|host| Subject::Host {
+        name: match server.name.split_once('/') {
+            Some((name, _)) => String::from(name),
+            None => String::new(),
+        },
+        host,
+    });
+    let node = Subject::Node {
+        node: server.clone(),
+    };
+    std::iter::once(node).chain(host)
 }
 
 /// In the order of [`NUMBERS`].
 #[expect(clippy::cast_precision_loss, reason = "counts of minutes")]
 fn numbers(counters: &Counters) -> [Option<f64>; NUMBERS.len()] {
-    let [opened, _, failed, ..] = counters.plain.map(|value| value as f64);
-    let (sent, again) = (counters.plain[8] as f64, counters.plain[10] as f64);
-    let known = |column| !counters.absent.has(column);
+    let number = |at| counters.known(at).map(|value| value as f64);
     let part = |part: f64, of: f64| (of > 0.0).then(|| 100.0 * part / of);
-    let retransmits = known(wire::Columns::RETRANSMITS) && known(wire::Columns::SEGMENTS_SENT);
-    let rtt = known(wire::Columns::RTT)
-        .then(|| percentile(&counters.rtt, 50))
-        .flatten();
+    let share = |of: usize, whole: usize| part(number(of)?, number(whole)?);
+    let opened = number(OPENED);
+    let failed = || part(number(FAILED)?, opened? + number(FAILED)?);
+    // By either side: which one it was depends on who tells.
+    let resets = || {
+        let all = number(RESET_LOCAL)? + number(RESET_REMOTE)?;
+        part(all, number(CLOSED)?)
+    };
+    let rtt = match counters.absent.has(wire::Columns::RTT) {
+        true => None,
+        false => percentile(&counters.rtt, 50),
+    };
     [
-        part(failed, opened + failed),
-        retransmits.then(|| part(again, sent)).flatten(),
+        failed(),
+        resets(),
+        share(RETRANSMITS, SEGMENTS_SENT),
         rtt.map(|us| us as f64 / 1000.0),
-        Some(opened * 1000.0 / STEP_MS as f64),
+        opened.map(|opened| opened * 1000.0 / STEP_MS as f64),
     ]
 }

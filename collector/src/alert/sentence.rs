@@ -128,6 +128,19 @@ impl std::fmt::Display for Subject {
                 let mut known = labels.iter().filter(|(_, text)| !text.is_empty());
                 known.try_for_each(|(name, text)| write!(f, " {name}={text}"))
             }
+            Self::Flow {
+                id,
+                source,
+                destination,
+                port,
+                ..
+            } => {
+                write!(f, "flow {id}: {source} -> {destination}")?;
+                match port.as_str() {
+                    "" => Ok(()),
+                    port => write!(f, " ({port})"),
+                }
+            }
             Self::Collector => f.write_str("collector"),
         }
     }

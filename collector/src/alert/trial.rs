@@ -8,7 +8,7 @@ use wire::Histogram;
 
 use super::baseline::{DAYS, Usuals};
 use super::evaluate::{Cell, Ends, Pass, Plan, Reporting, Row};
-use super::finding::{End, Evaluated};
+use super::finding::{End, Evaluated, Subject};
 use super::rule::cases::Case;
 use super::rule::source::{Source, Values};
 use super::rule::{Rule, Rules};
@@ -165,6 +165,15 @@ fn row(
             gateways: some(text("gateway")).into_iter().collect(),
             evidence: Vec::new(),
             confidence,
+            flow: some(text("flow")).map(|id| {
+                Arc::new(Subject::Flow {
+                    source: id.clone(),
+                    id,
+                    destination: String::from("any"),
+                    port: String::new(),
+                    owner: text("owner"),
+                })
+            }),
         }));
         return Ok(row);
     }

@@ -1,10 +1,10 @@
 //! Files with secrets: nobody else may read them, and what decides is nobody else's to write.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Part};
-use crate::config::{Config, Kind};
+use crate::config::{AlertKind, Config, Http, Kind};
 
 const PART: Part = Part("credentials");
 
@@ -65,28 +65,59 @@ fn named(config: &Config) -> Vec<(String, &Path, Content)> {
         files.push(("auth.database".into(), auth.database.as_path(), Secret));
     }
     for output in &config.outputs {
-        let (ca_file, token_file, client) = match &output.kind {
-            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => (
-                &http.ca_file,
-                http.token_file.as_ref(),
-                http.client.as_ref(),
-            ),
-            Kind::Kafka(kafka) => (&kafka.ca_file, None, kafka.client.as_ref()),
+        let of = match &output.kind {
+            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => of_http(http),
+            Kind::Kafka(kafka) => of_tls(kafka.ca_file.as_ref(), kafka.client.as_ref()),
             Kind::File(_) | Kind::Prometheus(_) => continue,
         };
-        let of = [
-            ("ca_file", ca_file.as_ref(), Trusted),
-            ("token_file", token_file, Secret),
-            ("client_cert_file", client.map(|(chain, _)| chain), Trusted),
-            ("client_key_file", client.map(|(_, key)| key), Secret),
-        ];
-        for (key, file, content) in of {
-            if let Some(file) = file {
-                files.push((format!("outputs.{}.{key}", output.name), file, content));
+        let name = |(key, file, content)| (format!("outputs.{}.{key}", output.name), file, content);
+        files.extend(of.into_iter().map(name));
+    }
+    for output in &config.alerts.outputs {
+        let of = match &output.kind {
+            AlertKind::Alertmanager(http, _) => of_http(http),
+            AlertKind::Webhook(http, key) => {
+                let key = key
+                    .iter()
+                    .map(|key| ("hmac_key_file", key.as_path(), Secret));
+                of_http(http).into_iter().chain(key).collect()
             }
-        }
+            AlertKind::Smtp(smtp) => {
+                let login = smtp.login.iter();
+                let password = login.map(|(_, file)| ("password_file", file.as_path(), Secret));
+                let ca_file = of_tls(smtp.ca_file.as_ref(), None);
+                ca_file.into_iter().chain(password).collect()
+            }
+            AlertKind::File(..) => continue,
+        };
+        let name = |(key, file, content)| {
+            let key = format!("alerts.outputs.{}.{key}", output.name);
+            (key, file, content)
+        };
+        files.extend(of.into_iter().map(name));
     }
     files
+}
+
+type Files<'c> = Vec<(&'static str, &'c Path, Content)>;
+
+fn of_http(http: &Http) -> Files<'_> {
+    let token = http.token_file.iter();
+    let token = token.map(|file| ("token_file", file.as_path(), Content::Secret));
+    let of_tls = of_tls(http.ca_file.as_ref(), http.client.as_ref());
+    of_tls.into_iter().chain(token).collect()
+}
+
+fn of_tls<'c>(ca_file: Option<&'c PathBuf>, client: Option<&'c (PathBuf, PathBuf)>) -> Files<'c> {
+    use Content::{Secret, Trusted};
+    let of = [
+        ("ca_file", ca_file, Trusted),
+        ("client_cert_file", client.map(|(chain, _)| chain), Trusted),
+        ("client_key_file", client.map(|(_, key)| key), Secret),
+    ];
+    let of = of.into_iter();
+    of.filter_map(|(key, file, content)| Some((key, file?.as_path(), content)))
+        .collect()
 }
 
 fn judge(key: &str, file: &Path, content: Content) -> Finding {

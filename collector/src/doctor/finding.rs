@@ -30,7 +30,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it belongs to: `configuration`, `store`, `address`, `certificate`, `credentials`,
-    /// `outputs`, `process` or `clock`.
+    /// `outputs`, `alerts`, `process` or `clock`.
     pub part: &'static str,
     /// What was looked at; a key of the configuration where it is one.
     pub name: String,

@@ -2,6 +2,7 @@
 //! cannot. It looks and changes nothing, works beside a running collector and without one, and
 //! never fails because something is missing: that is what it is there to say.
 
+mod alerts;
 mod certificate;
 mod clickhouse;
 mod credentials;
@@ -55,6 +56,7 @@ pub fn examine(file: &Path) -> Report {
             findings.extend(certificate::examine(&config, at_ms));
             findings.extend(credentials::examine(&config));
             findings.extend(outputs::examine(&config, look.as_ref(), at_ms));
+            findings.extend(alerts::examine(&config, running.as_ref(), at_ms));
             findings.extend(machine::examine(&config, running.as_ref()));
             findings.extend(machine::clock(&config, look.as_ref(), at_ms));
             findings

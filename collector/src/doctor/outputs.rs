@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use nix::unistd::{AccessFlags, access};
 
 use super::finding::{Finding, Part};
-use crate::config::{Config, File, Http, Kafka, Kind, Output};
+use crate::config::{Config, Http, Kafka, Kind, Output};
 use crate::remote::{self, Call};
 use crate::store::look::Look;
 use crate::{escape, time};
@@ -23,8 +23,8 @@ pub(super) fn examine(config: &Config, look: Option<&Look>, now_ms: i64) -> Vec<
     let mut findings = Vec::new();
     for output in &config.outputs {
         findings.push(match &output.kind {
-            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => answers(&output.name, http),
-            Kind::File(file) => folder(&output.name, file),
+            Kind::RemoteWrite(http) | Kind::Otlp(http, _) => answers(PART, &output.name, http),
+            Kind::File(file) => folder(PART, &output.name, &file.path),
             Kind::Kafka(kafka) => listens(&output.name, kafka),
             Kind::Prometheus(_) => PART.ok(&output.name, "GET /metrics shows it".to_owned()),
         });
@@ -34,7 +34,7 @@ pub(super) fn examine(config: &Config, look: Option<&Look>, now_ms: i64) -> Vec<
 }
 
 /// Asks for the address alone: whatever is answered, somebody is there whom we trust.
-fn answers(name: &str, http: &Http) -> Finding {
+pub(super) fn answers(part: Part, name: &str, http: &Http) -> Finding {
     let ask = || -> anyhow::Result<u16> {
         let caller = remote::caller(Call {
             ca_file: http.ca_file.as_deref(),
@@ -45,12 +45,12 @@ fn answers(name: &str, http: &Http) -> Finding {
         Ok(caller.get(&http.url).call()?.status().as_u16())
     };
     match ask() {
-        Ok(status) => PART.ok(name, format!("{} answers ({status} to GET)", http.url)),
-        Err(error) => PART.failed(
+        Ok(status) => part.ok(name, format!("{} answers ({status} to GET)", http.url)),
+        Err(error) => part.failed(
             name,
             escape::shorten(&format!("{}: {error:#}", http.url), 500),
-            "start or mend the destination, the way to it, or url and ca_file; what is stored waits \
-             in the outbox meanwhile",
+            "start or mend the destination, the way to it, or url and ca_file; what is to be sent \
+             waits meanwhile",
         ),
     }
 }
@@ -78,9 +78,9 @@ fn listens(name: &str, kafka: &Kafka) -> Finding {
     )
 }
 
-fn folder(name: &str, file: &File) -> Finding {
-    let shown = file.path.display();
-    let mut path: &Path = &file.path;
+pub(super) fn folder(part: Part, name: &str, file: &Path) -> Finding {
+    let shown = file.display();
+    let mut path = file;
     // The output makes it.
     while !path.exists()
         && let Some(above) = path.parent()
@@ -88,8 +88,8 @@ fn folder(name: &str, file: &File) -> Finding {
         path = above;
     }
     match access(path, AccessFlags::W_OK | AccessFlags::X_OK) {
-        Ok(()) => PART.ok(name, format!("{shown} can be written")),
-        Err(error) => PART.failed(
+        Ok(()) => part.ok(name, format!("{shown} can be written")),
+        Err(error) => part.failed(
             name,
             format!("{shown}: {}", error.desc()),
             "make it writable for the collector's account; run doctor as that account",
@@ -127,7 +127,7 @@ fn backlog(output: &Output, look: &Look, now_ms: i64) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Format;
+    use crate::config::{File, Format};
     use crate::doctor::State;
     use crate::store::look;
 

@@ -1,8 +1,7 @@
 //! Holds a matrix against what was seen. A function of both and the time.
 
-use std::collections::HashMap;
-
 use super::flow::{Action, Flow, Protocol};
+use super::held::{Decided, Held};
 use super::report::{EdgeState, EdgeVerdict, FlowVerdict, Report, SeenEdge, Summary, Verdict, Why};
 use super::seen::{Line, Seen};
 use super::tri::Known;
@@ -39,12 +38,12 @@ struct Found {
 /// in.
 #[must_use]
 pub fn check(flows: &[Flow], seen: &Seen, bounds: Bounds) -> Report {
-    let by_port = ByPort::of(flows);
+    let held = Held::of(flows);
     let mut found = vec![Found::default(); flows.len()];
     let mut summary = Summary::default();
     let mut edges = Vec::new();
     for line in &seen.edges {
-        let verdict = of_edge(flows, &by_port, (line, seen), &mut found, bounds);
+        let verdict = of_edge(&held, (line, seen), &mut found, bounds);
         summary.edges += 1;
         *match verdict.state {
             EdgeState::Declared => &mut summary.edges_declared,
@@ -89,141 +88,25 @@ pub fn check(flows: &[Flow], seen: &Seen, bounds: Bounds) -> Report {
     }
 }
 
-/// Flows by the ports that they name, and those that name none or ranges.
-struct ByPort {
-    single: HashMap<u16, Vec<usize>>,
-    others: Vec<usize>,
-}
-
-impl ByPort {
-    fn of(flows: &[Flow]) -> Self {
-        let mut by_port = Self {
-            single: HashMap::new(),
-            others: Vec::new(),
-        };
-        for (at, flow) in flows.iter().enumerate() {
-            match flow.ports.single() {
-                Some(ports) => {
-                    for port in ports {
-                        by_port.single.entry(port).or_default().push(at);
-                    }
-                }
-                None => by_port.others.push(at),
-            }
-        }
-        by_port
-    }
-
-    /// The flows that an edge can be, in their order.
-    fn of_line(&self, line: &Line) -> Vec<usize> {
-        let mut flows = self.others.clone();
-        if line.called.is_empty() || !line.tried.is_empty() {
-            flows.extend(self.single.values().flatten());
-        } else {
-            let ports = line.called.iter().map(|at| at.port());
-            flows.extend(ports.filter_map(|port| self.single.get(&port)).flatten());
-        }
-        flows.sort_unstable();
-        flows.dedup();
-        flows
-    }
-}
-
-/// Whether a flow means an edge.
-fn means(flow: &Flow, line: &Line, seen: &Seen) -> Known {
-    if flow.protocol != Protocol::Tcp {
-        return Known::No;
-    }
-    let [client, server] = line.ends.map(|at| &seen.nodes[at]);
-    let source = flow
-        .source
-        .means(client.end(line.unknown[0]), &client.addresses, &line.nat);
-    if source == Known::No {
-        return Known::No;
-    }
-    let end = server.end(line.unknown[1]);
-    let destination = if line.tried.is_empty() && line.called.is_empty() {
-        Known::Unknown.and(flow.destination.means(end, &server.addresses, &[]))
-    } else if line.tried.is_empty() {
-        let called = line.called.iter().map(|at| {
-            let means = flow.destination.means(end, &[at.ip()], &[]);
-            Known::of(flow.ports.has(at.port())).and(means)
-        });
-        called.fold(Known::No, Known::or)
-    } else {
-        let means = flow.destination.means(end, &server.addresses, &[]);
-        tried(flow, line).and(means)
-    };
-    source.and(destination)
-}
-
-/// Whether the ports that were tried are those of a flow.
-fn tried(flow: &Flow, line: &Line) -> Known {
-    let covered: Vec<_> = line
-        .tried
-        .iter()
-        .map(|range| flow.ports.cover(*range))
-        .collect();
-    if covered.iter().all(|(all, _)| *all) {
-        Known::Yes
-    } else if covered.iter().any(|(_, some)| *some) {
-        Known::Unknown
-    } else {
-        Known::No
-    }
-}
-
 fn of_edge(
-    flows: &[Flow],
-    by_port: &ByPort,
+    held: &Held<'_>,
     (line, seen): (&Line, &Seen),
     found: &mut [Found],
     bounds: Bounds,
 ) -> EdgeVerdict {
     let confident = line.told.confidence >= bounds.least_confidence;
-    // By what a flow of each kind says: denied, allowed, allowed once.
-    let (mut denied, mut allowed, mut expired) = (Vec::new(), false, Vec::new());
-    let mut maybe = Vec::new();
-    let mut maybe_allowed = false;
-    for at in by_port.of_line(line) {
-        let flow = &flows[at];
-        let means = means(flow, line, seen);
-        found[at].take(line, means, confident);
-        let live = !flow.is_expired(line.told.last_seen_ms.min(bounds.now_ms));
-        match (means, flow.action) {
-            (Known::No, _) => {}
-            (Known::Unknown, Action::Allow) if !live => {}
-            (Known::Unknown, action) => {
-                maybe.push(flow.id.clone());
-                maybe_allowed |= action == Action::Allow;
-            }
-            (Known::Yes, Action::Deny) if live => denied.push(flow.id.clone()),
-            (Known::Yes, Action::Deny) => {}
-            (Known::Yes, Action::Allow) if live => allowed = true,
-            (Known::Yes, Action::Allow) => expired.push(flow.id.clone()),
-        }
-    }
-    let (state, mut ids) = if !denied.is_empty() {
-        (EdgeState::Violating, denied)
-    } else if allowed {
-        (EdgeState::Declared, Vec::new())
-    } else if maybe_allowed {
-        (EdgeState::Undecided, maybe)
-    } else if !expired.is_empty() {
-        (EdgeState::Violating, expired.clone())
-    } else if !maybe.is_empty() {
-        (EdgeState::Undecided, maybe)
-    } else {
-        (EdgeState::Undeclared, Vec::new())
+    let take = |at: usize, means| found[at].take(line, means, confident);
+    let Decided {
+        state,
+        mut why,
+        flows,
+    } = held.decide(line, &seen.nodes, bounds.now_ms, take);
+    let shown = match state {
+        EdgeState::Declared => 0,
+        _ => SHOWN,
     };
-    ids.truncate(SHOWN);
-    let mut why = Vec::new();
-    if state == EdgeState::Undecided {
-        why.push(Why::UnknownEnd);
-    }
-    if state == EdgeState::Violating && !expired.is_empty() {
-        why.push(Why::UsedAfterEnd);
-    }
+    let ids = flows.iter().take(shown);
+    let ids = ids.map(|at| held.flows()[*at].id.clone()).collect();
     if !confident {
         why.push(Why::LowConfidence);
     }

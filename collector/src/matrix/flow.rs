@@ -302,6 +302,12 @@ impl Flow {
         }
     }
 
+    /// Whether it says that something may not be.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.action == Action::Deny
+    }
+
     /// Whether its time is over.
     #[must_use]
     pub fn is_expired(&self, now_ms: i64) -> bool {

@@ -65,6 +65,13 @@ impl Selector {
         Ok(Self(alternatives))
     }
 
+    /// Whether it names an address or a network.
+    #[must_use]
+    pub fn has_network(&self) -> bool {
+        let is_network = |term: &Term| matches!(term, Term::Network(_));
+        self.0.iter().flatten().any(is_network)
+    }
+
     /// Whether it means this end, at one of these addresses: those that the end has (one of them is
     /// the one of the connections), and those that stand for it on the way.
     pub(super) fn means(&self, end: End<'_>, own: &[IpAddr], on_the_way: &[IpAddr]) -> Known {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::alert::rule::expr::{Aggregate, Expr};
-use crate::alert::rule::source::Source;
+use crate::alert::rule::source::{DECLARED, Source};
 use crate::alert::rule::{By, Rule, Rules};
 
 /// Rows of a source and a window, with the columns that rules use.
@@ -17,6 +17,8 @@ pub struct Input {
     pub columns: Vec<String>,
     /// Whether a rule asks what is usual of it.
     pub usual: bool,
+    /// Whether its rules ask what edges are by the declared matrix.
+    pub declared: bool,
 }
 
 /// Groups that several rules share.
@@ -42,6 +44,8 @@ pub(super) struct Judged {
     /// The places of its numbers among those of the groups.
     pub(super) numbers: Vec<usize>,
     pub(super) limits: Vec<f64>,
+    /// Whether it is about what is declared.
+    pub(super) declared: bool,
 }
 
 /// What all rules together read.
@@ -130,12 +134,14 @@ impl Plan {
             fold,
             numbers,
             limits,
+            declared: self.inputs[input].declared,
         });
     }
 
     fn input(&mut self, rule: &Rule) -> usize {
-        let is_it =
-            |input: &Input| (&input.source, input.window_ms) == (&rule.source, rule.window_ms);
+        let declared = asks_declared(rule);
+        let wanted = (&rule.source, rule.window_ms, declared);
+        let is_it = |input: &Input| (&input.source, input.window_ms, input.declared) == wanted;
         let at = self
             .inputs
             .iter()
@@ -147,6 +153,7 @@ impl Plan {
                 window_ms: rule.window_ms,
                 columns: Vec::new(),
                 usual: false,
+                declared,
             });
         }
         self.inputs[at].usual |= !rule.usuals.is_empty();
@@ -162,6 +169,17 @@ impl Plan {
             known.len() - 1
         })
     }
+}
+
+/// Whether a rule asks what edges are by the declared matrix.
+fn asks_declared(rule: &Rule) -> bool {
+    let mut used: Vec<&str> = rule.within.iter().map(String::as_str).collect();
+    if let Some(rows) = &rule.rows {
+        columns(rows, &mut used);
+    }
+    used.extend(rule.aggregates.iter().map(|one| one.column.as_str()));
+    rule.source == Source::Edge
+        && (rule.by == By::Subject("flow") || used.iter().any(|name| DECLARED.contains(name)))
 }
 
 /// The columns by which a rule groups, beside those that every row has.

@@ -1,8 +1,10 @@
 //! Rows as rules see them, wherever they are from.
 
+use std::sync::Arc;
+
 use wire::Histogram;
 
-use crate::alert::finding::End;
+use crate::alert::finding::{End, Subject};
 use crate::topology::EvidenceKind;
 
 /// A value of a column, in the column's own unit.
@@ -57,4 +59,6 @@ pub struct Ends {
     pub evidence: Vec<EvidenceKind>,
     /// 0 to 1.
     pub confidence: f64,
+    /// The flow of the declared matrix that says what it is: a [`Subject::Flow`].
+    pub flow: Option<Arc<Subject>>,
 }

@@ -71,6 +71,7 @@ fn of_edge(by: &By, ends: &Ends) -> Option<Subject> {
             host: None,
             address: address.clone(),
         }),
+        "flow" => ends.flow.as_deref().cloned(),
         "all" => Some(Subject::Collector),
         _ => Some(Subject::Edge {
             client: ends.client.clone(),

@@ -95,6 +95,7 @@ impl<'a> Judge<'a> {
             evidence: group.evidence.iter().copied().collect(),
             confidence: group.confidence,
             through: group.through.iter().cloned().collect(),
+            declared: self.judged.declared,
             summary: Said::default(),
         };
         for (name, expr, _) in &rule.numbers {

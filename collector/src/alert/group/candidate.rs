@@ -73,6 +73,16 @@ pub struct Graph {
 /// Something that changed near an alert.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Candidate {
+    /// It.
+    #[serde(flatten)]
+    pub change: Change,
+    /// One sentence with the numbers.
+    pub why: Said,
+}
+
+/// A change, in numbers.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Change {
     /// What changed.
     pub subject: Subject,
     /// Which number of it.
@@ -93,8 +103,6 @@ pub struct Candidate {
     pub hops: u32,
     /// The evidence for it has little confidence, or little is known from before.
     pub low_confidence: bool,
-    /// One sentence with the numbers.
-    pub why: Said,
 }
 
 /// At most [`MOST_CANDIDATES`] for what an alert is about, the most telling first. The order of
@@ -102,7 +110,7 @@ pub struct Candidate {
 #[must_use]
 pub fn candidates(of: &[Subject], samples: &[Sample], graph: &Graph) -> Vec<Candidate> {
     let hops = walk(of, graph);
-    let mut best: BTreeMap<String, Candidate> = BTreeMap::new();
+    let mut best: BTreeMap<String, Change> = BTreeMap::new();
     let mut samples: Vec<&Sample> = samples.iter().collect();
     samples.sort_by(|a, b| (a.subject.key(), &a.metric).cmp(&(b.subject.key(), &b.metric)));
     for sample in samples {
@@ -116,18 +124,22 @@ pub fn candidates(of: &[Subject], samples: &[Sample], graph: &Graph) -> Vec<Cand
             _ => drop(best.insert(key, found)),
         }
     }
-    let mut all: Vec<(String, Candidate)> = best.into_iter().collect();
+    let mut all: Vec<(String, Change)> = best.into_iter().collect();
     all.sort_by(|(a, left), (b, right)| {
         let rank = weight(right).total_cmp(&weight(left));
         rank.then(left.hops.cmp(&right.hops)).then(a.cmp(b))
     });
     all.truncate(MOST_CANDIDATES);
-    all.into_iter().map(|(_, candidate)| candidate).collect()
+    let told = |(_, change)| Candidate {
+        why: why(&change),
+        change,
+    };
+    all.into_iter().map(told).collect()
 }
 
-fn weight(candidate: &Candidate) -> f64 {
-    let hops = i32::try_from(candidate.hops).unwrap_or(i32::MAX);
-    candidate.score * HOP.powi(hops)
+fn weight(change: &Change) -> f64 {
+    let hops = i32::try_from(change.hops).unwrap_or(i32::MAX);
+    change.score * HOP.powi(hops)
 }
 
 /// Steps to everything near: callees and their hosts first, callers a step farther.
@@ -189,7 +201,7 @@ fn near(hops: &mut BTreeMap<String, u32>, key: String, far: u32) {
 }
 
 /// How much a number changed, where it did.
-fn score(sample: &Sample, hops: u32) -> Option<Candidate> {
+fn score(sample: &Sample, hops: u32) -> Option<Change> {
     let mut before: Vec<f64> = sample
         .before
         .iter()
@@ -225,7 +237,7 @@ fn score(sample: &Sample, hops: u32) -> Option<Candidate> {
         return None;
     }
     let unsure = sample.confidence.is_some_and(|value| value < SURE);
-    let mut candidate = Candidate {
+    Some(Change {
         subject: sample.subject.clone(),
         metric: sample.metric.clone(),
         unit: sample.unit.clone(),
@@ -236,10 +248,7 @@ fn score(sample: &Sample, hops: u32) -> Option<Candidate> {
         windows: u32::try_from(before.len()).unwrap_or(u32::MAX),
         hops,
         low_confidence: unsure || before.len() < FEW,
-        why: Said::default(),
-    };
-    candidate.why = why(&candidate);
-    Some(candidate)
+    })
 }
 
 /// Of sorted values, between the two that are nearest.
@@ -256,16 +265,16 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
     sorted[low] + (sorted[high] - sorted[low]) * (at - at.floor())
 }
 
-fn why(candidate: &Candidate) -> Said {
-    let Candidate {
+fn why(change: &Change) -> Said {
+    let Change {
         metric,
         unit,
         before,
         after,
         score,
         ..
-    } = candidate;
-    let name = named(&candidate.subject);
+    } = change;
+    let name = named(&change.subject);
     let number = |x: f64| {
         let text = format!("{:.3}", x);
         let text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
@@ -276,7 +285,7 @@ fn why(candidate: &Candidate) -> Said {
         }
     };
     let (before, after) = (number(*before), number(*after));
-    let (low_en, low_zh) = if candidate.low_confidence {
+    let (low_en, low_zh) = if change.low_confidence {
         (
             " Little is known of it: take it as a hint.",
             " 证据不足,仅供参考。",

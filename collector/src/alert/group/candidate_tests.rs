@@ -50,21 +50,21 @@ fn candidates_are_what_changed_along_calls_with_their_numbers() {
         sample(host("a"), "load", &USUAL, &[1.05]),
     ];
     let found = candidates(std::slice::from_ref(&alerted), &samples, &graph);
-    let names: Vec<_> = found.iter().map(|one| (&one.subject, one.hops)).collect();
+    let names: Vec<_> = found
+        .iter()
+        .map(|one| (&one.change.subject, one.change.hops))
+        .collect();
     // What is not on the way is none, nor what did not change.
     assert_eq!(names, [(&edge(api, db), 2), (&alerted, 0)]);
-    let first = &found[0];
+    let why = &found[0].why.en;
+    let first = &found[0].change;
     assert_eq!((first.before, first.after, first.windows), (1.0, 90.0, 6));
     assert!(
         (first.score - 890.0).abs() < 10.0 || first.score == 1000.0,
         "{}",
         first.score
     );
-    assert!(
-        first.why.en.contains("90 ms, usual 1 ms"),
-        "{}",
-        first.why.en
-    );
+    assert!(why.contains("90 ms, usual 1 ms"), "{why}");
     assert!(!first.low_confidence);
 }
 
@@ -91,7 +91,7 @@ fn there_are_at_most_three_and_weak_ones_say_so() {
     assert!(
         found
             .iter()
-            .all(|one| one.low_confidence && one.why.en.contains("hint"))
+            .all(|one| one.change.low_confidence && one.why.en.contains("hint"))
     );
 }
 

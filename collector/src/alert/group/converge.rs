@@ -21,6 +21,10 @@ pub fn converge(alerts: &[&Alert], context: &Context) -> Vec<Group> {
     let all: BTreeMap<&str, &Alert> = alerts.iter().map(|one| (one.id.as_str(), *one)).collect();
     let mut left: Vec<&Alert> = all.into_values().collect();
     let mut groups: BTreeMap<Cause, Vec<&Alert>> = BTreeMap::new();
+    // What is not declared may work very well: it says nothing of the others, nor they of it.
+    take(&mut left, &mut groups, |alert| {
+        alert.finding.declared.then_some(Cause::Matrix)
+    });
     down(&mut left, context, &mut groups);
     through(&mut left, &mut groups);
     rest(&left, &mut groups);
@@ -203,6 +207,7 @@ fn rest<'a>(left: &[&'a Alert], groups: &mut BTreeMap<Cause, Vec<&'a Alert>>) {
             Subject::Gateway { address, .. } => Cause::Gateway {
                 address: address.clone(),
             },
+            Subject::Flow { .. } => Cause::Matrix,
             Subject::Collector => Cause::Collector,
         };
         groups.entry(cause).or_default().push(alert);

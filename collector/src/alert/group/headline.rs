@@ -17,28 +17,7 @@ pub(super) fn headline(cause: &Cause, alerts: &[&Alert], lead: Option<&Alert>) -
         return first.finding.summary.clone();
     }
     match cause {
-        Cause::Down { host, name } => {
-            let name = if name.is_empty() { host } else { name };
-            Said {
-                en: match others {
-                    0 => format!("{name} reports nothing: it is down or cut off."),
-                    1 => format!(
-                        "{name} reports nothing: it is down or cut off, and one more alert is about \
-                         what runs there or talks to it."
-                    ),
-                    _ => format!(
-                        "{name} reports nothing: it is down or cut off, and {others} more alerts are \
-                         about what runs there or talks to it."
-                    ),
-                },
-                zh: match others {
-                    0 => format!("{name} 没有上报:主机宕机或失联。"),
-                    _ => format!(
-                        "{name} 没有上报:主机宕机或失联,另有 {others} 条告警与其上的进程或连接有关。"
-                    ),
-                },
-            }
-        }
+        Cause::Down { host, name } => down(if name.is_empty() { host } else { name }, others),
         Cause::Gateway { address } if lead.is_some() => Said {
             en: format!(
                 "{} It stands in front of {edges} edges in trouble.",
@@ -78,6 +57,18 @@ pub(super) fn headline(cause: &Cause, alerts: &[&Alert], lead: Option<&Alert>) -
                 first.finding.summary.zh
             ),
         },
+        Cause::Matrix => Said {
+            en: format!(
+                "{} alerts say that what runs is not what is declared: {}",
+                alerts.len(),
+                first.finding.summary.en
+            ),
+            zh: format!(
+                "{} 条告警表明实际通信与声明的矩阵不符:{}",
+                alerts.len(),
+                first.finding.summary.zh
+            ),
+        },
         Cause::Server { .. } | Cause::Host { .. } | Cause::Collector => {
             let more = alerts.len() - 1;
             Said {
@@ -85,6 +76,29 @@ pub(super) fn headline(cause: &Cause, alerts: &[&Alert], lead: Option<&Alert>) -
                 zh: format!("{}(此处另有 {more} 条)", first.finding.summary.zh),
             }
         }
+    }
+}
+
+/// A host that is down, with so many other alerts.
+fn down(name: &str, others: usize) -> Said {
+    Said {
+        en: match others {
+            0 => format!("{name} reports nothing: it is down or cut off."),
+            1 => format!(
+                "{name} reports nothing: it is down or cut off, and one more alert is about \
+                 what runs there or talks to it."
+            ),
+            _ => format!(
+                "{name} reports nothing: it is down or cut off, and {others} more alerts are \
+                 about what runs there or talks to it."
+            ),
+        },
+        zh: match others {
+            0 => format!("{name} 没有上报:主机宕机或失联。"),
+            _ => format!(
+                "{name} 没有上报:主机宕机或失联,另有 {others} 条告警与其上的进程或连接有关。"
+            ),
+        },
     }
 }
 

@@ -45,6 +45,7 @@ fn finding(rule: &str, subject: Subject, through: &[&str]) -> Finding {
         evidence: Vec::new(),
         confidence: Some(0.99),
         through: through.iter().map(|one| (*one).to_owned()).collect(),
+        declared: false,
         summary: Said {
             en: format!("{rule} is so."),
             zh: format!("{rule}。"),
@@ -104,6 +105,37 @@ fn a_host_that_is_down_covers_its_processes_and_edges() {
     assert!(down.headline.zh.contains('3'), "{}", down.headline.zh);
     // A host that reports is not down, whatever is wrong with it.
     assert_eq!(groups(&alerts, &[]).len(), 3);
+}
+
+#[test]
+fn what_is_not_declared_is_a_group_of_its_own() {
+    let broken = edge(("a", "web"), ("db", "pg"));
+    let flow = Subject::Flow {
+        id: String::from("7"),
+        source: String::from("web"),
+        destination: String::from("pg"),
+        port: String::from("5432"),
+        owner: String::from("ann"),
+    };
+    let declared = |rule, subject| Finding {
+        declared: true,
+        ..finding(rule, subject, &["gw"])
+    };
+    let alerts = firing(vec![
+        finding("agent-silent", host("db"), &[]),
+        finding("edge-failing", broken.clone(), &[]),
+        declared("edge-undeclared", broken),
+        declared("flow-ends-soon", flow),
+    ]);
+    for silent in [&["db"][..], &[]] {
+        let found = groups(&alerts, silent);
+        let matrix = found.iter().find(|one| one.cause == Cause::Matrix);
+        let matrix = matrix.expect("the group");
+        assert_eq!(matrix.alerts.len(), 2, "{found:#?}");
+        assert!(matrix.headline.en.contains("2 alerts"), "{matrix:?}");
+        let others = found.iter().filter(|one| one.cause != Cause::Matrix);
+        assert_eq!(others.map(|one| one.alerts.len()).sum::<usize>(), 2);
+    }
 }
 
 #[test]

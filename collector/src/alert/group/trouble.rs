@@ -41,6 +41,8 @@ pub enum Cause {
         /// Host name.
         name: String,
     },
+    /// The declared matrix: what runs is not what is declared.
+    Matrix,
     /// The collector itself.
     Collector,
 }

@@ -1,5 +1,6 @@
 //! The thread that holds the rules against what has settled, once a minute.
 
+mod declared;
 mod described;
 mod edges;
 mod hosts;
@@ -20,13 +21,15 @@ use crate::metrics::Metrics;
 use crate::store::{Error, Questions, Source};
 use crate::time;
 use hosts::History;
-pub use read::Judged;
 use read::Reading;
+pub use read::{InForce, Judged};
 
 /// How often it looks whether something is to be done.
 const LOOK: Duration = Duration::from_secs(1);
-/// A minute is judged so long after its end, when what agents tell of it has come and was joined.
-const SETTLE_MS: i64 = 50_000;
+/// It rests so many times as long as it worked, so that it takes a fifth of a core, and joining has
+/// its turn; at most so long.
+const REST: u32 = 4;
+const MOST_REST: Duration = Duration::from_secs(300);
 /// So long it waits in addition for slices that are not joined yet, before it joins their rows: less
 /// than a minute, after which the next one is due.
 const PATIENCE_MS: i64 = 40_000;
@@ -56,6 +59,11 @@ pub struct Given {
     pub metrics: Arc<Metrics>,
     /// Rules of operators.
     pub folder: Folder,
+    /// The declared matrix that is in force.
+    pub declared: Box<InForce>,
+    /// A minute is judged so long after its end, when what agents tell of it has come and was
+    /// joined; milliseconds.
+    pub settle_ms: i64,
     /// Who takes what was found.
     pub keeper: Box<dyn Keeps>,
 }
@@ -108,6 +116,8 @@ struct Work {
     hour_ms: Option<i64>,
     looking: Option<Looking>,
     failures: Limiter,
+    /// How long the last look worked, without the wait for its turn.
+    worked: Duration,
 }
 
 /// What is usual in an hour, while its days are read.
@@ -130,14 +140,16 @@ impl Work {
             hour_ms: None,
             looking: None,
             failures: Limiter::new(),
+            worked: Duration::ZERO,
         };
         work.take(looked);
         work
     }
 
     fn run<T>(&mut self, stopped: &Receiver<()>, turn: &dyn Fn() -> Option<T>) {
-        let mut reader = None;
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
+        let (mut reader, mut rest) = (None, LOOK);
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(rest) {
+            self.worked = Duration::ZERO;
             let looked = self.given.folder.look(false);
             self.take(looked);
             if let Err(error) = self.look(time::now_ms(), &mut reader, turn) {
@@ -147,6 +159,7 @@ impl Work {
                     log::error!(error:%, suppressed; "rules not judged");
                 }
             }
+            rest = self.worked.saturating_mul(REST).clamp(LOOK, MOST_REST);
         }
     }
 
@@ -171,7 +184,8 @@ impl Work {
         reader: &mut Option<Box<dyn Questions>>,
         turn: &dyn Fn() -> Option<T>,
     ) -> Result<(), Error> {
-        let at_ms = unit::floor(now_ms.saturating_sub(SETTLE_MS), MINUTE_MS);
+        let settle_ms = self.given.settle_ms;
+        let at_ms = unit::floor(now_ms.saturating_sub(settle_ms), MINUTE_MS);
         let hour_ms = unit::floor(at_ms, HOUR_MS);
         let is_due = at_ms > self.done_ms;
         let looks_back = self.hour_ms != Some(hour_ms);
@@ -179,12 +193,27 @@ impl Work {
             return Ok(());
         }
         let Some(_turn) = turn() else { return Ok(()) };
+        let begun = time::monotonic();
+        let done = self.work((at_ms, hour_ms), is_due, now_ms, reader);
+        self.worked = time::monotonic().duration_since(begun);
+        done
+    }
+
+    /// What is due, or else what is usual on one more day.
+    fn work(
+        &mut self,
+        (at_ms, hour_ms): (i64, i64),
+        is_due: bool,
+        now_ms: i64,
+        reader: &mut Option<Box<dyn Questions>>,
+    ) -> Result<(), Error> {
         let reader = match reader {
             Some(reader) => reader,
             None => reader.insert(self.given.store.open()?),
         };
         if is_due {
-            let waits = now_ms < at_ms.saturating_add(SETTLE_MS + PATIENCE_MS);
+            let patience_ms = self.given.settle_ms + PATIENCE_MS;
+            let waits = now_ms < at_ms.saturating_add(patience_ms);
             return self.judge(&mut **reader, at_ms, waits);
         }
         self.look_back(&mut **reader, hour_ms)
@@ -196,6 +225,7 @@ impl Work {
         let mut reading = Reading {
             reader,
             plan: &self.plan,
+            declared: &*self.given.declared,
             meter: self.given.meter,
             metrics: &self.given.metrics,
         };
@@ -247,6 +277,7 @@ impl Work {
         let mut reading = Reading {
             reader,
             plan: &self.plan,
+            declared: &*self.given.declared,
             meter: self.given.meter,
             metrics: &self.given.metrics,
         };

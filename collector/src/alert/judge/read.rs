@@ -1,7 +1,9 @@
 //! Reads what a pass needs: the joined edges of each window once, tables, hosts, own counters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::declared::Declared;
 use super::hosts::History;
 use super::{described, edges};
 use crate::alert::baseline::Usuals;
@@ -9,7 +11,9 @@ use crate::alert::evaluate::{Input, Pass, Plan, Reporting};
 use crate::alert::finding::Evaluated;
 use crate::alert::rule::source::Source;
 use crate::fleet::Host;
+use crate::join::Picture;
 use crate::joined;
+use crate::matrix::Held;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::store::{Error, Piece, Questions, Which, Window};
@@ -18,6 +22,10 @@ use crate::store::{Error, Piece, Questions, Which, Window};
 const ROWS: usize = 200_000;
 /// Hosts that are read at once, and the bytes of their reports.
 const PAGE: (usize, usize) = (256, 256 << 10);
+
+/// Gives the declared matrix, `None` where nothing is declared, or says why it cannot be read.
+pub type InForce = dyn Fn() -> Result<Option<Arc<Held<'static>>>, String> + Send;
+
 /// A host that told nothing for so long is silent.
 const SILENT_MS: i64 = 180_000;
 
@@ -33,6 +41,8 @@ pub struct Judged {
 pub(super) struct Reading<'a> {
     pub(super) reader: &'a mut dyn Questions,
     pub(super) plan: &'a Plan,
+    /// See [`super::Given::declared`].
+    pub(super) declared: &'a InForce,
     pub(super) meter: Meter,
     pub(super) metrics: &'a Metrics,
 }
@@ -106,8 +116,14 @@ impl Reading<'_> {
         pass: &mut Pass<'_>,
         window: impl Fn(&Input) -> Window,
     ) -> Result<BTreeMap<String, String>, Error> {
+        let plan = self.plan;
         let mut by_window: BTreeMap<(i64, i64), Vec<Read<'_>>> = BTreeMap::new();
-        for (at, input) in inputs(self.plan, |source| *source == Source::Edge) {
+        let matrix = self.matrix(pass);
+        for (at, input) in inputs(plan, |source| *source == Source::Edge) {
+            // Where nothing is declared, nothing is to be judged by it.
+            if input.declared && matrix.is_none() {
+                continue;
+            }
             let Window { from_ms, to_ms } = window(input);
             let known = by_window.entry((to_ms, from_ms)).or_default();
             known.push((at, &input.columns));
@@ -118,9 +134,16 @@ impl Reading<'_> {
                 continue;
             }
             let window = Window { from_ms, to_ms };
-            match joined::topology(self.reader, window, window, self.meter) {
-                Ok(picture) => {
-                    edges::add(pass, &inputs, &picture);
+            let asks = |(at, _): &Read<'_>| plan.inputs()[*at].declared;
+            let matrix = matrix.as_ref().filter(|_| inputs.iter().any(asks));
+            let made = joined::topology(self.reader, window, window, self.meter);
+            let read = made.and_then(|picture| {
+                let declared = matrix.map(|held| self.held(held, &picture, window));
+                Ok((declared.transpose()?, picture))
+            });
+            match read {
+                Ok((declared, picture)) => {
+                    edges::add(pass, &inputs, &picture, declared);
                     homes = edges::homes(&picture);
                 }
                 Err(Error::Exceeded(why)) => {
@@ -133,6 +156,42 @@ impl Reading<'_> {
             }
         }
         Ok(homes)
+    }
+
+    /// The declared matrix, where a rule asks for it and there is one. Where it cannot be read, the
+    /// rules that ask are not judged.
+    fn matrix(&mut self, pass: &mut Pass<'_>) -> Option<Arc<Held<'static>>> {
+        let all = self.plan.inputs().iter().enumerate();
+        let mut asks = all.filter(|(_, input)| input.declared).peekable();
+        asks.peek()?;
+        match (self.declared)() {
+            Ok(matrix) => matrix,
+            Err(why) => {
+                asks.for_each(|(input, _)| pass.unread(input, &why));
+                self.metrics.alert_unread_total.add(1);
+                None
+            }
+        }
+    }
+
+    /// The matrix beside a picture; with the addresses of services, where it names any.
+    fn held(
+        &mut self,
+        held: &Arc<Held<'static>>,
+        picture: &Picture,
+        window: Window,
+    ) -> Result<Declared, Error> {
+        let mut meter = self.meter;
+        let addresses = match held.names_addresses() {
+            true => self.reader.addresses(window, &mut meter)?,
+            false => Vec::new(),
+        };
+        Ok(Declared::of(
+            Arc::clone(held),
+            picture,
+            addresses,
+            window.to_ms,
+        ))
     }
 
     fn tables(

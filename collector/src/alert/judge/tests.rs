@@ -1,15 +1,18 @@
 //! Against a real store: rows of batches, rules that come with the program, findings.
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 use wire::{Batch, BatchHeader, EdgeRow, Endpoint, ListenerRow, ProcessRow, Role};
 
 use super::hosts::History;
-use super::read::Reading;
+use super::read::{InForce, Reading};
 use super::{DAY_MS, HOUR_MS};
 use crate::alert::baseline::Usuals;
 use crate::alert::evaluate::Plan;
 use crate::alert::rule::{Rules, shipped};
 use crate::alert::{Evaluated, Severity, Subject};
+use crate::matrix::Held;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::store::Reader;
@@ -74,6 +77,11 @@ fn days(established: u64) -> Vec<Batch> {
 
 /// What the rules say once these batches are stored.
 fn judged(batches: Vec<Batch>) -> Evaluated {
+    judged_by(batches, &|| Ok(None), 0.8)
+}
+
+/// The same beside a declared matrix, which says something of edges that are so sure.
+fn judged_by(batches: Vec<Batch>, declared: &InForce, sure: f64) -> Evaluated {
     let dir = TempDir::new().expect("a directory");
     let mut written = store(&dir);
     for batch in batches {
@@ -81,12 +89,19 @@ fn judged(batches: Vec<Batch>) -> Evaluated {
         let stored = written.put(&[&opened(batch)], end_ms).remove(0);
         stored.expect("is stored");
     }
-    let plan = Plan::of(&Rules::of(shipped()));
+    let mut rules = shipped();
+    for limit in rules.iter_mut().flat_map(|rule| &mut rule.limits) {
+        if limit.name == "sure" {
+            limit.value = sure;
+        }
+    }
+    let plan = Plan::of(&Rules::of(rules));
     let mut reader = Reader::open(&path(&dir)).expect("a store");
     let metrics = Metrics::default();
     let mut reading = Reading {
         reader: &mut reader,
         plan: &plan,
+        declared,
         meter: Meter::unlimited(),
         metrics: &metrics,
     };
@@ -136,6 +151,88 @@ fn failures_of_an_edge_are_found_once() {
         ("10.0.0.2", "10.0.0.2:80")
     );
     assert!(found.silent.is_empty());
+}
+
+#[test]
+fn an_edge_is_judged_by_the_matrix_that_is_declared_and_by_none_where_there_is_none() {
+    let now = AT_MS - 60_000;
+    // One side alone tells of the edge: 0.3.
+    let found_of = |declared: &InForce, sure: f64| {
+        let edges = vec![edge(now, 40, 0)];
+        let batch = Batch {
+            edges,
+            ..batch(1, now)
+        };
+        judged_by(vec![batch], declared, sure)
+    };
+    let found = |declared: &InForce| found_of(declared, 0.25);
+    let held = |rows: &str| {
+        let text = format!("id,source,destination,port,action,valid_until,owner\n{rows}");
+        let read = crate::matrix::read(text.as_bytes()).expect(rows);
+        Arc::new(Held::of(read.flows))
+    };
+    let by = |rows: &str| {
+        let held = held(rows);
+        found(&move || Ok(Some(Arc::clone(&held))))
+    };
+    let rules = ["edge-undeclared", "flow-denied-used", "flow-used-after-end"];
+    let rules = rules.iter().chain(&["flow-ends-soon"]);
+    let of = |found: &Evaluated| {
+        let named = rules.clone().filter(|rule| names(found).contains(rule));
+        named.copied().collect::<Vec<_>>()
+    };
+    // By the service, by an address that is looked up, and with another port.
+    assert_eq!(of(&by("a,shop,10.0.0.2,80,,,\n")), [""; 0]);
+    assert_eq!(of(&by("a,10.0.0.1,10.0.0.0/24,80,,,\n")), [""; 0]);
+    let undeclared = by("a,shop,10.0.0.2,81,,,\n");
+    assert_eq!(of(&undeclared), ["edge-undeclared"]);
+    let mut told = undeclared.findings.iter();
+    let told = told.find(|one| one.rule.as_str() == "edge-undeclared");
+    let told = told.expect("it is found");
+    assert!(told.declared && told.confidence.is_some());
+    assert!((told.value - 40.0).abs() < 1e-9, "{told:?}");
+    let other = held("a,shop,10.0.0.2,81,,,\n");
+    let unsure = found_of(&move || Ok(Some(Arc::clone(&other))), 0.8);
+    assert_eq!(of(&unsure), [""; 0], "it is not sure enough");
+    let denied = by("no,shop,10.0.0.2,80,deny,,ann\nall,any,any,,,,\n");
+    assert_eq!(of(&denied), ["flow-denied-used"]);
+    let mut flows = denied.findings.iter();
+    let flow = flows.find(|one| one.rule.as_str() == "flow-denied-used");
+    let Subject::Flow { id, owner, .. } = &flow.expect("it is found").subject else {
+        panic!("{flow:?}");
+    };
+    assert_eq!((id.as_str(), owner.as_str()), ("no", "ann"));
+    // The window ends on 1970-01-09.
+    let expired = by("old,shop,10.0.0.2,80,,1970-01-07,\n");
+    assert_eq!(of(&expired), ["flow-used-after-end"]);
+    assert_eq!(
+        of(&by("soon,shop,10.0.0.2,80,,1970-01-12,\n")),
+        ["flow-ends-soon"]
+    );
+    assert_eq!(
+        of(&by("soon,shop,10.0.0.2,80,,1970-01-12,\nx,shop,any,,,,\n")),
+        [""; 0]
+    );
+    // Nothing is declared: neither found nor said not to be judged.
+    let unjudged = |found: &Evaluated| {
+        let all = found
+            .unjudged
+            .iter()
+            .map(|one| one.rule.as_str().to_owned());
+        all.filter(|name| rules.clone().any(|rule| rule == name))
+            .count()
+    };
+    let none = found(&|| Ok(None));
+    assert_eq!((of(&none).len(), unjudged(&none)), (0, 0));
+    // It cannot be read: these rules alone are not judged.
+    let unread = found(&|| Err(String::from("no disk")));
+    assert_eq!((of(&unread).len(), unjudged(&unread)), (0, 4));
+    assert!(
+        unread
+            .unjudged
+            .iter()
+            .all(|one| one.why != "no disk" || one.subject.is_none())
+    );
 }
 
 #[test]

@@ -37,6 +37,7 @@ impl Scene {
             evidence: Vec::new(),
             confidence: None,
             through: Vec::new(),
+            declared: false,
             summary: Said {
                 en: format!("{host} is full"),
                 zh: format!("{host} 满"),

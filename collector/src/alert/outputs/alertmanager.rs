@@ -199,6 +199,10 @@ fn stable(alert: &Alert) -> BTreeMap<String, String> {
             add("host", name);
             add("table", table);
         }
+        Subject::Flow { id, owner, .. } => {
+            add("flow", id);
+            add("owner", owner);
+        }
         Subject::Collector => {}
     }
     all

@@ -106,6 +106,26 @@ impl Sink for Mail {
     }
 }
 
+/// Greets a mail server as a mail would be brought, and brings none.
+///
+/// # Errors
+/// It does not answer, is not whom it says, or does not know us.
+pub fn reach(config: &Smtp) -> anyhow::Result<()> {
+    let words = Words {
+        is_chinese: false,
+        page_url: None,
+    };
+    let greeted = Mail::new(config.clone(), words)
+        .transport()?
+        .test_connection();
+    let server = format!("{}:{}", config.host, config.port);
+    match greeted {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(anyhow!("{server}: it hangs up")),
+        Err(error) => Err(anyhow!(error).context(server)),
+    }
+}
+
 /// Whether a server does not know who asks: an operator can mend that.
 fn about_login(error: &lettre::transport::smtp::Error) -> bool {
     let code = error.status().map(u16::from);

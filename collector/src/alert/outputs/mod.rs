@@ -7,7 +7,7 @@
 mod alertmanager;
 mod feed;
 mod lines;
-mod mail;
+pub mod mail;
 #[cfg(test)]
 mod tests;
 mod text;

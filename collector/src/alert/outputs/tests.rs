@@ -36,6 +36,7 @@ fn alert(name: &str, phase: Phase) -> Alert {
             evidence: Vec::new(),
             confidence: None,
             through: Vec::new(),
+            declared: false,
             summary: Said {
                 en: format!("{name} is wrong"),
                 zh: format!("{name} 异常"),

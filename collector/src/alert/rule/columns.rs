@@ -16,7 +16,7 @@ pub enum Values {
 }
 
 /// Columns of an edge that are no counters of a side.
-pub(super) const EDGE: [(&str, Values, &str, &str); 17] = [
+pub(super) const EDGE: [(&str, Values, &str, &str); 21] = [
     (
         "client",
         Values::Text,
@@ -79,7 +79,34 @@ pub(super) const EDGE: [(&str, Values, &str, &str); 17] = [
         "",
         "Whether what it rests on was sampled.",
     ),
+    (
+        "verdict",
+        Values::Text,
+        "",
+        "By the declared matrix: declared, undeclared, denied, expired or undecided.",
+    ),
+    (
+        "flow",
+        Values::Text,
+        "",
+        "Id of the declared flow that says so.",
+    ),
+    (
+        "owner",
+        Values::Text,
+        "",
+        "Owner of the declared flow that says so.",
+    ),
+    (
+        "valid_for",
+        Values::Gauge,
+        "s",
+        "Time until that flow ends, negative since; not known of one that does not end.",
+    ),
 ];
+
+/// Those of them that say what an edge is by the declared matrix.
+pub const DECLARED: [&str; 4] = ["verdict", "flow", "owner", "valid_for"];
 
 /// Columns of a host beside its counters.
 pub(super) const HOST: [(&str, Values, &str, &str); 13] = [

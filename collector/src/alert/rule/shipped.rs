@@ -4,10 +4,11 @@ use super::definition::Rule;
 use super::read;
 
 /// Their files.
-pub(super) const FILES: [(&str, &str); 7] = [
+pub(super) const FILES: [(&str, &str); 8] = [
     ("edge.toml", include_str!("../../../rules/edge.toml")),
     ("service.toml", include_str!("../../../rules/service.toml")),
     ("path.toml", include_str!("../../../rules/path.toml")),
+    ("matrix.toml", include_str!("../../../rules/matrix.toml")),
     (
         "listener.toml",
         include_str!("../../../rules/listener.toml"),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use wire::schema::{Kind, Shape, Table, Type};
 
-pub use super::columns::Values;
+pub use super::columns::{DECLARED, Values};
 use super::columns::{EDGE, HOST, ROW};
 use super::unit::{self, Unit};
 use crate::metrics::Metrics;
@@ -159,6 +159,7 @@ impl Source {
                 "server_host",
                 "vip",
                 "gateway",
+                "flow",
                 "all",
             ],
             Self::Host => &["host", "all"],

@@ -37,6 +37,7 @@ fn finding(id: &str, for_minutes: i64, keep_minutes: i64) -> Finding {
         evidence: Vec::new(),
         confidence: None,
         through: Vec::new(),
+        declared: false,
         summary: Said::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 use crate::{files, time};
 
@@ -86,6 +86,48 @@ impl AlertStore {
             .map_err(|error| E::from(error.into()))?;
         Ok(done)
     }
+}
+
+/// What a look at a database shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Up to when was judged, Unix milliseconds; 0: never.
+    pub through_ms: i64,
+    /// Alerts that fire.
+    pub firing: u64,
+    /// How many fire or are pending that cannot be judged, and one of them, with its rule and why.
+    pub unknown: (u64, Option<(String, String)>),
+}
+
+/// Looks at a database and changes nothing.
+///
+/// # Errors
+/// It is not there, or is not ours.
+pub fn look(path: &Path) -> Result<Look, Error> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(BUSY)?;
+    let number = |sql: &str| db.query_row(sql, (), |row| row.get::<_, i64>(0));
+    if db.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0))?
+        != i64::from(APPLICATION_ID)
+    {
+        return Err(Error::Foreign);
+    }
+    let unknown = "FROM alert WHERE phase < 2 AND body ->> '$.unknown_since_ms' IS NOT NULL";
+    let one = format!(
+        "SELECT body ->> '$.finding.rule', body ->> '$.unknown_why' {unknown} ORDER BY id LIMIT 1"
+    );
+    let one = db.query_row(&one, (), |row| {
+        let why: Option<String> = row.get(1)?;
+        Ok((row.get(0)?, why.unwrap_or_default()))
+    });
+    Ok(Look {
+        through_ms: number("SELECT coalesce(max(through_ms), 0) FROM judged")?,
+        firing: number("SELECT count(*) FROM alert WHERE phase = 0")?.unsigned_abs(),
+        unknown: (
+            number(&format!("SELECT count(*) {unknown}"))?.unsigned_abs(),
+            one.optional()?,
+        ),
+    })
 }
 
 fn open(path: &Path) -> Result<Connection, Error> {

@@ -13,7 +13,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use database::{AlertStore, Error};
+pub use database::{AlertStore, Error, Look, look};
 pub use keep::Step;
 pub use people::{Acknowledged, By, NotDone};
 pub use queue::{MOST_WAITING, Waiting};

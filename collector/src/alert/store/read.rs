@@ -101,6 +101,19 @@ impl AlertStore {
         })
     }
 
+    /// Every alert that fires.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn firing(&self) -> Result<Vec<Alert>, Error> {
+        let db = self.reading();
+        let mut statement = db.prepare_cached("SELECT body FROM alert WHERE phase = 0")?;
+        let bodies = statement.query_map((), |row| row.get::<_, String>(0))?;
+        bodies
+            .map(|body| Ok(serde_json::from_str(&body?)?))
+            .collect()
+    }
+
     /// One alert, with what became of it, the newest first.
     ///
     /// # Errors

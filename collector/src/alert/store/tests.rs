@@ -117,6 +117,7 @@ fn finding(host: &str) -> Finding {
         evidence: Vec::new(),
         confidence: Some(0.9),
         through: Vec::new(),
+        declared: false,
         summary: Said::default(),
     }
 }
