@@ -33,6 +33,7 @@ pub mod api;
 pub mod auth;
 pub mod authority;
 pub mod counters;
+pub mod declared;
 pub mod diagnosis;
 pub mod fleet;
 pub mod import;

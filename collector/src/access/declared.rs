@@ -130,6 +130,14 @@ impl Access {
         Ok(Some((version, file)))
     }
 
+    /// The number of the version that is in force; `None`: nothing is declared.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn matrix_in_force(&self) -> Result<Option<i64>, Error> {
+        self.ask(|db| Ok(newest(db)?.map(|newest| newest.version)))
+    }
+
     /// Every version that is kept, the newest first.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::alert::catalogue::RuleText;
 use crate::alert::finding::{Said, Severity, Subject, Usual};
-use crate::alert::group::{Candidate, Cause, Group};
+use crate::alert::group::{Candidate, Cause, Change, Group};
 use crate::alert::labels::{kind, named};
 use crate::alert::mute::Muted;
 use crate::alert::state::{Phase, Transition, What};
@@ -57,7 +57,7 @@ pub struct AlertShown {
     pub severity: Severity,
     /// Where it is in its life.
     pub phase: Phase,
-    /// `edge`, `node`, `host`, `gateway`, `series` or `collector`.
+    /// `edge`, `node`, `host`, `gateway`, `series`, `flow` or `collector`.
     pub kind: String,
     /// What it is about, for people.
     pub name: String,
@@ -173,26 +173,9 @@ pub struct GroupShown {
 pub struct CandidateShown {
     /// What changed, for people.
     pub name: String,
-    /// What changed.
-    pub subject: Subject,
-    /// Which number of it.
-    pub metric: String,
-    /// Its unit, as UCUM writes it.
-    pub unit: String,
-    /// How far it is from its median of before, in interquartile ranges.
-    pub score: f64,
-    /// Median of the windows before.
-    pub before: f64,
-    /// Interquartile range of the windows before.
-    pub spread: f64,
-    /// The value since that is farthest from it.
-    pub after: f64,
-    /// Windows before that this rests on.
-    pub windows: u32,
-    /// Steps from what the alerts are about; 0 is itself.
-    pub hops: u32,
-    /// The evidence for it has little confidence, or little is known from before.
-    pub low_confidence: bool,
+    /// It.
+    #[serde(flatten)]
+    pub change: Change,
     /// One sentence with the numbers.
     pub why: String,
 }
@@ -200,17 +183,8 @@ pub struct CandidateShown {
 impl CandidateShown {
     fn new(candidate: &Candidate, in_: Language) -> Self {
         Self {
-            name: named(&candidate.subject),
-            subject: candidate.subject.clone(),
-            metric: candidate.metric.clone(),
-            unit: candidate.unit.clone(),
-            score: candidate.score,
-            before: candidate.before,
-            spread: candidate.spread,
-            after: candidate.after,
-            windows: candidate.windows,
-            hops: candidate.hops,
-            low_confidence: candidate.low_confidence,
+            name: named(&candidate.change.subject),
+            change: candidate.change.clone(),
             why: in_.say(&candidate.why),
         }
     }

@@ -248,14 +248,14 @@ impl Scene<'_> {
         let mut chains = Vec::new();
         // What names the very connection leaves no others.
         for exact in [Some(&exact), None] {
-            for (told, line) in self.picture.edges().zip(&self.map.edges) {
-                let at = [line.client, line.server];
-                let keys = at.map(|at| self.map.nodes[at].key.as_str());
+            for told in self.picture.edges() {
+                let at = told.ends();
+                let keys = at.map(|at| self.map.key(at));
                 let edge = told.edge();
                 let found = exact.and_then(|all| all.iter().find(|one| one.is_of(keys, &edge)));
-                let fits = exact.is_none() && self.fits(&edge, line.client, tuple, &translated);
+                let fits = exact.is_none() && self.fits(&edge, at[0], tuple, &translated);
                 if found.is_some() || fits {
-                    let of = (self.map.edge_key(line, told), at, keys);
+                    let of = (self.map.edge_key(told), at, keys);
                     chains.push(self.chain(&edge, of, found, (tuple, lookup))?);
                 }
             }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/diagnosis`: what is wrong with an edge, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,9 +14,11 @@ use super::map::Map;
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, Parameter, WINDOW};
 use super::{chain, edge, node};
-use crate::diagnosis::{self, Agent, Diagnosis, Flow, Gateway, Language, Listening, Place, Scene};
+use crate::diagnosis::{
+    self, Agent, Diagnosis, Flow, Gateway, Language, Listening, Place, Scene, Sibling,
+};
 use crate::fleet::Host;
-use crate::join::Picture;
+use crate::join::{Picture, UNKNOWN_SERVICE};
 use crate::query::{self, Asked};
 use crate::rows::Row;
 use crate::topology::{Edge, EdgeCounters, Node, Via, ViaKind};
@@ -87,7 +89,7 @@ fn diagnosis(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let asked = given.asked(asking.now_ms)?;
     let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
-    let Some(found) = Found::of(&picture, &key, asking)? else {
+    let Some(mut found) = Found::of(&picture, &key, asking)? else {
         return Err(edge::unknown(&key).into());
     };
     let head = picture.head();
@@ -99,7 +101,7 @@ fn diagnosis(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         to_ms: Some(head.from_ms),
     };
     let before = query::topology(asking.store, before, asking.now_ms, asking.meter)?;
-    let usual = Found::edge_of(&before, &key, asking)?;
+    let usual = found.usual(&before, &key, asking)?;
     drop(before);
     let scene = scene(asking, found, usual, head.to_ms.min(asking.now_ms))?;
     let language = Language::of_code(given.text("language").unwrap_or_default());
@@ -121,6 +123,7 @@ struct Found {
     edge: Edge,
     ends: [Node; 2],
     flows: Vec<Flow>,
+    siblings: Vec<Sibling>,
 }
 
 impl Found {
@@ -132,25 +135,101 @@ impl Found {
             meter.bytes(size_of::<Node>() + node.id.len())?;
             nodes.push(node);
         }
-        let (mut found, mut flows) = (None, Vec::new());
-        for (told, line) in picture.edges().zip(&map.edges) {
-            let ends = [line.client, line.server].map(|at| &nodes[at]);
-            let edge = told.edge();
+        let own = picture.edges().find(|told| map.edge_key(*told) == key);
+        let Some((edge, own)) = own.map(|told| (told.edge(), told.ends())) else {
+            return Ok(None);
+        };
+        let [client, server] = own;
+        let does = works(&edge, &nodes[server]);
+        let (mut flows, mut siblings) = (Vec::new(), Vec::new());
+        for told in picture.edges() {
+            let ends = told.ends().map(|at| &nodes[at]);
+            let other = told.edge();
             meter.bytes(FLOW)?;
-            flows.extend(flows_of(&edge, ends.map(host_of)));
-            if map.edge_key(line, told) == key {
-                found = Some((edge, ends.map(Node::clone)));
+            flows.extend(flows_of(&other, ends.map(host_of)));
+            let does_too = || {
+                works(&other, ends[1])
+                    .iter()
+                    .any(|work| does.contains(work))
+            };
+            if told.ends()[0] == client && does_too() {
+                let key = map.edge_key(told);
+                meter.bytes(FLOW + key.len())?;
+                siblings.push(sibling(key, &other));
             }
         }
-        Ok(found.map(|(edge, ends)| Self { edge, ends, flows }))
+        if siblings.len() < 2 {
+            siblings.clear();
+        }
+        Ok(Some(Self {
+            edge,
+            ends: own.map(|at| nodes[at].clone()),
+            flows,
+            siblings,
+        }))
     }
 
-    /// The edge alone.
-    fn edge_of(picture: &Picture, key: &str, asking: &Asking<'_>) -> Result<Option<Edge>, Failure> {
-        let map = Map::of(picture, &Filter::default(), asking.meter)?;
-        let mut all = picture.edges().zip(&map.edges);
-        let found = all.find(|(told, line)| map.edge_key(line, *told) == key);
-        Ok(found.map(|(told, _)| told.edge()))
+    /// Adds what the window before tells; with the edge as it was then.
+    fn usual(
+        &mut self,
+        before: &Picture,
+        key: &str,
+        asking: &Asking<'_>,
+    ) -> Result<Option<Edge>, Failure> {
+        let map = Map::of(before, &Filter::default(), asking.meter)?;
+        let places = self.siblings.iter().enumerate();
+        let places: HashMap<String, usize> =
+            places.map(|(at, one)| (one.edge.clone(), at)).collect();
+        let mut usual = None;
+        for told in before.edges() {
+            let its = map.edge_key(told);
+            if let Some(at) = places.get(&its) {
+                self.siblings[*at].before = Some(opened(&told.edge()));
+            }
+            if its == key {
+                usual = Some(told.edge());
+            }
+        }
+        Ok(usual)
+    }
+}
+
+/// What a server does, so that others can be told that do the same: its service at its port, and the
+/// addresses behind which it is.
+fn works(edge: &Edge, server: &Node) -> Vec<(String, String)> {
+    let vips = edge.via.iter().filter(|via| via.kind == ViaKind::Vip);
+    let vips = vips.map(|via| (String::new(), via.address.clone()));
+    let service = server.process.as_ref().map(|process| &process.service);
+    let service = service.filter(|name| !name.is_empty() && *name != UNKNOWN_SERVICE);
+    let port = edge.server_endpoint.rsplit_once(':').map(|(_, port)| port);
+    let own = service.zip(port);
+    let own = own.map(|(service, port)| (service.clone(), port.to_owned()));
+    vips.chain(own).collect()
+}
+
+/// What the client opened, as it counts it or else the server.
+fn opened(edge: &Edge) -> u64 {
+    let sides = [&edge.client_counters, &edge.server_counters];
+    let side = sides.into_iter().flatten().next();
+    side.map_or(0, |side| side.opened)
+}
+
+fn sibling(key: String, edge: &Edge) -> Sibling {
+    let own = edge
+        .server_counters
+        .as_ref()
+        .and_then(|side| side.reset_local);
+    let told = edge
+        .client_counters
+        .as_ref()
+        .and_then(|side| side.reset_remote);
+    Sibling {
+        edge: key,
+        server: edge.server.clone(),
+        endpoint: edge.server_endpoint.clone(),
+        opened: opened(edge),
+        before: None,
+        resets: own.or(told),
     }
 }
 
@@ -200,7 +279,12 @@ fn scene(
     usual: Option<Edge>,
     to_ms: i64,
 ) -> Result<Scene, Failure> {
-    let Found { edge, ends, flows } = found;
+    let Found {
+        edge,
+        ends,
+        flows,
+        siblings,
+    } = found;
     let (gateways, unseen_hop) = chain::way(asking, &edge, ends.each_ref())?;
     let mut agents = agents(asking, &ends, &gateways, to_ms)?;
     let place = |node: &Node| Place {
@@ -229,6 +313,7 @@ fn scene(
         edge,
         usual,
         flows,
+        siblings,
         listening,
         unseen_hop,
     })

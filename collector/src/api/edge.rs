@@ -130,6 +130,10 @@ struct Step {
     client: Option<EdgeCounters>,
     /// What the server counted in it.
     server: Option<EdgeCounters>,
+    /// As the client measured in it.
+    client_times: Option<Times>,
+    /// As the server measured in it.
+    server_times: Option<Times>,
 }
 
 fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
@@ -138,18 +142,14 @@ fn edge(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
     let map = Map::of(&picture, &Filter::default(), asking.meter)?;
     let key = given.text("id").unwrap_or_default();
-    let found = picture.edges().zip(&map.edges).find_map(|(told, line)| {
-        if map.edge_key(line, told) != key {
-            return None;
-        }
-        let times = told.counters().map(|side| side.map(Times::of));
-        Some((told.edge(), times, [line.client, line.server]))
-    });
-    let Some((edge, [client_times, server_times], ends)) = found else {
+    let found = picture.edges().find(|told| map.edge_key(*told) == key);
+    let Some(told) = found else {
         return Err(unknown(key).into());
     };
+    let (edge, ends, (_, counters)) = (told.edge(), told.ends(), told.counted());
+    let [client_times, server_times] = counters.map(|side| side.as_ref().map(Times::of));
     let [client_node, server_node] = ends.map(|at| picture.node(at));
-    let keys = ends.map(|at| map.nodes[at].key.clone());
+    let keys = ends.map(|at| map.key(at).to_owned());
     let head = picture.head();
     let (from_ms, to_ms, whole_from_ms) = (head.from_ms, head.to_ms, head.whole_from_ms);
     drop(map);
@@ -243,7 +243,9 @@ fn steps(
         };
         let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
         let told = of_keys(&picture, keys, &edge.server_endpoint, asking)?;
-        let (connections, client, server) = match told {
+        let (edge, times) = told.unzip();
+        let [client_times, server_times] = times.unwrap_or_default();
+        let (connections, client, server) = match edge {
             None => (None, None, None),
             Some(edge) => (
                 Some(edge.connections),
@@ -257,11 +259,16 @@ fn steps(
             connections,
             client,
             server,
+            client_times,
+            server_times,
         });
         begin = end;
     }
     Ok((steps, None))
 }
+
+/// An edge, and the times of its connections as each side has them.
+type Timed = (Edge, [Option<Times>; 2]);
 
 /// The edge between two nodes.
 fn of_keys(
@@ -269,14 +276,16 @@ fn of_keys(
     keys: &[String; 2],
     endpoint: &str,
     asking: &Asking<'_>,
-) -> Result<Option<Edge>, Failure> {
+) -> Result<Option<Timed>, Failure> {
     let map = Map::of(picture, &Filter::default(), asking.meter)?;
-    let is_it = |at: [usize; 2]| at.map(|at| &map.nodes[at].key) == keys.each_ref();
-    let found = picture
-        .edges()
-        .zip(&map.edges)
-        .find(|(told, line)| is_it([line.client, line.server]) && told.endpoint() == endpoint);
-    Ok(found.map(|(told, _)| told.edge()))
+    let is_it = |at: [usize; 2]| at.map(|at| map.key(at)) == keys.each_ref().map(String::as_str);
+    let mut all = picture.edges();
+    let found = all.find(|told| is_it(told.ends()) && told.endpoint() == endpoint);
+    Ok(found.map(|told| {
+        let (_, counters) = told.counted();
+        let times = counters.map(|side| side.as_ref().map(Times::of));
+        (told.edge(), times)
+    }))
 }
 
 /// Connections of an edge that broke, as the agents of both sides told.

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::filter::{Addresses, addresses, namespace, of_node};
 use super::key;
 use super::map::{LeftOut, Map};
+use super::marks::{Counted, Firing, Marks};
 use super::operation::Asking;
 use crate::counters::{BYTES_RECEIVED, BYTES_SENT, RETRANSMITS};
 use crate::join::{Picture, Told};
@@ -30,7 +31,8 @@ pub(super) enum By {
 /// Groups, and the edges between them.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Grouped {
-    /// Those with most that went wrong first, then those with most connections.
+    /// Those with critical alerts first, then with warnings, then with most that went wrong, then
+    /// with most connections.
     pub groups: Vec<Group>,
     /// Edges between groups, and of a group with itself.
     pub edges: Vec<GroupEdge>,
@@ -49,6 +51,12 @@ pub(super) struct Group {
     pub nodes: u64,
     /// The ids of some of them.
     pub some: Vec<String>,
+    /// Alerts that fire about its services, their hosts, and edges within it; null where it is not
+    /// known what fires.
+    pub alerts: Option<Firing>,
+    /// Edges within it that no flow of the declared matrix allows or that one denies, as far as they
+    /// are known with confidence; null where no matrix is declared.
+    pub undeclared: Option<u64>,
 }
 
 /// All edges from one group to another.
@@ -74,6 +82,12 @@ pub(super) struct GroupEdge {
     pub retransmits: Option<u64>,
     /// The lowest confidence of its edges.
     pub confidence: f64,
+    /// Alerts that fire about its edges and what they go through; null where it is not known what
+    /// fires.
+    pub alerts: Option<Firing>,
+    /// Those of its edges that no flow of the declared matrix allows or that one denies, as far as
+    /// they are known with confidence; null where no matrix is declared.
+    pub undeclared: Option<u64>,
 }
 
 /// Ids of a group's nodes that are named.
@@ -152,10 +166,54 @@ impl By {
 pub(super) fn grouped(
     picture: &Picture,
     map: &Map<'_>,
-    by: &By,
-    addresses: &Addresses,
+    (by, addresses): (&By, &Addresses),
+    marks: &Marks,
     most: usize,
 ) -> Grouped {
+    let (mut groups, of_node) = groups(picture, map, by, addresses);
+    let counted = marks.counted(picture, map, &of_node);
+    let firing = |of: fn(&Counted<'_>, (&str, &str)) -> Option<Firing>, key| {
+        let counted = counted.as_ref()?;
+        Some(of(counted, key).unwrap_or_default())
+    };
+    let mut edges: BTreeMap<(&str, &str), GroupEdge> = BTreeMap::new();
+    for (at, (told, line)) in picture.edges().zip(&map.edges).enumerate() {
+        if line.shown {
+            let [client, server] = told.ends();
+            let ends = (of_node[client].as_str(), of_node[server].as_str());
+            let sum = edges.entry(ends).or_insert_with(|| GroupEdge {
+                client: ends.0.to_owned(),
+                server: ends.1.to_owned(),
+                bytes_sent: Some(0),
+                bytes_received: Some(0),
+                retransmits: Some(0),
+                confidence: 1.0,
+                alerts: firing(|counted, ends| counted.pairs.get(&ends).copied(), ends),
+                undeclared: marks.undeclared(at).map(|_| 0),
+                ..GroupEdge::default()
+            });
+            sum.add(told);
+            let is_undeclared = marks.undeclared(at).unwrap_or(false);
+            sum.undeclared = sum.undeclared.map(|all| all + u64::from(is_undeclared));
+        }
+    }
+    for group in &mut groups {
+        let key = (group.key.as_str(), group.key.as_str());
+        group.alerts = firing(|counted, (key, _)| counted.groups.get(key).copied(), key);
+        let within = edges.get(&key).map_or(Some(0), |edge| edge.undeclared);
+        group.undeclared = within.filter(|_| marks.has_matrix());
+    }
+    let edges = edges.into_values().collect();
+    shown(groups, edges, most)
+}
+
+/// The groups of the nodes that are shown, and the key of each node's group.
+fn groups(
+    picture: &Picture,
+    map: &Map<'_>,
+    by: &By,
+    addresses: &Addresses,
+) -> (Vec<Group>, Vec<String>) {
     let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
     let mut of_node = Vec::with_capacity(map.nodes.len());
     for (at, spot) in map.nodes.iter().enumerate() {
@@ -171,6 +229,8 @@ pub(super) fn grouped(
             label,
             nodes: 0,
             some: Vec::new(),
+            alerts: None,
+            undeclared: None,
         });
         group.nodes += 1;
         if group.some.len() < SOME {
@@ -178,38 +238,34 @@ pub(super) fn grouped(
         }
         of_node.push(group.key.clone());
     }
-    let mut edges: BTreeMap<(&str, &str), GroupEdge> = BTreeMap::new();
-    for (told, line) in picture.edges().zip(&map.edges) {
-        if line.shown {
-            let ends = (of_node[line.client].as_str(), of_node[line.server].as_str());
-            let sum = edges.entry(ends).or_insert_with(|| GroupEdge {
-                client: ends.0.to_owned(),
-                server: ends.1.to_owned(),
-                bytes_sent: Some(0),
-                bytes_received: Some(0),
-                retransmits: Some(0),
-                confidence: 1.0,
-                ..GroupEdge::default()
-            });
-            sum.add(told);
-        }
+    (groups.into_values().collect(), of_node)
+}
+
+/// How much a group matters: critical alerts, warnings, what went wrong, connections.
+type Weight = [u64; 4];
+
+fn add(weight: &mut Weight, alerts: Option<Firing>, wrong: u64, connections: u64) {
+    let Firing { critical, warning } = alerts.unwrap_or_default();
+    for (mine, more) in weight
+        .iter_mut()
+        .zip([critical, warning, wrong, connections])
+    {
+        *mine = mine.saturating_add(more);
     }
-    let edges = edges.into_values().collect();
-    shown(groups.into_values().collect(), edges, most)
 }
 
 /// The groups that matter most, and the edges between these.
 fn shown(mut groups: Vec<Group>, mut edges: Vec<GroupEdge>, most: usize) -> Grouped {
-    let mut weights: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut weights: BTreeMap<&str, Weight> = BTreeMap::new();
     for edge in &edges {
         for end in [&edge.client, &edge.server] {
             let weight = weights.entry(end).or_default();
-            weight.0 = weight.0.saturating_add(edge.wrong);
-            weight.1 = weight.1.saturating_add(edge.connections);
+            add(weight, edge.alerts, edge.wrong, edge.connections);
         }
     }
-    groups.sort_by_key(|group| {
-        let weight = weights.get(group.key.as_str()).copied().unwrap_or_default();
+    groups.sort_by_cached_key(|group| {
+        let mut weight = weights.get(group.key.as_str()).copied().unwrap_or_default();
+        add(&mut weight, group.alerts, 0, 0);
         std::cmp::Reverse(weight)
     });
     drop(weights);
@@ -241,9 +297,10 @@ impl GroupEdge {
         self.unjoined += u64::from(!told.is_joined());
         self.connections = self.connections.saturating_add(told.connections());
         self.wrong = self.wrong.saturating_add(told.wrong());
-        self.confidence = self.confidence.min(told.confidence());
+        let (confidence, counters) = told.counted();
+        self.confidence = self.confidence.min(confidence);
         let sum = |all: Option<u64>, one: Option<u64>| Some(all?.saturating_add(one?));
-        let [client, server] = told.counters();
+        let [client, server] = counters.each_ref().map(Option::as_ref);
         let counted = |side: Option<&Packed>, at| side.and_then(|counters| counters.known(at));
         // What one side sends the other one receives.
         let either = |at, other| counted(client, at).or_else(|| counted(server, other));

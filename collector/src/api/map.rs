@@ -1,5 +1,6 @@
 //! A picture in numbers: which nodes and edges of it are shown, decided before any is written.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::failure::{Failure, Problem};
@@ -10,7 +11,7 @@ use crate::meter::Meter;
 
 /// Bytes of a node and of an edge in here.
 const NODE: usize = 128;
-const EDGE: usize = 64;
+const EDGE: usize = size_of::<Line>();
 
 /// The nodes and edges of a picture, in its order.
 pub(super) struct Map<'a> {
@@ -21,7 +22,8 @@ pub(super) struct Map<'a> {
 
 /// A node.
 pub(super) struct Spot {
-    pub(super) key: String,
+    /// Made when it is asked for.
+    key: OnceCell<String>,
     pub(super) shown: bool,
     /// Steps from the focus.
     distance: u32,
@@ -33,9 +35,6 @@ pub(super) struct Spot {
 
 /// An edge.
 pub(super) struct Line {
-    pub(super) client: usize,
-    pub(super) server: usize,
-    pub(super) connections: u64,
     /// Whether the filters mean it.
     pub(super) matched: bool,
     /// And it is within the steps from the focus.
@@ -71,37 +70,31 @@ impl<'a> Map<'a> {
         filter: &Filter,
         mut meter: Meter,
     ) -> Result<Self, Failure> {
-        let mut nodes = Vec::new();
-        let mut matches = Vec::new();
-        for place in 0..picture.node_count() {
-            meter.bytes(NODE)?;
-            matches.push(filter.node(|| picture.node(place)));
-            let (kind, host, service) = picture.node_name(place);
-            nodes.push(Spot {
-                key: key::node_of(kind, &host, service),
-                shown: false,
-                distance: 0,
-                weight: (0, 0),
-                more: 0,
-            });
-        }
-        let mut edges = Vec::new();
+        let (nodes, edges) = (picture.node_count(), picture.edge_count());
+        meter.bytes(nodes * NODE + edges * EDGE)?;
+        let matches: Vec<(bool, bool)> = (0..nodes)
+            .map(|place| filter.node(|| picture.node(place)))
+            .collect();
+        let spot = || Spot {
+            key: OnceCell::new(),
+            shown: false,
+            distance: 0,
+            weight: (0, 0),
+            more: 0,
+        };
+        let mut nodes: Vec<Spot> = std::iter::repeat_with(spot).take(nodes).collect();
+        let mut lines = Vec::with_capacity(edges);
         for told in picture.edges() {
-            meter.bytes(EDGE)?;
-            let [client, server] = told.ends();
-            let (one, other): ((bool, bool), (bool, bool)) = (matches[client], matches[server]);
+            let ends = told.ends();
+            let [one, other] = ends.map(|at| matches[at]);
             let meant = filter.edge(told, one.0 || other.0, one.1 || other.1);
-            let (connections, wrong) = (told.connections(), told.wrong());
-            for side in [client, server] {
+            for side in ends {
                 let weight = &mut nodes[side].weight;
-                weight.0 = weight.0.saturating_add(connections);
-                weight.1 = weight.1.saturating_add(wrong);
+                weight.0 = weight.0.saturating_add(told.connections());
+                weight.1 = weight.1.saturating_add(told.wrong());
                 nodes[side].shown |= meant;
             }
-            edges.push(Line {
-                client,
-                server,
-                connections,
+            lines.push(Line {
                 matched: meant,
                 meant,
                 shown: meant,
@@ -110,13 +103,27 @@ impl<'a> Map<'a> {
         Ok(Self {
             picture,
             nodes,
-            edges,
+            edges: lines,
+        })
+    }
+
+    /// Each edge with its ends.
+    fn lines(&self) -> impl Iterator<Item = (&Line, [usize; 2])> {
+        let ends = self.picture.edges().map(Told::ends);
+        self.edges.iter().zip(ends)
+    }
+
+    /// The key of the node at a place.
+    pub(super) fn key(&self, at: usize) -> &str {
+        self.nodes[at].key.get_or_init(|| {
+            let (kind, host, service) = self.picture.node_name(at);
+            key::node_of(kind, &host, service)
         })
     }
 
     /// The node of this key or id.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        let of = |at: &usize| self.nodes[*at].key == name || self.picture.node_id(*at) == name;
+        let of = |at: &usize| self.picture.node_id(*at) == name || self.key(*at) == name;
         (0..self.nodes.len()).find(of)
     }
 
@@ -136,8 +143,8 @@ impl<'a> Map<'a> {
     }
 
     /// The key of an edge.
-    pub(super) fn edge_key(&self, line: &Line, told: Told<'_>) -> String {
-        let [client, server] = [line.client, line.server].map(|at| self.nodes[at].key.as_str());
+    pub(super) fn edge_key(&self, told: Told<'_>) -> String {
+        let [client, server] = told.ends().map(|at| self.key(at));
         key::edge(client, server, &told.endpoint())
     }
 
@@ -148,9 +155,9 @@ impl<'a> Map<'a> {
     pub(super) fn focus(&mut self, name: &str, depth: u64) -> Result<(), Problem> {
         let begin = self.place(name)?;
         let mut beside: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for line in self.edges.iter().filter(|line| line.meant) {
-            beside.entry(line.client).or_default().push(line.server);
-            beside.entry(line.server).or_default().push(line.client);
+        for (_, [client, server]) in self.lines().filter(|(line, _)| line.meant) {
+            beside.entry(client).or_default().push(server);
+            beside.entry(server).or_default().push(client);
         }
         for spot in &mut self.nodes {
             spot.distance = u32::MAX;
@@ -172,8 +179,8 @@ impl<'a> Map<'a> {
         for spot in &mut self.nodes {
             spot.shown = spot.distance < u32::MAX;
         }
-        for line in &mut self.edges {
-            let ends = [line.client, line.server];
+        for (line, told) in self.edges.iter_mut().zip(self.picture.edges()) {
+            let ends = told.ends();
             // What lies beyond the last step is not what was asked for.
             line.meant &= ends.iter().all(|at| self.nodes[*at].shown);
             line.shown = line.meant;
@@ -199,8 +206,8 @@ impl<'a> Map<'a> {
         for at in &meant[most..] {
             self.nodes[*at].shown = false;
         }
-        for line in &mut self.edges {
-            let shown = [line.client, line.server].map(|at| self.nodes[at].shown);
+        for (line, told) in self.edges.iter_mut().zip(self.picture.edges()) {
+            let shown = told.ends().map(|at| self.nodes[at].shown);
             line.shown &= shown == [true, true];
         }
     }
@@ -208,10 +215,11 @@ impl<'a> Map<'a> {
     /// Counts for each node that is shown the neighbours that are not.
     pub(super) fn count_more(&mut self) {
         let mut more: Vec<(usize, usize)> = Vec::new();
-        for line in self.edges.iter().filter(|line| line.matched) {
-            match [line.client, line.server].map(|at| self.nodes[at].shown) {
-                [true, false] => more.push((line.client, line.server)),
-                [false, true] => more.push((line.server, line.client)),
+        for (_, ends) in self.lines().filter(|(line, _)| line.matched) {
+            let [client, server] = ends;
+            match ends.map(|at| self.nodes[at].shown) {
+                [true, false] => more.push((client, server)),
+                [false, true] => more.push((server, client)),
                 _ => {}
             }
         }
@@ -226,10 +234,11 @@ impl<'a> Map<'a> {
     pub(super) fn left_out(&self) -> LeftOut {
         let mut left = LeftOut::default();
         let mut nodes = vec![false; self.nodes.len()];
-        for line in self.edges.iter().filter(|line| line.meant && !line.shown) {
+        let all = self.edges.iter().zip(self.picture.edges());
+        for (_, told) in all.filter(|(line, _)| line.meant && !line.shown) {
             left.edges += 1;
-            left.connections = left.connections.saturating_add(line.connections);
-            for at in [line.client, line.server] {
+            left.connections = left.connections.saturating_add(told.connections());
+            for at in told.ends() {
                 nodes[at] = !self.nodes[at].shown;
             }
         }

@@ -192,17 +192,22 @@ fn seen(asking: &Asking<'_>) -> Result<(Seen, crate::topology::Topology), Failur
     let picture = query::topology(asking.store, asked, asking.now_ms, asking.meter)?;
     let map = Map::of(&picture, &Filter::default(), asking.meter)?;
     let addresses = addresses(asking)?;
-    let nodes = picture.nodes().map(|node| {
-        let own = node.process.as_ref();
-        let own = own.map(|process| of_node(&addresses, process).to_vec());
-        SeenNode::new(node, own.unwrap_or_default())
-    });
     let seen = Seen {
-        nodes: nodes.collect(),
+        nodes: seen_nodes(&picture, &addresses),
         edges: lines(&picture, &map, asking)?,
         hosts: hosts(asking, &addresses, picture.head().from_ms)?,
     };
     Ok((seen, picture.head()))
+}
+
+/// The nodes of a picture with their addresses, in its order.
+pub(super) fn seen_nodes(picture: &Picture, addresses: &Addresses) -> Vec<SeenNode> {
+    let nodes = picture.nodes().map(|node| {
+        let own = node.process.as_ref();
+        let own = own.map(|process| of_node(addresses, process).to_vec());
+        SeenNode::new(node, own.unwrap_or_default())
+    });
+    nodes.collect()
 }
 
 /// Bytes of an edge beside its texts.
@@ -211,11 +216,11 @@ const LINE: usize = size_of::<Line>() + 256;
 fn lines(picture: &Picture, map: &Map<'_>, asking: &Asking<'_>) -> Result<Vec<Line>, Failure> {
     let mut meter = asking.meter;
     let mut lines = Vec::new();
-    for (told, line) in picture.edges().zip(&map.edges) {
+    for told in picture.edges() {
         let edge = told.edge();
         meter.bytes(LINE + edge.client.len() + edge.server.len())?;
-        let key = map.edge_key(line, told);
-        lines.push(Line::new(key, [line.client, line.server], &edge));
+        let key = map.edge_key(told);
+        lines.push(Line::new(key, told.ends(), &edge));
     }
     Ok(lines)
 }

@@ -8,6 +8,7 @@ mod alert_shown;
 mod alerts;
 mod alerts_answer;
 mod audit;
+mod beside;
 mod chain;
 mod columns;
 mod declared;
@@ -24,6 +25,7 @@ mod given;
 mod group;
 mod key;
 mod map;
+mod marks;
 mod matrix;
 mod mutes;
 mod node;
@@ -50,6 +52,7 @@ pub use alerts::{
 };
 pub use alerts_answer::{Unanswered, alert as alert_detail, alerts as alert_list};
 pub use audit::AUDIT;
+pub use beside::Beside;
 pub use chain::CHAIN;
 pub use declared::{
     DECLARE, Declared, FlowShown, MATRIX, MATRIX_FILE, MATRIX_REPORT, Matrix, VersionShown,

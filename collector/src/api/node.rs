@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::filter::{Filter, addresses, of_node};
-use super::map::{Line, Map};
+use super::map::Map;
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, MAX_AGE, Need, Parameter, WINDOW};
 use super::tables;
@@ -98,10 +98,11 @@ fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let map = Map::of(&picture, &Filter::default(), asking.meter)?;
     let at = map.place(asking.given.text("id").unwrap_or_default())?;
     let mut both = [Vec::new(), Vec::new()];
-    for (told, line) in picture.edges().zip(&map.edges) {
-        for (of, end) in both.iter_mut().zip([line.server, line.client]) {
+    for told in picture.edges() {
+        let [client, server] = told.ends();
+        for (of, end) in both.iter_mut().zip([server, client]) {
             if end == at {
-                of.push((told, line));
+                of.push(told);
             }
         }
     }
@@ -120,7 +121,7 @@ fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         from_ms: head.from_ms,
         to_ms: head.to_ms,
         whole_from_ms: head.whole_from_ms,
-        key: map.nodes[at].key.clone(),
+        key: map.key(at).to_owned(),
         node,
         addresses,
         clients,
@@ -131,18 +132,18 @@ fn node(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 impl Edges {
-    fn of(mut edges: Vec<(Told<'_>, &Line)>, map: &Map<'_>, most: usize) -> Self {
+    fn of(mut edges: Vec<Told<'_>>, map: &Map<'_>, most: usize) -> Self {
         let mut total = Total::default();
-        for (told, _) in &edges {
+        for told in &edges {
             total.edges += 1;
             total.connections = total.connections.saturating_add(told.connections());
             total.wrong = total.wrong.saturating_add(told.wrong());
         }
-        edges.sort_by_key(|(told, _)| std::cmp::Reverse((told.wrong(), told.connections())));
+        edges.sort_by_key(|told| std::cmp::Reverse((told.wrong(), told.connections())));
         let left_out = edges.len().saturating_sub(most) as u64;
         edges.truncate(most);
-        let keyed = |(told, line): (Told<'_>, &Line)| KeyedEdge {
-            key: map.edge_key(line, told),
+        let keyed = |told: Told<'_>| KeyedEdge {
+            key: map.edge_key(told),
             edge: told.edge(),
         };
         let edges = edges.into_iter().map(keyed).collect();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 
+use super::beside::Beside;
 use super::failure::Failure;
 use super::given::Given;
 use super::parameter::{MAX_AGE, Parameter};
@@ -114,6 +115,8 @@ pub struct Asking<'a> {
     pub meter: Meter,
     /// Topologies that were made for others, where there are any.
     pub kept: Option<&'a Kept>,
+    /// What is known beside the store, where that is at hand.
+    pub beside: Option<&'a Beside>,
 }
 
 impl Asking<'_> {

@@ -93,10 +93,10 @@ pub(super) const WINDOW: [Parameter; 2] = [
 pub(super) const MAX_AGE: [Parameter; 1] = [Parameter::new(
     "max_age",
     Kind::Duration,
-    "An answer that was made for somebody else will do if it is no older, and the window may begin \
-     and end so much later or earlier where that saves work, as it does with a minute or more: \
-     `from_ms` and `to_ms` say which window the answer is of. By default it is made now, to the \
-     millisecond.",
+    "An answer that was made before will do if it is no older, and the window may begin and end so \
+     much later or earlier where that saves work: `from_ms` and `to_ms` say which window the answer \
+     is of. With two minutes or more, those of an hour and of a day until now are there already. By \
+     default it is made now, to the millisecond.",
 )];
 
 /// The names of those in a query that are not deprecated, for people.

@@ -110,7 +110,7 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         });
     }
     let mut hosts: BTreeMap<String, Hit> = BTreeMap::new();
-    for (node, spot) in picture.nodes().zip(&map.nodes) {
+    for (at, (node, spot)) in picture.nodes().zip(&map.nodes).enumerate() {
         let connections = spot.connections();
         if let Some((score, why)) = of_node_score(&wanted, &node, &addresses) {
             best.add(Hit {
@@ -119,7 +119,7 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
                 why,
                 score,
                 connections,
-                href: format!("/api/v1/nodes/{}", spot.key),
+                href: format!("/api/v1/nodes/{}", map.key(at)),
             });
         }
         if let (Wanted::Name(name), Some(process)) = (&wanted, &node.process)
@@ -137,7 +137,7 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     hosts.into_values().for_each(|hit| best.add(hit));
-    for (told, line) in picture.edges().zip(&map.edges) {
+    for told in picture.edges() {
         let edge = told.edge();
         if let Some((score, why)) = of_edge_score(&wanted, &edge) {
             best.add(Hit {
@@ -149,7 +149,7 @@ fn search(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
                 why,
                 score,
                 connections: edge.connections,
-                href: format!("/api/v1/edges/{}", map.edge_key(line, told)),
+                href: format!("/api/v1/edges/{}", map.edge_key(told)),
             });
         }
     }

@@ -6,11 +6,10 @@ use std::io::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use wire::Histogram;
-use wire::schema;
+use wire::{HISTOGRAM_BUCKETS, Histogram, schema};
 
 use super::columns::{self, WHERE, Where, label};
-use super::distribution::{Distribution, Quantile};
+use super::distribution::{Bucket, Distribution, Quantile};
 use super::failure::{Failure, Problem};
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, Need, Parameter, WINDOW};
@@ -24,9 +23,11 @@ pub const SERIES: Operation = Operation {
     method: "GET",
     path: "/api/v1/series/{table}",
     id: "series",
-    summary: "A column of a table: sum, rate, largest value or percentile, by group and step",
+    summary: "A column of a table: sum, rate, largest value, percentile or distribution, by group and \
+              step",
     help: "Counters have a `sum` and a `rate` (per second), gauges a `max`, histograms a \
-           `percentile`. A value is null where a host cannot measure a part of it.",
+           `percentile` and a `distribution`, whose value is how many there are. A value is null \
+           where a host cannot measure a part of it.",
     parameters: &[
         &[
             TABLE,
@@ -36,7 +37,7 @@ pub const SERIES: Operation = Operation {
         &[
             Parameter::new(
                 "function",
-                Kind::Choice(&["sum", "rate", "max", "percentile"]),
+                Kind::Choice(&["sum", "rate", "max", "percentile", "distribution"]),
                 "What is made of its values; by default what fits the column.",
             ),
             Parameter::new("percentile", Kind::Number(1, 100), "Which percentile.").or("99"),
@@ -114,6 +115,9 @@ struct Series {
     /// Of a percentile, the bounds between which it lies, microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     bounds: Option<Quantile>,
+    /// Where distributions were asked for, and hosts can measure all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distribution: Option<Distribution>,
     /// By step, those with rows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     points: Vec<Point>,
@@ -126,6 +130,9 @@ struct Point {
     to_ms: i64,
     /// Null where a host cannot measure a part of it.
     value: Option<f64>,
+    /// Where distributions were asked for, and hosts can measure all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distribution: Option<Distribution>,
 }
 
 /// What is made of values.
@@ -135,6 +142,7 @@ enum Function {
     Rate,
     Max,
     Percentile(u64),
+    Distribution,
 }
 
 /// Values that were added up.
@@ -175,6 +183,11 @@ fn series(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
         group: &group,
         conditions: &conditions,
         step_ms,
+        point: size_of::<Point>()
+            + match function {
+                Function::Distribution => HISTOGRAM_BUCKETS * size_of::<Bucket>(),
+                _ => 0,
+            },
     };
     let sums = adding.sums(&answer, asking.meter)?;
     let rows_left_out = answer.tables.iter().map(|rows| rows.rows_left_out).sum();
@@ -185,12 +198,14 @@ fn series(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
             labels: sums.labels,
             value: sums.whole.value(function, window_ms),
             bounds: sums.whole.bounds(function),
+            distribution: sums.whole.distribution(function),
             points: sums
                 .points
                 .into_iter()
                 .map(|(to_ms, sum)| Point {
                     to_ms,
                     value: sum.value(function, step_ms.unwrap_or(window_ms)),
+                    distribution: sum.distribution(function),
                 })
                 .collect(),
         })
@@ -220,6 +235,8 @@ struct Adding<'a> {
     group: &'a [&'a str],
     conditions: &'a Where,
     step_ms: Option<i64>,
+    /// Bytes of what is answered of a step.
+    point: usize,
 }
 
 /// Those with the same labels.
@@ -242,7 +259,8 @@ impl Adding<'_> {
                 let labels: Map<String, Value> = self.group.iter().map(named).collect();
                 let key = Value::Object(labels.clone()).to_string();
                 if !sums.contains_key(&key) {
-                    meter.row(2 * key.len() + size_of::<Series>() + size_of::<Sums>())?;
+                    let one = size_of::<Series>() + size_of::<Sums>() + self.point;
+                    meter.row(2 * key.len() + one)?;
                 }
                 let of = sums.entry(key).or_insert_with(|| Sums {
                     labels,
@@ -254,7 +272,7 @@ impl Adding<'_> {
                 let before = (row.end_ms - answer.from_ms - 1) / step;
                 let end = (answer.from_ms + (before + 1) * step).min(answer.to_ms);
                 if !of.points.contains_key(&end) {
-                    meter.bytes(size_of::<Sum>() + size_of::<Point>())?;
+                    meter.bytes(size_of::<Sum>() + self.point)?;
                 }
                 of.points.entry(end).or_default().add(row, self.value);
             }
@@ -285,7 +303,7 @@ fn of_column(
     let fitting: &[&'static str] = match column.kind {
         schema::Kind::Counter => &["sum", "rate"],
         schema::Kind::Gauge => &["max"],
-        schema::Kind::Histogram => &["percentile"],
+        schema::Kind::Histogram => &["percentile", "distribution"],
         _ => {
             return Err(Problem::query(format!(
                 "value: {name} is no number to add up"
@@ -304,6 +322,7 @@ fn of_column(
         "rate" => Function::Rate,
         "max" => Function::Max,
         "percentile" => Function::Percentile(percentile),
+        "distribution" => Function::Distribution,
         _ => Function::Sum,
     };
     Ok((function, word, column.unit.clone()))
@@ -318,6 +337,7 @@ impl Sum {
                 self.max = self.max.max(number);
             }
             Some(value) if let Some(told) = Distribution::read(value) => {
+                self.histogram.sum_us = self.histogram.sum_us.saturating_add(told.sum_us);
                 let buckets = self.histogram.buckets.iter_mut();
                 for (mine, told) in buckets.zip(told.buckets) {
                     *mine = mine.saturating_add(told);
@@ -338,7 +358,13 @@ impl Sum {
             Function::Rate => self.number as f64 * 1000.0 / span_ms.max(1) as f64,
             Function::Max => self.max as f64,
             Function::Percentile(_) => self.bounds(function)?.value_us as f64,
+            Function::Distribution => self.distribution(function)?.count as f64,
         })
+    }
+
+    fn distribution(&self, function: Function) -> Option<Distribution> {
+        let is_asked = function == Function::Distribution && !self.is_unknown;
+        is_asked.then(|| Distribution::of(&self.histogram))
     }
 
     fn bounds(&self, function: Function) -> Option<Quantile> {

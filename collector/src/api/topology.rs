@@ -9,6 +9,7 @@ use super::failure::{Failure, Problem};
 use super::filter::{FILTERS, Filter};
 use super::group::{self, Grouped};
 use super::map::{LeftOut, Map};
+use super::marks::Marks;
 use super::operation::{Asking, Form, Operation, form, write};
 use super::parameter::{Kind, MAX_AGE, Need, Parameter, WINDOW};
 use crate::join::Picture;
@@ -21,7 +22,8 @@ pub const TOPOLOGY: Operation = Operation {
     id: "topology",
     summary: "Who talks to whom, through what, and how well",
     help: "Without parameters all of the last hour. Filters that are given together have all to be \
-           met, those by name by one end of an edge.",
+           met, those by name by one end of an edge. Groups count the alerts that fire and the \
+           edges that are not declared; those with critical alerts come first.",
     parameters: &[
         &WINDOW,
         &MAX_AGE,
@@ -150,7 +152,8 @@ fn topology(asking: &Asking<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(by) = by {
         let addresses = by.addresses(asking)?;
         let most = most.unwrap_or(usize::MAX);
-        let grouped = group::grouped(&picture, &map, &by, &addresses, most);
+        let marks = Marks::of(asking, &picture, &map)?;
+        let grouped = group::grouped(&picture, &map, (&by, &addresses), &marks, most);
         let head = picture.head();
         let nothing: [u8; 0] = [];
         return write(
@@ -200,7 +203,7 @@ fn answer<N, E, U>(
 fn nodes<'a>(picture: &'a Picture, map: &'a Map<'_>) -> impl Iterator<Item = KeyedNode> + 'a {
     let shown = map.nodes.iter().enumerate().filter(|(_, spot)| spot.shown);
     shown.map(|(at, spot)| KeyedNode {
-        key: spot.key.clone(),
+        key: map.key(at).to_owned(),
         more: spot.more,
         node: picture.node(at),
     })
@@ -213,8 +216,8 @@ fn edges<'a>(
 ) -> impl Iterator<Item = KeyedEdge> + 'a {
     let all = picture.edges().zip(&map.edges);
     let shown = all.filter(move |(told, line)| line.shown && told.is_joined() == joined);
-    shown.map(|(told, line)| KeyedEdge {
-        key: map.edge_key(line, told),
+    shown.map(|(told, _)| KeyedEdge {
+        key: map.edge_key(told),
         edge: told.edge(),
     })
 }

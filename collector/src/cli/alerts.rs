@@ -13,6 +13,7 @@ use super::output::{Format, load, show};
 use crate::access::{Access, Actor};
 use crate::alert::catalogue::Catalogue;
 use crate::alert::finding::Severity;
+use crate::alert::folder::Folder;
 use crate::alert::mute::{Matcher, NewSilence};
 use crate::alert::store::{AlertStore, By, Error, NotDone};
 use crate::api::{self, Given, Operation, Unanswered};
@@ -285,8 +286,10 @@ fn one(args: &ShowArgs, out: &mut dyn Write) -> Result<(), Failure> {
         Found::Remote(remote) => remote.ask(&operation.address(&values))?,
         Found::Local(local) => {
             let given = Local::given(operation, values)?;
-            // What a rule means is known where rules are evaluated.
             let rules = Catalogue::default();
+            // What a rule means stands in its file, as far as that can be read.
+            let looked = Folder::new(local.config.alerts.rules.clone()).look(true);
+            rules.publish(&looked.rules.unwrap_or_default());
             let answered = api::alert_detail(&local.store, &rules, &given, time::now_ms());
             value(&answered.map_err(|why| local.unanswered(why))?)?
         }

@@ -152,6 +152,7 @@ pub(super) fn answer(
         now_ms,
         meter,
         kept: None,
+        beside: None,
     };
     let mut text = Vec::new();
     let answer = operation.answer.expect("these have an answer");

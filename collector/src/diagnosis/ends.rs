@@ -2,6 +2,7 @@
 
 use super::judge::{Found, share};
 use super::scene::{Agent, Scene};
+use super::spread;
 use super::statement::{Cause, Verdict};
 
 /// An agent sends a batch every ten seconds unless it is told otherwise; one that was silent for
@@ -66,6 +67,16 @@ fn resets(scene: &Scene, at: usize) -> Option<Found> {
     };
     let part = share(count, scene.edge.connections);
     let one = Found::new(cause, verdict).weighs(part.unwrap_or(0.0));
+    let alone = spread::others(scene, count).filter(|_| at == 1 && verdict == Verdict::Likely);
+    let (form, one) = match alone {
+        Some([others, resets, opened]) => (
+            "alone",
+            one.count("others", Some(others), None)
+                .count("others_resets", Some(resets), None)
+                .count("others_opened", Some(opened), None),
+        ),
+        None => (form, one),
+    };
     let one = one.form(form).count("resets", Some(count), before);
     Some(one.count("connections", Some(scene.edge.connections), None))
 }

@@ -53,6 +53,11 @@ impl Found {
         self
     }
 
+    pub(super) fn bytes(mut self, name: &str, value: Option<u64>, usual: Option<u64>) -> Self {
+        self.numbers.push(number(name, value, usual, "By"));
+        self
+    }
+
     pub(super) fn share(mut self, name: &str, value: Option<f64>, usual: Option<f64>) -> Self {
         let percent = |share: f64| (share * 1e6).round() / 1e4;
         self.numbers.push(Number {

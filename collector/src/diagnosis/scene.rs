@@ -13,6 +13,9 @@ pub struct Scene {
     pub ends: [Place; 2],
     /// What the other edges of the window carried, each direction by itself.
     pub flows: Vec<Flow>,
+    /// Servers that do the same for the client, the edge's own among them; empty where there is no
+    /// other.
+    pub siblings: Vec<Sibling>,
     /// What is known of the listener at the server's endpoint.
     pub listening: Option<Listening>,
     /// Addresses in whose place it reaches its ends, and names of gateways.
@@ -58,6 +61,23 @@ pub struct Flow {
     pub sent: u64,
     /// Segments among them that were sent again.
     pub again: u64,
+}
+
+/// A server of the client that does the same as the edge's.
+#[derive(Clone, Debug, Default)]
+pub struct Sibling {
+    /// Key of the client's edge to it.
+    pub edge: String,
+    /// Its node id.
+    pub server: String,
+    /// Its address and port.
+    pub endpoint: String,
+    /// Connections opened to it.
+    pub opened: u64,
+    /// The same in the window before; `None` where the edge was not seen then.
+    pub before: Option<u64>,
+    /// Connections that it ended with a reset; `None` where nobody counts them.
+    pub resets: Option<u64>,
 }
 
 /// The listener at an endpoint.

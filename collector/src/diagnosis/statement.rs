@@ -11,6 +11,14 @@ pub struct Diagnosis {
     /// The likely ones first, then what is possible, what nobody knows, what is ruled out; each of
     /// these by how much it weighs.
     pub statements: Vec<Statement>,
+    /// The servers that do the same for the client, this one among them, those that get most of its
+    /// connections first: the same service at the same port, or behind the same address. Empty where
+    /// there is no other.
+    #[serde(default)]
+    pub siblings: Vec<Share>,
+    /// Those of them that there was no room for.
+    #[serde(default)]
+    pub siblings_left_out: u64,
 }
 
 /// A cause, and what the numbers say of it.
@@ -80,6 +88,10 @@ pub enum Cause {
     LossToClient,
     /// Round trips take longer than usual.
     SlowPath,
+    /// Less fits through the way than wants to pass.
+    NarrowPath,
+    /// The client gives some of several servers much more than others.
+    Unbalanced,
     /// Segments overtake each other.
     Reordered,
     /// The server does not read what it is sent.
@@ -107,7 +119,27 @@ pub struct Number {
     /// What it was before, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual: Option<f64>,
-    /// `us`, `%`, or empty for a count.
+    /// `us`, `%`, `By`, or empty for a count.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
+}
+
+/// What one of several servers that do the same gets of a client's connections.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "DiagnosisShare")]
+pub struct Share {
+    /// Key of the edge to it.
+    pub edge: String,
+    /// Id of the server.
+    pub server: String,
+    /// Its address and port.
+    pub endpoint: String,
+    /// Connections that were opened to it.
+    pub opened: u64,
+    /// The part of all that is, per cent; null where there were none.
+    pub share: Option<f64>,
+    /// The same in the window before.
+    pub usual_share: Option<f64>,
+    /// Connections that it ended with a reset; null where nobody counts them.
+    pub resets: Option<u64>,
 }

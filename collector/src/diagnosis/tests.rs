@@ -67,6 +67,7 @@ pub(super) fn scene() -> Scene {
         usual: Some(usual),
         ends: [place("a/app", "A"), place("b/db", "B")],
         flows: Vec::new(),
+        siblings: Vec::new(),
         listening: Some(Listening {
             sockets: 1,
             backlog: 128,
@@ -89,12 +90,30 @@ pub(super) fn with(
     scene
 }
 
+/// The edge's own server and two others, with what was opened to each.
+pub(super) fn siblings(opened: [u64; 3]) -> Vec<Sibling> {
+    let names = [
+        ("b/db", "10.0.0.2:5432"),
+        ("c/db", "10.0.0.3:5432"),
+        ("d/db", "10.0.0.4:5432"),
+    ];
+    let one = |((server, endpoint), opened): ((&str, &str), u64)| Sibling {
+        edge: format!("e-{server}"),
+        server: server.to_owned(),
+        endpoint: endpoint.to_owned(),
+        opened,
+        before: None,
+        resets: Some(0),
+    };
+    names.into_iter().zip(opened).map(one).collect()
+}
+
 fn verdicts(scene: &Scene) -> Vec<(Cause, Verdict)> {
     let all = diagnose(scene, Language::English).statements;
     all.iter().map(|one| (one.cause, one.verdict)).collect()
 }
 
-fn verdict(scene: &Scene, cause: Cause) -> Option<Verdict> {
+pub(super) fn verdict(scene: &Scene, cause: Cause) -> Option<Verdict> {
     let all = verdicts(scene);
     all.iter().find(|(of, _)| *of == cause).map(|(_, v)| *v)
 }

@@ -132,12 +132,17 @@ fn value(scene: &Scene, found: &Found, name: &str) -> String {
     number.map_or_else(|| "?".to_owned(), with_unit)
 }
 
+/// Bytes.
+const MIB: f64 = 1024.0 * 1024.0;
+
 fn with_unit(number: &Number) -> String {
     let shown = |value: f64| match number.unit.as_str() {
         "us" if value >= 1e6 => format!("{:.1} s", value / 1e6),
         "us" if value >= 1e3 => format!("{:.1} ms", value / 1e3),
         "us" => format!("{value:.0} us"),
         "%" => format!("{value:.2} %"),
+        "By" if value >= MIB => format!("{:.1} MiB", value / MIB),
+        "By" => format!("{:.1} KiB", value / 1024.0),
         _ => format!("{value:.0}"),
     };
     match (number.value, number.usual) {

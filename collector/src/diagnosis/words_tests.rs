@@ -1,6 +1,6 @@
 //! What is said is said in both languages, with its names.
 
-use super::tests::{percentiles, scene, with};
+use super::tests::{percentiles, scene, siblings, with};
 use super::*;
 
 #[test]
@@ -44,7 +44,16 @@ fn all_sentences_name_what_they_promise_in_both_languages() {
     bare.edge.client_counters = None;
     bare.listening = None;
     bare.usual = None;
-    scenes.extend([lost, bare]);
+    let mut alone = scenes[1].clone();
+    alone.siblings = siblings([8000, 1000, 1000]);
+    let server = alone.edge.server_counters.as_mut().expect("a side");
+    server.reset_local = Some(40);
+    let (mut few, mut as_before) = (alone.clone(), alone.clone());
+    few.siblings = siblings([1, 1, 1]);
+    for one in &mut as_before.siblings {
+        one.before = Some(one.opened);
+    }
+    scenes.extend([lost, bare, alone, few, as_before]);
     for scene in &scenes {
         for language in [Language::English, Language::Chinese] {
             let all = diagnose(scene, language);
@@ -65,7 +74,7 @@ fn all_sentences_name_what_they_promise_in_both_languages() {
 #[test]
 fn every_cause_has_words_in_both_languages() {
     let words: toml::Table = include_str!("words.toml").parse().expect("TOML");
-    assert_eq!(words.len(), 20);
+    assert_eq!(words.len(), 22);
     for (cause, of) in words {
         let of = of.as_table().expect("a table");
         let has = |what: &str| of.keys().any(|key| key.starts_with(what));

@@ -142,6 +142,7 @@ type Made = Result<(Result<Packed, Failure>, Vec<Share>), tokio::task::JoinError
 async fn make(app: &App, asked: (Answers, Given), meter: Meter, held: Vec<Share>) -> Made {
     let source = Arc::clone(&app.source);
     let kept = Arc::clone(&app.answers.kept);
+    let beside = Arc::clone(&app.beside);
     tokio::task::spawn_blocking(move || {
         let (answer, given) = asked;
         let asking = Asking {
@@ -150,6 +151,7 @@ async fn make(app: &App, asked: (Answers, Given), meter: Meter, held: Vec<Share>
             now_ms: time::now_ms(),
             meter,
             kept: Some(&kept),
+            beside: Some(&beside),
         };
         (Packed::of(|out| answer(&asking, out)), held)
     })

@@ -13,8 +13,10 @@ use crate::accept::{Reason, Refusal};
 use crate::access::{self, Access, identity};
 use crate::alert::catalogue::Catalogue;
 use crate::alert::store::AlertStore;
+use crate::api::Beside;
 use crate::auth::Credential;
 use crate::config::{Config, Limits};
+use crate::declared::InForce;
 use crate::joined::Kept;
 use crate::log::Limiter;
 use crate::metrics::Metrics;
@@ -35,7 +37,9 @@ pub(super) struct App {
     /// Where questions go.
     pub(super) source: Arc<dyn Source>,
     pub(super) secrets: Arc<Current>,
-    pub(super) access: Access,
+    pub(super) access: Arc<Access>,
+    /// What is known beside the store: which alerts fire, and what is declared.
+    pub(super) beside: Arc<Beside>,
     /// Alerts, with what became of them.
     pub(super) alerts: Arc<AlertStore>,
     /// The rules by which they are found.
@@ -89,16 +93,21 @@ impl App {
     pub(super) fn new(
         config: &Config,
         secrets: Arc<Current>,
-        (access, alerts): (Access, Arc<AlertStore>),
+        (access, alerts): (Arc<Access>, Arc<AlertStore>),
         metrics: Arc<Metrics>,
         store: (SyncSender<Message>, Arc<Health>, Newest),
         outputs: Arc<Status>,
         (source, ending): (Arc<dyn Source>, Ending),
     ) -> Self {
         let (jobs, health, orders) = store;
+        let beside = Beside {
+            alerts: Arc::clone(&alerts),
+            declared: InForce::new(Arc::clone(&access)),
+        };
         Self {
             secrets,
             access,
+            beside: Arc::new(beside),
             alerts,
             rules: Arc::default(),
             access_failures: Limiter::new(),
@@ -150,14 +159,14 @@ impl App {
 
 pub(super) type Shared = State<Arc<App>>;
 
-/// The memory of a small question, of the large one, and of what was made and is kept for others:
-/// together never more than all of it, but where slices are joined with more, which take turns with
+/// The memory of a small question, of the large one, and of what was made and is kept for others,
+/// which has half as much again for sums: together never more than all of it, but where slices are joined with more, which take turns with
 /// large questions.
 pub(super) fn shares(limits: &Limits) -> (usize, usize, usize) {
     let small = limits.query_memory / 4 / limits.concurrent_queries;
     let others = small * (limits.concurrent_queries - 1);
     let kept = limits.query_memory / 4;
-    let large = limits.query_memory - others - kept;
+    let large = limits.query_memory - others - kept - kept / 2;
     (small, large.max(limits.join_memory), kept)
 }
 

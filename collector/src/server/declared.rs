@@ -33,7 +33,7 @@ pub(super) async fn matrix(
 async fn shown(app: Arc<App>, person: Person, request: Request) -> Result<Matrix, Refused> {
     let given = given(&MATRIX, &mut request.into_parts().0).await?;
     let version = version(&given);
-    change(app, person.source(), move |app| {
+    change(app, person.source, move |app| {
         let unread = |error| unreadable(app, error);
         let versions = app.access.matrix_versions().map_err(unread)?;
         let meant = |one: &&MatrixVersion| version.is_none_or(|version| version == one.version);
@@ -115,7 +115,7 @@ async fn take(
             return Err(Refused::new(status, "slow", why));
         }
     };
-    let taken = change(app, person.source(), move |app| {
+    let taken = change(app, person.source, move |app| {
         let declared = matrix::read(&file).map_err(|why| {
             let why = format!("the matrix: {why}");
             Refused::new(StatusCode::BAD_REQUEST, "matrix", why)

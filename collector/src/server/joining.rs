@@ -30,7 +30,7 @@ pub(super) fn start(app: &App) -> std::io::Result<Joining> {
     let joiner = joined::spawn(
         Arc::clone(&app.source),
         Meter::new(limits.query_rows, limits.join_memory),
-        app.jobs.clone(),
+        (app.jobs.clone(), Arc::clone(&app.answers.kept)),
         Arc::clone(&app.metrics),
         // Behind those who wait already, and before all who come later.
         move || turn.wait_on_thread(nobody, 1),

@@ -9,15 +9,14 @@ use anyhow::Context as _;
 
 use super::app::App;
 use super::fair::Party;
-use crate::alert::catalogue::{Catalogue, RuleText};
+use crate::alert::RuleName;
+use crate::alert::catalogue::Catalogue;
 use crate::alert::folder::Folder;
 use crate::alert::judge::{self, Given, Judge, Judged, Keeps};
 use crate::alert::keeper::Keeper;
 use crate::alert::look;
 use crate::alert::outputs;
-use crate::alert::rule::words::Texts;
-use crate::alert::rule::{Rule, Rules};
-use crate::alert::{RuleName, Said};
+use crate::alert::rule::Rules;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::log::Limiter;
@@ -53,6 +52,11 @@ pub(super) fn start(app: &App) -> Result<Judging, Failure> {
         meter: Meter::new(limits.query_rows, limits.query_memory),
         metrics: Arc::clone(&app.metrics),
         folder: Folder::new(alerts.rules.clone()),
+        declared: {
+            let beside = Arc::clone(&app.beside);
+            Box::new(move || beside.declared.get().map_err(|error| error.to_string()))
+        },
+        settle_ms: i64::try_from(alerts.settle.as_millis()).unwrap_or(i64::MAX),
         keeper: Box::new(taking),
     };
     let nobody = Party::of(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -75,8 +79,7 @@ impl Keeps for Taking {
     fn rules(&mut self, rules: &Rules) {
         let judged = rules.iter().filter(|rule| rule.enabled);
         self.rules = judged.map(|rule| rule.name.clone()).collect();
-        self.catalogue
-            .publish(rules.iter().map(|rule| text(rule)).collect());
+        self.catalogue.publish(rules);
     }
 
     fn judged(&mut self, judged: Judged, reader: &mut dyn Questions, meter: Meter) {
@@ -89,52 +92,5 @@ impl Keeps for Taking {
             let error = format!("{:#}", anyhow::Error::new(error));
             log::error!(error, suppressed; "alerts not kept");
         }
-    }
-}
-
-/// A rule for people.
-fn text(rule: &Rule) -> RuleText {
-    let said = |of: fn(&Texts) -> &String| Said {
-        en: of(&rule.words[0]).clone(),
-        zh: of(&rule.words[1]).clone(),
-    };
-    let causes = rule.words[0].causes.iter().zip(&rule.words[1].causes);
-    let shown = &rule.text;
-    let parts = [
-        ("rows", &shown.rows),
-        ("where", &shown.only_where),
-        ("value", &shown.value),
-        ("warning", &shown.warning),
-        ("critical", &shown.critical),
-    ];
-    let parts = parts.iter().filter(|(_, text)| !text.is_empty());
-    let parts: Vec<String> = parts.map(|(key, text)| format!("{key}: {text}")).collect();
-    let limits = rule.limits.iter();
-    let limits = limits.map(|limit| format!("limit.{} = {}", limit.name, limit.text));
-    let source = match rule.shipped {
-        true => "shipped",
-        false => "own",
-    };
-    RuleText {
-        name: rule.name.clone(),
-        table: shown.of.clone(),
-        expression: parts
-            .into_iter()
-            .chain(limits)
-            .collect::<Vec<_>>()
-            .join("\n"),
-        severity: rule.severity(),
-        terms: rule.terms,
-        source: String::from(source),
-        enabled: rule.enabled,
-        summary: said(|texts| &texts.summary),
-        meaning: said(|texts| &texts.meaning),
-        causes: causes
-            .map(|(en, zh)| Said {
-                en: en.clone(),
-                zh: zh.clone(),
-            })
-            .collect(),
-        next_step: said(|texts| &texts.next),
     }
 }

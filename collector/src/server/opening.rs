@@ -18,8 +18,8 @@ pub(super) fn store(config: &Config) -> Result<Opened, Failure> {
 }
 
 /// Opens the databases of credentials and of alerts.
-pub(super) fn databases(config: &Config) -> Result<(Access, Arc<AlertStore>), Failure> {
-    Ok((access(config)?, alerts(config)?))
+pub(super) fn databases(config: &Config) -> Result<(Arc<Access>, Arc<AlertStore>), Failure> {
+    Ok((Arc::new(access(config)?), alerts(config)?))
 }
 
 /// Opens the database of credentials, and writes down where the store is bounded otherwise than

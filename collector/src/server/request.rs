@@ -67,6 +67,19 @@ pub(super) async fn given(operation: &Operation, head: &mut Parts) -> Result<Giv
     Given::of(operation.parameters, path.chain(query), time::now_ms())
 }
 
+/// The same, and the request, whose body is read after that.
+///
+/// # Errors
+/// They do not fit the operation.
+pub(super) async fn given_of(
+    operation: &Operation,
+    request: Request,
+) -> Result<(Given, Request), Refused> {
+    let (mut head, body) = request.into_parts();
+    let given = given(operation, &mut head).await?;
+    Ok((given, Request::from_parts(head, body)))
+}
+
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);

@@ -214,9 +214,38 @@ pub fn diagnosis(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
             }
         }
     }
+    siblings(out, answer)?;
     let time = |name: &str| rfc3339(answer[name].as_i64().unwrap_or_default());
     let (from, to, usual) = (time("from_ms"), time("to_ms"), time("usual_from_ms"));
     writeln!(out, "\nfrom {from} to {to}; before: from {usual}")
+}
+
+/// What the servers get that do the same for the client.
+fn siblings(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
+    let all = list(answer, "siblings");
+    if all.is_empty() {
+        return Ok(());
+    }
+    let head = "   SHARE   BEFORE     CONNS   RESETS  SERVERS THAT DO THE SAME";
+    writeln!(out, "\n{head}")?;
+    for one in all {
+        let part = |name: &str| match one[name].as_f64() {
+            Some(part) => format!("{part:.2} %"),
+            None => String::from("-"),
+        };
+        let (share, before) = (part("share"), part("usual_share"));
+        let (opened, resets) = (number(one, "/opened"), number(one, "/resets"));
+        let server = shorten(text(one, "server"), 45);
+        let endpoint = text(one, "endpoint");
+        writeln!(
+            out,
+            "{share:>8} {before:>8} {opened:>9} {resets:>8}  {server} at {endpoint}"
+        )?;
+    }
+    match answer["siblings_left_out"].as_u64() {
+        Some(more) if more > 0 => writeln!(out, "{more} more"),
+        _ => Ok(()),
+    }
 }
 
 /// Connections that broke.

@@ -19,7 +19,7 @@ use crate::api::{
 };
 use crate::server::app::{App, Shared};
 use crate::server::people::Person;
-use crate::server::request::{Refused, answer, change, given, read};
+use crate::server::request::{Refused, answer, change, given, given_of, read};
 
 type Who = Extension<Person>;
 
@@ -193,8 +193,7 @@ async fn numbered(
     operation: &'static Operation,
     request: Request,
 ) -> Result<(i64, Request), Refused> {
-    let (mut head, body) = request.into_parts();
-    let given = given(operation, &mut head).await?;
+    let (given, request) = given_of(operation, request).await?;
     let id = given.number("id").unwrap_or(0);
     let id = i64::try_from(id).map_err(|_| {
         Refused::new(
@@ -203,5 +202,5 @@ async fn numbered(
             "there is nothing of that number",
         )
     })?;
-    Ok((id, Request::from_parts(head, body)))
+    Ok((id, request))
 }

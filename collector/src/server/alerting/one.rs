@@ -15,7 +15,7 @@ use crate::api::{
 };
 use crate::server::app::{App, Shared};
 use crate::server::people::Person;
-use crate::server::request::{Refused, answer, change, given, read};
+use crate::server::request::{Refused, answer, change, given, given_of, read};
 use crate::time;
 
 /// `GET /api/v1/alerts`
@@ -127,8 +127,7 @@ async fn named(
     operation: &'static Operation,
     request: Request,
 ) -> Result<(String, Request), Refused> {
-    let (mut head, body) = request.into_parts();
-    let given = given(operation, &mut head).await?;
+    let (given, request) = given_of(operation, request).await?;
     let id = given.text("id").map(str::to_owned).ok_or_else(nothing)?;
-    Ok((id, Request::from_parts(head, body)))
+    Ok((id, request))
 }

@@ -45,11 +45,6 @@ impl Person {
         actor
     }
 
-    /// From where.
-    pub(in crate::server) fn source(&self) -> Option<IpAddr> {
-        self.source
-    }
-
     /// The local user who asks.
     pub(super) fn user(&self) -> Option<&str> {
         matches!(self.how, How::UserToken(_) | How::Session(_)).then_some(&self.name)

@@ -17,7 +17,7 @@ use crate::api::{
     Users,
 };
 use crate::server::app::{App, Shared};
-use crate::server::request::{Refused, answer, change, given, read};
+use crate::server::request::{Refused, answer, change, given, given_of, read};
 use crate::time;
 
 /// `GET /api/v1/users`
@@ -151,11 +151,10 @@ async fn named(
     operation: &'static Operation,
     request: Request,
 ) -> Result<(String, Request), Refused> {
-    let (mut head, body) = request.into_parts();
-    let given = given(operation, &mut head).await?;
+    let (given, request) = given_of(operation, request).await?;
     let name = given.text("name").and_then(|text| user_name(text).ok());
     let name = name.ok_or_else(|| nothing("user"))?;
-    Ok((name, Request::from_parts(head, body)))
+    Ok((name, request))
 }
 
 /// An admin who goes leaves another one: it takes somebody else to do it.
