@@ -5,12 +5,12 @@ import { t } from '../text';
 import { count } from '../text/numbers';
 import { useAsk } from './ask';
 import { go, link } from './route';
-import { asked, useWindow } from './time';
+import { lately, useWindow } from './time';
 
 type Hit = Schema['Hit'];
 
 /** Pause in typing after which is asked. */
-const PAUSE_MS = 150;
+const PAUSE_MS = 80;
 
 /** The view of a hit: its address in the API says what it is about. */
 export function viewOf(hit: Hit): string {
@@ -34,7 +34,7 @@ export function Search() {
   const [posed, setPosed] = useState('');
   const [open, setOpen] = useState(false);
   const [at, setAt] = useState(0);
-  const window = asked(useWindow());
+  const window = lately(useWindow());
   useEffect(() => {
     const timer = setTimeout(() => setPosed(text.trim()), PAUSE_MS);
     return () => clearTimeout(timer);

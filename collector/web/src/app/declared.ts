@@ -9,12 +9,14 @@ const SELDOM = 6;
 /** Most edges that are marked. */
 const MOST = 20_000;
 
-export function useDeclared(): Declared {
+/** Of each edge, where `edges` are shown one by one; else only whether a matrix is declared. */
+export function useDeclared(edges = true): Declared {
   const window = asked(useWindow());
   const beat = Math.floor(useBeat() / SELDOM);
-  const found = useAsk<Declared>(JSON.stringify(window), beat, async (signal) => {
+  const found = useAsk<Declared>(JSON.stringify([window, edges]), beat, async (signal) => {
     const { declared } = await ask('/api/v1/matrix', { query: { rows: false }, signal });
     if (!declared) return null;
+    if (!edges) return new Map();
     const query = { ...window, limit: MOST };
     const answer = await post('/api/v1/matrix/check', null, { query, signal });
     const report = (await answer.json()) as Schema['MatrixReport'];

@@ -35,6 +35,12 @@ export function asked(window: Window): { from: string; to: string } {
   return { from: new Date(window.from).toISOString(), to: new Date(window.to).toISOString() };
 }
 
+/** As those of a question that many ask again and again: what was made of late will do. */
+export function lately(window: Window): { from: string; to: string; max_age?: string } {
+  if (!window.live) return asked(window);
+  return { ...asked(window), max_age: lengthOf(window.range) < 3_600_000 ? '1m' : '2m' };
+}
+
 /** The same length of time just before a window that was answered. */
 export function before(answered: { from_ms: number; to_ms: number }): { from: string; to: string } {
   const { from_ms, to_ms } = answered;

@@ -10,7 +10,7 @@ import { t } from '../text';
 import { sentence } from '../text/findings';
 import { count } from '../text/numbers';
 import { SeverityTag } from '../views/alerts/words';
-import type { Before, Drawing, Line, Thing } from './model';
+import type { Before, By, Drawing, Line, Thing } from './model';
 import { pin, pins } from './places';
 import { named } from './Stage';
 
@@ -20,12 +20,14 @@ interface PanelProps {
   readonly declared: Declared;
   readonly firing: Firing;
   readonly shown: Drawing;
+  /** What groups are made by. */
+  readonly by: By;
   readonly selected: string;
 }
 
 /** What is selected, beside the map. */
 export function Panel(props: PanelProps) {
-  const { topology, before, declared, firing, shown, selected } = props;
+  const { topology, before, declared, firing, shown, by, selected } = props;
   const thing = shown.things.find((one) => one.key === selected);
   const line = shown.lines.find((one) => one.key === selected);
   if (!thing && !line) return null;
@@ -41,7 +43,7 @@ export function Panel(props: PanelProps) {
       >
         ×
       </button>
-      {thing && <ThingPanel thing={thing} shown={shown} />}
+      {thing && <ThingPanel thing={thing} shown={shown} by={by} />}
       {thing && <Fires of={thing.nodes.flatMap((node) => ofNode(firing, node))} />}
       {only && (
         <EdgePanel edge={only} before={before.get(only.key)} length={length} declared={declared} />
@@ -70,7 +72,13 @@ function Fires({ of }: { of: readonly AlertMark[] }) {
   );
 }
 
-function ThingPanel({ thing, shown }: { thing: Thing; shown: Drawing }) {
+/** A group as an address of the map names it: an address stands for itself, whatever groups are by. */
+function groupOf(by: By, label: string): string {
+  const isAddress = /^[\da-f.:]+$/i.test(label) && /[.:]/.test(label);
+  return `${isAddress ? 'site' : by}:${label}`;
+}
+
+function ThingPanel({ thing, shown, by }: { thing: Thing; shown: Drawing; by: By }) {
   const lines = shown.lines.filter((line) => line.from === thing.key || line.to === thing.key);
   const worst = [...lines].sort(
     (a, b) => rank(a.level) - rank(b.level) || b.connections - a.connections,
@@ -107,6 +115,14 @@ function ThingPanel({ thing, shown }: { thing: Thing; shown: Drawing }) {
             </li>
           ))}
         </ul>
+      )}
+      {thing.kind === 'group' && thing.nodes.length === 0 && thing.label !== '' && (
+        <p>
+          {t('map.services', { n: thing.size })} ·{' '}
+          <a href={link('map', '', { in: groupOf(by, thing.label), by: 'none' })}>
+            {t('map.within.go')}
+          </a>
+        </p>
       )}
       <h3>{t('edge.list', { n: lines.length })}</h3>
       <ul class="list">

@@ -1,6 +1,7 @@
 // What of the map is in view: moved, zoomed, kept.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Point } from './layered';
+import { Memory } from './memory';
 
 export interface Camera {
   x: number;
@@ -14,7 +15,7 @@ const MOST = 2.5;
 /** Room around everything. */
 const MARGIN = 116;
 
-const memory = new Map<string, Camera>();
+const memory = new Memory<Camera>();
 
 /** The camera that shows all places. */
 export function fitted(places: Iterable<Point>, width: number, height: number): Camera {

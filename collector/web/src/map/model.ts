@@ -9,6 +9,7 @@ import {
   isUndeclared,
   type Level,
   level,
+  rank,
   type Told,
   worse,
 } from '../judge';
@@ -65,6 +66,8 @@ export interface Drawing {
   readonly lines: readonly Line[];
   /** Things that are meant and not drawn. */
   readonly leftOut: number;
+  /** Lines between things that are drawn, which are not. */
+  readonly linesLeftOut: number;
 }
 
 /** Numbers of the time before, by key of an edge. */
@@ -141,7 +144,12 @@ export function drawing(
     ...thing,
     hosts: hostNames.size,
   }));
-  return { things: all, lines: [...lines.values()], leftOut: answer.left_out?.nodes ?? 0 };
+  return {
+    things: all,
+    lines: [...lines.values()],
+    leftOut: answer.left_out?.nodes ?? 0,
+    linesLeftOut: 0,
+  };
 }
 
 type MutableThing = { -readonly [K in keyof Omit<Thing, 'nodes' | 'hosts'>]: Thing[K] } & {
@@ -211,12 +219,29 @@ export function outweighs(one: Finding, other: Finding): boolean {
   return one.n / one.of > other.n / other.of;
 }
 
+/** What the collector tells of groups beside sums; nothing of what it does not know. */
+interface Marks {
+  readonly alerts?: { readonly critical: number; readonly warning: number } | null;
+  readonly undeclared?: number | null;
+}
+
+function alertsOf({ alerts }: Marks): number {
+  return alerts ? alerts.critical + alerts.warning : 0;
+}
+
+/** How bad it is by what fires. */
+function levelOf({ alerts }: Marks): Level {
+  if (!alerts) return 'ok';
+  return alerts.critical > 0 ? 'bad' : alerts.warning > 0 ? 'warn' : 'ok';
+}
+
 /** Groups that the collector made: sums, without what is between. */
 function ofGroups(grouped: Schema['Grouped']): Drawing {
-  const lines = grouped.edges.map((edge): Line => {
+  const lines = grouped.edges.map((edge: Schema['GroupEdge'] & Marks): Line => {
     const share = edge.connections > 0 ? edge.wrong / edge.connections : 0;
     const unjoined: Level = edge.unjoined === edge.edges ? 'unknown' : 'ok';
-    const level: Level = share >= 0.001 ? 'bad' : edge.wrong > 0 ? 'warn' : unjoined;
+    const failing: Level = share >= 0.001 ? 'bad' : edge.wrong > 0 ? 'warn' : unjoined;
+    const level = worse(failing, levelOf(edge));
     return {
       key: `${edge.client} ${edge.server}`,
       from: edge.client,
@@ -228,21 +253,29 @@ function ofGroups(grouped: Schema['Grouped']): Drawing {
       ...(edge.wrong > 0 && {
         finding: {
           kind: 'failed',
-          level: level === 'bad' ? 'bad' : 'warn',
+          level: failing === 'bad' ? 'bad' : 'warn',
           n: edge.wrong,
           of: edge.connections,
         },
       }),
       confidence: edge.confidence,
       joined: edge.unjoined < edge.edges,
-      undeclared: 0,
-      alerts: 0,
+      undeclared: edge.undeclared ?? 0,
+      alerts: alertsOf(edge),
       via: [],
     };
   });
-  const things = grouped.groups.map((group): Thing => {
-    const touching = lines.filter((line) => line.from === group.key || line.to === group.key);
-    const called = touching.filter((line) => line.to === group.key && line.finding);
+  const touching = new Map<string, Line[]>(grouped.groups.map(({ key }) => [key, []]));
+  for (const line of lines) {
+    touching.get(line.from)?.push(line);
+    if (line.to !== line.from) touching.get(line.to)?.push(line);
+  }
+  const things = grouped.groups.map((group: Schema['Group'] & Marks): Thing => {
+    const own = touching.get(group.key) ?? [];
+    // What goes wrong shows at the end that is called.
+    const called = own.filter((line) => line.to === group.key && isWrong(line));
+    // Those of edges within it are among its own.
+    const from = called.filter((line) => line.from !== group.key);
     return {
       key: group.key,
       kind: 'group',
@@ -250,18 +283,31 @@ function ofGroups(grouped: Schema['Grouped']): Drawing {
       nodes: [],
       size: group.nodes,
       hosts: 0,
-      level: called.map((line) => line.level).reduce(worse, 'ok'),
-      connections: touching.reduce((sum, line) => sum + line.connections, 0),
-      alerts: 0,
+      level: called.map((line) => line.level).reduce(worse, levelOf(group)),
+      connections: own.reduce((sum, line) => sum + line.connections, 0),
+      alerts: from.reduce((sum, line) => sum + line.alerts, alertsOf(group)),
       more: 0,
     };
   });
-  return { things, lines, leftOut: grouped.left_out.nodes };
+  return { things, lines, leftOut: grouped.left_out.nodes, linesLeftOut: 0 };
+}
+
+/** Most lines on the map: of more of them nobody sees where any leads. */
+const MOST_LINES = 400;
+
+/** What there is room for: what is wrong first, then what is used most. */
+export function readable(of: Drawing, most = MOST_LINES): Drawing {
+  if (of.lines.length <= most) return of;
+  const marks = (line: Line) => Number(line.alerts > 0) + Number(line.undeclared > 0);
+  const lines = [...of.lines].sort(
+    (a, b) => rank(a.level) - rank(b.level) || marks(b) - marks(a) || b.connections - a.connections,
+  );
+  return { ...of, lines: lines.slice(0, most), linesLeftOut: of.lines.length - most };
 }
 
 /** What is wrong, and its ends. */
 export function onlyWrong(of: Drawing): Drawing {
-  return only(of, (line) => line.level === 'bad' || line.level === 'warn');
+  return only(of, isWrong, (thing) => thing.alerts > 0);
 }
 
 /** What nobody has declared, and its ends. */
@@ -269,10 +315,19 @@ export function onlyUndeclared(of: Drawing): Drawing {
   return only(of, (line) => line.undeclared > 0);
 }
 
-function only(of: Drawing, wanted: (line: Line) => boolean): Drawing {
+function isWrong(line: Line): boolean {
+  return line.level === 'bad' || line.level === 'warn';
+}
+
+function only(
+  of: Drawing,
+  wanted: (line: Line) => boolean,
+  alone: (thing: Thing) => boolean = () => false,
+): Drawing {
   const lines = of.lines.filter(wanted);
   const ends = new Set(lines.flatMap((line) => [line.from, line.to]));
-  return { ...of, lines, things: of.things.filter((thing) => ends.has(thing.key)) };
+  const things = of.things.filter((thing) => ends.has(thing.key) || alone(thing));
+  return { ...of, lines, things };
 }
 
 /** Everything before and behind a thing: the paths that lead to it and on from it. */

@@ -2,14 +2,14 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Answer, Question } from './force.worker';
 import { type Arrow, COLUMN, layered, type Point, ROW } from './layered';
+import { Memory } from './memory';
 import type { Drawing } from './model';
 
 export type Layout = 'layered' | 'force';
 export const LAYOUTS: readonly Layout[] = ['layered', 'force'];
 
 /** Places of everything that was ever drawn, by what was asked for; the oldest are forgotten. */
-const memory = new Map<string, Map<string, Point>>();
-const MEMORIES = 32;
+const memory = new Memory<Map<string, Point>>();
 
 const PINS = 'waybill.pins';
 
@@ -34,12 +34,7 @@ export function pin(key: string, at: Point | null): void {
 /** The places that were last known of a question. */
 function remembered(question: string): Map<string, Point> {
   const known = memory.get(question) ?? new Map<string, Point>();
-  memory.delete(question);
   memory.set(question, known);
-  for (const old of memory.keys()) {
-    if (memory.size <= MEMORIES) break;
-    memory.delete(old);
-  }
   return known;
 }
 
@@ -67,10 +62,10 @@ export function usePlaces(
   const worker = useRef<Worker | null>(null);
   const round = useRef(0);
   const known = remembered(`${layout} ${question}`);
-  const arrows: Arrow[] = of.lines.map(({ from, to }) => ({ from, to }));
+  const arrows = (): Arrow[] => of.lines.map(({ from, to }) => ({ from, to }));
   const keys = of.things.map((thing) => thing.key);
   const isNew = keys.some((key) => !known.has(key));
-  if (isNew && layout === 'layered') settle(layered(keys, arrows), known);
+  if (isNew && layout === 'layered') settle(layered(keys, arrows()), known);
   const asked = isNew && layout === 'force' ? keys.join('\n') : '';
   // biome-ignore lint/correctness/useExhaustiveDependencies: `asked` says when there is something new
   useEffect(() => {
@@ -86,7 +81,7 @@ export function usePlaces(
       redraw((n) => n + 1);
     };
     const kept = [...known].filter(([key]) => keys.includes(key));
-    const posed: Question = { round: mine, keys, arrows, known: kept };
+    const posed: Question = { round: mine, keys, arrows: arrows(), known: kept };
     worker.current.postMessage(posed);
   }, [asked, question]);
   useEffect(

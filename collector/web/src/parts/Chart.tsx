@@ -2,7 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import { useLanguage } from '../text';
-import { clock } from '../text/numbers';
+import { clock, minute } from '../text/numbers';
 
 export interface Track {
   readonly label: string;
@@ -61,7 +61,7 @@ export function Chart({ label, times, tracks, format, window: [from, to] }: Prop
             ...axis,
             font,
             size: 26,
-            values: (_, all) => all.map((at) => clock(at * 1000).replace(/:\d\d$/, '')),
+            values: (_, all) => all.map((at) => minute(at * 1000)),
             space: 80,
           },
           { ...axis, font, size: 62, values: (_, all) => all.map(format), space: 34 },

@@ -1,10 +1,11 @@
 // One sentence before all numbers.
 import type { Schema } from '../api/client';
-import { link } from '../app/route';
+import { change, link } from '../app/route';
 import { type Declared, type Finding, findings, isJoined, isUndeclared } from '../judge';
-import { type Before, outweighs } from '../map/model';
+import { type Before, type Drawing, type Line, outweighs } from '../map/model';
 import { t } from '../text';
 import { sentence } from '../text/findings';
+import { AsOf } from './State';
 
 type Edge = Schema['KeyedEdge'];
 
@@ -12,10 +13,11 @@ interface Props {
   readonly answer: Schema['Topology'];
   readonly before: Before;
   readonly declared: Declared;
+  readonly drawing: Drawing;
 }
 
-export function Overview({ answer, before, declared }: Props) {
-  if (answer.grouped) return <Groups grouped={answer.grouped} />;
+export function Overview({ answer, before, declared, drawing }: Props) {
+  if (answer.grouped) return <Groups of={drawing} to={answer.to_ms} />;
   const edges = [...answer.edges, ...answer.unjoined];
   if (edges.length === 0) return null;
   const wrong: { edge: Edge; finding: Finding }[] = [];
@@ -60,19 +62,55 @@ export function Overview({ answer, before, declared }: Props) {
           <a href={link('matrix', '', { tab: 'edges' })}>
             {t('say.undeclared', { n: undeclared })}
           </a>
-        )}
+        )}{' '}
+        <AsOf at={answer.to_ms} />
       </p>
     </div>
   );
 }
 
-function Groups({ grouped }: { grouped: Schema['Grouped'] }) {
-  const wrong = grouped.edges.filter((edge) => edge.wrong > 0).length;
-  const all = grouped.edges.length;
-  const worst = wrong > 0 ? 'warn' : 'ok';
+/** The same of groups, of whose edges the collector told sums. */
+function Groups({ of, to }: { of: Drawing; to: number }) {
+  const wrong = of.lines.filter((line) => line.finding);
+  const bad = wrong.filter((line) => line.level === 'bad').length;
+  const [worst] = [...wrong].sort((a, b) =>
+    a.finding && b.finding && outweighs(a.finding, b.finding) ? -1 : 1,
+  );
+  const nameOf = (key: string) => of.things.find((one) => one.key === key)?.label || t('unknown');
+  const sum = (number: (line: Line) => number) =>
+    of.lines.reduce((all, line) => all + number(line), 0);
+  const undeclared = sum((line) => line.undeclared);
   return (
-    <div class={`say overview ${worst}`}>
-      <strong>{wrong > 0 ? t('say.warn', { n: wrong, all }) : t('say.none')}</strong>
+    <div class={`say overview ${bad > 0 ? 'bad' : wrong.length > 0 ? 'warn' : 'ok'}`}>
+      <p>
+        {wrong.length === 0 && <strong>{t('say.none')}</strong>}
+        {wrong.length > 0 && (
+          <strong>{t('say.groups', { n: wrong.length, all: of.lines.length })} </strong>
+        )}
+        {worst?.finding && (
+          <button type="button" class="plain" onClick={() => change({ sel: worst.key })}>
+            {t('say.worst', {
+              client: nameOf(worst.from),
+              server: nameOf(worst.to),
+              finding: sentence(worst.finding),
+            })}
+          </button>
+        )}
+      </p>
+      <p class="dim num">
+        {t('say.groups.scope', {
+          groups: of.things.length,
+          nodes: of.things.reduce((all, thing) => all + thing.size, 0),
+          edges: sum((line) => line.size),
+          connections: sum((line) => line.connections),
+        })}{' '}
+        {undeclared > 0 && (
+          <a href={link('matrix', '', { tab: 'edges' })}>
+            {t('say.undeclared', { n: undeclared })}
+          </a>
+        )}{' '}
+        <AsOf at={to} />
+      </p>
     </div>
   );
 }

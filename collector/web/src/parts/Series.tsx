@@ -1,10 +1,11 @@
 // Charts of a table by its description alone: a family that comes later has its own at once.
-import { ask, type Schema } from '../api/client';
+import { ask, type QueryOf, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
 import { asked, useBeat, useWindow } from '../app/time';
 import { t } from '../text';
 import { measured } from '../text/numbers';
 import { Chart, type Track } from './Chart';
+import { Heat } from './Heat';
 import { titleOf } from './Rows';
 import { State } from './State';
 
@@ -13,6 +14,10 @@ const DRAWN = ['counter', 'gauge', 'histogram'];
 /** Lines of a chart. */
 const MOST = 6;
 const STEPS = 60;
+/** Columns of a map of heat. */
+const HEAT_STEPS = 30;
+
+type Made = Pick<QueryOf<'/api/v1/series/{table}'>, 'function' | 'group' | 'limit'>;
 
 export interface Narrowed {
   readonly host?: string;
@@ -29,7 +34,12 @@ export function TableCharts(props: { table: Schema['Table']; of?: Narrowed; grou
   return (
     <div class="charts">
       {drawnOf(props.table).map((column) => (
-        <ColumnChart key={column.name} {...props} column={column} />
+        <>
+          <ColumnChart key={column.name} {...props} column={column} />
+          {column.kind === 'histogram' && (
+            <ColumnHeat key={`heat ${column.name}`} {...props} column={column} />
+          )}
+        </>
       ))}
     </div>
   );
@@ -43,17 +53,43 @@ interface Props {
   readonly group: string;
 }
 
-function ColumnChart({ table, column, of = {}, group }: Props) {
+/** What is made of a column, in at most so many steps. */
+function useSeries({ table, column, of = {} }: Props, steps: number, made: Made) {
   const window = asked(useWindow());
   const beat = useBeat();
-  const question = JSON.stringify([table.name, column.name, of, group, window]);
-  const series = useAsk(question, beat, async (signal) => {
-    const step = `${Math.max(10, Math.ceil(lengthMs(window) / STEPS / 1000))}s`;
+  const question = JSON.stringify([table.name, column.name, of, made, window]);
+  return useAsk(question, beat, async (signal) => {
+    const step = `${Math.max(10, Math.ceil(lengthMs(window) / steps / 1000))}s`;
     const narrowed = { ...(of.host && { host: of.host }), ...(of.where && { where: of.where }) };
-    const rate = column.kind === 'counter' ? ({ function: 'rate' } as const) : {};
-    const query = { ...window, ...narrowed, ...rate, value: column.name, step, group, limit: MOST };
+    const query = { ...window, ...narrowed, ...made, value: column.name, step };
     return ask('/api/v1/series/{table}', { path: { table: table.name }, query, signal });
   });
+}
+
+/** How long something took, over all that is narrowed to. */
+function ColumnHeat(props: Props) {
+  const { table, column } = props;
+  const series = useSeries(props, HEAT_STEPS, { function: 'distribution' });
+  return (
+    <State of={series} what="what.data">
+      {({ series: [all], step_ms: step, from_ms: from, to_ms: to }) => (
+        <Heat
+          name={`${table.name}-${column.name}`}
+          label={t('heat.over', { what: titleOf(column.name) })}
+          help={column.help}
+          steps={(all?.points ?? []).map(({ to_ms, distribution: of }) => ({ to_ms, of }))}
+          step={step ?? to - from}
+          window={[from, to]}
+        />
+      )}
+    </State>
+  );
+}
+
+function ColumnChart(props: Props) {
+  const { column, group } = props;
+  const rate = column.kind === 'counter' ? ({ function: 'rate' } as const) : {};
+  const series = useSeries(props, STEPS, { ...rate, group, limit: MOST });
   return (
     <State of={series} what="what.data">
       {(answer) => <Drawn answer={answer} column={column} />}

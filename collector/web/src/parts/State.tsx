@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { Asked } from '../app/ask';
 import { type Key, t } from '../text';
-import { clock } from '../text/numbers';
+import { clock, minute } from '../text/numbers';
 
 interface Props<T> {
   readonly of: Asked<T> & { again: () => void };
@@ -63,6 +63,11 @@ export function Empty({ what, children }: { what: Key; children?: ComponentChild
       {children}
     </div>
   );
+}
+
+/** Up to when an answer tells. */
+export function AsOf({ at }: { at: number }) {
+  return <span class="asof num">{t('state.asof', { at: minute(at) })}</span>;
 }
 
 /** Data were deleted that the window would have. */

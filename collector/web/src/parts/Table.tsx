@@ -33,15 +33,19 @@ interface Props<R> {
   readonly most?: number;
 }
 
+/** Rows that are added by a press. */
+const MORE = 200;
+
 export function Table<R>({ name, columns, rows, keyOf, sort = '', most = 100 }: Props<R>) {
   const [order, setOrder] = useState(sort);
   const [filter, setFilter] = useState('');
-  const [all, setAll] = useState(false);
+  const [room, setRoom] = useState(most);
   const shown = useMemo(() => {
-    const kept = rows.filter((row) => meets(columns, row, filter));
+    const wanted = filter.trim().toLowerCase();
+    const kept = wanted === '' ? rows : rows.filter((row) => meets(columns, row, wanted));
     return sorted(columns, kept, order);
   }, [columns, rows, filter, order]);
-  const cut = all ? shown : shown.slice(0, most);
+  const cut = shown.slice(0, room);
   return (
     <div class="table">
       <div class="bar">
@@ -92,8 +96,9 @@ export function Table<R>({ name, columns, rows, keyOf, sort = '', most = 100 }: 
         </table>
       </section>
       {cut.length < shown.length && (
-        <button type="button" class="pill" onClick={() => setAll(true)}>
-          {t('table.all', { n: shown.length })}
+        <button type="button" class="pill" onClick={() => setRoom(room + MORE)}>
+          {t('table.more', { n: Math.min(MORE, shown.length - cut.length) })}{' '}
+          <span class="dim">{t('table.shown', { n: cut.length, all: shown.length })}</span>
         </button>
       )}
     </div>
@@ -166,10 +171,9 @@ function plain(cell: Cell): string {
   return cell === null ? '–' : String(cell);
 }
 
-function meets<R>(columns: readonly Column<R>[], row: R, filter: string): boolean {
-  const wanted = filter.trim().toLowerCase();
+function meets<R>(columns: readonly Column<R>[], row: R, wanted: string): boolean {
   const has = (column: Column<R>) => plain(column.value(row)).toLowerCase().includes(wanted);
-  return wanted === '' || columns.some(has);
+  return columns.some(has);
 }
 
 /** What is not known comes last, whichever way. */
@@ -183,6 +187,8 @@ function sorted<R>(columns: readonly Column<R>[], rows: readonly R[], order: str
       typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b));
     return down ? -by : by;
   };
+  // Each value is made once, and not with every comparison.
   const by = column.order ?? column.value;
-  return [...rows].sort((a, b) => compare(by(a), by(b)));
+  const keyed = rows.map((row) => [by(row), row] as const);
+  return keyed.sort(([a], [b]) => compare(a, b)).map(([, row]) => row);
 }

@@ -69,6 +69,7 @@ export const en = {
   'state.failed': 'The collector answered {status}.',
   'state.unreachable': 'The collector does not answer.',
   'state.old': 'Showing what it said at {at}.',
+  'state.asof': 'As of {at}.',
   'state.again': 'Ask again',
   'state.evicted': 'Data up to {at} may be missing: the store was full.',
   'what.map': 'the map',
@@ -92,6 +93,9 @@ export const en = {
   'say.warn': '{n} of {all} {all|edge|edges} {n|is|are} worth a look.',
   'say.scope':
     '{services} {services|service|services} on {hosts} {hosts|host|hosts}, {edges} {edges|edge|edges}, {connections} {connections|connection|connections}.',
+  'say.groups': 'Between groups, something is wrong on {n} of {all} {all|line|lines}.',
+  'say.groups.scope':
+    '{groups} {groups|group|groups} of {nodes} {nodes|node|nodes}, {edges} {edges|edge|edges}, {connections} {connections|connection|connections}.',
   'say.unknown': '{n} {n|edge is|edges are} known by one side only.',
   'say.worst': 'Worst: {client} → {server}, {finding}.',
   'say.before': 'The {range} before: {n}.',
@@ -129,6 +133,8 @@ export const en = {
   'map.layout.force': 'force',
   'map.wrong': 'only what is wrong',
   'map.focus': 'around {name} ±{depth}',
+  'map.within': 'only {name}',
+  'map.within.go': 'One by one',
   'map.focus.off': 'show everything',
   'map.fit': 'fit',
   'map.in': 'Zoom in',
@@ -139,6 +145,10 @@ export const en = {
   'map.more.help': '{n} further {n|thing|things}: show as a table',
   'map.cut':
     '{shown} of {all} shown: those that matter most. Search, focus or group to see others.',
+  'map.lines':
+    '{shown} of {all} lines are drawn: what is wrong, then what is used most. Press a thing for all of its own.',
+  'map.table.cut':
+    '{shown} of {all} edges: those between what matters most. Search, focus or choose what is wrong to see others.',
   'map.pinned': 'moved by hand',
   'map.unpin': 'let go',
   'map.legend': 'Legend',
@@ -288,6 +298,10 @@ export const en = {
   'chart.rate': 'per second',
   'chart.max': 'the most in each step',
   'chart.percentile': 'p{p}',
+  'heat.over': '{what}, over time',
+  'heat.label': '{what}: how often it took how long, in each step; at most {most} in one place',
+  'heat.count': 'values',
+  'heat.nothing': 'nothing was measured in this time range',
   'chart.nothing': 'nothing was told in this time range',
   'chart.label': 'Chart of {what}',
   'table.acts': 'what can be done',
@@ -298,7 +312,7 @@ export const en = {
   'table.copied': 'Copied',
   'table.rows': '{n} {n|row|rows}',
   'table.shown': '{n} of {all} rows',
-  'table.all': 'Show all {n}',
+  'table.more': 'Show {n} more',
   'table.from': 'from',
   'table.to': 'to',
   'table.level': 'state',

@@ -27,7 +27,8 @@ export function micros(us: number | null | undefined): string {
   if (us === null || us === undefined) return '–';
   if (us < 1000) return `${short(us)} µs`;
   if (us < 1_000_000) return `${short(us / 1000)} ms`;
-  return `${short(us / 1_000_000)} s`;
+  // Nobody reads thousands of seconds.
+  return us < 600_000_000 ? `${short(us / 1_000_000)} s` : span(us / 1000);
 }
 
 const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
@@ -76,6 +77,11 @@ export function clock(ms: number, now = Date.now()): string {
     minute: '2-digit',
     second: '2-digit',
   });
+}
+
+/** The same, to the minute. */
+export function minute(ms: number, now = Date.now()): string {
+  return clock(ms, now).replace(/:\d\d$/, '');
 }
 
 /** A value of a column, by its unit as UCUM writes it. */

@@ -8,6 +8,7 @@ import { type Told, told } from '../judge';
 import { Chart, type Track } from '../parts/Chart';
 import { Diagnosis } from '../parts/Diagnosis';
 import { EdgeDeclared, EdgeHow, EdgeNumbers, EdgeSay, EdgeWay } from '../parts/EdgeFacts';
+import { Heat } from '../parts/Heat';
 import { Rows } from '../parts/Rows';
 import { Spread } from '../parts/Spread';
 import { State } from '../parts/State';
@@ -16,13 +17,21 @@ import { bytes, count, micros } from '../text/numbers';
 
 type Answer = Schema['EdgeAnswer'];
 
+/** A step as long as the longest range. */
+const WHOLE = '7d';
+
 export function EdgeView({ id }: { id: string }) {
   const window = asked(useWindow());
   const beat = useBeat();
   const question = JSON.stringify([id, window]);
+  // What it is at once; how it went on takes a question for each step.
   const answer = useAsk(question, beat, (signal) =>
-    ask('/api/v1/edges/{id}', { path: { id }, query: { ...window, ...stepOf(window) }, signal }),
+    ask('/api/v1/edges/{id}', { path: { id }, query: { ...window, step: WHOLE }, signal }),
   );
+  const over = useAsk(question, beat, (signal) => {
+    const query = { ...window, ...stepOf(window), limit: 0 };
+    return ask('/api/v1/edges/{id}', { path: { id }, query, signal });
+  });
   const declared = useDeclared();
   const events = useAsk('event', 0, async (signal) => {
     const { tables } = await ask('/api/v1/tables', { signal });
@@ -55,7 +64,7 @@ export function EdgeView({ id }: { id: string }) {
             </h1>
             <EdgeWay edge={edge} />
           </header>
-          <EdgeSay edge={edge} before={old} length={length} steps={edge.steps} />
+          <EdgeSay edge={edge} before={old} length={length} steps={over.value?.steps ?? []} />
           <div class="columns">
             <section>
               <h2>{t('edge.numbers')}</h2>
@@ -71,7 +80,9 @@ export function EdgeView({ id }: { id: string }) {
             </section>
             <section>
               <h2>{t('edge.over')}</h2>
-              <Steps edge={edge} />
+              <State of={over} what="what.edge">
+                {(steps) => <Steps edge={steps} />}
+              </State>
             </section>
             <section>
               <h2>{t('edge.spread')}</h2>
@@ -79,7 +90,9 @@ export function EdgeView({ id }: { id: string }) {
                 label={t('spread.rtt')}
                 of={edge.client_times?.rtt ?? edge.server_times?.rtt}
               />
+              {over.value && <Heats edge={over.value} what="rtt" />}
               <Spread label={t('spread.connect')} of={edge.client_times?.connect_latency} />
+              {over.value && <Heats edge={over.value} what="connect" />}
             </section>
           </div>
           <Diagnosis key={edge.key} edge={edge.key} />
@@ -94,14 +107,31 @@ export function EdgeView({ id }: { id: string }) {
               events.value && <Rows table={events.value} rows={edge.abnormal} />
             )}
           </section>
-          {edge.truncated && (
+          {over.value?.truncated && (
             <p class="notice" lang="en">
-              {edge.truncated.detail}
+              {over.value.truncated.detail}
             </p>
           )}
         </article>
       )}
     </State>
+  );
+}
+
+/** How long it took, step by step. */
+function Heats({ edge, what }: { edge: Answer; what: 'rtt' | 'connect' }) {
+  const steps = edge.steps.map(({ to_ms, client_times: client, server_times: server }) => ({
+    to_ms,
+    of: what === 'rtt' ? (client?.rtt ?? server?.rtt) : client?.connect_latency,
+  }));
+  return (
+    <Heat
+      name={`edge-${what}`}
+      label={t('heat.over', { what: t(`spread.${what}`) })}
+      steps={steps}
+      step={edge.step_ms}
+      window={[edge.from_ms, edge.to_ms]}
+    />
   );
 }
 

@@ -1,8 +1,10 @@
 // Every agent: whether it reports, what it can see and why not more, what it lost, what it costs.
+
 import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
 import { link } from '../app/route';
 import { useBeat } from '../app/time';
+import { Facts } from '../parts/Facts';
 import { Empty, Evicted, State } from '../parts/State';
 import { type Column, Table } from '../parts/Table';
 import { Tag } from '../parts/Tag';
@@ -242,25 +244,30 @@ function Host({ agent, now }: { agent: Agent; now: number }) {
       {agent.drops.length > 0 && (
         <div class="say bad">
           <strong>{t('fleet.lost', { n: 1, names: nameOf(agent) })}</strong>
-          <Pairs of={agent.drops.map(([name, n]) => [name, count(n)])} />
+          <Facts lang="en" of={agent.drops.map(([name, n]) => [name, count(n)])} />
         </div>
       )}
       <div class="columns">
         <section>
           <h2>{t('fleet.does')}</h2>
-          <Pairs of={agent.plan.filter(([, how]) => !how.startsWith('skip'))} />
+          <Facts lang="en" of={agent.plan.filter(([, how]) => !how.startsWith('skip'))} />
           <h2>{t('fleet.cannot')}</h2>
-          {skipped(agent).length === 0 ? <p class="dim">–</p> : <Pairs of={skipped(agent)} />}
+          {skipped(agent).length === 0 ? (
+            <p class="dim">–</p>
+          ) : (
+            <Facts lang="en" of={skipped(agent)} />
+          )}
           {agent.paths_off.length > 0 && (
             <>
               <h2>{t('fleet.paths')}</h2>
-              <Pairs of={agent.paths_off} />
+              <Facts lang="en" of={agent.paths_off} />
             </>
           )}
         </section>
         <section>
           <h2>{t('edge.numbers')}</h2>
-          <Pairs
+          <Facts
+            lang="en"
             of={[
               [t('fleet.seen'), `${clock(agent.last_seen_ms)} (${ago(agent.last_seen_ms, now)})`],
               [t('fleet.spool'), count(agent.spool_depth)],
@@ -279,29 +286,16 @@ function Host({ agent, now }: { agent: Agent; now: number }) {
           {agent.facts.length > 0 && (
             <>
               <h2>{t('fleet.facts')}</h2>
-              <Pairs of={agent.facts} />
+              <Facts lang="en" of={agent.facts} />
             </>
           )}
         </section>
         <section>
           <h2>{t('fleet.counters')}</h2>
-          <Pairs of={agent.counters.map(([name, n]) => [name, count(n)])} />
+          <Facts lang="en" of={agent.counters.map(([name, n]) => [name, count(n)])} />
         </section>
       </div>
     </article>
-  );
-}
-
-function Pairs({ of }: { of: readonly (readonly string[])[] }) {
-  return (
-    <dl class="facts" lang="en">
-      {of.map(([name = '', value = '']) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd class="num">{value}</dd>
-        </div>
-      ))}
-    </dl>
   );
 }
 

@@ -1,17 +1,19 @@
 // One service: what it is, who calls it, whom it calls, where it listens, what else is measured.
+
 import { ask, type Schema } from '../api/client';
 import { useAsk } from '../app/ask';
 import { useDeclared } from '../app/declared';
 import { link } from '../app/route';
-import { asked, useBeat, useWindow } from '../app/time';
+import { lately, useBeat, useWindow } from '../app/time';
 import type { Declared } from '../judge';
 import { findings } from '../judge';
 import type { Before } from '../map/model';
 import { outweighs } from '../map/model';
 import { EdgeTable } from '../parts/EdgeTable';
+import { Facts } from '../parts/Facts';
 import { Rows } from '../parts/Rows';
 import { drawnOf, TableCharts } from '../parts/Series';
-import { State } from '../parts/State';
+import { AsOf, State } from '../parts/State';
 import { Tag } from '../parts/Tag';
 import { type Key, t } from '../text';
 import { sentence } from '../text/findings';
@@ -19,7 +21,7 @@ import { sentence } from '../text/findings';
 const NOTHING: Before = new Map();
 
 export function NodeView({ id }: { id: string }) {
-  const window = asked(useWindow());
+  const window = lately(useWindow());
   const beat = useBeat();
   const answer = useAsk(JSON.stringify([id, window]), beat, (signal) =>
     ask('/api/v1/nodes/{id}', { path: { id }, query: { ...window, limit: 500 }, signal }),
@@ -32,7 +34,7 @@ export function NodeView({ id }: { id: string }) {
   );
   return (
     <State of={answer} what="what.node">
-      {({ node, key, addresses, clients, servers, listeners }) => (
+      {({ node, key, addresses, clients, servers, listeners, to_ms }) => (
         <article class="view">
           <header>
             <h1>{node.service || node.id}</h1>
@@ -43,7 +45,7 @@ export function NodeView({ id }: { id: string }) {
                   <a href={link('host', node.host)}>{node.hostname || node.host}</a> ·{' '}
                 </>
               )}
-              <a href={link('map', '', { focus: key })}>{t('node.focus')}</a>
+              <a href={link('map', '', { focus: key })}>{t('node.focus')}</a> · <AsOf at={to_ms} />
             </p>
           </header>
           {node.kind === 'address' && <p class="notice">{t('node.address')}</p>}
@@ -120,31 +122,28 @@ function What({ node, addresses }: { node: Schema['Node']; addresses: readonly s
     ['node.cgroup', node.cgroup],
     ['node.addresses', addresses.join(', ')],
   ];
+  const tags = Object.entries(node.tags ?? {});
   return (
     <section>
       <h2>{t('node.what')}</h2>
-      <dl class="facts">
-        {facts
-          .filter(([, value]) => value)
-          .map(([name, value]) => (
-            <div key={name}>
-              <dt>{t(name)}</dt>
-              <dd class="mono">{value}</dd>
-            </div>
-          ))}
-        {Object.keys(node.tags ?? {}).length > 0 && (
-          <div>
-            <dt>{t('node.tags')}</dt>
-            <dd>
-              {Object.entries(node.tags ?? {}).map(([name, value]) => (
-                <Tag key={name}>
-                  {name}={value}
-                </Tag>
-              ))}
-            </dd>
-          </div>
-        )}
-      </dl>
+      <Facts
+        class="mono"
+        of={[
+          ...facts.flatMap(([name, value]) => (value ? [[t(name), value] as const] : [])),
+          ...(tags.length > 0
+            ? [
+                [
+                  t('node.tags'),
+                  tags.map(([name, value]) => (
+                    <Tag key={name}>
+                      {name}={value}
+                    </Tag>
+                  )),
+                ] as const,
+              ]
+            : []),
+        ]}
+      />
     </section>
   );
 }

@@ -26,7 +26,7 @@ export function useBefore(
     async (signal) => {
       if (!answer || answer.grouped) return NOTHING;
       // Not by a focus, which need not have been there then.
-      const query = { ...before(answer), limit: MOST };
+      const query = { ...before(answer), limit: MOST, max_age: '2m' };
       const then = await ask('/api/v1/topology', { query, signal });
       return new Map(
         [...then.edges, ...then.unjoined].map((edge) => [

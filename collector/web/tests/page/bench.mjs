@@ -1,7 +1,7 @@
 // How long the page takes with a site of some size, and what its tab takes; prints figures beside
 // their goals, and fails where one is missed. What is timed is timed by the page's own clock, from
 // the press to the frame that shows its answer.
-import { given, open, visit } from './browser.mjs';
+import { api, given, open, visit } from './browser.mjs';
 
 const [nodes, edges] = (process.env.WAYBILL_SITE ?? '0 0').split(' ').map(Number);
 const BEATS = Number(process.env.WAYBILL_BEATS ?? 360);
@@ -43,23 +43,23 @@ async function opened(browser, path, what) {
   return median(times);
 }
 
-/** From an event until the frame after the page has answered to it. */
+/** How long an answer is waited for. */
+const PATIENCE_MS = 10_000;
+
+/** From an event until the frame after the page has answered to it; both are texts of functions. */
 async function answered(page, act, done) {
-  return page.evaluate(
-    ([acting, isDone]) => {
-      const run = (text) => new Function(`return (${text})`)();
-      return new Promise((resolve) => {
-        const begun = performance.now();
-        run(acting)();
-        const look = () => {
-          if (run(isDone)()) requestAnimationFrame(() => resolve(performance.now() - begun));
-          else requestAnimationFrame(look);
-        };
-        requestAnimationFrame(look);
-      });
-    },
-    [act, done],
-  );
+  // Evaluated by the browser and not by the page, whose policy forbids it.
+  return page.evaluate(`new Promise((resolve) => {
+    const [act, done] = [${act}, ${done}];
+    const begun = performance.now();
+    const took = () => performance.now() - begun;
+    act();
+    const look = () => {
+      if (done() || took() > ${PATIENCE_MS}) requestAnimationFrame(() => resolve(took()));
+      else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  })`);
 }
 
 /** Heap of the tab after its garbage is gone, MiB; and elements of the document. */
@@ -84,11 +84,20 @@ const MAP = {
   ],
   'the pointer is over a thing, its path is lit': [
     `() => document.querySelector('.thing').dispatchEvent(new PointerEvent('pointerenter'))`,
-    `() => document.querySelector('.dim.thing') || !document.querySelector('.thing.dim') && document.querySelector('.thing')`,
+    // Of a small site everything may be on its path.
+    `() => document.querySelector('.dim') || document.querySelectorAll('.thing').length < 20`,
   ],
   zoom: [
-    `() => document.querySelector('.zoom button').click()`,
-    `() => document.querySelector('svg.map > g').getAttribute('transform')`,
+    `() => { globalThis.was = document.querySelector('svg.map > g').getAttribute('transform'); document.querySelector('.zoom button').click(); }`,
+    `() => document.querySelector('svg.map > g').getAttribute('transform') !== globalThis.was`,
+  ],
+  'what is wrong alone, and all again': [
+    `() => { globalThis.was = document.querySelector('button[aria-pressed][class^=pill]:not(.time *)').ariaPressed; document.querySelector('button[aria-pressed][class^=pill]:not(.time *)').click(); }`,
+    `() => document.querySelector('button[aria-pressed][class^=pill]:not(.time *)')?.ariaPressed !== globalThis.was`,
+  ],
+  'a letter is typed into the search, hits are there': [
+    `() => { const field = document.querySelector('#search'); globalThis.typed = (globalThis.typed ?? 0) + 1; field.focus(); field.value = globalThis.typed % 2 ? 'svc-0' : 'svc'; field.dispatchEvent(new Event('input', { bubbles: true })); }`,
+    `() => document.querySelector('[role=listbox][aria-busy=false] [role=option]')`,
   ],
 };
 
@@ -115,10 +124,19 @@ process.stdout.write(`page: ${nodes} nodes, ${edges} edges\n`);
 line('map: first content', await opened(browser, '/ui/map', '.thing'), 'ms', GOALS.content);
 line('fleet: first content', await opened(browser, '/ui/fleet', 'tbody tr'), 'ms', GOALS.content);
 const { page, faults } = await visit(browser);
+const { edges: some } = await api(page, '/api/v1/topology?limit=200&max_age=10m');
+for (const [name, path, what] of [
+  ['map as a table', '/ui/map?table=1', 'tbody tr'],
+  ['a service', `/ui/node/${encodeURIComponent(some[0].server)}`, 'tbody tr'],
+  ['an edge', `/ui/edge/${some[0].key}`, '.say'],
+]) {
+  line(`${name}: first content`, await opened(browser, path, what), 'ms', GOALS.content);
+}
 await page.goto(`${given.url}/ui/map`);
 await page.locator('.line').first().waitFor({ state: 'attached', timeout: 60_000 });
 await page.waitForLoadState('networkidle');
 line('things drawn', await page.locator('.thing').count(), '', 200);
+line('lines drawn', await page.locator('.line').count(), '', 400);
 await interactions(page, MAP);
 await page.goto(`${given.url}/ui/map?table=1`);
 await page.locator('tbody tr').first().waitFor({ timeout: 60_000 });

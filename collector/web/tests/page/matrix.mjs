@@ -14,7 +14,7 @@ async function look(page, file) {
 
 /** What the first column says of each flow, by its id. */
 async function verdicts(page) {
-  const more = page.getByRole('button', { name: /^Show all/ });
+  const more = page.getByRole('button', { name: /^Show \d+ more/ });
   if (await more.count()) await more.click();
   return page.$$eval('tbody tr', (rows) =>
     Object.fromEntries(

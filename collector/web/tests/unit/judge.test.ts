@@ -86,6 +86,8 @@ test('since when is said only where there was a time without', () => {
     connections: resets === null ? null : 10,
     client: resets === null ? null : counters({ reset_remote: resets }),
     server: null,
+    client_times: null,
+    server_times: null,
   });
   const of = (...resets: (number | null)[]) =>
     since(

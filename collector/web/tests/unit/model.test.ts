@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { Schema } from '../../src/api/client';
 import { solve } from '../../src/map/force.worker';
-import { drawing, onlyUndeclared, onlyWrong, paths } from '../../src/map/model';
+import { Memory } from '../../src/map/memory';
+import { drawing, onlyUndeclared, onlyWrong, paths, readable } from '../../src/map/model';
 
 type Node = Schema['KeyedNode'];
 type Edge = Schema['KeyedEdge'];
@@ -86,11 +87,28 @@ test('what is left out is counted', () => {
 });
 
 test('groups of the collector are drawn as they come', () => {
-  const group = (key: string, label: string | null) => ({ key, label, nodes: 3, some: [] });
+  const marks = { alerts: null, undeclared: null };
+  const group = (key: string, label: string | null) => ({
+    key,
+    label,
+    nodes: 3,
+    some: [],
+    ...marks,
+  });
   const sums = { edges: 4, unjoined: 0, bytes_sent: null, bytes_received: null, retransmits: null };
   const grouped = {
     groups: [group('g1', 'web'), group('g2', null)],
-    edges: [{ client: 'g1', server: 'g2', connections: 1000, wrong: 5, confidence: 0.9, ...sums }],
+    edges: [
+      {
+        client: 'g1',
+        server: 'g2',
+        connections: 1000,
+        wrong: 5,
+        confidence: 0.9,
+        ...sums,
+        ...marks,
+      },
+    ],
     left_out: { nodes: 2, edges: 0, connections: 0 },
   };
   const answer = { ...topology([], []), grouped };
@@ -166,4 +184,82 @@ test('what nobody has declared is counted on its line, and can stand alone', () 
   expect(shown.things.map((one) => one.label)).toEqual(['a/web', 'c/db']);
   // Without a matrix nothing is undeclared.
   expect(onlyUndeclared(drawing(answer, 'none', new Map())).lines).toEqual([]);
+});
+
+test('of too many lines those are drawn that matter, and the others are counted', () => {
+  const answer = topology(
+    ['a/web', 'b/app', 'c/db'],
+    [
+      edge('a/web', 'b/app', { connections: 5 }),
+      edge('b/app', 'c/db', { connections: 500 }),
+      edge('a/web', 'c/db', failing),
+    ],
+  );
+  const all = drawing(answer, 'none', new Map());
+  expect(readable(all)).toBe(all);
+  const few = readable(all, 2);
+  expect(few.lines.map((line) => line.key)).toEqual(['k-a/web k-c/db', 'k-b/app k-c/db']);
+  expect([few.linesLeftOut, few.things.length]).toEqual([1, 3]);
+});
+
+test('what is remembered of maps is bounded, and what is used stays', () => {
+  const memory = new Memory<number>();
+  memory.set('mine', 1);
+  for (let n = 0; n < 100; n += 1) {
+    memory.set(`other ${n}`, n);
+    expect(memory.get('mine')).toBe(1);
+  }
+  expect(memory.get('other 0')).toBeUndefined();
+  expect(memory.get('other 99')).toBe(99);
+});
+
+test('groups show what fires about them and what nobody declared, and can stand alone', () => {
+  const group = (key: string, alerts: object | null = null) => ({
+    key,
+    label: key,
+    nodes: 3,
+    some: [],
+    alerts,
+    undeclared: null,
+  });
+  const edges = (client: string, server: string, of: object) => ({
+    client,
+    server,
+    edges: 2,
+    unjoined: 0,
+    connections: 100,
+    wrong: 0,
+    confidence: 1,
+    ...of,
+  });
+  const fires = { critical: 1, warning: 1 };
+  const answer = {
+    nodes: [],
+    edges: [],
+    unjoined: [],
+    grouped: {
+      groups: [group('a'), group('b', { critical: 0, warning: 2 }), group('c'), group('d')],
+      edges: [
+        edges('a', 'c', { alerts: fires, undeclared: 2 }),
+        // Those within a group are among what the group is told of.
+        edges('b', 'b', { alerts: { critical: 0, warning: 1 } }),
+        edges('a', 'd', { alerts: null, undeclared: null }),
+      ],
+      left_out: { nodes: 0, edges: 0, connections: 0 },
+    },
+  } as unknown as Schema['Topology'];
+  const all = drawing(answer, 'service', new Map());
+  expect(all.things.map((one) => [one.label, one.level, one.alerts])).toEqual([
+    ['a', 'ok', 0],
+    ['b', 'warn', 2],
+    ['c', 'bad', 2],
+    ['d', 'ok', 0],
+  ]);
+  expect(all.lines.map((line) => [line.level, line.alerts, line.undeclared])).toEqual([
+    ['bad', 2, 2],
+    ['warn', 1, 0],
+    ['ok', 0, 0],
+  ]);
+  expect(onlyWrong(all).things.map((one) => one.label)).toEqual(['a', 'b', 'c']);
+  expect(onlyUndeclared(all).things.map((one) => one.label)).toEqual(['a', 'c']);
 });

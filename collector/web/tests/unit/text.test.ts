@@ -32,3 +32,12 @@ test('no text stands in code', () => {
     expect(found?.[0], file).toBeUndefined();
   }
 });
+
+test('every text is filled in whole: no brace is left', () => {
+  for (const texts of Object.values(LANGUAGES)) {
+    for (const [key, text] of Object.entries(texts)) {
+      const names = [...text.matchAll(/\{(\w+)/g)].map(([, name = '']) => [name, 2] as const);
+      expect(`${key}: ${fill(text, Object.fromEntries(names), 'en-GB')}`).not.toMatch(/[{}]/);
+    }
+  }
+});

@@ -7,6 +7,11 @@ const en = {
   'diagnosis.possible': 'possible',
   'diagnosis.unknown': 'nobody can judge',
   'diagnosis.ruled_out': 'ruled out by what was measured',
+  'diagnosis.siblings': 'Servers that do the same for this client',
+  'diagnosis.share': 'share',
+  'diagnosis.usual_share': 'before',
+  'diagnosis.opened': 'connections',
+  'diagnosis.resets': 'reset by it',
 } as const;
 
 const zh: Record<keyof typeof en, string> = {
@@ -17,6 +22,11 @@ const zh: Record<keyof typeof en, string> = {
   'diagnosis.possible': '可能',
   'diagnosis.unknown': '无法判断',
   'diagnosis.ruled_out': '测量结果已排除',
+  'diagnosis.siblings': '为该客户端提供同样服务的服务端',
+  'diagnosis.share': '占比',
+  'diagnosis.usual_share': '此前',
+  'diagnosis.opened': '连接',
+  'diagnosis.resets': '由其重置',
 };
 
 export const diagnosis = { en, zh };

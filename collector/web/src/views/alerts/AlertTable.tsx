@@ -3,8 +3,8 @@ import type { Schema } from '../../api/client';
 import { link } from '../../app/route';
 import { type Column, Table } from '../../parts/Table';
 import { t } from '../../text';
-import { ago, clock, measured } from '../../text/numbers';
-import { Notes, SeverityTag, sinceOf } from './words';
+import { ago, clock } from '../../text/numbers';
+import { found, Notes, SeverityTag, sinceOf } from './words';
 
 type Alert = Schema['AlertShown'];
 
@@ -51,14 +51,14 @@ export function AlertTable({ name, alerts }: { name: string; alerts: readonly Al
       id: 'value',
       title: t('alert.value'),
       value: (alert) => alert.value,
-      show: (alert) => measured(alert.value, alert.unit),
+      show: (alert) => found(alert.value, alert.unit),
       number: true,
     },
     {
       id: 'usual',
       title: t('alert.usual'),
       value: (alert) => alert.usual?.median ?? null,
-      show: (alert) => (alert.usual ? measured(alert.usual.median, alert.unit) : '–'),
+      show: (alert) => (alert.usual ? found(alert.usual.median, alert.unit) : '–'),
       number: true,
     },
     {

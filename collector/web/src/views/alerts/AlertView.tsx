@@ -1,17 +1,20 @@
 // One alert: what it is, beside what is usual, what it means, what may have caused it, what became
 // of it, and what a person does about it.
+
 import { useState } from 'preact/hooks';
 import { ask, type Schema } from '../../api/client';
 import { useAsk } from '../../app/ask';
 import { link } from '../../app/route';
 import { useBeat } from '../../app/time';
+import { timed } from '../../parts/columns';
+import { Facts } from '../../parts/Facts';
 import { Empty, State } from '../../parts/State';
 import { type Column, Table } from '../../parts/Table';
 import { t, useLanguage } from '../../text';
-import { ago, clock, measured, short } from '../../text/numbers';
+import { ago, clock, short } from '../../text/numbers';
 import { Group } from './AlertsView';
 import { Acknowledge, Silence } from './Do';
-import { levelOf, Notes, SeverityTag, sinceOf, valueSay } from './words';
+import { found, levelOf, Notes, SeverityTag, sinceOf, valueSay } from './words';
 
 type Detail = Schema['AlertDetail'];
 type Became = Schema['TransitionShown'];
@@ -81,7 +84,7 @@ function One({ detail, changed }: { detail: Detail; changed: () => void }) {
       )}
       <section>
         <h2>{t('alert.history')}</h2>
-        <History of={detail.history} />
+        <History of={detail.history} unit={alert.unit} />
       </section>
     </article>
   );
@@ -115,26 +118,18 @@ function Numbers({ alert }: { alert: Schema['AlertShown'] }) {
   return (
     <>
       <h2>{t('alert.numbers')}</h2>
-      <dl class="facts">
-        <div>
-          <dt>{t('alert.value')}</dt>
-          <dd class="num">{measured(alert.value, alert.unit)}</dd>
-        </div>
-        <div>
-          <dt>{t('alert.usual')}</dt>
-          <dd class="num">
-            {alert.usual
-              ? `${measured(alert.usual.median, alert.unit)} ± ${measured(alert.usual.spread, alert.unit)}`
-              : '–'}
-          </dd>
-        </div>
-        {numbers.map(([name, value]) => (
-          <div key={name}>
-            <dt lang="en">{name.replaceAll('_', ' ')}</dt>
-            <dd class="num">{short(value)}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts
+        of={[
+          [t('alert.value'), found(alert.value, alert.unit)],
+          [
+            t('alert.usual'),
+            alert.usual
+              ? `${found(alert.usual.median, alert.unit)} ± ${found(alert.usual.spread, alert.unit)}`
+              : '–',
+          ],
+          ...numbers.map(([name, value]) => [name.replaceAll('_', ' '), short(value)] as const),
+        ]}
+      />
       <h2>{t('alert.how')}</h2>
       <p class="dim">
         {[
@@ -193,6 +188,13 @@ function Where({ of }: { of: Schema['Subject'] }) {
           <a href={link('map', '', { wrong: '1' })}>{t('alert.on.map')}</a>
         </p>
       );
+    case 'flow':
+      return (
+        <p>
+          {of.source} → {of.destination} <span class="mono dim">{of.port}</span>{' '}
+          <span class="dim">{of.owner}</span> · <a href={link('matrix')}>{t('nav.matrix')}</a>
+        </p>
+      );
     default:
       return (
         <p>
@@ -202,14 +204,9 @@ function Where({ of }: { of: Schema['Subject'] }) {
   }
 }
 
-function History({ of }: { of: readonly Became[] }) {
+function History({ of, unit }: { of: readonly Became[]; unit: string }) {
   const columns: Column<Became>[] = [
-    {
-      id: 'at_ms',
-      title: t('alert.history.at'),
-      value: (one) => one.at_ms,
-      show: (one) => clock(one.at_ms),
-    },
+    timed('at_ms', t('alert.history.at'), (one) => one.at_ms),
     {
       id: 'what',
       title: t('alert.history.what'),
@@ -222,7 +219,13 @@ function History({ of }: { of: readonly Became[] }) {
       value: (one) => one.severity,
       show: (one) => <SeverityTag of={one.severity} />,
     },
-    { id: 'value', title: t('alert.value'), value: (one) => one.value, number: true },
+    {
+      id: 'value',
+      title: t('alert.value'),
+      value: (one) => one.value,
+      show: (one) => found(one.value, unit),
+      number: true,
+    },
     { id: 'why', title: t('alert.history.why'), value: (one) => one.why },
   ];
   return (

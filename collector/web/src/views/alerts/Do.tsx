@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks';
 import { type Schema, tell } from '../../api/client';
 import { person } from '../../api/session';
+import { useOperates } from '../../app/may';
 import { useStore } from '../../app/store';
 import { lengthOf } from '../../app/time';
 import { Failed, useAct } from '../../parts/Act';
@@ -16,15 +17,9 @@ interface Props {
   readonly changed: () => void;
 }
 
-/** Whether whoever asks may do something about alerts. */
-function useMay(): boolean {
-  const role = useStore(person)?.role;
-  return role === 'operator' || role === 'admin';
-}
-
 export function Acknowledge({ alert, changed }: Props) {
   const act = useAct();
-  const may = useMay();
+  const may = useOperates();
   const role = useStore(person)?.role ?? 'viewer';
   const path = `/api/v1/alerts/${alert.id}/ack`;
   const known = alert.acknowledged;
@@ -73,9 +68,26 @@ export function Acknowledge({ alert, changed }: Props) {
 }
 
 const LENGTHS = ['30m', '2h', '8h', '1d', '7d'] as const;
+
+/** How long it is to be silent, in a form. */
+export function Lengths() {
+  return (
+    <label class="field">
+      <span class="dim">{t('silence.for')}</span>
+      <select name="length">
+        {LENGTHS.map((length) => (
+          <option key={length} value={length}>
+            {t(`silence.${length}`)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 export function Silence({ alert, changed }: Props) {
   const act = useAct();
-  const may = useMay();
+  const may = useOperates();
   const [done, setDone] = useState('');
   if (!may) return null;
   const silence = (event: SubmitEvent) => {
@@ -105,16 +117,7 @@ export function Silence({ alert, changed }: Props) {
             ))}
           </select>
         </label>
-        <label class="field">
-          <span class="dim">{t('silence.for')}</span>
-          <select name="length">
-            {LENGTHS.map((length) => (
-              <option key={length} value={length}>
-                {t(`silence.${length}`)}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Lengths />
         <label class="field">
           <span class="dim">{t('silence.why')}</span>
           <input name="why" maxLength={500} required />

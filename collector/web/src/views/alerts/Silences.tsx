@@ -1,52 +1,77 @@
-// What is not to be told: silences and maintenance windows.
+// What is not to be told for a while.
+
 import { useState } from 'preact/hooks';
 import { ask, type Schema, tell } from '../../api/client';
-import { person } from '../../api/session';
 import { useAsk } from '../../app/ask';
-import { useStore } from '../../app/store';
-import { useBeat } from '../../app/time';
-import { Confirm, Failed, useAct } from '../../parts/Act';
+import { useOperates } from '../../app/may';
+import { lengthOf, useBeat } from '../../app/time';
+import { type Act, Confirm, Failed, useAct } from '../../parts/Act';
+import { acting, timed } from '../../parts/columns';
 import { State } from '../../parts/State';
 import { type Column, Table } from '../../parts/Table';
 import { Tag } from '../../parts/Tag';
-import { locale, t } from '../../text';
-import { clock, span } from '../../text/numbers';
+import { t } from '../../text';
+import { clock } from '../../text/numbers';
+import { Lengths } from './Do';
+import { Matchers, said } from './Matchers';
+import { filled, type Matcher } from './mutes';
+import { Windows } from './Windows';
 
 type One = Schema['Silence'];
-type Window = Schema['Maintenance'];
 
-function said(matchers: readonly Schema['Matcher'][]): string {
-  const one = ({ label, value, not }: Schema['Matcher']) =>
-    not ? `${label} ${t('silence.not')} ${value}` : `${label} ${value}`;
-  return matchers.map(one).join(', ');
+/** Silences, and times of every week. */
+export function Silences() {
+  return (
+    <>
+      <Once />
+      <Windows />
+    </>
+  );
 }
 
-export function Silences() {
+function Once() {
   const act = useAct();
-  const [round, setRound] = useState(0);
   const beat = useBeat();
-  const role = useStore(person)?.role;
-  const may = role === 'operator' || role === 'admin';
-  const answer = useAsk('silences', beat + round, async (signal) => {
-    const [{ silences }, { windows }] = await Promise.all([
-      ask('/api/v1/silences', { signal }),
-      ask('/api/v1/maintenance', { signal }),
-    ]);
-    return { silences, windows };
-  });
+  const may = useOperates();
+  const answer = useAsk('silences', beat, (signal) => ask('/api/v1/silences', { signal }));
   const now = answer.at ?? Date.now();
   const end = async (id: number) => {
     await tell(`/api/v1/silences/${id}`, null, 'DELETE');
-    setRound(round + 1);
+    answer.again();
   };
-  const columns: Column<One>[] = [
+  return (
+    <section>
+      <h2>{t('alerts.tab.silences')}</h2>
+      <Failed of={act} />
+      <State of={answer} what="what.alerts">
+        {({ silences }) =>
+          silences.length === 0 ? (
+            <p class="dim">{t('silence.none')}</p>
+          ) : (
+            <Table
+              name="silences"
+              columns={columns(now, may ? { act, end } : null)}
+              rows={silences}
+              keyOf={(one) => String(one.id)}
+              sort="-until_ms"
+            />
+          )
+        }
+      </State>
+      {may ? <Add made={answer.again} /> : <p class="dim">{t('silence.may')}</p>}
+    </section>
+  );
+}
+
+interface Ends {
+  readonly act: Act;
+  readonly end: (id: number) => Promise<void>;
+}
+
+function columns(now: number, ends: Ends | null): Column<One>[] {
+  const all: Column<One>[] = [
     { id: 'matchers', title: t('silence.matchers'), value: (one) => said(one.matchers) },
-    {
-      id: 'from_ms',
-      title: t('silence.from'),
-      value: (one) => one.from_ms,
-      show: (one) => clock(one.from_ms, now),
-    },
+    timed('from_ms', t('silence.from'), (one) => one.from_ms, now),
     {
       id: 'until_ms',
       title: t('silence.until'),
@@ -54,101 +79,75 @@ export function Silences() {
       show: (one) => (
         <>
           {clock(one.until_ms, now)} {one.until_ms <= now && <Tag>{t('silence.over')}</Tag>}
+          {one.from_ms > now && <Tag>{t('silence.later')}</Tag>}
         </>
       ),
     },
     { id: 'why', title: t('silence.why'), value: (one) => one.why },
     { id: 'who', title: t('silence.who'), value: (one) => one.who },
-    ...(may
-      ? [
-          {
-            id: 'end',
-            title: t('table.acts'),
-            value: () => null,
-            acts: true,
-            show: (one: One) =>
-              one.until_ms > now && (
-                <Confirm
-                  act={act}
-                  label={t('silence.end')}
-                  question={t('silence.end.ask')}
-                  work={() => end(one.id)}
-                />
-              ),
-          },
-        ]
-      : []),
   ];
-  return (
-    <State of={answer} what="what.alerts">
-      {({ silences, windows }) => (
-        <>
-          <Failed of={act} />
-          {silences.length === 0 ? (
-            <p class="dim">{t('alerts.none')}</p>
-          ) : (
-            <Table
-              name="silences"
-              columns={columns}
-              rows={silences}
-              keyOf={(one) => String(one.id)}
-              sort="-until_ms"
-            />
-          )}
-          <section>
-            <h2>{t('maintenance.title')}</h2>
-            {windows.length === 0 ? (
-              <p class="dim">{t('alerts.none')}</p>
-            ) : (
-              <Windows windows={windows} />
-            )}
-          </section>
-        </>
-      )}
-    </State>
-  );
+  if (!ends) return all;
+  const end: Column<One> = {
+    ...acting('end'),
+    show: (one) =>
+      one.until_ms > now && (
+        <Confirm
+          act={ends.act}
+          label={t('silence.end')}
+          question={t('silence.end.ask')}
+          work={() => ends.end(one.id)}
+        />
+      ),
+  };
+  return [...all, end];
 }
 
-function Windows({ windows }: { windows: readonly Window[] }) {
-  const columns: Column<Window>[] = [
-    { id: 'name', title: t('maintenance.name'), value: (one) => one.window.name },
-    {
-      id: 'matchers',
-      title: t('silence.matchers'),
-      value: (one) => said(one.window.matchers),
-    },
-    { id: 'when', title: t('maintenance.when'), value: (one) => whenOf(one.window) },
-    {
-      id: 'minutes',
-      title: t('maintenance.lasts'),
-      value: (one) => one.window.minutes,
-      show: (one) => span(one.window.minutes * 60_000),
-    },
-    { id: 'who', title: t('silence.who'), value: (one) => one.who },
-  ];
-  return (
-    <Table
-      name="maintenance"
-      columns={columns}
-      rows={windows}
-      keyOf={(one) => String(one.id)}
-      sort="name"
-    />
-  );
-}
+const FIRST: readonly Matcher[] = [{ label: 'service', value: '' }];
 
-const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
-
-/** Days and time, as the person's language has them. */
-function whenOf({ days, at_minute: minute, utc_offset_minutes: offset = 0 }: Window['window']) {
-  // 1 January 2024 was a Monday.
-  const name = (day: string) =>
-    new Date(Date.UTC(2024, 0, 1 + DAYS.indexOf(day))).toLocaleDateString(locale(), {
-      weekday: 'short',
-      timeZone: 'UTC',
+function Add({ made }: { made: () => void }) {
+  const act = useAct();
+  const [matchers, setMatchers] = useState(FIRST);
+  const add = (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = event.currentTarget as HTMLFormElement;
+    const given = new FormData(form);
+    const of = (name: string) => String(given.get(name) ?? '').trim();
+    // Without a begin it is now, by the collector's clock.
+    const begin = of('from') === '' ? null : new Date(of('from')).getTime();
+    const body = {
+      matchers: filled(matchers),
+      ...(begin !== null && { from_ms: begin }),
+      until_ms: (begin ?? Date.now()) + lengthOf(of('length')),
+      why: of('why'),
+    };
+    act.run(async () => {
+      await tell('/api/v1/silences', body);
+      form.reset();
+      setMatchers(FIRST);
+      made();
     });
-  const two = (n: number) => String(n).padStart(2, '0');
-  const zone = `UTC${offset < 0 ? '−' : '+'}${Math.floor(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`;
-  const at = `${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
-  return `${days.map(name).join(', ')} ${at} ${zone}`;
+  };
+  return (
+    <details>
+      <summary>{t('silence.add')}</summary>
+      <form onSubmit={(event) => add(event as SubmitEvent)}>
+        <Matchers of={matchers} change={setMatchers} />
+        <div class="tools">
+          <label class="field">
+            <span class="dim">{t('silence.begins')}</span>
+            <input name="from" type="datetime-local" />
+          </label>
+          <Lengths />
+          <label class="field">
+            <span class="dim">{t('silence.why')}</span>
+            <input name="why" maxLength={500} required />
+          </label>
+          <button type="submit" class="primary" disabled={act.waiting}>
+            {t('silence.go')}
+          </button>
+        </div>
+        <Failed of={act} />
+      </form>
+    </details>
+  );
 }

@@ -28,6 +28,8 @@ function placeOf(subject: Schema['Subject']): Schema['Matcher'][] {
       return [{ label: 'host', value: subject.host }];
     case 'gateway':
       return [{ label: 'gateway', value: subject.address }];
+    case 'flow':
+      return [{ label: 'flow', value: subject.id }];
     default:
       return [];
   }

@@ -37,15 +37,36 @@ export function Notes({ of }: { of: Alert }) {
   );
 }
 
+/** What values of rules are kept in, by the unit in which a rule says them. */
+const KEPT_IN: Record<string, string> = {
+  us: 's',
+  ms: 's',
+  min: 's',
+  h: 's',
+  d: 's',
+  B: 'By',
+  KiB: 'By',
+  MiB: 'By',
+  GiB: 'By',
+};
+
+/** A value of a rule: kept in seconds, bytes and pieces, whatever the unit. */
+export function found(value: number | null | undefined, unit: string): string {
+  if (value === null || value === undefined) return '–';
+  const [of = '', per] = unit.split('/');
+  if (of === '%') return measured(value * 100, unit);
+  return measured(value, `${KEPT_IN[of] ?? of}${per ? `/${per}` : ''}`);
+}
+
 /** The value beside its usual. */
 export function valueSay(alert: Alert): string {
-  const now = measured(alert.value, alert.unit);
+  const now = found(alert.value, alert.unit);
   const { usual } = alert;
   if (!usual) return t('alert.say.value.only', { now });
   return t('alert.say.value', {
     now,
-    usual: measured(usual.median, alert.unit),
-    spread: measured(usual.spread, alert.unit),
+    usual: found(usual.median, alert.unit),
+    spread: found(usual.spread, alert.unit),
     days: usual.days,
   });
 }

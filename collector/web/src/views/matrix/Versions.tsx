@@ -1,7 +1,9 @@
 // What was declared before, by whom and why.
+
 import { file, type Schema } from '../../api/client';
 import { change } from '../../app/route';
 import { saveBlob } from '../../csv';
+import { acting } from '../../parts/columns';
 import { type Column, Table } from '../../parts/Table';
 import { Tag } from '../../parts/Tag';
 import { t } from '../../text';
@@ -43,10 +45,7 @@ export function Versions({ matrix }: { matrix: Schema['Matrix'] }) {
     { id: 'note', title: t('version.note'), value: (one) => one.note || null },
     { id: 'flows', title: t('version.flows'), value: (one) => one.flows, number: true },
     {
-      id: 'file',
-      title: t('table.acts'),
-      value: () => null,
-      acts: true,
+      ...acting('file'),
       show: (one) => (
         <>
           <button type="button" class="plain" onClick={() => void show(one.version)}>

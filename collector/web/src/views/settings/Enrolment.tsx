@@ -1,10 +1,12 @@
 // Tokens with which hosts get their first certificate.
+
 import { useState } from 'preact/hooks';
 import { ask, type Schema, tell } from '../../api/client';
 import type { Person } from '../../api/session';
 import { useAsk } from '../../app/ask';
 import { useBeat } from '../../app/time';
 import { Confirm, Failed, Once, useAct } from '../../parts/Act';
+import { acting, timed } from '../../parts/columns';
 import { State } from '../../parts/State';
 import { type Column, Table } from '../../parts/Table';
 import { t } from '../../text';
@@ -38,24 +40,11 @@ function All() {
   const columns: Column<Invited>[] = [
     { id: 'name', title: t('enrol.name'), value: (one) => one.name },
     { id: 'uses_left', title: t('enrol.uses'), value: (one) => one.uses_left, number: true },
-    {
-      id: 'made_ms',
-      title: t('tokens.made'),
-      value: (one) => one.made_ms,
-      show: (one) => clock(one.made_ms),
-    },
-    {
-      id: 'expires_ms',
-      title: t('tokens.expires'),
-      value: (one) => one.expires_ms,
-      show: (one) => clock(one.expires_ms),
-    },
+    timed('made_ms', t('tokens.made'), (one) => one.made_ms),
+    timed('expires_ms', t('tokens.expires'), (one) => one.expires_ms),
     { id: 'actor', title: t('enrol.who'), value: (one) => one.actor },
     {
-      id: 'withdraw',
-      title: t('table.acts'),
-      value: () => null,
-      acts: true,
+      ...acting('withdraw'),
       show: (one) => (
         <Confirm
           act={act}

@@ -1,6 +1,8 @@
 // How long what is kept, and what is bounded: as the configuration says.
+
 import { ask } from '../../api/client';
 import { useAsk } from '../../app/ask';
+import { Facts as FactList } from '../../parts/Facts';
 import { State } from '../../parts/State';
 import { type Key, t } from '../../text';
 import { bytes, count, span } from '../../text/numbers';
@@ -55,14 +57,7 @@ function Facts({ title, of }: { title: Key; of: readonly (readonly [Key, string]
   return (
     <section>
       <h2>{t(title)}</h2>
-      <dl class="facts">
-        {of.map(([name, value]) => (
-          <div key={name}>
-            <dt>{t(name)}</dt>
-            <dd class="num">{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FactList of={of.map(([name, value]) => [t(name), value])} />
     </section>
   );
 }

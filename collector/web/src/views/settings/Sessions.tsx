@@ -1,10 +1,12 @@
 // Who is logged in, and where.
+
 import { useState } from 'preact/hooks';
 import { ask, type Schema, tell } from '../../api/client';
 import type { Person } from '../../api/session';
 import { useAsk } from '../../app/ask';
 import { useBeat } from '../../app/time';
 import { Confirm, Failed, useAct } from '../../parts/Act';
+import { acting, timed } from '../../parts/columns';
 import { State } from '../../parts/State';
 import { type Column, Table } from '../../parts/Table';
 import { Tag } from '../../parts/Tag';
@@ -37,12 +39,7 @@ export function Sessions({ known }: { known: Person }) {
         </>
       ),
     },
-    {
-      id: 'begun_ms',
-      title: t('sessions.begun'),
-      value: (one) => one.begun_ms,
-      show: (one) => clock(one.begun_ms, now),
-    },
+    timed('begun_ms', t('sessions.begun'), (one) => one.begun_ms, now),
     {
       id: 'used_ms',
       title: t('sessions.used'),
@@ -63,10 +60,7 @@ export function Sessions({ known }: { known: Person }) {
       show: (one) => t(one.begun_by === 'link' ? 'sessions.by.link' : 'sessions.by.password'),
     },
     {
-      id: 'end',
-      title: t('table.acts'),
-      value: () => null,
-      acts: true,
+      ...acting('end'),
       show: (one) => (
         <Confirm
           act={act}

@@ -1,4 +1,5 @@
 // Tokens with which programs ask in the name of a user.
+
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, type Schema, tell } from '../../api/client';
@@ -6,6 +7,7 @@ import type { Person } from '../../api/session';
 import { useAsk } from '../../app/ask';
 import { useBeat } from '../../app/time';
 import { Confirm, Failed, Once, useAct } from '../../parts/Act';
+import { acting, timed } from '../../parts/columns';
 import { State } from '../../parts/State';
 import { type Column, Table } from '../../parts/Table';
 import { Tag } from '../../parts/Tag';
@@ -137,12 +139,7 @@ function columns(now: number, act: (token: Token) => ComponentChildren): Column<
       value: (one) => one.role,
       show: (one) => t(`rank.${one.role}`),
     },
-    {
-      id: 'made_ms',
-      title: t('tokens.made'),
-      value: (one) => one.made_ms,
-      show: (one) => clock(one.made_ms, now),
-    },
+    timed('made_ms', t('tokens.made'), (one) => one.made_ms, now),
     {
       id: 'expires_ms',
       title: t('tokens.expires'),
@@ -160,6 +157,6 @@ function columns(now: number, act: (token: Token) => ComponentChildren): Column<
       value: (one) => one.used_ms,
       show: (one) => (one.used_ms ? ago(one.used_ms, now) : t('time.never')),
     },
-    { id: 'revoke', title: t('table.acts'), value: () => null, acts: true, show: act },
+    { ...acting('revoke'), show: act },
   ];
 }

@@ -1,10 +1,12 @@
 // Local users: who there is, with which role, and what admins change of them.
+
 import { useState } from 'preact/hooks';
 import { ask, type Schema, tell } from '../../api/client';
 import type { Person } from '../../api/session';
 import { useAsk } from '../../app/ask';
 import { useBeat } from '../../app/time';
 import { type Act, Confirm, Failed, Once, useAct } from '../../parts/Act';
+import { acting } from '../../parts/columns';
 import { State } from '../../parts/State';
 import { type Column, Table } from '../../parts/Table';
 import { Tag } from '../../parts/Tag';
@@ -144,10 +146,7 @@ function columns(now: number, does: Does): Column<User>[] {
     { id: 'sessions', title: t('users.sessions'), value: (user) => user.sessions, number: true },
     { id: 'tokens', title: t('users.tokens'), value: (user) => user.tokens, number: true },
     {
-      id: 'do',
-      title: t('table.acts'),
-      value: () => null,
-      acts: true,
+      ...acting('do'),
       show: (user) => <Do user={user} does={does} />,
     },
   ];
