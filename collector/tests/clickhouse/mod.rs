@@ -101,6 +101,12 @@ impl Servers {
         }
     }
 
+    /// The processes.
+    #[allow(dead_code, reason = "a bench looks at them")]
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.running.iter().map(Child::id).collect()
+    }
+
     fn wait(&self) {
         let deadline = Instant::now() + START;
         for url in &self.urls {

@@ -1,5 +1,6 @@
 //! Alerts over the network and by commands: what is asked, who changes what, and where it is told.
 
+mod judged;
 mod life;
 mod told;
 
@@ -49,6 +50,7 @@ pub(crate) fn found(at_ms: i64, services: &[&str]) -> Evaluated {
         evidence: Vec::new(),
         confidence: Some(0.999),
         through: Vec::new(),
+        declared: false,
         summary: Said {
             en: format!("2.5 % of connections to {service} fail, usual 0."),
             zh: format!("到 {service} 的连接有 2.5 % 失败,通常为 0。"),
@@ -63,11 +65,6 @@ pub(crate) fn found(at_ms: i64, services: &[&str]) -> Evaluated {
 
 /// Takes a pass into a database, beside a collector that runs on it.
 pub(crate) fn take(database: &Path, evaluated: &Evaluated, outputs: &[&str]) {
-    take_of(database, evaluated, outputs, "edge-failing");
-}
-
-/// The same of another rule.
-pub(crate) fn take_of(database: &Path, evaluated: &Evaluated, outputs: &[&str], rule: &str) {
     let store = AlertStore::open(database, Duration::from_secs(86_400 * 90)).expect("open");
     let wants = outputs.iter().map(|output| Wants {
         output: (*output).to_owned(),
@@ -78,7 +75,7 @@ pub(crate) fn take_of(database: &Path, evaluated: &Evaluated, outputs: &[&str], 
         Arc::new(Metrics::default()),
         wants.collect(),
     );
-    let rules = BTreeSet::from([RuleName::new(rule).expect("a name")]);
+    let rules = BTreeSet::from([RuleName::new("edge-failing").expect("a name")]);
     let mut keeper = opened.expect("open");
     let taken = keeper.take(evaluated, &rules, BTreeMap::new(), &mut Blind);
     taken.expect("taken");

@@ -147,6 +147,34 @@ fn each_thing_that_is_wrong_is_named_with_its_exit_code() {
     let output = "[outputs.tsdb]\nkind = \"remote_write\"\nurl = \"http://127.0.0.1:9/write\"\n";
     site.write("collector.toml", &format!("{config}{output}"));
     expect(&site, 1, "outputs", "tsdb", "failed");
+    let output = "[alerts.outputs.pager]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/hook\"\n";
+    let key = format!(
+        "{output}hmac_key_file = \"{}\"\n",
+        site.path("key").display()
+    );
+    site.write("collector.toml", &format!("{config}{key}"));
+    let report = expect(&site, 1, "alerts", "outputs.pager", "failed");
+    let wrong = wrong(&report);
+    for (part, name) in [
+        ("alerts", "outputs.pager.hmac_key_file"),
+        ("credentials", "alerts.outputs.pager.hmac_key_file"),
+    ] {
+        let failed = |one: &&(String, String, String)| one.0 == part && one.1 == name;
+        assert!(wrong.iter().any(|one| failed(&one)), "{name}: {report:#}");
+    }
+    let smtp = "[alerts.outputs.mail]\nkind = \"smtp\"\nserver = \"127.0.0.1:9\"\ntls = \"none\"\n\
+                from = \"a@example.com\"\nto = [\"b@example.com\"]\n";
+    site.write("collector.toml", &format!("{config}{smtp}"));
+    expect(&site, 1, "alerts", "outputs.mail", "failed");
+    std::fs::create_dir(site.path("rules.d")).expect("a folder");
+    site.write(
+        "rules.d/own.toml",
+        "[[rule]]\nname = \"One\"\nof = \"edge\"\n",
+    );
+    let rules = format!("[alerts]\nrules = \"{}\"\n", site.path("rules.d").display());
+    site.write("collector.toml", &format!("{config}{rules}"));
+    let report = expect(&site, 1, "alerts", "rules", "failed");
+    assert!(report.to_string().contains("own.toml:"), "{report:#}");
     let folder = config.replace("collector.db", "no/such/folder.db");
     site.write("collector.toml", &folder);
     expect(&site, 5, "store", "directory", "failed");

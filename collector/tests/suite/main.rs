@@ -31,6 +31,7 @@ mod people;
 mod permits;
 mod restarts;
 mod revoked;
+mod rules;
 mod scenarios;
 mod scopes;
 mod support;

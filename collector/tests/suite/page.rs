@@ -1,15 +1,16 @@
 //! The web page, as browsers get it, and in a browser.
 
+mod fault;
 mod scene;
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use collector::server::openapi;
 use serde_json::Value;
 
-use crate::alerting;
 use crate::enrolment::enrolling;
 use crate::openapi::send;
 use crate::outputs::skipped;
@@ -137,44 +138,49 @@ fn missing(then: &Value, now: &Value, at: &str, gone: &mut Vec<String>) {
     }
 }
 
-/// The trials of `web/tests/page`: headless Chromium, without any network but this collector.
+/// Why pages cannot be tried in a browser here.
+fn lacking(site: &Site, at: SocketAddr) -> Option<&'static str> {
+    let playwright = Path::new(WEB).join("node_modules/playwright-core");
+    if !Path::new(CHROMIUM).exists() {
+        return Some("no /usr/bin/chromium");
+    }
+    if !playwright.exists() {
+        return Some("no npm, or cargo xtask web was not run");
+    }
+    let first = send(site, at, ("GET", "/"), Who::Nobody, &[]);
+    (first.status == 404).then_some("this collector was built without the web page")
+}
+
+/// Trials of `web/tests/page`: headless Chromium, without any network but this collector.
+fn trials(of: &str, at: SocketAddr) -> Command {
+    let mut command = Command::new("node");
+    command
+        .args(["tests/page/run.mjs", of])
+        .current_dir(WEB)
+        .env("WAYBILL_URL", format!("https://{at}"))
+        .env("WAYBILL_TOKEN", ADMIN)
+        .env("WAYBILL_READER", READER)
+        .env("WAYBILL_CHROMIUM", CHROMIUM)
+        .env("WAYBILL_HOSTILE", scene::HOSTILE);
+    command
+}
+
 #[test]
 fn people_find_what_they_look_for_in_a_browser() {
-    let playwright = Path::new(WEB).join("node_modules/playwright-core");
-    let lacks = [
-        (Path::new(CHROMIUM).exists(), "no /usr/bin/chromium"),
-        (
-            playwright.exists(),
-            "no npm, or cargo xtask web was not run",
-        ),
-    ];
-    if let Some((_, what)) = lacks.into_iter().find(|(there, _)| !there) {
-        return skipped(what);
-    }
     let (site, running) = enrolling("1h");
     let at = running.address();
-    if send(&site, at, ("GET", "/"), Who::Nobody, &[]).status == 404 {
-        return skipped("this collector was built without the web page");
+    if let Some(what) = lacking(&site, at) {
+        return skipped(what);
     }
     let now_ms = u64::try_from(collector::time::now_ms()).expect("after 1970");
     scene::feed(&site, at, now_ms);
-    let database = site.path("alerts.db");
-    let found = scene::broken_edge(collector::time::now_ms());
-    alerting::take_of(&database, &found, &[], scene::RULE);
     site.write("matrix.csv", &scene::declared());
     let (csv, xlsx) = (site.path("matrix.csv"), site.path("matrix.xlsx"));
     let [from, to] = [&csv, &xlsx].map(|path| path.display().to_string());
     waybill(&["matrix", "export", &from, "--output", &to]);
     let (connections, resets) = scene::STOCK;
-    let status = Command::new("node")
-        .arg("tests/page/run.mjs")
-        .current_dir(WEB)
-        .env("WAYBILL_URL", format!("https://{at}"))
-        .env("WAYBILL_TOKEN", ADMIN)
-        .env("WAYBILL_READER", READER)
+    let status = trials("shop", at)
         .env("WAYBILL_MATRIX", &xlsx)
-        .env("WAYBILL_CHROMIUM", CHROMIUM)
-        .env("WAYBILL_HOSTILE", scene::HOSTILE)
         .env("WAYBILL_STOCK", format!("{connections} {resets}"))
         .status()
         .expect("node");

@@ -161,6 +161,11 @@ fn commands_list_show_acknowledge_and_silence_and_tell_pipelines() {
         assert_eq!((code, &shown["alert"]["id"]), (Some(0), &json!(id)));
         let (code, text) = run(&["show", &id, "--language", "zh"], place);
         assert!(code == Some(0) && text.contains("失败"), "{text}");
+        // Also beside a collector that does not run, as far as it is asked there.
+        for part in ["发起的连接未能建立", "服务端没有监听", "检查服务端的监听"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
         let (code, text) = run(&["ack", &id, "--why", "looking"], place);
         assert_eq!(code, Some(0), "{text}");
         assert_eq!(run(&["list", "--fail-on", "warning"], place).0, Some(0));

@@ -150,6 +150,7 @@ pub(super) fn of_tables() -> Vec<(&'static str, String, u16)> {
             200,
         ),
         series("value=rtt&percentile=50&host=web", 200),
+        series("value=rtt&function=distribution&step=10m", 200),
         series("value=opened&group=colour", 400),
         series("value=colour", 400),
         series("value=rtt&function=sum", 400),

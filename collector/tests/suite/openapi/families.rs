@@ -101,6 +101,38 @@ fn a_column_is_added_up_by_group_and_step() {
 }
 
 #[test]
+fn a_histogram_is_told_step_by_step_and_adds_up() {
+    let site = Site::new();
+    let running = site.start("");
+    let at = running.address();
+    fleet(&site, at);
+    let exact = "from=1700000000000&to=1700000030000&step=10s";
+    let path = format!("/api/v1/series/probe?{exact}&value=rtt&function=distribution");
+    let answer = ask(&site, at, &path).json();
+    assert_eq!(answer["function"], "distribution");
+    let series = &answer["series"][0];
+    let whole = &series["distribution"];
+    assert_eq!(series["value"].as_f64(), whole["count"].as_f64());
+    let points = series["points"].as_array().expect("points");
+    assert!(points.len() > 1, "{points:?}");
+    let sum = |what: fn(&Value) -> Option<u64>| -> u64 {
+        let told = points.iter().map(|point| what(&point["distribution"]));
+        told.map(|n| n.expect("a number")).sum()
+    };
+    assert!(sum(|one| one["count"].as_u64()) > 0, "{points:?}");
+    assert_eq!(
+        Some(sum(|one| one["count"].as_u64())),
+        whole["count"].as_u64()
+    );
+    assert_eq!(
+        Some(sum(|one| one["sum_us"].as_u64())),
+        whole["sum_us"].as_u64()
+    );
+    let path = format!("/api/v1/series/probe?{exact}&value=opened&function=distribution");
+    assert_eq!(ask(&site, at, &path).status, 400, "a counter has none");
+}
+
+#[test]
 fn pages_of_events_have_each_row_once() {
     let site = Site::new();
     let running = site.start("");

@@ -2,17 +2,13 @@
 
 use std::net::SocketAddr;
 
-use collector::alert::finding::{
-    End as Named, Evaluated, Finding, RuleName, Said, Severity, Span, Subject, Terms, Usual,
-};
-use collector::topology::EvidenceKind;
 use wire::{Batch, Endpoint, EventKind, EventRow, ListenerRow, Role};
 
 use crate::support::site::{Site, TOKEN, Who, key};
 use crate::support::world::{Carry, Talk, World};
 
 /// Length of an interval here, milliseconds.
-const INTERVAL_MS: u64 = 60_000;
+pub(super) const INTERVAL_MS: u64 = 60_000;
 /// Intervals of the scene.
 const INTERVALS: u64 = 30;
 /// What [`World::tick`] adds by itself.
@@ -128,76 +124,64 @@ fn talks() -> Vec<(Talk<'static>, u64)> {
     talks
 }
 
-/// What a rule says of the edge that breaks, as of then.
-pub(super) fn broken_edge(at_ms: i64) -> Evaluated {
-    let end = |host: &str, service: &str| Named {
-        name: format!("{host}/{service}"),
-        host: Some(format!("{:02x}", at(host) + 1).repeat(16)),
-        service: service.to_owned(),
-    };
-    let (connections, resets) = STOCK;
-    let finding = Finding {
-        rule: RuleName::new(RULE).expect("a name"),
-        subject: Subject::Edge {
-            client: end("app-2", "checkout"),
-            server: end("stock-2", "stock"),
-            endpoint: String::from("10.3.2.2:8080"),
-        },
-        severity: Severity::Critical,
-        value: 1.3,
-        unit: String::from("%"),
-        usual: Some(Usual {
-            median: 0.0,
-            spread: 0.1,
-            days: 7,
-        }),
-        numbers: [("connections", connections), ("resets", resets)]
-            .map(|(name, n)| {
-                (
-                    String::from(name),
-                    f64::from(u32::try_from(n).expect("few")),
-                )
-            })
-            .into(),
-        window: Span::default(),
-        terms: Terms::default(),
-        evidence: vec![EvidenceKind::Token],
-        confidence: Some(1.0),
-        through: vec![String::from("10.3.0.1")],
-        summary: Said {
-            en: format!("stock-2/stock reset {resets} of {connections} connections, usual 0."),
-            zh: format!("stock-2/stock 重置了 {connections} 个连接中的 {resets} 个,平时为 0。"),
-        },
-    };
-    Evaluated {
-        at_ms,
-        findings: vec![finding],
-        ..Evaluated::default()
-    }
+/// The shop, and the time of its agents.
+pub(super) struct Scene<'a> {
+    site: &'a Site,
+    address: SocketAddr,
+    world: World,
+    talks: Vec<(Talk<'static>, u64)>,
+    /// Intervals that went by.
+    intervals: u64,
 }
 
-/// The rule that says so.
-pub(super) const RULE: &str = "edge-reset-by-peer";
+/// What is wrong in an interval.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wrong {
+    /// Connections of `app-2` that `stock-2` resets.
+    pub(super) resets: u64,
+    /// The way to `catalog` is slow.
+    pub(super) is_slow: bool,
+}
 
 /// Feeds a collector with the scene, whose last interval ends at `now_ms`.
 pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
-    let mut world = World::new();
-    world.now_ms = now_ms - INTERVALS * INTERVAL_MS;
-    for name in HOSTS {
-        world.host(name);
-    }
-    let client = site.client(Who::Nobody);
-    let talks = talks();
+    let mut scene = Scene::new(site, address, now_ms - INTERVALS * INTERVAL_MS);
     for interval in 0..INTERVALS {
-        for (talk, often) in &talks {
-            world.connect(talk, *often);
+        scene.pass(Wrong {
+            resets: u64::from(interval >= FAULT_AFTER),
+            is_slow: interval > 24,
+        });
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// Begins then.
+    pub(super) fn new(site: &'a Site, address: SocketAddr, begin_ms: u64) -> Self {
+        let mut world = World::new();
+        world.now_ms = begin_ms;
+        for name in HOSTS {
+            world.host(name);
+        }
+        Self {
+            site,
+            address,
+            world,
+            talks: talks(),
+            intervals: 0,
+        }
+    }
+
+    /// An interval goes by, and is told of.
+    pub(super) fn pass(&mut self, wrong: Wrong) {
+        for (talk, often) in &self.talks {
+            self.world.connect(talk, *often);
             if talk.nat.is_some() {
-                world.track(at("gw-1"), talk, *often);
+                self.world.track(at("gw-1"), talk, *often);
             }
-            let slow = talk.server.1 == "catalog" && interval > 24;
+            let slow = talk.server.1 == "catalog" && wrong.is_slow;
             // Two of a hundred segments of one hop are lost.
             let lossy = talk.client.0 == at("edge-1") && talk.server.0 == at("app-1");
-            world.change(talk, |row| {
+            self.world.change(talk, |row| {
                 row.retransmits = row.opened / if lossy { 5 } else { 150 };
                 for round in 0..*often {
                     row.rtt
@@ -205,22 +189,24 @@ pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
                 }
             });
         }
-        let broken = (interval >= FAULT_AFTER)
-            .then(|| broken(&mut world, &talks))
-            .flatten();
-        world.now_ms += INTERVAL_MS - TICK_MS;
-        for mut batch in world.tick() {
+        let broken = (0..wrong.resets).filter_map(|n| self.reset(n)).collect();
+        self.world.now_ms += INTERVAL_MS - TICK_MS;
+        self.tell(broken);
+    }
+
+    /// What agents tell of an interval that ends now.
+    fn tell(&mut self, mut broken: Vec<EventRow>) {
+        let client = self.site.client(Who::Nobody);
+        for mut batch in self.world.tick() {
             let name = batch.hosts[0].hostname.clone();
             if name == "oracle" {
                 continue;
             }
-            complete(&mut batch, &name, interval);
-            if let Some(event) = &broken
-                && name == "app-2"
-            {
-                batch.events.push(event.clone());
+            complete(&mut batch, &name, self.intervals);
+            if name == "app-2" {
+                batch.events.append(&mut broken);
             }
-            let url = format!("https://{address}/api/v1/batches");
+            let url = format!("https://{}/api/v1/batches", self.address);
             let answer = client
                 .post(url)
                 .header("Content-Type", wire::CONTENT_TYPE)
@@ -230,32 +216,34 @@ pub(super) fn feed(site: &Site, address: SocketAddr, now_ms: u64) {
                 .expect("an answer");
             assert_eq!(answer.status(), 200);
         }
+        self.intervals += 1;
     }
-}
 
-/// `stock-2` resets one connection of `app-2`.
-fn broken(world: &mut World, talks: &[(Talk<'static>, u64)]) -> Option<EventRow> {
-    let (talk, _) = talks
-        .iter()
-        .find(|(talk, _)| talk.server.0 == at("stock-2"))?;
-    world.change(talk, |row| match row.role {
-        Role::Client => row.reset_remote += 1,
-        Role::Server => row.reset_local += 1,
-    });
-    let endpoint = |text: &str| Endpoint::from(text.parse::<SocketAddr>().expect("endpoint"));
-    Some(EventRow {
-        kind: EventKind::ResetRemote,
-        time_us: world.now_ms * 1000,
-        role: Role::Client,
-        process_id: 1,
-        local: endpoint("10.2.2.2:40112"),
-        remote: endpoint("10.3.2.2:8080"),
-        netns: 4_026_531_840,
-        errno: 104,
-        duration_us: 5_000_000,
-        bytes_sent: 420,
-        ..EventRow::default()
-    })
+    /// `stock-2` resets a connection of `app-2`.
+    fn reset(&mut self, number: u64) -> Option<EventRow> {
+        let (talk, _) = self
+            .talks
+            .iter()
+            .find(|(talk, _)| talk.server.0 == at("stock-2"))?;
+        self.world.change(talk, |row| match row.role {
+            Role::Client => row.reset_remote += 1,
+            Role::Server => row.reset_local += 1,
+        });
+        let endpoint = |text: &str| Endpoint::from(text.parse::<SocketAddr>().expect("endpoint"));
+        Some(EventRow {
+            kind: EventKind::ResetRemote,
+            time_us: self.world.now_ms * 1000 + number,
+            role: Role::Client,
+            process_id: 1,
+            local: endpoint("10.2.2.2:40112"),
+            remote: endpoint("10.3.2.2:8080"),
+            netns: 4_026_531_840,
+            errno: 104,
+            duration_us: 5_000_000,
+            bytes_sent: 420,
+            ..EventRow::default()
+        })
+    }
 }
 
 /// What its agent says of a host, and of the sockets that listen there.
