@@ -44,7 +44,8 @@ enum Figure {
 /// Options of a figure that a program of its own reads.
 #[derive(clap::Args)]
 struct Passed {
-    /// Passed on: collector takes --agents, --edges, --batches, --grow-minutes, --grow-mib, --tables,
+    /// Passed on: collector takes --agents, --edges, --batches, --grow-minutes, --grow-mib, --tables, --kills,
+    /// --clickhouse,
     /// --format; page takes --sites, --minutes, --beats
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,

@@ -11,8 +11,10 @@ use wire::{Batch, CONTENT_TYPE, EdgeRow, Endpoint, Part, Role};
 use crate::server::{Server, token};
 use crate::wait::wait_until;
 
-/// Batches on their way at once: those of a fleet come from everywhere.
+/// Batches on their way at once, to each collector: those of a fleet come from everywhere.
 const THREADS: usize = 32;
+/// The same where several collectors share servers.
+const SHARED_THREADS: usize = 512;
 /// How long a batch is tried again that the collector has no room for now.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,6 +37,8 @@ struct Agent {
     /// Its own.
     token: String,
     client: ureq::Agent,
+    /// The collector that it was told of.
+    at: SocketAddr,
     /// How often it was started again.
     starts: u64,
     /// From the simulated time to that of the bench, milliseconds; known with the first batch.
@@ -46,11 +50,12 @@ struct Agent {
 /// The fleet.
 pub(crate) struct Agents {
     agents: Vec<Agent>,
-    at: SocketAddr,
     /// End of the last interval, Unix milliseconds.
     pub(crate) now_ms: i64,
     /// The collector may end at any time: what has no answer is sent again.
     pub(crate) collector_ends: bool,
+    /// Batches on their way at once.
+    threads: usize,
 }
 
 /// What was acknowledged.
@@ -82,12 +87,24 @@ impl Sent {
 
 impl Agents {
     pub(crate) fn new(server: &Server, count: u32, edges: u32, from_ms: i64) -> Result<Self> {
-        let agent = |seed: u32| Agent::new(seed, edges, server.client()?);
+        Self::among(&[server], count, edges, from_ms)
+    }
+
+    /// Of several collectors, of which the two ends of a pair have different ones.
+    pub(crate) fn among(servers: &[&Server], count: u32, edges: u32, from_ms: i64) -> Result<Self> {
+        let agents = (0..count).zip(servers.iter().cycle());
+        let agent = |(seed, server): (u32, &&Server)| {
+            Agent::new(seed, edges, (server.client()?, server.at))
+        };
         Ok(Self {
-            agents: (0..count).map(agent).collect::<Result<_>>()?,
-            at: server.at,
+            agents: agents.map(agent).collect::<Result<_>>()?,
             now_ms: from_ms,
             collector_ends: false,
+            threads: if servers.len() > 1 {
+                SHARED_THREADS
+            } else {
+                THREADS
+            },
         })
     }
 
@@ -97,7 +114,9 @@ impl Agents {
 
     /// The collector was started again.
     pub(crate) fn reach(&mut self, server: &Server) {
-        self.at = server.at;
+        for agent in &mut self.agents {
+            agent.at = server.at;
+        }
     }
 
     /// Connections of all series, as they were told and acknowledged.
@@ -109,10 +128,7 @@ impl Agents {
     /// So much simulated time passes in which no agent runs.
     pub(crate) fn pause(&mut self, ms: i64) {
         self.now_ms += ms;
-        for agent in &mut self.agents {
-            agent.shift_ms = agent.shift_ms.map(|shift_ms| shift_ms + ms);
-            agent.starts += 1;
-        }
+        self.agents.iter_mut().for_each(|agent| agent.pause(ms));
     }
 
     /// One interval of every agent, as fast as they are answered.
@@ -123,14 +139,14 @@ impl Agents {
     /// One interval of every agent, spread over so long. Each waits for its answer.
     pub(crate) fn interval_within(&mut self, rows: Rows, wall: Duration) -> Result<Sent> {
         self.now_ms += i64::try_from(fleet::INTERVAL_MS)?;
-        let (to, end_ms) = ((self.at, self.collector_ends), self.now_ms);
+        let (may_end, end_ms) = (self.collector_ends, self.now_ms);
         // Pairs stay together: their connections are with each other.
-        let part = self.agents.len().div_ceil(THREADS).next_multiple_of(2);
+        let part = self.agents.len().div_ceil(self.threads).next_multiple_of(2);
         let parts = std::thread::scope(|scope| {
             let threads: Vec<_> = self
                 .agents
                 .chunks_mut(part)
-                .map(|agents| scope.spawn(move || send_all(agents, to, (end_ms, wall), rows)))
+                .map(|agents| scope.spawn(move || send_all(agents, may_end, (end_ms, wall), rows)))
                 .collect();
             let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
             joined.collect::<Vec<_>>()
@@ -148,7 +164,7 @@ impl Agents {
 
 fn send_all(
     agents: &mut [Agent],
-    to: (SocketAddr, bool),
+    may_end: bool,
     (end_ms, wall): (i64, Duration),
     rows: Rows,
 ) -> Result<Sent> {
@@ -162,29 +178,39 @@ fn send_all(
         let mut told = None;
         for agent in pair {
             let batch = agent.next(end_ms, rows, told.take())?;
-            sent.add(&agent.send(to, &batch)?);
+            sent.add(&agent.send(may_end, &batch)?);
             told = Some(batch);
         }
     }
     Ok(sent)
 }
 
+/// When a fleet begins whose batches are not sent, Unix milliseconds.
+pub(crate) const OFFLINE_MS: i64 = 1_700_000_000_000;
+
 /// A fleet whose batches are not sent.
 pub(crate) struct Offline {
     agents: Vec<Agent>,
-    now_ms: i64,
+    pub(crate) now_ms: i64,
 }
 
 /// A fleet without a collector.
 pub(crate) fn offline(count: u32, edges: u32) -> Result<Offline> {
-    let agent = |seed| Agent::new(seed, edges, ureq::Agent::new_with_defaults());
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let agent = |seed| Agent::new(seed, edges, (ureq::Agent::new_with_defaults(), nowhere));
     Ok(Offline {
         agents: (0..count).map(agent).collect::<Result<_>>()?,
-        now_ms: 1_700_000_000_000,
+        now_ms: OFFLINE_MS,
     })
 }
 
 impl Offline {
+    /// So much simulated time passes in which no agent runs.
+    pub(crate) fn pause(&mut self, ms: i64) {
+        self.now_ms += ms;
+        self.agents.iter_mut().for_each(|agent| agent.pause(ms));
+    }
+
     /// The batches of one interval of every agent.
     pub(crate) fn interval(&mut self) -> Result<Vec<Batch>> {
         self.now_ms += i64::try_from(fleet::INTERVAL_MS)?;
@@ -198,16 +224,22 @@ impl Offline {
 }
 
 impl Agent {
-    fn new(seed: u32, edges: u32, client: ureq::Agent) -> Result<Self> {
+    fn new(seed: u32, edges: u32, (client, at): (ureq::Agent, SocketAddr)) -> Result<Self> {
         let edges = usize::try_from(edges)?;
         Ok(Self {
             host: fleet::Hour::restless(seed.into(), &fleet::BENCH, edges, u64::MAX),
             token: token(seed),
             starts: 0,
             client,
+            at,
             shift_ms: None,
             opened: HashMap::new(),
         })
+    }
+
+    fn pause(&mut self, ms: i64) {
+        self.shift_ms = self.shift_ms.map(|shift_ms| shift_ms + ms);
+        self.starts += 1;
     }
 
     /// The next batch. Its connections are those that the other one of the pair told of.
@@ -258,7 +290,8 @@ impl Agent {
         Ok(batch)
     }
 
-    fn send(&mut self, (at, may_end): (SocketAddr, bool), batch: &Batch) -> Result<Sent> {
+    fn send(&mut self, may_end: bool, batch: &Batch) -> Result<Sent> {
+        let at = self.at;
         let body = wire::encode(batch);
         let (mut refused, mut unanswered) = (0, 0);
         let text = BatchKey::from(&batch.header).to_string();

@@ -26,12 +26,20 @@ pub(crate) struct Arguments {
     /// there. The fleet is the first one of `--agents`.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) kills: Option<u32>,
+    /// Instead: two collectors on two nodes of the ClickHouse that is installed, as fast as they
+    /// answer, for the first fleet.
+    #[arg(long, conflicts_with = "kills")]
+    pub(crate) clickhouse: bool,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
     /// Instead, shows of which tables of the store the written bytes are, for the first fleet.
     #[arg(long)]
     pub(crate) tables: bool,
+    /// Instead, shows what topologies take inside the collector, from this store, which is made of the
+    /// first fleet where it is not there.
+    #[arg(long)]
+    pub(crate) topologies: Option<std::path::PathBuf>,
     /// The program that is measured.
     #[arg(long)]
     pub(crate) collector: std::path::PathBuf,

@@ -7,7 +7,9 @@
 
 mod agents;
 mod arguments;
+mod clickhouse;
 mod kills;
+mod nodes;
 #[allow(dead_code, reason = "tests have clients with certificates as well")]
 #[path = "../../../collector/tests/suite/support/pki.rs"]
 mod pki;
@@ -16,6 +18,7 @@ mod report;
 mod sections;
 mod server;
 mod tables;
+mod topologies;
 #[allow(dead_code, unreachable_pub, reason = "labs wait in more ways")]
 #[path = "../../../tests/src/lab/wait.rs"]
 mod wait;
@@ -23,7 +26,7 @@ mod wait;
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use arguments::{Arguments, Format};
@@ -32,6 +35,17 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if let Some(kills) = arguments.kills {
         return kills::run(&arguments, kills);
+    }
+    if arguments.clickhouse {
+        return clickhouse::run(&arguments);
+    }
+    if let Some(store) = &arguments.topologies {
+        let fleet = (
+            *arguments.agents.first().context("no fleet")?,
+            arguments.edges,
+        );
+        topologies::run(store, fleet, &mut io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
     }
     if arguments.tables {
         tables::run(&arguments, &mut io::stdout().lock())?;

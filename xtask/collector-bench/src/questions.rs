@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use crate::agents::{Agents, Rows, Sent};
 use crate::server::Server;
 
-/// What has a goal: whole documents that are up to two minutes old, and of the very moment.
-pub(crate) const HOUR: &str = "topology of an hour, 2m old";
-pub(crate) const DAY: &str = "topology of a day, 2m old";
-pub(crate) const HOUR_NOW: &str = "topology of an hour, now";
-pub(crate) const DAY_NOW: &str = "topology of a day, now";
+/// What has a goal: the map of the page, which takes one that is up to two minutes old.
+pub(crate) const HOUR: &str = "map of an hour, 2m old";
+pub(crate) const DAY: &str = "map of a day, 2m old";
+/// The same of the very moment.
+pub(crate) const HOUR_NOW: &str = "map of an hour, now";
+pub(crate) const DAY_NOW: &str = "map of a day, now";
 
 /// How often each is asked.
 const TIMES: usize = 8;
@@ -56,21 +57,27 @@ fn all(server: &Server, now_ms: i64) -> Result<Vec<Waited>> {
         let from_ms = now_ms - minutes * 60_000;
         format!("/api/v1/topology?from_ms={from_ms}&to_ms={now_ms}")
     };
-    // As those ask who look at a page that is made anew now and then.
-    let older = |minutes: i64| format!("{}&max_age=2m", window(minutes));
-    let hour = format!("from={}&to={now_ms}&max_age=2m", now_ms - 3_600_000);
+    // As the page asks.
+    let map = |minutes: i64| format!("/api/v1/topology?from=-{minutes}m&limit=200");
+    let older = |minutes: i64| format!("{}&max_age=2m", map(minutes));
+    let hour = "from=-1h&max_age=2m";
     let node = node(server, &client, &window(5))?;
     let questions = [
         ("topology of a minute", window(1)),
-        (HOUR_NOW, window(60)),
-        (DAY_NOW, window(24 * 60)),
         (HOUR, older(60)),
         (DAY, older(24 * 60)),
+        (HOUR_NOW, map(60)),
+        (DAY_NOW, map(24 * 60)),
+        ("whole document of an hour, now", window(60)),
+        ("whole document of a day, now", window(24 * 60)),
         (
-            "the hundred largest of an hour",
-            format!("{}&limit=100", older(60)),
+            "whole document of an hour, 2m old",
+            format!("/api/v1/topology?{hour}"),
         ),
-        ("groups of an hour", format!("{}&group=service", older(60))),
+        (
+            "groups of an hour, 2m old",
+            format!("/api/v1/topology?{hour}&group=service"),
+        ),
         ("a node of an hour", format!("/api/v1/nodes/{node}?{hour}")),
         (
             "search in an hour",

@@ -178,7 +178,7 @@ fn goals(fleet: &Fleet) -> Vec<Goal> {
         let waited = find(name);
         waited.map_or_else(String::new, |waited| {
             format!(
-                "p50, of the time that was sent; made for the moment {:.0} with status {}",
+                "p50, of the time that was sent; of the moment {:.0} with status {}",
                 waited.p50_ms, waited.status
             )
         })

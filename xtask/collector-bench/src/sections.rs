@@ -125,12 +125,13 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
     agents.reach(&server);
     let kept = kept(&server, &agents, &all, &mut rows_stored, from_ms)?;
     let edge_hour = edge_hour(&server)?;
-    let grown = if grow {
-        Some(grown(arguments, &mut server, &client, &mut agents)?)
-    } else {
-        None
-    };
     peak = peak.max(server.taken(&client)?.peak);
+    drop(server);
+    let mut grown_store = None;
+    if grow {
+        let (found, its_peak) = grown(arguments, count)?;
+        (grown_store, peak) = (Some(found), peak.max(its_peak));
+    }
     Ok(Fleet {
         agents: agents.count(),
         sections,
@@ -138,18 +139,19 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
         waited,
         kept,
         edge_hour,
-        grown,
+        grown: grown_store,
         peak,
     })
 }
 
-/// A day before the questions, in each hour of which all agents ran for an interval, and in each ten
-/// minutes of the last one; and time for joining it.
+/// A day before now, in each hour of which all agents ran for an interval, and in each ten minutes of
+/// the last one; and time for joining it. From then on simulated time is the time.
 fn history(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result<Sent> {
     const MINUTE_MS: i64 = 60_000;
     let mut sent = Sent::default();
     let hours = std::iter::repeat_n(60 * MINUTE_MS, 23);
     let tens = std::iter::repeat_n(10 * MINUTE_MS, 5);
+    agents.pause(time::now_ms() - 24 * 60 * MINUTE_MS - agents.now_ms);
     for pause_ms in hours.chain(tens) {
         sent.add(&agents.interval(Rows::All)?);
         agents.pause(pause_ms);
@@ -162,6 +164,7 @@ fn history(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result
         let too_large = server.counter(client, "join_slices_too_large")?;
         Ok((waiting <= too_large).then_some(()))
     })?;
+    agents.pause((time::now_ms() - agents.now_ms).max(0));
     Ok(sent)
 }
 
@@ -248,15 +251,18 @@ fn edge_hour(server: &Server) -> Result<Option<f64>> {
     Ok(db.query_row(sql, (), |row| row.get(0))?)
 }
 
-/// Grows the store, measures again, and deletes half of it by age.
-fn grown(
-    arguments: &Arguments,
-    server: &mut Server,
-    client: &ureq::Agent,
-    agents: &mut Agents,
-) -> Result<Grown> {
+/// The part of what a store has grown by that age takes. Pages that it frees are used again, as
+/// where the age is the same from day to day: the file shrinks where a quarter of them is free.
+const OLD_PART: i64 = 5;
+
+/// Grows another store, measures again, and deletes a part of it by age; with the most memory that
+/// this took.
+fn grown(arguments: &Arguments, count: u32) -> Result<(Grown, u64)> {
+    let mut server = Server::start(&arguments.collector, KEEP)?;
+    let client = &server.client()?;
+    let from_ms = time::now_ms() - BEGIN_MS;
+    let mut agents = Agents::new(&server, count, arguments.edges, from_ms)?;
     let begin = Instant::now();
-    let from_ms = agents.now_ms;
     while begin.elapsed() < Duration::from_secs(60 * arguments.grow_minutes)
         && server.taken(client)?.used < arguments.grow_mib << 20
     {
@@ -264,34 +270,39 @@ fn grown(
     }
     let mut part = |name| {
         let least = arguments.batches.into();
-        section(server, client, agents, name, Rows::All, least)
+        section(&server, client, &mut agents, name, Rows::All, least)
     };
     let sections = [
         part("as agents send, grown store")?,
         part("the same again (A/A)")?,
     ];
-    let half_ms = from_ms + (agents.now_ms - from_ms) / 2;
-    let age_ms = time::now_ms() - half_ms;
+    let old_ms = from_ms + (agents.now_ms - from_ms) / OLD_PART;
+    let age_ms = time::now_ms() - old_ms;
+    // A start reads what is young, whatever is old.
+    server.restart(KEEP)?;
+    let (start, _) = settled(&server, client)?;
     server.restart(&format!("{}s", age_ms / 1000))?;
+    let (cpu, rows) = settled(&server, client)?;
     let storing = (sections[0].cpu_us_per_row() + sections[1].cpu_us_per_row()) / 2.0;
-    Ok(Grown {
-        retention: retention(server, client)?.map(|(us, rows)| (us / storing, rows)),
+    let deleting = cpu.saturating_sub(start).as_secs_f64() * 1e6 / rows as f64;
+    let retention = (rows > 0).then(|| (deleting / storing, rows));
+    let peak = server.taken(client)?.peak;
+    let grown = Grown {
         sections,
-    })
+        retention,
+    };
+    Ok((grown, peak))
 }
 
-/// Waits until retention has nothing left to delete; processor time of a row, microseconds.
-fn retention(server: &Server, client: &ureq::Agent) -> Result<Option<(f64, u64)>> {
-    let deleted = || -> Result<u64> {
-        let kinds = ["samples", "sightings", "events", "nats"];
-        kinds
-            .iter()
-            .map(|kind| server.counter(client, &format!("retention_deleted_{kind}_total")))
-            .sum()
-    };
+/// Waits until a collector has nothing left to do; its processor time since its start, and the rows
+/// that it deleted because of their age.
+fn settled(server: &Server, client: &ureq::Agent) -> Result<(Duration, u64)> {
     // Asking it takes its time.
     server.settle(Duration::from_secs(600))?;
-    let last = deleted()?;
-    let cpu = server.taken(client).context("after retention")?.cpu;
-    Ok((last > 0).then(|| (cpu.as_secs_f64() * 1e6 / last as f64, last)))
+    let kinds = ["samples", "sightings", "events", "nats"];
+    let deleted = kinds
+        .iter()
+        .map(|kind| server.counter(client, &format!("retention_deleted_{kind}_total")));
+    let rows = deleted.sum::<Result<u64>>()?;
+    Ok((server.taken(client).context("after retention")?.cpu, rows))
 }

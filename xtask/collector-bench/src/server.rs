@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::pki::Authority;
 use crate::wait::wait_until;
 
 /// Most agents of a fleet.
-pub(crate) const MOST_AGENTS: u32 = 2000;
+pub(crate) const MOST_AGENTS: u32 = 10_000;
 /// The token of whoever asks.
 pub(crate) const READER: &str = "a-reader-of-this-bench";
 
@@ -33,10 +33,20 @@ const REST: Duration = Duration::from_millis(60);
 /// How long it takes none.
 const QUIET: Duration = Duration::from_secs(4);
 
+/// Where a collector stores.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// In a file of its own.
+    File,
+    /// On servers that others share: their addresses, and the cluster that they are.
+    Shared(Vec<String>, &'static str),
+}
+
 /// A collector and its folder.
 pub(crate) struct Server {
     folder: TempDir,
     program: PathBuf,
+    kind: Kind,
     child: Child,
     pub(crate) at: SocketAddr,
     ca: String,
@@ -58,10 +68,19 @@ pub(crate) struct Taken {
 }
 
 impl Server {
-    pub(crate) fn start(program: &std::path::Path, retention: &str) -> Result<Self> {
+    pub(crate) fn start(program: &Path, retention: &str) -> Result<Self> {
+        let authority = Authority::new("authority of a bench");
+        Self::start_on(program, retention, &authority, &Kind::File)
+    }
+
+    pub(crate) fn start_on(
+        program: &Path,
+        retention: &str,
+        authority: &Authority,
+        kind: &Kind,
+    ) -> Result<Self> {
         // Not in memory: what is written to disk is measured.
         let folder = TempDir::new_in(program.parent().context("the program has no folder")?)?;
-        let authority = Authority::new("authority of a bench");
         let identity = authority.server();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("server.crt"), &identity.certificate)?;
@@ -70,8 +89,9 @@ impl Server {
         std::fs::write(path("tokens"), tokens.join("\n"))?;
         std::fs::write(path("readers"), format!("{READER}\n"))?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, at) = serve(program, &folder, retention, anywhere)?;
+        let (child, at) = serve(program, &folder, (retention, kind), anywhere)?;
         Ok(Self {
+            kind: kind.clone(),
             program: program.to_owned(),
             folder,
             child,
@@ -83,14 +103,24 @@ impl Server {
     /// Ends it in order and starts it again, at the same address.
     pub(crate) fn restart(&mut self, retention: &str) -> Result<()> {
         self.end("TERM")?;
-        (self.child, self.at) = serve(&self.program, &self.folder, retention, self.at)?;
+        (self.child, self.at) = serve(
+            &self.program,
+            &self.folder,
+            (retention, &self.kind),
+            self.at,
+        )?;
         Ok(())
     }
 
     /// Kills it without a warning and starts it again, at the same address.
     pub(crate) fn kill(&mut self, retention: &str) -> Result<()> {
         self.end("KILL")?;
-        (self.child, self.at) = serve(&self.program, &self.folder, retention, self.at)?;
+        (self.child, self.at) = serve(
+            &self.program,
+            &self.folder,
+            (retention, &self.kind),
+            self.at,
+        )?;
         Ok(())
     }
 
@@ -158,18 +188,12 @@ impl Server {
 
     /// Processor time of all its threads.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let id = self.child.id();
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))
-            .context("read stat of the collector")?;
-        // Behind the name of the program, which may hold anything.
-        let (_, stat) = stat.rsplit_once(')').context("stat of the collector")?;
-        let ticks: u64 = stat
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .flat_map(str::parse::<u64>)
-            .sum();
-        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+        cpu(self.child.id())
+    }
+
+    /// Most memory that it took at any time, bytes.
+    pub(crate) fn peak(&self) -> Result<u64> {
+        peak(self.child.id())
     }
 
     /// Waits until it has had nothing to do for some seconds.
@@ -190,18 +214,41 @@ impl Server {
             std::fs::read_to_string(format!("/proc/{id}/{name}"))
                 .with_context(|| format!("read {name} of the collector"))
         };
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        };
         Ok(Taken {
             cpu: self.cpu()?,
             written: field(&read("io")?, "write_bytes:").context("io of the collector")?,
             used: self.counter(client, "store_used_bytes")?,
             file: self.counter(client, "store_file_bytes")?,
-            peak: field(&read("status")?, "VmHWM:").context("memory of the collector")? << 10,
+            peak: self.peak()?,
         })
     }
+}
+
+/// Processor time of all threads of a process.
+pub(crate) fn cpu(id: u32) -> Result<Duration> {
+    let stat =
+        std::fs::read_to_string(format!("/proc/{id}/stat")).context("read stat of a process")?;
+    // Behind the name of the program, which may hold anything.
+    let (_, stat) = stat.rsplit_once(')').context("stat of a process")?;
+    let ticks: u64 = stat
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .flat_map(str::parse::<u64>)
+        .sum();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// Most memory that a process took at any time, bytes.
+pub(crate) fn peak(id: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    Ok(field(&status, "VmHWM:").context("memory of a process")? << 10)
+}
+
+/// A number of a file of `/proc`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 impl Drop for Server {
@@ -213,18 +260,24 @@ impl Drop for Server {
 }
 
 fn serve(
-    program: &std::path::Path,
+    program: &Path,
     folder: &TempDir,
-    retention: &str,
+    (retention, kind): (&str, &Kind),
     at: SocketAddr,
 ) -> Result<(Child, SocketAddr)> {
     let dir = folder.path().display();
     let config = folder.path().join("collector.toml");
+    let kind = match kind {
+        Kind::File => String::new(),
+        Kind::Shared(urls, cluster) => format!(
+            "kind = \"clickhouse\"\n[store.clickhouse]\nurls = {urls:?}\ncluster = \"{cluster}\"\n"
+        ),
+    };
     let text = format!(
         "[listen]\naddress = \"{at}\"\ncert_file = \"{dir}/server.crt\"\n\
          key_file = \"{dir}/server.key\"\n[auth]\nagent_token_file = \"{dir}/tokens\"\n\
          reader_token_file = \"{dir}/readers\"\n[store]\npath = \"{dir}/collector.db\"\n\
-         retention = \"{retention}\"\n"
+         retention = \"{retention}\"\n{kind}"
     );
     std::fs::write(&config, text)?;
     let mut child = Command::new(program)

@@ -15,8 +15,8 @@ use crate::server::{Server, token};
 pub(crate) const MINUTE_MS: u64 = 60_000;
 /// Most services that one calls.
 pub(crate) const CALLS: u32 = 4;
-/// Connections on each edge in an interval.
-const CONNECTIONS: u64 = 5;
+/// Connections on each edge in an interval: each is sighted, or the others would be joined by guesses.
+const CONNECTIONS: u64 = 1;
 /// One edge in so many breaks now and then.
 const BROKEN: u32 = 100;
 /// Agents that are told at once.
