@@ -25,10 +25,19 @@ const NEEDS: &[Need] = &[
 pub(crate) const CASES: &[Case] = &[
     case("demo::once_ends_with_every_expected_edge", once).needing(NEEDS),
     case("demo::ctrl_c_removes_every_trace", ctrl_c).needing(NEEDS),
+    case(
+        "demo::site_ends_with_every_edge_verdict_and_the_alert",
+        site_once,
+    )
+    .needing(NEEDS),
+    case("demo::site_is_shown_until_ctrl_c", site_ctrl_c).needing(NEEDS),
 ];
 
 /// Longer than the demo takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The same for a site: its alert takes two minutes at least.
+const SITE_DEADLINE: Duration = Duration::from_secs(420);
 
 fn start(lab: &Lab, arguments: &[&str]) -> Result<Running> {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_waybill-demo"));
@@ -100,7 +109,8 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
         !traces(lab, process)?.is_empty(),
         "the demo runs without any trace"
     );
-    the_link_logs_in(&mut demo)?;
+    let link = link(|| demo.errors())?;
+    logs_in_once(&link)?;
     demo.signal(Signal::SIGINT)?;
     let status = demo.wait(DEADLINE)?;
     ensure!(status.success(), "ended with {status}: {}", demo.errors()?);
@@ -109,15 +119,81 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The link that is shown leads from this machine to the page, and logs in once.
-fn the_link_logs_in(demo: &mut Running) -> Result<()> {
-    let mark = "log in, once: ";
-    let line = wait_until(DEADLINE, "link of the page", || {
-        let said = demo.errors()?;
-        let line = said.lines().find_map(|line| line.split_once(mark));
-        Ok(line.map(|(_, link)| link.to_owned()))
+/// A site with agents, NAT, a declared matrix and a fault: what the demo says of itself, looked at.
+fn site_once(lab: &Lab) -> Result<()> {
+    let demo = start(lab, &["--site", "--once", "--format", "json"])?;
+    let process = demo.pid().as_raw();
+    let report: Value = serde_json::from_str(&demo.succeed(SITE_DEADLINE)?)?;
+    ensure!(report["agrees"] == true, "{report}");
+    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let edges = all(&report["topology"]["edges"]);
+    let edge = edges
+        .iter()
+        .find(|edge| edge["client"] == "desk-1/browser" && edge["server"] == "web-1/nginx");
+    let edge = edge.with_context(|| format!("no edge through both: {report}"))?;
+    let via: Vec<_> = all(&edge["via"])
+        .iter()
+        .filter_map(|via| via["address"].as_str().map(str::to_owned))
+        .collect();
+    ensure!(
+        via.len() == 2 && via.contains(&"10.9.0.80:80".into()) && via.contains(&"10.0.0.2".into()),
+        "{edge}"
+    );
+    let flows = all(&report["matrix"]["flows"]);
+    let guard = flows.iter().find(|flow| flow["id"] == "guard");
+    ensure!(
+        guard.is_some_and(|flow| flow["verdict"] == "violated"),
+        "{report}"
+    );
+    let alerts = all(&report["alerts"]);
+    let about = |host: &str| {
+        let of = |alert: &&Value| alert["rule"] == "demo-resets";
+        let mut named = alerts
+            .iter()
+            .filter(of)
+            .filter_map(|one| one["name"].as_str());
+        named.any(|name| name.contains(host))
+    };
+    ensure!(about("stock-2") && !about("stock-1"), "{report}");
+    let left = traces(lab, process)?;
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+fn site_ctrl_c(lab: &Lab) -> Result<()> {
+    let mut demo = start(lab, &["--site"])?;
+    let process = demo.pid().as_raw();
+    demo.wait_for_output("Ctrl-C ends it", SITE_DEADLINE)?;
+    logs_in_once(&link(|| demo.output())?)?;
+    // The next block stands there when something has changed, with a link of its own.
+    wait_until(DEADLINE, "the fault that comes", || {
+        let blocks = demo.output()?.matches("log in, once").count();
+        Ok((blocks >= 2).then_some(()))
     })?;
-    let (url, link) = line.split_once("/#login=").context("no link")?;
+    let said = demo.output()?;
+    ensure!(said.contains("now: stock-2 resets"), "{said}");
+    demo.signal(Signal::SIGINT)?;
+    let status = demo.wait(DEADLINE)?;
+    ensure!(status.success(), "ended with {status}: {}", demo.errors()?);
+    let left = traces(lab, process)?;
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+/// The first link that is shown.
+fn link(said: impl Fn() -> Result<String>) -> Result<String> {
+    wait_until(DEADLINE, "link of the page", || {
+        let said = said()?;
+        let line = said
+            .lines()
+            .find_map(|line| line.split_once("log in, once: "));
+        Ok(line.map(|(_, link)| link.to_owned()))
+    })
+}
+
+/// A link leads from this machine to the page, and logs in once.
+fn logs_in_once(link: &str) -> Result<()> {
+    let (url, link) = link.split_once("/#login=").context("no link")?;
     let curl = |arguments: &[&str]| {
         let mut curl = Command::new("curl");
         // The certificate is the lab's own, for the address within the lab.

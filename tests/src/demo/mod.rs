@@ -1,10 +1,13 @@
-//! The demo: client -> FULLNAT gateway -> two backends, agents at both ends, one collector.
+//! The demo: client -> FULLNAT gateway -> two backends, agents at both ends, one collector; or a
+//! whole site with `--site`.
 //!
 //! Progress goes to standard error, the result to standard output. Every trace is removed at the
 //! end, also after Ctrl-C.
 
+mod page;
 mod relay;
 mod show;
+mod site;
 mod stage;
 
 use std::io::{self, Write};
@@ -15,7 +18,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 
-use self::show::{Progress, Report};
+use self::show::{Format, Progress, Report};
 use self::stage::Stage;
 use crate::lab::binaries::Binaries;
 use crate::lab::cgroup::Tree;
@@ -24,27 +27,25 @@ use crate::lab::wait::{interrupt, interrupted, wait_for, wait_until};
 use crate::lab::{Lab, leftovers};
 
 /// Shows what Waybill finds between a client and two backends behind a NAT gateway.
+///
+/// All runs in network namespaces of its own; every trace is removed at the end, also after Ctrl-C.
 #[derive(Parser)]
-#[command(name = "waybill-demo")]
+#[command(name = "cargo xtask demo", bin_name = "cargo xtask demo")]
 struct Arguments {
-    /// End after the first table; status 0 only if every expected edge has the right counts
+    /// Show a site instead: 14 hosts with services, NAT, a declared matrix, and a fault that comes and
+    /// goes, to look at on the page
+    #[arg(long)]
+    site: bool,
+    /// End after the first look; status 0 only if every expected edge is there with the right counts,
+    /// and of a site the expected verdicts and the alert, which takes some three minutes
     #[arg(long)]
     once: bool,
-    /// How the topology is printed
+    /// How what is found is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Only remove what killed demos and tests left behind
-    #[arg(long, conflicts_with = "once")]
+    #[arg(long, conflicts_with_all = ["once", "site"])]
     clean: bool,
-}
-
-/// How the topology is printed.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    /// The collector's table, for people.
-    Table,
-    /// One object with the topology, what was expected, and whether they agree.
-    Json,
 }
 
 /// Programs that the demo starts.
@@ -102,7 +103,10 @@ fn run(arguments: &Arguments, progress: &mut Progress) -> Result<bool> {
     }
     watch_signals()?;
     let lab = Lab::new(&Binaries::build()?)?;
-    let shown = show_in(&lab, arguments, progress);
+    let shown = match arguments.site {
+        true => site::show(&lab, arguments.once, arguments.format, progress),
+        false => show_in(&lab, arguments, progress),
+    };
     let closed = lab.close();
     let agreed = shown?;
     closed?;

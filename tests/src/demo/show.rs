@@ -8,6 +8,15 @@ use serde_json::{Value, json};
 
 use crate::lab::topology::Expected;
 
+/// How what is found is printed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Text for people.
+    Table,
+    /// One object each time, with what was expected and whether it is there.
+    Json,
+}
+
 /// Lines of progress, each with the seconds since the start.
 pub(super) struct Progress {
     begin: Instant,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::relay::Relay;
+use super::page::Page;
 use super::show::Progress;
 use crate::lab::Lab;
 use crate::lab::agent::{Agent, Settings};
@@ -16,9 +16,6 @@ use crate::lab::wait::wait_until;
 
 /// How long a server's log may lag behind the client.
 const LOG_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Who looks at the page.
-const USER: &str = "demo";
 
 /// The service that the operator's rule names on the client.
 const CHECKOUT: &str = "checkout";
@@ -147,24 +144,15 @@ impl Stage {
 
     /// Lets browsers of this machine in, and says by which link, as long as what is given back is
     /// kept.
-    pub(super) fn open_page(&self, progress: &mut Progress) -> Result<Relay> {
-        let relay = Relay::start(self.collector.host.netns(), ADDRESS)?;
-        let url = format!("https://{}", relay.address);
-        self.collector
-            .ask(&["user", "add", USER, "--role", "admin"])?;
-        let link = [
-            "user",
-            "login-link",
-            USER,
-            "--expires",
-            "24h",
-            "--url",
-            &url,
-        ];
-        let link = self.collector.ask(&link)?;
-        progress.say(&format!("page: {url} (its certificate is the lab's own)"));
-        progress.say(&format!("log in, once: {}", link.trim()));
-        Ok(relay)
+    pub(super) fn open_page(&self, progress: &mut Progress) -> Result<Page> {
+        let page = Page::open(&self.collector)?;
+        let link = page.link(&self.collector, "24h")?;
+        progress.say(&format!(
+            "page: {} (its certificate is the lab's own)",
+            page.url
+        ));
+        progress.say(&format!("log in, once: {link}"));
+        Ok(page)
     }
 
     /// Says how the API can be reached.

@@ -126,6 +126,14 @@ impl Agent {
     /// When it ends or is not ready in time; with what it said.
     pub fn start(&mut self) -> Result<()> {
         self.start_unready()?;
+        self.wait_ready()
+    }
+
+    /// Waits until one that was started measures.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; with what it said.
+    pub fn wait_ready(&mut self) -> Result<()> {
         let pid = self.pid()?;
         wait_until(START_DEADLINE, "status of the started agent", || {
             let running = self.running.as_mut().context("just started")?;

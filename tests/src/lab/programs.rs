@@ -1,11 +1,13 @@
 //! Real programs as traffic: nginx, python's http server, curl, iperf3, and the lab's own server.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::host::{Host, lines};
@@ -79,6 +81,47 @@ pub fn serve(host: &Host, port: u16, options: &[&str]) -> Result<Server> {
 /// # Errors
 /// When it does not listen in time.
 pub fn nginx(host: &Host, port: u16, files: &Path, listen_options: &str) -> Result<Server> {
+    let root = format!("root {};", files.display());
+    start_nginx(host, (port, listen_options), ["", &root])
+}
+
+/// Starts nginx on IPv4 and IPv6 before these servers, each with a weight. It says of every request
+/// what became of it (502 where a server gave none), never leaves a server out, and each of its two
+/// workers has a queue of its own.
+///
+/// # Errors
+/// When it does not listen in time.
+pub fn nginx_before(host: &Host, port: u16, servers: &[(SocketAddr, u32)]) -> Result<Server> {
+    let mut upstream = String::from("upstream all { zone all 64k;");
+    for (server, weight) in servers {
+        write!(upstream, " server {server} weight={weight} max_fails=0;")?;
+    }
+    upstream += " }";
+    let pass = "location / { proxy_pass http://all; proxy_next_upstream off; }";
+    start_nginx(host, (port, "reuseport"), [&upstream, pass])
+}
+
+/// Gives nginx, started by [`nginx_before`], another weight for one of its servers.
+///
+/// # Errors
+/// Those of the file system, and when it does not run.
+pub fn nginx_weigh(nginx: &Server, server: SocketAddr, weight: u32) -> Result<()> {
+    let file = nginx.log.with_extension("conf");
+    let (begin, text) = (
+        format!("server {server} weight="),
+        std::fs::read_to_string(&file)?,
+    );
+    let (before, behind) = text.split_once(&begin).context("no such server")?;
+    let (_, rest) = behind.split_once(' ').context("a weight")?;
+    std::fs::write(&file, format!("{before}{begin}{weight} {rest}"))?;
+    nginx.running.signal(Signal::SIGHUP)
+}
+
+fn start_nginx(
+    host: &Host,
+    (port, listen_options): (u16, &str),
+    [http, server]: [&str; 2],
+) -> Result<Server> {
     let stem = host.stem("nginx");
     let shown = stem.display();
     let log = stem.with_extension("log");
@@ -86,14 +129,13 @@ pub fn nginx(host: &Host, port: u16, files: &Path, listen_options: &str) -> Resu
         "worker_processes 2;\npid {shown}.pid;\nerror_log {shown}.err;\ndaemon off;\nuser root;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ log_format lab '$remote_addr $remote_port $status $bytes_sent $connection';\n\
-           access_log {} lab;\n\
+           access_log {} lab;\nkeepalive_requests 1000000;\n\
            client_body_temp_path {shown}.body;\nproxy_temp_path {shown}.proxy;\n\
            fastcgi_temp_path {shown}.fcgi;\nuwsgi_temp_path {shown}.uwsgi;\n\
-           scgi_temp_path {shown}.scgi;\n\
+           scgi_temp_path {shown}.scgi;\n{http}\n\
            server {{ listen {port} {listen_options}; listen [::]:{port} {listen_options};\n\
-             root {}; }} }}\n",
+             {server} }} }}\n",
         log.display(),
-        files.display(),
     );
     let file = stem.with_extension("conf");
     std::fs::write(&file, config)?;
