@@ -43,7 +43,8 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "accept::an_open_connection_is_told_of_its_worker_and_of_nobody_before",
         open,
-    ),
+    )
+    .reading_open(),
     case("accept::no_mode_hangs_on_system_calls", no_system_calls),
 ];
 

@@ -150,7 +150,7 @@ fn scene(lab: &Lab) -> Result<(Scene<'_>, Running)> {
     std::fs::create_dir(&place)?;
     std::fs::write(place.join("lab.toml"), RULES)?;
     let settings = format!(
-        "[alerts]\nrules = \"{}\"\n\
+        "[alerts]\nsettle = \"10s\"\nrules = \"{}\"\n\
          [alerts.outputs.file]\nkind = \"file\"\npath = \"{}\"\n\
          [alerts.outputs.manager]\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093\"\n\
          every = \"2s\"\n",

@@ -33,11 +33,13 @@ pub(crate) const CASES: &[Case] = &[
         "handed::what_is_passed_on_belongs_to_who_accepted_or_read_it_first",
         |lab| handed(lab, &Settings::default(), "pass"),
     )
+    .reading_open()
     .needing(&[Need::Program("python3")]),
     case(
         "handed::what_a_child_uses_belongs_to_who_accepted_or_read_it_first",
         |lab| handed(lab, &Settings::default(), "fork"),
     )
+    .reading_open()
     .needing(&[Need::Program("python3")]),
 ];
 

@@ -23,6 +23,7 @@ mod enrolment;
 mod export;
 mod fall_backs;
 mod faults;
+mod field;
 mod filters;
 mod followed;
 mod governor;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         lists::CASES,
         listener::CASES,
         alerts::CASES,
+        field::CASES,
         harm::CASES,
         neighbours::CASES,
         loss::CASES,
