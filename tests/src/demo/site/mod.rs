@@ -24,7 +24,7 @@ use crate::lab::Lab;
 use crate::lab::wait::{interrupted, wait_for, wait_until};
 
 /// How long a report may take from the kernel to the topology, on a busy machine.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(150);
 
 /// A minute is judged when it has ended and was joined; a fault is in the next one at the latest.
 const JUDGED: Duration = Duration::from_secs(240);
@@ -86,6 +86,9 @@ fn judge(
         Err(error) if interrupted() => return Err(error),
         found => found.err().map(|error| format!("{error:#}")),
     };
+    if let Some(problem) = &problem {
+        progress.say(&format!("not as expected: {problem}"));
+    }
     let topology = stage.collector.query("topology", "json")?;
     let (checked, alerts) = (stage.checked()?, stage.alerts()?);
     let text = match format {
