@@ -17,6 +17,8 @@ use crate::wait::wait_until;
 pub(crate) const KEEP: &str = "365d";
 /// The simulated time begins so long ago.
 pub(crate) const BEGIN_MS: i64 = 10 * 86_400_000;
+/// Slices that now is in: a minute, ten minutes and an hour. They wait until these are over.
+const GOING_ON: u64 = 3;
 /// Time for joining all of it.
 const JOINED: Duration = Duration::from_secs(1800);
 
@@ -162,7 +164,7 @@ fn history(server: &Server, client: &ureq::Agent, agents: &mut Agents) -> Result
         server.settle(JOINED)?;
         let waiting = server.counter(client, "join_slices_waiting")?;
         let too_large = server.counter(client, "join_slices_too_large")?;
-        Ok((waiting <= too_large).then_some(()))
+        Ok((waiting <= too_large + GOING_ON).then_some(()))
     })?;
     agents.pause((time::now_ms() - agents.now_ms).max(0));
     Ok(sent)
