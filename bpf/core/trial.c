@@ -40,3 +40,18 @@ int wb_trial_accept(void *ctx)
 	(void)ctx;
 	return 0;
 }
+
+/* Some kernels have the iterators and refuse these alone (seen: 6.18 of a cloud, EPERM). */
+SEC("iter/bpf_map_elem")
+int wb_trial_elements(struct bpf_iter__bpf_map_elem *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+SEC("iter/task_file")
+int wb_trial_files(struct bpf_iter__task_file *ctx)
+{
+	(void)ctx;
+	return 0;
+}

@@ -241,9 +241,9 @@ fn without_a_ring_buffer_records_come_through_perf_events() {
 }
 
 #[test]
-fn each_iterator_costs_only_what_it_does() {
+fn what_sockets_discover_they_show_and_what_iterators_discover_both() {
     let plan = plan_without(|facts| facts.file_iterator = lacking());
-    assert_eq!(looks(&plan), [DumpMethod::Sockets, DumpMethod::Iterator]);
+    assert_eq!(looks(&plan), [DumpMethod::Sockets; 2]);
     assert!(
         plan.connection
             .discovery
@@ -252,6 +252,8 @@ fn each_iterator_costs_only_what_it_does() {
     );
     let plan = plan_without(|facts| facts.map_iterator = lacking());
     assert_eq!(looks(&plan), [DumpMethod::Iterator, DumpMethod::Sockets]);
+    let reason = &plan.connection.snapshot.reason;
+    assert!(reason.contains("tried and refused"), "{reason}");
     let neither = plan_without(|facts| {
         facts.file_iterator = lacking();
         facts.sockets.lists = lacking();

@@ -282,16 +282,37 @@ fn tried(typed: Fact, raw_tracepoint: &Fact, attach: impl FnOnce() -> Result<(),
     attach().map_or_else(Fact::no, |()| Fact::Yes)
 }
 
-/// Whether an iterator over `target` exists: the kernel has a function `bpf_iter_<target>` for
-/// each. Asking for the program type instead would be wrong: that trial attaches to a function,
-/// which some kernels refuse although their iterators work. The loader makes the real trial.
-pub(super) fn iterator(btf: &Result<Btf<'static>, Fact>, target: &str) -> Fact {
-    has_type::<Func<'_>>(
-        btf,
-        &format!("bpf_iter_{target}"),
-        "no iterator over",
-        target,
-    )
+/// Whether a program can go over the elements of maps.
+pub(super) fn map_iterator(btf: &Result<Btf<'static>, Fact>, bpf: &Fact) -> Fact {
+    iterator((btf, bpf), "bpf_map_elem", "wb_trial_elements")
+}
+
+/// Whether a program can go over the files of processes.
+pub(super) fn file_iterator(btf: &Result<Btf<'static>, Fact>, bpf: &Fact) -> Fact {
+    iterator((btf, bpf), "task_file", "wb_trial_files")
+}
+
+/// Whether an iterator over `target` exists, and is not refused: the kernel has a function
+/// `bpf_iter_<target>` for each, and some kernels with that refuse the programs. Asking for the
+/// program type instead would be wrong: that trial attaches to a function, which some kernels refuse
+/// although their iterators work.
+fn iterator(
+    (btf, bpf): (&Result<Btf<'static>, Fact>, &Fact),
+    target: &str,
+    trial_program: &str,
+) -> Fact {
+    let function = format!("bpf_iter_{target}");
+    let typed = has_type::<Func<'_>>(btf, &function, "no iterator over", target);
+    // Who may load nothing learns what the kernel has.
+    if !typed.is_yes() || !bpf.is_yes() {
+        return typed;
+    }
+    match trial(trial_program) {
+        Ok(_) => Fact::Yes,
+        Err(error) => Fact::no(format!(
+            "the kernel refuses iterators over {target}: {error:#}"
+        )),
+    }
 }
 
 fn has_type<'b, K>(btf: &'b Result<Btf<'static>, Fact>, name: &str, no: &str, what: &str) -> Fact

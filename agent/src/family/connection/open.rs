@@ -11,7 +11,7 @@ use super::direction::Direction;
 use super::event;
 use super::kernel::{self, Loaded};
 use super::observe::{self, Lister, Observer};
-use super::plan::Connection;
+use super::plan::{Connection, DumpMethod};
 use super::programs::Programs;
 use super::running::{Running, Source};
 use crate::clock;
@@ -137,9 +137,14 @@ fn list(plan: &mut Connection, loaded: &Loaded, opening: &Opening<'_>) -> Option
         return None;
     }
     let places = (Path::new(PROC_DIR), Path::new(CGROUP_DIR));
+    // What an iterator found already is in the programs' table.
+    let discovers = plan.discovery.value == DumpMethod::Sockets;
     let open = || -> Result<Lister> {
         fault::before("lists").context("open sockets")?;
         let mut lister = Lister::open(opening.config, places)?;
+        if !discovers {
+            return Ok(lister);
+        }
         lister.adopt(clock::now(), |netns, port, process| {
             kernel::tell_listener(&loaded.maps.listeners, netns, port, process);
         });

@@ -6,11 +6,19 @@ use crate::host::{Fact, HostFacts};
 use crate::plan::Choice;
 
 /// Discovery and snapshot both look at what is open: by BPF iterators, or by diagnostic sockets.
+///
+/// What an iterator discovers is in the programs' table, which both kinds of snapshots show; what
+/// diagnostic sockets discover they alone know of, so that then the snapshot is theirs as well.
 pub(super) fn choose(
     facts: &HostFacts,
     setting: ListsSetting,
     (runs, probes): (bool, bool),
 ) -> (Choice<DumpMethod>, Choice<DumpMethod>) {
+    let discovers = facts.file_iterator.is_yes() || !facts.sockets.lists.is_yes();
+    let shows = match discovers {
+        true => &facts.map_iterator,
+        false => &facts.file_iterator,
+    };
     let look = |fact: &Fact, reason: &str, loss: &str| {
         // Kernels that need probes have no iterators, and the object for them has none.
         let lacking = match fact.is_yes() {
@@ -36,7 +44,7 @@ pub(super) fn choose(
             "connections older than the agent are not measured",
         ),
         look(
-            &facts.map_iterator,
+            shows,
             "open connections are read at each interval",
             "connections are reported when they close",
         ),
