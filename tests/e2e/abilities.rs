@@ -225,65 +225,55 @@ pub(crate) const CASES: &[Case] = &[
         "without_cgroup2_filters_still_carry_all_there_is",
         &[],
         WITHOUT_CGROUP2_AND_SCOPE
-    )
-    .reading_open(),
+    ),
     without!(
         "without_tracefs_who_accepts_is_still_told",
         &[],
         WITHOUT_TRACEFS
-    )
-    .reading_open(),
+    ),
     without!("without_btf_sockets_measure", &[], WITHOUT_BTF),
     without!("without_bpf_sockets_measure", &[], WITHOUT_BPF),
     without!(
         "without_perf_events_the_ring_is_taken",
         &[],
         WITHOUT_PERF_EVENTS
-    )
-    .reading_open(),
+    ),
     without!(
         "without_netlink_no_filter_is_attached",
         &[],
         WITHOUT_NETLINK
-    )
-    .reading_open(),
+    ),
     without!(
         "without_seccomp_the_agent_runs_unfiltered",
         &[],
         WITHOUT_SECCOMP
-    )
-    .reading_open(),
+    ),
     without!(
         "without_locked_memory_nothing_is_lost",
         &[],
         WITHOUT_MEMLOCK
-    )
-    .reading_open(),
+    ),
     without!(
         "without_net_admin_sys_admin_does",
         SETPRIV,
         WITHOUT_NET_ADMIN
-    )
-    .reading_open(),
+    ),
     without!(
         "without_net_admin_no_filter_is_attached",
         SETPRIV,
         WITHOUT_NET_ADMIN_AND_SOCKOPS
-    )
-    .reading_open(),
+    ),
     without!(
         "without_bpf_and_perfmon_sys_admin_does",
         SETPRIV,
         WITHOUT_BPF_AND_PERFMON
-    )
-    .reading_open(),
+    ),
     without!(
         "without_ptrace_names_come_from_the_kernel",
         SETPRIV,
         WITHOUT_PTRACE
-    )
-    .reading_open(),
-    without!("with_hidepid_names_are_read", &[], WITH_HIDEPID).reading_open(),
+    ),
+    without!("with_hidepid_names_are_read", &[], WITH_HIDEPID),
     without!(
         "with_hidepid_owners_of_sockets_are_found",
         &[],

@@ -16,8 +16,6 @@ pub(crate) struct Case {
     pub(crate) needs: &'static [Need],
     /// Measures timing-dependent things, so no other trial may run beside it.
     pub(crate) alone: bool,
-    /// An agent with programs has to tell of connections that are still open.
-    pub(crate) reads_open: bool,
     /// The trial itself, in a fresh lab.
     pub(crate) run: fn(&Lab) -> Result<()>,
 }
@@ -28,7 +26,6 @@ pub(crate) const fn case(name: &'static str, run: fn(&Lab) -> Result<()>) -> Cas
         name,
         needs: &[],
         alone: false,
-        reads_open: false,
         run,
     }
 }
@@ -40,14 +37,6 @@ impl Case {
     /// The same with further needs.
     pub(crate) const fn needing(self, needs: &'static [Need]) -> Self {
         Self { needs, ..self }
-    }
-
-    /// The same where an agent with programs has to tell of connections that are still open.
-    pub(crate) const fn reading_open(self) -> Self {
-        Self {
-            reads_open: true,
-            ..self
-        }
     }
 
     /// The same with the machine for itself.
@@ -74,7 +63,6 @@ impl Case {
         let missing = needs::LAB
             .iter()
             .chain(self.needs)
-            .chain(self.reads_open.then_some(&Need::MapIterator))
             .find_map(|need| need.missing());
         if let Some(reason) = missing {
             return Ok(Completion::ignored_with(format!("skipped: {reason}")));

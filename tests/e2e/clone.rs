@@ -71,8 +71,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "clone::long_connections_are_joined_while_they_are_open",
         |lab| nat::long_ones(lab, &mode(CLONE)?),
-    )
-    .reading_open(),
+    ),
     case("clone::under_load_every_connection_is_counted", |lab| {
         nat::under_load(lab, &mode(CLONE)?)
     })
@@ -119,8 +118,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "clone::retransmits_match_ss_behind_a_gateway_that_drops",
         |lab| connection::retransmits(lab, &mode(CLONE)?),
-    )
-    .reading_open(),
+    ),
     case(
         "clone::refused_reset_and_failed_connections_are_told_apart",
         |lab| connection::abnormal(lab, &mode(CLONE)?),
@@ -132,8 +130,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "clone::connections_older_than_the_agent_are_measured_from_its_start",
         |lab| connection::existing(lab, &mode(CLONE)?),
-    )
-    .reading_open(),
+    ),
     case(
         "clone::a_flood_over_a_tiny_ring_loses_only_what_is_counted",
         |lab| {

@@ -28,8 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "connection::retransmits_match_ss_behind_a_gateway_that_drops",
         |lab| retransmits(lab, &Settings::default()),
-    )
-    .reading_open(),
+    ),
     case(
         "connection::an_iperf3_transfer_is_counted_to_the_byte",
         iperf,
@@ -46,8 +45,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "connection::connections_older_than_the_agent_are_measured_from_its_start",
         |lab| existing(lab, &Settings::default()),
-    )
-    .reading_open(),
+    ),
 ];
 
 fn present(quantiles: Option<&Quantiles>) -> bool {

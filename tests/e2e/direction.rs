@@ -35,8 +35,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "direction::a_listener_that_is_gone_turns_nothing_round",
         |lab| unheard(lab, &Settings::default()),
-    )
-    .reading_open(),
+    ),
     case(
         "direction::a_listener_that_is_gone_turns_nothing_round_in_lists",
         |lab| unheard(lab, &lists::settings()?),

@@ -174,7 +174,13 @@ fn is_left(agent: &Agent, fall_back: &FallBack) -> Result<()> {
     ensure!(more.is_empty(), "{more:?} should be gone");
     let callers = names(&doctor["jail"]["seccomp"]["allowed"], "by");
     let mut expected: Vec<&str> = [&ALWAYS[..], fall_back.callers].concat();
+    // Some kernels refuse an iterator, and are asked for their lists at each interval instead.
+    let lists = |(_, said): &(String, String)| said.contains("by diagnostic sockets");
+    if plan.iter().any(lists) {
+        expected.push("packet and diagnostic sockets");
+    }
     expected.sort_unstable();
+    expected.dedup();
     ensure!(
         callers == expected,
         "system calls of {callers:?} instead of {expected:?}"

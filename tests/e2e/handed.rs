@@ -33,13 +33,11 @@ pub(crate) const CASES: &[Case] = &[
         "handed::what_is_passed_on_belongs_to_who_accepted_or_read_it_first",
         |lab| handed(lab, &Settings::default(), "pass"),
     )
-    .reading_open()
     .needing(&[Need::Program("python3")]),
     case(
         "handed::what_a_child_uses_belongs_to_who_accepted_or_read_it_first",
         |lab| handed(lab, &Settings::default(), "fork"),
     )
-    .reading_open()
     .needing(&[Need::Program("python3")]),
 ];
 
@@ -53,7 +51,7 @@ fn owner(agent: &Agent, how: &str) -> Result<&'static str> {
     let by_sockets = status
         .plan
         .iter()
-        .any(|(_, plan)| plan.contains("diagnostic sockets:"));
+        .any(|(_, plan)| plan.contains("packet and diagnostic sockets:"));
     let by_reader = status
         .plan
         .iter()

@@ -44,8 +44,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "joins::connections_older_than_both_agents_are_joined_by_sequence_numbers",
         older,
-    )
-    .reading_open(),
+    ),
     case(
         "joins::a_connection_that_nobody_saw_begin_is_entered_with_all_its_numbers",
         unseen,

@@ -25,21 +25,18 @@ pub(crate) const CASES: &[Case] = &[
         name: "listener::queues_overflows_and_drops_are_what_the_kernel_counts",
         needs: PYTHON,
         alone: false,
-        reads_open: false,
         run: |lab| queues(lab, &Settings::default(), true),
     },
     Case {
         name: "listener::queues_overflows_and_drops_are_counted_beside_copied_packets",
         needs: PYTHON,
         alone: false,
-        reads_open: false,
         run: |lab| queues(lab, &crate::clone::mode(crate::clone::CLONE)?, true),
     },
     Case {
         name: "listener::queues_overflows_and_drops_are_counted_in_the_scope_where_nobody_follows_connections",
         needs: PYTHON,
         alone: false,
-        reads_open: false,
         run: |lab| {
             let off = Settings::default().with("families.connection", "\"off\"")?;
             queues(lab, &off, true)
@@ -49,21 +46,18 @@ pub(crate) const CASES: &[Case] = &[
         name: "listener::queues_overflows_and_drops_are_counted_without_programs",
         needs: PYTHON,
         alone: false,
-        reads_open: false,
         run: |lab| queues(lab, &sockets()?, false),
     },
     Case {
         name: "listener::several_processes_and_those_older_than_the_agent_are_named",
         needs: PYTHON,
         alone: false,
-        reads_open: false,
         run: |lab| shared(lab, &Settings::default()),
     },
     Case {
         name: "listener::several_processes_and_those_older_than_the_agent_are_named_without_programs",
         needs: PYTHON,
         alone: false,
-        reads_open: false,
         run: |lab| shared(lab, &sockets()?),
     },
 ];

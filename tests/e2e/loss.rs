@@ -53,8 +53,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "loss::open_connections_beyond_the_kernels_table_are_counted",
         beyond,
-    )
-    .reading_open(),
+    ),
     case(
         "loss::a_full_spool_evicts_and_counts_while_the_collector_is_down",
         |lab| eviction(lab, &Settings::default()),

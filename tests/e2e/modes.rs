@@ -21,7 +21,6 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         // The umask is of the whole process.
         alone: true,
-        reads_open: false,
         run: umasks,
     },
     case(

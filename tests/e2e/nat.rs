@@ -39,7 +39,6 @@ pub(crate) const CASES: &[Case] = &[
         name: "nat::first_data_carries_the_waybill_where_the_operator_asks",
         needs: &[Need::Program("nginx"), Need::Program("curl")],
         alone: false,
-        reads_open: false,
         // A listener that defers drops the handshake ACK, so only the data can bring it; and a
         // server that may not answer cannot repair that.
         run: |lab| {
@@ -65,8 +64,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "nat::long_connections_are_joined_while_they_are_open",
         |lab| long_ones(lab, &Settings::default()),
-    )
-    .reading_open(),
+    ),
     case("nat::the_answer_joins_when_only_the_server_writes", |lab| {
         let default = Settings::default();
         one_writer(lab, &default, &default, Written::ByServer)

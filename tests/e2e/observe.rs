@@ -60,8 +60,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "observe::retransmits_match_ss_behind_a_gateway_that_drops",
         |lab| connection::retransmits(lab, [&programs(), &sockets()?]),
-    )
-    .reading_open(),
+    ),
     case(
         "observe::refused_reset_and_failed_connections_of_a_client_are_told_apart",
         |lab| connection::abnormal(lab, [&sockets()?, &programs()]),
@@ -94,13 +93,11 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "observe::long_connections_are_joined_while_they_are_open",
         |lab| nat::long_ones(lab, [&programs(), &sockets()?]),
-    )
-    .reading_open(),
+    ),
     case(
         "observe::long_connections_of_a_client_are_joined_while_they_are_open",
         |lab| nat::long_ones(lab, [&sockets()?, &programs()]),
-    )
-    .reading_open(),
+    ),
     case(
         "observe::sequence_numbers_join_what_two_observers_see_when_routed",
         |lab| joins::between(lab, Nat::Direct, &sockets()?, 20),

@@ -25,8 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("owners::programs_and_sockets_name_the_same_owners", |lab| {
         held(lab, &Settings::default())
-    })
-    .reading_open(),
+    }),
     case(
         "owners::short_connections_wait_for_the_listener_that_was_just_started",
         late,

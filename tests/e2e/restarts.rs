@@ -18,13 +18,11 @@ use crate::scene::{Scene, shop, stock};
 pub(crate) const CASES: &[Case] = &[
     case("restarts::what_is_held_over_them_is_counted_once", |lab| {
         held(lab, &Settings::default(), false)
-    })
-    .reading_open(),
+    }),
     case(
         "restarts::what_is_held_over_them_is_counted_once_where_copies_are_made",
         |lab| held(lab, &clone::mode(clone::CLONE)?, false),
-    )
-    .reading_open(),
+    ),
     case(
         "restarts::what_is_held_over_them_is_counted_once_where_sockets_show_it",
         |lab| held(lab, &sockets()?, false),
@@ -32,8 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "restarts::what_is_older_than_all_agents_is_counted_once",
         |lab| held(lab, &Settings::default(), true),
-    )
-    .reading_open(),
+    ),
     case(
         "restarts::what_is_older_than_all_agents_is_counted_once_where_sockets_show_it",
         |lab| held(lab, &sockets()?, true),
