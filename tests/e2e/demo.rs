@@ -39,7 +39,46 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// The same for a site: its alert takes two minutes at least.
 const SITE_DEADLINE: Duration = Duration::from_secs(420);
 
-fn start(lab: &Lab, arguments: &[&str]) -> Result<Running> {
+/// A demo that runs, and its process. Whatever becomes of a trial, the demo removes what it made:
+/// its labs are its own, so nobody else would.
+struct Demo {
+    running: Option<Running>,
+    process: i32,
+}
+
+impl Demo {
+    fn running(&mut self) -> Result<&mut Running> {
+        self.running.as_mut().context("the demo has ended")
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    fn end(&mut self) -> Result<()> {
+        let mut demo = self.running.take().context("the demo has ended")?;
+        demo.signal(Signal::SIGINT)?;
+        let status = demo.wait(DEADLINE)?;
+        ensure!(status.success(), "ended with {status}: {}", demo.errors()?);
+        Ok(())
+    }
+
+    /// What it says, after it has ended by itself.
+    fn report(mut self, deadline: Duration) -> Result<Value> {
+        let demo = self.running()?;
+        demo.wait(deadline)?;
+        let demo = self.running.take().context("the demo has ended")?;
+        Ok(serde_json::from_str(&demo.succeed(deadline)?)?)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            // What a trial failed by is told by the trial.
+            self.end().ok();
+        }
+    }
+}
+
+fn start(lab: &Lab, arguments: &[&str]) -> Result<Demo> {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_waybill-demo"));
     let binaries = lab
         .binaries()
@@ -47,7 +86,12 @@ fn start(lab: &Lab, arguments: &[&str]) -> Result<Running> {
         .parent()
         .context("a binary is in a directory")?;
     demo.args(arguments).env("WAYBILL_BIN_DIR", binaries);
-    Running::start(demo, &lab.directory().join("demo"))
+    let running = Running::start(demo, &lab.directory().join("demo"))?;
+    let process = running.pid().as_raw();
+    Ok(Demo {
+        running: Some(running),
+        process,
+    })
 }
 
 /// What is left of the labs of one process.
@@ -71,8 +115,8 @@ fn traces(lab: &Lab, process: i32) -> Result<Vec<String>> {
 
 fn once(lab: &Lab) -> Result<()> {
     let demo = start(lab, &["--once", "--format", "json"])?;
-    let process = demo.pid().as_raw();
-    let report: Value = serde_json::from_str(&demo.succeed(DEADLINE)?)?;
+    let process = demo.process;
+    let report = demo.report(DEADLINE)?;
     ensure!(report["agrees"] == true, "{report}");
     let edges = report["topology"]["edges"].as_array().context("edges")?;
     ensure!(
@@ -103,17 +147,16 @@ fn once(lab: &Lab) -> Result<()> {
 
 fn ctrl_c(lab: &Lab) -> Result<()> {
     let mut demo = start(lab, &[])?;
-    let process = demo.pid().as_raw();
-    demo.wait_for_output("connections counted by the programs", DEADLINE)?;
+    let process = demo.process;
+    let running = demo.running()?;
+    running.wait_for_output("connections counted by the programs", DEADLINE)?;
     ensure!(
         !traces(lab, process)?.is_empty(),
         "the demo runs without any trace"
     );
-    let link = link(|| demo.errors())?;
+    let link = link(|| running.errors())?;
     logs_in_once(&link)?;
-    demo.signal(Signal::SIGINT)?;
-    let status = demo.wait(DEADLINE)?;
-    ensure!(status.success(), "ended with {status}: {}", demo.errors()?);
+    demo.end()?;
     let left = traces(lab, process)?;
     ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
@@ -122,8 +165,8 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
 /// A site with agents, NAT, a declared matrix and a fault: what the demo says of itself, looked at.
 fn site_once(lab: &Lab) -> Result<()> {
     let demo = start(lab, &["--site", "--once", "--format", "json"])?;
-    let process = demo.pid().as_raw();
-    let report: Value = serde_json::from_str(&demo.succeed(SITE_DEADLINE)?)?;
+    let process = demo.process;
+    let report = demo.report(SITE_DEADLINE)?;
     ensure!(report["agrees"] == true, "{report}");
     let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let edges = all(&report["topology"]["edges"]);
@@ -162,19 +205,15 @@ fn site_once(lab: &Lab) -> Result<()> {
 
 fn site_ctrl_c(lab: &Lab) -> Result<()> {
     let mut demo = start(lab, &["--site"])?;
-    let process = demo.pid().as_raw();
-    demo.wait_for_output("Ctrl-C ends it", SITE_DEADLINE)?;
-    logs_in_once(&link(|| demo.output())?)?;
-    // The next block stands there when something has changed, with a link of its own.
-    wait_until(DEADLINE, "the fault that comes", || {
-        let blocks = demo.output()?.matches("log in, once").count();
-        Ok((blocks >= 2).then_some(()))
-    })?;
-    let said = demo.output()?;
-    ensure!(said.contains("now: stock-2 resets"), "{said}");
-    demo.signal(Signal::SIGINT)?;
-    let status = demo.wait(DEADLINE)?;
-    ensure!(status.success(), "ended with {status}: {}", demo.errors()?);
+    let process = demo.process;
+    let running = demo.running()?;
+    running.wait_for_output("Ctrl-C ends it", SITE_DEADLINE)?;
+    logs_in_once(&link(|| running.output())?)?;
+    // A block stands there when something has changed, alerts as well, with a link of its own.
+    running.wait_for_output("now: stock-2 resets", DEADLINE)?;
+    let blocks = running.output()?.matches("log in, once").count();
+    ensure!(blocks >= 2, "{}", running.output()?);
+    demo.end()?;
     let left = traces(lab, process)?;
     ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
