@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use collector::alert::baseline::{DAYS, Usuals};
 use collector::alert::evaluate::{Cell, Ends, Input, Pass, Plan, Reporting, Row};
@@ -70,7 +71,7 @@ fn row(input: &Input, bytes: &mut Bytes<'_>) -> Row {
         ..Ends::default()
     };
     let is_edge = input.source == Source::Edge;
-    let ends = is_edge.then(ends).map(Box::new);
+    let ends = is_edge.then(ends).map(Arc::new);
     Row {
         cells,
         most: Vec::new(),

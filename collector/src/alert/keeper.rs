@@ -7,20 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::finding::{Evaluated, RuleName, Severity, Span, Subject};
-use super::group::{Candidate, Cause, Context, Graph, Group, Sample, candidates, converge};
+use super::group::{Candidate, Cause, Context, Group, Surroundings, candidates, converge};
 use super::notify::{Memory, Notice, notices};
 use super::state::{Alert, Bounds, Phase, State, step};
 use super::store::{AlertStore, Error, Step};
 use crate::metrics::Metrics;
-
-/// What is known of the time around an alert, for candidates of its cause.
-#[derive(Clone, Debug, Default)]
-pub struct Around {
-    /// Numbers of before and since.
-    pub samples: Vec<Sample>,
-    /// Who calls whom.
-    pub graph: Graph,
-}
 
 /// An output, as far as it matters which notices it gets.
 #[derive(Clone, Debug)]
@@ -35,7 +26,7 @@ pub struct Wants {
 pub trait Look {
     /// What is known of the time around `since_ms`, Unix milliseconds; `None` where it cannot be read
     /// now. It is asked at most once in a pass.
-    fn around(&mut self, since_ms: i64, now_ms: i64) -> Option<Around>;
+    fn around(&mut self, since_ms: i64, now_ms: i64) -> Option<Surroundings>;
 }
 
 /// Alerts between passes of the rules.
@@ -150,7 +141,7 @@ impl Keeper {
                     let around =
                         around.get_or_insert_with(|| look.around(began(group, state), now_ms));
                     let of = subjects(group, state);
-                    let find = |around: &Around| candidates(&of, &around.samples, &around.graph);
+                    let find = |around: &Surroundings| candidates(&of, around);
                     around.as_ref().map(find)
                 }
             };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::finding::{End, Subject};
-use super::group::{Graph, Link, Sample};
-use super::keeper::{Around, Look};
+use super::group::{Link, Sample, Surroundings};
+use super::keeper::Look;
 use crate::counters::{
     CLOSED, Counters, FAILED, OPENED, RESET_LOCAL, RESET_REMOTE, RETRANSMITS, SEGMENTS_SENT,
     percentile,
@@ -66,7 +66,7 @@ struct Sum {
 }
 
 impl Look for Reader<'_> {
-    fn around(&mut self, since_ms: i64, now_ms: i64) -> Option<Around> {
+    fn around(&mut self, since_ms: i64, now_ms: i64) -> Option<Surroundings> {
         let mut known = Known::default();
         let end_ms = super::rule::unit::floor(since_ms, 60_000);
         for at in (1..=BEFORE).rev() {
@@ -98,10 +98,7 @@ impl Look for Reader<'_> {
             }
         }
         let links = known.links.into_values().collect();
-        Some(Around {
-            samples,
-            graph: Graph { links },
-        })
+        Some(Surroundings::of(samples, links))
     }
 }
 

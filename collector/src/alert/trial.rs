@@ -157,7 +157,7 @@ fn row(
         }
         let some = |text: String| (!text.is_empty()).then_some(text);
         let confidence = values.get("confidence").and_then(number).unwrap_or(1.0);
-        row.ends = Some(Box::new(Ends {
+        row.ends = Some(Arc::new(Ends {
             client,
             server,
             endpoint: text("endpoint"),

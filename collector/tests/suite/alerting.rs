@@ -12,7 +12,8 @@ use std::time::Duration;
 use collector::alert::finding::{
     End, Evaluated, Finding, RuleName, Said, Severity, Span, Subject, Terms,
 };
-use collector::alert::keeper::{Around, Keeper, Look, Wants};
+use collector::alert::group::Surroundings;
+use collector::alert::keeper::{Keeper, Look, Wants};
 use collector::alert::store::AlertStore;
 use collector::metrics::Metrics;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 struct Blind;
 
 impl Look for Blind {
-    fn around(&mut self, _: i64, _: i64) -> Option<Around> {
+    fn around(&mut self, _: i64, _: i64) -> Option<Surroundings> {
         None
     }
 }

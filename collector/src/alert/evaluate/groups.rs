@@ -1,6 +1,8 @@
 //! Groups of rows, and the wholes that they are parts of.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::compute::Context;
 use super::group::Sum;
@@ -24,7 +26,7 @@ pub struct Reporting {
 
 /// A group of rows.
 pub(super) struct Group {
-    pub(super) subject: Subject,
+    pub(super) subject: Arc<Subject>,
     pub(super) sums: Vec<Sum>,
     /// The whole that it is a part of.
     pub(super) whole: String,
@@ -49,7 +51,8 @@ pub(super) fn unjudged(rule: &RuleName, subject: Option<Subject>, why: &str) -> 
 }
 
 impl Groups {
-    pub(super) fn add(&mut self, fold: &Fold, subject: Subject, row: &Row) {
+    /// Adds a row to the group of its subject, which has that key.
+    pub(super) fn add(&mut self, fold: &Fold, (subject, key): (&Arc<Subject>, &str), row: &Row) {
         let mut whole = String::new();
         for at in &fold.within {
             let text = subject::text(row.cells.get(*at));
@@ -60,27 +63,30 @@ impl Groups {
             whole.push_str(&text);
             whole.push('\u{1f}');
         }
-        let mut key = subject.key();
-        if !whole.is_empty() {
-            key.push('\t');
-            key.push_str(&whole);
+        let key = match whole.is_empty() {
+            true => Cow::Borrowed(key),
+            false => Cow::Owned(format!("{key}\t{whole}")),
+        };
+        // Most rows are of a group that is there: nothing is made for these.
+        if !self.all.contains_key(&*key) {
+            if self.all.len() >= MAX_GROUPS {
+                self.cut += 1;
+                return;
+            }
+            let sums = fold.aggregates.iter().map(|(one, _)| Sum::of(one));
+            let group = Group {
+                subject: Arc::clone(subject),
+                sums: sums.collect(),
+                whole,
+                evidence: BTreeSet::new(),
+                confidence: None,
+                through: BTreeSet::new(),
+            };
+            self.all.insert(String::from(&*key), group);
         }
-        if !self.all.contains_key(&key) && self.all.len() >= MAX_GROUPS {
-            self.cut += 1;
+        let Some(group) = self.all.get_mut(&*key) else {
             return;
-        }
-        let group = self.all.entry(key).or_insert_with(|| Group {
-            subject,
-            sums: fold
-                .aggregates
-                .iter()
-                .map(|(one, _)| Sum::of(one))
-                .collect(),
-            whole,
-            evidence: BTreeSet::new(),
-            confidence: None,
-            through: BTreeSet::new(),
-        });
+        };
         for (sum, (aggregate, cell)) in group.sums.iter_mut().zip(&fold.aggregates) {
             sum.add(&aggregate.made, *cell, row);
         }
@@ -136,17 +142,17 @@ pub(super) fn wholes<'g>((fold, groups): (&Fold, &'g Groups)) -> BTreeMap<&'g st
     all
 }
 
-pub(super) fn numbers(fold: &Fold, sums: &[Sum], shorter: f64) -> Vec<Option<f64>> {
-    let each = sums.iter().zip(&fold.aggregates);
-    each.map(|(sum, (aggregate, _))| sum.value(aggregate, shorter))
-        .collect()
-}
-
-pub(super) fn pick(places: &[usize], all: &[Option<f64>]) -> Vec<Option<f64>> {
-    places
-        .iter()
-        .map(|at| all.get(*at).copied().flatten())
-        .collect()
+/// The numbers of a rule: of each of its places, where there is one.
+pub(super) fn numbers(
+    (judged, fold): (&Judged, &Fold),
+    sums: &[Sum],
+    shorter: f64,
+) -> Vec<Option<f64>> {
+    let number = |at: &usize| {
+        let (sum, (aggregate, _)) = (sums.get(*at)?, fold.aggregates.get(*at)?);
+        sum.value(aggregate, shorter)
+    };
+    judged.numbers.iter().map(number).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "windows are at most an hour")]

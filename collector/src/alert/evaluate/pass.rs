@@ -1,15 +1,20 @@
 //! One pass: rows come, groups collect, rules judge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::compute::of_row;
-use super::groups::{Groups, Reporting, Whole, context, numbers, pick, unjudged, wholes};
+use super::groups::{Groups, Reporting, Whole, context, numbers, unjudged, wholes};
 use super::plan::{Fold, Plan};
 use super::row::{Cell, Row};
 use super::subject;
 use super::verdict::Judge;
 use crate::alert::baseline::Usuals;
-use crate::alert::finding::Evaluated;
+use crate::alert::finding::{Evaluated, Subject};
+use crate::alert::rule::By;
+
+/// A subject and its key.
+type Named = (Arc<Subject>, String);
 
 /// One pass over rows for all rules.
 pub struct Pass<'p> {
@@ -54,6 +59,8 @@ impl<'p> Pass<'p> {
     pub fn add(&mut self, input: usize, row: &Row) {
         self.rows += 1;
         let plan = self.plan;
+        // Of an edge, a subject is the same for each fold by it.
+        let mut subjects: Vec<(&By, Option<Named>)> = Vec::new();
         for (fold, groups) in plan.folds.iter().zip(&mut self.groups) {
             if fold.input != input {
                 continue;
@@ -62,8 +69,20 @@ impl<'p> Pass<'p> {
             if !is_wanted(fold, columns, row) {
                 continue;
             }
-            if let Some(subject) = subject::of(fold, &plan.inputs[input].source, row) {
-                groups.add(fold, subject, row);
+            let known = subjects
+                .iter()
+                .position(|(by, _)| row.ends.is_some() && **by == fold.by);
+            let at = known.unwrap_or_else(|| {
+                let subject = subject::of(fold, &plan.inputs[input].source, row);
+                let named = subject.map(|subject| {
+                    let key = subject.key();
+                    (Arc::new(subject), key)
+                });
+                subjects.push((&fold.by, named));
+                subjects.len() - 1
+            });
+            if let Some((subject, key)) = &subjects[at].1 {
+                groups.add(fold, (subject, key), row);
             }
         }
     }
@@ -122,18 +141,17 @@ impl<'p> Pass<'p> {
             #[expect(clippy::cast_precision_loss, reason = "hours in milliseconds")]
             let shorter = rule.window_ms as f64 / span_ms.max(1) as f64;
             for (key, group) in &groups.all {
-                let all = numbers(fold, &group.sums, shorter);
+                let own = numbers((judged, fold), &group.sums, shorter);
                 let whole = wholes.get(group.whole.as_str());
-                let whole = whole.map(|whole| numbers(fold, &whole.sums, shorter));
-                let own = pick(&judged.numbers, &all);
-                let whole = pick(&judged.numbers, &whole.unwrap_or_default());
+                let whole = whole.map_or(&[][..], |whole| &whole.sums[..]);
+                let whole = numbers((judged, fold), whole, shorter);
                 let parts = wholes
                     .get(group.whole.as_str())
                     .map_or(1, |whole| whole.parts);
                 let context = context(judged, (&own, &whole, parts), &[]);
                 for (at, expr) in rule.usuals.iter().enumerate() {
                     if let Some(value) = context.number(expr) {
-                        let of = (&group.subject, rule.missing_is_zero);
+                        let of = (&*group.subject, rule.missing_is_zero);
                         usuals.note((&rule.name, at, key), of, value);
                     }
                 }

@@ -38,8 +38,8 @@ pub struct Row {
     pub hostname: String,
     /// Service.
     pub service: String,
-    /// Of edges, what names them.
-    pub ends: Option<Box<Ends>>,
+    /// Of edges, what names them: the same in each input.
+    pub ends: Option<Arc<Ends>>,
 }
 
 /// What names an edge, and what it rests on.

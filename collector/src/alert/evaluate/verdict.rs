@@ -1,11 +1,12 @@
 //! What one rule says of its groups.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::groups::{Group, Groups, Reporting, Whole, context, numbers, pick, unjudged, whole_of};
+use super::groups::{Group, Groups, Reporting, Whole, context, numbers, unjudged, whole_of};
 use super::plan::{Fold, Judged};
 use crate::alert::baseline::Usuals;
-use crate::alert::finding::{Evaluated, Finding, Said, Severity, Span, Unjudged, Usual};
+use crate::alert::finding::{Evaluated, Finding, Said, Severity, Span, Subject, Unjudged, Usual};
 use crate::alert::rule::expr::{Expr, Made};
 use crate::alert::sentence;
 
@@ -46,12 +47,11 @@ impl<'a> Judge<'a> {
 
     /// Judges one group.
     pub(super) fn group(&mut self, key: &str, group: &Group) {
-        let all = numbers(self.fold, &group.sums, 1.0);
+        let rule = (self.judged, self.fold);
+        let own = numbers(rule, &group.sums, 1.0);
         let whole = self.wholes.get(group.whole.as_str());
         let parts = whole.map_or(1, |whole| whole.parts);
-        let whole = whole.map(|whole| numbers(self.fold, &whole.sums, 1.0));
-        let own = pick(&self.judged.numbers, &all);
-        let whole = pick(&self.judged.numbers, &whole.unwrap_or_default());
+        let whole = numbers(rule, whole.map_or(&[], |whole| &whole.sums), 1.0);
         self.judge(key, group, (&own, &whole, parts));
     }
 
@@ -81,7 +81,7 @@ impl<'a> Judge<'a> {
         };
         let mut finding = Finding {
             rule: rule.name.clone(),
-            subject: group.subject.clone(),
+            subject: Subject::clone(&group.subject),
             severity,
             value,
             unit: rule.unit.1.clone(),
@@ -121,7 +121,7 @@ impl<'a> Judge<'a> {
             let tells = |host: &&str| reporting.hosts.contains(*host);
             let hosts = subject.hosts();
             let group = Group {
-                subject: subject.clone(),
+                subject: Arc::new(subject.clone()),
                 sums: Vec::new(),
                 whole: whole_of(key, subject),
                 evidence: BTreeSet::new(),
@@ -143,8 +143,8 @@ impl<'a> Judge<'a> {
             let zeros: Vec<Option<f64>> = self.judged.numbers.iter().map(nothing).collect();
             let whole = self.wholes.get(group.whole.as_str());
             let parts = 1 + whole.map_or(0, |whole| whole.parts);
-            let whole = whole.map(|whole| numbers(self.fold, &whole.sums, 1.0));
-            let whole = pick(&self.judged.numbers, &whole.unwrap_or_default());
+            let rule = (self.judged, self.fold);
+            let whole = numbers(rule, whole.map_or(&[], |whole| &whole.sums), 1.0);
             self.judge(key, &group, (&zeros, &whole, parts));
         }
     }
@@ -157,7 +157,7 @@ impl<'a> Judge<'a> {
         let name = &self.judged.rule.name;
         if self.unjudged.len() <= MAX_UNJUDGED {
             self.unjudged
-                .push(unjudged(name, Some(group.subject.clone()), why));
+                .push(unjudged(name, Some(Subject::clone(&group.subject)), why));
         }
     }
 

@@ -63,11 +63,46 @@ pub struct Link {
     pub hosts: [Option<String>; 2],
 }
 
-/// Who calls whom.
+/// Who calls whom, and the numbers of all of it. Looking for the candidates of one alert takes what
+/// is near it, however much there is.
 #[derive(Clone, Debug, Default)]
-pub struct Graph {
-    /// All edges.
-    pub links: Vec<Link>,
+pub struct Surroundings {
+    /// By the keys of their subjects, then by their metrics.
+    samples: BTreeMap<String, Vec<Sample>>,
+    /// By the keys of their edges.
+    links: BTreeMap<String, Link>,
+    /// Keys of the edges of a node: those on which it calls, and those on which it is called.
+    of_nodes: BTreeMap<String, [Vec<String>; 2]>,
+}
+
+impl Surroundings {
+    /// Of these numbers and edges, in any order.
+    #[must_use]
+    pub fn of(samples: Vec<Sample>, links: Vec<Link>) -> Self {
+        let mut all = Self::default();
+        for sample in samples {
+            let of = all.samples.entry(sample.subject.key()).or_default();
+            let at = of.partition_point(|known| known.metric <= sample.metric);
+            of.insert(at, sample);
+        }
+        for link in links {
+            all.links.insert(link.edge.key(), link);
+        }
+        for (key, link) in &all.links {
+            for (side, node) in [&link.client, &link.server].into_iter().enumerate() {
+                let of = all.of_nodes.entry(node.clone()).or_default();
+                of[side].push(key.clone());
+            }
+        }
+        all
+    }
+
+    /// Edges on which a node calls, or is called, in the order of their keys.
+    fn links_of(&self, node: &str, side: usize) -> impl Iterator<Item = (&String, &Link)> {
+        let keys = self.of_nodes.get(node).into_iter();
+        let keys = keys.flat_map(move |sides| &sides[side]);
+        keys.filter_map(|key| self.links.get_key_value(key))
+    }
 }
 
 /// Something that changed near an alert.
@@ -105,23 +140,20 @@ pub struct Change {
     pub low_confidence: bool,
 }
 
-/// At most [`MOST_CANDIDATES`] for what an alert is about, the most telling first. The order of
-/// `samples` and of the graph does not matter.
+/// At most [`MOST_CANDIDATES`] for what an alert is about, the most telling first.
 #[must_use]
-pub fn candidates(of: &[Subject], samples: &[Sample], graph: &Graph) -> Vec<Candidate> {
-    let hops = walk(of, graph);
+pub fn candidates(of: &[Subject], around: &Surroundings) -> Vec<Candidate> {
     let mut best: BTreeMap<String, Change> = BTreeMap::new();
-    let mut samples: Vec<&Sample> = samples.iter().collect();
-    samples.sort_by(|a, b| (a.subject.key(), &a.metric).cmp(&(b.subject.key(), &b.metric)));
-    for sample in samples {
-        let key = sample.subject.key();
-        let Some(hops) = hops.get(&key) else { continue };
-        let Some(found) = score(sample, *hops) else {
-            continue;
-        };
-        match best.get(&key) {
-            Some(known) if known.score >= found.score => {}
-            _ => drop(best.insert(key, found)),
+    for (key, hops) in walk(of, around) {
+        let samples = around.samples.get(&key).into_iter().flatten();
+        let changes = samples.filter_map(|sample| score(sample, hops));
+        // Of several that changed as much, the first.
+        let most = changes.reduce(|known, found| match known.score >= found.score {
+            true => known,
+            false => found,
+        });
+        if let Some(change) = most {
+            best.insert(key, change);
         }
     }
     let mut all: Vec<(String, Change)> = best.into_iter().collect();
@@ -143,28 +175,27 @@ fn weight(change: &Change) -> f64 {
 }
 
 /// Steps to everything near: callees and their hosts first, callers a step farther.
-fn walk(of: &[Subject], graph: &Graph) -> BTreeMap<String, u32> {
-    let mut calls: BTreeMap<&str, Vec<&Link>> = BTreeMap::new();
-    for link in &graph.links {
-        calls.entry(&link.client).or_default().push(link);
-    }
+fn walk(of: &[Subject], around: &Surroundings) -> BTreeMap<String, u32> {
     let mut hops: BTreeMap<String, u32> = of.iter().map(|one| (one.key(), 0)).collect();
     let starts: BTreeSet<String> = hops.keys().cloned().collect();
     let mut nodes: VecDeque<(&str, u32)> = VecDeque::new();
-    for link in &graph.links {
-        if starts.contains(&link.edge.key()) {
+    for start in &starts {
+        if let Some(link) = around.links.get(start) {
             nodes.push_back((&link.server, 1));
             reach(&mut hops, &link.hosts[1], 1);
             reach(&mut hops, &link.hosts[0], 2);
             near(&mut hops, format!("node\t{}", link.client), 2);
         }
-        for (node, host) in [
-            (&link.client, &link.hosts[0]),
-            (&link.server, &link.hosts[1]),
-        ] {
-            if starts.contains(&format!("node\t{node}")) {
-                nodes.push_back((node, 0));
-                reach(&mut hops, host, 1);
+        let Some((node, _)) = start
+            .strip_prefix("node\t")
+            .and_then(|node| around.of_nodes.get_key_value(node))
+        else {
+            continue;
+        };
+        nodes.push_back((node, 0));
+        for side in [0, 1] {
+            for (_, link) in around.links_of(node, side) {
+                reach(&mut hops, &link.hosts[side], 1);
             }
         }
     }
@@ -178,10 +209,8 @@ fn walk(of: &[Subject], graph: &Graph) -> BTreeMap<String, u32> {
             continue;
         }
         near(&mut hops, format!("node\t{node}"), far);
-        let mut callees: Vec<&&Link> = calls.get(node).into_iter().flatten().collect();
-        callees.sort_by_key(|link| link.edge.key());
-        for link in callees {
-            near(&mut hops, link.edge.key(), far + 1);
+        for (key, link) in around.links_of(node, 0) {
+            near(&mut hops, key.clone(), far + 1);
             reach(&mut hops, &link.hosts[1], far + 1);
             nodes.push_back((&link.server, far + 1));
         }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::tests::{edge, host};
-use super::{Graph, Link, Sample, candidates};
+use super::{Link, Sample, Surroundings, candidates};
 use crate::alert::finding::Subject;
 
 fn sample(subject: Subject, metric: &str, before: &[f64], after: &[f64]) -> Sample {
@@ -30,15 +30,13 @@ const USUAL: [f64; 6] = [1.0, 1.1, 0.9, 1.0, 1.2, 1.0];
 #[test]
 fn candidates_are_what_changed_along_calls_with_their_numbers() {
     let (web, api, db) = (("w", "web"), ("a", "api"), ("d", "pg"));
-    let graph = Graph {
-        links: vec![
-            link(web, api),
-            link(api, db),
-            link(("x", "cron"), ("y", "far")),
-        ],
-    };
+    let links = vec![
+        link(web, api),
+        link(api, db),
+        link(("x", "cron"), ("y", "far")),
+    ];
     let alerted = edge(web, api);
-    let samples = [
+    let samples = vec![
         sample(alerted.clone(), "connect p95", &USUAL, &[9.0]),
         sample(edge(api, db), "connect p95", &USUAL, &[90.0]),
         sample(
@@ -49,7 +47,8 @@ fn candidates_are_what_changed_along_calls_with_their_numbers() {
         ),
         sample(host("a"), "load", &USUAL, &[1.05]),
     ];
-    let found = candidates(std::slice::from_ref(&alerted), &samples, &graph);
+    let around = Surroundings::of(samples, links);
+    let found = candidates(std::slice::from_ref(&alerted), &around);
     let names: Vec<_> = found
         .iter()
         .map(|one| (&one.change.subject, one.change.hops))
@@ -73,12 +72,10 @@ fn there_are_at_most_three_and_weak_ones_say_so() {
     let web = ("w", "web");
     let servers = ["a", "b", "c", "d", "e"];
     let alerted = edge(web, ("s", "api"));
-    let mut graph = Graph {
-        links: vec![link(web, ("s", "api"))],
-    };
+    let mut links = vec![link(web, ("s", "api"))];
     let mut samples = Vec::new();
     for server in servers {
-        graph.links.push(link(("s", "api"), (server, "x")));
+        links.push(link(("s", "api"), (server, "x")));
         samples.push(sample(
             edge(("s", "api"), (server, "x")),
             "rtt",
@@ -86,7 +83,7 @@ fn there_are_at_most_three_and_weak_ones_say_so() {
             &[50.0],
         ));
     }
-    let found = candidates(&[alerted], &samples, &graph);
+    let found = candidates(&[alerted], &Surroundings::of(samples, links));
     assert_eq!(found.len(), 3);
     assert!(
         found
@@ -98,15 +95,13 @@ fn there_are_at_most_three_and_weak_ones_say_so() {
 #[test]
 fn what_is_no_number_or_has_no_before_is_no_candidate() {
     let alerted = edge(("w", "web"), ("s", "api"));
-    let graph = Graph {
-        links: vec![link(("w", "web"), ("s", "api"))],
-    };
-    let samples = [
+    let links = vec![link(("w", "web"), ("s", "api"))];
+    let samples = vec![
         sample(alerted.clone(), "a", &[], &[9.0]),
         sample(alerted.clone(), "b", &USUAL, &[]),
         sample(alerted.clone(), "c", &[f64::NAN], &[f64::INFINITY]),
     ];
-    assert!(candidates(&[alerted], &samples, &graph).is_empty());
+    assert!(candidates(&[alerted], &Surroundings::of(samples, links)).is_empty());
 }
 
 proptest! {
@@ -125,9 +120,10 @@ proptest! {
             samples.push(sample(edge(client, server), &metric, &USUAL, &[*after]));
         }
         let start = [links[0].edge.clone()];
-        let found = candidates(&start, &samples, &Graph { links: links.clone() });
+        let around = Surroundings::of(samples.clone(), links.clone());
         links.reverse();
         samples.reverse();
-        prop_assert_eq!(found, candidates(&start, &samples, &Graph { links }));
+        let turned = Surroundings::of(samples, links);
+        prop_assert_eq!(candidates(&start, &around), candidates(&start, &turned));
     }
 }

@@ -13,6 +13,6 @@ mod headline;
 mod tests;
 mod trouble;
 
-pub use candidate::{Candidate, Change, Graph, Link, MOST_CANDIDATES, Sample, candidates};
+pub use candidate::{Candidate, Change, Link, MOST_CANDIDATES, Sample, Surroundings, candidates};
 pub use converge::converge;
 pub use trouble::{Cause, Context, Group};

@@ -262,12 +262,12 @@ pub(super) fn add(
         .collect();
     for told in picture.edges() {
         let seen = Seen::of(told, declared.as_mut());
-        let named = ends_of(&seen, &ends);
+        let named = Arc::new(ends_of(&seen, &ends));
         for (input, gets) in &gets {
             let row = Row {
                 cells: gets.iter().map(|get| get.cell(&seen, &named)).collect(),
                 end_ms: seen.edge.last_seen_ms,
-                ends: Some(Box::new(named.clone())),
+                ends: Some(Arc::clone(&named)),
                 ..Row::default()
             };
             pass.add(*input, &row);
