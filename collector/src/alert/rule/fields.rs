@@ -155,8 +155,10 @@ impl Reading<'_> {
                         );
                         self.say(at, &why);
                     }
-                    if form.is_some_and(|form| form != "%") {
-                        self.say(at, "behind the colon stands %, or there is no colon");
+                    if form.is_some_and(|form| form != "%" && !form.contains('|')) {
+                        let why = "behind the colon stands %, or a word for one and one for many, \
+                                   as in client|clients";
+                        self.say(at, why);
                     }
                 }
             }

@@ -77,7 +77,18 @@ pub fn fill(text: &str, language: Language, find: impl Fn(&str) -> Option<Filled
                 out.push_str(&unit::digits(value * 100.0));
                 out.push('%');
             }
-            Some(Filled::Number(Some(value), unit)) => out.push_str(&unit::shown(value, unit)),
+            Some(Filled::Number(Some(value), unit)) => {
+                out.push_str(&in_language(unit::shown(value, unit), unit, language));
+                if let Some((one, many)) = form.split_once('|') {
+                    out.push(' ');
+                    // As it is written, not as it is: 1.0001 stands there as 1.
+                    out.push_str(if unit::digits(value) == "1" {
+                        one
+                    } else {
+                        many
+                    });
+                }
+            }
             Some(Filled::Number(None, _)) | None => out.push_str(match language {
                 Language::En => "not known",
                 Language::Zh => "未知",
@@ -87,6 +98,25 @@ pub fn fill(text: &str, language: Language, find: impl Fn(&str) -> Option<Filled
     }
     out.push_str(rest);
     out
+}
+
+/// A time as that language writes its unit.
+fn in_language(shown: String, unit: Unit, language: Language) -> String {
+    if language == Language::En || unit != Unit::SECOND {
+        return shown;
+    }
+    let Some((number, name)) = shown.split_once(' ') else {
+        return shown;
+    };
+    let name = match name {
+        "d" => "天",
+        "h" => "小时",
+        "min" => "分钟",
+        "s" => "秒",
+        "ms" => "毫秒",
+        _ => "微秒",
+    };
+    format!("{number} {name}")
 }
 
 #[cfg(test)]
@@ -108,6 +138,17 @@ mod tests {
             "{value}: 1.23%, usual not known."
         );
         assert_eq!(places(text).expect("places").len(), 3);
+        let of = |value, unit, text, language| {
+            fill(text, language, |_| Some(Filled::Number(Some(value), unit)))
+        };
+        let counted = |value| of(value, Unit::ONE, "{n:client|clients}.", Language::En);
+        assert_eq!(counted(1.0), "1 client.");
+        assert_eq!(
+            (counted(0.0), counted(2.0)),
+            ("0 clients.".into(), "2 clients.".into())
+        );
+        assert_eq!(of(300.0, Unit::SECOND, "{t}", Language::En), "5 min");
+        assert_eq!(of(300.0, Unit::SECOND, "{t}内", Language::Zh), "5 分钟内");
         assert!(places("a {b").is_err() && places("a } b").is_err());
     }
 }

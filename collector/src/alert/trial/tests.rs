@@ -64,7 +64,8 @@ fn table(rules: &[Rule]) -> String {
             (Some(_), None) => " (warning)",
             _ => " (critical)",
         };
-        let said = &rule.words[0].summary;
+        // A bar would begin a column.
+        let said = rule.words[0].summary.replace('|', "\\|");
         let (of, by) = (&rule.text.of, &rule.text.by);
         let limits = limits.join(", ");
         let _ = writeln!(

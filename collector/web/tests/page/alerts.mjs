@@ -7,7 +7,7 @@ const at = (path) => given.url + path;
 const RULE = 'edge-reset-by-peer';
 const SUMMARY =
   /stock-2\/stock or something before it reset \d+ of \d+ connections of app-2\/checkout in 5 min \(\d+(\.\d+)?%\)\./;
-const SUMMARY_ZH = /5 min 内 app-2\/checkout 的 \d+ 个连接中有 \d+ 个被 stock-2\/stock/;
+const SUMMARY_ZH = /5 分钟 内 app-2\/checkout 的 \d+ 个连接中有 \d+ 个被 stock-2\/stock/;
 /** A minute is judged when it has settled, and the rule wants it twice. */
 const FIRES_MS = 300_000;
 /** Until the window of the rule has none of it, and it was quiet for a minute. */
