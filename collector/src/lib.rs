@@ -44,6 +44,7 @@ pub mod meter;
 pub mod network;
 pub mod orders;
 pub mod outputs;
+mod pack;
 pub mod packed;
 pub mod process;
 pub mod query;

@@ -8,6 +8,7 @@ use super::events::Events;
 use super::lasting::Lastings;
 use super::number::{Reading, put};
 use super::sightings::Sightings;
+use crate::pack::{pack, unpack};
 
 /// Bytes of a piece, at most: four of them fill a page, whatever the length of a block.
 const PIECE: usize = 980;
@@ -167,7 +168,7 @@ impl Rows for Events {
 fn seal(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut sealed = Vec::new();
     put(&mut sealed, bytes.len() as u64);
-    let packed = zstd::bulk::compress(bytes, LEVEL)
+    let packed = pack(bytes, LEVEL)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     sealed.extend(packed);
     Ok(sealed)
@@ -179,7 +180,7 @@ fn open(sealed: &[u8]) -> Option<Vec<u8>> {
     if length > MOST {
         return None;
     }
-    let bytes = zstd::bulk::decompress(reading.0, length).ok()?;
+    let bytes = unpack(reading.0, length).ok()?;
     (bytes.len() == length).then_some(bytes)
 }
 
