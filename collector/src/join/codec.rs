@@ -10,56 +10,34 @@
 //! head by number, so each name is there once. A part is decodable alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
-use serde::{Deserialize, Serialize};
 use wire::{Endpoint, ProcessRow};
 
 use super::input::HostId;
 use super::joined::Joined;
 use super::parts::Parts;
 use super::rows::NodeKey;
-use super::side::{EdgeKey, Side};
-use crate::digest::{hex, unhex};
-use crate::topology::{Attempts, Reason, Via};
+use super::side::Side;
+use crate::digest::hex;
+use crate::pack::pack;
+use crate::topology::{Reason, Via};
+use kept::{CHUNK, Head, Kept, u32_of};
 pub(super) use lines::{Line, Lines, Packing};
 pub use numbers::Damaged;
-use numbers::{NUMBERS, Row, Taken, nth};
-use process::{Process, of_process, process_of};
+use numbers::NUMBERS;
+use process::of_process;
 
+mod kept;
 mod lines;
 mod numbers;
 mod process;
 
 const VERSION: u8 = 1;
-/// Version, edges, bytes.
-const HEAD: usize = 9;
-/// Edges whose numbers are together.
-const CHUNK: usize = 1024;
 /// Most bytes before compression that are believed.
 const MOST_BYTES: usize = 1 << 30;
 /// It is written once and read again and again.
 const LEVEL: i32 = 6;
-
-/// What many edges share.
-#[derive(Default, Serialize, Deserialize)]
-struct Head {
-    hosts: Vec<String>,
-    /// Number of the host, service, process.
-    nodes: Vec<(u64, String, Option<Process>)>,
-    /// Numbers of hosts.
-    reported: Vec<u64>,
-    copies: Vec<u64>,
-    ambiguous: (u64, u64),
-    addresses: Vec<IpAddr>,
-    networks: Vec<(IpAddr, u8)>,
-    endpoints: Vec<(Ipv6Addr, u16)>,
-    vias: Vec<Via>,
-    reasons: Vec<Reason>,
-    attempts: Vec<Attempts>,
-    /// Times are from then on, Unix milliseconds.
-    base_ms: i64,
-}
 
 /// Values with their numbers.
 struct Names<T>(BTreeMap<T, u64>);
@@ -224,7 +202,7 @@ impl Joined {
         if raw.len() > MOST_BYTES {
             return Err(Damaged);
         }
-        let packed = zstd::bulk::compress(&raw, LEVEL).map_err(|_| Damaged)?;
+        let packed = pack(&raw, LEVEL).map_err(|_| Damaged)?;
         let mut bytes = vec![VERSION];
         bytes.extend(length(self.edges())?.to_le_bytes());
         bytes.extend(length(raw.len())?.to_le_bytes());
@@ -252,125 +230,28 @@ impl Joined {
     /// # Errors
     /// These are no such bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        let (edges, raw) = Self::size(bytes)?;
-        let raw = zstd::bulk::decompress(&bytes[HEAD..], raw).map_err(|_| Damaged)?;
-        let mut rest = &raw[..];
-        let length = u32_of(&mut rest)?;
-        let (head, mut rest) = rest.split_at_checked(length).ok_or(Damaged)?;
-        let head: Head = serde_json::from_slice(head).map_err(|_| Damaged)?;
-        let mut joined = head.joined()?;
-        joined.edges.keys.reserve(edges);
-        joined.edges.parts.reserve(edges);
-        let mut before = [0; 3];
-        let mut left = edges;
-        while left > 0 {
-            let rows = left.min(CHUNK);
-            let table = numbers::table(&mut rest, rows)?;
-            let mut row = Row::default();
-            for at in 0..rows {
-                table.row(at, &mut row);
-                let Taken { key, mut parts } = numbers::take(&row, &mut before, head.base_ms)?;
-                let key = head.key(key)?;
-                head.lists(&mut rest, &mut parts)?;
-                if joined.edges.keys.last().is_some_and(|last| *last >= key) {
-                    return Err(Damaged);
-                }
-                joined.edges.keys.push(key);
-                joined.edges.parts.push(parts);
-            }
-            left -= rows;
+        let (mut joined, kept) = Kept::open(bytes)?;
+        joined.edges.keys.reserve(kept.left);
+        joined.edges.parts.reserve(kept.left);
+        for edge in kept {
+            let (key, parts) = edge?;
+            joined.edges.keys.push(key);
+            joined.edges.parts.push(parts);
         }
         Ok(joined)
     }
-}
 
-impl Head {
-    /// What is not of edges.
-    fn joined(&self) -> Result<Joined, Damaged> {
-        let id = |text: &String| unhex::<16>(text).map(HostId).ok_or(Damaged);
-        let hosts: Vec<HostId> = self.hosts.iter().map(id).collect::<Result<_, _>>()?;
-        let host = |number: &u64| nth(&hosts, *number).copied();
-        let node = |(number, service, _): &(u64, String, _)| {
-            let host = host(number)?;
-            let service = service.clone();
-            Ok(NodeKey { host, service })
-        };
-        let nodes: Vec<NodeKey> = self
-            .nodes
-            .iter()
-            .map(node)
-            .collect::<Result<_, Damaged>>()?;
-        if !nodes.is_sorted_by(|a, b| a < b) {
-            return Err(Damaged);
-        }
-        let processes = self.nodes.iter().map(|(_, _, process)| process.as_ref());
-        Ok(Joined {
-            nodes,
-            processes: processes.map(|process| process.map(process_of)).collect(),
-            reported: self.reported.iter().map(host).collect::<Result<_, _>>()?,
-            copies: self.copies.iter().map(host).collect::<Result<_, _>>()?,
-            ambiguous: self.ambiguous,
-            ..Joined::default()
-        })
+    /// Adds what was encoded of a window that follows on this one, without room for all its edges
+    /// beside those that are here; `room` is asked before there are so many edges.
+    ///
+    /// # Errors
+    /// These are no such bytes, or there is no room; then this is of no use any more.
+    pub fn add_encoded<E: From<Damaged>>(
+        &mut self,
+        bytes: &[u8],
+        room: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (later, kept) = Kept::open(bytes)?;
+        self.add_edges(later, kept.map(|edge| Ok(edge?)), room)
     }
-
-    fn side(&self, number: u64) -> Result<Side, Damaged> {
-        let at = usize::try_from(number).map_err(|_| Damaged)?;
-        let Some(at) = at.checked_sub(self.nodes.len()) else {
-            return u32::try_from(number)
-                .map(Side::Process)
-                .map_err(|_| Damaged);
-        };
-        if let Some(ip) = self.addresses.get(at) {
-            return Ok(Side::Address(*ip));
-        }
-        let network = self.networks.get(at - self.addresses.len());
-        let (ip, bits) = network.ok_or(Damaged)?;
-        Ok(Side::Network(*ip, *bits))
-    }
-
-    fn key(&self, [client, server, endpoint]: [u64; 3]) -> Result<EdgeKey, Damaged> {
-        let (addr, port) = *nth(&self.endpoints, endpoint)?;
-        let addr = addr.octets();
-        Ok(EdgeKey {
-            client: self.side(client)?,
-            server: self.side(server)?,
-            endpoint: Endpoint { addr, port },
-        })
-    }
-
-    fn lists(&self, rest: &mut &[u8], parts: &mut Parts) -> Result<(), Damaged> {
-        let list = |rest: &mut &[u8]| -> Result<Vec<u64>, Damaged> {
-            let length = usize::try_from(numbers::number(rest)?).map_err(|_| Damaged)?;
-            if length > rest.len() {
-                return Err(Damaged);
-            }
-            (0..length).map(|_| numbers::number(rest)).collect()
-        };
-        for via in list(rest)? {
-            parts.via.push(nth(&self.vias, via)?.clone());
-        }
-        for pair in list(rest)?.chunks(2) {
-            let [reason, left] = pair else {
-                return Err(Damaged);
-            };
-            parts.reasons.push((*nth(&self.reasons, *reason)?, *left));
-        }
-        for node in list(rest)? {
-            nth(&self.nodes, node)?;
-            parts
-                .candidates
-                .insert(u32::try_from(node).map_err(|_| Damaged)?);
-        }
-        for attempts in list(rest)? {
-            parts.attempts = Some(Box::new(nth(&self.attempts, attempts)?.clone()));
-        }
-        Ok(())
-    }
-}
-
-fn u32_of(rest: &mut &[u8]) -> Result<usize, Damaged> {
-    let (first, tail) = rest.split_first_chunk().ok_or(Damaged)?;
-    *rest = tail;
-    usize::try_from(u32::from_le_bytes(*first)).map_err(|_| Damaged)
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
+use std::convert::Infallible;
 
 use wire::ProcessRow;
 
@@ -128,11 +129,34 @@ impl Joined {
     }
 
     /// Adds a window that follows on this one; there may be time between them.
-    pub fn add(&mut self, later: Self) {
-        let later = self.unite(later);
+    pub fn add(&mut self, mut later: Self) {
+        let Edges { keys, parts } = std::mem::take(&mut later.edges);
+        let edges = keys.into_iter().zip(parts).map(Ok::<_, Infallible>);
+        let Ok(()) = self.add_edges(later, edges, |_| Ok(()));
+    }
+
+    /// The same of a window whose edges come one by one, in the order of their keys: there is no room
+    /// for all of them twice. `room` is asked before there are so many edges.
+    ///
+    /// # Errors
+    /// Those of `edges` and of `room`; then this is of no use any more.
+    pub(super) fn add_edges<E>(
+        &mut self,
+        later: Self,
+        edges: impl Iterator<Item = Result<(EdgeKey, Parts), E>>,
+        room: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let numbers = self.unite(later.nodes, later.processes);
         self.copies.extend(later.copies);
         self.ambiguous.0 = self.ambiguous.0.saturating_add(later.ambiguous.0);
         self.ambiguous.1 = self.ambiguous.1.saturating_add(later.ambiguous.1);
+        let edges = edges.map(|edge| {
+            let (mut key, mut parts) = edge?;
+            if let Some(numbers) = &numbers {
+                renumber(numbers, &mut key, &mut parts);
+            }
+            Ok((key, parts))
+        });
         let host = |side: &Side| match side {
             Side::Process(node) => Some(self.nodes[*node as usize].host),
             Side::Address(_) | Side::Network(..) => None,
@@ -149,25 +173,28 @@ impl Joined {
             }
         };
         // The closure has the rest.
-        let mut edges = std::mem::take(&mut self.edges);
-        edges.follow(later.edges, close);
-        self.edges = edges;
+        let mut known = std::mem::take(&mut self.edges);
+        known.follow(edges, room, close)?;
+        self.edges = known;
         self.reported.extend(later.reported);
+        Ok(())
     }
 
-    /// Numbers the nodes of both alike.
-    fn unite(&mut self, mut later: Self) -> Self {
-        if self.nodes == later.nodes {
-            for (mine, other) in self.processes.iter_mut().zip(later.processes.drain(..)) {
+    /// Numbers the nodes of both alike: the numbers of the others, where they have other ones now.
+    fn unite(
+        &mut self,
+        nodes: Vec<NodeKey>,
+        processes: Vec<Option<ProcessRow>>,
+    ) -> Option<Vec<NodeId>> {
+        if self.nodes == nodes {
+            for (mine, other) in self.processes.iter_mut().zip(processes) {
                 describe(mine, other);
             }
-            return later;
+            return None;
         }
-        let nodes = |joined: &mut Self| {
-            let keys = std::mem::take(&mut joined.nodes).into_iter();
-            keys.zip(std::mem::take(&mut joined.processes)).peekable()
-        };
-        let (mut mine, mut theirs) = (nodes(self), nodes(&mut later));
+        let keys = std::mem::take(&mut self.nodes).into_iter();
+        let mut mine = keys.zip(std::mem::take(&mut self.processes)).peekable();
+        let mut theirs = nodes.into_iter().zip(processes).peekable();
         let mut numbers: [Vec<NodeId>; 2] = [Vec::new(), Vec::new()];
         loop {
             // Both are sorted.
@@ -194,9 +221,9 @@ impl Joined {
             self.nodes.push(key);
             self.processes.push(process);
         }
-        self.edges.renumber(&numbers[0]);
-        later.edges.renumber(&numbers[1]);
-        later
+        let [own, others] = numbers;
+        self.edges.renumber(&own);
+        Some(others)
     }
 }
 
@@ -208,67 +235,94 @@ fn describe(known: &mut Option<ProcessRow>, other: Option<ProcessRow>) {
     }
 }
 
+/// Gives the nodes of an edge other numbers.
+fn renumber(numbers: &[NodeId], key: &mut EdgeKey, parts: &mut Parts) {
+    let renumber = |node: NodeId| numbers[node as usize];
+    for side in [&mut key.client, &mut key.server] {
+        if let Side::Process(node) = side {
+            *node = renumber(*node);
+        }
+    }
+    if !parts.candidates.is_empty() {
+        let candidates = std::mem::take(&mut parts.candidates);
+        parts.candidates = candidates.into_iter().map(renumber).collect();
+    }
+}
+
 impl Edges {
     /// Gives nodes other numbers, which have the same order.
     fn renumber(&mut self, numbers: &[NodeId]) {
-        let renumber = |node: NodeId| numbers[node as usize];
         if (0..).zip(numbers).all(|(old, new)| old == *new) {
             return;
         }
-        for key in &mut self.keys {
-            for side in [&mut key.client, &mut key.server] {
-                if let Side::Process(node) = side {
-                    *node = renumber(*node);
-                }
-            }
-        }
-        for parts in self
-            .parts
-            .iter_mut()
-            .filter(|parts| !parts.candidates.is_empty())
-        {
-            let candidates = std::mem::take(&mut parts.candidates);
-            parts.candidates = candidates.into_iter().map(renumber).collect();
+        for (key, parts) in self.keys.iter_mut().zip(&mut self.parts) {
+            renumber(numbers, key, parts);
         }
     }
 
-    /// Adds those of a later window, in place; `gone` are those that are not in it.
-    fn follow(&mut self, mut later: Self, gone: impl Fn(&EdgeKey, &mut Parts)) {
-        let mut known = self.keys.iter().peekable();
-        let is_new = |key: &&EdgeKey| {
-            while known.next_if(|mine| *mine < *key).is_some() {}
-            known.peek() != Some(key)
-        };
-        let new = later.keys.iter().filter(is_new).count();
-        let (mut mine, mut theirs) = (self.keys.len(), later.keys.len());
-        let mut place = mine + new;
-        self.keys.reserve_exact(new);
-        self.parts.reserve_exact(new);
-        self.keys.extend_from_slice(&later.keys[..new]);
+    /// Adds those of a later window; `gone` are those that are not in it.
+    fn follow<E>(
+        &mut self,
+        later: impl Iterator<Item = Result<(EdgeKey, Parts), E>>,
+        mut room: impl FnMut(usize) -> Result<(), E>,
+        gone: impl Fn(&EdgeKey, &mut Parts),
+    ) -> Result<(), E> {
+        let mut new = Self::default();
+        if self.keys.is_empty() {
+            let (edges, _) = later.size_hint();
+            room(edges)?;
+            new.keys.reserve_exact(edges);
+            new.parts.reserve_exact(edges);
+        }
+        let mut at = 0;
+        for edge in later {
+            let (key, more) = edge?;
+            while self.keys.get(at).is_some_and(|mine| *mine < key) {
+                gone(&self.keys[at], &mut self.parts[at]);
+                at += 1;
+            }
+            if self.keys.get(at) == Some(&key) {
+                self.parts[at].add(&key, more);
+                at += 1;
+            } else {
+                room(self.keys.len() + new.keys.len() + 1)?;
+                new.keys.push(key);
+                new.parts.push(more);
+            }
+        }
+        for (key, parts) in self.keys.iter().zip(&mut self.parts).skip(at) {
+            gone(key, parts);
+        }
+        self.place(new);
+        Ok(())
+    }
+
+    /// Puts edges that are not there yet in their places.
+    fn place(&mut self, mut new: Self) {
+        if self.keys.is_empty() {
+            *self = new;
+            return;
+        }
+        let (mut mine, mut theirs) = (self.keys.len(), new.keys.len());
+        let mut place = mine + theirs;
+        self.keys.reserve_exact(theirs);
+        self.parts.reserve_exact(theirs);
+        self.keys.extend_from_slice(&new.keys);
         self.parts.resize_with(place, Parts::default);
         // From the end, so that nothing is overwritten that is still to be moved.
-        while place > 0 {
+        while let Some(other) = theirs.checked_sub(1) {
             place -= 1;
-            let key = mine.checked_sub(1).map(|at| self.keys[at]);
-            let other = theirs.checked_sub(1).map(|at| later.keys[at]);
-            let last = key.max(other).expect("as many places as edges");
-            if key == Some(last) {
-                mine -= 1;
-                // Most often it stays where it is.
-                self.keys.swap(mine, place);
-                self.parts.swap(mine, place);
-            }
-            let parts = &mut self.parts[place];
-            match (key == Some(last), other == Some(last)) {
-                (_, false) => gone(&last, parts),
-                (is_known, true) => {
-                    theirs -= 1;
-                    let more = std::mem::take(&mut later.parts[theirs]);
-                    if is_known {
-                        parts.add(&last, more);
-                    } else {
-                        (self.keys[place], *parts) = (last, more);
-                    }
+            let key = new.keys[other];
+            match mine.checked_sub(1).filter(|at| self.keys[*at] > key) {
+                Some(at) => {
+                    mine = at;
+                    self.keys.swap(at, place);
+                    self.parts.swap(at, place);
+                }
+                None => {
+                    theirs = other;
+                    self.keys[place] = key;
+                    self.parts[place] = std::mem::take(&mut new.parts[other]);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! One slice is joined, and windows are added up from slices and rows.
 
 use super::runs::Runs;
-use super::stored::{decoded, stored};
+use super::stored;
 use crate::join::{self, Joined, Picture, cost};
 use crate::meter::{Exceeded, Meter};
 use crate::store::{Error, Finished, Moment, Piece, Questions, Waiting, Window};
@@ -102,7 +102,7 @@ pub(super) fn made(
     let mut sum = Joined::default();
     for (part, known) in parts {
         if let Some(known) = known {
-            sum.add(decoded(&known, sum.edges(), meter)?);
+            stored::add_encoded(&known, &mut sum, meter)?;
             continue;
         }
         for piece in part {
@@ -110,7 +110,7 @@ pub(super) fn made(
                 Piece::Joined(slice) => {
                     // For the bound of rows.
                     meter.row(0)?;
-                    sum.add(stored(view, slice, sum.edges(), meter)?);
+                    stored::add(view, slice, &mut sum, meter)?;
                 }
                 Piece::Rows(rows) => add_rows(view, rows, &mut sum, meter)?,
             }
@@ -202,7 +202,7 @@ fn join_slice(view: &dyn Moment, waiting: Waiting, meter: Meter) -> Result<Joine
         return Ok(sum);
     }
     for part in view.parts(slice)? {
-        sum.add(stored(view, part, sum.edges(), meter)?);
+        stored::add(view, part, &mut sum, meter)?;
     }
     Ok(sum)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stored::{decoded, stored};
+use super::stored;
 use crate::join::Joined;
 use crate::meter::Meter;
 use crate::store::{Error, Moment, Piece, Slice};
@@ -72,11 +72,11 @@ impl Runs {
             if known.slices == slices {
                 return Ok(Some(Arc::clone(&known.sum)));
             }
-            sum = decoded(&known.sum, 0, meter)?;
+            stored::add_encoded(&known.sum, &mut sum, meter)?;
             count = known.slices.len();
         }
         for (slice, _) in &slices[count..] {
-            sum.add(stored(view, *slice, sum.edges(), meter)?);
+            stored::add(view, *slice, &mut sum, meter)?;
         }
         let Ok(bytes) = sum.encode() else {
             return Ok(None);

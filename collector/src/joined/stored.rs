@@ -1,29 +1,55 @@
-//! What was joined of slices, read within what a meter has.
+//! What was joined of slices, added up within what a meter has.
 
-use crate::join::Joined;
-use crate::meter::Meter;
+use crate::join::{Damaged, Joined};
+use crate::meter::{Exceeded, Meter};
 use crate::store::{Error, Moment, Slice};
 
-/// What was joined of a slice, to be added to something with so many edges.
-pub(super) fn stored(
+/// Why something could not be added.
+enum Refused {
+    Damaged,
+    Exceeded(Exceeded),
+}
+
+impl From<Damaged> for Refused {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Damaged => Self::Damaged {
+                what: "a slice that cannot be read",
+            },
+            Refused::Exceeded(why) => Self::Exceeded(why),
+        }
+    }
+}
+
+/// Adds what was joined of a slice; after an error the sum is of no use.
+pub(super) fn add(
     view: &dyn Moment,
     slice: Slice,
-    known: usize,
+    sum: &mut Joined,
     meter: Meter,
-) -> Result<Joined, Error> {
-    decoded(&view.joined(slice)?, known, meter)
+) -> Result<(), Error> {
+    add_encoded(&view.joined(slice)?, sum, meter)
 }
 
 /// The same of [`Joined::encode`].
-pub(super) fn decoded(bytes: &[u8], known: usize, mut meter: Meter) -> Result<Joined, Error> {
-    let damaged = |_| Error::Damaged {
-        what: "a slice that cannot be read",
-    };
-    let (edges, raw) = Joined::size(bytes).map_err(damaged)?;
-    meter.bytes(Joined::cost(known.saturating_add(edges)))?;
+pub(super) fn add_encoded(bytes: &[u8], sum: &mut Joined, mut meter: Meter) -> Result<(), Error> {
+    let (_, raw) = Joined::size(bytes).map_err(Refused::from)?;
     // What is unpacked is gone when it is added.
-    meter.clone().bytes(raw)?;
-    let joined = Joined::decode(bytes).map_err(damaged)?;
-    meter.bytes(joined.more_than_cost())?;
-    Ok(joined)
+    let mut unpacking = meter;
+    unpacking.bytes(raw)?;
+    let room = |edges| {
+        let mut own = unpacking;
+        own.bytes(Joined::cost(edges)).map_err(Refused::Exceeded)
+    };
+    room(sum.edges())?;
+    sum.add_encoded(bytes, room)?;
+    meter.bytes(Joined::cost(sum.edges()))?;
+    meter.bytes(sum.more_than_cost())?;
+    Ok(())
 }

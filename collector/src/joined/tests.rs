@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::Kept;
 use crate::accept::Opened;
-use crate::join::{self, Joined};
+use crate::join::{self, Damaged, Joined};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::store::tests::history_tests::*;
@@ -290,7 +290,19 @@ fn bytes_that_are_no_slice_are_an_error() {
     let input = reader.window(WHOLE, &mut Meter::unlimited()).unwrap();
     let joined = join::joined(input, 0, Meter::unlimited()).unwrap();
     let bytes = joined.encode().unwrap();
-    assert_eq!(Joined::decode(&bytes), Ok(joined));
+    assert_eq!(Joined::decode(&bytes).as_ref(), Ok(&joined));
+    let (mut sum, edges) = (Joined::default(), joined.edges());
+    assert!(edges > 0);
+    let room = |most: usize| move |edges| (edges <= most).then_some(()).ok_or(Damaged);
+    assert_eq!(sum.add_encoded(&bytes, room(edges - 1)), Err(Damaged));
+    let mut sum = Joined::default();
+    assert_eq!(sum.add_encoded(&bytes, room(edges)), Ok(()));
+    assert_eq!(sum, joined);
+    // What is there already takes no more room.
+    assert_eq!(sum.add_encoded(&bytes, room(edges)), Ok(()));
+    let mut twice = joined.clone();
+    twice.add(joined.clone());
+    assert_eq!(sum, twice);
     for at in 0..bytes.len() {
         assert!(Joined::decode(&bytes[..at]).is_err(), "{at}");
         for bit in 0..8 {
@@ -298,6 +310,7 @@ fn bytes_that_are_no_slice_are_an_error() {
             damaged[at] ^= 1 << bit;
             // Never a panic.
             drop(Joined::decode(&damaged));
+            let _: Result<(), Damaged> = joined.clone().add_encoded(&damaged, room(2 * edges));
         }
     }
 }
