@@ -13,6 +13,7 @@ mod nodes;
 #[allow(dead_code, reason = "tests have clients with certificates as well")]
 #[path = "../../../collector/tests/suite/support/pki.rs"]
 mod pki;
+mod progress;
 mod questions;
 mod report;
 mod sections;

@@ -9,6 +9,7 @@ use collector::time;
 
 use crate::agents::{Agents, Rows, Sent, timed};
 use crate::arguments::Arguments;
+use crate::progress::progress;
 use crate::questions::{self, Waited};
 use crate::server::{Server, Taken};
 use crate::wait::wait_until;
@@ -35,6 +36,13 @@ pub(crate) struct Section {
 impl Section {
     pub(crate) fn cpu_us_per_batch(&self) -> f64 {
         let cpu = self.after.cpu.saturating_sub(self.before.cpu);
+        cpu.as_secs_f64() * 1e6 / self.sent.batches as f64
+    }
+
+    /// Without joining and judging what is stored, which goes on at its own pace meanwhile.
+    pub(crate) fn ingest_us_per_batch(&self) -> f64 {
+        let of = |taken: &Taken| taken.cpu.saturating_sub(taken.beside);
+        let cpu = of(&self.after).saturating_sub(of(&self.before));
         cpu.as_secs_f64() * 1e6 / self.sent.batches as f64
     }
 
@@ -110,14 +118,22 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
         ("the same again (A/A)", Rows::All),
     ];
     for (name, rows) in parts {
+        progress(&format!("{count} agents: {name}"));
         let least = arguments.batches.into();
         let section = section(&server, &client, &mut agents, name, rows, least)?;
         all.add(&section.sent);
         sections.push(section);
     }
+    progress(&format!("{count} agents: a day before now, joined"));
     all.add(&history(&server, &client, &mut agents)?);
+    progress(&format!("{count} agents: each once in an interval"));
     let paced = paced(&server, &client, &mut agents)?;
     all.add(&paced.sent);
+    progress(&format!(
+        "{count} agents: {:.2} cores, {} MiB at most so far; questions",
+        paced.cores(),
+        paced.after.peak >> 20
+    ));
     let (waited, sent) = questions::ask(&server, &mut agents)?;
     all.add(&sent);
     let mut rows_stored = server.counter(&client, "ingest_rows_stored_total")?;
@@ -129,6 +145,7 @@ pub(crate) fn fleet(arguments: &Arguments, count: u32, grow: bool) -> Result<Fle
     let edge_hour = edge_hour(&server)?;
     peak = peak.max(server.taken(&client)?.peak);
     drop(server);
+    progress(&format!("{count} agents: a store that grows"));
     let mut grown_store = None;
     if grow {
         let (found, its_peak) = grown(arguments, count)?;

@@ -57,6 +57,8 @@ pub(crate) struct Server {
 pub(crate) struct Taken {
     /// Of all threads, in both modes.
     pub(crate) cpu: Duration,
+    /// Of these, what the threads took that work on what is stored already, at their own pace.
+    pub(crate) beside: Duration,
     /// Bytes that it caused to be written to disk.
     pub(crate) written: u64,
     /// Bytes of the store's pages that hold something.
@@ -216,6 +218,7 @@ impl Server {
         };
         Ok(Taken {
             cpu: self.cpu()?,
+            beside: cpu_of_threads(id, &BESIDE)?,
             written: field(&read("io")?, "write_bytes:").context("io of the collector")?,
             used: self.counter(client, "store_used_bytes")?,
             file: self.counter(client, "store_file_bytes")?,
@@ -226,8 +229,31 @@ impl Server {
 
 /// Processor time of all threads of a process.
 pub(crate) fn cpu(id: u32) -> Result<Duration> {
+    cpu_in(&format!("/proc/{id}"))
+}
+
+/// Threads that join and judge.
+const BESIDE: [&str; 2] = ["join", "judge"];
+
+/// Processor time of those threads of a process that have one of these names.
+fn cpu_of_threads(id: u32, names: &[&str]) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{id}/task")).context("list threads")? {
+        let thread = thread?.path();
+        // One that ends meanwhile took what it took before.
+        let Ok(name) = std::fs::read_to_string(thread.join("comm")) else {
+            continue;
+        };
+        if names.contains(&name.trim_end()) {
+            sum += cpu_in(&thread.display().to_string())?;
+        }
+    }
+    Ok(sum)
+}
+
+fn cpu_in(place: &str) -> Result<Duration> {
     let stat =
-        std::fs::read_to_string(format!("/proc/{id}/stat")).context("read stat of a process")?;
+        std::fs::read_to_string(format!("{place}/stat")).context("read stat of a process")?;
     // Behind the name of the program, which may hold anything.
     let (_, stat) = stat.rsplit_once(')').context("stat of a process")?;
     let ticks: u64 = stat
