@@ -56,10 +56,10 @@ pub(crate) const CASES: &[Case] = &[
 const FRONT: &str = "front";
 
 /// A minute is judged when it has ended and was joined; a fault is in the next one at the latest.
-const JUDGED: Duration = Duration::from_secs(240);
+const JUDGED: Duration = Duration::from_secs(420);
 
 /// So long so many requests may take on a busy machine.
-const ASKED: Duration = Duration::from_secs(240);
+const ASKED: Duration = Duration::from_secs(420);
 
 /// Of the rules that ship: what is found fires at once, instead of when it was found for minutes.
 const AT_ONCE: [&str; 5] = [STUCK, "server-resets", "edge-reset-by-peer", NARROW, UNEVEN];
