@@ -110,13 +110,17 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
     let (e2e, unit): (Vec<_>, Vec<_>) = programs.into_iter().partition(Program::is_end_to_end);
     if args.wants(Part::Unit) {
         for program in &unit {
+            if program.starts_servers() {
+                run_trials(program, &program.name, given, args, total)?;
+                continue;
+            }
             let tally = run_one(&program.name, &mut program.command(), args)?;
             total.add(tally);
         }
     }
     if args.wants(Part::E2e) {
         for program in &e2e {
-            run_end_to_end(program, &program.name, given, args, total)?;
+            run_trials(program, &program.name, given, args, total)?;
         }
     }
     let packages = args
@@ -131,7 +135,7 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
         if let Some(made) = stage("packages", || package::trial(total))? {
             for program in &e2e {
                 let name = format!("{} of packages", program.name);
-                run_end_to_end(program, &name, &made.variables(), &trials, total)?;
+                run_trials(program, &name, &made.variables(), &trials, total)?;
             }
         }
     }
@@ -144,7 +148,7 @@ fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result
 
 /// Runs the trials of a program, and the few that fail once more, each alone: they share a small
 /// machine with each other and with whatever else runs there. Which these were is told in any case.
-fn run_end_to_end(
+fn run_trials(
     program: &Program,
     name: &str,
     given: &[(&str, &Path)],

@@ -16,6 +16,13 @@ use crate::child;
 /// Package of the end-to-end tests.
 const END_TO_END: &str = "tests";
 
+/// Package whose trials start it, and servers of others.
+const STARTS_SERVERS: &str = "collector";
+
+/// Trials of [`STARTS_SERVERS`] side by side: more than small machines have cores, since they mostly
+/// wait. The end-to-end tests choose for themselves.
+const SIDE_BY_SIDE: &str = "4";
+
 /// One test program.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Program {
@@ -34,9 +41,17 @@ impl Program {
         self.package == END_TO_END && self.target == "test"
     }
 
+    /// True for trials that start servers, wait for them, and share a small machine with each other.
+    pub(super) fn starts_servers(&self) -> bool {
+        self.is_end_to_end() || (self.package == STARTS_SERVERS && self.target == "test")
+    }
+
     /// Runs all its tests as cargo would.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
+        if self.starts_servers() && std::env::var_os("RUST_TEST_THREADS").is_none() {
+            command.env("RUST_TEST_THREADS", SIDE_BY_SIDE);
+        }
         command
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder);
@@ -107,7 +122,7 @@ mod tests {
         assert!(e2e.is_end_to_end());
         assert_eq!(e2e.name, "tests: e2e (test)");
         let unit = program(&message("lib", true)).expect("a test program");
-        assert!(!unit.is_end_to_end());
+        assert!(!unit.is_end_to_end() && !unit.starts_servers());
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn what_is_far_from_joined_is_not_made() {
 
 proptest! {
     // Each case writes a database and joins some hundred times.
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(4))]
 
     #[test]
     fn what_is_made_before_is_what_a_question_makes(
