@@ -18,7 +18,7 @@ export const en = {
   'theme.dark': 'dark',
   'lang.label': 'Language',
   'search.label': 'Search',
-  'search.hint': 'service, host, IP, port, or paste a line of ss, tcpdump, a log',
+  'search.hint': 'service, host, IP, port, or a pasted line',
   'search.none': 'Nothing in this time range is named like that.',
   'search.none.do': 'Try a part of the name, or a longer time range.',
   'search.more': '{n} further {n|hit|hits}: type more of it',

@@ -66,7 +66,7 @@ export async function visit(
     faults.push(`a dialog: ${dialog.message()}`);
     void dialog.dismiss();
   });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(45_000);
   if (token !== '') {
     await context.addInitScript((value) => sessionStorage.setItem('waybill.token', value), token);
   }

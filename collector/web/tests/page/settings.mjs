@@ -40,7 +40,10 @@ export const trials = {
       await other.goto(at('/ui/settings'));
       await login(other, 'bob', first);
       await other.getByText('You are bob, viewer.').waitFor();
-      await row.getByLabel('Role of bob').selectOption('operator');
+      await Promise.all([
+        page.waitForResponse((answer) => answer.request().method() !== 'GET'),
+        row.getByLabel('Role of bob').selectOption('operator'),
+      ]);
       // Their sessions end at once.
       await other.goto(at('/ui/settings'));
       await other.getByLabel('Password').waitFor();
