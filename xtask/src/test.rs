@@ -16,6 +16,9 @@ use crate::{child, deps, matrix, package, web, workspace};
 use programs::Program;
 pub(crate) use tally::Tally;
 
+/// What builds, trials and the disks of the guests take from a clean tree, with room to spare.
+const NEEDED_DISK: u64 = 12 << 30;
+
 /// Options of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -71,6 +74,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// As of [`run`].
 pub(crate) fn run_with(args: &Args, given: &[(&str, &Path)]) -> Result<ExitCode> {
     let started = Instant::now();
+    let free = free_disk();
+    if free.is_some_and(|free| free < NEEDED_DISK) {
+        say(&format!(
+            "== {} of disk are free, and a whole run from a clean tree takes up to {}: what fails \
+             from now on may fail for that",
+            gib(free),
+            gib(Some(NEEDED_DISK))
+        ))?;
+    }
     let mut total = Tally::default();
     if let Err(error) = run_stages(args, given, &mut total) {
         total.fail(&format!("{error:#}"));
@@ -88,8 +100,10 @@ pub(crate) fn run_with(args: &Args, given: &[(&str, &Path)]) -> Result<ExitCode>
         }
     }
     say(&format!(
-        "== all in {:.1} s",
-        started.elapsed().as_secs_f64()
+        "== all in {:.1} s; disk free: {} before, {} after",
+        started.elapsed().as_secs_f64(),
+        gib(free),
+        gib(free_disk())
     ))?;
     say(&total.to_string())?;
     Ok(if total.failed == 0 {
@@ -97,6 +111,19 @@ pub(crate) fn run_with(args: &Args, given: &[(&str, &Path)]) -> Result<ExitCode>
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Bytes that are free where the build goes; `None` where the file system does not tell.
+fn free_disk() -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(&workspace::root()).ok()?;
+    disk.blocks_available().checked_mul(disk.fragment_size())
+}
+
+fn gib(bytes: Option<u64>) -> String {
+    bytes.map_or_else(
+        || "unknown".into(),
+        |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    )
 }
 
 fn run_stages(args: &Args, given: &[(&str, &Path)], total: &mut Tally) -> Result<()> {
