@@ -144,6 +144,18 @@ impl Packed {
         self.values.is_empty()
     }
 
+    /// What is not measured by both.
+    pub fn set_absent(&mut self, absent: Columns) {
+        self.absent = absent;
+    }
+
+    /// Changes them unpacked.
+    pub fn change(&mut self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters();
+        change(&mut counters);
+        *self = Self::from(&counters);
+    }
+
     /// Lessens what was found open to at most that.
     pub fn adopt_at_most(&mut self, most: u64) {
         if self.plain(ADOPTED) > most {
@@ -187,7 +199,7 @@ impl Packed {
 }
 
 /// The bits that are set, lowest first.
-fn places(which: [u64; 2]) -> impl Iterator<Item = usize> {
+pub(crate) fn places(which: [u64; 2]) -> impl Iterator<Item = usize> {
     let [mut low, mut high] = which;
     std::iter::from_fn(move || {
         let (word, base) = if low == 0 {

@@ -8,7 +8,7 @@ use std::mem::size_of;
 
 use super::input::{Flow, Nat, Process, Sighting};
 use super::rows::{Row, RowKey};
-use crate::counters::Counters;
+use crate::packed::NUMBERS;
 
 /// What an allocator adds to a block, and to its size for alignment.
 const BLOCK: usize = 24;
@@ -29,8 +29,8 @@ pub const FLOW: usize = size_of::<Flow>() * 3 / 2 + 48 + 16;
 /// its addresses.
 pub(super) const ROW: usize = size_of::<Row>() + size_of::<RowKey>() + 32;
 
-/// The counters of a flow, which are moved and not copied.
-pub const COUNTERS: usize = size_of::<Counters>() + BLOCK;
+/// The counters of a flow, which are moved and not copied: most often a quarter of all numbers.
+pub const COUNTERS: usize = NUMBERS / 4 * 8 + BLOCK;
 
 /// A translation: itself, and how it is found by what it takes in and what it lets out.
 pub const NAT: usize = size_of::<Nat>() * 3 / 2 + 900;

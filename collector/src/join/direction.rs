@@ -41,7 +41,7 @@ pub(super) fn settle(input: &mut Input) {
         }
         flow.role = role;
         if let Some(counters) = &mut flow.counters {
-            counters.absent = counters.absent.without(Columns::ROLE);
+            counters.set_absent(counters.absent().without(Columns::ROLE));
         }
     }
     let flows = &input.flows;
@@ -107,7 +107,7 @@ impl Unknown {
 /// Whether nobody knows which side of its connection the flow is.
 fn is_unknown(flow: &Flow) -> bool {
     let counters = flow.counters.as_ref();
-    counters.is_some_and(|counters| counters.absent.has(Columns::ROLE))
+    counters.is_some_and(|counters| counters.absent().has(Columns::ROLE))
 }
 
 impl Known {
@@ -162,6 +162,7 @@ mod tests {
     use super::super::{Flow, HostId, Input, Nat, Presence, Run, Sighting, topology};
     use super::settle;
     use crate::counters::Counters;
+    use crate::packed::Packed;
     use crate::topology::{EvidenceKind, Reason};
 
     fn endpoint(text: &str) -> Endpoint {
@@ -181,7 +182,7 @@ mod tests {
             netns: 1,
             local: endpoint(local),
             remote: endpoint(remote),
-            counters: Some(Box::new(counters)),
+            counters: Some(Packed::from(&counters)),
             open_before: 0,
             run: Run::default(),
             first_ms: 0,
@@ -227,7 +228,12 @@ mod tests {
             let mut input = input(vec![flow(1, None, A, B), other.clone()]);
             settle(&mut input);
             let settled = &input.flows[0];
-            let unknown = settled.counters.as_ref().unwrap().absent.has(Columns::ROLE);
+            let unknown = settled
+                .counters
+                .as_ref()
+                .unwrap()
+                .absent()
+                .has(Columns::ROLE);
             assert_eq!((!unknown).then_some(settled.role), role, "{other:?}");
             let ports = (settled.local.port, settled.remote.port);
             let kept = match role {
@@ -263,7 +269,7 @@ mod tests {
                     .counters
                     .as_ref()
                     .unwrap()
-                    .absent
+                    .absent()
                     .has(Columns::ROLE)
             );
         }

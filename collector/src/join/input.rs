@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wire::{Endpoint, Part, ProcessRow, Role};
 
 use super::runs::Run;
-use crate::counters::Counters;
+use crate::packed::Packed;
 
 /// A host's stable id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +58,7 @@ pub struct Flow {
     /// Remote address; port 0 for a server.
     pub remote: Endpoint,
     /// What was counted in the window; `None` when only sightings are known.
-    pub counters: Option<Box<Counters>>,
+    pub counters: Option<Packed>,
     /// Connections open at the begin of the window.
     pub open_before: u64,
     /// The run of the agent that counted.

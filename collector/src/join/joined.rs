@@ -12,7 +12,7 @@ use super::nodes::describing;
 use super::parts::Parts;
 use super::rows::{NodeId, NodeKey};
 use super::side::{EdgeKey, Side};
-use crate::packed;
+use super::sum::Sum;
 
 /// Nodes and edges of a window, without the names of hosts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,30 +25,25 @@ pub struct Joined {
     pub(super) reported: BTreeSet<HostId>,
     /// Hosts that are runs of agents, because several machines use one host id.
     pub(super) copies: BTreeSet<HostId>,
-    pub(super) edges: Edges,
+    pub(super) edges: Sum,
     /// Tokens, and fingerprints of sequence numbers, that were not joined.
     pub(super) ambiguous: (u64, u64),
 }
 
-/// What both sides of an edge count: most often a quarter of all numbers, and what an allocator adds.
-const COUNTED: usize = 2 * (packed::NUMBERS / 4 * 8 + 24);
-/// Memory of an edge, in bytes: itself, what both sides counted, and its place in the document with
-/// the nodes that it names.
-const EDGE: usize = size_of::<Parts>() + size_of::<EdgeKey>() + COUNTED + 240;
+/// Memory of an edge in the document with the nodes that it names, in bytes.
+const SHOWN: usize = 240;
 
 impl Joined {
     /// Memory that so many edges lead to, in bytes.
     #[must_use]
     pub const fn cost(edges: usize) -> usize {
-        edges.saturating_mul(EDGE)
+        Sum::cost(edges).saturating_add(edges.saturating_mul(SHOWN))
     }
 
-    /// By how much its edges count more than [`Self::cost`] supposes, in bytes.
+    /// By how much its edges take more than [`Self::cost`] supposes, in bytes.
     #[must_use]
     pub fn more_than_cost(&self) -> usize {
-        let counted = self.edges.parts.iter().map(Parts::heap);
-        let supposed = self.edges().saturating_mul(COUNTED);
-        counted.sum::<usize>().saturating_sub(supposed)
+        self.edges.more_than_cost()
     }
 
     /// Keeps of `nodes` those that edges name.
@@ -60,7 +55,7 @@ impl Joined {
     ) -> Self {
         let mut joined = Self {
             reported,
-            edges,
+            edges: Sum::from(edges),
             ambiguous,
             ..Self::default()
         };
@@ -93,7 +88,7 @@ impl Joined {
     /// Edges, joined or not.
     #[must_use]
     pub fn edges(&self) -> usize {
-        self.edges.keys.len()
+        self.edges.len()
     }
 
     /// Hosts that are runs of agents, because several machines use one host id.
@@ -104,8 +99,8 @@ impl Joined {
 
     /// What edges name, sorted.
     pub(super) fn sides(&self) -> Vec<Side> {
-        let keys = self.edges.keys.iter();
-        let candidates = self.edges.parts.iter().flat_map(Parts::candidates);
+        let keys = self.edges.keys();
+        let candidates = self.edges.candidates().map(Side::Process);
         let all = keys.flat_map(|key| [key.client, key.server]);
         let (mut processes, mut others) = (Vec::new(), Vec::new());
         for side in all.chain(candidates) {
@@ -130,8 +125,8 @@ impl Joined {
 
     /// Adds a window that follows on this one; there may be time between them.
     pub fn add(&mut self, mut later: Self) {
-        let Edges { keys, parts } = std::mem::take(&mut later.edges);
-        let edges = keys.into_iter().zip(parts).map(Ok::<_, Infallible>);
+        let edges = std::mem::take(&mut later.edges);
+        let edges = edges.iter().map(Ok::<_, Infallible>);
         let Ok(()) = self.add_edges(later, edges, |_| Ok(()));
     }
 
@@ -162,19 +157,15 @@ impl Joined {
             Side::Address(_) | Side::Network(..) => None,
         };
         // Of what a host that reports tells nothing any more, nothing is open.
-        let close = |key: &EdgeKey, parts: &mut Parts| {
-            for (side, share) in [
-                (&key.client, &mut parts.client),
-                (&key.server, &mut parts.server),
-            ] {
-                if host(side).is_some_and(|host| later.reported.contains(&host)) {
-                    share.open = 0;
-                }
-            }
+        let ended = |key: &EdgeKey| {
+            [key.client, key.server].map(|side| {
+                let host = host(&side);
+                host.is_some_and(|host| later.reported.contains(&host))
+            })
         };
         // The closure has the rest.
         let mut known = std::mem::take(&mut self.edges);
-        known.follow(edges, room, close)?;
+        known.follow(edges, room, ended)?;
         self.edges = known;
         self.reported.extend(later.reported);
         Ok(())
@@ -246,85 +237,5 @@ fn renumber(numbers: &[NodeId], key: &mut EdgeKey, parts: &mut Parts) {
     if !parts.candidates.is_empty() {
         let candidates = std::mem::take(&mut parts.candidates);
         parts.candidates = candidates.into_iter().map(renumber).collect();
-    }
-}
-
-impl Edges {
-    /// Gives nodes other numbers, which have the same order.
-    fn renumber(&mut self, numbers: &[NodeId]) {
-        if (0..).zip(numbers).all(|(old, new)| old == *new) {
-            return;
-        }
-        for (key, parts) in self.keys.iter_mut().zip(&mut self.parts) {
-            renumber(numbers, key, parts);
-        }
-    }
-
-    /// Adds those of a later window; `gone` are those that are not in it.
-    fn follow<E>(
-        &mut self,
-        later: impl Iterator<Item = Result<(EdgeKey, Parts), E>>,
-        mut room: impl FnMut(usize) -> Result<(), E>,
-        gone: impl Fn(&EdgeKey, &mut Parts),
-    ) -> Result<(), E> {
-        let mut new = Self::default();
-        if self.keys.is_empty() {
-            let (edges, _) = later.size_hint();
-            room(edges)?;
-            new.keys.reserve_exact(edges);
-            new.parts.reserve_exact(edges);
-        }
-        let mut at = 0;
-        for edge in later {
-            let (key, more) = edge?;
-            while self.keys.get(at).is_some_and(|mine| *mine < key) {
-                gone(&self.keys[at], &mut self.parts[at]);
-                at += 1;
-            }
-            if self.keys.get(at) == Some(&key) {
-                self.parts[at].add(&key, more);
-                at += 1;
-            } else {
-                room(self.keys.len() + new.keys.len() + 1)?;
-                new.keys.push(key);
-                new.parts.push(more);
-            }
-        }
-        for (key, parts) in self.keys.iter().zip(&mut self.parts).skip(at) {
-            gone(key, parts);
-        }
-        self.place(new);
-        Ok(())
-    }
-
-    /// Puts edges that are not there yet in their places.
-    fn place(&mut self, mut new: Self) {
-        if self.keys.is_empty() {
-            *self = new;
-            return;
-        }
-        let (mut mine, mut theirs) = (self.keys.len(), new.keys.len());
-        let mut place = mine + theirs;
-        self.keys.reserve_exact(theirs);
-        self.parts.reserve_exact(theirs);
-        self.keys.extend_from_slice(&new.keys);
-        self.parts.resize_with(place, Parts::default);
-        // From the end, so that nothing is overwritten that is still to be moved.
-        while let Some(other) = theirs.checked_sub(1) {
-            place -= 1;
-            let key = new.keys[other];
-            match mine.checked_sub(1).filter(|at| self.keys[*at] > key) {
-                Some(at) => {
-                    mine = at;
-                    self.keys.swap(at, place);
-                    self.parts.swap(at, place);
-                }
-                None => {
-                    theirs = other;
-                    self.keys[place] = key;
-                    self.parts[place] = std::mem::take(&mut new.parts[other]);
-                }
-            }
-        }
     }
 }

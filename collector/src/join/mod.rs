@@ -40,6 +40,7 @@ mod seen;
 mod sequence;
 mod shares;
 mod side;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -87,11 +88,11 @@ pub fn picture(mut input: Input, window: (i64, i64), meter: Meter) -> Result<Pic
 /// As [`topology`].
 pub fn joined(mut input: Input, from_ms: i64, mut meter: Meter) -> Result<Joined, Exceeded> {
     direction::settle(&mut input);
-    // First, for it packs the counters.
     let counted = input.flows.iter().filter(|flow| flow.counters.is_some());
-    let plain = counted.count() * cost::COUNTERS;
+    let supposed = counted.count() * cost::COUNTERS;
     let mut rows = rows::Rows::collect(&mut input, from_ms);
-    meter.give(plain.saturating_sub(rows.counted_bytes()));
+    meter.give(supposed);
+    meter.bytes(rows.counted_bytes())?;
     meter.bytes(rows.all.len() * cost::ROW)?;
     // There are no links yet where there are sightings, and no edges where there is what they joined.
     let sightings = input.sightings.len();
@@ -108,6 +109,8 @@ pub fn joined(mut input: Input, from_ms: i64, mut meter: Meter) -> Result<Joined
     drop(places);
     links.add_tokens(&input, &rows, &tokens.connections);
     links.add_sequences(&input, &rows, &sequences.connections);
+    let processes = nodes::processes(&input, &rows.nodes);
+    let flows = std::mem::take(&mut input.flows).len();
     let ambiguous = (tokens.ambiguous, sequences.ambiguous);
     let halves = halves::Halves::of(&mut rows, reporters, tokens, sequences);
     links.check()?;
@@ -122,11 +125,10 @@ pub fn joined(mut input: Input, from_ms: i64, mut meter: Meter) -> Result<Joined
     shares::ranges(&rows, &mut links, &halves);
     drop(halves);
     let mut meter = links.check()?;
-    meter.give(sightings * cost::JOINED);
+    meter.give(sightings * cost::JOINED + flows * cost::FLOW);
     meter.bytes(edges::at_most(&rows, &links) * edges::COST)?;
     let keys = std::mem::take(&mut rows.nodes);
     let edges = edges::assemble(rows, links);
-    let processes = nodes::processes(&input, &keys);
     let hosts = (input.reported, input.copies);
     Ok(Joined::new((keys, processes), hosts, edges, ambiguous))
 }

@@ -250,17 +250,6 @@ impl Parts {
         .collect()
     }
 
-    /// Bytes of what both sides counted.
-    pub(super) fn heap(&self) -> usize {
-        let counted = self.counters().into_iter().flatten();
-        counted.map(|counters| counters.heap() + 24).sum()
-    }
-
-    /// What the client and the server counted.
-    pub(super) fn counters(&self) -> [Option<&Packed>; 2] {
-        [&self.client, &self.server].map(|side| side.counters.as_ref())
-    }
-
     /// Connections that failed or were reset. What a side had in common with other edges was divided
     /// among them, whoever of these was to blame: where the other side counted this edge alone, that
     /// is what is known; else the side that saw more.

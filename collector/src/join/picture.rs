@@ -114,22 +114,22 @@ impl Picture {
             let ends = [key.client, key.server].map(|side| nodes.rank(&side));
             (!key.is_joined(), ends, at)
         };
-        let mut order: Vec<_> = edges.keys.iter().enumerate().map(place).collect();
+        let mut order: Vec<_> = edges.keys().enumerate().map(place).collect();
         order.sort_unstable();
         for same in order.chunk_by_mut(|a, b| (a.0, a.1) == (b.0, b.1)) {
             if same.len() > 1 {
-                same.sort_by_cached_key(|(.., at)| edges.keys[*at].endpoint.to_string());
+                same.sort_by_cached_key(|(.., at)| edges.key(*at).endpoint.to_string());
             }
         }
         let joined = order.partition_point(|(is_unjoined, ..)| !is_unjoined);
         let mut reasons = Vec::with_capacity(order.len() - joined);
-        let mut packing = Packing::new(order.len(), from_ms);
+        let mut packing = Packing::new(order.len());
         for (is_unjoined, ends, at) in order {
-            let parts = std::mem::take(&mut edges.parts[at]);
+            let parts = edges.take(at);
             if is_unjoined {
                 reasons.push((parts.reason(), parts.connections()));
             }
-            packing.add(ends, edges.keys[at].endpoint, parts);
+            packing.add(ends, edges.key(at).endpoint, parts);
         }
         let mut picture = Self {
             from_ms,

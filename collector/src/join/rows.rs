@@ -112,7 +112,7 @@ impl Rows {
                 runs.push(seen(flow));
                 row.seen_ms.0 = row.seen_ms.0.min(flow.first_ms);
                 row.seen_ms.1 = row.seen_ms.1.max(flow.last_ms);
-                let counted = flow.counters.take().map(|all| Packed::from(&*all));
+                let counted = flow.counters.take();
                 match (&mut row.counters, counted) {
                     (Some(sum), Some(counters)) => sum.add(&counters),
                     (sum @ None, Some(counters)) => *sum = Some(counters),
@@ -254,7 +254,7 @@ impl Row {
 
 /// What a flow's run saw of its row.
 fn seen(flow: &Flow) -> RunCounts {
-    let counted = |at: usize| flow.counters.as_ref().map_or(0, |all| all.plain[at]);
+    let counted = |at: usize| flow.counters.as_ref().map_or(0, |all| all.plain(at));
     RunCounts {
         run: flow.run,
         found: flow.open_before.saturating_add(counted(ADOPTED)),

@@ -153,22 +153,38 @@ fn add_rows(
     sum: &mut Joined,
     meter: Meter,
 ) -> Result<(), Error> {
+    let mut too_long_ms = i64::MAX;
+    add_parts(view, window, &mut too_long_ms, sum, meter)
+}
+
+/// The same; windows of `too_long_ms` were too long already, and with more in `sum` still are.
+fn add_parts(
+    view: &dyn Moment,
+    window: Window,
+    too_long_ms: &mut i64,
+    sum: &mut Joined,
+    meter: Meter,
+) -> Result<(), Error> {
     let Window { from_ms, to_ms } = window;
-    let mut own = meter;
-    own.bytes(Joined::cost(sum.edges()))?;
-    let whole = view.window(window, &mut own);
-    match whole.and_then(|input| Ok(join::joined(input, from_ms, own)?)) {
-        Ok(joined) => {
-            sum.add(joined);
-            return Ok(());
+    let length_ms = to_ms.saturating_sub(from_ms);
+    if length_ms < *too_long_ms {
+        let mut own = meter;
+        own.bytes(Joined::cost(sum.edges()))?;
+        let whole = view.window(window, &mut own);
+        match whole.and_then(|input| Ok(join::joined(input, from_ms, own)?)) {
+            Ok(joined) => {
+                sum.add(joined);
+                return Ok(());
+            }
+            Err(Error::Exceeded(Exceeded::Rows { .. } | Exceeded::Memory { .. }))
+                if meter.is_for_parts() && length_ms > SHORTEST_PART_MS => {}
+            Err(error) => return Err(error),
         }
-        Err(Error::Exceeded(Exceeded::Rows { .. } | Exceeded::Memory { .. }))
-            if meter.is_for_parts() && to_ms.saturating_sub(from_ms) > SHORTEST_PART_MS => {}
-        Err(error) => return Err(error),
+        *too_long_ms = length_ms;
     }
-    let middle_ms = from_ms + (to_ms - from_ms) / 2;
+    let middle_ms = from_ms + length_ms / 2;
     for (from_ms, to_ms) in [(from_ms, middle_ms), (middle_ms, to_ms)] {
-        add_rows(view, Window { from_ms, to_ms }, sum, meter)?;
+        add_parts(view, Window { from_ms, to_ms }, too_long_ms, sum, meter)?;
     }
     Ok(())
 }

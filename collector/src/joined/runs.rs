@@ -24,7 +24,7 @@ pub(super) struct Runs {
 struct Run {
     /// With what each was joined from.
     slices: Vec<(Slice, i64)>,
-    /// [`Joined::encode`].
+    /// [`Joined::encode_passing`].
     sum: Arc<[u8]>,
 }
 
@@ -78,7 +78,7 @@ impl Runs {
         for (slice, _) in &slices[count..] {
             stored::add(view, *slice, &mut sum, meter)?;
         }
-        let Ok(bytes) = sum.encode() else {
+        let Ok(bytes) = sum.encode_passing() else {
             return Ok(None);
         };
         let sum = Arc::from(bytes);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use wire::Columns;
 
-use super::block::{self, Edges, Head, Kind, Open, Values};
+use super::block::{self, Edges, Few, Head, Kind, Open};
 use super::error::{Error, failed};
 use super::known::Run;
 use super::row;
@@ -26,7 +26,7 @@ pub(super) const COUNTED: usize = 5 * size_of::<Counted>() / 2 + 16;
 pub(super) struct Counted {
     pub(super) subject: i64,
     /// `None` for one that was silent, with something open.
-    pub(super) added: Option<Box<Values>>,
+    pub(super) added: Option<Few>,
     pub(super) absent: Columns,
     /// Connections open when the window began.
     pub(super) open_before: u64,
@@ -99,7 +99,7 @@ impl Reading {
             edge.subject,
             Counted {
                 subject: edge.subject,
-                added: Some(Box::new(edge.added.clone())),
+                added: Some(Few::from(&edge.added)),
                 absent,
                 open_before: 0,
                 last_ms: head.end_ms,

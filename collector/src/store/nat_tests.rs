@@ -127,7 +127,7 @@ fn what_a_host_cannot_measure_is_stored_with_what_it_measured() {
         .window(window, &mut rows(100))
         .unwrap();
     let counters = input.flows[0].counters.as_ref().unwrap();
-    assert_eq!((counters.opened(), counters.absent), (6, absent));
+    assert_eq!((counters.opened(), counters.absent()), (6, absent));
 }
 
 #[test]
@@ -192,6 +192,6 @@ fn a_store_of_version_1_is_upgraded_with_what_it_holds() {
         .window(ALL, &mut rows(100))
         .unwrap();
     let counters = input.flows[0].counters.as_ref().unwrap();
-    assert_eq!((counters.opened(), counters.absent), (5, Columns::NONE));
+    assert_eq!((counters.opened(), counters.absent()), (5, Columns::NONE));
     described_tests::an_event_that_was_migrated_is_one_of_today(&dir, &mut store);
 }

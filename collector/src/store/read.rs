@@ -12,9 +12,9 @@ use super::evicted::evicted;
 use super::row::{self, flow, process, texts};
 use super::window::Window;
 use super::{by_token, edges, lasting, nat, run, short};
-use crate::counters::Counters;
 use crate::join::{HostId, Input, Presence, Run, Sighting, cost};
 use crate::meter::Meter;
+use crate::packed::Packed;
 
 /// As [`super::Reader::window`], of a snapshot.
 pub(super) fn window(
@@ -115,7 +115,10 @@ impl Loading<'_> {
                 .added
                 .map(|added| added.counters(counted.absent))
                 .unwrap_or_default();
-            flow.counters.get_or_insert_default().add(&counters);
+            match &mut flow.counters {
+                Some(sum) => sum.add(&counters),
+                None => flow.counters = Some(counters),
+            }
             flow.open_before = flow.open_before.saturating_add(counted.open_before);
             // A host's clock may have been wrong when it began to count.
             flow.first_ms = flow.first_ms.min(since_ms.min(counted.last_ms));
@@ -311,11 +314,9 @@ impl Loading<'_> {
             let Some(absent) = absent else { continue };
             if self.host_reported_in_window(id)? {
                 self.meter.bytes(cost::COUNTERS)?;
-                let nothing = Counters {
-                    absent,
-                    ..Counters::default()
-                };
-                self.input.flows[at].counters = Some(Box::new(nothing));
+                let mut nothing = Packed::default();
+                nothing.set_absent(absent);
+                self.input.flows[at].counters = Some(nothing);
             }
         }
         Ok(())

@@ -147,7 +147,7 @@ fn shown(dir: &TempDir) -> Vec<(u64, u64, u64, i64)> {
         all.extend(input.flows.iter().map(|flow| {
             let counters = flow.counters.as_ref().unwrap();
             let [opened, closed] =
-                [counters::OPENED, counters::CLOSED].map(|at| counters.plain[at]);
+                [counters::OPENED, counters::CLOSED].map(|at| counters.plain(at));
             (opened, closed, flow.open_before, flow.last_ms)
         }));
     }

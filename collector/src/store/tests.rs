@@ -156,8 +156,8 @@ fn count(dir: &TempDir, window: Window) -> u64 {
     let counters = input.flows.iter().filter_map(|flow| flow.counters.as_ref());
     counters
         .map(|counters| {
-            assert_eq!(counters.plain[6], counters.opened() * 100);
-            assert_eq!(counters.rtt.count(), counters.opened());
+            assert_eq!(counters.plain(6), counters.opened() * 100);
+            assert_eq!(counters.counters().rtt.count(), counters.opened());
             counters.opened()
         })
         .sum()

@@ -1,5 +1,4 @@
-//! The edges of a picture, one after the other as bytes: a fraction of what they take while they are
-//! added up, and each is read alone.
+//! Edges as bytes, each of which is read alone; those of a picture one after the other.
 //!
 //! ```text
 //! of NUMBERS numbers a bit for each that is not zero, then these as LEB128; the lists
@@ -32,37 +31,133 @@ pub(in super::super) struct Line {
     begin: usize,
 }
 
+/// What edges have in common, each with a number.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Common {
+    pub(super) vias: Vec<Via>,
+    pub(super) reasons: Vec<Reason>,
+    /// Times are from then on, Unix milliseconds.
+    pub(super) base_ms: i64,
+}
+
+/// Writes edges as bytes, without their keys, candidates and attempts.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Packer {
+    common: Common,
+    vias: BTreeMap<Via, u64>,
+    row: Vec<u64>,
+    /// Whether times have a base.
+    is_based: bool,
+}
+
+impl Packer {
+    pub(in super::super) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Adds the bytes of an edge.
+    pub(in super::super) fn pack(&mut self, parts: &Parts, bytes: &mut Vec<u8>) {
+        let common = &mut self.common;
+        // Those without any time are the same whatever it is.
+        let seen = parts.seen.0.or(parts.shared_rows_seen.0);
+        if let (false, Some((first_ms, _))) = (self.is_based, seen) {
+            (self.is_based, common.base_ms) = (true, first_ms);
+        }
+        self.row.clear();
+        let key = (NO_KEY, &mut NO_KEY.clone());
+        numbers::put(&mut self.row, key, parts, common.base_ms);
+        let begin = bytes.len();
+        bytes.resize(begin + BITS, 0);
+        let row = self.row.iter().enumerate();
+        for (at, value) in row.filter(|(_, value)| **value != 0) {
+            bytes[begin + at / 8] |= 1 << (at % 8);
+            numbers::leb128(bytes, *value);
+        }
+        numbers::leb128(bytes, parts.via.len() as u64);
+        for via in &parts.via {
+            let number = match self.vias.get(via) {
+                Some(number) => *number,
+                None => {
+                    let number = common.vias.len() as u64;
+                    common.vias.push(via.clone());
+                    self.vias.insert(via.clone(), number);
+                    number
+                }
+            };
+            numbers::leb128(bytes, number);
+        }
+        numbers::leb128(bytes, parts.reasons.len() as u64);
+        for (reason, left) in &parts.reasons {
+            let known = common.reasons.iter().position(|known| known == reason);
+            let number = known.unwrap_or_else(|| {
+                common.reasons.push(*reason);
+                common.reasons.len() - 1
+            });
+            numbers::leb128(bytes, number as u64);
+            numbers::leb128(bytes, *left);
+        }
+    }
+}
+
+impl Common {
+    /// Takes the bytes of an edge.
+    ///
+    /// # Errors
+    /// They are not what [`Packer::pack`] adds.
+    pub(in super::super) fn read(&self, rest: &mut &[u8]) -> Result<Parts, Damaged> {
+        let (bits, behind) = rest.split_at_checked(BITS).ok_or(Damaged)?;
+        *rest = behind;
+        let mut row = Row::default();
+        for (byte, bits) in bits.iter().enumerate() {
+            let mut left = *bits;
+            while left != 0 {
+                let column = 8 * byte + left.trailing_zeros() as usize;
+                row.add(column, numbers::number(rest)?);
+                left &= left - 1;
+            }
+        }
+        let mut parts = numbers::take(&row, &mut NO_KEY.clone(), self.base_ms)?.parts;
+        for via in list(rest)? {
+            parts.via.push(numbers::nth(&self.vias, via)?.clone());
+        }
+        for _ in 0..numbers::number(rest)? {
+            let reason = *numbers::nth(&self.reasons, numbers::number(rest)?)?;
+            parts.reasons.push((reason, numbers::number(rest)?));
+        }
+        Ok(parts)
+    }
+
+    fn bytes(&self) -> usize {
+        let vias = self.vias.iter();
+        let vias = vias.map(|via| size_of::<Via>() + via.address.len() + 24);
+        vias.sum()
+    }
+}
+
 /// Edges.
 #[derive(Default)]
 pub(in super::super) struct Lines {
     pub(in super::super) all: Vec<Line>,
     bytes: Vec<u8>,
-    vias: Vec<Via>,
-    reasons: Vec<Reason>,
+    common: Common,
     attempts: Vec<Attempts>,
-    base_ms: i64,
 }
 
 /// Packs edges in the order in which they are given.
 pub(in super::super) struct Packing {
     lines: Lines,
-    vias: BTreeMap<Via, u64>,
-    row: Vec<u64>,
+    packer: Packer,
 }
 
 impl Packing {
-    /// So many; their times are near `base_ms`, Unix milliseconds.
-    pub(in super::super) fn new(edges: usize, base_ms: i64) -> Self {
+    /// So many.
+    pub(in super::super) fn new(edges: usize) -> Self {
         let lines = Lines {
             all: Vec::with_capacity(edges),
-            base_ms,
             ..Lines::default()
         };
-        Self {
-            lines,
-            vias: BTreeMap::new(),
-            row: Vec::with_capacity(NUMBERS),
-        }
+        let packer = Packer::default();
+        Self { lines, packer }
     }
 
     pub(in super::super) fn add(&mut self, ends: [u32; 2], endpoint: Endpoint, parts: Parts) {
@@ -74,53 +169,12 @@ impl Packing {
             wrong: parts.wrong(),
             begin: lines.bytes.len(),
         });
-        self.row.clear();
-        numbers::put(
-            &mut self.row,
-            (NO_KEY, &mut NO_KEY.clone()),
-            &parts,
-            lines.base_ms,
-        );
         let bytes = &mut lines.bytes;
-        let begin = bytes.len();
-        bytes.resize(begin + BITS, 0);
-        for (at, value) in self
-            .row
-            .iter()
-            .enumerate()
-            .filter(|(_, value)| **value != 0)
-        {
-            bytes[begin + at / 8] |= 1 << (at % 8);
-            numbers::leb128(bytes, *value);
-        }
+        self.packer.pack(&parts, bytes);
         let mut list = |values: &mut dyn ExactSizeIterator<Item = u64>| {
             numbers::leb128(bytes, values.len() as u64);
             values.for_each(|value| numbers::leb128(bytes, value));
         };
-        let (known, vias) = (&mut self.vias, &mut lines.vias);
-        list(&mut parts.via.into_iter().map(|via| {
-            *known.entry(via).or_insert_with_key(|via| {
-                vias.push(via.clone());
-                vias.len() as u64 - 1
-            })
-        }));
-        let reasons = &mut lines.reasons;
-        let number = |reason: Reason| {
-            let known = reasons.iter().position(|known| *known == reason);
-            known.unwrap_or_else(|| {
-                reasons.push(reason);
-                reasons.len() - 1
-            }) as u64
-        };
-        let of_reasons: Vec<u64> = parts.reasons.iter().map(|(_, left)| *left).collect();
-        list(
-            &mut parts
-                .reasons
-                .into_iter()
-                .map(|(reason, _)| reason)
-                .map(number),
-        );
-        list(&mut of_reasons.into_iter());
         list(&mut parts.candidates.into_iter().map(u64::from));
         list(&mut parts.attempts.into_iter().map(|attempts| {
             lines.attempts.push(*attempts);
@@ -131,6 +185,7 @@ impl Packing {
     pub(in super::super) fn end(self) -> Lines {
         let mut lines = self.lines;
         lines.bytes.shrink_to_fit();
+        lines.common = self.packer.common;
         lines
     }
 }
@@ -142,26 +197,8 @@ impl Lines {
             .expect("bytes that were packed here")
     }
 
-    fn read(&self, bytes: &[u8]) -> Result<Parts, Damaged> {
-        let (bits, mut rest) = bytes.split_at_checked(BITS).ok_or(Damaged)?;
-        let mut row = Row::default();
-        for (byte, bits) in bits.iter().enumerate() {
-            let mut left = *bits;
-            while left != 0 {
-                let column = 8 * byte + left.trailing_zeros() as usize;
-                row.add(column, numbers::number(&mut rest)?);
-                left &= left - 1;
-            }
-        }
-        let mut parts = numbers::take(&row, &mut NO_KEY.clone(), self.base_ms)?.parts;
-        for via in list(&mut rest)? {
-            parts.via.push(numbers::nth(&self.vias, via)?.clone());
-        }
-        let (reasons, left) = (list(&mut rest)?, list(&mut rest)?);
-        for (reason, left) in reasons.into_iter().zip(left) {
-            let reason = *numbers::nth(&self.reasons, reason)?;
-            parts.reasons.push((reason, left));
-        }
+    fn read(&self, mut rest: &[u8]) -> Result<Parts, Damaged> {
+        let mut parts = self.common.read(&mut rest)?;
         for node in list(&mut rest)? {
             let node = NodeId::try_from(node).map_err(|_| Damaged)?;
             parts.candidates.insert(node);
@@ -175,15 +212,11 @@ impl Lines {
 
     /// Bytes that it takes.
     pub(in super::super) fn bytes(&self) -> usize {
-        let vias = self
-            .vias
-            .iter()
-            .map(|via| size_of::<Via>() + via.address.len() + 24);
         let ports = self.attempts.iter().flat_map(|attempts| &attempts.ports);
         let ports = ports.map(|port| size_of::<String>() + port.len() + 24);
         self.all.capacity() * size_of::<Line>()
             + self.bytes.capacity()
-            + vias.sum::<usize>()
+            + self.common.bytes()
             + self.attempts.len() * size_of::<Attempts>()
             + ports.sum::<usize>()
     }

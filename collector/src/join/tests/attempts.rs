@@ -5,6 +5,7 @@ use wire::Role;
 use super::super::{Flow, HostId, Input, Run, topology};
 use super::model::endpoint;
 use crate::counters::Counters;
+use crate::packed::Packed;
 use crate::topology::{Attempts, NodeKind, Topology};
 
 const OTHER: u64 = 2;
@@ -23,7 +24,7 @@ fn tried(role: Role, endpoints: impl Iterator<Item = (String, String)>) -> Topol
             netns: 1,
             local: endpoint(&local),
             remote: endpoint(&remote),
-            counters: Some(Box::new(counters)),
+            counters: Some(Packed::from(&counters)),
             open_before: 0,
             run: Run::default(),
             first_ms: 5,
@@ -161,7 +162,7 @@ fn what_also_connects_is_no_scan() {
             netns: 1,
             local: endpoint("10.0.0.1:0"),
             remote: endpoint(&format!("10.9.9.9:{port}")),
-            counters: Some(Box::new(counters)),
+            counters: Some(Packed::from(&counters)),
             open_before: 0,
             run: Run::default(),
             first_ms: 5,

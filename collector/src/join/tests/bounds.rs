@@ -18,7 +18,8 @@ fn talk(client: usize, server: usize, path: Path, carry: Carry) -> Talk {
 /// What the flow of an end counted.
 fn count(model: &mut Model, at: usize, opened: u64) {
     let flow = &mut model.input.flows[at];
-    flow.counters.as_mut().unwrap().plain[0] = opened;
+    let counters = flow.counters.as_mut().unwrap();
+    counters.change(|all| all.plain[0] = opened);
 }
 
 /// Connections of an end, joined and not.

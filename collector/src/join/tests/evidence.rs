@@ -75,7 +75,8 @@ fn samples_of_tokens_and_of_sequence_numbers_stand_for_no_more_than_was_counted(
     }
     // One in eight was kept of either, and both are samples of the same connections.
     for flow in &mut model.input.flows {
-        flow.counters.as_mut().unwrap().plain[0] *= 4;
+        let counters = flow.counters.as_mut().unwrap();
+        counters.change(|all| all.plain[0] *= 4);
     }
     let joined = model.join();
     let shown: Vec<_> = joined.edges.iter().map(|e| e.connections).collect();
@@ -299,7 +300,7 @@ fn the_containers_of_a_large_fleet_are_each_followed_through_their_own_host() {
     model.input.flows[0].local = endpoint("172.17.0.2:0");
     let first = model.input.flows[0].clone();
     let server = model.input.flows[1].counters.as_mut().unwrap();
-    server.plain[0] = 600;
+    server.change(|all| all.plain[0] = 600);
     for host in 0..600_u16 {
         let id = HostId(
             [[5, 0], host.to_be_bytes()]
@@ -332,7 +333,8 @@ fn what_is_open_since_before_the_window_is_joined_by_what_was_translated_then() 
     model.track(said, 0);
     model.input.nats[0].before = 9;
     for flow in &mut model.input.flows {
-        flow.counters.as_mut().unwrap().plain[0] = 0;
+        let counters = flow.counters.as_mut().unwrap();
+        counters.change(|all| all.plain[0] = 0);
         flow.open_before = 2;
     }
     let joined = model.join();
@@ -360,8 +362,10 @@ fn why_a_side_is_not_known_is_told_by_what_was_reported() {
     let direct = said(Path::Direct, Carry::Nothing);
     let failed = |model: &mut Model| {
         let counters = model.input.flows[0].counters.as_mut().unwrap();
-        counters.plain = [0; crate::counters::COUNTERS];
-        counters.plain[2] = 3;
+        counters.change(|all| {
+            all.plain = [0; crate::counters::COUNTERS];
+            all.plain[2] = 3;
+        });
     };
     let unnamed = |model: &mut Model| model.input.flows[0].remote = endpoint("[::]:0");
     let translated = |model: &mut Model| model.track(talk(0, 0, Carry::Nothing), 2);
@@ -396,9 +400,10 @@ fn why_a_side_is_not_known_is_told_by_what_was_reported() {
 fn a_sum_of_which_a_part_was_not_measured_is_not_known() {
     let mut model = Model::of(&[talk(0, 0, Carry::Client); 2]);
     let mut second = model.input.flows[0].clone();
-    second.counters.as_mut().unwrap().absent = Columns::RETRANSMITS
+    let absent = Columns::RETRANSMITS
         .with(Columns::RTT)
         .with(Columns::RESET_REMOTE);
+    second.counters.as_mut().unwrap().set_absent(absent);
     model.input.flows.push(second);
     let joined = model.join();
     let client = joined.edges[0].client_counters.as_ref().unwrap();

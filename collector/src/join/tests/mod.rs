@@ -11,6 +11,7 @@ use wire::Role;
 
 use super::{Flow, HostId, Input, Run, topology};
 use crate::counters::Counters;
+use crate::packed::Packed;
 use crate::topology::{EvidenceKind, Seer};
 use model::{Carry, GATEWAY, Model, Path, Talk, VIP, endpoint};
 
@@ -129,7 +130,7 @@ fn sampled_tokens_stand_for_those_not_kept() {
     // Only one in eight was kept.
     for flow in &mut model.input.flows {
         let counters = flow.counters.as_mut().unwrap();
-        counters.plain[crate::counters::OPENED] *= 8;
+        counters.change(|all| all.plain[crate::counters::OPENED] *= 8);
     }
     let joined = model.join();
     assert!(joined.unjoined.is_empty());
@@ -163,7 +164,8 @@ fn two_ends_that_sample_differently_are_weighted_by_the_coarser_one() {
         };
     }
     for (at, n) in [(0, 4), (1, 20), (2, 16)] {
-        model.input.flows[at].counters.as_mut().unwrap().plain[0] = n;
+        let counters = model.input.flows[at].counters.as_mut().unwrap();
+        counters.change(|all| all.plain[0] = n);
     }
     let joined = model.join();
     let server: Vec<_> = joined
@@ -197,7 +199,7 @@ fn a_loopback_edge_is_joined_within_its_namespace_only() {
             netns,
             local,
             remote,
-            counters: Some(Box::new(counters)),
+            counters: Some(Packed::from(&counters)),
             open_before: 0,
             run: Run::default(),
             first_ms: 0,
@@ -258,7 +260,7 @@ fn refused_attempts_lead_to_an_address_and_are_not_connections() {
     model.input.flows.truncate(1);
     let mut counters = Counters::default();
     (counters.plain[2], counters.plain[3], counters.plain[8]) = (4, 4, 4);
-    model.input.flows[0].counters = Some(Box::new(counters));
+    model.input.flows[0].counters = Some(Packed::from(&counters));
     let joined = model.join();
     assert_eq!(joined.unjoined.len(), 1);
     let edge = &joined.unjoined[0];

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use wire::{Endpoint, Part, ProcessRow, Role};
 
 use super::super::{Flow, HostId, Input, Nat, Presence, Process, Run, Sighting, topology};
+use crate::packed::Packed;
 use crate::topology::Topology;
 
 pub(super) const GATEWAY: &str = "10.2.0.1";
@@ -98,7 +99,7 @@ impl Model {
                 netns: 1,
                 local,
                 remote: other,
-                counters: Some(Box::default()),
+                counters: Some(Packed::default()),
                 open_before: 0,
                 run: Run::default(),
                 first_ms: -10_000,
@@ -109,8 +110,10 @@ impl Model {
         self.input.hosts.sort();
         self.input.hosts.dedup();
         let counters = self.input.flows[at].counters.as_mut().expect("set");
-        counters.plain[crate::counters::OPENED] += 1;
-        counters.plain[6] += 1000 + self.next;
+        counters.change(|all| {
+            all.plain[crate::counters::OPENED] += 1;
+            all.plain[6] += 1000 + self.next;
+        });
         at
     }
 

@@ -6,11 +6,12 @@ use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, propte
 use wire::{Part, Role};
 
 use super::super::codec::Packing;
-use super::super::edges::Edges;
+use super::super::sum::Sum;
 use super::super::{Flow, HostId, Input, Nat, Presence, Run, Sighting, joined, topology};
 use super::model::{Carry, Model, Path, Talk, endpoint, server_endpoint};
 use crate::counters::Counters;
 use crate::meter::Meter;
+use crate::packed::Packed;
 use crate::topology::{Edge, EvidenceKind, Topology};
 
 /// Edge counts by client, server and endpoint.
@@ -111,7 +112,7 @@ fn shuffled(input: &Input, seed: u64) -> Input {
     }
 }
 
-fn joined_edges(input: Input) -> Edges {
+fn joined_edges(input: Input) -> Sum {
     let joined = joined(input, i64::MIN, Meter::unlimited());
     joined.unwrap().edges
 }
@@ -178,7 +179,7 @@ proptest! {
         let total = talks.len() as u64;
         prop_assert_eq!(opened(&joined, |e| Some(e.client_counters.as_ref()?.opened)), total);
         prop_assert_eq!(opened(&joined, |e| Some(e.server_counters.as_ref()?.opened)), total);
-        let sent: u64 = model.input.flows.iter().map(|f| f.counters.as_ref().unwrap().plain[6]).sum();
+        let sent: u64 = model.input.flows.iter().map(|f| f.counters.as_ref().unwrap().plain(6)).sum();
         let shown = opened(&joined, |e| e.client_counters.as_ref()?.bytes_sent)
             + opened(&joined, |e| e.server_counters.as_ref()?.bytes_sent);
         prop_assert_eq!(shown, sent);
@@ -247,7 +248,7 @@ proptest! {
                 netns,
                 local: endpoint(&format!("127.0.0.{a}:80")),
                 remote: endpoint(&format!("127.0.0.{b}:80")),
-                counters: Some(Box::new(counters)),
+                counters: Some(Packed::from(&counters)),
                 open_before: n,
                 run: Run::default(),
                 first_ms: i64::MIN,
@@ -290,13 +291,13 @@ proptest! {
             prop_assert!((0.0..=1.0).contains(&edge.confidence));
         }
         let edges = joined_edges(input);
-        let mut packing = Packing::new(edges.keys.len(), i64::MIN);
-        for (key, parts) in edges.keys.iter().zip(&edges.parts) {
-            packing.add([0, 0], key.endpoint, parts.clone());
+        let mut packing = Packing::new(edges.len());
+        for (key, parts) in edges.iter() {
+            packing.add([0, 0], key.endpoint, parts);
         }
         let lines = packing.end();
-        for (at, parts) in edges.parts.iter().enumerate() {
-            prop_assert_eq!(&lines.parts(at), parts, "packed and read again");
+        for (at, (_, parts)) in edges.iter().enumerate() {
+            prop_assert_eq!(&lines.parts(at), &parts, "packed and read again");
         }
     }
 }

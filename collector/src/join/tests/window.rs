@@ -4,6 +4,7 @@ use super::super::{Flow, Presence};
 use super::model::{Carry, Model, Path, Talk};
 use crate::counters::Counters;
 use crate::counters::OPENED;
+use crate::packed::Packed;
 use crate::topology::Topology;
 
 const TALK: Talk = Talk {
@@ -24,9 +25,9 @@ fn set(model: &mut Model, flow: usize, presences: &[Presence]) {
 
 /// What a side counted in the window, and had open when it began.
 fn count(flow: &mut Flow, opened: u64, open_before: u64) {
-    let counters = flow.counters.as_mut().expect("set");
-    **counters = Counters::default();
+    let mut counters = Counters::default();
     counters.plain[OPENED] = opened;
+    flow.counters = Some(Packed::from(&counters));
     flow.open_before = open_before;
 }
 

@@ -14,7 +14,7 @@ mod table;
 pub(super) use edges::{Edge, Edges, Open};
 pub(super) use events::Events;
 pub(super) use lasting::{GoesOn, Lasting, Lastings};
-pub(super) use number::{Values, pack, unpack};
+pub(super) use number::{Few, Values, pack, unpack};
 pub(super) use sightings::{Sighted, Sightings};
 pub(super) use table::{
     Head, Kind, id_at, in_order, in_window, kinds, last, read, rewrite, write, written,

@@ -1,8 +1,9 @@
 //! Numbers as bytes: LEB128, small ones of either sign in one byte.
 
-use wire::{HISTOGRAM_BUCKETS, Histogram};
+use wire::HISTOGRAM_BUCKETS;
 
 use crate::counters::{COUNTERS, Counters};
+use crate::packed::{Packed, places};
 
 /// What is counted of an edge: the plain counters, and sum and buckets of both histograms.
 pub(in crate::store) const VALUES: usize = COUNTERS + 2 * (1 + HISTOGRAM_BUCKETS);
@@ -39,18 +40,9 @@ impl From<&Counters> for Values {
 
 impl Values {
     /// As counters; less than nothing is nothing.
-    pub(in crate::store) fn counters(&self, absent: wire::Columns) -> Counters {
-        let counted = |at: usize| u64::try_from(self.0[at]).unwrap_or(0);
-        let histogram = |at: usize| Histogram {
-            sum_us: counted(at),
-            buckets: std::array::from_fn(|bucket| counted(at + 1 + bucket)),
-        };
-        Counters {
-            plain: std::array::from_fn(counted),
-            connect_latency: histogram(COUNTERS),
-            rtt: histogram(COUNTERS + 1 + HISTOGRAM_BUCKETS),
-            absent,
-        }
+    pub(in crate::store) fn counters(&self, absent: wire::Columns) -> Packed {
+        let counted = self.0.map(|value| u64::try_from(value).unwrap_or(0));
+        Packed::of(&counted, absent)
     }
 
     pub(in crate::store) fn add(&mut self, more: &Self) {
@@ -80,6 +72,62 @@ impl Values {
         ];
         let adopted = self.0[crate::counters::ADOPTED];
         opened.saturating_add(adopted).saturating_sub(closed)
+    }
+}
+
+/// [`Values`] without those that are zero: of an edge three in four are.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Few {
+    /// Bit `n % 64` of word `n / 64` is set where value `n` is one of them.
+    which: [u64; 2],
+    values: Box<[i64]>,
+}
+
+impl From<&Values> for Few {
+    fn from(all: &Values) -> Self {
+        let mut which = [0; 2];
+        for (at, _) in all.0.iter().enumerate().filter(|(_, value)| **value != 0) {
+            which[at / 64] |= 1 << (at % 64);
+        }
+        let values = all.0.iter().copied().filter(|value| *value != 0);
+        Self {
+            which,
+            values: values.collect(),
+        }
+    }
+}
+
+impl Few {
+    /// As [`Values::add`].
+    pub(in crate::store) fn add(&mut self, more: &Values) {
+        let has = |at: usize| self.which[at / 64] >> (at % 64) & 1 == 1;
+        if (0..VALUES).all(|at| more.0[at] == 0 || has(at)) {
+            for (value, at) in self.values.iter_mut().zip(places(self.which)) {
+                *value = value.saturating_add(more.0[at]);
+            }
+            return;
+        }
+        let mut all = self.all();
+        all.add(more);
+        *self = Self::from(&all);
+    }
+
+    /// As [`Values::open`].
+    pub(in crate::store) fn open(&self) -> i64 {
+        self.all().open()
+    }
+
+    /// As [`Values::counters`].
+    pub(in crate::store) fn counters(&self, absent: wire::Columns) -> Packed {
+        self.all().counters(absent)
+    }
+
+    fn all(&self) -> Values {
+        let mut all = Values::default();
+        for (value, at) in self.values.iter().zip(places(self.which)) {
+            all.0[at] = *value;
+        }
+        all
     }
 }
 

@@ -95,7 +95,7 @@ impl Ends {
             connect_latency,
             rtt,
             ..
-        } = values.counters(absent);
+        } = values.counters(absent).counters();
         let [
             opened,
             closed,

@@ -184,7 +184,7 @@ impl Calibration {
         // Which side they are shown as is not known of all connections of some nodes.
         let unknown = flows.iter().filter(|(_, flow)| {
             let counters = flow.counters.as_ref();
-            counters.is_some_and(|counters| counters.absent.has(Columns::ROLE))
+            counters.is_some_and(|counters| counters.absent().has(Columns::ROLE))
         });
         let unknown: BTreeSet<&str> = unknown.map(|(node, _)| node.as_str()).collect();
         let side = |node: &str, client: bool| {
@@ -194,7 +194,7 @@ impl Calibration {
         let mut counted: BTreeMap<(String, bool), u64> = BTreeMap::new();
         for (node, flow) in &flows {
             let begun = flow.counters.as_ref();
-            let begun = begun.map_or(0, |c| c.plain[OPENED] + c.plain[ADOPTED]);
+            let begun = begun.map_or(0, |c| c.plain(OPENED) + c.plain(ADOPTED));
             let side = side(node, flow.role == Role::Client);
             *counted.entry(side).or_default() += begun + flow.open_before;
         }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use collector::counters::OPENED;
 use collector::join::{Flow, Nat, Presence, Process, Run, Sighting};
+use collector::packed::Packed;
 use wire::{Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 use super::{Box, Builder, Fleet, Host, Mode, Rewrite, Site};
@@ -47,7 +48,7 @@ impl Builder {
                 netns: 1 + u32::from(host.contained),
                 local,
                 remote,
-                counters: Some(std::boxed::Box::default()),
+                counters: Some(Packed::default()),
                 open_before: 0,
                 run: Run::default(),
                 first_ms: 0,
@@ -56,7 +57,7 @@ impl Builder {
             input.flows.len() - 1
         });
         let counters = input.flows[at].counters.as_mut().expect("set");
-        counters.plain[OPENED] += 1;
+        counters.change(|all| all.plain[OPENED] += 1);
         Some(at)
     }
 

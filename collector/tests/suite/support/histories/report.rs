@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use collector::counters::{ADOPTED, OPENED};
 use collector::join::{Flow, Nat, Presence, Process, Run, Sighting};
+use collector::packed::Packed;
 use wire::{Columns, Endpoint, Part, ProcessRow, Role, fingerprint, sample};
 
 use super::{
@@ -37,11 +38,11 @@ impl Builder {
         let flow = &mut self.history.input.flows[at];
         let counters = flow.counters.as_mut().expect("set");
         if unknown {
-            counters.absent = Columns::ROLE;
+            counters.set_absent(Columns::ROLE);
         }
         match (seen_us > from_us || from_us == 0, adopted) {
-            (true, false) => counters.plain[OPENED] += 1,
-            (true, true) => counters.plain[ADOPTED] += 1,
+            (true, false) => counters.change(|all| all.plain[OPENED] += 1),
+            (true, true) => counters.change(|all| all.plain[ADOPTED] += 1),
             (false, _) => flow.open_before += 1,
         }
         Some(at).filter(|_| !unknown)
@@ -75,7 +76,7 @@ impl Builder {
                 netns: 1,
                 local,
                 remote,
-                counters: Some(Box::default()),
+                counters: Some(Packed::default()),
                 open_before: 0,
                 run: Run::default(),
                 first_ms: since_ms,
