@@ -7,8 +7,9 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// The longest that a batch waits for others: a small part of an interval.
-const GATHER: Duration = Duration::from_millis(500);
+/// The longest that a batch waits for others: a tenth of an interval, so that of 100 hosts some ten
+/// share a commit.
+const GATHER: Duration = Duration::from_secs(1);
 /// The same where a host sent twice within [`LOOK`].
 const HURRY: Duration = Duration::from_millis(50);
 /// Hosts that sent within [`LOOK`] from which on it waits.
