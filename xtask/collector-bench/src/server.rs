@@ -311,7 +311,9 @@ fn serve(
         .arg("--config")
         .arg(&config)
         // As the packages' unit.
-        .env("MALLOC_ARENA_MAX", "2")
+        .env("MALLOC_ARENA_MAX", "1")
+        .env("MALLOC_MMAP_THRESHOLD_", "4194304")
+        .env("MALLOC_TRIM_THRESHOLD_", "16777216")
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
