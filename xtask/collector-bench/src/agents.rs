@@ -172,6 +172,9 @@ fn send_all(
     let mut sent = Sent::default();
     for (turn, pair) in (0..).zip(agents.chunks_mut(2)) {
         let due = wall * turn / u32::try_from(all)?;
+        // An agent's intervals end so long after it began, whatever the clock says.
+        let ahead_ms = fleet::INTERVAL_MS * u64::from(turn) / all as u64;
+        let end_ms = end_ms + i64::try_from(ahead_ms)? - i64::try_from(fleet::INTERVAL_MS)?;
         wait_until(PATIENCE, "turn of an agent", || {
             Ok((begin.elapsed() >= due).then_some(()))
         })?;
