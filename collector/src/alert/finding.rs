@@ -160,9 +160,9 @@ pub struct Finding {
     pub subject: Subject,
     /// How bad.
     pub severity: Severity,
-    /// The rule's value.
+    /// The rule's value, in seconds, bytes, pieces, or as a part of one.
     pub value: f64,
-    /// Its unit, as UCUM writes it; empty where there is none.
+    /// The unit in which the rule writes it; empty where there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// What is usual; none where the rule does not ask for it or there is no usual yet.

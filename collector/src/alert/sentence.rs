@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Said, Severity, Subject};
 use super::rule::Rule;
-use super::rule::unit::Unit;
+use super::rule::unit::{self, Unit};
 use super::rule::words::{Filled, Language, fill};
 
 /// The sentence of what a rule found.
@@ -21,7 +21,7 @@ pub fn said(rule: &Rule, finding: &Finding) -> Said {
 }
 
 fn find(rule: &Rule, finding: &Finding, (place, language): (&str, Language)) -> Option<Filled> {
-    let unit = rule.unit.0;
+    let kept = rule.unit.0;
     let text = |text: String| Some(Filled::Text(text));
     let named = |name: Option<String>| name.and_then(text);
     match place {
@@ -33,10 +33,8 @@ fn find(rule: &Rule, finding: &Finding, (place, language): (&str, Language)) -> 
                 _ => finding.usual.map(|usual| usual.spread),
             };
             match (number, rule.unit.1.as_str()) {
-                (Some(number), "%") => {
-                    text(format!("{}%", super::rule::unit::digits(number * 100.0)))
-                }
-                _ => Some(Filled::Number(number, unit)),
+                (Some(number), "%") => text(unit::said(number, "%")),
+                _ => Some(Filled::Number(number, kept)),
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "windows are at most an hour")]

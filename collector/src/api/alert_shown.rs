@@ -10,6 +10,7 @@ use crate::alert::finding::{Said, Severity, Subject, Usual};
 use crate::alert::group::{Candidate, Cause, Change, Group};
 use crate::alert::labels::{kind, named};
 use crate::alert::mute::Muted;
+use crate::alert::rule::unit;
 use crate::alert::state::{Phase, Transition, What};
 use crate::alert::store::{Acknowledged, Kept};
 use crate::topology::EvidenceKind;
@@ -65,13 +66,14 @@ pub struct AlertShown {
     pub subject: Subject,
     /// One sentence with its numbers.
     pub summary: String,
-    /// The rule's value when it was last found.
+    /// The rule's value when it was last found, in `unit`.
     pub value: f64,
-    /// Its unit, as UCUM writes it; empty where there is none.
+    /// The unit of `value` and `usual`, as UCUM writes it: `s`, `By`, `1` for a share (0.05 is 5 %),
+    /// each of these and pieces per second (`/s`); empty for pieces.
     pub unit: String,
-    /// What is usual; `null`: the rule does not ask, or nothing is usual yet.
+    /// What is usual, in `unit`; `null`: the rule does not ask, or nothing is usual yet.
     pub usual: Option<Usual>,
-    /// Further numbers by name.
+    /// Further numbers by name: seconds, bytes, pieces, shares as parts of one.
     pub numbers: BTreeMap<String, f64>,
     /// When it was first found this time, Unix milliseconds.
     pub began_ms: i64,
@@ -119,7 +121,7 @@ impl AlertShown {
             subject: finding.subject.clone(),
             summary: in_.say(&finding.summary),
             value: finding.value,
-            unit: finding.unit.clone(),
+            unit: unit::kept(&finding.unit).to_owned(),
             usual: finding.usual,
             numbers: finding.numbers.clone(),
             began_ms: alert.began_ms,
@@ -220,7 +222,7 @@ pub struct TransitionShown {
     pub at_ms: i64,
     /// What.
     pub what: What,
-    /// The rule's value then; the last one where there was none.
+    /// The rule's value then, in the alert's `unit`; the last one where there was none.
     pub value: f64,
     /// How bad it was.
     pub severity: Severity,

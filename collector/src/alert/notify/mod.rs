@@ -15,6 +15,7 @@ use super::finding::{Said, Severity, Subject, Usual};
 use super::group::{Candidate, Group};
 use super::labels::{kind, labels, named};
 use super::mute::Mutes;
+use super::rule::unit;
 use super::state::{Alert, Phase, State};
 
 /// After a notice about a group there is none for so long, milliseconds, unless it gets worse.
@@ -87,11 +88,11 @@ pub struct Shown {
     pub subject: Subject,
     /// One sentence.
     pub summary: Said,
-    /// The rule's value.
+    /// The rule's value, in `unit`.
     pub value: f64,
-    /// Its unit, as UCUM writes it.
+    /// The unit of `value` and `usual`, as UCUM writes it: seconds, bytes, pieces, shares of one.
     pub unit: String,
-    /// What is usual.
+    /// What is usual, in `unit`.
     pub usual: Option<Usual>,
     /// The confidence of an edge.
     pub confidence: Option<f64>,
@@ -113,7 +114,7 @@ impl From<&Alert> for Shown {
             subject: finding.subject.clone(),
             summary: finding.summary.clone(),
             value: finding.value,
-            unit: finding.unit.clone(),
+            unit: unit::kept(&finding.unit).to_owned(),
             usual: finding.usual,
             confidence: finding.confidence,
             fired_ms: alert.fired_ms,

@@ -14,6 +14,7 @@ use super::text::{Words, plain};
 use crate::alert::finding::{Severity, Subject};
 use crate::alert::labels::{kind, labels, named};
 use crate::alert::mute::Mutes;
+use crate::alert::rule::unit;
 use crate::alert::state::{Alert, Phase};
 use crate::alert::store::{Asked, Error, Kept, Place};
 use crate::config::Http;
@@ -140,19 +141,9 @@ impl Alertmanager {
             }
         };
         say("summary", self.words.say(&finding.summary));
-        say(
-            "value",
-            format!("{} {}", finding.value, finding.unit)
-                .trim()
-                .to_owned(),
-        );
+        say("value", unit::said(finding.value, &finding.unit));
         if let Some(usual) = finding.usual {
-            say(
-                "usual",
-                format!("{} {}", usual.median, finding.unit)
-                    .trim()
-                    .to_owned(),
-            );
+            say("usual", unit::said(usual.median, &finding.unit));
         }
         if let Some(confidence) = finding.confidence {
             say("confidence", format!("{confidence:.3}"));

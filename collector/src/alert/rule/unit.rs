@@ -92,6 +92,34 @@ pub fn parse(text: &str) -> Option<(Unit, f64)> {
     })
 }
 
+/// The unit, as UCUM writes it, in which values are that a rule writes in another one: `s` for `ms`,
+/// `By` for `MiB`, `1` for a share that is written in `%`; of pieces what they are called, if anything.
+#[must_use]
+pub fn kept(written: &str) -> &str {
+    let (of, per) = match written.strip_suffix("/s") {
+        Some(of) => (of, true),
+        None => (written, false),
+    };
+    match (parse(of), per) {
+        (Some((Unit::SECOND, _)), false) => "s",
+        (Some((Unit::SECOND, _)), true) => "s/s",
+        (Some((Unit::BYTE, _)), false) => "By",
+        (Some((Unit::BYTE, _)), true) => "By/s",
+        _ if of == "%" && !per => "1",
+        _ if of == "%" => "1/s",
+        _ => written,
+    }
+}
+
+/// A number for people, as the unit says in which a rule writes it.
+#[must_use]
+pub fn said(value: f64, written: &str) -> String {
+    match written {
+        "%" => format!("{}%", digits(value * 100.0)),
+        _ => shown(value, parse(written).map_or(Unit::ONE, |(unit, _)| unit)),
+    }
+}
+
 /// A number for people, with three digits that count.
 #[must_use]
 pub fn shown(value: f64, unit: Unit) -> String {
@@ -160,7 +188,7 @@ pub fn floor(at_ms: i64, length_ms: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unit, parse, shown};
+    use super::{Unit, kept, parse, said, shown};
 
     #[test]
     fn units_are_read_and_numbers_are_shown() {
@@ -174,5 +202,11 @@ mod tests {
         assert_eq!(shown(30.0, Unit::ONE), "30");
         assert_eq!(shown(0.001, Unit::ONE), "0.001");
         assert_eq!(shown(12.34, Unit::ONE.per(Unit::SECOND)), "12.3/s");
+        let all = ["%", "ms", "MiB", "By/s", "/s", "", "{segment}"];
+        let expected = ["1", "s", "By", "By/s", "/s", "", "{segment}"];
+        assert_eq!(all.map(kept), expected);
+        let of = |written| said(0.05, written);
+        assert_eq!((of("%"), of("ms")), ("5%".into(), "50 ms".into()));
+        assert_eq!(said(2048.0, "By/s"), "2 KiB/s");
     }
 }

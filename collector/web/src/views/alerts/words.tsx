@@ -37,25 +37,10 @@ export function Notes({ of }: { of: Alert }) {
   );
 }
 
-/** What values of rules are kept in, by the unit in which a rule says them. */
-const KEPT_IN: Record<string, string> = {
-  us: 's',
-  ms: 's',
-  min: 's',
-  h: 's',
-  d: 's',
-  B: 'By',
-  KiB: 'By',
-  MiB: 'By',
-  GiB: 'By',
-};
-
-/** A value of a rule: kept in seconds, bytes and pieces, whatever the unit. */
+/** A value of a rule; a share, whose unit is `1`, in per cent. */
 export function found(value: number | null | undefined, unit: string): string {
   if (value === null || value === undefined) return '–';
-  const [of = '', per] = unit.split('/');
-  if (of === '%') return measured(value * 100, unit);
-  return measured(value, `${KEPT_IN[of] ?? of}${per ? `/${per}` : ''}`);
+  return unit === '1' ? measured(value * 100, '%') : measured(value, unit);
 }
 
 /** The value beside its usual. */
