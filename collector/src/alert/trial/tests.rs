@@ -42,6 +42,26 @@ fn each_fires_once_where_it_should_and_not_where_it_should_not() {
     }
 }
 
+/// `1 batches wait` is what a place with a number and no word for one says.
+#[test]
+fn a_number_before_what_it_counts_has_a_word_for_one() {
+    const NO_PLURAL: [&str; 5] = ["is", "was", "has", "does", "less"];
+    let mut wrong = Vec::new();
+    for rule in shipped() {
+        for place in rule.words[0].summary.split('{').skip(1) {
+            let (inner, behind) = place.split_once('}').expect("a place ends");
+            let word = behind.strip_prefix(' ').unwrap_or_default();
+            let word = word.split([' ', '.', ',', ';']).next().unwrap_or_default();
+            let is_number = ["value", "usual"].contains(&inner)
+                || rule.numbers.iter().any(|(name, ..)| name == inner);
+            if is_number && word.ends_with('s') && !NO_PLURAL.contains(&word) {
+                wrong.push(format!("{}: {{{inner}}} {word}", rule.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 fn page() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/RULES.md")
 }
