@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{End, Subject};
-use super::group::{Link, Sample, Surroundings};
+use super::group::{Link, Sample, Surroundings, changed};
 use super::keeper::Look;
 use crate::counters::{
     CLOSED, Counters, FAILED, OPENED, RESET_LOCAL, RESET_REMOTE, RETRANSMITS, SEGMENTS_SENT,
@@ -18,9 +18,9 @@ use crate::topology::Node;
 /// Length of the windows that are compared, milliseconds.
 const STEP_MS: i64 = 300_000;
 /// Windows from before.
-const BEFORE: i64 = 12;
+const BEFORE: usize = 12;
 /// Most windows since.
-const SINCE: i64 = 3;
+const SINCE: usize = 3;
 /// Most edges of which numbers are compared, and as many servers and hosts with them.
 const MAX_EDGES: usize = 20_000;
 
@@ -54,8 +54,40 @@ struct Known {
 struct Thing {
     subject: Subject,
     confidence: f64,
-    /// By number: values before and since.
-    values: [[Vec<f64>; 2]; NUMBERS.len()],
+    /// By number.
+    values: [Values; NUMBERS.len()],
+}
+
+/// Values of a number, in place: there are those of many things at once.
+#[derive(Default)]
+struct Values {
+    before: [f64; BEFORE],
+    since: [f64; SINCE],
+    /// How many of both there are.
+    counts: [usize; 2],
+}
+
+impl Values {
+    /// Those before, and those since.
+    fn both(&self) -> [&[f64]; 2] {
+        [
+            &self.before[..self.counts[0]],
+            &self.since[..self.counts[1]],
+        ]
+    }
+
+    /// Adds one of a window before, or since.
+    fn add(&mut self, side: usize, value: f64) {
+        let count = &mut self.counts[side];
+        let place = match side {
+            0 => self.before.get_mut(*count),
+            _ => self.since.get_mut(*count),
+        };
+        if let Some(place) = place {
+            *place = value;
+            *count += 1;
+        }
+    }
 }
 
 /// What a server or a host counted in a window, on all edges that lead to it.
@@ -69,12 +101,12 @@ impl Look for Reader<'_> {
     fn around(&mut self, since_ms: i64, now_ms: i64) -> Option<Surroundings> {
         let mut known = Known::default();
         let end_ms = super::rule::unit::floor(since_ms, 60_000);
+        let steps = |n: usize| STEP_MS.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX));
         for at in (1..=BEFORE).rev() {
-            let from_ms = end_ms.saturating_sub(at.saturating_mul(STEP_MS));
-            self.window(from_ms, 0, &mut known)?;
+            self.window(end_ms.saturating_sub(steps(at)), 0, &mut known)?;
         }
         for at in 0..SINCE {
-            let from_ms = now_ms.saturating_sub((SINCE - at).saturating_mul(STEP_MS));
+            let from_ms = now_ms.saturating_sub(steps(SINCE - at));
             // The first of them may be that in which it began.
             if from_ms.saturating_add(STEP_MS) > end_ms {
                 self.window(from_ms, 1, &mut known)?;
@@ -82,16 +114,18 @@ impl Look for Reader<'_> {
         }
         let mut samples = Vec::new();
         for thing in known.things.into_values() {
-            for ((metric, unit, least), [before, after]) in NUMBERS.into_iter().zip(thing.values) {
-                if after.is_empty() {
+            for ((metric, unit, least), values) in NUMBERS.into_iter().zip(&thing.values) {
+                let [before, after] = values.both();
+                // Most did not, and there are very many.
+                if !changed(before, after, least) {
                     continue;
                 }
                 samples.push(Sample {
                     subject: thing.subject.clone(),
                     metric: String::from(metric),
                     unit: String::from(unit),
-                    before,
-                    after,
+                    before: before.to_vec(),
+                    after: after.to_vec(),
                     least,
                     confidence: Some(thing.confidence),
                 });
@@ -127,7 +161,9 @@ impl Thing {
     fn take(&mut self, side: usize, counters: &Counters, confidence: f64) {
         self.confidence = confidence;
         for (of, value) in self.values.iter_mut().zip(numbers(counters)) {
-            of[side].extend(value);
+            if let Some(value) = value {
+                of.add(side, value);
+            }
         }
     }
 }

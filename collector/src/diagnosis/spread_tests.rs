@@ -29,7 +29,7 @@ fn a_way_is_too_narrow_where_a_queue_grows_and_drops_and_less_passes() {
     let said = diagnose(&scene, Language::English).headline;
     assert_eq!(
         said,
-        "The way is narrower than what wants to pass: 3.00 % (before: 0.00 %) is lost, round trips \
+        "The way is narrower than what wants to pass: 3.00% (before: 0.00%) is lost, round trips \
          take 50.0 ms (before: 800 us), and 1.0 MiB (before: 10.0 MiB) pass."
     );
     // As much as before passes; loss without a queue; a queue that drops nothing.
@@ -67,8 +67,7 @@ fn connections_are_spread_evenly_or_not_or_are_too_few() {
     assert_eq!(verdict_of(&skewed), Some(Verdict::Likely));
     let said = diagnose(&skewed, Language::English);
     assert!(
-        said.headline
-            .contains("b/db gets 80.00 % (before: 33.40 %)"),
+        said.headline.contains("b/db gets 80.00% (before: 33.40%)"),
         "{said:?}"
     );
     let parts: Vec<_> = said

@@ -140,7 +140,7 @@ fn with_unit(number: &Number) -> String {
         "us" if value >= 1e6 => format!("{:.1} s", value / 1e6),
         "us" if value >= 1e3 => format!("{:.1} ms", value / 1e3),
         "us" => format!("{value:.0} us"),
-        "%" => format!("{value:.2} %"),
+        "%" => format!("{value:.2}%"),
         "By" if value >= MIB => format!("{:.1} MiB", value / MIB),
         "By" => format!("{:.1} KiB", value / 1024.0),
         _ => format!("{value:.0}"),

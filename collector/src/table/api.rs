@@ -230,7 +230,7 @@ fn siblings(out: &mut dyn Write, answer: &Value) -> io::Result<()> {
     writeln!(out, "\n{head}")?;
     for one in all {
         let part = |name: &str| match one[name].as_f64() {
-            Some(part) => format!("{part:.2} %"),
+            Some(part) => format!("{part:.2}%"),
             None => String::from("-"),
         };
         let (share, before) = (part("share"), part("usual_share"));

@@ -337,7 +337,7 @@ fn judged(both: &dyn Fn(&[&str]) -> String, key: &str) {
         assert!(judged.contains("NOT KNOWN\n"), "{judged}");
         // The simulated fleet sends one segment in ten again.
         assert!(
-            judged.contains("LIKELY\n  10.00 % of what web/nginx sends"),
+            judged.contains("LIKELY\n  10.00% of what web/nginx sends"),
             "{judged}"
         );
         // No gateway tells what it translates.

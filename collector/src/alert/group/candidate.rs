@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::finding::{Said, Subject};
 use crate::alert::labels::named;
+use crate::alert::rule::unit::{self, Unit};
 
 /// Most candidates: more would be no help.
 pub const MOST_CANDIDATES: usize = 3;
@@ -231,53 +232,81 @@ fn near(hops: &mut BTreeMap<String, u32>, key: String, far: u32) {
 
 /// How much a number changed, where it did.
 fn score(sample: &Sample, hops: u32) -> Option<Change> {
-    let mut before: Vec<f64> = sample
-        .before
-        .iter()
-        .copied()
-        .filter(|x| x.is_finite())
-        .collect();
-    let after: Vec<f64> = sample
-        .after
-        .iter()
-        .copied()
-        .filter(|x| x.is_finite())
-        .collect();
-    if before.is_empty() || after.is_empty() {
-        return None;
-    }
-    before.sort_by(f64::total_cmp);
-    let median = quantile(&before, 0.5);
-    let spread = quantile(&before, 0.75) - quantile(&before, 0.25);
-    let scale = spread.max(median.abs() * LEAST_SPREAD).max(sample.least);
-    let far = |x: &f64| (x - median).abs();
-    let most = after
-        .iter()
-        .copied()
-        .max_by(|a, b| far(a).total_cmp(&far(b)))?;
-    let score = if scale > 0.0 {
-        (far(&most) / scale).min(MOST_SCORE)
-    } else if far(&most) > 0.0 {
-        MOST_SCORE
-    } else {
-        0.0
-    };
-    if score < LEAST_SCORE {
-        return None;
-    }
+    let moved = Moved::of(&sample.before, &sample.after, sample.least)?;
     let unsure = sample.confidence.is_some_and(|value| value < SURE);
     Some(Change {
         subject: sample.subject.clone(),
         metric: sample.metric.clone(),
         unit: sample.unit.clone(),
-        score: (score * 10.0).round() / 10.0,
-        before: median,
-        spread,
-        after: most,
-        windows: u32::try_from(before.len()).unwrap_or(u32::MAX),
+        score: (moved.score * 10.0).round() / 10.0,
+        before: moved.median,
+        spread: moved.spread,
+        after: moved.most,
+        windows: u32::try_from(moved.windows).unwrap_or(u32::MAX),
         hops,
-        low_confidence: unsure || before.len() < FEW,
+        low_confidence: unsure || moved.windows < FEW,
     })
+}
+
+/// Whether values changed by more than `least`, so that they may make a candidate.
+#[must_use]
+pub fn changed(before: &[f64], after: &[f64], least: f64) -> bool {
+    Moved::of(before, after, least).is_some()
+}
+
+/// How far values moved from what they were.
+struct Moved {
+    median: f64,
+    spread: f64,
+    /// The value since that is farthest away.
+    most: f64,
+    score: f64,
+    /// Values before.
+    windows: usize,
+}
+
+impl Moved {
+    /// None where they moved as little as ever.
+    fn of(before: &[f64], after: &[f64], least: f64) -> Option<Self> {
+        let finite =
+            |all: &[f64]| -> Vec<f64> { all.iter().copied().filter(|x| x.is_finite()).collect() };
+        let (mut before, after) = (finite(before), finite(after));
+        if before.is_empty() || after.is_empty() {
+            return None;
+        }
+        before.sort_by(f64::total_cmp);
+        let median = quantile(&before, 0.5);
+        let spread = quantile(&before, 0.75) - quantile(&before, 0.25);
+        let scale = spread.max(median.abs() * LEAST_SPREAD).max(least);
+        let far = |x: &f64| (x - median).abs();
+        let most = after.into_iter().max_by(|a, b| far(a).total_cmp(&far(b)))?;
+        let score = if scale > 0.0 {
+            (far(&most) / scale).min(MOST_SCORE)
+        } else if far(&most) > 0.0 {
+            MOST_SCORE
+        } else {
+            0.0
+        };
+        (score >= LEAST_SCORE).then_some(Self {
+            median,
+            spread,
+            most,
+            score,
+            windows: before.len(),
+        })
+    }
+}
+
+/// What a number is called; one without a name there by its own.
+fn in_chinese(metric: &str) -> &str {
+    match metric {
+        "failed" => "失败比例",
+        "resets" => "重置比例",
+        "retransmits" => "重传比例",
+        "rtt" => "往返时间",
+        "opened" => "新建连接速率",
+        other => other,
+    }
 }
 
 /// Of sorted values, between the two that are nearest.
@@ -304,26 +333,29 @@ fn why(change: &Change) -> Said {
         ..
     } = change;
     let name = named(&change.subject);
-    let number = |x: f64| {
-        let text = format!("{:.3}", x);
-        let text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
-        if unit.is_empty() {
-            text
-        } else {
-            format!("{text} {unit}")
+    let number = |x: f64| match unit.as_str() {
+        "%" => format!("{}%", unit::digits(x)),
+        of => {
+            let (of, scale) = unit::parse(of).unwrap_or((Unit::ONE, 1.0));
+            unit::shown(x * scale, of)
         }
     };
     let (before, after) = (number(*before), number(*after));
     let (low_en, low_zh) = if change.low_confidence {
         (
             " Little is known of it: take it as a hint.",
-            " 证据不足,仅供参考。",
+            "证据不足，仅供参考。",
         )
     } else {
         ("", "")
     };
     Said {
-        en: format!("{metric} of {name}: {after}, usual {before} ({score} spreads away).{low_en}"),
-        zh: format!("{name} 的 {metric}:{after},通常 {before}(偏离 {score} 倍波动)。{low_zh}"),
+        en: format!(
+            "{metric} of {name}: {after}, usual {before}: {score} times its usual spread.{low_en}"
+        ),
+        zh: format!(
+            "{name} 的{}：{after}，通常 {before}，偏离为通常波动的 {score} 倍。{low_zh}",
+            in_chinese(metric)
+        ),
     }
 }

@@ -13,6 +13,8 @@ mod headline;
 mod tests;
 mod trouble;
 
-pub use candidate::{Candidate, Change, Link, MOST_CANDIDATES, Sample, Surroundings, candidates};
+pub use candidate::{
+    Candidate, Change, Link, MOST_CANDIDATES, Sample, Surroundings, candidates, changed,
+};
 pub use converge::converge;
 pub use trouble::{Cause, Context, Group};

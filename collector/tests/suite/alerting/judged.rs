@@ -237,7 +237,7 @@ fn a_backend_that_resets_is_the_first_candidate_with_its_numbers() {
     assert_eq!(first["low_confidence"], false, "{group:#}");
     assert!(first["windows"].as_u64() >= Some(10), "{group:#}");
     let why = first["why"].as_str().expect("a sentence");
-    assert!(why.contains("resets of b2/api: 20 %, usual 0 %"), "{why}");
+    assert!(why.contains("resets of b2/api: 20%, usual 0%"), "{why}");
     // The two that do as ever are none.
     let named = candidates.iter().map(|one| one["name"].as_str());
     assert!(
