@@ -71,8 +71,7 @@ function Judged({ edge }: { edge: string }) {
 
 /** How the client spreads its connections over the servers that do the same. */
 function Siblings({ of }: { of: readonly Share[] }) {
-  const part = (known: number | null | undefined) =>
-    known == null ? '–' : `${known.toFixed(2)} %`;
+  const part = (known: number | null | undefined) => (known == null ? '–' : `${known.toFixed(2)}%`);
   const columns: Column<Share>[] = [
     {
       id: 'server',

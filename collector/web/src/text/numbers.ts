@@ -100,7 +100,7 @@ export function measured(value: number | null | undefined, unit: string): string
     case 'ns':
       return micros(value / 1000) + per;
     case '%':
-      return `${short(value)} %${per}`;
+      return `${short(value)}%${per}`;
     default:
       return short(value) + per;
   }

@@ -116,7 +116,7 @@ export const trials = {
       await silence.waitFor({ state: 'detached' });
     },
   },
-  'a silence is made of conditions, in either language, and ended': {
+  'a silence is made of conditions, changed, in either language, and ended': {
     async trial({ page }) {
       await page.goto(at('/ui/alerts?tab=silences'));
       await page.getByText('Make something silent').click();
@@ -132,6 +132,16 @@ export const trials = {
       const row = page.locator('tbody tr', { hasText: 'the rack is moved' });
       await row.waitFor();
       assert.match(await row.innerText(), /host db-\*, rule (is )?not agent-silent/);
+      const [{ id, until_ms }] = (await api(page, '/api/v1/silences')).silences;
+      await row.getByRole('button', { name: 'Change' }).click();
+      const again = page.locator('form', { has: page.locator('input[name=until]') });
+      await again.getByLabel('Why', { exact: true }).fill('the rack is moved, and its switch');
+      await again.getByRole('button', { name: 'Change' }).click();
+      await row.getByText('and its switch').waitFor();
+      const [changed] = (await api(page, '/api/v1/silences')).silences;
+      assert.equal(changed.matchers.length, 2);
+      // The field has minutes.
+      assert.ok(changed.id === id && Math.abs(changed.until_ms - until_ms) < 60_000);
       await page.getByLabel('Language').selectOption('zh');
       await row.getByText('主机 db-*').waitFor();
       await row.getByRole('button', { name: '结束', exact: true }).click();
@@ -140,7 +150,7 @@ export const trials = {
       await row.waitFor({ state: 'detached' });
     },
   },
-  'a time of every week is set aside, is silent, and is ended': {
+  'a time of every week is set aside, changed, and ended': {
     async trial({ page, faults }) {
       await page.goto(at('/ui/alerts?tab=silences'));
       await page.getByText('Set a time of every week aside').click();
@@ -163,6 +173,20 @@ export const trials = {
       const { windows } = await api(page, '/api/v1/maintenance');
       const { days, at_minute, minutes, utc_offset_minutes } = windows[0].window;
       assert.deepEqual([days, at_minute, minutes, utc_offset_minutes], [['sun'], 150, 90, 480]);
+      await row.getByRole('button', { name: 'Change' }).click();
+      await page.getByText('Change patches').waitFor();
+      assert.equal(await form.getByLabel('value').inputValue(), 'db-*');
+      await form.getByLabel('Mon').check();
+      await form.getByLabel('lasts, minutes').fill('60');
+      await form.getByRole('button', { name: 'Change' }).click();
+      await row.getByText('Sun 02:30').waitFor();
+      await page.getByText('Set a time of every week aside').waitFor();
+      const changed = (await api(page, '/api/v1/maintenance')).windows;
+      assert.equal(changed.length, 1);
+      assert.deepEqual(
+        [changed[0].window.days.toSorted(), changed[0].window.at_minute, changed[0].window.minutes],
+        [['mon', 'sun'], 150, 60],
+      );
       await row.getByRole('button', { name: 'End' }).click();
       await row.getByRole('button', { name: 'End' }).click();
       await page.getByText('No time of the week is set aside.').waitFor();

@@ -10,9 +10,8 @@ export function Causes({ of, open = false }: { of: readonly Candidate[]; open?: 
   if (of.length === 0) {
     return open ? <p class="dim">{t('group.causes.none')}</p> : null;
   }
-  return (
-    <details open={open} class="causes">
-      <summary>{t('group.causes')}</summary>
+  const list = (
+    <>
       <p class="dim">{t('group.causes.help')}</p>
       <ol class="list">
         {of.map((one) => (
@@ -31,6 +30,14 @@ export function Causes({ of, open = false }: { of: readonly Candidate[]; open?: 
           </li>
         ))}
       </ol>
+    </>
+  );
+  // Where it is open, its title stands above.
+  if (open) return <div class="causes">{list}</div>;
+  return (
+    <details class="causes">
+      <summary>{t('group.causes')}</summary>
+      {list}
     </details>
   );
 }

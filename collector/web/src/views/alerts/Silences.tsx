@@ -14,7 +14,7 @@ import { t } from '../../text';
 import { clock } from '../../text/numbers';
 import { Lengths } from './Do';
 import { Matchers, said } from './Matchers';
-import { filled, type Matcher } from './mutes';
+import { filled, localTime, type Matcher } from './mutes';
 import { Windows } from './Windows';
 
 type One = Schema['Silence'];
@@ -35,9 +35,14 @@ function Once() {
   const may = useOperates();
   const answer = useAsk('silences', beat, (signal) => ask('/api/v1/silences', { signal }));
   const now = answer.at ?? Date.now();
+  const [changed, setChanged] = useState<One | null>(null);
+  const done = () => {
+    setChanged(null);
+    answer.again();
+  };
   const end = async (id: number) => {
     await tell(`/api/v1/silences/${id}`, null, 'DELETE');
-    answer.again();
+    done();
   };
   return (
     <section>
@@ -50,7 +55,7 @@ function Once() {
           ) : (
             <Table
               name="silences"
-              columns={columns(now, may ? { act, end } : null)}
+              columns={columns(now, may ? { act, end, change: setChanged } : null)}
               rows={silences}
               keyOf={(one) => String(one.id)}
               sort="-until_ms"
@@ -58,7 +63,11 @@ function Once() {
           )
         }
       </State>
-      {may ? <Add made={answer.again} /> : <p class="dim">{t('silence.may')}</p>}
+      {may ? (
+        <Form key={changed?.id ?? 'new'} of={changed} done={done} />
+      ) : (
+        <p class="dim">{t('silence.may')}</p>
+      )}
     </section>
   );
 }
@@ -66,6 +75,7 @@ function Once() {
 interface Ends {
   readonly act: Act;
   readonly end: (id: number) => Promise<void>;
+  readonly change: (one: One) => void;
 }
 
 function columns(now: number, ends: Ends | null): Column<One>[] {
@@ -91,12 +101,17 @@ function columns(now: number, ends: Ends | null): Column<One>[] {
     ...acting('end'),
     show: (one) =>
       one.until_ms > now && (
-        <Confirm
-          act={ends.act}
-          label={t('silence.end')}
-          question={t('silence.end.ask')}
-          work={() => ends.end(one.id)}
-        />
+        <>
+          <button type="button" class="plain" onClick={() => ends.change(one)}>
+            {t('silence.change')}
+          </button>{' '}
+          <Confirm
+            act={ends.act}
+            label={t('silence.end')}
+            question={t('silence.end.ask')}
+            work={() => ends.end(one.id)}
+          />
+        </>
       ),
   };
   return [...all, end];
@@ -104,50 +119,80 @@ function columns(now: number, ends: Ends | null): Column<One>[] {
 
 const FIRST: readonly Matcher[] = [{ label: 'service', value: '' }];
 
-function Add({ made }: { made: () => void }) {
+/** One to be made, or one that is there and is to be another one: it keeps its begin. */
+function Form({ of: known, done }: { of: One | null; done: () => void }) {
   const act = useAct();
-  const [matchers, setMatchers] = useState(FIRST);
-  const add = (event: SubmitEvent) => {
+  const [matchers, setMatchers] = useState<readonly Matcher[]>(known?.matchers ?? FIRST);
+  const put = (event: SubmitEvent) => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
     const given = new FormData(form);
     const of = (name: string) => String(given.get(name) ?? '').trim();
+    const time = (name: string) => (of(name) === '' ? null : new Date(of(name)).getTime());
     // Without a begin it is now, by the collector's clock.
-    const begin = of('from') === '' ? null : new Date(of('from')).getTime();
+    const begin = known ? known.from_ms : time('from');
     const body = {
       matchers: filled(matchers),
       ...(begin !== null && { from_ms: begin }),
-      until_ms: (begin ?? Date.now()) + lengthOf(of('length')),
+      until_ms: time('until') ?? (begin ?? Date.now()) + lengthOf(of('length')),
       why: of('why'),
     };
     act.run(async () => {
-      await tell('/api/v1/silences', body);
+      if (known) await tell(`/api/v1/silences/${known.id}`, body, 'PUT');
+      else await tell('/api/v1/silences', body);
       form.reset();
       setMatchers(FIRST);
-      made();
+      done();
     });
   };
   return (
-    <details>
-      <summary>{t('silence.add')}</summary>
-      <form onSubmit={(event) => add(event as SubmitEvent)}>
+    <details open={known !== null}>
+      <summary>
+        {known ? t('silence.change.title', { of: said(known.matchers) }) : t('silence.add')}
+      </summary>
+      <form onSubmit={(event) => put(event as SubmitEvent)}>
         <Matchers of={matchers} change={setMatchers} />
         <div class="tools">
-          <label class="field">
-            <span class="dim">{t('silence.begins')}</span>
-            <input name="from" type="datetime-local" />
-          </label>
-          <Lengths />
+          {known ? (
+            <Time name="until" label={t('silence.until')} first={known.until_ms} />
+          ) : (
+            <>
+              <Time name="from" label={t('silence.begins')} />
+              <Lengths />
+            </>
+          )}
           <label class="field">
             <span class="dim">{t('silence.why')}</span>
-            <input name="why" maxLength={500} required />
+            <input name="why" maxLength={500} required defaultValue={known?.why ?? ''} />
           </label>
           <button type="submit" class="primary" disabled={act.waiting}>
-            {t('silence.go')}
+            {t(known ? 'silence.change' : 'silence.go')}
           </button>
+          {known && (
+            <button type="button" class="plain" onClick={done}>
+              {t('act.no')}
+            </button>
+          )}
         </div>
         <Failed of={act} />
       </form>
     </details>
+  );
+}
+
+interface TimeProps {
+  readonly name: string;
+  readonly label: string;
+  /** What it is at first, Unix milliseconds; it must be given then. */
+  readonly first?: number;
+}
+
+function Time({ name, label, first }: TimeProps) {
+  const given = first === undefined ? {} : { defaultValue: localTime(first), required: true };
+  return (
+    <label class="field">
+      <span class="dim">{label}</span>
+      <input name={name} type="datetime-local" {...given} />
+    </label>
   );
 }

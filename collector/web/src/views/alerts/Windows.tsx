@@ -30,9 +30,14 @@ export function Windows() {
   const beat = useBeat();
   const may = useOperates();
   const answer = useAsk('maintenance', beat, (signal) => ask('/api/v1/maintenance', { signal }));
+  const [changed, setChanged] = useState<Window | null>(null);
+  const done = () => {
+    setChanged(null);
+    answer.again();
+  };
   const end = async (id: number) => {
     await tell(`/api/v1/maintenance/${id}`, null, 'DELETE');
-    answer.again();
+    done();
   };
   return (
     <section>
@@ -45,7 +50,7 @@ export function Windows() {
           ) : (
             <Table
               name="maintenance"
-              columns={columns(may ? { act, end } : null)}
+              columns={columns(may ? { act, end, change: setChanged } : null)}
               rows={windows}
               keyOf={(one) => String(one.id)}
               sort="name"
@@ -53,7 +58,7 @@ export function Windows() {
           )
         }
       </State>
-      {may && <Add made={answer.again} />}
+      {may && <Form key={changed?.id ?? 'new'} of={changed} done={done} />}
     </section>
   );
 }
@@ -61,6 +66,7 @@ export function Windows() {
 interface Ends {
   readonly act: Act;
   readonly end: (id: number) => Promise<void>;
+  readonly change: (one: Window) => void;
 }
 
 function columns(ends: Ends | null): Column<Window>[] {
@@ -84,12 +90,17 @@ function columns(ends: Ends | null): Column<Window>[] {
   const end: Column<Window> = {
     ...acting('end'),
     show: (one) => (
-      <Confirm
-        act={ends.act}
-        label={t('silence.end')}
-        question={t('maintenance.end.ask', { name: one.window.name })}
-        work={() => ends.end(one.id)}
-      />
+      <>
+        <button type="button" class="plain" onClick={() => ends.change(one)}>
+          {t('silence.change')}
+        </button>{' '}
+        <Confirm
+          act={ends.act}
+          label={t('silence.end')}
+          question={t('maintenance.end.ask', { name: one.window.name })}
+          work={() => ends.end(one.id)}
+        />
+      </>
     ),
   };
   return [...all, end];
@@ -115,11 +126,13 @@ function whenOf({ days, at_minute: minute, utc_offset_minutes: offset = 0 }: Win
 
 const FIRST: readonly Matcher[] = [{ label: 'host', value: '' }];
 
-function Add({ made }: { made: () => void }) {
+/** One to be made, or one that is there and is to be another one. */
+function Form({ of: known, done }: { of: Window | null; done: () => void }) {
   const act = useAct();
-  const [matchers, setMatchers] = useState(FIRST);
-  const own = -new Date().getTimezoneOffset();
-  const add = (event: SubmitEvent) => {
+  const was = known?.window;
+  const [matchers, setMatchers] = useState<readonly Matcher[]>(was?.matchers ?? FIRST);
+  const own = was ? (was.utc_offset_minutes ?? 0) : -new Date().getTimezoneOffset();
+  const put = (event: SubmitEvent) => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
     const given = new FormData(form);
@@ -133,33 +146,40 @@ function Add({ made }: { made: () => void }) {
       utc_offset_minutes: Number(of('offset')),
     };
     act.run(async () => {
-      await tell('/api/v1/maintenance', body);
+      if (known) await tell(`/api/v1/maintenance/${known.id}`, body, 'PUT');
+      else await tell('/api/v1/maintenance', body);
       form.reset();
       setMatchers(FIRST);
-      made();
+      done();
     });
   };
   return (
-    <details>
-      <summary>{t('maintenance.add')}</summary>
-      <form onSubmit={(event) => add(event as SubmitEvent)}>
+    <details open={known !== null}>
+      <summary>{was ? t('maintenance.change', { name: was.name }) : t('maintenance.add')}</summary>
+      <form onSubmit={(event) => put(event as SubmitEvent)}>
         <label class="field">
           <span class="dim">{t('maintenance.name')}</span>
-          <input name="name" maxLength={500} required />
+          <input name="name" maxLength={500} required defaultValue={was?.name ?? ''} />
         </label>
         <Matchers of={matchers} change={setMatchers} />
         <fieldset class="tools">
           <legend class="dim">{t('maintenance.days')}</legend>
           {DAYS.map((day) => (
             <label key={day} class="pill">
-              <input type="checkbox" name="day" value={day} /> {dayName(day)}
+              <input
+                type="checkbox"
+                name="day"
+                value={day}
+                defaultChecked={was?.days.includes(day) ?? false}
+              />{' '}
+              {dayName(day)}
             </label>
           ))}
         </fieldset>
         <div class="tools">
           <label class="field short">
             <span class="dim">{t('maintenance.at')}</span>
-            <input name="at" type="time" required defaultValue="02:00" />
+            <input name="at" type="time" required defaultValue={timeOf(was?.at_minute ?? 120)} />
           </label>
           <label class="field short">
             <span class="dim">{t('maintenance.zone')}</span>
@@ -173,11 +193,23 @@ function Add({ made }: { made: () => void }) {
           </label>
           <label class="field short">
             <span class="dim">{t('maintenance.minutes')}</span>
-            <input name="minutes" type="number" min={1} max={10_080} required defaultValue="60" />
+            <input
+              name="minutes"
+              type="number"
+              min={1}
+              max={10_080}
+              required
+              defaultValue={String(was?.minutes ?? 60)}
+            />
           </label>
           <button type="submit" class="primary" disabled={act.waiting}>
-            {t('maintenance.go')}
+            {t(known ? 'silence.change' : 'maintenance.go')}
           </button>
+          {known && (
+            <button type="button" class="plain" onClick={done}>
+              {t('act.no')}
+            </button>
+          )}
         </div>
         <p class="dim">{t('maintenance.help')}</p>
         <Failed of={act} />

@@ -47,6 +47,12 @@ export function timeOf(minute: number): string {
   return `${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
 }
 
+/** A time as a field for a date and a time has it, by the person's clock. */
+export function localTime(ms: number): string {
+  const own = new Date(ms).getTimezoneOffset() * 60_000;
+  return new Date(ms - own).toISOString().slice(0, 16);
+}
+
 /** Conditions that say something: those without a value are none. */
 export function filled(matchers: readonly Matcher[]): Matcher[] {
   return matchers
